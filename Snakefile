@@ -1,0 +1,27 @@
+# The ElasticAST suite: audio and annotations -> training runs -> sweeps -> figures, table, report.
+# `snakemake all` runs the suite named in config/config.yaml; `snakemake fig4` regenerates one figure.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.input,
+        rules.summary.input,

@@ -1,0 +1,114 @@
+"""The `elasticast` command: one verb a stage of the workflow."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from elasticast.errors import ElasticASTError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
+Out = Annotated[Path, typer.Option(help="what to write, or the folder to write into")]
+Data = Annotated[Path, typer.Option(help="folder of a prepared dataset")]
+Threads = Annotated[int, typer.Option(help="CPU threads")]
+
+# Imports stand inside the verbs: torch takes seconds to import and most verbs do without it.
+
+
+@app.command()
+def configure(settings: Annotated[str, typer.Option(help="JSON")], out: Out) -> None:
+    """Write settings worked out by the workflow as a YAML file."""
+    import yaml
+
+    from elasticast.provenance import write_text
+
+    write_text(out, yaml.safe_dump(json.loads(settings), sort_keys=False))
+
+
+@app.command()
+def prepare(
+    config: ConfigFile,
+    data_root: Annotated[Path, typer.Option(help="folder with downloaded datasets")],
+    out: Out,
+    workers: Annotated[int, typer.Option(help="processes that decode")] = 1,
+) -> None:
+    """Fetch or generate a dataset's audio, decode it, and write manifest and waveform store."""
+    from elasticast.config import load_dataset
+    from elasticast.data.prepare import prepare as run
+
+    run(load_dataset(config), data_root, out, workers=workers)
+
+
+@app.command()
+def stats(front_end: Annotated[str, typer.Option(help="front end, JSON")], data: Data, out: Out) -> None:
+    """Compute the normalisation statistics of a prepared dataset's training split."""
+    from elasticast.config import FrontEnd, validate
+    from elasticast.data.stats import write_stats
+
+    write_stats(data, validate(FrontEnd, json.loads(front_end), "--front-end"), out)
+
+
+@app.command()
+def train(
+    config: ConfigFile,
+    data: Data,
+    norm: Annotated[Path, typer.Option(help="statistics file")],
+    out: Out,
+    threads: Threads = 1,
+) -> None:
+    """Train one run, going on from its checkpoint if there is one."""
+    import torch
+
+    from elasticast.config import load_run_config
+    from elasticast.data.dataset import Clips, read_norm
+    from elasticast.training.loop import Trainer
+
+    torch.set_num_threads(threads)
+    run = load_run_config(config)
+    data_hash = json.loads((data / "summary.json").read_text())["sha256"]
+    Trainer(run, Clips(data, "train", run.task), read_norm(norm), out, data_hash).fit()
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Option(help="folder of a trained run")],
+    config: ConfigFile,
+    data: Data,
+    out: Out,
+    threads: Threads = 1,
+) -> None:
+    """Evaluate a trained run over the sweeps of a settings file and write tidy metrics."""
+    import torch
+
+    from elasticast.evaluation.run import evaluate_run
+
+    torch.set_num_threads(threads)
+    evaluate_run(model, config, data, out)
+
+
+@app.command()
+def collect(
+    table: Annotated[Literal["metrics", "runs", "data"], typer.Argument(help="which table")],
+    files: Annotated[list[Path], typer.Argument(help="metrics.csv or run.json of the runs, summary.csv of the datasets")],
+    out: Out,
+) -> None:
+    """Join what the runs wrote into one table of the suite."""
+    from elasticast.reporting import collect as tables
+
+    {"metrics": tables.metrics, "runs": tables.runs, "data": tables.data}[table](files, out)
+
+
+def main() -> None:
+    """Run the command; what a user can put right is said in one message, without a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    try:
+        app()
+    except ElasticASTError as error:
+        sys.exit(f"error: {error}")
+
+

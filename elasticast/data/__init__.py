@@ -1,0 +1,1 @@
+"""From raw audio and annotations to a manifest and waveform stores."""

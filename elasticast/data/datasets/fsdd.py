@@ -1,0 +1,275 @@
+"""Free Spoken Digit Dataset: single digits, and strings of digits joined from them.
+
+Description
+    3,000 recordings of six English speakers saying the digits 0-9, 50 of each; 8 kHz mono 16-bit wav, trimmed,
+    0.14-2.28 s. Recordings 0-4 of each speaker and digit are the test split, 5-49 the training split (the
+    dataset's own division).
+
+    ``fsdd_digits``: one recording a clip. Tasks ``digit`` and ``speaker``, one label each.
+
+    ``fsdd_strings``: 1-16 recordings of one speaker and one split, joined with random gaps, and pink noise over
+    the whole where ``snr_db`` is set. Tasks ``digits`` (the set of digits said) and ``speaker``. The number of
+    recordings is log-uniform, so that short and long strings both occur; recordings are added while a
+    string is below 0.3 s and left out where it would pass 10 s; none is used twice in a string. Where
+    ``vocabulary`` allows fewer than ten digits, each string first draws how many and which digits it may hold:
+    otherwise long strings hold nearly all of them, and a string's length alone tells much of its labels. Every
+    string has its own random stream, keyed by (seed, split, index).
+
+Source
+    https://github.com/Jakobovski/free-spoken-digit-dataset, release 1.0.10, in ``data_root/fsdd/recordings``.
+    Every file is compared with ``fsdd.sha256``; one that is missing or differs is a rejected clip, and so is every
+    string that would have used it.
+
+Licence
+    Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0), Zohar Jackson and the contributors.
+"""
+
+import fcntl
+import gzip
+import hashlib
+import math
+import shutil
+import tarfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+
+from elasticast.config import FsddDigits, FsddStrings
+from elasticast.data.download import download
+from elasticast.data.synthesis import audio_folder, gain, pink_noise, rms, to_int16, write_wav
+from elasticast.errors import DataError
+from elasticast.progress import track
+
+URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
+SUMS = Path(__file__).with_name("fsdd.sha256")
+SAMPLE_RATE = 8000
+TEST_INDICES = range(5)
+STRING_SECONDS = (0.3, 10.0)
+STREAMS = {"train": 0, "test": 1}
+LAYOUT = "fsdd/recordings/{digit}_{speaker}_{index}.wav"
+
+
+class Recording(NamedTuple):
+    """One file of the dataset."""
+
+    name: str
+    digit: str
+    speaker: str
+    split: str
+
+
+# ---------------------------------------------------------------------------------------------
+# The recordings
+# ---------------------------------------------------------------------------------------------
+
+
+def checksums() -> dict[str, str]:
+    """File name to SHA-256 of every recording, as committed."""
+    lines = SUMS.read_text(encoding="ascii").splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def recordings() -> list[Recording]:
+    """Every recording of the dataset, there or not, in the order of its name."""
+    found = []
+    for name in sorted(checksums()):
+        digit, speaker, index = name.removesuffix(".wav").split("_")
+        found.append(Recording(name, digit, speaker, "test" if int(index) in TEST_INDICES else "train"))
+    return found
+
+
+def verify(folder: Path) -> dict[str, str]:
+    """File name to what is wrong with it; ``""`` for a recording that is as published."""
+    reasons = {}
+    for name, digest in checksums().items():
+        path = folder / name
+        if not path.is_file():
+            reasons[name] = "missing"
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            reasons[name] = f"checksum differs from {SUMS.name}"
+        else:
+            reasons[name] = ""
+    return reasons
+
+
+def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
+    """Folder of the recordings, downloaded below `data_root` if it is not there.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder and it cannot be fetched; says what to set.
+    """
+    folder = data_root / "fsdd" / "recordings"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(folder.parent / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several datasets are made of these files, perhaps at the same time
+            if not folder.is_dir():
+                _fetch_archive(url or URL, folder)
+    except (OSError, DataError) as error:
+        raise DataError(
+            f"{folder}: no such folder, and it could not be fetched ({error}). Either allow access to the network, or "
+            f"set `data_root` in config/config.yaml (or `--config data_root=...`) to a folder that "
+            f"holds {LAYOUT} ({len(checksums())} files)"
+        ) from None
+    return folder
+
+
+def _fetch_archive(url: str, folder: Path) -> None:
+    archive = folder.with_name("fsdd.tar.gz")
+    download(url, archive)
+    extracted = folder.with_name(".recordings.part")
+    shutil.rmtree(extracted, ignore_errors=True)
+    extracted.mkdir()
+    try:
+        _extract(archive, extracted)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        archive.unlink()  # else the next call would find it again
+        raise DataError(f"the archive from {url} was damaged ({error}) and has been removed; run again") from None
+    extracted.rename(folder)
+    archive.unlink()
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """The files of `checksums` out of the archive's folder ``recordings``, and nothing else."""
+    expected = checksums()
+    with gzip.open(archive) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as tar:
+        for member in tar:
+            path = Path(member.name)
+            if member.isfile() and path.parent.name == "recordings" and path.name in expected:
+                (folder / path.name).write_bytes(tar.extractfile(member).read())
+        while unzipped.read(1 << 20):  # to the end, where gzip keeps its checksum
+            pass
+    if not any(folder.iterdir()):
+        raise tarfile.TarError("it holds none of the recordings")
+
+
+# ---------------------------------------------------------------------------------------------
+# Strings
+# ---------------------------------------------------------------------------------------------
+
+
+class DigitString(NamedTuple):
+    """The recordings a string is joined from, and the gap (s) before each."""
+
+    parts: tuple[Recording, ...]
+    gaps: tuple[float, ...]
+
+
+Pools = dict[str, dict[str, list[Recording]]]
+
+
+def pools() -> Pools:
+    """The recordings a string may be joined from: by split, by speaker."""
+    found: Pools = {split: {} for split in STREAMS}
+    for recording in recordings():
+        found[recording.split].setdefault(recording.speaker, []).append(recording)
+    return found
+
+
+def _rng(config: FsddStrings, split: str, index: int, step: int) -> np.random.Generator:
+    return np.random.default_rng([config.seed, STREAMS[split], index, step])
+
+
+def compose(config: FsddStrings, split: str, index: int, pools: Pools, seconds: dict[str, float]) -> DigitString:
+    """Recordings and gaps of string `index` of `split`.
+
+    Parameters
+    ----------
+    seconds : dict
+        Length of every usable recording; one that is not usable counts as empty (the string is then rejected).
+    """
+    rng = _rng(config, split, index, step=0)
+    speakers = sorted(pools[split])
+    digits = _vocabulary(config, split, index)
+    pool = [r for r in pools[split][speakers[rng.integers(len(speakers))]] if r.digit in digits]
+    fewest, most = config.recordings
+    count = int(fewest * ((most + 1) / fewest) ** rng.uniform())
+    order, gaps = rng.permutation(len(pool)), rng.uniform(*config.gap_seconds, len(pool))
+    gaps[0] = 0.0
+    parts: list[Recording] = []
+    total = 0.0
+    for place, gap in zip(order, gaps, strict=True):
+        longer = total + gap + seconds.get(pool[place].name, 0.0)
+        if (len(parts) >= count and total >= STRING_SECONDS[0]) or (parts and longer > STRING_SECONDS[1]):
+            break
+        parts.append(pool[place])
+        total = longer
+    return DigitString(tuple(parts), tuple(gaps[: len(parts)].tolist()))
+
+
+def _vocabulary(config: FsddStrings, split: str, index: int) -> set[str]:
+    """The digits a string may hold."""
+    rng = _rng(config, split, index, step=2)
+    size = rng.integers(config.vocabulary[0], config.vocabulary[1] + 1)
+    return {str(digit) for digit in rng.permutation(10)[:size]}
+
+
+def render(config: FsddStrings, split: str, index: int, string: DigitString, folder: Path) -> np.ndarray:
+    """Samples of a string; int16 ``[samples]`` at 8 kHz."""
+    pieces = []
+    for part, gap in zip(string.parts, string.gaps, strict=True):
+        pieces += [np.zeros(round(gap * SAMPLE_RATE)), sf.read(folder / part.name)[0]]
+    speech = np.concatenate(pieces)
+    if config.snr_db is not None:
+        rng = _rng(config, split, index, step=1)
+        level = rms(np.concatenate(pieces[1::2])) * gain(-rng.uniform(*config.snr_db))
+        speech = speech + level * pink_noise(rng, len(speech))
+    return to_int16(speech)
+
+
+def _strings(config: FsddStrings, folder: Path) -> list[tuple[str, str, int, DigitString, str]]:
+    """``(id, split, index, string, reason)`` of every string."""
+    reasons = verify(folder)
+    seconds = {name: sf.info(folder / name).duration for name, reason in reasons.items() if not reason}
+    found, of = [], pools()
+    for split in STREAMS:
+        for index in range(config.clips.get(split, 0)):
+            string = compose(config, split, index, of, seconds)
+            bad = [f"{part.name}: {reasons[part.name]}" for part in string.parts if reasons[part.name]]
+            found.append((f"{split}_{index:06d}", split, index, string, bad[0] if bad else ""))
+    return found
+
+
+# ---------------------------------------------------------------------------------------------
+# The two functions of every dataset module
+# ---------------------------------------------------------------------------------------------
+
+
+def fetch(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> None:
+    """Download the recordings if need be; write the strings that are not there yet to ``out/audio``."""
+    folder = ensure_recordings(data_root)
+    if isinstance(config, FsddDigits):
+        return
+    settings = config.model_dump(mode="json", exclude={"clips", "max_rejected"})
+    audio = audio_folder(out, settings | {"recordings": checksums()})
+    strings = _strings(config, folder)
+    todo = [item for item in strings if not item[4] and not (audio / f"{item[0]}.wav").is_file()]
+    for name, split, index, string, _ in track(todo, len(todo), "strings joined"):
+        write_wav(audio / f"{name}.wav", render(config, split, index, string, folder), SAMPLE_RATE)
+
+
+def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> pd.DataFrame:
+    """One row a recording or a string."""
+    folder = ensure_recordings(data_root)
+    whole = {"start": 0.0, "duration": math.nan}
+    rows = []
+    if isinstance(config, FsddDigits):
+        reasons = verify(folder)
+        for item in recordings():
+            row = {"id": item.name.removesuffix(".wav"), "split": item.split, "path": str(folder / item.name)}
+            labels = {"digit": [item.digit], "speaker": [item.speaker]}
+            rows.append(row | whole | {"reason": reasons[item.name]} | labels)
+        return pd.DataFrame(rows)
+    for name, split, _, string, reason in _strings(config, folder):
+        row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "reason": reason}
+        digits = sorted({part.digit for part in string.parts})
+        rows.append(row | whole | {"digits": digits, "speaker": [string.parts[0].speaker]})
+    return pd.DataFrame(rows)

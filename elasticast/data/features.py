@@ -1,0 +1,83 @@
+"""Log-mel spectrograms at any time resolution, normalisation, and patches.
+
+Shape legend: S samples, F mel bins, T frames, N patches of a clip, P patch edge.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torchaudio.compliance.kaldi as kaldi
+from torch import Tensor
+
+from elasticast.config import FrontEnd
+
+SILENCE = math.log(torch.finfo(torch.float32).eps)
+"""Log-mel of digital silence: Kaldi floors the energy at the float32 epsilon."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Mean and standard deviation of the log-mel over a training split."""
+
+    mean: float
+    std: float
+
+    def __call__(self, log_mel: Tensor) -> Tensor:
+        """Normalise as AST does: ``(x - mean) / (2 std)`` (Gong 2021, section 2.2: mean 0, std 0.5)."""
+        return (log_mel - self.mean) / (2 * self.std)
+
+
+def hop_samples(front_end: FrontEnd, compression: float) -> int:
+    """Hop in samples at a compression; the hop is a whole number of ms, as in the paper.
+
+    ``round`` and not ``int``: 10 x 1.2 is 12.000000000000002 but 10 x 2.3 is 22.999999999999996.
+    """
+    hop_ms = round(front_end.hop_ms * compression)
+    return round(hop_ms * front_end.sample_rate / 1000)
+
+
+def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0) -> Tensor:
+    """Kaldi-compatible log-mel filterbank features.
+
+    Parameters
+    ----------
+    waveform : Tensor
+        `[S]`, in [-1, 1], at `front_end.sample_rate`. Its mean is removed, as in AST.
+    front_end : FrontEnd
+        Bands, window and hop.
+    compression : float
+        The paper's time compression: the hop grows, the window stays.
+
+    Returns
+    -------
+    Tensor
+        `[F, T]` with ``T = 1 + (S - window) // hop``; a waveform shorter than the window gives one frame.
+    """
+    window = round(front_end.window_ms * front_end.sample_rate / 1000)
+    waveform = waveform - waveform.mean()
+    if waveform.numel() < window:
+        waveform = torch.nn.functional.pad(waveform, (0, window - waveform.numel()))
+    hop_ms = 1000 * hop_samples(front_end, compression) / front_end.sample_rate
+    features = kaldi.fbank(
+        waveform[None],
+        sample_frequency=front_end.sample_rate,
+        num_mel_bins=front_end.mel_bins,
+        window_type="hanning",
+        frame_length=front_end.window_ms,
+        frame_shift=hop_ms,
+        htk_compat=True,
+        use_energy=False,
+        dither=0.0,
+    )
+    return features.T
+
+
+def patchify(spectrogram: Tensor, patch: int) -> Tensor:
+    """Cut `[F, T]` into `[N, P*P]` patches, frequency-major (all time patches of the lowest band first).
+
+    Inside a patch the order is frequency, then time. T and F are multiples of `patch`.
+    """
+    bins, frames = spectrogram.shape
+    grid = spectrogram.reshape(bins // patch, patch, frames // patch, patch)
+    return grid.permute(0, 2, 1, 3).reshape(-1, patch * patch)

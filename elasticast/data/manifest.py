@@ -1,0 +1,72 @@
+"""The manifest: what every clip is, where it comes from, its labels, and why it was rejected."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from elasticast.config import TaskKind
+from elasticast.errors import DataError
+from elasticast.provenance import write_text
+
+SPLITS = ("train", "test")
+COLUMNS = ("id", "split", "path", "start", "duration", "sample_rate", "channels", "status", "reason")
+
+
+def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> pd.DataFrame:
+    """`clips` with a reason on every row whose annotation cannot be used, and with unique ids.
+
+    Of several rows with the same id the first is kept; the others are rejected, under an id with a number.
+    """
+    clips = clips.reset_index(drop=True)
+    clips["id"] = clips["id"].astype(str)
+
+    def reject(rows: pd.Series, reason: str) -> None:
+        clips.loc[rows & (clips["reason"] == ""), "reason"] = reason
+
+    copies = clips.groupby("id").cumcount()
+    reject(copies > 0, "duplicate id")
+    clips["id"] += copies.map(lambda copy: f"#{copy + 1}" if copy else "")
+    reject(~clips["split"].isin(SPLITS), f"split is none of {', '.join(SPLITS)}")
+    for task, kind in tasks.items():
+        if kind == "single":
+            reject(clips[task].map(len) != 1, f"not exactly one label for {task}")
+    return clips
+
+
+def class_lists(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> dict[str, dict]:
+    """Kind and sorted classes of each task, of all annotated clips: a rejected one renumbers nothing."""
+    lists = {}
+    for task, kind in tasks.items():
+        lists[task] = {"kind": kind, "classes": sorted({name for names in clips[task] for name in names})}
+    return lists
+
+
+def write_manifest(clips: pd.DataFrame, tasks: dict[str, TaskKind], path: Path) -> None:
+    """Write the manifest as parquet."""
+    temporary = path.with_name(f".{path.name}.part")
+    clips[[*COLUMNS, *tasks]].to_parquet(temporary, index=False)
+    os.replace(temporary, path)
+
+
+def read_manifest(path: Path, split: str | None = None) -> pd.DataFrame:
+    """Read a manifest; with `split`, its usable clips only, in the order of the store."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such manifest; `elasticast prepare` makes it")
+    clips = pd.read_parquet(path)
+    if split is None:
+        return clips
+    return clips[(clips["split"] == split) & (clips["status"] == "ok")].reset_index(drop=True)
+
+
+def read_classes(path: Path) -> dict[str, dict]:
+    """Read ``classes.json``: ``{task: {"kind": ..., "classes": [...]}}``."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such list of classes; `elasticast prepare` makes it")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV file."""
+    write_text(path, table.to_csv(index=False))

@@ -1,0 +1,86 @@
+"""Packed batches: clips of any length and resolution, one after another, without padding.
+
+The paper packs clips into rows of at most L' = 2,048 tokens and masks attention to each clip. Block-diagonal
+attention over one flat sequence computes the same (NaViT, Dehghani et al. 2023), so there are no rows here;
+L' is the length of the position table (no longer clip fits) and the unit of the token budget.
+
+Shape legend: B clips, N tokens of all clips, P patch edge, C classes.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Generator, Tensor
+
+
+@dataclass
+class PackedClip:
+    """One clip as tokens: `patches` `[n, P*P]`, `freq` and `time` `[n]` int64 grid indices, `target` `[C]`."""
+
+    index: int
+    patches: Tensor
+    freq: Tensor
+    time: Tensor
+    target: Tensor
+
+
+@dataclass
+class PackedBatch:
+    """A batch of clips as one flat token sequence.
+
+    Attributes
+    ----------
+    patches : Tensor
+        `[N, P*P]`, normalised log-mel.
+    freq, time : Tensor
+        `[N]` int64, place of each token on its clip's grid.
+    seqlens : list of int
+        Tokens of each clip, in order; they sum to N.
+    targets : Tensor
+        `[B, C]`, 1 for the classes of the clip.
+    index : list of int
+        Place of each clip in its dataset.
+    time_patches : int
+        Time patches of the longest clip; known here, so that a model need not wait for the GPU to check it.
+    """
+
+    patches: Tensor
+    freq: Tensor
+    time: Tensor
+    seqlens: list[int]
+    targets: Tensor
+    index: list[int]
+    time_patches: int
+
+    def to(self, device: torch.device | str) -> "PackedBatch":
+        """The batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return PackedBatch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+
+    def __len__(self) -> int:
+        return len(self.seqlens)
+
+
+def grid_positions(freq_patches: int, time_patches: int) -> tuple[Tensor, Tensor]:
+    """Frequency and time index of each patch, in the order of :func:`~elasticast.data.features.patchify`."""
+    freq = torch.arange(freq_patches).repeat_interleave(time_patches)
+    return freq, torch.arange(time_patches).repeat(freq_patches)
+
+
+def kept_tokens(tokens: int, dropout: float, generator: Generator) -> Tensor:
+    """Sorted indices of the tokens that stay: ``round((1 - dropout) * tokens)``, at least one, drawn at random."""
+    keep = max(1, round((1 - dropout) * tokens))
+    return torch.randperm(tokens, generator=generator)[:keep].sort().values
+
+
+def pack(clips: list[PackedClip]) -> PackedBatch:
+    """Join clips into one batch, in the order given."""
+    return PackedBatch(
+        patches=torch.cat([c.patches for c in clips]),
+        freq=torch.cat([c.freq for c in clips]),
+        time=torch.cat([c.time for c in clips]),
+        seqlens=[len(c.patches) for c in clips],
+        targets=torch.stack([c.target for c in clips]),
+        index=[c.index for c in clips],
+        time_patches=max(int(c.time.max()) + 1 for c in clips),
+    )

@@ -1,0 +1,59 @@
+"""Which clips make a batch: a number of clips, or a budget of tokens."""
+
+from collections.abc import Iterator
+
+import torch
+
+from elasticast.config import Batch
+from elasticast.errors import DataError
+
+
+class BatchSampler:
+    """Shuffled batches of an epoch, the same for the same seed and epoch.
+
+    Parameters
+    ----------
+    tokens : list of int
+        Tokens of each clip (its largest view), for the budget.
+    batch : Batch
+        Clips a batch (the last, smaller batch of an epoch is dropped), or the token budget no batch exceeds.
+    seed : int
+        Seed of the shuffle.
+
+    Raises
+    ------
+    DataError
+        If the split is smaller than one batch, or a clip is larger than the budget.
+    """
+
+    def __init__(self, tokens: list[int], batch: Batch, seed: int):
+        self.tokens, self.batch, self.seed = tokens, batch, seed
+        if batch.clips is not None and batch.clips > len(tokens):
+            raise DataError(
+                f"train.batch.clips = {batch.clips} is more than the {len(tokens)} clips of the training split"
+            )
+        if batch.tokens is not None and max(tokens) > batch.tokens:
+            raise DataError(f"train.batch.tokens = {batch.tokens} is less than the longest clip's {max(tokens)} tokens")
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """All batches of an epoch, as lists of clip indices."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.tokens), generator=generator).tolist()
+        if self.batch.clips is not None:
+            size = self.batch.clips
+            return [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+        return list(token_batches(order, self.tokens, self.batch.tokens))
+
+
+def token_batches(order: list[int], tokens: list[int], budget: int) -> Iterator[list[int]]:
+    """Cut `order` into consecutive batches of at most `budget` tokens (a clip beyond it stands alone)."""
+    current: list[int] = []
+    used = 0
+    for index in order:
+        if current and used + tokens[index] > budget:
+            yield current
+            current, used = [], 0
+        current.append(index)
+        used += tokens[index]
+    if current:
+        yield current

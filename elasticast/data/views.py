@@ -1,0 +1,94 @@
+"""Views: how long a clip is shown to a model, and at which resolution.
+
+The two models differ here and nowhere else in the pipeline: a fixed-length AST sees every clip at N frames
+(cropped or padded), ElasticAST sees each clip's native length up to a limit.
+
+Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled with
+silence, so that nothing of a short clip is lost). At compression c it is ``floor(L / c / P) * P`` of that L,
+at least one patch, as in the paper's resolution sweep.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from elasticast.config import FrontEnd, RunConfig
+from elasticast.data.features import hop_samples
+
+
+@dataclass(frozen=True)
+class ClipView:
+    """What one clip is shown as: `frames` frames at `compression`, `fixed` when shorter clips are padded to it."""
+
+    frames: int
+    compression: float
+
+
+def native_frames(samples: int, front_end: FrontEnd, patch: int) -> int:
+    """Frames of a clip at compression 1, rounded up to a whole patch."""
+    window = round(front_end.window_ms * front_end.sample_rate / 1000)
+    frames = 1 + max(0, samples - window) // hop_samples(front_end, 1.0)
+    return math.ceil(frames / patch) * patch
+
+
+def compressed_frames(frames: int, compression: float, patch: int) -> int:
+    """``floor(frames / compression / patch) * patch``, at least one patch.
+
+    The small constant undoes float noise: 768 / 1.2 / 16 is 40.00000000000001 or 39.99999999999999.
+    """
+    return max(1, math.floor(frames / compression / patch + 1e-6)) * patch
+
+
+class ViewRule:
+    """Maps a clip's number of samples to its :class:`ClipView`.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run; `view` and `model` decide.
+    max_frames : int, optional
+        A length sweep's x: ElasticAST takes native length up to it, AST takes exactly it.
+    compression : float, optional
+        A resolution sweep's x.
+    """
+
+    def __init__(self, config: RunConfig, *, max_frames: int | None = None, compression: float | None = None):
+        self.front_end, self.patch = config.front_end, config.model.patch
+        view = config.view
+        self.compressions = view.compression if compression is None else [compression]
+        self.fixed = view.frames != "native"
+        # a fixed view trained at another hop covers frames x compression frames at compression 1
+        frames = max_frames or (view.frames if self.fixed else view.max_frames)
+        self.span = round(frames * view.compression[0]) if self.fixed else frames
+
+    def __call__(self, samples: int, draw: float = 0.0) -> ClipView:
+        """View of a clip of `samples` samples; `draw` in [0, 1) picks among several compressions."""
+        return self.at(samples, self.compressions[int(draw * len(self.compressions))])
+
+    def at(self, samples: int, compression: float) -> ClipView:
+        """View of a clip of `samples` samples at a compression."""
+        frames = self.span if self.fixed else min(self.span, native_frames(samples, self.front_end, self.patch))
+        return ClipView(compressed_frames(frames, compression, self.patch), compression)
+
+    def largest(self, samples: int) -> ClipView:
+        """The view with the most frames that training may draw."""
+        return self.at(samples, min(self.compressions))
+
+
+def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0) -> Tensor:
+    """Cut or zero-pad `[F, T]` to `[F, frames]`.
+
+    Padding is with zeros *before* normalisation, as in AST's data loader.
+
+    Parameters
+    ----------
+    start : float
+        Where to cut, 0 the first possible place, 1 the last.
+    """
+    surplus = log_mel.shape[1] - frames
+    if surplus <= 0:
+        return torch.nn.functional.pad(log_mel, (0, -surplus))
+    first = round(start * surplus)
+    return log_mel[:, first : first + frames]

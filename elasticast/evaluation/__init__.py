@@ -1,0 +1,1 @@
+"""Evaluation: sweeps of a trained model over lengths and resolutions."""

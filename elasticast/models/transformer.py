@@ -1,0 +1,64 @@
+"""The pre-norm ViT trunk both models share (Dosovitskiy et al. 2021)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from elasticast.config import ModelSettings
+from elasticast.models.attention import ClipMask, SelfAttention
+
+LAYER_NORM_EPS = 1e-6
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, D]` to `[N, D]`."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a LayerNorm and around a residual."""
+
+    def __init__(self, settings: ModelSettings):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+        self.attn = SelfAttention(settings.dim, settings.heads, settings.attention_scale)
+        self.norm2 = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(settings.dim, round(settings.dim * settings.mlp_ratio))
+
+    def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
+        """`[N, D]` to `[N, D]`, clips apart."""
+        x = x + self.attn(self.norm1(x), mask)
+        return x + self.mlp(self.norm2(x))
+
+
+class Trunk(nn.Module):
+    """`depth` blocks and a last LayerNorm."""
+
+    def __init__(self, settings: ModelSettings):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.depth))
+        self.norm = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
+        """`[N, D]` to `[N, D]`, clips apart."""
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.norm(x)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Xavier-uniform linear weights, zero biases, as the original ViT (big_vision).
+
+    A fixed deviation of 0.02, as in later ViT code, suits a width of 768 and is far too small for the narrow
+    models that train from scratch on a laptop: they do not get off the ground.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)

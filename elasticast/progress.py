@@ -1,0 +1,63 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+T = TypeVar("T")
+LOG = logging.getLogger("elasticast")
+LOG_EVERY_SECONDS = 10.0
+
+
+class Progress:
+    """Reports how much of `total` is done, with the values at hand, now and then.
+
+    Parameters
+    ----------
+    what : str
+        Name of the work.
+    total : int
+        Units of work.
+    """
+
+    def __init__(self, what: str, total: int):
+        self.what, self.total = what, total
+        self.begun = self.last = time.monotonic()
+        console = Console(stderr=True)
+        columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+        self.bar = RichProgress(
+            *columns, TextColumn("{task.fields[values]}"), console=console, disable=not console.is_terminal
+        )
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        self.task = self.bar.add_task(self.what, total=self.total, values="")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.bar.stop()
+
+    def update(self, done: int, **values: float) -> None:
+        """Say that `done` of `total` is done."""
+        now = time.monotonic()
+        text = "  ".join(f"{k} {v:.4g}" for k, v in values.items())
+        self.bar.update(self.task, completed=done, values=text)
+        if self.bar.disable and (done >= self.total or now - self.last >= LOG_EVERY_SECONDS):
+            left = (now - self.begun) / max(done, 1) * (self.total - done)
+            LOG.info(
+                "%s: %d of %d, %.0f s, %.0f s to go  %s", self.what, done, self.total, now - self.begun, left, text
+            )
+            self.last = now
+
+
+def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield `items` and report how many of `total` are done."""
+    with Progress(what, total) as progress:
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.update(done)

@@ -1,0 +1,103 @@
+"""Where a result comes from: versions, git commit, machine, code, data; and atomic writing of it."""
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
+
+_VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampler.py", "data/views.py", "models")
+_DRAWN = ("reporting/scripts.py", "reporting/style.py")
+_SCORED = (*_DRAWN, "reporting/results.py")
+STAGES = {
+    "prepare": (
+        *("data/audio.py", "data/manifest.py", "data/store.py", "data/prepare.py", "data/synthesis.py"),
+        *("data/download.py", "data/datasets"),
+    ),
+    "stats": ("data/features.py", "data/stats.py"),
+    "train": (*_VIEWED, "data/augment.py", "training"),
+    "evaluate": (*_VIEWED, "evaluation"),
+    "curves": (*_SCORED, "reporting/curves.py"),
+    "table": (*_SCORED, "reporting/comparison.py"),
+    "lengths": (*_DRAWN, "reporting/lengths.py"),
+    "packing": (*_DRAWN, "reporting/packing.py", "data/features.py", "data/views.py"),
+}
+"""The part of the package that decides each stage's output; a change elsewhere re-runs nothing of it."""
+
+
+def code_digest(stage: str) -> str:
+    """Digest of a stage's code without comments, docstrings and layout, so that editing those re-runs nothing."""
+    total = hashlib.sha256()
+    for name in STAGES[stage]:
+        path = PACKAGE / name
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        for file in files:
+            total.update(f"{file.relative_to(PACKAGE)}\0{_bare(file.read_text(encoding='utf-8'))}\0".encode())
+    return total.hexdigest()[:16]
+
+
+def _bare(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def git_commit(folder: Path = PACKAGE) -> str | None:
+    """Commit of the checkout that holds `folder`, with ``-dirty`` when files differ from it; none outside of git."""
+    try:
+        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def provenance() -> dict[str, Any]:
+    """What every result records beside its own settings and timing."""
+    return {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,169 @@
+"""Table 1: each fixed-length model on its own ground against the one flexible model.
+
+The table exists once, as a tidy frame with one row a cell; Markdown and LaTeX are two ways to print it.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from elasticast.config import Suite
+from elasticast.reporting.results import NOT_RUN, Panel, Score, Series, sweep_panels
+from elasticast.reporting.style import write_atomic
+
+SWEEPS = {"max_frames": "length", "compression": "resolution"}
+_ROW = ["dataset", "task", "sweep", "metric", "fixed", "flexible", "trained_at"]
+# quantities compared with each other: the best of a group is bold
+_GROUPS = (("fixed_own", "flexible_there", "flexible_native"), ("fixed_worst", "flexible_worst"))
+_CELLS = tuple(q for group in _GROUPS for q in group)
+
+
+def compare(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
+    """The tidy table: one row a cell.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns suite, dataset, task, sweep, metric, fixed, flexible (labels), trained_at (text),
+        quantity, experiment, x, mean, sd (fractions), seeds, seeds_planned, clips, status.
+    """
+    swept = {e.x_name for name in suite.experiments for e in suite.sweep(name).values()}
+    rows = []
+    for x_name in (x for x in SWEEPS if x in swept):
+        for panel in sweep_panels(suite, metrics, x_name):
+            for fixed in panel.fixed:
+                for flexible in panel.flexible or [None]:
+                    rows += _cells(panel, fixed, flexible)
+    columns = [*_ROW, "quantity", "experiment", *Score.__dataclass_fields__, "seeds_planned"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.insert(0, "suite", suite.name)
+    return table
+
+
+def _cells(panel: Panel, fixed: Series, flexible: Series | None) -> list[dict]:
+    x = fixed.trained_at
+    absent = Score(status="not in suite")
+    scores = {
+        "fixed_own": (fixed, fixed.at(x)),
+        "flexible_there": (flexible, flexible.at(x) if flexible else absent),
+        "flexible_native": (flexible, flexible.at(panel.native_x) if flexible else absent),
+        "fixed_worst": (fixed, fixed.worst()),
+        "flexible_worst": (flexible, flexible.worst() if flexible else absent),
+    }
+    about = [panel.dataset, panel.task, SWEEPS[panel.x_name], panel.metric, fixed.label]
+    row = dict(zip(_ROW, [*about, flexible.label if flexible else "none", _trained(panel, x)], strict=True))
+    return [
+        {**row, "quantity": q, "experiment": s.experiment if s else "none", **vars(score), "seeds_planned": fixed.seeds}
+        for q, (s, score) in scores.items()
+    ]
+
+
+def _trained(panel: Panel, x: float) -> str:
+    if panel.x_name == "compression":
+        return f"{panel.hop_ms * x:g} ms hop"
+    return f"{x:g} frames ({panel.hop_ms * x / 1000:.2g} s)"
+
+
+# ---------------------------------------------------------------------------------------------
+# Printing
+# ---------------------------------------------------------------------------------------------
+
+
+def _text(cell: pd.Series, plus_minus: str) -> str:
+    if cell["status"] != "ok":
+        return cell["status"]
+    text = f"{100 * cell['mean']:.1f}"
+    if pd.notna(cell["sd"]):
+        text += f" {plus_minus} {100 * cell['sd']:.1f}"
+    return text
+
+
+def _at(cell: pd.Series) -> str:
+    """Where on the sweep the worst point lies."""
+    worst = cell["quantity"].endswith("worst") and cell["status"] == "ok"
+    return f" (at {cell['x']:g})" if worst else ""
+
+
+def _best(cells: pd.DataFrame) -> set[str]:
+    """Quantities to set in bold: the best of each group, as printed; none where nothing compares."""
+    best = set()
+    for group in _GROUPS:
+        means = (100 * cells.loc[list(group), "mean"].astype(float)).round(1).dropna()
+        if len(means) > 1:
+            best |= set(means.index[means == means.max()])
+    return best
+
+
+def _range(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _counts(cells: pd.DataFrame) -> tuple[str, str]:
+    run = cells[cells["status"] == "ok"]
+    planned = int(cells["seeds_planned"].iloc[0])
+    if run.empty:
+        return f"0 of {planned}", NOT_RUN
+    seeds = _range(run["seeds"])
+    return seeds if seeds == str(planned) else f"{seeds} of {planned}", _range(run["clips"])
+
+
+def _printed(table: pd.DataFrame, plus_minus: str, bold: str) -> list[tuple[dict, list[str]]]:
+    """Each row's description and its cells as text; ``bold`` is a pattern such as ``**{}**``."""
+    rows = []
+    for key, cells in table.groupby(_ROW, sort=False):
+        cells = cells.set_index("quantity", drop=False).loc[list(_CELLS)]
+        best = _best(cells)
+        texts = [
+            (bold.format(_text(cell, plus_minus)) if q in best else _text(cell, plus_minus)) + _at(cell)
+            for q, cell in cells.iterrows()
+        ]
+        rows.append((dict(zip(_ROW, key, strict=True)), [*texts, *_counts(cells)]))
+    return rows
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table for a README: scores in %, mean ± sd over seeds, the best in bold."""
+    head = ["Data set · task", "Sweep", "Metric (%)", "AST", "Trained at", "AST, own", "Compared with"]
+    head += ["ElasticAST, there", "ElasticAST, native", "AST, worst", "ElasticAST, worst", "Seeds", "Clips"]
+    lines = [head, ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2]
+    for row, (own, *others) in _printed(table, "±", "**{}**"):
+        about = [f"{row['dataset']} · {row['task']}", row["sweep"], row["metric"], row["fixed"], row["trained_at"]]
+        lines.append([*about, own, row["flexible"], *others])
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _escape(text: str) -> str:
+    for character in "&%$#_{}":
+        text = text.replace(character, "\\" + character)
+    return text.replace("·", r"$\cdot$").replace("–", "--").replace("≤", r"$\le$").replace("×", r"$\times$")
+
+
+def latex(table: pd.DataFrame) -> str:
+    """The same as a ``tabular`` that needs only booktabs; one block a data set, task and sweep."""
+    lines = [r"\begin{tabular}{llcccccrr}", r"\toprule"]
+    lines.append(r" & & AST & \multicolumn{2}{c}{ElasticAST} & \multicolumn{2}{c}{Worst of the sweep} & & \\")
+    lines.append(r"\cmidrule(lr){3-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}")
+    lines.append(r"Model & Trained at & own & there & native & AST & ElasticAST & Seeds & Clips \\")
+    block = None
+    for row, cells in _printed(table, r"$\pm$", r"\textbf{{{}}}"):
+        title = (
+            f"{row['dataset']} · {row['task']}, {row['sweep']} sweep, {row['metric']} (%), against {row['flexible']}"
+        )
+        if title != block:
+            lines += [r"\midrule", rf"\multicolumn{{9}}{{l}}{{\emph{{{_escape(title)}}}}} \\"]
+            block = title
+        about = [_escape(row["fixed"]), _escape(row["trained_at"])]
+        lines.append(" & ".join([*about, *(c.replace("–", "--") for c in cells)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def write_table(table: pd.DataFrame, out: Path) -> None:
+    """Write ``OUT.csv`` (tidy, full precision), ``OUT.md`` and ``OUT.tex``."""
+    tidy = table.astype({"x": object, "mean": object, "sd": object})
+    for column in ("x", "mean"):
+        tidy[column] = tidy[column].where(tidy[column].notna(), tidy["status"])
+    text = {"csv": tidy.to_csv(index=False, na_rep="n/a"), "md": markdown(table), "tex": latex(table)}
+    for kind, content in text.items():
+        path = out.with_name(f"{out.name}.{kind}")
+        write_atomic(path, lambda file, c=content: file.write_text(c, encoding="utf-8"))

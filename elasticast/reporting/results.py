@@ -1,0 +1,203 @@
+"""Tidy results joined with the suite: one :class:`Panel` per dataset, task and kind of sweep."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from elasticast.config import Suite
+from elasticast.errors import DataError
+
+COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
+PRIMARY_METRIC = {"single": "accuracy", "multi": "mAP"}
+NOT_RUN = "not run"
+_DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
+
+
+@dataclass(frozen=True)
+class Score:
+    """One point of a sweep over its seeds.
+
+    Attributes
+    ----------
+    x : float or None
+        Frames or compression; none where nothing ran.
+    mean, sd : float or None
+        Fraction 0..1; ``sd`` (n - 1) is none for a single seed.
+    seeds, clips : int
+        Seeds that ran, and test clips of each.
+    status : str
+        ``ok``, ``not run``, ``not in sweep`` or ``not in suite``.
+    """
+
+    x: float | None = None
+    mean: float | None = None
+    sd: float | None = None
+    seeds: int = 0
+    clips: int = 0
+    status: str = NOT_RUN
+
+
+@dataclass(frozen=True)
+class Series:
+    """One experiment in a sweep.
+
+    Attributes
+    ----------
+    trained_at : float or None
+        The x a fixed-length model was trained at; none for a model that takes any.
+    points : pandas.DataFrame
+        Index x (every x of the sweep), columns mean, sd, low, high (fractions; NaN where not run),
+        seeds and clips (0 where not run).
+    seeds : int
+        Seeds the suite asks for.
+    """
+
+    experiment: str
+    label: str
+    trained_at: float | None
+    points: pd.DataFrame
+    seeds: int
+
+    @cached_property
+    def seeds_run(self) -> int:
+        """Most seeds at any point of the sweep."""
+        return int(self.points["seeds"].max())
+
+    @property
+    def shortfall(self) -> str:
+        """What is missing, in words; empty when everything ran."""
+        if self.seeds_run == 0:
+            return NOT_RUN
+        if (self.points["seeds"] == 0).any():
+            return "sweep incomplete"
+        fewest = int(self.points["seeds"].min())
+        return f"{fewest} of {self.seeds} seeds" if fewest < self.seeds else ""
+
+    def at(self, x: float) -> Score:
+        """The score at one point of the sweep."""
+        if round(x, _DECIMALS) not in self.points.index:
+            return Score(x, status="not in sweep")
+        point = self.points.loc[round(x, _DECIMALS)]
+        if not point["seeds"]:
+            return Score(x)
+        sd = None if pd.isna(point["sd"]) else float(point["sd"])
+        return Score(x, float(point["mean"]), sd, int(point["seeds"]), int(point["clips"]), "ok")
+
+    def worst(self) -> Score:
+        """The lowest mean of the sweep."""
+        return self.at(self.points["mean"].idxmin()) if self.seeds_run else Score()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All experiments on one task of one dataset, swept along one axis."""
+
+    dataset: str
+    task: str
+    x_name: str
+    metric: str
+    hop_ms: float
+    patch: int
+    series: tuple[Series, ...]
+
+    @property
+    def title(self) -> str:
+        """For readers: dataset and task."""
+        return f"{self.dataset} · {self.task}".replace("_", " ")
+
+    @property
+    def fixed(self) -> list[Series]:
+        """Models trained at one length or resolution."""
+        return [s for s in self.series if s.trained_at is not None]
+
+    @property
+    def flexible(self) -> list[Series]:
+        """Models that take any length or resolution."""
+        return [s for s in self.series if s.trained_at is None]
+
+    @property
+    def native_x(self) -> float:
+        """The end of the sweep at which clips are seen whole, at full resolution."""
+        xs = [x for s in self.series for x in s.points.index]
+        return max(xs) if self.x_name == "max_frames" else min(xs)
+
+
+def read_metrics(path: Path, suite: str) -> pd.DataFrame:
+    """Read ``metrics.csv`` (columns `COLUMNS`).
+
+    Raises
+    ------
+    DataError
+        If the file or a column is missing, a number is none, or the file is of another suite.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; it is made by the rule that collects the evaluations")
+    try:
+        table = pd.read_csv(path, dtype={"experiment": str, "evaluation": str, "suite": str})
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path}: the file is empty; expected the columns {', '.join(COLUMNS)}") from None
+    missing = [c for c in COLUMNS if c not in table.columns]
+    if missing:
+        raise DataError(f"{path}: missing column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+    for column in ("seed", "x", "value", "n"):
+        bad = table[pd.to_numeric(table[column], errors="coerce").isna()]
+        if len(bad):
+            line, value = bad.index[0] + 2, bad[column].iloc[0]
+            raise DataError(f"{path}: line {line}: {column} = {value!r} is not a number")
+    others = sorted(set(table["suite"]) - {suite})
+    if others:
+        raise DataError(f"{path}: holds results of suite {', '.join(map(repr, others))}, expected only {suite!r}")
+    return table
+
+
+def sweep_panels(suite: Suite, metrics: pd.DataFrame, x_name: str) -> list[Panel]:
+    """All panels of a kind of sweep, in the suite's order.
+
+    Parameters
+    ----------
+    x_name : {"max_frames", "compression"}
+
+    Raises
+    ------
+    DataError
+        If no experiment of the suite has such a sweep.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, run in suite.runs.items():
+        if any(e.x_name == x_name for e in suite.sweep(name).values()):
+            groups.setdefault((run["dataset"], run["task"]), []).append(name)
+    if not groups:
+        raise DataError(f"suite {suite.name!r}: no experiment has an evaluation with x_name: {x_name}")
+    return [_panel(suite, metrics, x_name, names) for names in groups.values()]
+
+
+def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -> Panel:
+    run = suite.runs[names[0]]
+    metric = PRIMARY_METRIC[suite.task_kind(names[0])]
+    rows = metrics[(metrics["x_name"] == x_name) & (metrics["metric"] == metric)]
+    series = tuple(_series(suite, rows, x_name, name) for name in names)
+    hop, patch = run["front_end"]["hop_ms"], run["model"]["patch"]
+    return Panel(run["dataset"], run["task"], x_name, metric, hop, patch, series)
+
+
+def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
+    xs = sorted({round(x, _DECIMALS) for e in suite.sweep(name).values() if e.x_name == x_name for x in e.x})
+    mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds)]
+    mine = mine.assign(x=mine["x"].round(_DECIMALS))
+    # two evaluations may share a point; it is the same test split, so the same number
+    by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")
+    value = by_x["value"]
+    columns = {"mean": value.mean(), "sd": value.std(), "low": value.min(), "high": value.max()}
+    points = pd.DataFrame({**columns, "seeds": value.size(), "clips": by_x["n"].max()}).reindex(xs)
+    points[["seeds", "clips"]] = points[["seeds", "clips"]].fillna(0).astype(int)
+    return Series(name, suite.experiments[name].label, trained_at(suite, name, x_name), points, len(suite.seeds))
+
+
+def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
+    """The x at which a fixed-length model was trained, none for any other model."""
+    run = suite.runs[experiment]
+    if run["model"]["kind"] != "ast":
+        return None
+    return float(run["view"]["frames"] if x_name == "max_frames" else run["view"]["compression"][0])

@@ -1,0 +1,45 @@
+"""What the scripts in ``paper_figures/`` have in common: arguments, style, saving, errors."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from elasticast.config import Suite, load_suite
+from elasticast.errors import ElasticASTError
+from elasticast.reporting.style import paper_style
+
+
+def run_script(
+    description: str | None,
+    make: Callable[[Suite, argparse.Namespace], None],
+    extra: Callable[[argparse.ArgumentParser], None],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parse the arguments, load the suite and call ``make`` in the paper's style.
+
+    Parameters
+    ----------
+    description : str
+        The script's docstring, shown by ``--help``.
+    make : callable
+        Draws and writes; takes the suite and the arguments, ``out`` among them.
+    extra : callable
+        Adds the script's own arguments.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--suite", required=True, help="name of a file in CONFIG_DIR/suites, without .yaml")
+    parser.add_argument("--out", required=True, type=Path, help="file to write, without its ending")
+    parser.add_argument("--config-dir", default=Path("config"), type=Path)
+    extra(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        with paper_style():
+            make(load_suite(arguments.suite, arguments.config_dir), arguments)
+    except ElasticASTError as error:
+        sys.exit(f"error: {error}")
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of scripts that draw evaluations."""
+    parser.add_argument("--metrics", required=True, type=Path, help="the suite's summary/metrics.csv")

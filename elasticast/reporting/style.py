@@ -1,0 +1,151 @@
+"""The one look of all figures, and how they are written.
+
+Colours are Okabe & Ito's (2008), safe for colour-blind readers; dashes, markers and lightness tell
+the same series apart in greyscale. Sizes are final sizes in inches: nothing is scaled in the paper.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from elasticast.config import Suite
+
+SINGLE_COLUMN, DOUBLE_COLUMN = 3.3, 7.0  # inches
+INK, MUTED, FAINT = "#222222", "#5F5F5F", "#D9D9D9"
+
+# flexible models: dark and thick, so that they stand out in greyscale too
+_STRONG = ("#08306B", "#000000", "#4A1486")
+# purple and green darker than the originals: neighbours in this list differ in lightness
+_PALETTE = ("#D55E00", "#56B4E9", "#9C3D7A", "#E69F00", "#007A5A", "#8C8C8C")
+# lengths of dashes and markers have no common factor with the palette's: 210 series before one repeats
+_DASHES = ((4, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (2.5, 1), (6, 1.2, 1.2, 1.2, 1.2, 1.2), (8, 2), (3, 1, 1, 1, 3, 2))
+_MARKERS = ("s", "^", "D", "v", "P")
+
+_SIZES = {
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.titlepad": 4,
+    "axes.labelpad": 2.5,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "legend.columnspacing": 1.4,
+    "legend.handletextpad": 0.6,
+}
+_COLOURS = {
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": "#E6E6E6",
+    "hatch.color": "white",
+}
+_OUTPUT = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so a figure looks the same everywhere
+    "mathtext.fontset": "dejavusans",
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "savefig.dpi": 300,
+    "figure.dpi": 100,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+}
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one label is drawn, in every panel of every figure."""
+
+    color: str
+    dashes: tuple[float, ...]
+    marker: str
+    width: float
+    zorder: float
+
+    def line(self) -> dict:
+        """Keyword arguments of a matplotlib line."""
+        style = (0, self.dashes) if self.dashes else "-"
+        look = {"color": self.color, "linestyle": style, "linewidth": self.width, "marker": self.marker}
+        return {**look, "markersize": 3.2, "markeredgecolor": "white", "markeredgewidth": 0.4, "zorder": self.zorder}
+
+    def text_color(self) -> tuple[float, ...]:
+        """The line's colour, darkened until small type in it can be read on white."""
+        return sns.dark_palette(self.color, 10)[6 if self.dashes else 9]
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Within it, figures are drawn and saved in the paper's style."""
+    base = {**sns.axes_style("ticks"), **sns.plotting_context("paper")}
+    with mpl.rc_context({**base, **_SIZES, **_COLOURS, **_OUTPUT}):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) that lays itself out; needs no display."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def line_styles(suite: Suite) -> dict[str, LineStyle]:
+    """One style a label, from the whole suite, so that a panel never recolours another.
+
+    An experiment's ``color`` overrides the palette for its label.
+    """
+    strong: dict[str, None] = {}
+    plain: dict[str, None] = {}
+    colors: dict[str, str] = {}
+    for name, experiment in suite.experiments.items():
+        kind = suite.runs[name]["model"]["kind"]
+        (plain if kind == "ast" else strong).setdefault(experiment.label)
+        if experiment.color:
+            colors.setdefault(experiment.label, experiment.color)
+    styles = {}
+    for i, label in enumerate(plain):
+        color = colors.get(label, _PALETTE[i % len(_PALETTE)])
+        styles[label] = LineStyle(color, _DASHES[i % len(_DASHES)], _MARKERS[i % len(_MARKERS)], 1.2, 3)
+    for i, label in enumerate(strong):
+        color = colors.get(label, _STRONG[i % len(_STRONG)])
+        styles[label] = LineStyle(color, _DASHES[i - 1] if i else (), "o", 2.0, 4)
+    return styles
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then put it in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(figure: Figure, out: Path) -> None:
+    """Write ``OUT.pdf`` and ``OUT.png``; the same figure gives the same bytes."""
+    metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+    for kind, entries in metadata.items():
+        path = out.with_name(f"{out.name}.{kind}")
+        write_atomic(path, lambda file, k=kind, m=entries: figure.savefig(file, format=k, metadata=m))

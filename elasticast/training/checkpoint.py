@@ -1,0 +1,92 @@
+"""Checkpoints: all that a run needs to go on, and the finished model."""
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from elasticast.config import RunConfig, validate
+from elasticast.data.features import Norm
+from elasticast.errors import DataError, ElasticASTError
+from elasticast.models import build_model
+from elasticast.provenance import write_json
+
+
+@contextmanager
+def locked(folder: Path):
+    """Hold a folder for one process; the lock ends with the process, however it ends.
+
+    Raises
+    ------
+    ElasticASTError
+        If another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ElasticASTError(
+                f"{folder}: another process is training here; wait for it, or stop it first"
+            ) from None
+        yield
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+    """Read a checkpoint of the same settings, code and data; none when there is no such one."""
+    if not path.is_file():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return state if state["identity"] == identity else None
+
+
+def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, classes: list[str], kind: str) -> None:
+    """Write `model.safetensors` and `model.json`: weights, and all that is needed to use them elsewhere."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    temporary = folder / f".model.safetensors.{os.getpid()}.tmp"
+    save_file(weights, temporary)
+    temporary.replace(folder / "model.safetensors")
+    about = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
+    about |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
+    write_json(folder / "model.json", about)
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict[str, Any], RunConfig, Norm]:
+    """Read a model written by :func:`save_model`.
+
+    Returns
+    -------
+    tuple
+        The model in evaluation mode, `model.json`, its run's configuration, its normalisation.
+
+    Raises
+    ------
+    DataError
+        If files are missing, or the weights do not fit the settings.
+    """
+    about_path = folder / "model.json"
+    if not about_path.is_file():
+        raise DataError(
+            f"{about_path}: no such file; a trained model is a folder with model.json and model.safetensors"
+        )
+    about = json.loads(about_path.read_text(encoding="utf-8"))
+    config = validate(RunConfig, about["config"], f"{about_path}: config")
+    model = build_model(config, len(about["classes"]))
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{folder / 'model.safetensors'}: cannot be loaded: {error}") from None
+    return model.to(device).eval(), about, config, Norm(about["norm"]["mean"], about["norm"]["std"])

@@ -1,0 +1,17 @@
+"""Table 1: each AST at its own length or resolution against the one ElasticAST, there and at native length."""
+
+from elasticast.reporting.comparison import compare, write_table
+from elasticast.reporting.results import read_metrics
+from elasticast.reporting.scripts import add_metrics, run_script
+
+
+def write(suite, arguments):
+    write_table(compare(suite, read_metrics(arguments.metrics, suite.name)), arguments.out)
+
+
+def main(argv=None):
+    run_script(__doc__, write, add_metrics, argv)
+
+
+if __name__ == "__main__":
+    main()

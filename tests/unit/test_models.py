@@ -1,0 +1,122 @@
+"""Properties of the models on fresh random inputs, in float32."""
+
+import pytest
+import torch
+
+from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.errors import DataError, ElasticASTError
+from elasticast.models import build_model
+from elasticast.models.attention import ClipMask, attend, resolve_backend
+
+TOLERANCE = {"atol": 1e-5, "rtol": 0}
+FRAMES = (16, 96, 48, 256, 96)
+
+
+def random_clip(index, frames, classes=5):
+    freq, time = grid_positions(8, frames // 16)
+    return PackedClip(index, torch.randn(8 * frames // 16, 256), freq, time, torch.randint(2, (classes,)).float())
+
+
+@pytest.fixture
+def clips():
+    return [random_clip(i, frames) for i, frames in enumerate(FRAMES)]
+
+
+def model_of(config, classes=5):
+    model = build_model(config, classes)
+    for parameter in model.parameters():  # zero biases and near-zero weights would hide mistakes
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return model.eval()
+
+
+@pytest.mark.parametrize("scale", ["none", "sqrt", "qk_norm"])
+def test_packed_equals_one_by_one_equals_dense_mask(tiny, clips, scale):
+    model = model_of(tiny(model={"attention_scale": scale}))
+    packed = model(pack(clips))
+    alone = torch.cat([model(pack([clip])) for clip in clips])
+    torch.testing.assert_close(packed, alone, **TOLERANCE)
+    dense = model_of(tiny(model={"attention_scale": scale, "backend": "dense"}))
+    dense.load_state_dict(model.state_dict())
+    torch.testing.assert_close(dense(pack(clips)), packed, **TOLERANCE)
+    assert packed.std(0).min() > 1e-3  # the clips do differ
+
+
+def test_permuting_clips_permutes_logits(tiny, clips):
+    model = model_of(tiny())
+    order = torch.randperm(len(clips)).tolist()
+    torch.testing.assert_close(model(pack([clips[i] for i in order])), model(pack(clips))[order], **TOLERANCE)
+
+
+def test_permuting_tokens_within_a_clip_changes_nothing(tiny, clips):
+    model = model_of(tiny())
+    mixed = []
+    for clip in clips:
+        order = torch.randperm(len(clip.patches))
+        mixed.append(PackedClip(clip.index, clip.patches[order], clip.freq[order], clip.time[order], clip.target))
+    torch.testing.assert_close(model(pack(mixed)), model(pack(clips)), **TOLERANCE)
+
+
+def test_a_clip_touches_no_other(tiny, clips):
+    model = model_of(tiny())
+    batch = pack(clips)
+    batch.patches.requires_grad_()
+    model(batch)[2].sum().backward()
+    start = sum(batch.seqlens[:2])
+    touched = batch.patches.grad.abs().sum(1) > 0
+    assert touched[start : start + batch.seqlens[2]].all()
+    assert touched.sum() == batch.seqlens[2]
+
+
+def test_too_long_a_clip_is_one_clear_error(tiny):
+    with pytest.raises(DataError, match="17 time patches is longer than the position table of 16"):
+        model_of(tiny())(pack([random_clip(0, 272)]))
+
+
+@pytest.mark.parametrize("prefix", [1, 2])
+def test_ast_batch_equals_one_by_one(tiny, prefix):
+    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix}))
+    for frames in (32, 64, 128):
+        clips = [random_clip(i, frames) for i in range(3)]
+        alone = torch.cat([model(pack([clip])) for clip in clips])
+        torch.testing.assert_close(model(pack(clips)), alone, **TOLERANCE)
+
+
+def test_ast_positions_are_the_table_at_the_trained_length(tiny):
+    model = model_of(tiny(model={"kind": "ast"}))
+    torch.testing.assert_close(model.positions(4), model.positions.table[0].flatten(1).T, atol=0, rtol=0)
+    assert model.positions(7).shape == (8 * 7, 32)
+
+
+def test_ast_takes_one_length_only(tiny):
+    with pytest.raises(ValueError, match="one length"):
+        model_of(tiny(model={"kind": "ast"}))(pack([random_clip(0, 32), random_clip(1, 64)]))
+
+
+def test_attention_matches_the_definition():
+    q_lens, kv_lens, scale = [1, 1, 1], [5, 2, 9], 0.3
+    q, k, v = torch.randn(3, 2, 4), torch.randn(16, 2, 4), torch.randn(16, 2, 4)
+    expected, start = [], 0
+    for row, n in enumerate(kv_lens):
+        weights = (scale * torch.einsum("he,nhe->hn", q[row], k[start : start + n])).softmax(-1)
+        expected.append(torch.einsum("hn,nhe->he", weights, v[start : start + n]))
+        start += n
+    for backend in ("sdpa", "dense"):
+        found = attend(q, k, v, ClipMask(q_lens, kv_lens, backend), scale)
+        torch.testing.assert_close(found, torch.stack(expected), **TOLERANCE)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
+def test_xformers_equals_dense(dtype, tolerance):
+    lengths = [16, 100, 7]
+    q, k, v = (torch.randn(123, 4, 32, device="cuda", dtype=dtype) for _ in range(3))
+    found = attend(q, k, v, ClipMask(lengths, lengths, "xformers"), 0.2)
+    expected = attend(q.float(), k.float(), v.float(), ClipMask(lengths, lengths, "dense"), 0.2)
+    torch.testing.assert_close(found.float(), expected, atol=tolerance, rtol=tolerance)
+
+
+def test_backend_is_never_swapped_in_silence():
+    assert resolve_backend("auto", "cpu") == "sdpa"
+    assert resolve_backend("auto", "cuda") == "xformers"
+    with pytest.raises(ElasticASTError, match="'xformers' has no kernels on cpu"):
+        resolve_backend("xformers", "cpu")

@@ -1,0 +1,17 @@
+"""environment.yml and pyproject.toml pin the same versions."""
+
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_both_files_pin_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert set(conda[-1]["pip"]) == wanted
+    assert all("==" in pin for pin in wanted)
+    assert not any("-e" in str(line) for line in conda[-1]["pip"])  # breaks under --sdm conda

@@ -1,0 +1,84 @@
+# Helpers of all stages; no rules.
+
+import json
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from elasticast.config import FrontEnd, digest, load_suite, load_workflow_config
+from elasticast.errors import ConfigError
+from elasticast.provenance import STAGES, code_digest
+
+try:
+    SETTINGS = load_workflow_config(config)
+    SUITE = load_suite(SETTINGS.suite)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = SETTINGS.results
+SUITE_DIR = f"{RESULTS}/{SUITE.name}"
+RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
+DATA_DIR = f"{RESULTS}/data/{{dataset}}"
+FIGURE_DIR = f"paper_figures/{SUITE.name}"
+CODE = {stage: code_digest(stage) for stage in STAGES}
+FRONT_ENDS = {
+    f"{run['front_end']['kind']}-{digest(run['front_end'])}": run["front_end"]
+    for run in SUITE.runs.values()
+}
+SWEPT = {
+    sweep.x_name for name in SUITE.experiments for sweep in SUITE.sweep(name).values()
+}
+# fig. 3 packs a batch of the first experiment that trains at native length
+PACKED_DATASET = next(
+    run["dataset"] for run in SUITE.runs.values() if run["view"]["frames"] == "native"
+)
+
+
+wildcard_constraints:
+    dataset="|".join(SUITE.datasets),
+    experiment="|".join(SUITE.experiments),
+    seed=r"\d+",
+
+
+def every_run(pattern):
+    """`pattern` for each experiment and seed of the suite, in the suite's order."""
+    return expand(pattern, experiment=list(SUITE.experiments), seed=SUITE.seeds)
+
+
+def prepared(name):
+    """Input function: a file of the prepared dataset of the run at hand."""
+    return lambda wildcards: f"{DATA_DIR}/{name}".format(
+        dataset=SUITE.runs[wildcards.experiment]["dataset"]
+    )
+
+
+def norm_file(wildcards):
+    """The normalisation statistics of the run at hand."""
+    run = SUITE.runs[wildcards.experiment]
+    front_end = f"{run['front_end']['kind']}-{digest(run['front_end'])}"
+    return f"{DATA_DIR}/norm-{front_end}.json".format(dataset=run["dataset"])
+
+
+def run_settings(wildcards):
+    """What decides the weights of the run at hand; a label or a colour is not part of it."""
+    return SUITE.run_config(wildcards.experiment, int(wildcards.seed)).model_dump_json()
+
+
+def sweep_settings(wildcards):
+    """What is measured on the run at hand."""
+    sweeps = {
+        name: sweep.model_dump()
+        for name, sweep in SUITE.sweep(wildcards.experiment).items()
+    }
+    return json.dumps({"suite": SUITE.name, "evaluations": sweeps})
+
+
+def figure(name, caption, title):
+    """The PDF and PNG of a figure, the PNG shown in the report."""
+    shown = report(
+        f"{FIGURE_DIR}/{name}.png",
+        caption=caption,
+        category="Figures",
+        labels={"figure": title},
+    )
+    return [shown, f"{FIGURE_DIR}/{name}.pdf"]

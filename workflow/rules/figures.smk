@@ -1,0 +1,142 @@
+# The paper's figures and table: `snakemake fig4` regenerates one. A figure's inputs are its script, its data and
+# the resolved suite; the code behind the scripts is in params, so that editing it redraws figures and nothing else.
+
+
+localrules:
+    fig1,
+    fig2,
+    fig3,
+    fig4,
+    fig5,
+    table1,
+
+
+rule fig1:
+    input:
+        script="paper_figures/fig1_teaser.py",
+        metrics=rules.collect_metrics.output[0],
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure(
+            "fig1_teaser",
+            "../report/fig1_teaser.rst",
+            "Fig. 1: one model for every length",
+        ),
+    log:
+        f"{SUITE_DIR}/logs/fig1.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        code=CODE["curves"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+
+
+rule fig2:
+    input:
+        script="paper_figures/fig2_native_lengths.py",
+        manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure(
+            "fig2_native_lengths",
+            "../report/fig2_native_lengths.rst",
+            "Fig. 2: native lengths, cropping, padding",
+        ),
+    log:
+        f"{SUITE_DIR}/logs/fig2.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        code=CODE["lengths"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --manifests {input.manifests:q} --out {params.out:q} 2> {log:q}"
+
+
+rule fig3:
+    input:
+        script="paper_figures/fig3_packing.py",
+        store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
+        manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=PACKED_DATASET),
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),
+    log:
+        f"{SUITE_DIR}/logs/fig3.log",
+    conda:
+        "../../environment.yml"
+    params:
+        data=subpath(input.store, parent=True),
+        out=subpath(output[0], strip_suffix=".png"),
+        code=CODE["packing"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --data {params.data:q} --out {params.out:q} 2> {log:q}"
+
+
+use rule fig1 as fig4 with:
+    input:
+        script="paper_figures/fig4_length_curves.py",
+        metrics=rules.collect_metrics.output[0],
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure(
+            "fig4_length_curves",
+            "../report/fig4_length_curves.rst",
+            "Fig. 4: native-length curves",
+        ),
+    log:
+        f"{SUITE_DIR}/logs/fig4.log",
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        code=CODE["curves"],
+
+
+use rule fig1 as fig5 with:
+    input:
+        script="paper_figures/fig5_resolution_curves.py",
+        metrics=rules.collect_metrics.output[0],
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure(
+            "fig5_resolution_curves",
+            "../report/fig5_resolution_curves.rst",
+            "Fig. 5: resolution curves",
+        ),
+    log:
+        f"{SUITE_DIR}/logs/fig5.log",
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        code=CODE["curves"],
+
+
+use rule fig1 as table1 with:
+    input:
+        script="paper_figures/table1.py",
+        metrics=rules.collect_metrics.output[0],
+        suite=rules.resolved_suite.output[0],
+    output:
+        report(
+            f"{FIGURE_DIR}/table1.csv",
+            caption="../report/table1.rst",
+            category="Tables",
+            labels={"table": "Table 1"},
+        ),
+        f"{FIGURE_DIR}/table1.md",
+        f"{FIGURE_DIR}/table1.tex",
+    log:
+        f"{SUITE_DIR}/logs/table1.log",
+    params:
+        out=subpath(output[0], strip_suffix=".csv"),
+        code=CODE["table"],
+
+
+rule figures:
+    # a suite without a sweep over lengths, or over resolutions, has no figure of it
+    input:
+        rules.fig2.output,
+        rules.fig3.output,
+        rules.table1.output,
+        [rules.fig1.output, rules.fig4.output] if "max_frames" in SWEPT else [],
+        rules.fig5.output if "compression" in SWEPT else [],

@@ -1,0 +1,69 @@
+# What the report shows beside figures and table: settings, data, runs.
+
+
+localrules:
+    resolved_suite,
+    collect_runs,
+    collect_data,
+
+
+rule resolved_suite:
+    output:
+        report(
+            f"{SUITE_DIR}/summary/suite.yaml",
+            caption="../report/suite.rst",
+            category="Provenance",
+            labels={"table": "Settings of the suite"},
+        ),
+    log:
+        f"{SUITE_DIR}/logs/resolved_suite.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=SUITE.model_dump_json(),
+    shell:
+        "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
+
+
+rule collect_runs:
+    input:
+        every_run(rules.train.output.record),
+    output:
+        report(
+            f"{SUITE_DIR}/summary/runs.csv",
+            caption="../report/runs.rst",
+            category="Provenance",
+            labels={"table": "Runs, versions, times"},
+        ),
+    log:
+        f"{SUITE_DIR}/logs/collect_runs.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m elasticast collect runs {input:q} --out {output:q} 2> {log:q}"
+
+
+rule collect_data:
+    input:
+        expand(rules.prepare.output.table, dataset=list(SUITE.datasets)),
+    output:
+        report(
+            f"{SUITE_DIR}/summary/data.csv",
+            caption="../report/data.rst",
+            category="Provenance",
+            labels={"table": "Clips used and rejected"},
+        ),
+    log:
+        f"{SUITE_DIR}/logs/collect_data.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m elasticast collect data {input:q} --out {output:q} 2> {log:q}"
+
+
+rule summary:
+    input:
+        rules.collect_metrics.output,
+        rules.collect_runs.output,
+        rules.collect_data.output,
+        rules.resolved_suite.output,

@@ -1,0 +1,50 @@
+# One training run an experiment and seed.
+
+
+localrules:
+    configure,
+
+
+rule configure:
+    output:
+        f"{RUN_DIR}/config.yaml",
+    log:
+        f"{SUITE_DIR}/logs/configure_{{experiment}}_seed{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=run_settings,
+    shell:
+        "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
+
+
+rule train:
+    # the checkpoint and the history lie beside these and are not declared: they have to outlive an interrupted job
+    input:
+        config=rules.configure.output[0],
+        store=prepared("train.h5"),
+        manifest=prepared("manifest.parquet"),
+        norm=norm_file,
+    output:
+        weights=f"{RUN_DIR}/model.safetensors",
+        model=f"{RUN_DIR}/model.json",
+        record=f"{RUN_DIR}/run.json",
+    log:
+        f"{SUITE_DIR}/logs/train_{{experiment}}_seed{{seed}}.log",
+    benchmark:
+        f"{SUITE_DIR}/benchmarks/train_{{experiment}}_seed{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: SETTINGS.train_threads
+    resources:
+        mem_mb=1500,
+        runtime=1440,
+    params:
+        data=subpath(input.store, parent=True),
+        out=subpath(output.weights, parent=True),
+        code=CODE["train"],
+    message:
+        "Training {wildcards.experiment}, seed {wildcards.seed}"
+    shell:
+        "python -m elasticast train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
