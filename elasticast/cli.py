@@ -25,7 +25,7 @@ def configure(settings: Annotated[str, typer.Option(help="JSON")], out: Out) -> 
     """Write settings worked out by the workflow as a YAML file."""
     import yaml
 
-    from elasticast.provenance import write_text
+    from elasticast.files import write_text
 
     write_text(out, yaml.safe_dump(json.loads(settings), sort_keys=False))
 
@@ -94,7 +94,9 @@ def evaluate(
 @app.command()
 def collect(
     table: Annotated[Literal["metrics", "runs", "data"], typer.Argument(help="which table")],
-    files: Annotated[list[Path], typer.Argument(help="metrics.csv or run.json of the runs, summary.csv of the datasets")],
+    files: Annotated[
+        list[Path], typer.Argument(help="metrics.csv or run.json of the runs, summary.csv of the datasets")
+    ],
     out: Out,
 ) -> None:
     """Join what the runs wrote into one table of the suite."""
@@ -110,5 +112,3 @@ def main() -> None:
         app()
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
-
-

@@ -1,8 +1,7 @@
-"""Where a result comes from: versions, git commit, machine, code, data; and atomic writing of it."""
+"""Where a result comes from: versions, git commit, machine, code."""
 
 import ast
 import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -88,16 +87,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
-    write_text(path, json.dumps(value, indent=2) + "\n")

@@ -1,14 +1,13 @@
 """The manifest: what every clip is, where it comes from, its labels, and why it was rejected."""
 
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from elasticast.config import TaskKind
 from elasticast.errors import DataError
-from elasticast.provenance import write_text
+from elasticast.files import write_atomic, write_text
 
 SPLITS = ("train", "test")
 COLUMNS = ("id", "split", "path", "start", "duration", "sample_rate", "channels", "status", "reason")
@@ -45,9 +44,7 @@ def class_lists(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> dict[str, di
 
 def write_manifest(clips: pd.DataFrame, tasks: dict[str, TaskKind], path: Path) -> None:
     """Write the manifest as parquet."""
-    temporary = path.with_name(f".{path.name}.part")
-    clips[[*COLUMNS, *tasks]].to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    write_atomic(path, lambda file: clips[[*COLUMNS, *tasks]].to_parquet(file, index=False))
 
 
 def read_manifest(path: Path, split: str | None = None) -> pd.DataFrame:

@@ -19,8 +19,8 @@ from elasticast.data.datasets import SOURCES
 from elasticast.data.manifest import SPLITS, check_annotations, class_lists, write_csv, write_manifest
 from elasticast.data.store import StoreWriter
 from elasticast.errors import DataError
+from elasticast.files import write_json
 from elasticast.progress import track
-from elasticast.provenance import write_json
 
 LOG = logging.getLogger(__name__)
 REASONS_SHOWN = 5

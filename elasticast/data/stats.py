@@ -7,7 +7,7 @@ import torch
 from elasticast.config import FrontEnd
 from elasticast.data.features import log_mel
 from elasticast.data.store import Store
-from elasticast.provenance import write_json
+from elasticast.files import write_json
 
 
 def log_mel_stats(store: Store, front_end: FrontEnd) -> dict[str, float | int]:

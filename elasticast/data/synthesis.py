@@ -1,14 +1,14 @@
 """What the generators of audio share: noise, levels, and a folder of wavs that knows its recipe."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
-from elasticast.provenance import code_digest, write_text
+from elasticast.files import write_atomic, write_text
+from elasticast.provenance import code_digest
 
 PEAK = 0.99
 
@@ -46,9 +46,7 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     """Write int16 mono samples, all or nothing."""
-    temporary = path.with_name(f".{path.name}.part")
-    sf.write(temporary, samples, sample_rate, subtype="PCM_16", format="WAV")
-    os.replace(temporary, path)
+    write_atomic(path, lambda file: sf.write(file, samples, sample_rate, subtype="PCM_16", format="WAV"))
 
 
 def audio_folder(out: Path, settings: dict) -> Path:

@@ -8,8 +8,9 @@ import torch
 
 from elasticast.config import Evaluation, digest, read_yaml, validate
 from elasticast.evaluation.sweep import evaluate
+from elasticast.files import write_json, write_text
 from elasticast.models.attention import resolve_backend
-from elasticast.provenance import code_digest, provenance, write_json, write_text
+from elasticast.provenance import code_digest, provenance
 from elasticast.training.checkpoint import load_model
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from elasticast.provenance import write_text
+from elasticast.files import write_text
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "restarts", "parameters", "device", "attention_backend", "threads",

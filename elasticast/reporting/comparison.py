@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import Suite
+from elasticast.files import write_text
 from elasticast.reporting.results import NOT_RUN, Panel, Score, Series, sweep_panels
-from elasticast.reporting.style import write_atomic
 
 SWEEPS = {"max_frames": "length", "compression": "resolution"}
 _ROW = ["dataset", "task", "sweep", "metric", "fixed", "flexible", "trained_at"]
@@ -166,4 +166,4 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
     text = {"csv": tidy.to_csv(index=False, na_rep="n/a"), "md": markdown(table), "tex": latex(table)}
     for kind, content in text.items():
         path = out.with_name(f"{out.name}.{kind}")
-        write_atomic(path, lambda file, c=content: file.write_text(c, encoding="utf-8"))
+        write_text(path, content)

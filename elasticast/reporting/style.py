@@ -4,8 +4,7 @@ Colours are Okabe & Ito's (2008), safe for colour-blind readers; dashes, markers
 the same series apart in greyscale. Sizes are final sizes in inches: nothing is scaled in the paper.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from elasticast.config import Suite
+from elasticast.files import write_atomic
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.3, 7.0  # inches
 INK, MUTED, FAINT = "#222222", "#5F5F5F", "#D9D9D9"
@@ -130,17 +130,6 @@ def line_styles(suite: Suite) -> dict[str, LineStyle]:
         color = colors.get(label, _STRONG[i % len(_STRONG)])
         styles[label] = LineStyle(color, _DASHES[i - 1] if i else (), "o", 2.0, 4)
     return styles
-
-
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then put it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(figure: Figure, out: Path) -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from torch import nn
 from elasticast.config import RunConfig, validate
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.files import write_atomic, write_json
 from elasticast.models import build_model
-from elasticast.provenance import write_json
 
 
 @contextmanager
@@ -38,13 +37,6 @@ def locked(folder: Path):
         yield
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
-
-
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
     """Read a checkpoint of the same settings, code and data; none when there is no such one."""
     if not path.is_file():
@@ -56,9 +48,7 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
 def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, classes: list[str], kind: str) -> None:
     """Write `model.safetensors` and `model.json`: weights, and all that is needed to use them elsewhere."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    temporary = folder / f".model.safetensors.{os.getpid()}.tmp"
-    save_file(weights, temporary)
-    temporary.replace(folder / "model.safetensors")
+    write_atomic(folder / "model.safetensors", lambda file: save_file(weights, file))
     about = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
     about |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
     write_json(folder / "model.json", about)

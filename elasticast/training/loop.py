@@ -20,11 +20,12 @@ from elasticast.data.features import Norm
 from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
+from elasticast.files import write_atomic, write_json
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
 from elasticast.progress import LOG, Progress
-from elasticast.provenance import code_digest, provenance, write_json
-from elasticast.training.checkpoint import load_checkpoint, locked, save_checkpoint, save_model
+from elasticast.provenance import code_digest, provenance
+from elasticast.training.checkpoint import load_checkpoint, locked, save_model
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 
 EXIT_CHECKPOINTED = 85
@@ -174,7 +175,7 @@ class Trainer:
         }
 
     def _save(self) -> None:
-        save_checkpoint(self.folder / "last.pt", self._state())
+        write_atomic(self.folder / "last.pt", lambda file: torch.save(self._state(), file))
 
     def _resume(self) -> None:
         state = load_checkpoint(self.folder / "last.pt", self.identity)
