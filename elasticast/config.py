@@ -437,6 +437,11 @@ def load_run_config(path: Path) -> RunConfig:
     return validate(RunConfig, read_yaml(path), str(path))
 
 
+def load_resolved_suite(path: Path) -> Suite:
+    """Read `results/SUITE/summary/suite.yaml`: a suite as it was run."""
+    return validate(Suite, read_yaml(path), str(path))
+
+
 def load_dataset(path: Path) -> DatasetConfig:
     """Read `config/datasets/NAME.yaml`."""
     return validate(DatasetConfig, read_yaml(path), str(path))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from elasticast.config import Suite, load_suite
+from elasticast.config import Suite, load_resolved_suite
 from elasticast.errors import ElasticASTError
 from elasticast.reporting.style import paper_style
 
@@ -28,14 +28,13 @@ def run_script(
         Adds the script's own arguments.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--suite", required=True, help="name of a file in CONFIG_DIR/suites, without .yaml")
+    parser.add_argument("--suite", required=True, type=Path, help="the suite as run: summary/suite.yaml")
     parser.add_argument("--out", required=True, type=Path, help="file to write, without its ending")
-    parser.add_argument("--config-dir", default=Path("config"), type=Path)
     extra(parser)
     arguments = parser.parse_args(argv)
     try:
         with paper_style():
-            make(load_suite(arguments.suite, arguments.config_dir), arguments)
+            make(load_resolved_suite(arguments.suite), arguments)
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
 

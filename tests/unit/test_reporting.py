@@ -108,7 +108,9 @@ def run_script(project: Path, name: str, *extra: str, out: str | None = None) ->
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     target = project / "out" / (out or name)
-    common = ["--suite", "toy_suite", "--config-dir", str(project / "config"), "--out", str(target)]
+    resolved = project / "suite.yaml"
+    resolved.write_text(yaml.safe_dump(load_suite("toy_suite", project / "config").model_dump(mode="json")))
+    common = ["--suite", str(resolved), "--out", str(target)]
     script.main([*common, *extra])
     return target
 

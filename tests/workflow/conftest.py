@@ -1,0 +1,100 @@
+"""A copy of the workflow with tiny suites, and a way to run Snakemake in it as a user would."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("Snakefile", "workflow", "profiles", "config", "paper_figures", "environment.yml")
+
+TINY = {
+    "title": "Tiny suite of the tests",
+    "seeds": [0],
+    "defaults": {
+        "dataset": "tiny",
+        "task": "events",
+        "evaluations": ["length"],
+        "view": {"frames": "native", "max_frames": 256},
+        "model": {"dim": 16, "depth": 1, "heads": 2},
+        "train": {"steps": 3, "batch": {"clips": 4}, "log_every": 1},
+    },
+    "experiments": {
+        "ast64": {"label": "AST 64", "model": {"kind": "ast"}, "view": {"frames": 64}},
+        "elastic": {"label": "ElasticAST", "model": {"kind": "elasticast", "max_frames": 256}},
+        "hop20": {
+            "label": "AST hop 20",
+            "model": {"kind": "ast"},
+            "view": {"frames": 64, "compression": [2.0]},
+            "evaluations": ["resolution"],
+        },
+        "elastic_resolution": {
+            "base": "elastic",
+            "view": {"compression": [1.0, 2.0]},
+            "evaluations": ["resolution"],
+        },
+    },
+    "evaluations": {
+        "length": {"x_name": "max_frames", "x": [32, 64, 128, 256]},
+        "resolution": {"x_name": "compression", "x": [1.0, 2.0]},
+    },
+}
+DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
+
+
+class Project:
+    """A folder with the workflow in it; `suite` and `dataset` are written to its configuration before each call."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.png", "*.pdf"))
+            else:
+                shutil.copy(source, folder / name)
+        self.suite, self.dataset = TINY, DATASET
+
+    def write(self) -> None:
+        for name, value in (("suites/tiny", self.suite), ("datasets/tiny", self.dataset)):
+            path = self.folder / "config" / f"{name}.yaml"
+            text = yaml.safe_dump(value, sort_keys=False)
+            if not path.is_file() or path.read_text() != text:
+                path.write_text(text)
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        self.write()
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", "suite=tiny"]
+        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Jobs a dry run would do, by rule; empty when there is nothing to do."""
+        done = self.snakemake("-n", *(arguments or ("all",)))
+        assert done.returncode == 0, done.stderr + done.stdout
+        lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
+        counts = (line.split() for line in lines)
+        return {c[0]: int(c[1]) for c in counts if len(c) == 2 and c[1].isdigit() and c[0] not in ("total", "all")}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The tiny suite, run from nothing to figures."""
+    project = Project(tmp_path_factory.mktemp("finished"))
+    done = project.snakemake("all")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """A copy of the finished project that a test may change."""
+    shutil.copytree(finished.folder, tmp_path / "project", dirs_exist_ok=True)
+    copy = Project.__new__(Project)
+    copy.folder = tmp_path / "project"
+    copy.suite, copy.dataset = TINY, DATASET
+    return copy

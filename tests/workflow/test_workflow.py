@@ -1,0 +1,179 @@
+"""The whole workflow on tiny data: raw audio to figures, and what each change re-runs."""
+
+import copy
+import json
+import os
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.workflow.conftest import DATASET, TINY
+
+RUN = "results/tiny/runs/elastic/seed0"
+
+
+def changed(**experiments):
+    """The tiny suite with more or other experiments."""
+    suite = copy.deepcopy(TINY)
+    suite["experiments"].update(experiments)
+    return suite
+
+
+def test_from_nothing_to_figures(finished):
+    figures = finished.folder / "paper_figures" / "tiny"
+    for name in ("fig1_teaser", "fig2_native_lengths", "fig3_packing", "fig4_length_curves", "fig5_resolution_curves"):
+        assert (figures / f"{name}.png").stat().st_size > 5000
+        assert (figures / f"{name}.pdf").stat().st_size > 5000
+    assert "AST 64" in (figures / "table1.md").read_text()
+    table = pd.read_csv(finished.folder / "results/tiny/summary/metrics.csv")
+    assert list(table) == [
+        "suite",
+        "experiment",
+        "seed",
+        "evaluation",
+        "dataset",
+        "task",
+        "x_name",
+        "x",
+        "metric",
+        "value",
+        "n",
+    ]
+    assert set(table["experiment"]) == set(TINY["experiments"])
+    assert (table["n"] == DATASET["clips"]["test"]).all()
+    assert not table.duplicated(["experiment", "seed", "evaluation", "x", "metric"]).any()
+
+
+def test_every_number_can_be_traced(finished):
+    run = json.loads((finished.folder / RUN / "run.json").read_text())
+    data = json.loads((finished.folder / "results/data/tiny/summary.json").read_text())
+    runs = pd.read_csv(finished.folder / "results/tiny/summary/runs.csv").set_index("run")
+    assert run["data_sha256"] == data["sha256"] == runs.loc[RUN, "data_sha256"]
+    assert run["versions"]["torch"] == runs.loc[RUN, "version_torch"]
+    assert yaml.safe_load((finished.folder / RUN / "config.yaml").read_text())["view"]["max_frames"] == 256
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.planned() == {}
+
+
+def test_the_same_seed_gives_the_same_numbers(project):
+    before = (project.folder / RUN / "metrics.csv").read_bytes()
+    done = project.snakemake("--forcerun", "train", "--until", "evaluate")
+    assert done.returncode == 0, done.stderr
+    assert "Training elastic" in done.stderr + done.stdout
+    assert (project.folder / RUN / "metrics.csv").read_bytes() == before
+
+
+def test_touching_files_re_runs_nothing(project):
+    project.write()
+    for name in ("config/suites/tiny.yaml", "config/datasets/tiny.yaml", f"{RUN}/config.yaml"):
+        os.utime(project.folder / name)
+    assert project.planned() == {}
+
+
+def test_a_label_redraws_and_trains_nothing(project):
+    project.suite = changed(ast64={**TINY["experiments"]["ast64"], "label": "AST sixty-four"})
+    jobs = project.planned()
+    assert not {"train", "evaluate", "prepare", "stats", "configure"} & set(jobs)
+    assert {"resolved_suite", "fig4", "table1"} <= set(jobs)
+
+
+def test_a_new_experiment_adds_its_own_runs_only(project):
+    project.suite = changed(ast128={"base": "ast64", "label": "AST 128", "view": {"frames": 128}})
+    jobs = project.planned()
+    assert (jobs["train"], jobs["evaluate"]) == (1, 1)
+    assert not {"prepare", "stats"} & set(jobs)
+
+
+def test_a_changed_default_re_runs_the_runs_that_use_it(project):
+    project.suite = copy.deepcopy(TINY)
+    project.suite["experiments"]["ast64"]["train"] = {"lr": 1.0e-3}
+    assert project.planned() == {}, "spelling out a default changes nothing"
+    project.suite["defaults"]["train"]["lr"] = 2.0e-3
+    assert project.planned()["train"] == len(TINY["experiments"]) - 1
+
+
+def test_a_changed_sweep_evaluates_and_trains_nothing(project):
+    project.suite = copy.deepcopy(TINY)
+    project.suite["evaluations"]["resolution"]["x"] = [1.0, 2.0, 3.0]
+    jobs = project.planned()
+    assert "train" not in jobs
+    assert jobs["evaluate"] == 2
+
+
+def test_editing_a_figure_redraws_that_figure(project):
+    script = project.folder / "paper_figures" / "fig4_length_curves.py"
+    script.write_text(script.read_text() + "\n# a remark\n")
+    assert set(project.planned()) == {"fig4", "figures"} or set(project.planned()) == {"fig4"}
+
+
+def test_one_figure_by_name(project):
+    for path in (project.folder / "paper_figures" / "tiny").glob("fig[45]*"):
+        path.unlink()
+    assert set(project.planned("fig4")) == {"fig4"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"suite": "mimi"}, r"config/suites/mimi\.yaml: no such file; there is: .*tiny"),
+        ({"suit": "tiny"}, r"config/config\.yaml: suit: unknown key, did you mean `suite`\?"),
+        ({"train_threads": 0}, r"config/config\.yaml: train_threads: .*greater than 0, got 0"),
+    ],
+)
+def test_bad_settings_are_one_clear_error(project, settings, message):
+    extra = [f"{k}={v}" for k, v in settings.items()]
+    command = project.snakemake("-n", "all")
+    assert command.returncode == 0
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "all", "--config", *extra],
+        cwd=project.folder, capture_output=True, text=True,
+    )  # fmt: skip
+    said = done.stderr + done.stdout
+    assert done.returncode != 0
+    assert re.search(message, said), said
+    assert "Traceback" not in said
+
+
+def test_unusable_clips_fail_the_run_and_leave_a_list(project):
+    audio = project.folder / "results/data/tiny/audio"
+    victim = sorted(audio.rglob("*.wav"))[0]
+    victim.write_bytes(b"")
+    done = project.snakemake("--forcerun", "prepare", "--until", "prepare")
+    assert done.returncode != 0
+    assert "`max_rejected` in config/datasets/tiny.yaml" in done.stderr
+    rejected = pd.read_csv(project.folder / "results/data/tiny/rejected.csv")
+    assert rejected["reason"].tolist() == ["empty"]
+    assert (project.folder / RUN / "model.safetensors").is_file()
+    project.dataset = {**DATASET, "max_rejected": 0.1}
+    done = project.snakemake("--until", "collect_data")
+    assert done.returncode == 0, done.stderr
+    data = pd.read_csv(project.folder / "results/tiny/summary/data.csv")
+    assert data.loc[data["status"] == "rejected", "reason"].tolist() == ["empty"]
+
+
+def test_the_report_is_built(project):
+    done = project.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    text = (project.folder / "report.html").read_text()
+    assert all(name in text for name in ("fig4_length_curves", "table1", "runs.csv", "suite.yaml"))
+
+
+def test_the_dry_run_does_not_import_torch(finished):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from snakemake.cli import main\n"
+        "try: main(['-n', 'all', '--config', 'suite=tiny', '--quiet'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
