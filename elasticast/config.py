@@ -13,13 +13,16 @@ import copy
 import difflib
 import hashlib
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from elasticast.errors import ConfigError
+from elasticast.files import write_json
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -30,7 +33,7 @@ TaskKind = Literal["single", "multi"]
 class Settings(BaseModel):
     """Base of all settings: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -125,6 +128,13 @@ class View(Settings):
         "random", description="where training cuts; evaluation cuts from the start"
     )
 
+    @field_validator("frames", mode="before")
+    @classmethod
+    def _number_or_native(cls, value: Any) -> Any:
+        if value != "native" and (type(value) is not int or value <= 0):
+            raise ValueError("expected a whole number above 0, or native")
+        return value
+
 
 class ModelSettings(Settings):
     """Settings common to every transformer here."""
@@ -169,7 +179,7 @@ class Batch(Settings):
     @model_validator(mode="after")
     def _one(self):
         if (self.clips is None) == (self.tokens is None):
-            raise ValueError("give exactly one of `clips` and `tokens`")
+            raise ValueError("give exactly one of `clips` and `tokens` (an inherited one is taken back with null)")
         return self
 
 
@@ -214,7 +224,7 @@ class Train(Settings):
     @model_validator(mode="after")
     def _one_length(self):
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of `steps` and `epochs`")
+            raise ValueError("give exactly one of `steps` and `epochs` (an inherited one is taken back with null)")
         if self.token_dropout >= 1:
             raise ValueError("`token_dropout` must be below 1: at least one token has to stay")
         return self
@@ -223,8 +233,8 @@ class Train(Settings):
 class RunConfig(Settings):
     """All that decides the weights of one training run, but for the code and the data."""
 
-    experiment: str
-    seed: int
+    experiment: str = Field(pattern=r"^\w[\w-]*$")
+    seed: int = Field(ge=0)
     dataset: str
     task: str
     front_end: FrontEnd = FrontEnd()
@@ -242,15 +252,19 @@ class RunConfig(Settings):
             )
         if model.dim % model.heads:
             problems.append(f"model.dim = {model.dim} is not a multiple of model.heads = {model.heads}")
-        for name, frames in (("view.frames", view.frames), ("view.max_frames", view.max_frames)):
+        lengths = {"view.frames": view.frames, "view.max_frames": view.max_frames}
+        if isinstance(model, ElasticASTSettings):
+            lengths["model.max_frames"] = model.max_frames
+        for name, frames in lengths.items():
             if frames != "native" and frames % patch:
                 problems.append(f"{name} = {frames} is not a multiple of model.patch = {patch}")
         if isinstance(model, ASTSettings) and (view.frames == "native" or len(view.compression) > 1):
             problems.append("a model of kind `ast` needs `view.frames` as a number and one `view.compression`")
         if isinstance(model, ASTSettings) and self.train.token_dropout:
             problems.append("train.token_dropout needs a model of kind `elasticast`: an `ast` takes whole clips")
-        if isinstance(model, ElasticASTSettings) and view.max_frames > model.max_frames:
-            problems.append(f"view.max_frames = {view.max_frames} is beyond model.max_frames = {model.max_frames}")
+        longest = "view.max_frames" if view.frames == "native" else "view.frames"
+        if isinstance(model, ElasticASTSettings) and lengths[longest] > model.max_frames:
+            problems.append(f"{longest} = {lengths[longest]} is beyond model.max_frames = {model.max_frames}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -278,12 +292,24 @@ class Experiment(Settings):
     evaluations: list[str] = Field(min_length=1)
 
 
-class Suite(Settings):
+class SuiteHead(Settings):
+    """What a suite file says beside its experiments and evaluations."""
+
+    title: str
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("each seed stands once")
+        return seeds
+
+
+class Suite(SuiteHead):
     """A whole suite, resolved: `runs[name]` is the experiment's `RunConfig` without its seed."""
 
     name: str
-    title: str
-    seeds: list[int] = Field(min_length=1)
     experiments: dict[str, Experiment]
     runs: dict[str, dict[str, Any]]
     evaluations: dict[str, Evaluation]
@@ -331,13 +357,25 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key stands twice: the first of two experiments of one name would be lost in silence."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if names.count(key.value) > 1:
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+        return node
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, with an error that names the file and line."""
     if not path.is_file():
         near = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise ConfigError([f"{path}: no such file; there is: {', '.join(near) or 'nothing'}"])
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not valid YAML: {error}"]) from None
     if not isinstance(value, dict):
@@ -364,18 +402,37 @@ def _yaml_float(number: float) -> str:
     return f"{mantissa}{'0' if mantissa.endswith('.') else ''}e{sign}{abs(int(exponent))}"
 
 
+def _number_hint(value: str, *, whole: bool) -> str:
+    """What to write for a number that came as a string."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        return f"{value!r} is not a number"
+    if "e" not in value.lower():
+        return f"{value!r} is a string: write {value.strip()}"
+    right = int(number) if whole and number.is_integer() else _yaml_float(number)
+    return f"{value!r} is a string: write {right} (YAML reads 1e-5 as text and 1.0e-5 as a number)"
+
+
+def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(key), allowed, n=1)
+    return f"unknown key{f', did you mean `{near[0]}`?' if near else '.'} Allowed: {', '.join(sorted(allowed))}"
+
+
+def _unknown_keys(value: dict, allowed: Iterable[str], where: str) -> list[str]:
+    return [f"{where}: {key}: {_unknown_key(key, allowed)}" for key in value if key not in allowed]
+
+
 def _hint(error: dict[str, Any], allowed: list[str]) -> str:
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), allowed, n=1)
-        return f"unknown key{f', did you mean `{near[0]}`?' if near else ''} Allowed: {', '.join(sorted(allowed))}"
+        return _unknown_key(error["loc"][-1], allowed)
     if kind in ("float_type", "int_type") and isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return f"{value!r} is not a number"
-        right = _yaml_float(number) if "e" in value.lower() else value.strip()
-        return f"{value!r} is a string: write {right} (YAML reads 1e-5 as text and 1.0e-5 as a number)"
+        return _number_hint(value, whole=kind == "int_type")
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"expected keys and values, found {value!r}"
     if kind == "missing":
         return "this key is required"
     if kind == "union_tag_invalid":
@@ -422,7 +479,7 @@ def validate(model: Any, value: Any, where: str) -> Any:
                 tagged = [o for o in options if location and location[0] in repr(o.model_fields)]
                 root, location = (tagged[0], location[1:]) if tagged else (options[0], location)
             # pydantic puts the tag of a union between the keys; a reader of the file does not see it there
-            key = ".".join(str(p) for p in location if p not in ("elasticast", "ast", "int", "literal['native']"))
+            key = ".".join(str(p) for p in location if p not in ("elasticast", "ast", "[key]"))
             problems.append(f"{where}: {key + ': ' if key else ''}{_hint(item, _allowed_keys(root, location))}")
         raise ConfigError(list(dict.fromkeys(problems))) from None
 
@@ -430,6 +487,11 @@ def validate(model: Any, value: Any, where: str) -> Any:
 def load_workflow_config(value: dict[str, Any], where: str = "config/config.yaml") -> WorkflowConfig:
     """Validate the workflow's own configuration."""
     return validate(WorkflowConfig, value, where)
+
+
+def write_schema(path: Path = Path("workflow/schemas/config.schema.json")) -> None:
+    """Write the JSON schema of `config/config.yaml`; ``python -m elasticast.config`` does it."""
+    write_json(path, {"$schema": "https://json-schema.org/draft/2020-12/schema", **WorkflowConfig.model_json_schema()})
 
 
 def load_run_config(path: Path) -> RunConfig:
@@ -474,7 +536,7 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     raw = read_yaml(path)
     problems: list[str] = []
     known = {"title", "seeds", "defaults", "experiments", "evaluations"}
-    problems += [f"{path}: {key}: unknown key. Allowed: {', '.join(sorted(known))}" for key in raw if key not in known]
+    problems += _unknown_keys(raw, known, str(path))
     problems += [f"{path}: {key}: this key is required" for key in sorted(known - {"title"}) if key not in raw]
     if problems:
         raise ConfigError(problems)
@@ -484,12 +546,17 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
             problems.append(f"{path}: {key}: expected keys and values, found {raw[key]!r}")
     if problems:
         raise ConfigError(problems)
+    problems += _unknown_keys(raw["defaults"], _DIFFERENCE_KEYS - {"base"}, f"{path}: defaults")
+    if problems:
+        raise ConfigError(problems)
 
+    head = {"title": raw.get("title", name), "seeds": raw["seeds"]}
+    _collect(problems, {"head": (SuiteHead, head, str(path))})
     evaluations = _collect(
         problems, {n: (Evaluation, v, f"{path}: evaluations.{n}") for n, v in raw["evaluations"].items()}
     )
     experiments, runs, datasets = {}, {}, {}
-    said: dict[str, set[str]] = {}  # what is wrong with each experiment; a mistake in a base is said once
+    wrong: dict[str, list[str]] = {}
     for key, difference in raw["experiments"].items():
         where = f"{path}: experiments.{key}"
         found: list[str] = []
@@ -502,13 +569,42 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
             experiments[key], runs[key] = experiment, run.model_dump(mode="json", exclude={"experiment", "seed"})
         except ConfigError as error:
             found += error.problems
-        said[key] = {p.removeprefix(where) for p in found}
-        base = difference.get("base") if isinstance(difference, dict) else None
-        problems += [p for p in found if p.removeprefix(where) not in said.get(base, ())]
+        wrong[key] = [p.removeprefix(where) for p in found]
+    problems += _said_once(raw, wrong, experiments, str(path))
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    fields = {"name": name, "title": raw.get("title", name), "seeds": raw["seeds"], "experiments": experiments}
-    return validate(Suite, {**fields, "runs": runs, "evaluations": evaluations, "datasets": datasets}, str(path))
+    fields = {**head, "name": name, "experiments": experiments, "runs": runs}
+    return validate(Suite, {**fields, "evaluations": evaluations, "datasets": datasets}, str(path))
+
+
+def _said_once(raw: dict, wrong: dict[str, list[str]], valid: Iterable[str], path: str) -> list[str]:
+    """All problems, a wrong value under where it stands (defaults, base, experiment), not under each that inherits it.
+
+    A `valid` experiment has no wrong value, only values that do not go together: that is always its own problem.
+    """
+    problems = []
+    for name, found in wrong.items():
+        difference = raw["experiments"][name]
+        base = difference.get("base") if isinstance(difference, dict) else None
+        inherited = wrong.get(base, ()) if isinstance(base, str) and base != name else ()
+        value_of_defaults = base is None and name not in valid
+        for problem in found:
+            if not problem.startswith(": "):  # of another file
+                problems.append(problem)
+            elif value_of_defaults and _stands_in(raw["defaults"], problem) and not _stands_in(difference, problem):
+                problems.append(f"{path}: defaults{problem}")
+            elif problem not in inherited:
+                problems.append(f"{path}: experiments.{name}{problem}")
+    return problems
+
+
+def _stands_in(settings: Any, problem: str) -> bool:
+    """Whether the key a problem begins with is set in `settings`."""
+    for key in problem.split(": ")[1].split("."):
+        if not isinstance(settings, dict) or key not in settings:
+            return isinstance(settings, list) and key.isdigit()
+        settings = settings[key]
+    return True
 
 
 def _split_experiment(name: str, merged: dict, where: str, problems: list[str]) -> tuple[Experiment, RunConfig]:
@@ -536,17 +632,15 @@ def _merge_experiment(raw: dict, name: str, difference: dict, where: str, seen: 
     """Defaults, then the chain of `base` experiments, then the experiment's own difference."""
     if not isinstance(difference, dict):
         raise ConfigError([f"{where}: expected keys and values, found {difference!r}"])
-    unknown = [k for k in difference if k not in _DIFFERENCE_KEYS]
+    unknown = _unknown_keys(difference, _DIFFERENCE_KEYS, where)
     if unknown:
-        raise ConfigError(
-            [f"{where}: {k}: unknown key. Allowed: {', '.join(sorted(_DIFFERENCE_KEYS))}" for k in unknown]
-        )
+        raise ConfigError(unknown)
     base = difference.get("base")
     if base is None:
         start = raw["defaults"]
-    elif base in seen or base == name:
+    elif base == name or base in seen:
         raise ConfigError([f"{where}: base: {base!r} leads back to itself"])
-    elif base not in raw["experiments"]:
+    elif not isinstance(base, str) or base not in raw["experiments"]:
         raise ConfigError([f"{where}: base: unknown experiment {base!r}. There is: {', '.join(raw['experiments'])}"])
     else:
         start = _merge_experiment(raw, base, raw["experiments"][base], where, (*seen, name))
@@ -579,3 +673,7 @@ def _check_experiment(
         if far:
             problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
     return problems
+
+
+if __name__ == "__main__":
+    write_schema()

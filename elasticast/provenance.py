@@ -46,9 +46,14 @@ def code_digest(stage: str) -> str:
 def _bare(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    """Whether a statement is a string and nothing else: a docstring, of an attribute too."""
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def git_commit(folder: Path = PACKAGE) -> str | None:

@@ -33,7 +33,7 @@ def native_frames(samples: int, front_end: FrontEnd, patch: int) -> int:
     return math.ceil(frames / patch) * patch
 
 
-def compressed_frames(frames: int, compression: float, patch: int) -> int:
+def compressed_frames(frames: float, compression: float, patch: int) -> int:
     """``floor(frames / compression / patch) * patch``, at least one patch.
 
     The small constant undoes float noise: 768 / 1.2 / 16 is 40.00000000000001 or 39.99999999999999.
@@ -61,7 +61,7 @@ class ViewRule:
         self.fixed = view.frames != "native"
         # a fixed view trained at another hop covers frames x compression frames at compression 1
         frames = max_frames or (view.frames if self.fixed else view.max_frames)
-        self.span = round(frames * view.compression[0]) if self.fixed else frames
+        self.span = frames * view.compression[0] if self.fixed else frames
 
     def __call__(self, samples: int, draw: float = 0.0) -> ClipView:
         """View of a clip of `samples` samples; `draw` in [0, 1) picks among several compressions."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -65,18 +66,21 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
     Raises
     ------
     DataError
-        If files are missing, or the weights do not fit the settings.
+        If files are missing or damaged, or the weights do not fit the settings.
     """
     about_path = folder / "model.json"
     if not about_path.is_file():
         raise DataError(
             f"{about_path}: no such file; a trained model is a folder with model.json and model.safetensors"
         )
-    about = json.loads(about_path.read_text(encoding="utf-8"))
+    try:
+        about = json.loads(about_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{about_path}: cannot be read: {error}") from None
     config = validate(RunConfig, about["config"], f"{about_path}: config")
     model = build_model(config, len(about["classes"]))
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise DataError(f"{folder / 'model.safetensors'}: cannot be loaded: {error}") from None
     return model.to(device).eval(), about, config, Norm(about["norm"]["mean"], about["norm"]["std"])

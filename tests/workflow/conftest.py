@@ -66,9 +66,10 @@ class Project:
             if not path.is_file() or path.read_text() != text:
                 path.write_text(text)
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+    def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
         self.write()
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", "suite=tiny"]
+        overrides = [f"{k}={v}" for k, v in (config or {"suite": "tiny"}).items()]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
 
