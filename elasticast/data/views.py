@@ -20,7 +20,7 @@ from elasticast.data.features import hop_samples
 
 @dataclass(frozen=True)
 class ClipView:
-    """What one clip is shown as: `frames` frames at `compression`, `fixed` when shorter clips are padded to it."""
+    """What one clip is shown as: `frames` frames at `compression`; a shorter clip is padded to it."""
 
     frames: int
     compression: float

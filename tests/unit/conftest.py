@@ -4,8 +4,13 @@ import io
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
+from elasticast.config import FrontEnd, Soundscapes
+from elasticast.data.dataset import Clips, read_norm
 from elasticast.data.datasets import fsdd
+from elasticast.data.prepare import prepare
+from elasticast.data.stats import write_stats
 
 SPEAKERS = ("ada", "bob")
 
@@ -31,3 +36,33 @@ def sums(tmp_path, published, monkeypatch):
     lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in published.items()]
     path.write_text("".join(lines))
     monkeypatch.setattr(fsdd, "SUMS", path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """On tensors this small several threads only get in each other's way."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A prepared dataset of 12 training and 6 test soundscapes with its statistics in `norm.json`."""
+    out = tmp_path_factory.mktemp("prepared") / "soundscapes"
+    prepare(Soundscapes(source="soundscapes", clips={"train": 12, "test": 6}, seconds=[0.5, 2.5]), out.parent, out)
+    write_stats(out, FrontEnd(), out / "norm.json")
+    return out
+
+
+@pytest.fixture(scope="session")
+def norm(prepared):
+    return read_norm(prepared / "norm.json")
+
+
+@pytest.fixture(scope="session")
+def train_clips(prepared):
+    return Clips(prepared, "train", "events")
+
+
+@pytest.fixture(scope="session")
+def test_clips(prepared):
+    return Clips(prepared, "test", "events")

@@ -1,0 +1,166 @@
+"""The dataset: what a clip looks like depends on seed, epoch and clip, and on nothing else."""
+
+import json
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from elasticast.data import dataset as module
+from elasticast.data.dataset import ClipDataset, Clips
+from elasticast.data.features import log_mel, patchify
+from elasticast.data.manifest import read_manifest
+from elasticast.data.packing import pack
+from elasticast.data.views import ViewRule, crop_or_pad
+from elasticast.errors import DataError
+
+ALL_OF_IT = {
+    "view": {"max_frames": 96, "compression": [1.0, 1.3, 2.0]},
+    "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
+}
+ONE_HOP = {**ALL_OF_IT, "view": {"max_frames": 96}}
+
+
+def same(a, b) -> bool:
+    """Whether two packed clips or batches are equal bit for bit."""
+    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]
+    return all(torch.equal(x, y) if isinstance(x, Tensor) else x == y for x, y in pairs)
+
+
+@pytest.fixture
+def training(tiny, train_clips, norm):
+    def build(difference=ALL_OF_IT, epoch=0, **others):
+        found = ClipDataset(train_clips, tiny(**{**difference, **others}), norm, training=True)
+        found.epoch = epoch
+        return found
+
+    return build
+
+
+def test_a_clip_looks_the_same_whatever_came_before(training):
+    forward, backward = training(), training()
+    items = {i: forward[i] for i in range(len(forward))}
+    for i in reversed(range(len(backward))):
+        assert same(items[i], backward[i])
+        assert same(items[i], backward[i])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_clip_looks_the_same_whatever_the_number_of_workers(training, workers):
+    batches = [[3, 1, 4], [0, 5, 9], [2, 6]]
+    alone = [pack([training()[i] for i in batch]) for batch in batches]
+    loader = DataLoader(training(), batch_sampler=batches, collate_fn=pack, num_workers=workers)
+    assert all(same(a, b) for a, b in zip(loader, alone, strict=True))
+
+
+@pytest.mark.parametrize("difference", [ALL_OF_IT, ONE_HOP])
+def test_epochs_and_seeds_differ(training, difference):
+    first = [training(difference)[i] for i in range(12)]
+    for other in (training(difference, epoch=1), training(difference, seed=1)):
+        assert sum(same(first[i], other[i]) for i in range(12)) == 0
+
+
+@pytest.mark.parametrize("room", [0, 150_000, 2**30])
+def test_keeping_log_mels_changes_nothing(training, monkeypatch, room):
+    monkeypatch.setattr(module, "KEPT_BYTES", 0)
+    plain = training(ONE_HOP)
+    monkeypatch.setattr(module, "KEPT_BYTES", room)
+    keeping = training(ONE_HOP)
+    for epoch in range(3):
+        plain.epoch = keeping.epoch = epoch
+        assert all(same(plain[i], keeping[i]) for i in range(12))
+    kept = sum(spectrogram.nbytes for spectrogram in keeping._kept.values())
+    assert not plain._kept
+    assert kept <= room
+    assert kept + keeping._room == room
+    assert (len(keeping._kept) > 0) == (room > 0)
+
+
+def test_several_hops_keep_nothing(training):
+    found = training(ALL_OF_IT)
+    assert all(found[i] is not None for i in range(12))
+    assert not found._kept
+
+
+def test_training_without_randomness_is_evaluation(tiny, train_clips, norm):
+    config = tiny(view={"max_frames": 96, "crop": "start"})
+    pair = [ClipDataset(train_clips, config, norm, training=training) for training in (True, False)]
+    assert all(same(pair[0][i], pair[1][i]) for i in range(12))
+
+
+def test_evaluation_has_no_randomness(tiny, train_clips, norm):
+    for epoch, seed, difference in ((0, 0, {}), (3, 0, ALL_OF_IT), (0, 5, ONE_HOP)):
+        config = tiny(**{**difference, "seed": seed, "view": {"max_frames": 96, "compression": [1.0]}})
+        found = ClipDataset(train_clips, config, norm, training=False)
+        found.epoch = epoch
+        for i in range(len(found)):
+            frames = ViewRule(config)(int(train_clips.samples[i])).frames
+            spectrogram = norm(crop_or_pad(log_mel(train_clips.waveform(i), config.front_end), frames))
+            assert torch.equal(found[i].patches, patchify(spectrogram, 16))
+            assert torch.equal(found[i].target, train_clips.targets[i])
+
+
+def test_dropout_keeps_its_share_drawn_for_each_clip(training):
+    found = training(train={"token_dropout": 0.3}, view={"max_frames": 64})
+    whole = training(train={"token_dropout": 0.0}, view={"max_frames": 64})
+    kept = set()
+    for i in range(12):
+        item, tokens = found[i], len(whole[i].patches)
+        assert len(item.patches) == len(item.freq) == len(item.time) == round(0.7 * tokens)
+        places = (item.freq * (tokens // 8) + item.time).tolist()
+        assert torch.equal(item.patches, whole[i].patches[places])  # each stays with its own place
+        if tokens == 32:
+            kept.add(tuple(places))
+    of_32 = sum(len(whole[i].patches) == 32 for i in range(12))
+    assert len(kept) == of_32 > 1
+
+
+def test_the_stated_tokens_are_never_exceeded(training):
+    found = training(train={"mixup": 0.5})
+    for epoch in range(4):
+        found.epoch = epoch
+        assert all(len(found[i].patches) <= found.tokens(i) for i in range(12))
+
+
+def test_mixup_mixes_labels_as_it_mixes_sound(training, train_clips):
+    found = training(ONE_HOP, train={"mixup": 1.0})
+    never = training(ONE_HOP, train={"mixup": 0.0})
+    mixed = 0
+    for i in range(12):
+        target = found[i].target
+        assert target.min() >= 0
+        assert target.max() <= 1 + 1e-6
+        assert torch.equal(never[i].target, train_clips.targets[i])
+        mixed += not torch.equal(target, train_clips.targets[i])
+    assert mixed > 6
+
+
+def test_a_fixed_view_has_one_length(tiny, train_clips, norm):
+    config = tiny(model={"kind": "ast"}, view={"frames": 128})
+    for training in (True, False):
+        found = ClipDataset(train_clips, config, norm, training=training)
+        assert {len(found[i].patches) for i in range(12)} == {64}
+
+
+def test_targets_are_the_labels_of_the_manifest(prepared, train_clips):
+    manifest = read_manifest(prepared / "manifest.parquet", "train")
+    assert train_clips.ids == manifest["id"].tolist() == train_clips.store.ids
+    for row, labels in zip(train_clips.targets, manifest["events"], strict=True):
+        assert {train_clips.classes[i] for i in row.nonzero().flatten()} == set(labels)
+    scenes = Clips(prepared, "test", "scene")
+    assert (scenes.kind, train_clips.kind) == ("single", "multi")
+    assert scenes.targets.sum(1).tolist() == [1.0] * 6
+
+
+def test_wrong_use_is_one_clear_error(tiny, prepared, train_clips, norm, tmp_path):
+    with pytest.raises(DataError, match="no task 'digit'. There is: events, scene"):
+        Clips(prepared, "train", "digit")
+    with pytest.raises(DataError, match="split 'dev' has no usable clip"):
+        Clips(prepared, "dev", "events")
+    with pytest.raises(DataError, match="manifest.parquet: no such manifest"):
+        Clips(tmp_path, "train", "events")
+    with pytest.raises(DataError, match=r"front_end\.sample_rate = 8000, but .*train\.h5 holds 16000 Hz"):
+        ClipDataset(train_clips, tiny(front_end={"sample_rate": 8000}), norm, training=True)
+    assert json.loads((prepared / "norm.json").read_text())["front_end"]["sample_rate"] == 16000

@@ -1,0 +1,62 @@
+"""Joining clips into a flat batch, and dropping tokens."""
+
+import pytest
+import torch
+
+from elasticast.data.packing import PackedClip, grid_positions, kept_tokens, pack
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def clip(index, time_patches):
+    freq, time = grid_positions(8, time_patches)
+    return PackedClip(index, torch.randn(len(freq), 256), freq, time, torch.rand(5))
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 7, 8, 96, 512])
+@pytest.mark.parametrize("dropout", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_dropout_keeps_the_stated_share_and_at_least_one(tokens, dropout):
+    kept = kept_tokens(tokens, dropout, generator())
+    assert len(kept) == max(1, round((1 - dropout) * tokens))
+    assert kept.tolist() == sorted(set(kept.tolist()))
+    assert 0 <= kept.min() <= kept.max() < tokens
+
+
+def test_each_token_is_as_likely_to_stay():
+    draws, counts = 4000, torch.zeros(20)
+    shared = generator()
+    for _ in range(draws):
+        counts[kept_tokens(20, 0.5, shared)] += 1
+    assert (counts / draws - 0.5).abs().max() < 0.05
+
+
+def test_dropout_is_its_generators():
+    assert torch.equal(kept_tokens(96, 0.5, generator(1)), kept_tokens(96, 0.5, generator(1)))
+    assert not torch.equal(kept_tokens(96, 0.5, generator(1)), kept_tokens(96, 0.5, generator(2)))
+
+
+def test_packing_only_joins():
+    clips = [clip(7, 3), clip(2, 1), clip(5, 12)]
+    batch = pack(clips)
+    assert (len(batch), batch.seqlens, batch.index, batch.time_patches) == (3, [24, 8, 96], [7, 2, 5], 12)
+    parts = zip(clips, *(getattr(batch, k).split(batch.seqlens) for k in ("patches", "freq", "time")), strict=True)
+    for row, (one, patches, freq, time) in enumerate(parts):
+        assert torch.equal(patches, one.patches)
+        assert torch.equal(freq, one.freq)
+        assert torch.equal(time, one.time)
+        assert torch.equal(batch.targets[row], one.target)
+
+
+def test_the_longest_clip_is_known_after_dropout():
+    one, keep = clip(0, 6), torch.tensor([0, 2, 4])
+    dropped = PackedClip(0, one.patches[keep], one.freq[keep], one.time[keep], one.target)
+    assert pack([dropped]).time_patches == 5
+
+
+def test_a_batch_moves_whole():
+    batch = pack([clip(0, 2), clip(1, 3)])
+    moved = batch.to("meta")
+    assert {moved.patches.device.type, moved.freq.device.type, moved.time.device.type} == {"meta"}
+    assert (moved.seqlens, moved.index) == (batch.seqlens, batch.index)

@@ -1,0 +1,93 @@
+"""How long a clip is shown, at which resolution, and how it is cut or filled."""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+
+from elasticast.config import FrontEnd
+from elasticast.data.features import log_mel
+from elasticast.data.views import ViewRule, compressed_frames, crop_or_pad, native_frames
+
+FRONT_END = FrontEnd()
+TENTHS = range(10, 41)
+COMPRESSIONS = [tenths / 10 for tenths in TENTHS]
+HOP, WINDOW = 160, 400
+
+
+@pytest.mark.parametrize("samples", [1, 399, 400, 559, 560, 400 + 15 * HOP, 400 + 16 * HOP, 32000, 160000])
+def test_native_length_is_rounded_up_to_a_whole_patch(samples):
+    frames = log_mel(torch.randn(samples), FRONT_END).shape[1]
+    found = native_frames(samples, FRONT_END, 16)
+    assert found % 16 == 0
+    assert found - 16 < frames <= found
+
+
+@pytest.mark.parametrize("tenths", TENTHS)
+def test_compressed_length_is_the_exact_floor(tenths):
+    for frames in range(16, 2049, 16):
+        exact = math.floor(Fraction(10 * frames, tenths * 16)) * 16
+        for compression in (tenths / 10, 1 + 0.1 * (tenths - 10)):  # without and with float noise
+            assert compressed_frames(frames, compression, 16) == max(16, exact)
+
+
+def test_a_native_view_is_the_clip_up_to_the_limit(tiny):
+    rule = ViewRule(tiny(view={"max_frames": 128}))
+    for samples in (100, 8000, 20000, 21000, 160000):
+        view = rule(samples)
+        assert view.frames == min(128, native_frames(samples, FRONT_END, 16))
+        assert view.compression == 1.0
+    assert ViewRule(tiny(), max_frames=48)(160000).frames == 48
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_ast_sees_exactly_what_it_was_trained_on(tiny, compression):
+    for frames in range(16, 1025, 16):
+        config = tiny(model={"kind": "ast"}, view={"frames": frames, "compression": [compression]})
+        assert ViewRule(config)(16000).frames == frames
+        for x in (16, 64, 1024):  # a length sweep: x frames at its own hop
+            assert ViewRule(config, max_frames=x, compression=compression)(16000).frames == x
+
+
+@pytest.mark.parametrize("own", [1.0, 1.3, 2.0, 4.0])
+def test_ast_keeps_its_seconds_at_another_hop(tiny, own):
+    config = tiny(model={"kind": "ast"}, view={"frames": 128, "compression": [own]})
+    seconds = 128 * own
+    for compression in COMPRESSIONS:
+        view = ViewRule(config, compression=compression)(16000)
+        assert view.compression == compression
+        assert view.frames % 16 == 0
+        covered = view.frames * compression
+        assert covered <= seconds + 1e-3 < covered + 16 * compression or view.frames == 16
+
+
+def test_a_drawn_compression_is_one_of_the_list_and_each_has_its_share(tiny):
+    compressions = [1.0, 1.5, 2.0, 4.0]
+    rule = ViewRule(tiny(view={"compression": compressions}))
+    draws = [rule(64000, i / 1000).compression for i in range(1000)]
+    assert [draws.count(c) for c in compressions] == [250] * 4
+    assert rule(64000, 1 - 2**-24).compression == 4.0
+    largest = rule.largest(64000)
+    assert all(rule(64000, i / 10).frames <= largest.frames for i in range(10))
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("frames", [1, 16, 39, 40, 41, 64])
+def test_crop_or_pad(frames, start):
+    spectrogram = torch.randn(8, 40)
+    found = crop_or_pad(spectrogram, frames, start)
+    assert found.shape == (8, frames)
+    if frames >= 40:
+        assert torch.equal(found[:, :40], spectrogram)
+        assert not found[:, 40:].any()
+    else:
+        first = round(start * (40 - frames))
+        assert torch.equal(found, spectrogram[:, first : first + frames])
+
+
+def test_a_random_crop_stays_inside_and_reaches_both_ends():
+    spectrogram = torch.arange(1.0, 41.0)[None]  # no zero: padding would show
+    starts = {int(crop_or_pad(spectrogram, 30, i / 1000)[0, 0]) for i in range(1001)}
+    assert starts == set(range(1, 12))
+    assert all(crop_or_pad(spectrogram, 30, i / 1000).all() for i in range(1001))
