@@ -121,7 +121,7 @@ class View(Settings):
         "native", description="frames of every clip (cropped or padded), or each clip's own length"
     )
     max_frames: PositiveInt = Field(1024, description="native: longer clips are cut to this many frames")
-    compression: list[PositiveFloat] = Field(
+    compression: list[Annotated[float, Field(ge=1)]] = Field(
         [1.0], min_length=1, description="hop = hop_ms x compression; several: one is drawn for each training clip"
     )
     crop: Literal["random", "start"] = Field(
@@ -281,6 +281,8 @@ class Evaluation(Settings):
     def _whole_frames(self):
         if self.x_name == "max_frames" and any(x != int(x) for x in self.x):
             raise ValueError(f"x = {self.x}: frames are whole numbers")
+        if self.x_name == "compression" and min(self.x) < 1:
+            raise ValueError(f"x = {self.x}: compression starts at 1; for a finer hop lower front_end.hop_ms")
         return self
 
 

@@ -365,3 +365,11 @@ def test_golden_loss_curve(trainer, tmp_path):
         "training gives other losses than before; if that is meant, refresh the curve with "
         "`GOLDEN=refresh pytest tests/unit/test_training.py -k golden` and say why in the commit"
     )
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(tmp_path):
+    path = tmp_path / "last.pt"
+    for content in (b"", b"not a checkpoint", b"PK\x03\x04" + bytes(100)):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"last\.pt: damaged checkpoint, delete it to start anew"):
+            load_checkpoint(path, "identity")
