@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from elasticast.config import RunConfig, validate
+from elasticast.config import RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import write_atomic, write_json
 from elasticast.models import build_model
+from elasticast.validation import validate
 
 
 @contextmanager
