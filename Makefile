@@ -3,7 +3,8 @@
 # make lint   the checks CI runs besides the tests
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
-# ARGS passes more to snakemake or pytest: make run ARGS="--cores 2", make test ARGS="-m 'not slow'"
+# CONFIG passes other keys of config/config.yaml, ARGS more to snakemake or pytest:
+# make run CONFIG="train_threads=2" ARGS="--cores 2", make test ARGS="-k packed"
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -11,45 +12,52 @@ BIN := $(CURDIR)/$(VENV)/bin
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3, \
 	$(shell command -v $(p) >/dev/null && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 READY := $(VENV)/.ready
-SNAKEMAKE := PATH="$(BIN):$$PATH" snakemake
+# what the suite calls (python, elasticast) comes from the environment, and so does snakemake itself
+SNAKEMAKE := PATH="$(BIN):$$PATH" "$(BIN)/snakemake"
 ARGS ?=
+CONFIG ?=
 setting = $(shell sed -n 's/^$(1): *//p' config/config.yaml)
 SUITE ?= $(call setting,suite)
 DATA_ROOT ?= $(call setting,data_root)
-RESULTS := $(call setting,results)
+RESULTS ?= $(call setting,results)
+SETTINGS = --config suite='$(SUITE)' data_root='$(DATA_ROOT)' results='$(RESULTS)' $(CONFIG)
 
 .PHONY: run test lint setup clean
 .DEFAULT_GOAL := run
 
 setup: $(READY)
 
+# an environment that lost its interpreter or Snakemake is set up anew
+ifeq ($(wildcard $(BIN)/snakemake),)
+.PHONY: $(READY)
+endif
 # pyproject.toml alone decides what is installed; the package itself is linked, so that edits need no new set-up
 $(READY): pyproject.toml
 ifneq ($(PYTHON),)
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x "$(BIN)/python" || $(PYTHON) -m venv $(VENV)
 else
 	@echo "no Python >= 3.11 found: fetching one into your home folder with uv"
 	python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv
 	$(VENV)-uv/bin/uv venv --seed --python 3.11 $(VENV)
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $(READY)
 
 run: $(READY)
-	$(SNAKEMAKE) all --config suite=$(SUITE) data_root=$(DATA_ROOT) $(ARGS)
-	$(SNAKEMAKE) --config suite=$(SUITE) data_root=$(DATA_ROOT) --report $(RESULTS)/$(SUITE)/report.html --quiet
+	$(SNAKEMAKE) all $(SETTINGS) $(ARGS)
+	$(SNAKEMAKE) $(SETTINGS) --report '$(RESULTS)/$(SUITE)/report.html' --quiet
 	@echo "figures  paper_figures/$(SUITE)/*.png, *.pdf"
 	@echo "table    paper_figures/$(SUITE)/table1.md, .csv, .tex"
 	@echo "numbers  $(RESULTS)/$(SUITE)/summary/*.csv"
 	@echo "report   $(RESULTS)/$(SUITE)/report.html"
 
 test: $(READY)
-	PATH="$(BIN):$$PATH" python -m pytest $(ARGS)
+	PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest $(ARGS)
 
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/snakefmt" --check Snakefile workflow
 	$(SNAKEMAKE) --lint
 
 clean:

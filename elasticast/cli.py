@@ -31,6 +31,17 @@ def configure(settings: Annotated[str, typer.Option(help="JSON")], out: Out) -> 
 
 
 @app.command()
+def resolve(suite: Annotated[str, typer.Option(help="name of a file in config/suites")], out: Out) -> None:
+    """Write a suite as it is run: defaults and experiments merged and checked."""
+    import yaml
+
+    from elasticast.files import write_text
+    from elasticast.suites import load_suite
+
+    write_text(out, yaml.safe_dump(load_suite(suite).model_dump(mode="json"), sort_keys=False))
+
+
+@app.command()
 def prepare(
     config: ConfigFile,
     data_root: Annotated[Path, typer.Option(help="folder with downloaded datasets")],
@@ -71,8 +82,9 @@ def train(
 
     torch.set_num_threads(threads)
     run = load_run_config(config)
+    clips = Clips(data, "train", run.task)
     data_hash = json.loads((data / "summary.json").read_text())["sha256"]
-    Trainer(run, Clips(data, "train", run.task), read_norm(norm), out, data_hash).fit()
+    Trainer(run, clips, read_norm(norm), out, data_hash).fit()
 
 
 @app.command()
@@ -113,3 +125,5 @@ def main() -> None:
         app()
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # a full disk, a folder that cannot be written to, a file that is not there
+        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")

@@ -16,6 +16,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskKind = Literal["single", "multi"]
+STORE_RATE = 16000
+"""Sample rate (Hz) of every waveform store."""
 
 
 class Settings(BaseModel):
@@ -96,10 +98,10 @@ class FrontEnd(Settings):
     """Waveform to log-mel spectrogram."""
 
     kind: Literal["kaldi"] = "kaldi"
-    sample_rate: PositiveInt = Field(16000, description="Hz; the waveform store is resampled to it")
+    sample_rate: PositiveInt = Field(16000, description="Hz; that of the waveform store")
     mel_bins: PositiveInt = Field(128, description="mel bands, a multiple of the patch size")
     window_ms: PositiveFloat = Field(25.0, description="analysis window, the same at every hop")
-    hop_ms: PositiveFloat = Field(10.0, description="hop at compression 1")
+    hop_ms: PositiveInt = Field(10, description="hop at compression 1, whole ms as all hops")
 
 
 class View(Settings):
@@ -251,11 +253,18 @@ class RunConfig(Settings):
         if isinstance(model, ASTSettings) and self.train.token_dropout:
             problems.append("train.token_dropout needs a model of kind `elasticast`: an `ast` takes whole clips")
         longest = "view.max_frames" if view.frames == "native" else "view.frames"
-        if isinstance(model, ElasticASTSettings) and lengths[longest] > model.max_frames:
+        if isinstance(model, ElasticASTSettings) and self.most_frames(min(view.compression)) > model.max_frames:
             problems.append(f"{longest} = {lengths[longest]} is beyond model.max_frames = {model.max_frames}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def most_frames(self, compression: float) -> float:
+        """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
+        view = self.view
+        if view.frames == "native":
+            return view.max_frames / compression
+        return view.frames * view.compression[0] / compression
 
 
 class Evaluation(Settings):
@@ -278,7 +287,9 @@ class Experiment(Settings):
     """What a suite says of an experiment beside its settings: never re-runs training."""
 
     label: str
-    color: str | None = Field(None, description="any matplotlib colour; none: from the palette, by label")
+    color: str | None = Field(
+        None, pattern="^#[0-9A-Fa-f]{6}$", description="#RRGGBB; none: from the palette, by label"
+    )
     evaluations: list[str] = Field(min_length=1)
 
 
@@ -326,7 +337,7 @@ class WorkflowConfig(Settings):
     data_root: str = Field(
         description="folder with downloaded datasets, one sub-folder each; missing ones are fetched into it"
     )
-    results: str = Field(description="folder for everything the workflow makes")
+    results: str = Field(description="folder for data, runs and tables")
     train_threads: PositiveInt = Field(
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config import (
+    STORE_RATE,
     DatasetConfig,
     ElasticASTSettings,
     Evaluation,
@@ -75,6 +76,10 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
         If anything in the suite or in a dataset it uses is wrong.
     """
     path = config_dir / "suites" / f"{name}.yaml"
+    if name == "data":
+        raise ConfigError(
+            [f"{path}: a suite cannot be called 'data': that folder of the results holds the prepared data"]
+        )
     raw = read_yaml(path)
     problems: list[str] = []
     known = {"title", "seeds", "defaults", "experiments", "evaluations"}
@@ -199,12 +204,28 @@ def _check_experiment(
         problems.append(f"{where}: task: {run.task!r} is no task of dataset {run.dataset!r}. Allowed: {allowed}")
     elif dataset.tasks[run.task] == "multi" and run.train.loss == "ce":
         problems.append(f"{where}: train.loss: 'ce' needs one label a clip, task {run.task!r} has several: use 'bce'")
+    if run.front_end.sample_rate != STORE_RATE:
+        problems.append(
+            f"{where}: front_end.sample_rate: {run.front_end.sample_rate}, the waveform store has {STORE_RATE} Hz"
+        )
     for name in experiment.evaluations:
         if name not in named:
             problems.append(f"{where}: evaluations: unknown evaluation {name!r}. There is: {', '.join(named)}")
         sweep = evaluations.get(name)
-        if sweep is None or sweep.x_name != "max_frames":
+        if sweep is None:
             continue
+        if sweep.x_name == "compression":
+            if isinstance(run.model, ElasticASTSettings) and run.most_frames(min(sweep.x)) > run.model.max_frames:
+                frames = f"{run.most_frames(min(sweep.x)):g} frames at x = {min(sweep.x):g}"
+                problems.append(
+                    f"{where}: evaluations.{name}: {frames}, beyond model.max_frames = {run.model.max_frames}"
+                )
+            continue
+        if len(run.view.compression) == 1 and run.view.compression != [1.0]:
+            problems.append(
+                f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
+                f"view.compression is {run.view.compression}"
+            )
         off = [x for x in sweep.x if x % run.model.patch]
         limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else max(sweep.x)
         far = [x for x in sweep.x if x > limit]

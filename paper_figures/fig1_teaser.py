@@ -1,7 +1,4 @@
-"""Fig. 1: off its training length a fixed-length AST degrades, ElasticAST stays flat.
-
-Drawn from the first length sweep of the suite.
-"""
+"""Fig. 1: ASTs trained at one length each and ElasticAST, over input length (first length sweep of the suite)."""
 
 from elasticast.reporting.curves import draw_teaser
 from elasticast.reporting.results import read_metrics, sweep_panels

@@ -11,7 +11,8 @@ import soundfile as sf
 import torch
 import torchaudio
 
-SAMPLE_RATE = 16000
+from elasticast.config import STORE_RATE
+
 SHORTEST_SECONDS = 0.025  # one analysis window
 SPAN_TOLERANCE_SECONDS = 0.001  # annotations are often rounded to milliseconds
 MOST_FRAMES = 1 << 40  # libsndfile gives 2^63 - 1 where a header does not tell the length
@@ -32,7 +33,7 @@ class Clip(NamedTuple):
     @property
     def seconds(self) -> float:
         """Length in s."""
-        return len(self.samples) / SAMPLE_RATE
+        return len(self.samples) / STORE_RATE
 
 
 def decode(path: Path, start: float = 0.0, duration: float = math.nan) -> Clip:
@@ -121,11 +122,11 @@ def _read(path: Path, start: float, duration: float) -> tuple[np.ndarray, int]:
 @cache
 def _resampler(sample_rate: int) -> torchaudio.transforms.Resample:
     """One a rate: its filter is computed once."""
-    return torchaudio.transforms.Resample(sample_rate, SAMPLE_RATE)
+    return torchaudio.transforms.Resample(sample_rate, STORE_RATE)
 
 
 def _resample(mono: np.ndarray, sample_rate: int) -> np.ndarray:
-    if sample_rate == SAMPLE_RATE:
+    if sample_rate == STORE_RATE:
         return mono
     return _resampler(sample_rate)(torch.from_numpy(mono)).numpy()
 

@@ -99,7 +99,8 @@ class ClipDataset(Dataset):
         self.rule = rule or ViewRule(config)
         self.epoch = 0
         self._kept: dict[int, Tensor] = {}
-        self._room = KEPT_BYTES if len(config.view.compression) == 1 else 0
+        # loader processes start anew every epoch: what they kept would be lost
+        self._room = KEPT_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
 
     def __len__(self) -> int:
         return len(self.clips)

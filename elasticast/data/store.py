@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from elasticast.data.audio import SAMPLE_RATE
+from elasticast.config import STORE_RATE
 from elasticast.errors import DataError
 
 CHUNK = 1 << 16  # samples: about 4 s, so that reading one clip touches one or two chunks
@@ -45,7 +45,7 @@ class StoreWriter:
         if error_type is None:
             self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
             self._file.create_dataset("id", data=self._ids, dtype=h5py.string_dtype(), shape=(len(self._ids),))
-            self._file.attrs["sample_rate"] = SAMPLE_RATE
+            self._file.attrs["sample_rate"] = STORE_RATE
         self._file.close()
         if error_type is None:
             os.replace(self._temporary, self.path)

@@ -3,9 +3,9 @@
 The two models differ here and nowhere else in the pipeline: a fixed-length AST sees every clip at N frames
 (cropped or padded), ElasticAST sees each clip's native length up to a limit.
 
-Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled with
-silence, so that nothing of a short clip is lost). At compression c it is ``floor(L / c / P) * P`` of that L,
-at least one patch, as in the paper's resolution sweep.
+Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled up
+with zeros as AST pads, so that nothing of a short clip is lost). At compression c it is
+``floor(L / c / P) * P`` of that L, at least one patch, as in the paper's resolution sweep.
 """
 
 import math

@@ -125,7 +125,7 @@ def _say_cost(ax: Axes, seqlens: Sequence[int]) -> None:
     lengths = np.asarray(seqlens)
     tokens, padded = lengths.sum(), len(lengths) * lengths.max()
     pairs = (lengths.astype(float) ** 2).sum() / tokens**2
-    said = f"{tokens:,} tokens, none of padding\n(padded batch: {padded:,})\n{100 * pairs:.0f} % of pairs attended"
+    said = f"{tokens:,} tokens, none only padding\n(padded batch: {padded:,})\n{100 * pairs:.0f} % of pairs attended"
     ends = np.cumsum(lengths)
     middle = np.searchsorted(ends, 0.45 * tokens)  # the clip under the left edge of the upper corner
     upper = ends[middle] - lengths[middle] > 0.25 * tokens

@@ -30,6 +30,8 @@ from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 
 EXIT_CHECKPOINTED = 85
 """Exit status of a run that was asked to stop and saved itself: start it again to go on."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""What asks a run to save itself and stop: Ctrl-C, a scheduler's end, and Slurm's warning."""
 HISTORY_FIELDS = ("step", "epoch", "loss", "lr", "grad_norm", "clips_per_s", "tokens_per_s")
 
 
@@ -72,7 +74,7 @@ class Trainer:
         """Train to the end and write the model, or stop at a signal with :data:`EXIT_CHECKPOINTED`."""
         with locked(self.folder):
             self._resume()
-            for number in (signal.SIGTERM, signal.SIGUSR2):
+            for number in STOP_SIGNALS:
                 signal.signal(number, self._ask_to_stop)
             self._run_steps()
             if self.stop:
@@ -81,8 +83,10 @@ class Trainer:
                 raise SystemExit(EXIT_CHECKPOINTED)
             self._finish()
 
-    def _ask_to_stop(self, *_: object) -> None:
+    def _ask_to_stop(self, number: int, _: object) -> None:
         self.stop = True
+        if number == signal.SIGINT:  # a second Ctrl-C stops at once
+            signal.signal(number, signal.default_int_handler)
 
     def _total_steps(self) -> tuple[int, float]:
         train = self.config.train
@@ -257,5 +261,5 @@ def _check_finite(loss: float, step: int, config: RunConfig) -> None:
 
 def _ignore_signals(_: int) -> None:
     """Data loader workers leave stopping to the training process."""
-    for number in (signal.SIGTERM, signal.SIGUSR2):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

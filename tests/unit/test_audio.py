@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from elasticast.data.audio import SAMPLE_RATE, UnusableAudioError, decode
+from elasticast.config import STORE_RATE
+from elasticast.data.audio import UnusableAudioError, decode
 
 
 def noise(seconds=0.5, rate=16000, channels=1, seed=0):
@@ -37,7 +38,7 @@ def test_resampling_keeps_length_pitch_and_level(tmp_path, rate):
     time = np.arange(rate) / rate
     sf.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1000 * time), rate)
     clip = decode(tmp_path / "tone.wav")
-    assert (len(clip.samples), clip.sample_rate) == (SAMPLE_RATE, rate)
+    assert (len(clip.samples), clip.sample_rate) == (STORE_RATE, rate)
     spectrum = np.abs(np.fft.rfft(clip.samples))
     assert spectrum.argmax() == 1000
     assert np.sqrt(np.mean(clip.samples[1000:-1000].astype(float) ** 2)) == pytest.approx(

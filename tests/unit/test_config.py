@@ -366,7 +366,9 @@ def digests(suite) -> dict[str, str]:
 
 def test_labels_and_colours_are_no_part_of_a_run(load):
     before = digests(load(SUITE))
-    suite = load(changed((f"{E}.label", "other"), ("experiments.ast64.color", "red"), ("defaults.color", "blue")))
+    suite = load(
+        changed((f"{E}.label", "other"), ("experiments.ast64.color", "#ff0000"), ("defaults.color", "#0000FF"))
+    )
     assert suite.experiments["elastic"].label == "other"
     assert digests(suite) == before
     more = load(changed(("title", "other"), ("evaluations.hop.x", [1]), ("defaults.evaluations", ["length", "hop"])))

@@ -84,7 +84,7 @@ def test_digital_silence_and_level():
 
 
 def test_other_front_ends():
-    front_end = FrontEnd(sample_rate=8000, mel_bins=64, window_ms=32.0, hop_ms=8.0)
+    front_end = FrontEnd(sample_rate=8000, mel_bins=64, window_ms=32.0, hop_ms=8)
     assert log_mel(noise(8000), front_end).shape == (64, 1 + (8000 - 256) // 64)
 
 

@@ -34,7 +34,7 @@ BUSY = {  # everything that draws random numbers
 @pytest.fixture(autouse=True)
 def _signals():
     """`fit` answers signals from then on; give the test process its own answers back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {number: signal.getsignal(number) for number in loop.STOP_SIGNALS}
     yield
     for number, answer in before.items():
         signal.signal(number, answer)
@@ -122,7 +122,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
     assert [int(row["step"]) for row in history(tmp_path / "parts")] == list(range(1, 9))
 
 
-def test_a_signal_stops_the_command_and_the_same_command_goes_on(tiny, trainer, prepared, tmp_path):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR2"])
+def test_a_signal_stops_the_command_and_the_same_command_goes_on(tiny, trainer, prepared, tmp_path, name):
     config = tiny(**BUSY)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
     argv = ["elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
@@ -133,7 +134,7 @@ def test_a_signal_stops_the_command_and_the_same_command_goes_on(tiny, trainer, 
         "from elasticast.training.loop import Trainer\n"
         "update = Trainer._update\n"
         "def interrupted(self, *args):\n"
-        "    if self.step == 4: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"    if self.step == 4: os.kill(os.getpid(), signal.{name})\n"
         "    return update(self, *args)\n"
         "Trainer._update = interrupted\n"
         f"sys.argv = {argv}\n"

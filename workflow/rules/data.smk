@@ -30,7 +30,7 @@ rule prepare:
         "Preparing {wildcards.dataset}"
     shell:
         "python -m elasticast prepare --config config/datasets/{wildcards.dataset}.yaml --data-root {resources.data_root:q}"
-        " --out {params.out:q} --workers {threads} 2>&1 | tee {log:q}"
+        " --out {params.out:q} --workers {threads} 2>&1 | tee -i {log:q}"
 
 
 rule stats:

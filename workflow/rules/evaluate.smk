@@ -48,7 +48,7 @@ rule evaluate:
         "Evaluating {wildcards.experiment}, seed {wildcards.seed}"
     shell:
         "python -m elasticast evaluate --model {params.run:q} --config {input.sweeps:q} --data {params.data:q} --out {params.out:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        " --threads {threads} 2>&1 | tee -i {log:q}"
 
 
 rule collect_metrics:

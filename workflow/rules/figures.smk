@@ -133,10 +133,10 @@ use rule fig1 as table1 with:
 
 
 rule figures:
-    # a suite without a sweep over lengths, or over resolutions, has no figure of it
+    # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it
     input:
         rules.fig2.output,
-        rules.fig3.output,
+        rules.fig3.output if PACKED else [],
         rules.table1.output,
         [rules.fig1.output, rules.fig4.output] if "max_frames" in SWEPT else [],
         rules.fig5.output if "compression" in SWEPT else [],

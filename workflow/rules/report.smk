@@ -20,9 +20,10 @@ rule resolved_suite:
     conda:
         "../../environment.yml"
     params:
-        settings=SUITE.model_dump_json(),
+        suite=SUITE.name,
+        settings=digest(SUITE),
     shell:
-        "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast resolve --suite {params.suite:q} --out {output:q} 2> {log:q}"
 
 
 rule collect_runs:

@@ -47,4 +47,4 @@ rule train:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
         "python -m elasticast train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        " --threads {threads} 2>&1 | tee -i {log:q}"

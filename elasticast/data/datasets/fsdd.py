@@ -105,13 +105,13 @@ def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
         If there is no such folder and it cannot be fetched; says what to set.
     """
     folder = data_root / "fsdd" / "recordings"
-    if folder.is_dir():
+    if folder.is_dir() and any(folder.iterdir()):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with open(folder.parent / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # several datasets are made of these files, perhaps at the same time
-            if not folder.is_dir():
+            if not folder.is_dir() or not any(folder.iterdir()):
                 _fetch_archive(url or URL, folder)
     except (OSError, DataError) as error:
         raise DataError(
