@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from elasticast.data.features import patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models import build_model
@@ -72,13 +73,50 @@ def test_too_long_a_clip_is_one_clear_error(tiny):
         model_of(tiny())(pack([random_clip(0, 272)]))
 
 
-@pytest.mark.parametrize("prefix", [1, 2])
-def test_ast_batch_equals_one_by_one(tiny, prefix):
-    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix}))
+AST_KINDS = [("cls", 1), ("cls", 2), ("mean", 0), ("mean", 2), ("attention", 0), ("attention", 1)]
+
+
+@pytest.mark.parametrize(("pooling", "prefix"), AST_KINDS)
+def test_ast_batch_equals_one_by_one(tiny, pooling, prefix):
+    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix, "pooling": pooling}))
     for frames in (32, 64, 128):
         clips = [random_clip(i, frames) for i in range(3)]
         alone = torch.cat([model(pack([clip])) for clip in clips])
         torch.testing.assert_close(model(pack(clips)), alone, **TOLERANCE)
+
+
+@pytest.mark.parametrize(("pooling", "prefix"), AST_KINDS)
+def test_ast_pools_what_it_says(tiny, pooling, prefix):
+    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix, "pooling": pooling}))
+    seen = {}
+    model.trunk.register_forward_hook(lambda _, __, x: seen.update(tokens=x))
+    logits = model(pack([random_clip(0, 64)]))
+    first, rest = seen["tokens"][:prefix], seen["tokens"][prefix:]
+    if pooling == "attention":
+        heads = [
+            x.view(-1, 2, 16).transpose(0, 1)
+            for x in (model.pool.q(model.pool.query), *model.pool.kv(rest).chunk(2, 1))
+        ]
+        weights = (heads[0] @ heads[1].mT / 16**0.5).softmax(-1)
+        pooled = model.pool.proj((weights @ heads[2]).transpose(0, 1).reshape(32))
+    else:
+        pooled = (first if pooling == "cls" else rest).mean(0)
+    torch.testing.assert_close(logits[0], model.head(model.head_norm(pooled)), **TOLERANCE)
+
+
+def test_overlapping_patches_from_waveform_to_logits(tiny):
+    """Stride 10 as in AST: 12 x 11 patches of 128 x 120 frames, each where a convolution would put it."""
+    config = tiny(model={"kind": "ast", "stride": 10}, view={"frames": 120})
+    model = model_of(config)
+    assert model.positions.table.shape == (1, 32, 12, 11)
+    spectrogram = torch.randn(128, 120)
+    patches = patchify(spectrogram, 16, 10)
+    convolved = torch.nn.functional.conv2d(
+        spectrogram[None, None], model.patch_embed.weight.view(32, 1, 16, 16), model.patch_embed.bias, stride=10
+    )
+    torch.testing.assert_close(model.patch_embed(patches), convolved[0].flatten(1).T, atol=1e-4, rtol=0)
+    clip = PackedClip(0, patches, *grid_positions(12, 11), torch.zeros(5))
+    assert model(pack([clip])).shape == (1, 5)
 
 
 def test_ast_positions_are_the_table_at_the_trained_length(tiny):
