@@ -38,8 +38,8 @@ def prepare(
     workers: Annotated[int, typer.Option(help="processes that decode")] = 1,
 ) -> None:
     """Fetch or generate a dataset's audio, decode it, and write manifest and waveform store."""
-    from elasticast.config import load_dataset
     from elasticast.data.prepare import prepare as run
+    from elasticast.suites import load_dataset
 
     run(load_dataset(config), data_root, out, workers=workers)
 
@@ -47,8 +47,9 @@ def prepare(
 @app.command()
 def stats(front_end: Annotated[str, typer.Option(help="front end, JSON")], data: Data, out: Out) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""
-    from elasticast.config import FrontEnd, validate
+    from elasticast.config import FrontEnd
     from elasticast.data.stats import write_stats
+    from elasticast.validation import validate
 
     write_stats(data, validate(FrontEnd, json.loads(front_end), "--front-end"), out)
 
@@ -64,8 +65,8 @@ def train(
     """Train one run, going on from its checkpoint if there is one."""
     import torch
 
-    from elasticast.config import load_run_config
     from elasticast.data.dataset import Clips, read_norm
+    from elasticast.suites import load_run_config
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)

@@ -1,36 +1,16 @@
-"""Configuration: every setting of the suite, validated before anything runs.
+"""Settings of datasets, runs, suites and the workflow: names, types, units, defaults.
 
-A *suite* file (``config/suites/NAME.yaml``) holds ``defaults``, ``experiments`` (each only its
-difference from the defaults or from a ``base`` experiment) and ``evaluations``. Defaults and
-difference are deep-merged and validated into one :class:`RunConfig` per experiment and seed,
-which is all that training and evaluation ever read. Labels and colours stay outside of it, so
-that a cosmetic change never re-runs anything.
-
-This module imports neither torch nor pandas: it is read by every ``snakemake -n``.
+:class:`RunConfig` is all that training and evaluation ever read; labels and colours stay outside of it, so
+that a cosmetic change never re-runs anything. `elasticast.validation` reads files and says what is wrong in
+them, `elasticast.suites` merges a suite. None of the three imports torch or pandas: every ``snakemake -n``
+reads them.
 """
 
-import copy
-import difflib
 import hashlib
 import json
-import math
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-
-from elasticast.errors import ConfigError
-from elasticast.files import write_json
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -129,7 +109,7 @@ class View(Settings):
         "native", description="frames of every clip (cropped or padded), or each clip's own length"
     )
     max_frames: PositiveInt = Field(1024, description="native: longer clips are cut to this many frames")
-    compression: list[PositiveFloat] = Field(
+    compression: list[Annotated[float, Field(ge=1)]] = Field(
         [1.0], min_length=1, description="hop = hop_ms x compression; several: one is drawn for each training clip"
     )
     crop: Literal["random", "start"] = Field(
@@ -320,6 +300,8 @@ class Evaluation(Settings):
     def _whole_frames(self):
         if self.x_name == "max_frames" and any(x != int(x) for x in self.x):
             raise ValueError(f"x = {self.x}: frames are whole numbers")
+        if self.x_name == "compression" and min(self.x) < 1:
+            raise ValueError(f"x = {self.x}: compression starts at 1; for a finer hop lower front_end.hop_ms")
         return self
 
 
@@ -381,337 +363,8 @@ class WorkflowConfig(Settings):
     )
 
 
-# ---------------------------------------------------------------------------------------------
-# Reading, merging, error messages
-# ---------------------------------------------------------------------------------------------
-
-M = TypeVar("M", bound=BaseModel)
-_DIFFERENCE_KEYS = {"base", *Experiment.model_fields, *RunConfig.model_fields} - {"experiment", "seed"}
-
-
 def digest(value: Any) -> str:
     """Hex digest of a settings object or of any JSON value."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which no key stands twice: the first of two experiments of one name would be lost in silence."""
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        names = [key.value for key, _ in node.value]
-        for key, _ in node.value:
-            if names.count(key.value) > 1:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
-        return node
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping, with an error that names the file and line."""
-    if not path.is_file():
-        near = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ConfigError([f"{path}: no such file; there is: {', '.join(near) or 'nothing'}"])
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not valid YAML: {error}"]) from None
-    if not isinstance(value, dict):
-        raise ConfigError([f"{path}: expected keys and values, found {type(value).__name__}"])
-    return value
-
-
-def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `difference` laid over it, mappings merged key by key, all else replaced."""
-    merged = copy.deepcopy(base)
-    for key, value in difference.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = deep_merge(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def _yaml_float(number: float) -> str:
-    """`number` in a form that YAML reads as a number: 1.0e-5, not 1e-5 or 1.0e-05."""
-    mantissa, exponent = f"{number:e}".split("e")
-    mantissa = mantissa.rstrip("0")
-    sign = "-" if int(exponent) < 0 else "+"
-    return f"{mantissa}{'0' if mantissa.endswith('.') else ''}e{sign}{abs(int(exponent))}"
-
-
-def _number_hint(value: str, *, whole: bool) -> str:
-    """What to write for a number that came as a string."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        return f"{value!r} is not a number"
-    if "e" not in value.lower():
-        return f"{value!r} is a string: write {value.strip()}"
-    right = int(number) if whole and number.is_integer() else _yaml_float(number)
-    return f"{value!r} is a string: write {right} (YAML reads 1e-5 as text and 1.0e-5 as a number)"
-
-
-def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(key), allowed, n=1)
-    return f"unknown key{f', did you mean `{near[0]}`?' if near else '.'} Allowed: {', '.join(sorted(allowed))}"
-
-
-def _unknown_keys(value: dict, allowed: Iterable[str], where: str) -> list[str]:
-    return [f"{where}: {key}: {_unknown_key(key, allowed)}" for key in value if key not in allowed]
-
-
-def _hint(error: dict[str, Any], allowed: list[str]) -> str:
-    kind, value = error["type"], error["input"]
-    if kind == "extra_forbidden":
-        return _unknown_key(error["loc"][-1], allowed)
-    if kind in ("float_type", "int_type") and isinstance(value, str):
-        return _number_hint(value, whole=kind == "int_type")
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"expected keys and values, found {value!r}"
-    if kind == "missing":
-        return "this key is required"
-    if kind == "union_tag_invalid":
-        context = error["ctx"]
-        return f"{context['discriminator']} {context['tag']!r} is unknown. Allowed: {context['expected_tags']}"
-    if kind == "union_tag_not_found":
-        return f"the key {error['ctx']['discriminator']} is required"
-    message = error["msg"].removeprefix("Value error, ")
-    return message if isinstance(value, dict) else f"{message}, got {value!r}"
-
-
-def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
-    """Keys allowed at the place of an unknown one, following the discriminators in `location`."""
-    current: Any = model
-    for part in location[:-1]:
-        fields = getattr(current, "model_fields", {})
-        if part in fields:
-            current = fields[part].annotation
-        for option in getattr(current, "__args__", ()):
-            if any(part in getattr(f.annotation, "__args__", ()) for f in getattr(option, "model_fields", {}).values()):
-                current = option
-    return list(getattr(current, "model_fields", {}))
-
-
-def validate(model: Any, value: Any, where: str) -> Any:
-    """Validate `value`; every problem names `where` and the key.
-
-    Raises
-    ------
-    ConfigError
-        With all problems at once.
-    """
-    from pydantic import TypeAdapter
-
-    try:
-        return TypeAdapter(model).validate_python(value)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            root = model
-            location = item["loc"]
-            if not isinstance(model, type):  # a discriminated union: its first location is the tag
-                options = model.__origin__.__args__
-                tagged = [o for o in options if location and location[0] in repr(o.model_fields)]
-                root, location = (tagged[0], location[1:]) if tagged else (options[0], location)
-            # pydantic puts the tag of a union between the keys; a reader of the file does not see it there
-            key = ".".join(str(p) for p in location if p not in ("elasticast", "ast", "[key]"))
-            problems.append(f"{where}: {key + ': ' if key else ''}{_hint(item, _allowed_keys(root, location))}")
-        raise ConfigError(list(dict.fromkeys(problems))) from None
-
-
-def load_workflow_config(value: dict[str, Any], where: str = "config/config.yaml") -> WorkflowConfig:
-    """Validate the workflow's own configuration."""
-    return validate(WorkflowConfig, value, where)
-
-
-def write_schema(path: Path = Path("workflow/schemas/config.schema.json")) -> None:
-    """Write the JSON schema of `config/config.yaml`; ``python -m elasticast.config`` does it."""
-    write_json(path, {"$schema": "https://json-schema.org/draft/2020-12/schema", **WorkflowConfig.model_json_schema()})
-
-
-def load_run_config(path: Path) -> RunConfig:
-    """Read a run's `config.yaml`."""
-    return validate(RunConfig, read_yaml(path), str(path))
-
-
-def load_resolved_suite(path: Path) -> Suite:
-    """Read `results/SUITE/summary/suite.yaml`: a suite as it was run."""
-    return validate(Suite, read_yaml(path), str(path))
-
-
-def load_dataset(path: Path) -> DatasetConfig:
-    """Read `config/datasets/NAME.yaml`."""
-    return validate(DatasetConfig, read_yaml(path), str(path))
-
-
-def _load_named_dataset(config_dir: Path, name: str, where: str) -> DatasetConfig:
-    path = config_dir / "datasets" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise ConfigError([f"{where}: dataset: {name!r} is unknown ({path} does not exist). There is: {known}"])
-    return load_dataset(path)
-
-
-def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
-    """Read, merge and check a suite; all problems of all its experiments are raised at once.
-
-    Parameters
-    ----------
-    name : str
-        File name in ``config_dir/suites`` without ``.yaml``.
-    config_dir : Path
-        Folder that holds ``suites`` and ``datasets``.
-
-    Raises
-    ------
-    ConfigError
-        If anything in the suite or in a dataset it uses is wrong.
-    """
-    path = config_dir / "suites" / f"{name}.yaml"
-    raw = read_yaml(path)
-    problems: list[str] = []
-    known = {"title", "seeds", "defaults", "experiments", "evaluations"}
-    problems += _unknown_keys(raw, known, str(path))
-    problems += [f"{path}: {key}: this key is required" for key in sorted(known - {"title"}) if key not in raw]
-    if problems:
-        raise ConfigError(problems)
-
-    for key in ("defaults", "experiments", "evaluations"):
-        if not isinstance(raw[key], dict) or not raw[key]:
-            problems.append(f"{path}: {key}: expected keys and values, found {raw[key]!r}")
-    if problems:
-        raise ConfigError(problems)
-    problems += _unknown_keys(raw["defaults"], _DIFFERENCE_KEYS - {"base"}, f"{path}: defaults")
-    if problems:
-        raise ConfigError(problems)
-
-    head = {"title": raw.get("title", name), "seeds": raw["seeds"]}
-    _collect(problems, {"head": (SuiteHead, head, str(path))})
-    evaluations = _collect(
-        problems, {n: (Evaluation, v, f"{path}: evaluations.{n}") for n, v in raw["evaluations"].items()}
-    )
-    experiments, runs, datasets = {}, {}, {}
-    wrong: dict[str, list[str]] = {}
-    for key, difference in raw["experiments"].items():
-        where = f"{path}: experiments.{key}"
-        found: list[str] = []
-        try:
-            merged = _merge_experiment(raw, key, difference, where)
-            experiment, run = _split_experiment(key, merged, where, found)
-            if run.dataset not in datasets:
-                datasets[run.dataset] = _load_named_dataset(config_dir, run.dataset, where)
-            found += _check_experiment(run, experiment, datasets[run.dataset], raw["evaluations"], evaluations, where)
-            experiments[key], runs[key] = experiment, run.model_dump(mode="json", exclude={"experiment", "seed"})
-        except ConfigError as error:
-            found += error.problems
-        wrong[key] = [p.removeprefix(where) for p in found]
-    problems += _said_once(raw, wrong, experiments, str(path))
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-    fields = {**head, "name": name, "experiments": experiments, "runs": runs}
-    return validate(Suite, {**fields, "evaluations": evaluations, "datasets": datasets}, str(path))
-
-
-def _said_once(raw: dict, wrong: dict[str, list[str]], valid: Iterable[str], path: str) -> list[str]:
-    """All problems, a wrong value under where it stands (defaults, base, experiment), not under each that inherits it.
-
-    A `valid` experiment has no wrong value, only values that do not go together: that is always its own problem.
-    """
-    problems = []
-    for name, found in wrong.items():
-        difference = raw["experiments"][name]
-        base = difference.get("base") if isinstance(difference, dict) else None
-        inherited = wrong.get(base, ()) if isinstance(base, str) and base != name else ()
-        value_of_defaults = base is None and name not in valid
-        for problem in found:
-            if not problem.startswith(": "):  # of another file
-                problems.append(problem)
-            elif value_of_defaults and _stands_in(raw["defaults"], problem) and not _stands_in(difference, problem):
-                problems.append(f"{path}: defaults{problem}")
-            elif problem not in inherited:
-                problems.append(f"{path}: experiments.{name}{problem}")
-    return problems
-
-
-def _stands_in(settings: Any, problem: str) -> bool:
-    """Whether the key a problem begins with is set in `settings`."""
-    for key in problem.split(": ")[1].split("."):
-        if not isinstance(settings, dict) or key not in settings:
-            return isinstance(settings, list) and key.isdigit()
-        settings = settings[key]
-    return True
-
-
-def _split_experiment(name: str, merged: dict, where: str, problems: list[str]) -> tuple[Experiment, RunConfig]:
-    """What a suite says of an experiment, and the settings of its runs; the problems of both are raised together."""
-    cosmetic = {k: v for k, v in merged.items() if k in Experiment.model_fields}
-    settings = {k: v for k, v in merged.items() if k not in cosmetic} | {"experiment": name, "seed": 0}
-    parts = {"experiment": (Experiment, cosmetic, where), "run": (RunConfig, settings, where)}
-    checked = _collect(problems, parts)
-    if len(checked) < len(parts):
-        raise ConfigError([])
-    return checked["experiment"], checked["run"]
-
-
-def _collect(problems: list[str], items: dict[str, tuple]) -> dict[str, Any]:
-    found = {}
-    for name, (model, value, where) in items.items():
-        try:
-            found[name] = validate(model, value, where)
-        except ConfigError as error:
-            problems += error.problems
-    return found
-
-
-def _merge_experiment(raw: dict, name: str, difference: dict, where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Defaults, then the chain of `base` experiments, then the experiment's own difference."""
-    if not isinstance(difference, dict):
-        raise ConfigError([f"{where}: expected keys and values, found {difference!r}"])
-    unknown = _unknown_keys(difference, _DIFFERENCE_KEYS, where)
-    if unknown:
-        raise ConfigError(unknown)
-    base = difference.get("base")
-    if base is None:
-        start = raw["defaults"]
-    elif base == name or base in seen:
-        raise ConfigError([f"{where}: base: {base!r} leads back to itself"])
-    elif not isinstance(base, str) or base not in raw["experiments"]:
-        raise ConfigError([f"{where}: base: unknown experiment {base!r}. There is: {', '.join(raw['experiments'])}"])
-    else:
-        start = _merge_experiment(raw, base, raw["experiments"][base], where, (*seen, name))
-    return deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
-
-
-def _check_experiment(
-    run: RunConfig, experiment: Experiment, dataset: Any, named: dict, evaluations: dict[str, Evaluation], where: str
-) -> list[str]:
-    """Problems between an experiment, its dataset and its sweeps (`named` in the file, `evaluations` when valid)."""
-    problems = []
-    if run.task not in dataset.tasks:
-        allowed = ", ".join(dataset.tasks)
-        problems.append(f"{where}: task: {run.task!r} is no task of dataset {run.dataset!r}. Allowed: {allowed}")
-    elif dataset.tasks[run.task] == "multi" and run.train.loss == "ce":
-        problems.append(f"{where}: train.loss: 'ce' needs one label a clip, task {run.task!r} has several: use 'bce'")
-    for name in experiment.evaluations:
-        if name not in named:
-            problems.append(f"{where}: evaluations: unknown evaluation {name!r}. There is: {', '.join(named)}")
-        sweep = evaluations.get(name)
-        if sweep is None or sweep.x_name != "max_frames":
-            continue
-        off = [x for x in sweep.x if run.model.misfit(int(x))]
-        limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else max(sweep.x)
-        far = [x for x in sweep.x if x > limit]
-        if off:
-            wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
-            problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
-        if far:
-            problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
-    return problems
-
-
-if __name__ == "__main__":
-    write_schema()

@@ -1,6 +1,7 @@
 import pytest
 
-from elasticast.config import RunConfig, deep_merge
+from elasticast.config import RunConfig
+from elasticast.validation import deep_merge
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}
 FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}

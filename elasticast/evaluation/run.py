@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
-from elasticast.config import Evaluation, digest, read_yaml, validate
+from elasticast.config import Evaluation, digest
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
 from elasticast.models.attention import resolve_backend
 from elasticast.provenance import code_digest, provenance
 from elasticast.training.checkpoint import load_model
+from elasticast.validation import read_yaml, validate
 
 
 def evaluate_run(model_dir: Path, sweeps_file: Path, data: Path, out: Path) -> None:

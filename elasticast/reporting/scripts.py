@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from elasticast.config import Suite, load_resolved_suite
+from elasticast.config import Suite
 from elasticast.errors import ElasticASTError
 from elasticast.reporting.style import paper_style
+from elasticast.suites import load_resolved_suite
 
 
 def run_script(

@@ -22,8 +22,8 @@ INK, MUTED, FAINT = "#222222", "#5F5F5F", "#D9D9D9"
 # flexible models: dark and thick, so that they stand out in greyscale too
 _STRONG = ("#08306B", "#000000", "#4A1486")
 # purple and green darker than the originals: neighbours in this list differ in lightness
-_PALETTE = ("#D55E00", "#56B4E9", "#9C3D7A", "#E69F00", "#007A5A", "#8C8C8C")
-# lengths of dashes and markers have no common factor with the palette's: 210 series before one repeats
+_PALETTE = ("#D55E00", "#56B4E9", "#9C3D7A", "#E69F00", "#007A5A", "#8C8C8C", "#5C3A21", "#B3A700")
+# lengths of dashes and markers have no common factor with the palette's: 280 series before one repeats
 _DASHES = ((4, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (2.5, 1), (6, 1.2, 1.2, 1.2, 1.2, 1.2), (8, 2), (3, 1, 1, 1, 3, 2))
 _MARKERS = ("s", "^", "D", "v", "P")
 

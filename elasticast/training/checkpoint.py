@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import pickle
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from elasticast.config import RunConfig, validate
+from elasticast.config import RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import write_atomic, write_json
 from elasticast.models import build_model
+from elasticast.validation import validate
 
 
 @contextmanager
@@ -39,10 +41,19 @@ def locked(folder: Path):
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """Read a checkpoint of the same settings, code and data; none when there is no such one."""
+    """Read a checkpoint of the same settings, code and data; none when there is no such one.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
     if not path.is_file():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: damaged checkpoint, delete it to start anew: {error}") from None
     return state if state["identity"] == identity else None
 
 

@@ -141,6 +141,7 @@ class Trainer:
                 if self.step == total or self.stop:
                     break
                 if self.step % train.checkpoint_every == 0:
+                    _check_finite(loss.item(), self.step, self.config)  # what is saved can be gone on from
                     self._save()
 
     def _update(self, batch: PackedBatch, lr: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -44,6 +44,13 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def cpu(monkeypatch):
+    """Runs on the CPU, where results repeat bit for bit, on a machine with a GPU too."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for processes a test starts
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A prepared dataset of 12 training and 6 test soundscapes with its statistics in `norm.json`."""

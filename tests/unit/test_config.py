@@ -9,18 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from elasticast.config import (
-    WorkflowConfig,
-    _yaml_float,
-    deep_merge,
-    digest,
-    load_dataset,
-    load_run_config,
-    load_suite,
-    load_workflow_config,
-    write_schema,
-)
+from elasticast.config import WorkflowConfig, digest
 from elasticast.errors import ConfigError
+from elasticast.suites import load_dataset, load_run_config, load_suite, load_workflow_config, write_schema
+from elasticast.validation import _yaml_float, deep_merge
 
 ROOT = Path(__file__).parents[2]
 SUITE = {
@@ -455,7 +447,7 @@ def test_the_schema_file_is_fresh(tmp_path):
     fresh = (tmp_path / "fresh.json").read_text()
     assert path.is_file() and path.read_text() == fresh, (  # noqa: PT018
         f"{path.relative_to(ROOT)} is not what elasticast.config.WorkflowConfig says; "
-        "refresh it with `python -m elasticast.config` in the repository's root"
+        "refresh it with `python -m elasticast.suites` in the repository's root"
     )
     assert json.loads(fresh)["additionalProperties"] is False
     assert set(json.loads(fresh)["properties"]) == set(WorkflowConfig.model_fields)
@@ -463,7 +455,7 @@ def test_the_schema_file_is_fresh(tmp_path):
 
 def test_reading_a_suite_needs_neither_torch_nor_pandas():
     code = (
-        "import sys; from elasticast.config import load_suite; import elasticast.provenance as p; load_suite('mini');"
+        "import sys; from elasticast.suites import load_suite; import elasticast.provenance as p; load_suite('mini');"
         "[p.code_digest(s) for s in p.STAGES]; print([m for m in ('torch', 'pandas', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

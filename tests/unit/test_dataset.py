@@ -155,11 +155,11 @@ def test_targets_are_the_labels_of_the_manifest(prepared, train_clips):
 
 
 def test_wrong_use_is_one_clear_error(tiny, prepared, train_clips, norm, tmp_path):
-    with pytest.raises(DataError, match="no task 'digit'. There is: events, scene"):
+    with pytest.raises(DataError, match=r"no task 'digit'\. There is: events, scene"):
         Clips(prepared, "train", "digit")
     with pytest.raises(DataError, match="split 'dev' has no usable clip"):
         Clips(prepared, "dev", "events")
-    with pytest.raises(DataError, match="manifest.parquet: no such manifest"):
+    with pytest.raises(DataError, match=r"manifest\.parquet: no such manifest"):
         Clips(tmp_path, "train", "events")
     with pytest.raises(DataError, match=r"front_end\.sample_rate = 8000, but .*train\.h5 holds 16000 Hz"):
         ClipDataset(train_clips, tiny(front_end={"sample_rate": 8000}), norm, training=True)

@@ -44,7 +44,7 @@ def test_log_mel_is_the_fbank_of_ast(samples, compression):
     torch.testing.assert_close(log_mel(waveform, FRONT_END, compression), expected, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize(("compression", "noisy"), zip(COMPRESSIONS, NOISY, strict=True))
+@pytest.mark.parametrize(("compression", "noisy"), list(zip(COMPRESSIONS, NOISY, strict=True)))
 def test_hop_is_a_whole_number_of_ms_whatever_the_float_noise(compression, noisy):
     tenths = round(10 * compression)
     for value in (compression, noisy, math.nextafter(compression, 0), math.nextafter(compression, 9)):
@@ -76,7 +76,10 @@ def test_shorter_than_a_window_is_one_frame(samples):
 def test_digital_silence_and_level():
     assert log_mel(torch.zeros(1600), FRONT_END).unique().tolist() == pytest.approx([SILENCE])
     waveform = noise(1600)
-    louder = log_mel(10 * waveform, FRONT_END) - log_mel(waveform, FRONT_END)
+    quiet, loud = log_mel(waveform, FRONT_END), log_mel(10 * waveform, FRONT_END)
+    heard = (quiet > SILENCE + 1).all(1)  # the lowest bands are so narrow that one holds no bin of the spectrum
+    assert heard.sum() >= 126
+    louder = (loud - quiet)[heard]
     torch.testing.assert_close(louder, torch.full_like(louder, math.log(100)), atol=1e-2, rtol=0)  # a power
 
 

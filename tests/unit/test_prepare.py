@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from elasticast.config import Soundscapes, load_dataset
+from elasticast.config import Soundscapes
 from elasticast.data.datasets import SOURCES
 from elasticast.data.manifest import COLUMNS, read_classes, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store, StoreWriter
 from elasticast.errors import ConfigError, DataError
+from elasticast.suites import load_dataset
 
 FILES = {"manifest.parquet", "train.h5", "test.h5", "classes.json", "rejected.csv", "summary.csv", "summary.json"}
 

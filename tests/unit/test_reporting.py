@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from elasticast.config import FrontEnd, load_suite
+from elasticast.config import FrontEnd
 from elasticast.errors import DataError
 from elasticast.reporting.comparison import compare, latex, markdown
 from elasticast.reporting.curves import _spread
@@ -20,6 +20,7 @@ from elasticast.reporting.lengths import Grid, read_lengths, token_shares
 from elasticast.reporting.packing import attention_mask, pooling_mask
 from elasticast.reporting.results import COLUMNS, read_metrics, sweep_panels
 from elasticast.reporting.style import line_styles
+from elasticast.suites import load_suite
 
 SCRIPTS = Path(__file__).parents[2] / "paper_figures"
 SWEEPS = ["fig1_teaser", "fig4_length_curves", "fig5_resolution_curves"]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from elasticast.config import FrontEnd, digest, load_suite, load_workflow_config
+from elasticast.config import FrontEnd, digest
+from elasticast.suites import load_suite, load_workflow_config
 from elasticast.errors import ConfigError
 from elasticast.provenance import STAGES, code_digest
 

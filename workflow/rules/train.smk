@@ -37,7 +37,7 @@ rule train:
         "../../environment.yml"
     threads: SETTINGS.train_threads
     resources:
-        mem_mb=1500,
+        mem_mb=3000,
         runtime=1440,
     params:
         data=subpath(input.store, parent=True),

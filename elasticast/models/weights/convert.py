@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elasticast.config import RunConfig, validate
+from elasticast.config import RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models.weights.layouts import AST, ELASTIC, HUGGING_FACE, SSAST, VIT, Layout
+from elasticast.validation import validate
 
 MEL_BINS = 128
 HEAD_DIM = 64

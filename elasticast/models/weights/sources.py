@@ -13,12 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from elasticast.config import RunConfig, TaskKind, validate
+from elasticast.config import RunConfig, TaskKind
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.convert import converted
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
+from elasticast.validation import validate
 
 TIMM = "timm:"
 OWN_FILES = ("model.safetensors", "model.json")

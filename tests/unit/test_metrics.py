@@ -1,0 +1,77 @@
+"""Metrics against scikit-learn, class by class, and against their definitions."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from elasticast.evaluation.metrics import d_prime, metrics
+
+
+def draw(seed, n=60, classes=7, kind="multi"):
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal((n, classes)).astype(np.float32).round(1)  # ties occur
+    if kind == "single":
+        return scores, np.eye(classes, dtype=np.float32)[rng.integers(classes, size=n)]
+    return scores, (rng.random((n, classes)) < 0.3).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+@pytest.mark.parametrize("seed", range(5))
+def test_map_and_auc_are_the_means_over_classes(seed, kind):
+    scores, targets = draw(seed, kind=kind)
+    found = metrics(scores, targets, kind)
+    columns = list(zip(scores.T, targets.T, strict=True))
+    assert found["mAP"] == pytest.approx(np.mean([average_precision_score(t, s) for s, t in columns]))
+    assert found["AUC"] == pytest.approx(np.mean([roc_auc_score(t, s) for s, t in columns]))
+    assert found["d_prime"] == d_prime(found["AUC"])
+    assert ("accuracy" in found) == (kind == "single")
+
+
+@pytest.mark.parametrize("usable", [1, 2, 5])
+def test_classes_without_positives_or_without_negatives_are_skipped(usable):
+    scores, targets = draw(0)
+    targets[:, usable:] = 0
+    targets[:, usable + 1 :: 2] = 1
+    found = metrics(scores, targets, "multi")
+    assert found == pytest.approx(metrics(scores[:, :usable], targets[:, :usable], "multi"))
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def test_nothing_to_measure_is_nan():
+    scores, _ = draw(0)
+    found = metrics(scores, np.zeros_like(scores), "multi")
+    assert set(found) == {"mAP", "AUC", "d_prime"}
+    assert all(math.isnan(value) for value in found.values())
+    one_class = np.eye(7, dtype=np.float32)[np.zeros(60, int)]
+    found = metrics(scores, one_class, "single")
+    assert found["accuracy"] == pytest.approx((scores.argmax(1) == 0).mean())
+    assert math.isnan(found["mAP"])
+
+
+def test_only_the_order_of_scores_counts():
+    scores, targets = draw(1)
+    assert metrics(scores, targets, "multi") == pytest.approx(metrics(np.exp(3 * scores) - 5, targets, "multi"))
+
+
+def test_accuracy_is_the_share_of_clips():
+    scores, targets = draw(2, kind="single")
+    right = sum(int(s.argmax() == t.argmax()) for s, t in zip(scores, targets, strict=True))
+    assert metrics(scores, targets, "single")["accuracy"] == right / len(scores)
+    assert metrics(targets, targets, "single")["accuracy"] == 1.0
+
+
+def test_perfect_scores():
+    _, targets = draw(3)
+    found = metrics(targets - 0.5, targets, "multi")
+    assert (found["mAP"], found["AUC"], found["d_prime"]) == (1.0, 1.0, math.inf)
+    assert metrics(0.5 - targets, targets, "multi")["d_prime"] == -math.inf
+
+
+def test_d_prime_is_the_distance_of_two_unit_normals_of_that_auc():
+    assert d_prime(0.5) == pytest.approx(0)
+    for distance in (0.3, 1.0, 2.5):
+        auc = 0.5 * (1 + math.erf(distance / 2))  # P(x < y), x ~ N(0, 1), y ~ N(distance, 1)
+        assert d_prime(auc) == pytest.approx(distance)
+        assert d_prime(1 - auc) == pytest.approx(-distance)
