@@ -61,13 +61,14 @@ class _Job:
 
     def add(self, logits: Tensor, pooling: str, keep: bool) -> None:
         """Pool the logits `[C]` of the next window."""
-        logits = logits.double()  # thousands of windows are summed
         if keep:
-            self.rows.append(logits.float())
+            self.rows.append(logits)
+        if pooling == "mean":  # thousands of windows are summed: in float64
+            logits = logits.double() * float(self.windows.weights[self.seen])
         if self.logits is None:
-            self.logits = torch.full_like(logits, -math.inf if pooling == "max" else 0.0)
-        weight = self.windows.weights[self.seen]
-        self.logits = torch.maximum(self.logits, logits) if pooling == "max" else self.logits + weight * logits
+            self.logits = logits
+        else:
+            self.logits = self.logits + logits if pooling == "mean" else torch.maximum(self.logits, logits)
         self.seen += 1
 
     def fail(self, error: UnusableAudioError, on_error: str) -> None:
@@ -186,9 +187,9 @@ class AudioClassifier:
 
     def _run(self, jobs: list[_Job], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
         """Show all windows of all clips to the model, in batches of at most `budget` tokens."""
-        device, held, done = next(self.model.parameters()).device, {}, 0
-        units = [job for job in jobs for _ in range(len(job.windows))]
-        tokens = [self._tokens(job) for job in units]
+        device, held = next(self.model.parameters()).device, {}
+        units, patches = [job for job in jobs for _ in range(len(job.windows))], self.config.model.patches
+        tokens = [patches(job.windows.view.frames) * patches(self.config.front_end.mel_bins) for job in units]
         # a clip is decoded when its turn comes, so that no more than one batch is in memory
         turns = self._decoded(jobs, held, on_error)
         long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
@@ -198,13 +199,8 @@ class AudioClassifier:
                     logits = self.model(pack([held.pop(i) for i in batch]).to(device)).float().cpu()
                 for index, row in zip(batch, logits, strict=True):
                     units[index].add(row, pooling, timeline)
-                done = batch[-1] + 1
                 if progress:
-                    progress.update(done)
-
-    def _tokens(self, job: _Job) -> int:
-        model = self.config.model
-        return model.patches(job.windows.view.frames) * model.patches(self.config.front_end.mel_bins)
+                    progress.update(batch[-1] + 1)
 
     def _decoded(self, jobs: list[_Job], held: dict[int, PackedClip], on_error: str) -> Iterator[int]:
         """Numbers of the windows, in order, each put into `held` when its turn comes; a broken file's are left out."""
@@ -235,31 +231,26 @@ class AudioClassifier:
         logits = job.logits.float()
         best = self._scores(logits).sort(descending=True, stable=True)
         ranked = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))[:top_k]
-        return Prediction(
-            job.path,
-            seconds,
-            {self.classes[i]: score for i, score in ranked},
-            len(job.windows),
-            self._flags(job, rule),
-            logits=logits,
-            timeline=self._timeline(job) if timeline else None,
-        )
+        scores = {self.classes[i]: score for i, score in ranked}
+        windows = self._timeline(job) if timeline else None
+        flags = self._flags(job, rule)
+        return Prediction(job.path, seconds, scores, len(job.windows), flags, logits=logits, timeline=windows)
 
     def _scores(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "multi" else logits.softmax(-1)
 
     def _timeline(self, job: _Job) -> Timeline:
         rate = self.config.front_end.sample_rate
-        start = torch.from_numpy(job.windows.starts) / rate
+        start = torch.from_numpy(job.windows.starts).double() / rate
         return Timeline(start, start + job.windows.span / rate, self._scores(torch.stack(job.rows)))
 
     def _flags(self, job: _Job, rule: ViewRule) -> tuple[str, ...]:
-        patch, windows = self.config.model.patch, job.windows
+        frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
+        short = rule.fixed and patch <= frames < shown
         flags = {
-            f"padded: shorter than one patch of {patch} frames": windows.frames < patch,
-            f"padded: shorter than the model's {windows.view.frames} frames": rule.fixed
-            and patch <= windows.frames < windows.view.frames,
-            "windowed": len(windows) > 1,
+            f"padded: shorter than one patch of {patch} frames": frames < patch,
+            f"padded: shorter than the model's {shown} frames": short,
+            "windowed": len(job.windows) > 1,
             "silent": job.high - job.low < SILENT,
         }
         return tuple(flag for flag, raised in flags.items() if raised)
