@@ -130,6 +130,14 @@ def predict(
 
 
 @app.command()
+def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out) -> None:
+    """Write a trained run as a folder that is complete by itself: weights, settings, provenance, model card."""
+    from elasticast.export import export as write
+
+    write(run, out)
+
+
+@app.command()
 def collect(
     table: Annotated[Literal["metrics", "runs", "data"], typer.Argument(help="which table")],
     files: Annotated[
