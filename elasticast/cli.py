@@ -94,18 +94,20 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(metavar="CKPT", help="folder of a trained run")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="audio of any rate, channels and length")],
+    model: Annotated[
+        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights: docs/inference.md")
+    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="audio of any rate, channels and length")],
     top_k: Annotated[int, typer.Option(min=1, help="labels a file")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
     timeline: Annotated[
         Path | None, typer.Option(file_okay=False, help="folder for the scores over time: FILE.csv, FILE.png, FILE.pdf")
     ] = None,
-    window: Annotated[float | None, typer.Option(help="longest span shown at once (s)  [default: as trained]")] = None,
+    window: Annotated[float | None, typer.Option(help="longest span shown at once (s); else as trained")] = None,
     overlap: Annotated[float, typer.Option(help="share of a window that the next one covers again")] = 0.5,
     pooling: Annotated[Literal["mean", "max"], typer.Option(help="of the logits over windows")] = "mean",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads  [default: all]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all")] = None,
 ) -> None:
     """Classify audio files with a trained model."""
     if as_json and as_csv:

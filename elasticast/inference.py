@@ -230,11 +230,10 @@ class AudioClassifier:
             return Prediction(job.path, seconds, error=job.error)
         logits = job.logits.float()
         best = self._scores(logits).sort(descending=True, stable=True)
-        ranked = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))[:top_k]
-        scores = {self.classes[i]: score for i, score in ranked}
+        scores = {self.classes[i]: best.values[k].item() for k, i in enumerate(best.indices[:top_k].tolist())}
         windows = self._timeline(job) if timeline else None
-        flags = self._flags(job, rule)
-        return Prediction(job.path, seconds, scores, len(job.windows), flags, logits=logits, timeline=windows)
+        known = (job.path, seconds, scores, len(job.windows), self._flags(job, rule))
+        return Prediction(*known, logits=logits, timeline=windows)
 
     def _scores(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "multi" else logits.softmax(-1)
@@ -294,6 +293,8 @@ def load_pretrained(
         If the weights cannot be loaded, with the reason.
     """
     pretrained = load(source, classes=classes, frames=frames)
-    LOG.info("%s: %s", source, "; ".join([pretrained.found, *pretrained.notes]))
+    LOG.info("%s: %s", source, pretrained.found)
+    for note in pretrained.notes:  # a warning shows without a set-up of logging: a new head, say, knows nothing
+        LOG.warning("%s: %s", source, note)
     pretrained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return AudioClassifier(pretrained)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -82,7 +83,7 @@ def to_csv(predictions: Iterable[Prediction]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["path", "seconds", "windows", "flags", "label", "score", "error"])
     for p in predictions:
-        head = [p.path, f"{p.seconds:.6g}", p.windows, "; ".join(p.flags)]
+        head = [p.path, round(p.seconds, 4), p.windows, "; ".join(p.flags)]
         rows = [[label, f"{score:.6g}", ""] for label, score in p.scores.items()]
         writer.writerows([*head, *row] for row in rows or [["", "", p.error]])
     return out.getvalue()
@@ -100,8 +101,8 @@ def to_table(predictions: Iterable[Prediction]) -> Table:
         if p.error is not None:
             continue
         for i, (label, score) in enumerate(p.scores.items()):
-            head = ["", ""] if i else [p.path or "", f"{p.seconds:.2f}"]
-            table.add_row(*head, label, f"{score:.3f}", "" if i else ", ".join(_notes(p)))
+            head = ["", ""] if i else [escape(p.path or ""), f"{p.seconds:.2f}"]
+            table.add_row(*head, escape(label), f"{score:.3f}", "" if i else ", ".join(_notes(p)))
         table.add_section()
     return table
 

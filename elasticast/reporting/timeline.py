@@ -12,10 +12,12 @@ from elasticast.files import write_text
 from elasticast.predictions import Prediction, Timeline
 from elasticast.reporting.style import DOUBLE_COLUMN, new_figure, paper_style, save
 
+DECIMALS = {"start": 4, "end": 4, "score": 6}
 ROW_INCHES = 0.2
 CLOCK_SECONDS = 120.0  # from here on the time axis counts in minutes and hours
 CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)  # s
 MOST_TICKS = 9
+MOST_COLUMNS = 1000
 
 
 def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], folder: Path, rows: int) -> list[Path]:
@@ -34,7 +36,7 @@ def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], f
             continue
         stem = Path(prediction.path).stem if prediction.path else f"waveform_{number}"
         path = _unused(folder / f"{stem}.csv", written)
-        write_text(path, timeline_table(prediction.timeline, classes).to_csv(index=False, float_format="%.6g"))
+        write_text(path, timeline_table(prediction.timeline, classes).round(DECIMALS).to_csv(index=False))
         with paper_style():
             save(timeline_figure(prediction, classes, rows), path.with_suffix(""))
         written.append(path)
@@ -65,17 +67,19 @@ def timeline_table(timeline: Timeline, classes: Sequence[str]) -> pd.DataFrame:
 def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -> Figure:
     """Heat map of the `rows` labels with the highest peaks, the highest on top, over time.
 
-    Where windows overlap, each is drawn up to halfway to the middle of the next.
+    Where windows overlap, each is drawn up to halfway to the middle of the next; where there are more of them than
+    can be told apart, the highest score of neighbours is drawn.
     """
     scores = prediction.timeline.scores.numpy()
     best = np.argsort(-scores.max(0), kind="stable")[:rows]
     figure = new_figure(DOUBLE_COLUMN, 0.75 + ROW_INCHES * len(best))
     ax = figure.subplots()
-    edges = _edges(prediction.timeline, prediction.seconds)
-    mesh = ax.pcolormesh(
-        edges, np.arange(len(best) + 1), scores[:, best].T, cmap="Blues", vmin=0, vmax=1, rasterized=True
-    )
-    ax.set_yticks(np.arange(len(best)) + 0.5, [classes[i] for i in best])
+    first = np.arange(0, len(scores), -(-len(scores) // MOST_COLUMNS))
+    columns = np.maximum.reduceat(scores[:, best], first)
+    edges = _edges(prediction.timeline, prediction.seconds)[[*first, -1]]
+    look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
+    mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), columns.T, **look)
+    ax.set_yticks(np.arange(len(best)) + 0.5, [classes[i] for i in best], parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, prediction.seconds)

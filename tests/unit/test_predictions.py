@@ -18,7 +18,7 @@ from elasticast.predictions import Prediction, Timeline
 from elasticast.reporting.timeline import timeline_figure, write_timelines
 from elasticast.training.checkpoint import save_model
 
-LABELS = ["dog, barking", "speech", "café", "rain"]
+LABELS = ["dog, barking", "speech $3", "café", "rain [heavy]"]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_table_for_people_says_label_score_and_windows(files):
     assert done.exit_code == 0
     assert "5 windows" in done.stdout
     assert "7.00" in done.stdout
-    assert sum(label.split(",")[0] in done.stdout for label in LABELS) in (1, 2)
+    assert sum(label in done.stdout for label in LABELS) in (1, 2)
 
 
 def test_timelines(files, tmp_path):
@@ -126,6 +126,16 @@ def test_a_timeline_shows_the_highest_peaks_over_the_whole_clip(seconds):
     assert [t.get_text() for t in axes.get_yticklabels()] == [LABELS[i] for i in peaks.argsort(descending=True)[:3]]
     assert axes.get_xlim() == (0, seconds)
     assert 2 <= sum(0 <= t <= seconds for t in axes.get_xticks()) <= 12
+
+
+def test_a_short_peak_shows_in_a_long_timeline():
+    one = prediction("long.wav", 9000, 36_000.0)
+    one.timeline.scores[:] = 0.01
+    one.timeline.scores[7654, 2] = 0.9
+    mesh = timeline_figure(one, LABELS, 2).axes[0].collections[0]
+    assert mesh.get_array().shape == (2, 1000)
+    assert mesh.get_array()[0].max() == pytest.approx(0.9)
+    assert mesh.get_array()[0].argmax() == 7654 // 9
 
 
 def test_one_form_at_a_time(files):
