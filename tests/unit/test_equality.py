@@ -15,21 +15,6 @@ from elasticast.models import build_model
 from elasticast.models.pretrained import load
 from tests.unit import layouts
 
-TOLERANCE = 1e-5
-
-
-@pytest.fixture
-def equal(record_property):
-    torch.manual_seed(0)
-
-    def compare(what, found, expected):
-        error = (found - expected).abs().max().item()
-        record_property("equality", (what, error, expected.abs().max().item()))
-        assert expected.std() > 1e-2  # a constant would say nothing
-        assert error <= TOLERANCE
-
-    return compare
-
 
 def shaken(model, amount=0.05):
     """Random weights far from an initialisation's zeros and ones, which would hide mistakes."""

@@ -5,6 +5,7 @@ import torch
 
 from elasticast.data.features import patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.sampler import token_batches
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models import build_model
 from elasticast.models.attention import ClipMask, attend, resolve_backend
@@ -19,7 +20,7 @@ def random_clip(index, frames, classes=5):
 
 
 @pytest.fixture
-def clips():
+def clips(equal):  # after the seed of the comparisons
     return [random_clip(i, frames) for i, frames in enumerate(FRAMES)]
 
 
@@ -31,21 +32,60 @@ def model_of(config, classes=5):
 
 
 @pytest.mark.parametrize("scale", ["none", "sqrt", "qk_norm"])
-def test_packed_equals_one_by_one_equals_dense_mask(tiny, clips, scale):
+@torch.no_grad()
+def test_packed_equals_one_by_one_equals_dense_mask(tiny, clips, scale, equal):
     model = model_of(tiny(model={"attention_scale": scale}))
     packed = model(pack(clips))
     alone = torch.cat([model(pack([clip])) for clip in clips])
-    torch.testing.assert_close(packed, alone, **TOLERANCE)
+    equal(f"ElasticAST packed = one by one, attention_scale {scale}", packed, alone)
     dense = model_of(tiny(model={"attention_scale": scale, "backend": "dense"}))
     dense.load_state_dict(model.state_dict())
-    torch.testing.assert_close(dense(pack(clips)), packed, **TOLERANCE)
+    equal(f"ElasticAST packed = dense mask, attention_scale {scale}", packed, dense(pack(clips)))
     assert packed.std(0).min() > 1e-3  # the clips do differ
 
 
-def test_permuting_clips_permutes_logits(tiny, clips):
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2)])
+@torch.no_grad()
+def test_packed_with_xformers_equals_dense_mask(tiny, clips, equal, dtype, tolerance):
+    model, dense = (model_of(tiny(model={"backend": backend})).cuda() for backend in ("xformers", "dense"))
+    dense.load_state_dict(model.state_dict())
+    batch = pack(clips).to("cuda")
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+        found = model(batch).float()
+    expected = dense(batch)
+    equal(
+        f"ElasticAST packed, xFormers = dense mask, {dtype}", found, expected, tolerance * expected.abs().max().item()
+    )
+
+
+@torch.no_grad()
+def test_permuting_clips_permutes_logits(tiny, clips, equal):
     model = model_of(tiny())
     order = torch.randperm(len(clips)).tolist()
-    torch.testing.assert_close(model(pack([clips[i] for i in order])), model(pack(clips))[order], **TOLERANCE)
+    equal("ElasticAST, clips permuted", model(pack([clips[i] for i in order])), model(pack(clips))[order])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("budget", [1, 600, 1200, 10_000])
+def test_any_order_and_token_budget_gives_the_same_logits(tiny, clips, equal, budget):
+    model = model_of(tiny())
+    order = torch.randperm(len(clips)).tolist()
+    found = torch.empty(len(clips), 5)
+    for batch in token_batches(order, [len(clip.patches) for clip in clips], budget):
+        found[batch] = model(pack([clips[i] for i in batch]))
+    equal(f"ElasticAST, any order, budget of {budget} tokens", found, model(pack(clips)))
+
+
+@torch.no_grad()
+def test_changing_a_clip_changes_no_others_logits(tiny, clips):
+    model = model_of(tiny())
+    before = model(pack(clips))
+    clips[3] = random_clip(3, 256)
+    after = model(pack(clips))
+    same = [i for i in range(len(clips)) if i != 3]
+    assert torch.equal(before[same], after[same])
+    assert (before[3] - after[3]).abs().max() > 1e-3
 
 
 def test_permuting_tokens_within_a_clip_changes_nothing(tiny, clips):
@@ -77,12 +117,15 @@ AST_KINDS = [("cls", 1), ("cls", 2), ("mean", 0), ("mean", 2), ("attention", 0),
 
 
 @pytest.mark.parametrize(("pooling", "prefix"), AST_KINDS)
-def test_ast_batch_equals_one_by_one(tiny, pooling, prefix):
+@torch.no_grad()
+def test_ast_batch_equals_one_by_one(tiny, equal, pooling, prefix):
     model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix, "pooling": pooling}))
+    together, alone = [], []
     for frames in (32, 64, 128):
         clips = [random_clip(i, frames) for i in range(3)]
-        alone = torch.cat([model(pack([clip])) for clip in clips])
-        torch.testing.assert_close(model(pack(clips)), alone, **TOLERANCE)
+        together.append(model(pack(clips)))
+        alone += [model(pack([clip])) for clip in clips]
+    equal(f"AST batch = one by one, pooling {pooling}, {prefix} prefix tokens", torch.cat(together), torch.cat(alone))
 
 
 @pytest.mark.parametrize(("pooling", "prefix"), AST_KINDS)
