@@ -1,3 +1,12 @@
 """ElasticAST: audio spectrogram transformers for any length and resolution, and the suite that measures them."""
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    # torch takes seconds to import, and the workflow imports this package for every dry run
+    if name in ("AudioClassifier", "load_pretrained"):
+        from elasticast import inference
+
+        return getattr(inference, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

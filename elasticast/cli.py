@@ -105,6 +105,53 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    model: Annotated[
+        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights: docs/inference.md")
+    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="audio of any rate, channels and length")],
+    top_k: Annotated[int, typer.Option(min=1, help="labels a file")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
+    timeline: Annotated[
+        Path | None, typer.Option(file_okay=False, help="folder for the scores over time: FILE.csv, FILE.png, FILE.pdf")
+    ] = None,
+    window: Annotated[float | None, typer.Option(help="longest span shown at once (s); else as trained")] = None,
+    overlap: Annotated[float, typer.Option(help="share of a window that the next one covers again")] = 0.5,
+    pooling: Annotated[Literal["mean", "max"], typer.Option(help="of the logits over windows")] = "mean",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all")] = None,
+) -> None:
+    """Classify audio files with a trained model."""
+    if as_json and as_csv:
+        raise typer.BadParameter("give one of --json and --csv")
+    import torch
+
+    from elasticast.inference import load_pretrained
+    from elasticast.predictions import tell
+
+    if threads:
+        torch.set_num_threads(threads)
+    options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
+    classifier = load_pretrained(model)
+    found = classifier.predict(files, top_k=top_k, on_error="keep", **options)
+    tell(found, "json" if as_json else "csv" if as_csv else "table")
+    if timeline:
+        from elasticast.reporting.timeline import write_timelines
+
+        write_timelines(found, classifier.classes, timeline, top_k)
+    if any(p.error for p in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out) -> None:
+    """Write a trained run as a folder that is complete by itself: weights, settings, provenance, model card."""
+    from elasticast.export import export as write
+
+    write(run, out)
+
+
+@app.command()
 def collect(
     table: Annotated[Literal["metrics", "runs", "data"], typer.Argument(help="which table")],
     files: Annotated[
@@ -121,6 +168,7 @@ def collect(
 def main() -> None:
     """Run the command; what a user can put right is said in one message, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph of a figure's PDF
     try:
         app()
     except ElasticASTError as error:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -134,6 +134,11 @@ class ModelSettings(Settings):
     heads: PositiveInt = 3
     mlp_ratio: PositiveFloat = 4.0
     patch: PositiveInt = Field(16, description="patch edge in mel bins and frames")
+    stride: PositiveInt | None = Field(
+        None, validate_default=True, description="mel bins and frames between patches; below `patch` they overlap"
+    )
+    norm_eps: PositiveFloat = Field(1.0e-6, description="epsilon of the LayerNorms")
+    head_norm_eps: PositiveFloat | None = Field(None, description="epsilon of the head's LayerNorm; none: the same")
     attention_scale: Literal["none", "sqrt", "qk_norm"] = Field(
         "sqrt",
         description="none: as in the released ElasticAST weights; sqrt: 1/sqrt(head dim); qk_norm: normalised q, k",
@@ -141,6 +146,30 @@ class ModelSettings(Settings):
     backend: Literal["auto", "xformers", "sdpa", "dense"] = Field(
         "auto", description="auto: xformers on CUDA, sdpa elsewhere; the run records which one ran"
     )
+    init: str | None = Field(None, description="weights to start from, see `elasticast.models.pretrained`")
+    pool_init: Literal["mean", "released", "random"] = Field(
+        "mean",
+        description="with `init`, attention pooling starts from the mean of the blocks' attention weights, from that "
+        "mean divided by 6 (as in the released ElasticAST), or at random",
+    )
+
+    @field_validator("stride")
+    @classmethod
+    def _stride_within_patch(cls, stride: int | None, info: ValidationInfo) -> int | None:
+        patch = info.data.get("patch")
+        if stride is not None and patch is not None and stride > patch:
+            raise ValueError(f"a stride above model.patch = {patch} would leave frames out")
+        return patch if stride is None else stride
+
+    def patches(self, length: int) -> int:
+        """Patches along an axis of `length` mel bins or frames."""
+        return (length - self.patch) // self.stride + 1
+
+    def misfit(self, length: int) -> str | None:
+        """What is wrong with an axis of `length` mel bins or frames; what overlapping patches leave over is unused."""
+        if self.stride == self.patch and length % self.patch:
+            return f"is not a multiple of model.patch = {self.patch}"
+        return f"is shorter than model.patch = {self.patch}" if length < self.patch else None
 
 
 class ElasticASTSettings(ModelSettings):
@@ -154,7 +183,10 @@ class ASTSettings(ModelSettings):
     """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`."""
 
     kind: Literal["ast"]
-    prefix_tokens: Literal[1, 2] = Field(1, description="1: CLS (ViT); 2: CLS and distillation token (DeiT), averaged")
+    prefix_tokens: Literal[0, 1, 2] = Field(1, description="0: none; 1: CLS (ViT); 2: CLS and distillation (DeiT)")
+    pooling: Literal["cls", "mean", "attention"] = Field(
+        "cls", description="cls: mean of the prefix tokens; mean, attention: over the patches, without prefix tokens"
+    )
 
 
 ModelConfig = Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="kind")]
@@ -234,20 +266,19 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self):
-        patch, view, model = self.model.patch, self.view, self.model
+        view, model = self.view, self.model
         problems = []
-        if self.front_end.mel_bins % patch:
-            problems.append(
-                f"front_end.mel_bins = {self.front_end.mel_bins} is not a multiple of model.patch = {patch}"
-            )
         if model.dim % model.heads:
             problems.append(f"model.dim = {model.dim} is not a multiple of model.heads = {model.heads}")
-        lengths = {"view.frames": view.frames, "view.max_frames": view.max_frames}
+        lengths = {"front_end.mel_bins": self.front_end.mel_bins}
+        lengths |= {"view.frames": view.frames, "view.max_frames": view.max_frames}
         if isinstance(model, ElasticASTSettings):
             lengths["model.max_frames"] = model.max_frames
         for name, frames in lengths.items():
-            if frames != "native" and frames % patch:
-                problems.append(f"{name} = {frames} is not a multiple of model.patch = {patch}")
+            if frames != "native" and (misfit := model.misfit(frames)):
+                problems.append(f"{name} = {frames} {misfit}")
+        if isinstance(model, ASTSettings) and model.pooling == "cls" and not model.prefix_tokens:
+            problems.append("model.pooling = 'cls' needs model.prefix_tokens = 1 or 2")
         if isinstance(model, ASTSettings) and (view.frames == "native" or len(view.compression) > 1):
             problems.append("a model of kind `ast` needs `view.frames` as a number and one `view.compression`")
         if isinstance(model, ASTSettings) and self.train.token_dropout:

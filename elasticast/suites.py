@@ -226,13 +226,12 @@ def _check_experiment(
                 f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
                 f"view.compression is {run.view.compression}"
             )
-        off = [x for x in sweep.x if x % run.model.patch]
+        off = [x for x in sweep.x if run.model.misfit(int(x))]
         limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else max(sweep.x)
         far = [x for x in sweep.x if x > limit]
         if off:
-            problems.append(
-                f"{where}: evaluations.{name}.x: {off} are not multiples of model.patch = {run.model.patch}"
-            )
+            wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
+            problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
         if far:
             problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
     return problems

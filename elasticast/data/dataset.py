@@ -111,8 +111,8 @@ class ClipDataset(Dataset):
 
     def tokens_of(self, view: ClipView) -> int:
         """Tokens of a view, before token dropout."""
-        patch = self.config.model.patch
-        return view.frames // patch * (self.config.front_end.mel_bins // patch)
+        model = self.config.model
+        return model.patches(view.frames) * model.patches(self.config.front_end.mel_bins)
 
     def __getitem__(self, index: int) -> PackedClip:
         if not self.training:
@@ -127,9 +127,9 @@ class ClipDataset(Dataset):
 
     def packed(self, index: int, spectrogram: Tensor, target: Tensor) -> PackedClip:
         """Tokens of a normalised spectrogram `[F, T]`."""
-        patch = self.config.model.patch
-        freq, time = grid_positions(spectrogram.shape[0] // patch, spectrogram.shape[1] // patch)
-        return PackedClip(index, patchify(spectrogram, patch), freq, time, target)
+        model = self.config.model
+        freq, time = grid_positions(*map(model.patches, spectrogram.shape))
+        return PackedClip(index, patchify(spectrogram, model.patch, model.stride), freq, time, target)
 
     def _training_item(self, index: int) -> PackedClip:
         train = self.config.train

@@ -1,6 +1,6 @@
 """Log-mel spectrograms at any time resolution, normalisation, and patches.
 
-Shape legend: S samples, F mel bins, T frames, N patches of a clip, P patch edge.
+Shape legend: S samples, F mel bins, T frames, N patches of a clip, P patch edge, R stride.
 """
 
 import math
@@ -73,11 +73,21 @@ def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0) -> 
     return features.T
 
 
-def patchify(spectrogram: Tensor, patch: int) -> Tensor:
+def patchify(spectrogram: Tensor, patch: int, stride: int | None = None) -> Tensor:
     """Cut `[F, T]` into `[N, P*P]` patches, frequency-major (all time patches of the lowest band first).
 
-    Inside a patch the order is frequency, then time. T and F are multiples of `patch`.
+    Inside a patch the order is frequency, then time.
+
+    Parameters
+    ----------
+    spectrogram : Tensor
+        `[F, T]`, neither smaller than P.
+    patch : int
+        Patch edge P.
+    stride : int, optional
+        Mel bins and frames R between patches, P unless given; below P they overlap (AST, section 2.1). There are
+        ``(F - P) // R + 1`` by ``(T - P) // R + 1`` patches, and what is left over at the ends is not used.
     """
-    bins, frames = spectrogram.shape
-    grid = spectrogram.reshape(bins // patch, patch, frames // patch, patch)
-    return grid.permute(0, 2, 1, 3).reshape(-1, patch * patch)
+    stride = stride or patch
+    grid = spectrogram.unfold(0, patch, stride).unfold(1, patch, stride)
+    return grid.reshape(-1, patch * patch)

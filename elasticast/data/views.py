@@ -26,19 +26,22 @@ class ClipView:
     compression: float
 
 
-def native_frames(samples: int, front_end: FrontEnd, patch: int) -> int:
+def native_frames(samples: int, front_end: FrontEnd, patch: int, stride: int | None = None) -> int:
     """Frames of a clip at compression 1, rounded up to a whole patch."""
     window = round(front_end.window_ms * front_end.sample_rate / 1000)
     frames = 1 + max(0, samples - window) // hop_samples(front_end, 1.0)
-    return math.ceil(frames / patch) * patch
+    stride = stride or patch
+    return patch + max(0, math.ceil((frames - patch) / stride)) * stride
 
 
-def compressed_frames(frames: float, compression: float, patch: int) -> int:
+def compressed_frames(frames: float, compression: float, patch: int, stride: int | None = None) -> int:
     """``floor(frames / compression / patch) * patch``, at least one patch.
 
+    With a `stride` below `patch` the same holds of overlapping patches: as many frames as whole patches cover.
     The small constant undoes float noise: 768 / 1.2 / 16 is 40.00000000000001 or 39.99999999999999.
     """
-    return max(1, math.floor(frames / compression / patch + 1e-6)) * patch
+    stride = stride or patch
+    return patch + max(0, math.floor((frames / compression - patch) / stride + 1e-6)) * stride
 
 
 class ViewRule:
@@ -55,7 +58,7 @@ class ViewRule:
     """
 
     def __init__(self, config: RunConfig, *, max_frames: int | None = None, compression: float | None = None):
-        self.front_end, self.patch = config.front_end, config.model.patch
+        self.front_end, self.steps = config.front_end, (config.model.patch, config.model.stride)
         view = config.view
         self.compressions = view.compression if compression is None else [compression]
         self.fixed = view.frames != "native"
@@ -69,8 +72,8 @@ class ViewRule:
 
     def at(self, samples: int, compression: float) -> ClipView:
         """View of a clip of `samples` samples at a compression."""
-        frames = self.span if self.fixed else min(self.span, native_frames(samples, self.front_end, self.patch))
-        return ClipView(compressed_frames(frames, compression, self.patch), compression)
+        frames = self.span if self.fixed else min(self.span, native_frames(samples, self.front_end, *self.steps))
+        return ClipView(compressed_frames(frames, compression, *self.steps), compression)
 
     def largest(self, samples: int) -> ClipView:
         """The view with the most frames that training may draw."""

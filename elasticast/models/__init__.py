@@ -9,10 +9,10 @@ __all__ = ["AST", "ElasticAST", "build_model"]
 
 def build_model(config: RunConfig, classes: int) -> ElasticAST | AST:
     """The model of a run, freshly initialised from torch's current random state."""
-    freq = config.front_end.mel_bins // config.model.patch
+    freq = config.model.patches(config.front_end.mel_bins)
     match config.model:
         case ElasticASTSettings():
             return ElasticAST(config.model, freq_patches=freq, classes=classes)
         case ASTSettings():
-            time = config.view.frames // config.model.patch
+            time = config.model.patches(config.view.frames)
             return AST(config.model, grid=(freq, time), classes=classes)

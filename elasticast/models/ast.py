@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from elasticast.config import ASTSettings
 from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, resolve_backend
+from elasticast.models.pooling import AttentionPooling
 from elasticast.models.positions import GridPositions
-from elasticast.models.transformer import LAYER_NORM_EPS, Trunk, init_weights
+from elasticast.models.transformer import Trunk, init_weights
 
 
 class AST(nn.Module):
@@ -16,7 +17,7 @@ class AST(nn.Module):
     Parameters
     ----------
     settings : ASTSettings
-        Width, depth, heads, prefix tokens.
+        Width, depth, heads, prefix tokens, pooling.
     grid : tuple of int
         Frequency and time patches of the trained length.
     classes : int
@@ -31,7 +32,9 @@ class AST(nn.Module):
         self.prefix = nn.Parameter(torch.randn(settings.prefix_tokens, settings.dim) / settings.dim**0.5)
         self.prefix_positions = nn.Parameter(torch.randn(settings.prefix_tokens, settings.dim) / settings.dim**0.5)
         self.trunk = Trunk(settings)
-        self.head_norm = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+        if settings.pooling == "attention":
+            self.pool = AttentionPooling(settings.dim, settings.heads, settings.attention_scale)
+        self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
         self.apply(init_weights)
 
@@ -52,4 +55,16 @@ class AST(nn.Module):
         x = torch.cat([prefix, x.unflatten(0, (clips, tokens))], dim=1).flatten(0, 1)
         lengths = [tokens + self.settings.prefix_tokens] * clips
         x = self.trunk(x, ClipMask(lengths, lengths, backend)).unflatten(0, (clips, -1))
-        return self.head(self.head_norm(x[:, : self.settings.prefix_tokens].mean(1)))
+        return self.head(self.head_norm(self._pooled(x, backend)))
+
+    def _pooled(self, x: Tensor, backend: str) -> Tensor:
+        """One vector a clip `[B, D]` of all its tokens `[B, L, D]`, prefix tokens first."""
+        prefix, patches = x.tensor_split([self.settings.prefix_tokens], dim=1)
+        match self.settings.pooling:
+            case "cls":
+                return prefix.mean(1)
+            case "mean":
+                return patches.mean(1)
+            case "attention":
+                clips, tokens, _ = patches.shape
+                return self.pool(patches.flatten(0, 1), ClipMask([1] * clips, [tokens] * clips, backend))

@@ -8,7 +8,7 @@ from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, resolve_backend
 from elasticast.models.pooling import AttentionPooling
 from elasticast.models.positions import FactorisedPositions
-from elasticast.models.transformer import LAYER_NORM_EPS, Trunk, init_weights
+from elasticast.models.transformer import Trunk, init_weights
 
 
 class ElasticAST(nn.Module):
@@ -28,10 +28,10 @@ class ElasticAST(nn.Module):
         super().__init__()
         self.settings = settings
         self.patch_embed = nn.Linear(settings.patch**2, settings.dim)
-        self.positions = FactorisedPositions(freq_patches, settings.max_frames // settings.patch, settings.dim)
+        self.positions = FactorisedPositions(freq_patches, settings.patches(settings.max_frames), settings.dim)
         self.trunk = Trunk(settings)
         self.pool = AttentionPooling(settings.dim, settings.heads, settings.attention_scale)
-        self.head_norm = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+        self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
         self.apply(init_weights)
 

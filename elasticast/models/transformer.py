@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from elasticast.config import ModelSettings
 from elasticast.models.attention import ClipMask, SelfAttention
 
-LAYER_NORM_EPS = 1e-6
-
 
 class MLP(nn.Module):
     """Two linear layers with a GELU between."""
@@ -27,9 +25,9 @@ class Block(nn.Module):
 
     def __init__(self, settings: ModelSettings):
         super().__init__()
-        self.norm1 = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+        self.norm1 = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
         self.attn = SelfAttention(settings.dim, settings.heads, settings.attention_scale)
-        self.norm2 = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+        self.norm2 = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
         self.mlp = MLP(settings.dim, round(settings.dim * settings.mlp_ratio))
 
     def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
@@ -44,7 +42,7 @@ class Trunk(nn.Module):
     def __init__(self, settings: ModelSettings):
         super().__init__()
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.depth))
-        self.norm = nn.LayerNorm(settings.dim, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
 
     def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
         """`[N, D]` to `[N, D]`, clips apart."""

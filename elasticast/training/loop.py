@@ -23,6 +23,7 @@ from elasticast.errors import ElasticASTError
 from elasticast.files import write_atomic, write_json
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
+from elasticast.models.pretrained import start_from
 from elasticast.progress import LOG, Progress
 from elasticast.provenance import code_digest, provenance
 from elasticast.training.checkpoint import load_checkpoint, locked, save_model
@@ -62,13 +63,16 @@ class Trainer:
         tokens = [self.dataset.tokens(i) for i in range(len(clips))]
         self.sampler = BatchSampler(tokens, config.train.batch, config.seed)
         torch.manual_seed(config.seed)
-        self.model = build_model(config, len(clips.classes)).to(self.device)
+        model = build_model(config, len(clips.classes))
+        self.init = config.model.init and start_from(config.model.init, model, config, clips.classes)
+        self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
         self.stop = False
         self.folder = out / "checkpoint"
-        self.identity = digest([config.model_dump(mode="json"), data_hash, norm.mean, norm.std, code_digest("train")])
+        parts = [config.model_dump(mode="json"), data_hash, norm.mean, norm.std, code_digest("train")]
+        self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
 
     def fit(self) -> None:
         """Train to the end and write the model, or stop at a signal with :data:`EXIT_CHECKPOINTED`."""
@@ -200,6 +204,7 @@ class Trainer:
             "config_digest": digest(self.config),
             "code_digest": code_digest("train"),
             "data_sha256": self.data_hash,
+            "init": self.init,
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             "attention_backend": self.backend,
             "threads": torch.get_num_threads(),

@@ -45,6 +45,20 @@ def _one_thread():
 
 
 @pytest.fixture
+def equal(record_property):
+    """Compare two computations of the same values; the largest error is printed at the end of the test run."""
+    torch.manual_seed(0)
+
+    def compare(what, found, expected, tolerance=1e-5):
+        error = (found - expected).abs().max().item()
+        record_property("equality", (what, error, expected.abs().max().item()))
+        assert expected.std() > 1e-2  # a constant would say nothing
+        assert error <= tolerance
+
+    return compare
+
+
+@pytest.fixture
 def cpu(monkeypatch):
     """Runs on the CPU, where results repeat bit for bit, on a machine with a GPU too."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -158,7 +158,7 @@ WRONG_VALUES = [
     (
         "experiments.ast64.model.prefix_tokens",
         3,
-        "experiments.ast64: model.prefix_tokens: Input should be 1 or 2, got 3",
+        "experiments.ast64: model.prefix_tokens: Input should be 0, 1 or 2, got 3",
     ),
     (
         "experiments.ast64.view.frames",
@@ -213,6 +213,30 @@ WRONG_VALUES = [
 def test_a_wrong_value_is_one_problem_that_names_it(problems, key, value, message):
     (problem,) = problems(changed((key, value)))
     assert problem.startswith(message)
+
+
+def test_stride_is_the_patch_unless_given_and_never_more(load, problems):
+    assert load(SUITE).run_config("ast64", 0).model.stride == 16
+    model = load(changed(("experiments.ast64.model.stride", 10))).run_config("ast64", 0).model
+    assert (model.patches(128), model.patches(1024)) == (12, 101)  # AST's grid
+    (problem,) = problems(changed(("experiments.ast64.model.stride", 17)))
+    assert "model.stride: a stride above model.patch = 16 would leave frames out, got 17" in problem
+
+
+def test_lengths_are_whole_patches_or_with_overlap_at_least_one(load, problems):
+    overlap = ("experiments.ast64.model.stride", 10)
+    assert load(changed(overlap, ("experiments.ast64.view.frames", 70)))
+    (problem,) = problems(changed(overlap, ("experiments.ast64.view.frames", 12)))
+    assert "view.frames = 12 is shorter than model.patch = 16" in problem
+    (problem,) = problems(changed(("experiments.ast64.view.frames", 70)))
+    assert "view.frames = 70 is not a multiple of model.patch = 16" in problem
+
+
+def test_cls_pooling_needs_a_prefix_token(load, problems):
+    none = ("experiments.ast64.model.prefix_tokens", 0)
+    (problem,) = problems(changed(none))
+    assert "model.pooling = 'cls' needs model.prefix_tokens = 1 or 2" in problem
+    assert load(changed(none, ("experiments.ast64.model.pooling", "mean")))
 
 
 def test_the_suite_of_these_tests_is_right(load):

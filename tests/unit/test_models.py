@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from elasticast.data.features import patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.sampler import token_batches
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models import build_model
 from elasticast.models.attention import ClipMask, attend, resolve_backend
@@ -18,7 +20,7 @@ def random_clip(index, frames, classes=5):
 
 
 @pytest.fixture
-def clips():
+def clips(equal):  # after the seed of the comparisons
     return [random_clip(i, frames) for i, frames in enumerate(FRAMES)]
 
 
@@ -30,21 +32,60 @@ def model_of(config, classes=5):
 
 
 @pytest.mark.parametrize("scale", ["none", "sqrt", "qk_norm"])
-def test_packed_equals_one_by_one_equals_dense_mask(tiny, clips, scale):
+@torch.no_grad()
+def test_packed_equals_one_by_one_equals_dense_mask(tiny, clips, scale, equal):
     model = model_of(tiny(model={"attention_scale": scale}))
     packed = model(pack(clips))
     alone = torch.cat([model(pack([clip])) for clip in clips])
-    torch.testing.assert_close(packed, alone, **TOLERANCE)
+    equal(f"ElasticAST packed = one by one, attention_scale {scale}", packed, alone)
     dense = model_of(tiny(model={"attention_scale": scale, "backend": "dense"}))
     dense.load_state_dict(model.state_dict())
-    torch.testing.assert_close(dense(pack(clips)), packed, **TOLERANCE)
+    equal(f"ElasticAST packed = dense mask, attention_scale {scale}", packed, dense(pack(clips)))
     assert packed.std(0).min() > 1e-3  # the clips do differ
 
 
-def test_permuting_clips_permutes_logits(tiny, clips):
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2)])
+@torch.no_grad()
+def test_packed_with_xformers_equals_dense_mask(tiny, clips, equal, dtype, tolerance):
+    model, dense = (model_of(tiny(model={"backend": backend})).cuda() for backend in ("xformers", "dense"))
+    dense.load_state_dict(model.state_dict())
+    batch = pack(clips).to("cuda")
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+        found = model(batch).float()
+    expected = dense(batch)
+    equal(
+        f"ElasticAST packed, xFormers = dense mask, {dtype}", found, expected, tolerance * expected.abs().max().item()
+    )
+
+
+@torch.no_grad()
+def test_permuting_clips_permutes_logits(tiny, clips, equal):
     model = model_of(tiny())
     order = torch.randperm(len(clips)).tolist()
-    torch.testing.assert_close(model(pack([clips[i] for i in order])), model(pack(clips))[order], **TOLERANCE)
+    equal("ElasticAST, clips permuted", model(pack([clips[i] for i in order])), model(pack(clips))[order])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("budget", [1, 600, 1200, 10_000])
+def test_any_order_and_token_budget_gives_the_same_logits(tiny, clips, equal, budget):
+    model = model_of(tiny())
+    order = torch.randperm(len(clips)).tolist()
+    found = torch.empty(len(clips), 5)
+    for batch in token_batches(order, [len(clip.patches) for clip in clips], budget):
+        found[batch] = model(pack([clips[i] for i in batch]))
+    equal(f"ElasticAST, any order, budget of {budget} tokens", found, model(pack(clips)))
+
+
+@torch.no_grad()
+def test_changing_a_clip_changes_no_others_logits(tiny, clips):
+    model = model_of(tiny())
+    before = model(pack(clips))
+    clips[3] = random_clip(3, 256)
+    after = model(pack(clips))
+    same = [i for i in range(len(clips)) if i != 3]
+    assert torch.equal(before[same], after[same])
+    assert (before[3] - after[3]).abs().max() > 1e-3
 
 
 def test_permuting_tokens_within_a_clip_changes_nothing(tiny, clips):
@@ -72,13 +113,53 @@ def test_too_long_a_clip_is_one_clear_error(tiny):
         model_of(tiny())(pack([random_clip(0, 272)]))
 
 
-@pytest.mark.parametrize("prefix", [1, 2])
-def test_ast_batch_equals_one_by_one(tiny, prefix):
-    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix}))
+AST_KINDS = [("cls", 1), ("cls", 2), ("mean", 0), ("mean", 2), ("attention", 0), ("attention", 1)]
+
+
+@pytest.mark.parametrize(("pooling", "prefix"), AST_KINDS)
+@torch.no_grad()
+def test_ast_batch_equals_one_by_one(tiny, equal, pooling, prefix):
+    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix, "pooling": pooling}))
+    together, alone = [], []
     for frames in (32, 64, 128):
         clips = [random_clip(i, frames) for i in range(3)]
-        alone = torch.cat([model(pack([clip])) for clip in clips])
-        torch.testing.assert_close(model(pack(clips)), alone, **TOLERANCE)
+        together.append(model(pack(clips)))
+        alone += [model(pack([clip])) for clip in clips]
+    equal(f"AST batch = one by one, pooling {pooling}, {prefix} prefix tokens", torch.cat(together), torch.cat(alone))
+
+
+@pytest.mark.parametrize(("pooling", "prefix"), AST_KINDS)
+def test_ast_pools_what_it_says(tiny, pooling, prefix):
+    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix, "pooling": pooling}))
+    seen = {}
+    model.trunk.register_forward_hook(lambda _, __, x: seen.update(tokens=x))
+    logits = model(pack([random_clip(0, 64)]))
+    first, rest = seen["tokens"][:prefix], seen["tokens"][prefix:]
+    if pooling == "attention":
+        heads = [
+            x.view(-1, 2, 16).transpose(0, 1)
+            for x in (model.pool.q(model.pool.query), *model.pool.kv(rest).chunk(2, 1))
+        ]
+        weights = (heads[0] @ heads[1].mT / 16**0.5).softmax(-1)
+        pooled = model.pool.proj((weights @ heads[2]).transpose(0, 1).reshape(32))
+    else:
+        pooled = (first if pooling == "cls" else rest).mean(0)
+    torch.testing.assert_close(logits[0], model.head(model.head_norm(pooled)), **TOLERANCE)
+
+
+def test_overlapping_patches_from_waveform_to_logits(tiny):
+    """Stride 10 as in AST: 12 x 11 patches of 128 x 120 frames, each where a convolution would put it."""
+    config = tiny(model={"kind": "ast", "stride": 10}, view={"frames": 120})
+    model = model_of(config)
+    assert model.positions.table.shape == (1, 32, 12, 11)
+    spectrogram = torch.randn(128, 120)
+    patches = patchify(spectrogram, 16, 10)
+    convolved = torch.nn.functional.conv2d(
+        spectrogram[None, None], model.patch_embed.weight.view(32, 1, 16, 16), model.patch_embed.bias, stride=10
+    )
+    torch.testing.assert_close(model.patch_embed(patches), convolved[0].flatten(1).T, atol=1e-4, rtol=0)
+    clip = PackedClip(0, patches, *grid_positions(12, 11), torch.zeros(5))
+    assert model(pack([clip])).shape == (1, 5)
 
 
 def test_ast_positions_are_the_table_at_the_trained_length(tiny):

@@ -13,5 +13,6 @@ def test_both_files_pin_the_same():
     wanted = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert set(conda[-1]["pip"]) == wanted
-    assert all("==" in pin for pin in wanted)
+    assert all("==" in pin for extra in project["optional-dependencies"].values() for pin in {*wanted, *extra})
+    assert set(project["optional-dependencies"]["timm"]) <= set(project["optional-dependencies"]["equality"])
     assert not any("-e" in str(line) for line in conda[-1]["pip"])  # breaks under --sdm conda

@@ -11,8 +11,11 @@ from elasticast.provenance import PACKAGE, STAGES, code_digest, git_commit, prov
 STAGED_FOLDERS = ("data", "models", "training", "evaluation", "reporting")
 IN_NO_STAGE = {
     "data/__init__.py": "holds no code",
+    "data/stream.py": "inference on files of no suite",
+    "data/windows.py": "inference on files of no suite",
     "reporting/__init__.py": "holds no code",
     "reporting/collect.py": "puts finished tables under one another; no result depends on how",
+    "reporting/timeline.py": "drawn by `elasticast predict`, no figure of a suite",
 }
 
 SOURCE = '''"""What it does."""

@@ -220,7 +220,7 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert set(record) == {
         *("experiment", "seed", "config_digest", "code_digest", "data_sha256", "device", "attention_backend"),
-        *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib"),
+        *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init"),
         *("git_commit", "versions", "machine", "command"),
     }
     assert (record["experiment"], record["seed"], record["steps"], record["restarts"]) == ("tiny", 0, 4, 0)

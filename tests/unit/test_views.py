@@ -32,6 +32,19 @@ def test_compressed_length_is_the_exact_floor(tenths):
             assert compressed_frames(frames, compression, 16) == max(16, exact)
 
 
+@pytest.mark.parametrize("stride", [1, 10, 15])
+def test_overlapping_patches_cover_a_clip_with_less_than_a_step_to_spare(stride):
+    for samples in (1, 560, 32000, 33000, 160000):
+        frames = log_mel(torch.randn(samples), FRONT_END).shape[1]
+        found = native_frames(samples, FRONT_END, 16, stride)
+        assert (found - 16) % stride == 0
+        assert max(16, frames) <= found < max(16, frames) + stride
+    for frames in range(16, 1100):  # as many patches as AST's (T - 16) // stride + 1
+        found = compressed_frames(frames, 1.0, 16, stride)
+        assert found <= frames
+        assert (found - 16) // stride == (frames - 16) // stride
+
+
 def test_a_native_view_is_the_clip_up_to_the_limit(tiny):
     rule = ViewRule(tiny(view={"max_frames": 128}))
     for samples in (100, 8000, 20000, 21000, 160000):

@@ -1,0 +1,75 @@
+"""Windows: a clip of any length as views that a model takes.
+
+A clip that the model's view holds is one window, as in evaluation. A longer one is cut into windows of the view's
+length. The last window ends with the clip, so that every frame is heard and none is padded: windows of T frames with a
+step of s frames over a clip of n frames make ``1 + ceil((n - T) / s)``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from elasticast.data.features import hop_samples
+from elasticast.data.views import ClipView, ViewRule
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of a clip lie.
+
+    Attributes
+    ----------
+    view : ClipView
+        What each is shown as.
+    frames : int
+        Frames of the whole clip, before any padding.
+    starts : ndarray
+        `[W]` int64, first sample of each.
+    span : int
+        Samples of each.
+    weights : ndarray
+        `[W]`, share of the clip that each speaks for; they sum to 1.
+    """
+
+    view: ClipView
+    frames: int
+    starts: np.ndarray
+    span: int
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def window_starts(frames: int, window: int, overlap: float) -> np.ndarray:
+    """First frame `[W]` of each window of `window` frames over a clip of `frames`; the last one ends with the clip.
+
+    Parameters
+    ----------
+    overlap : float
+        Share of a window that the next one covers again, in [0, 1).
+    """
+    step = max(1, round(window * (1 - overlap)))
+    last = max(0, frames - window)
+    return np.append(np.arange(0, last, step), last)
+
+
+def window_weights(starts: np.ndarray, window: int) -> np.ndarray:
+    """Share of the clip `[W]` that each window speaks for: a frame that lies in k windows counts 1/k in each."""
+    ends = starts + window
+    edges = np.unique(np.concatenate([starts, ends]))
+    count = np.searchsorted(starts, edges[:-1], "right") - np.searchsorted(ends, edges[:-1], "right")
+    shares = np.concatenate([[0.0], np.cumsum(np.diff(edges) / count)])
+    return (shares[np.searchsorted(edges, ends)] - shares[np.searchsorted(edges, starts)]) / ends[-1]
+
+
+def cut_windows(samples: int, rule: ViewRule, compression: float, overlap: float) -> Windows:
+    """Windows of a clip of `samples` samples at the front end's rate."""
+    front_end = rule.front_end
+    window, hop = round(front_end.window_ms * front_end.sample_rate / 1000), hop_samples(front_end, compression)
+    view, frames = rule.at(samples, compression), 1 + max(0, samples - window) // hop
+    if 1 + max(0, samples - window) // hop_samples(front_end, 1.0) <= rule.span:
+        return Windows(view, frames, np.zeros(1, np.int64), samples, np.ones(1))
+    starts = window_starts(frames, view.frames, overlap)
+    span = min(samples, (view.frames - 1) * hop + window)
+    return Windows(view, frames, starts * hop, span, window_weights(starts, view.frames))

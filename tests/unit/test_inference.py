@@ -1,0 +1,278 @@
+"""Predictions: the same as evaluation's, whatever the form, length, company and order of the audio."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+import torchaudio
+
+import elasticast
+from elasticast.config import Evaluation
+from elasticast.data.audio import decode
+from elasticast.data.dataset import ClipDataset
+from elasticast.data.features import Norm, log_mel
+from elasticast.data.packing import pack
+from elasticast.errors import DataError, ElasticASTError
+from elasticast.evaluation.sweep import sweep
+from elasticast.models import build_model
+from elasticast.training.checkpoint import save_model
+
+TOLERANCE = {"atol": 1e-5, "rtol": 0}
+LABELS = [f"label {i}" for i in range(10)]
+
+
+class Quiet:
+    def update(self, done):
+        pass
+
+
+def trained(folder, config, kind="multi"):
+    """A model whose logits differ from clip to clip, saved and loaded again."""
+    model = build_model(config, len(LABELS))
+    for parameter in model.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    save_model(folder, model, config, Norm(-5.0, 3.0), LABELS, kind)
+    return elasticast.load_pretrained(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny, tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("elastic"), tiny())
+
+
+@pytest.fixture(scope="module")
+def fixed(tiny, tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("ast"), tiny(model={"kind": "ast"}))
+
+
+def noise(seconds, rate=16000):
+    """Noise whose level and colour wander, int16."""
+    samples = round(seconds * rate)
+    wave = np.random.default_rng().standard_normal(samples) * np.interp(
+        np.arange(samples), np.linspace(0, max(samples, 1), 9), np.random.default_rng().uniform(0, 0.2, 9)
+    )
+    return (wave * 32767).clip(-32768, 32767).astype(np.int16)
+
+
+def logits(predictions):
+    return torch.stack([p.logits for p in predictions])
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {},
+        {"view": {"compression": [2.0]}},
+        {"view": {"compression": [1.0, 1.5]}},
+        {"model": {"kind": "ast"}, "view": {"frames": 256}},
+        {"model": {"kind": "ast"}, "view": {"frames": 128, "compression": [2.0]}},
+        {"model": {"kind": "ast", "stride": 10}, "view": {"frames": 256}},
+    ],
+)
+def test_a_test_clips_prediction_is_evaluations(tiny, tmp_path, prepared, test_clips, difference):
+    config = tiny(**difference)
+    found = trained(tmp_path, config)
+    x = config.view.max_frames if config.view.frames == "native" else config.view.frames
+    evaluation = Evaluation(x_name="max_frames", x=[x])
+    expected = sweep(found.model, test_clips, config, found.norm, evaluation, Quiet())[x]
+    predictions = found.predict([prepared / "audio" / f"{name}.wav" for name in test_clips.ids])
+    assert [p.windows for p in predictions] == [1] * len(test_clips)
+    torch.testing.assert_close(logits(predictions), expected, **TOLERANCE)
+    assert expected.std(0).min() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["classifier", "fixed"])
+def test_company_and_order_change_nothing(name, request):
+    found = request.getfixturevalue(name)
+    waves = [noise(seconds) for seconds in (0.03, 7.3, 0.4, 2.5, 0.17, 3.1, 0.64)]
+    together = found.predict(waves, sample_rate=16000)
+    alone = [found.predict(wave, sample_rate=16000)[0] for wave in waves]
+    torch.testing.assert_close(logits(together), logits(alone), **TOLERANCE)
+    assert [p.seconds for p in together] == [len(wave) / 16000 for wave in waves]
+    order = torch.randperm(len(waves)).tolist()
+    for budget in (1, 100, 10**6):
+        mixed = found.predict([waves[i] for i in order], sample_rate=16000, token_budget=budget)
+        torch.testing.assert_close(logits(mixed), logits(together)[order], **TOLERANCE)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
+def test_a_file_is_its_waveform_in_any_form(classifier, tmp_path, rate):
+    stereo = np.stack([noise(6, rate), noise(6, rate)], axis=1)
+    sf.write(tmp_path / "clip.wav", stereo, rate)
+    path = tmp_path / "clip.wav"
+    scaled = torch.from_numpy(stereo.T / np.float32(32768))
+    forms = [stereo.T, scaled, scaled.double(), scaled.mean(0)]
+    files = classifier.predict([str(path), path])
+    found = classifier.predict(forms, sample_rate=rate)
+    assert {p.path for p in files} == {str(path)}
+    torch.testing.assert_close(logits(found), logits(files)[:1].expand(4, -1), **TOLERANCE)
+    as_stored = classifier.predict(decode(path).samples, sample_rate=16000)
+    torch.testing.assert_close(logits(as_stored), logits(files)[:1], atol=1e-4, rtol=0)
+
+
+def samples_of(frames):
+    return (frames - 1) * 160 + 400
+
+
+@pytest.mark.parametrize(
+    ("samples", "windows", "flags"),
+    [
+        (400, 1, {"padded: shorter than one patch of 16 frames"}),
+        (480, 1, {"padded: shorter than one patch of 16 frames"}),
+        (samples_of(16) - 1, 1, {"padded: shorter than one patch of 16 frames"}),
+        (samples_of(16), 1, set()),
+        (samples_of(256), 1, set()),
+        (samples_of(256) + 1, 1, set()),
+        (samples_of(257), 2, {"windowed"}),
+        (samples_of(384), 2, {"windowed"}),
+        (samples_of(512), 3, {"windowed"}),
+        (samples_of(512) + 160, 4, {"windowed"}),
+    ],
+)
+def test_lengths_at_every_boundary(classifier, samples, windows, flags):
+    found = classifier.predict(noise(samples / 16000), sample_rate=16000, timeline=True)[0]
+    assert (found.windows, set(found.flags)) == (windows, flags)
+    assert found.timeline.scores.shape == (windows, 10)
+    assert found.timeline.start[0] == 0
+    assert -1e-9 < found.seconds - found.timeline.end[-1].item() < 0.01
+    assert found.logits.isfinite().all()
+
+
+def test_flags_of_an_ast_and_of_silence(fixed):
+    waves = [noise(0.03), noise(0.5), noise(samples_of(64) / 16000), noise(1.0), np.zeros(20_000)]
+    patch, shorter = "padded: shorter than one patch of 16 frames", "padded: shorter than the model's 64 frames"
+    expected = [(patch,), (shorter,), (), ("windowed",), ("windowed", "silent")]
+    assert [p.flags for p in fixed.predict(waves, sample_rate=16000)] == expected
+
+
+def test_windows_are_pooled_by_the_frames_they_speak_for(classifier):
+    wave = noise(4.0)  # 398 frames: windows from 0, 128, and 142
+    parts = [wave[s * 160 : s * 160 + samples_of(256)] for s in (0, 128, 142)]
+    alone = logits(classifier.predict(parts, sample_rate=16000))
+    coverage = np.zeros((3, 398))
+    for row, start in zip(coverage, (0, 128, 142), strict=True):
+        row[start : start + 256] = 1
+    weights = torch.tensor((coverage / coverage.sum(0)).sum(1) / 398)
+    mean, most = (classifier.predict(wave, sample_rate=16000, pooling=p, timeline=True)[0] for p in ("mean", "max"))
+    torch.testing.assert_close(mean.logits.double(), weights @ alone.double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(most.logits, alone.max(0).values, atol=1e-4, rtol=0)
+    torch.testing.assert_close(mean.timeline.scores, alone.sigmoid(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(mean.timeline.start, torch.tensor([0, 1.28, 1.42]).double(), atol=1e-6, rtol=0)
+
+
+def test_scores(classifier, tiny, tmp_path):
+    single = trained(tmp_path, tiny(), kind="single")
+    for found, scores in ((classifier, torch.sigmoid), (single, lambda x: x.softmax(-1))):
+        everything = found.predict(noise(1.0), sample_rate=16000)[0]
+        expected = scores(everything.logits)
+        assert everything.scores == {LABELS[i]: expected[i].item() for i in expected.argsort(descending=True)}
+        assert list(everything.scores.values()) == sorted(everything.scores.values(), reverse=True)
+    wave = noise(1.0)
+    best = classifier.predict(wave, sample_rate=16000, top_k=3)[0].scores
+    assert list(best.items()) == list(classifier.predict(wave, sample_rate=16000)[0].scores.items())[:3]
+
+
+@pytest.fixture(scope="module")
+def ten_minutes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "clip.wav"
+    sf.write(path, noise(600, 22050), 22050)
+    return path
+
+
+def test_a_stream_equals_the_whole_file(classifier, ten_minutes):
+    wave, rate = sf.read(ten_minutes, dtype="float32")
+    whole = torchaudio.transforms.Resample(rate, 16000)(torch.from_numpy(wave))
+    whole = (whole * 32768).round().clamp(-32768, 32767) / 32768
+    spectrogram = classifier.norm(log_mel(whole, classifier.config.front_end))
+    frames = spectrogram.shape[1]
+    starts = [*range(0, frames - 256, 128), frames - 256]
+    dataset = ClipDataset.__new__(ClipDataset)
+    dataset.config = classifier.config
+    clips = [dataset.packed(i, spectrogram[:, s : s + 256], torch.zeros(0)) for i, s in enumerate(starts)]
+    with torch.inference_mode():
+        expected = torch.cat([classifier.model(pack(clips[i : i + 20])) for i in range(0, len(clips), 20)])
+    found = classifier.predict(ten_minutes, timeline=True)[0]
+    assert found.windows == len(starts) == 468
+    torch.testing.assert_close(found.timeline.scores, expected.sigmoid(), atol=1e-4, rtol=0)
+    shares = torch.full((len(starts),), 128 / frames)
+    assert (found.logits - (shares[:, None] * expected)[1:-1].sum(0)).abs().max() < 0.05  # the ends weigh more
+
+
+MEMORY = """
+import resource, sys, torch
+torch.set_num_threads(1)
+import elasticast
+model = elasticast.load_pretrained(sys.argv[1], device="cpu")
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+model.predict(torch.randn(16000 * 60) / 9, sample_rate=16000)
+before = peak()
+model.predict(sys.argv[2])
+print(peak() - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(tiny, tmp_path, ten_minutes):
+    trained(tmp_path, tiny())
+    command = [sys.executable, "-c", MEMORY, str(tmp_path), str(ten_minutes)]
+    grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < 20  # MiB; the waveform alone has 53, its frames at 16 kHz 123
+
+
+def test_the_window_can_be_chosen(classifier, fixed):
+    wave = noise(2.0)
+    assert [classifier.predict(wave, sample_rate=16000, window=w)[0].windows for w in (None, 2.56, 1.0, 0.16)] == [
+        1,
+        1,
+        4,
+        24,
+    ]
+    assert classifier.predict(wave, sample_rate=16000, window=0.64, overlap=0)[0].windows == 4
+    assert fixed.predict(wave, sample_rate=16000, window=1.28)[0].windows == 3
+    with pytest.raises(ElasticASTError, match=r"the position table holds 256 \(2.56 s\)"):
+        classifier.predict(wave, sample_rate=16000, window=3.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"overlap": 1.0}, "overlap = 1.0"),
+        ({"pooling": "median"}, "Unknown pooling: 'median'. Allowed: mean, max"),
+        ({"top_k": 0}, "top_k = 0"),
+        ({"sample_rate": -1}, "sample_rate = -1"),
+        ({"sample_rate": None}, "sample_rate: say"),
+        ({"window": 0.0}, "window = 0.0"),
+        ({"on_error": "ignore"}, "Unknown on_error"),
+    ],
+)
+def test_impossible_arguments_are_said(classifier, wrong, message):
+    with pytest.raises(ElasticASTError, match=message):
+        classifier.predict(noise(1.0), **{"sample_rate": 16000, **wrong})
+
+
+def test_broken_audio_costs_the_others_nothing(classifier, tmp_path):
+    waves = [noise(1.0), noise(6.0)]
+    late = np.append(np.zeros(100_000, np.float32), np.nan)
+    items = [waves[0], tmp_path / "none.wav", late, [1.0, 2.0], waves[1], np.zeros(3)]
+    found = classifier.predict(items, sample_rate=16000, on_error="keep", token_budget=600)
+    reasons = [None, "missing", "non-finite samples", "expected a path, an array or a tensor, got list", None]
+    assert [p.error for p in found] == [*reasons, "too short (< 25 ms)"]
+    expected = logits(classifier.predict(waves, sample_rate=16000))
+    torch.testing.assert_close(logits([found[0], found[4]]), expected, **TOLERANCE)
+    with pytest.raises(DataError, match=r"none.wav: missing"):
+        classifier.predict([waves[0], tmp_path / "none.wav"], sample_rate=16000)
+    with pytest.raises(DataError, match="waveform 1: non-finite"):
+        classifier.predict([waves[0], late], sample_rate=16000)
+
+
+def test_nothing_in_nothing_out(classifier):
+    assert classifier.predict([]) == []
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import elasticast, sys; assert 'torch' not in sys.modules; elasticast.load_pretrained"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = elasticast.nothing

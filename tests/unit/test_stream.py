@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+import torchaudio
+
+from elasticast.data import stream
+from elasticast.data.audio import UnusableAudioError, decode
+from elasticast.data.stream import BLOCK, _resampled, file_source, open_source, ratio, spans, waveform_source
+from elasticast.errors import ElasticASTError
+
+
+def joined(source, rate=16000):
+    return torch.cat(list(source.blocks(rate)))
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
+def test_streamed_equals_prepared(tmp_path, rate):
+    path = tmp_path / "clip.wav"
+    sf.write(path, np.random.default_rng().uniform(-0.5, 0.5, (5 * rate + 77, 2)), rate, subtype="PCM_24")
+    expected = decode(path).samples / 32768.0
+    source = file_source(path)
+    found = joined(source)
+    assert len(found) == len(expected) == source.samples(16000)
+    # a sum in another order may fall on the other side of a rounding border
+    np.testing.assert_allclose(found, expected, atol=1.01 / 32768)
+    assert (found.numpy() != expected.astype(np.float32)).mean() < 1e-3
+
+
+@pytest.mark.parametrize("rates", [(441, 160), (1, 2), (3, 1), (160, 441), (441, 320)])
+def test_resampling_does_not_see_the_blocks(rates):
+    wave = torch.randn(20_000)
+    cuts = np.sort(np.random.default_rng().choice(20_000, 30, replace=False)).tolist()
+    found = torch.cat(list(_resampled(wave.tensor_split(cuts), *rates)))
+    whole = torchaudio.transforms.Resample(*rates)(wave)
+    assert len(found) == -(-20_000 * rates[1] // rates[0])
+    torch.testing.assert_close(found[: len(whole)], whole[: len(found)], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [5512, 11127, 15999, 22255, 44099, 191_999])
+def test_an_odd_rate_takes_the_nearest_small_ratio(rate):
+    old, new = ratio(rate, 16000)
+    assert max(old, new) <= stream.LARGEST_TERM
+    assert old / new == pytest.approx(rate / 16000, rel=1e-4)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate).astype(np.float32)
+    found = joined(waveform_source(tone, rate))
+    assert abs(len(found) - 16000) <= 2
+    assert np.abs(np.fft.rfft(found.numpy())).argmax() == 1000
+
+
+def test_no_more_than_a_block_is_read_at_once(tmp_path, monkeypatch):
+    asked = []
+
+    class Watched(sf.SoundFile):
+        def read(self, frames=-1, *args, **kwargs):
+            asked.append(frames)
+            return super().read(frames, *args, **kwargs)
+
+    sf.write(tmp_path / "clip.wav", np.zeros(3 * BLOCK + 5), 16000)
+    monkeypatch.setattr(stream.sf, "SoundFile", Watched)
+    sizes = [len(block) for block in file_source(tmp_path / "clip.wav").blocks(16000)]
+    assert set(asked) == {BLOCK}
+    assert sizes == [BLOCK] * 3 + [5]
+
+
+@pytest.mark.parametrize("step", [1, 300, 1000, 1700])
+def test_spans_are_slices(step):
+    wave = torch.randn(10_000)
+    starts = list(range(0, 9_000, step))
+    found = list(spans(wave.split(777), starts, 1000))
+    torch.testing.assert_close(torch.stack(found), torch.stack([wave[s : s + 1000] for s in starts]), atol=0, rtol=0)
+
+
+def test_a_stream_that_ends_early_is_truncated():
+    with pytest.raises(UnusableAudioError, match="truncated"):
+        list(spans(torch.zeros(900).split(100), [0, 500], 500))
+
+
+def test_kinds_of_waveforms_are_the_same_audio():
+    mono = np.random.default_rng().integers(-20_000, 20_000, 9000).astype(np.int16)
+    expected = torch.from_numpy(mono / np.float32(32768))
+    both = np.stack([mono, mono])
+    forms = [mono, mono[None], both, both.T.copy().T, expected, expected.double(), expected.to(torch.float32)[None]]
+    forms += [mono.astype(np.int32) * 65536, mono / 32768, torch.from_numpy(mono), mono[::-1].copy()[::-1]]
+    for form in forms:
+        torch.testing.assert_close(joined(waveform_source(form, 16000)), expected, atol=0, rtol=0)
+    eight_bit = (mono // 256 + 128).astype(np.uint8)
+    torch.testing.assert_close(joined(waveform_source(eight_bit, 16000)), expected, atol=1 / 128, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("wave", "reason"),
+    [
+        (np.zeros(0), "empty"),
+        (np.zeros(399), "too short"),
+        (np.zeros((1, 2, 9000)), "got the shape"),
+        (np.zeros((9000, 2)), "transpose"),
+        (np.zeros(9000, dtype=complex), "complex"),
+        (np.zeros(9000, dtype=bool), "bool"),
+        ([0.0, 1.0], "got list"),
+    ],
+)
+def test_what_is_no_waveform_is_said(wave, reason):
+    with pytest.raises(UnusableAudioError, match=reason):
+        open_source(wave, 16000)
+
+
+def test_a_waveform_needs_a_rate():
+    with pytest.raises(ElasticASTError, match="sample_rate"):
+        open_source(np.zeros(9000), None)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_non_finite_samples_are_found_wherever_they_are(bad):
+    wave = np.zeros(3 * BLOCK)
+    wave[2 * BLOCK + 1] = bad
+    with pytest.raises(UnusableAudioError, match="non-finite"):
+        joined(waveform_source(wave, 16000))
