@@ -3,6 +3,7 @@
 # make lint   the checks CI runs besides the tests
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
+# EXTRAS=dev,equality also installs Hugging Face transformers and timm, for the tests that compare with them
 # CONFIG passes other keys of config/config.yaml, ARGS more to snakemake or pytest:
 # make run CONFIG="train_threads=2" ARGS="--cores 2", make test ARGS="-k packed"
 
@@ -15,6 +16,7 @@ READY := $(VENV)/.ready
 # what the suite calls (python, elasticast) comes from the environment, and so does snakemake itself
 SNAKEMAKE := PATH="$(BIN):$$PATH" "$(BIN)/snakemake"
 ARGS ?=
+EXTRAS ?= dev
 CONFIG ?=
 setting = $(shell sed -n 's/^$(1): *//p' config/config.yaml)
 SUITE ?= $(call setting,suite)
@@ -40,7 +42,7 @@ else
 	python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv
 	$(VENV)-uv/bin/uv venv --seed --python 3.11 $(VENV)
 endif
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $(READY)
 
 run: $(READY)
