@@ -10,8 +10,8 @@ from elasticast.config import Evaluation, digest
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
 from elasticast.models.attention import resolve_backend
+from elasticast.models.pretrained import load
 from elasticast.provenance import code_digest, provenance
-from elasticast.training.checkpoint import load_model
 from elasticast.validation import read_yaml, validate
 
 
@@ -33,8 +33,9 @@ def evaluate_run(model_dir: Path, sweeps_file: Path, data: Path, out: Path) -> N
     settings = read_yaml(sweeps_file)
     sweeps = {n: validate(Evaluation, v, f"{sweeps_file}: evaluations.{n}") for n, v in settings["evaluations"].items()}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, _, config, norm = load_model(model_dir, device)
-    table = evaluate(model, data, config, norm, sweeps)
+    trained = load(model_dir)
+    config = trained.config
+    table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps)
     table.insert(0, "suite", settings["suite"])
     write_text(out / "metrics.csv", table.to_csv(index=False))
     record = {

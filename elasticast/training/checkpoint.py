@@ -1,23 +1,19 @@
 """Checkpoints: all that a run needs to go on, and the finished model."""
 
 import fcntl
-import json
 import pickle
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from elasticast.config import RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import write_atomic, write_json
-from elasticast.models import build_model
-from elasticast.validation import validate
 
 
 @contextmanager
@@ -64,34 +60,3 @@ def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, cl
     about = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
     about |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
     write_json(folder / "model.json", about)
-
-
-def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict[str, Any], RunConfig, Norm]:
-    """Read a model written by :func:`save_model`.
-
-    Returns
-    -------
-    tuple
-        The model in evaluation mode, `model.json`, its run's configuration, its normalisation.
-
-    Raises
-    ------
-    DataError
-        If files are missing or damaged, or the weights do not fit the settings.
-    """
-    about_path = folder / "model.json"
-    if not about_path.is_file():
-        raise DataError(
-            f"{about_path}: no such file; a trained model is a folder with model.json and model.safetensors"
-        )
-    try:
-        about = json.loads(about_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{about_path}: cannot be read: {error}") from None
-    config = validate(RunConfig, about["config"], f"{about_path}: config")
-    model = build_model(config, len(about["classes"]))
-    try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise DataError(f"{folder / 'model.safetensors'}: cannot be loaded: {error}") from None
-    return model.to(device).eval(), about, config, Norm(about["norm"]["mean"], about["norm"]["std"])

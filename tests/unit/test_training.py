@@ -16,9 +16,10 @@ import yaml
 
 from elasticast.config import Train, digest
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.models.pretrained import load
 from elasticast.provenance import code_digest
 from elasticast.training import loop
-from elasticast.training.checkpoint import load_checkpoint, load_model, locked, save_model
+from elasticast.training.checkpoint import load_checkpoint, locked, save_model
 from elasticast.training.loop import EXIT_CHECKPOINTED, HISTORY_FIELDS, Trainer
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 
@@ -247,13 +248,14 @@ def saved(trainer, tmp_path):
 
 def test_save_and_load(saved):
     folder, found = saved
-    model, about, config, norm = load_model(folder)
-    assert (config, norm) == (found.config, found.norm)
-    assert (about["classes"], about["kind"], about["task"]) == (found.clips.classes, "multi", "events")
-    assert not model.training
-    expected = found.model.state_dict()
-    assert model.state_dict().keys() == expected.keys()
-    assert all(torch.equal(value.cpu(), expected[name].cpu()) for name, value in model.state_dict().items())
+    loaded = load(folder)
+    assert (loaded.config, loaded.norm) == (found.config, found.norm)
+    assert (loaded.classes, loaded.kind, loaded.config.task) == (found.clips.classes, "multi", "events")
+    assert not loaded.model.training
+    assert not loaded.notes
+    expected, state = found.model.state_dict(), loaded.model.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(value.cpu(), expected[name].cpu()) for name, value in state.items())
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "gone", "other"])
@@ -269,16 +271,23 @@ def test_damaged_weights_are_one_clear_error(saved, trainer, tmp_path, damage):
         path.write_bytes(weights(tmp_path / "other"))
     else:
         path.write_bytes({"cut": content[: len(content) // 2], "text": b"no weights" * 9, "empty": b""}[damage])
-    with pytest.raises(DataError, match=r"run/model\.safetensors: cannot be loaded: "):
-        load_model(folder)
+    damaged = r"run/model\.safetensors: cannot be loaded: "
+    misfit = r"run: looks like elasticast .* but\n  of another shape"
+    with pytest.raises(DataError, match=misfit if damage == "other" else damaged):
+        load(folder)
 
 
 def test_a_folder_without_a_model_is_one_clear_error(saved, tmp_path):
-    with pytest.raises(DataError, match=r"model\.json: no such file; a trained model is a folder with"):
-        load_model(tmp_path / "nothing")
+    with pytest.raises(DataError, match=r"nothing: no such file or folder"):
+        load(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        DataError, match=r"empty: no model here; a trained model is a folder with model\.safetensors and"
+    ):
+        load(tmp_path / "empty")
     (saved[0] / "model.json").write_text('{"format": ')
     with pytest.raises(DataError, match=r"model\.json: cannot be read: "):
-        load_model(saved[0])
+        load(saved[0])
 
 
 # ---------------------------------------------------------------------------------------------
