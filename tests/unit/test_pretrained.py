@@ -96,6 +96,12 @@ def test_released_elasticast(elastic, elastic_file):
     assert (found.config.dataset, found.norm, found.kind) == ("vggsound", Norm(-5.08, 4.453), "single")
     assert (found.classes[0], found.classes[-1]) == ("class_000", "class_308")
     assert any("class_000 ... class_308" in note for note in found.notes)
+    assert not any("front end" in note for note in found.notes)
+
+
+def test_released_elasticast_of_another_front_end_says_so(elastic, tmp_path):
+    torch.save(layouts.released_elastic(shaken(elastic[0], 44).state_dict(), 2), tmp_path / "epic.pth")
+    assert any("the front end of EPIC-SOUNDS (24 kHz" in note for note in load(tmp_path / "epic.pth").notes)
 
 
 @pytest.mark.parametrize("with_imagenet_head", [True, False])
