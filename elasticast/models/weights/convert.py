@@ -70,8 +70,8 @@ def converted(layout: Layout, state: dict[str, Tensor], where: str, about: dict[
     dataset, norm, kind = _trained_on(layout, classes, about, notes)
     if dataset == "epic_sounds":
         notes.append(
-            "trained on the front end of EPIC-SOUNDS (24 kHz, hop 5 ms, magnitude STFT), which this package does not have "
-            "yet: use the weights to start training from, not for scores"
+            "trained on the front end of EPIC-SOUNDS (24 kHz, hop 5 ms, magnitude STFT), which this package does not "
+            "have: use the weights to start training from, not for scores"
         )
     rate = about.get("preprocessor", {}).get("sampling_rate", 16000)
     config = _config(model, frames, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
