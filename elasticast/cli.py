@@ -77,14 +77,14 @@ def train(
     import torch
 
     from elasticast.data.dataset import Clips, read_norm
+    from elasticast.data.manifest import read_data_hash
     from elasticast.suites import load_run_config
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
     run = load_run_config(config)
     clips = Clips(data, "train", run.task)
-    data_hash = json.loads((data / "summary.json").read_text())["sha256"]
-    Trainer(run, clips, read_norm(norm), out, data_hash).fit()
+    Trainer(run, clips, read_norm(norm), out, read_data_hash(data)).fit()
 
 
 @app.command()

@@ -7,9 +7,9 @@ from typing import Any
 
 from elasticast.config import RunConfig
 from elasticast.errors import DataError
-from elasticast.files import write_atomic, write_json, write_text
+from elasticast.files import read_json, write_atomic, write_json, write_text
 from elasticast.models.pretrained import Pretrained, load
-from elasticast.models.weights.sources import file_digest, read_json
+from elasticast.models.weights.sources import file_digest
 
 PRIVATE = ("command", "machine")
 """What a run records of the computer it ran on, and those who get the model need not know."""

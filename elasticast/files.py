@@ -1,10 +1,12 @@
-"""Atomic writing: a file is there whole, or not at all."""
+"""Atomic writing (a file is there whole, or not at all), and reading of JSON."""
 
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from elasticast.errors import DataError
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -26,3 +28,14 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: cannot be read: expected a JSON object")
+    return value

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from elasticast.config import ElasticASTSettings
 from elasticast.data.audio import UnusableAudioError
-from elasticast.data.features import log_mel, patchify
-from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.features import log_mel
+from elasticast.data.packing import PackedClip, pack, pack_clip
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, Source, open_source, spans
 from elasticast.data.views import ViewRule, crop_or_pad
@@ -218,11 +218,9 @@ class AudioClassifier:
 
     def _packed(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
         """Tokens of one window, by the same steps as in evaluation."""
-        model, view = self.config.model, windows.view
+        view = windows.view
         spectrogram = crop_or_pad(log_mel(wave, self.config.front_end, view.compression), view.frames)
-        freq, time = grid_positions(*map(model.patches, spectrogram.shape))
-        patches = patchify(self.norm(spectrogram), model.patch, model.stride)
-        return PackedClip(index, patches, freq, time, torch.empty(0))
+        return pack_clip(index, self.norm(spectrogram), torch.empty(0), self.config.model)
 
     def _prediction(self, job: _Job, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
         seconds = job.source.seconds if job.source else 0.0

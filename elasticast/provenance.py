@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from elasticast.config import RunConfig, digest
+
 PACKAGE = Path(__file__).parent
 PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
 
@@ -83,6 +85,25 @@ def provenance() -> dict[str, Any]:
         "versions": versions(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def job_record(stage: str, config: RunConfig, data_hash: str, device: str) -> dict[str, Any]:
+    """What a training or evaluation job records of its settings, code, data and device, with its provenance."""
+    import torch
+
+    from elasticast.models.attention import resolve_backend
+
+    return {
+        "experiment": config.experiment,
+        "seed": config.seed,
+        "config_digest": digest(config),
+        "code_digest": code_digest(stage),
+        "data_sha256": data_hash,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "attention_backend": resolve_backend(config.model.backend, device),
+        "threads": torch.get_num_threads(),
+        **provenance(),
     }
 
 

@@ -211,29 +211,33 @@ def _check_experiment(
     for name in experiment.evaluations:
         if name not in named:
             problems.append(f"{where}: evaluations: unknown evaluation {name!r}. There is: {', '.join(named)}")
-        sweep = evaluations.get(name)
-        if sweep is None:
-            continue
-        if sweep.x_name == "compression":
-            if isinstance(run.model, ElasticASTSettings) and run.most_frames(min(sweep.x)) > run.model.max_frames:
-                frames = f"{run.most_frames(min(sweep.x)):g} frames at x = {min(sweep.x):g}"
-                problems.append(
-                    f"{where}: evaluations.{name}: {frames}, beyond model.max_frames = {run.model.max_frames}"
-                )
-            continue
-        if len(run.view.compression) == 1 and run.view.compression != [1.0]:
-            problems.append(
-                f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
-                f"view.compression is {run.view.compression}"
-            )
-        off = [x for x in sweep.x if run.model.misfit(int(x))]
-        limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else max(sweep.x)
-        far = [x for x in sweep.x if x > limit]
-        if off:
-            wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
-            problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
-        if far:
-            problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
+        elif name in evaluations:
+            problems += _check_sweep(run, name, evaluations[name], where)
+    return problems
+
+
+def _check_sweep(run: RunConfig, name: str, sweep: Evaluation, where: str) -> list[str]:
+    """Problems between an experiment and one of its sweeps."""
+    limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else None
+    if sweep.x_name == "compression":
+        most = run.most_frames(min(sweep.x))
+        if limit is None or most <= limit:
+            return []
+        far = f"{most:g} frames at x = {min(sweep.x):g}"
+        return [f"{where}: evaluations.{name}: {far}, beyond model.max_frames = {limit}"]
+    problems = []
+    if len(run.view.compression) == 1 and run.view.compression != [1.0]:
+        problems.append(
+            f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
+            f"view.compression is {run.view.compression}"
+        )
+    off = [x for x in sweep.x if run.model.misfit(int(x))]
+    far = [x for x in sweep.x if limit is not None and x > limit]
+    if off:
+        wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
+        problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
+    if far:
+        problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
     return problems
 
 

@@ -52,7 +52,7 @@ def decode(path: Path, start: float = 0.0, duration: float = math.nan) -> Clip:
         With the reason: missing, unreadable, empty, not audio, truncated, length unknown, span outside the file,
         non-finite samples, too short, silent.
     """
-    _check_file(path)
+    check_file(path)
     wave, sample_rate = _read(path, start, duration)
     if not len(wave):
         raise UnusableAudioError("empty")
@@ -66,7 +66,8 @@ def decode(path: Path, start: float = 0.0, duration: float = math.nan) -> Clip:
     return Clip(_to_int16(_resample(mono, sample_rate)), sample_rate, wave.shape[1])
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise `UnusableAudioError` for a file that is missing, empty, unreadable or truncated."""
     if not path.is_file():
         raise UnusableAudioError("missing")
     if path.stat().st_size == 0:

@@ -1,6 +1,5 @@
 """The one dataset class: prepared waveforms in, packed clips out."""
 
-import json
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +11,13 @@ from torch.utils.data import Dataset
 
 from elasticast.config import RunConfig
 from elasticast.data.augment import mixup, spec_augment
-from elasticast.data.features import Norm, log_mel, patchify
+from elasticast.data.features import Norm, log_mel
 from elasticast.data.manifest import read_classes, read_manifest
-from elasticast.data.packing import PackedClip, grid_positions, kept_tokens
+from elasticast.data.packing import PackedClip, kept_tokens, pack_clip
 from elasticast.data.store import Store
 from elasticast.data.views import ClipView, ViewRule, crop_or_pad
 from elasticast.errors import DataError
+from elasticast.files import read_json
 
 KEPT_BYTES = 512 * 2**20
 """Log-mels a training process keeps; they are a sixth to a third of a step of the small models on a CPU."""
@@ -25,7 +25,7 @@ KEPT_BYTES = 512 * 2**20
 
 def read_norm(path: Path) -> Norm:
     """Read normalisation statistics written by `elasticast stats`."""
-    value = json.loads(path.read_text())
+    value = read_json(path)
     return Norm(value["mean"], value["std"])
 
 
@@ -127,9 +127,7 @@ class ClipDataset(Dataset):
 
     def packed(self, index: int, spectrogram: Tensor, target: Tensor) -> PackedClip:
         """Tokens of a normalised spectrogram `[F, T]`."""
-        model = self.config.model
-        freq, time = grid_positions(*map(model.patches, spectrogram.shape))
-        return PackedClip(index, patchify(spectrogram, model.patch, model.stride), freq, time, target)
+        return pack_clip(index, spectrogram, target, self.config.model)
 
     def _training_item(self, index: int) -> PackedClip:
         train = self.config.train

@@ -37,6 +37,16 @@ def hop_samples(front_end: FrontEnd, compression: float) -> int:
     return round(hop_ms * front_end.sample_rate / 1000)
 
 
+def window_samples(front_end: FrontEnd) -> int:
+    """Analysis window in samples."""
+    return round(front_end.window_ms * front_end.sample_rate / 1000)
+
+
+def frame_count(samples: int, front_end: FrontEnd, compression: float = 1.0) -> int:
+    """Frames that :func:`log_mel` makes of `samples` samples; fewer than a window make one."""
+    return 1 + max(0, samples - window_samples(front_end)) // hop_samples(front_end, compression)
+
+
 def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0) -> Tensor:
     """Kaldi-compatible log-mel filterbank features.
 
@@ -54,7 +64,7 @@ def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0) -> 
     Tensor
         `[F, T]` with ``T = 1 + (S - window) // hop``; a waveform shorter than the window gives one frame.
     """
-    window = round(front_end.window_ms * front_end.sample_rate / 1000)
+    window = window_samples(front_end)
     waveform = waveform - waveform.mean()
     if waveform.numel() < window:
         waveform = torch.nn.functional.pad(waveform, (0, window - waveform.numel()))

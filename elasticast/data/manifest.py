@@ -7,7 +7,7 @@ import pandas as pd
 
 from elasticast.config import TaskKind
 from elasticast.errors import DataError
-from elasticast.files import write_atomic, write_text
+from elasticast.files import read_json, write_atomic, write_text
 
 SPLITS = ("train", "test")
 COLUMNS = ("id", "split", "path", "start", "duration", "sample_rate", "channels", "status", "reason")
@@ -62,6 +62,11 @@ def read_classes(path: Path) -> dict[str, dict]:
     if not path.is_file():
         raise DataError(f"{path}: no such list of classes; `elasticast prepare` makes it")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_data_hash(prepared: Path) -> str:
+    """SHA-256 of the audio and labels of a prepared dataset."""
+    return read_json(prepared / "summary.json")["sha256"]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Generator, Tensor
 
+from elasticast.config import ModelSettings
+from elasticast.data.features import patchify
+
 
 @dataclass
 class PackedClip:
@@ -65,6 +68,12 @@ def grid_positions(freq_patches: int, time_patches: int) -> tuple[Tensor, Tensor
     """Frequency and time index of each patch, in the order of :func:`~elasticast.data.features.patchify`."""
     freq = torch.arange(freq_patches).repeat_interleave(time_patches)
     return freq, torch.arange(time_patches).repeat(freq_patches)
+
+
+def pack_clip(index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings) -> PackedClip:
+    """Tokens of a normalised spectrogram `[F, T]`."""
+    freq, time = grid_positions(*map(model.patches, spectrogram.shape))
+    return PackedClip(index, patchify(spectrogram, model.patch, model.stride), freq, time, target)
 
 
 def kept_tokens(tokens: int, dropout: float, generator: Generator) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from elasticast.data.audio import MOST_FRAMES, SHORTEST_SECONDS, UnusableAudioError, _check_file
+from elasticast.data.audio import MOST_FRAMES, SHORTEST_SECONDS, UnusableAudioError, check_file
 from elasticast.errors import ElasticASTError
 
 Audio = str | Path | np.ndarray | Tensor
@@ -104,7 +104,7 @@ def file_source(path: Path) -> Source:
     UnusableAudioError
         With the reason: missing, unreadable, empty, not audio, truncated, length unknown, too short.
     """
-    _check_file(path)
+    check_file(path)
     try:
         about = sf.info(path)
     except sf.LibsndfileError:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from elasticast.config import FrontEnd, RunConfig
-from elasticast.data.features import hop_samples
+from elasticast.data.features import frame_count
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,8 @@ class ClipView:
 
 def native_frames(samples: int, front_end: FrontEnd, patch: int, stride: int | None = None) -> int:
     """Frames of a clip at compression 1, rounded up to a whole patch."""
-    window = round(front_end.window_ms * front_end.sample_rate / 1000)
-    frames = 1 + max(0, samples - window) // hop_samples(front_end, 1.0)
     stride = stride or patch
-    return patch + max(0, math.ceil((frames - patch) / stride)) * stride
+    return patch + max(0, math.ceil((frame_count(samples, front_end) - patch) / stride)) * stride
 
 
 def compressed_frames(frames: float, compression: float, patch: int, stride: int | None = None) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elasticast.data.features import hop_samples
+from elasticast.data.features import frame_count, hop_samples, window_samples
 from elasticast.data.views import ClipView, ViewRule
 
 
@@ -66,10 +66,10 @@ def window_weights(starts: np.ndarray, window: int) -> np.ndarray:
 def cut_windows(samples: int, rule: ViewRule, compression: float, overlap: float) -> Windows:
     """Windows of a clip of `samples` samples at the front end's rate."""
     front_end = rule.front_end
-    window, hop = round(front_end.window_ms * front_end.sample_rate / 1000), hop_samples(front_end, compression)
-    view, frames = rule.at(samples, compression), 1 + max(0, samples - window) // hop
-    if 1 + max(0, samples - window) // hop_samples(front_end, 1.0) <= rule.span:
+    view, frames = rule.at(samples, compression), frame_count(samples, front_end, compression)
+    if frame_count(samples, front_end) <= rule.span:
         return Windows(view, frames, np.zeros(1, np.int64), samples, np.ones(1))
     starts = window_starts(frames, view.frames, overlap)
-    span = min(samples, (view.frames - 1) * hop + window)
+    hop = hop_samples(front_end, compression)
+    span = min(samples, (view.frames - 1) * hop + window_samples(front_end))
     return Windows(view, frames, starts * hop, span, window_weights(starts, view.frames))

@@ -1,17 +1,16 @@
 """One evaluation job: a trained run over all its sweeps."""
 
-import json
 import time
 from pathlib import Path
 
 import torch
 
-from elasticast.config import Evaluation, digest
+from elasticast.config import Evaluation
+from elasticast.data.manifest import read_data_hash
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
-from elasticast.models.attention import resolve_backend
 from elasticast.models.pretrained import load
-from elasticast.provenance import code_digest, provenance
+from elasticast.provenance import job_record
 from elasticast.validation import read_yaml, validate
 
 
@@ -38,16 +37,5 @@ def evaluate_run(model_dir: Path, sweeps_file: Path, data: Path, out: Path) -> N
     table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps)
     table.insert(0, "suite", settings["suite"])
     write_text(out / "metrics.csv", table.to_csv(index=False))
-    record = {
-        "experiment": config.experiment,
-        "seed": config.seed,
-        "config_digest": digest(config),
-        "code_digest": code_digest("evaluate"),
-        "data_sha256": json.loads((data / "summary.json").read_text())["sha256"],
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "attention_backend": resolve_backend(config.model.backend, device),
-        "threads": torch.get_num_threads(),
-        "seconds": round(time.monotonic() - begun, 3),
-        **provenance(),
-    }
-    write_json(out / "evaluation.json", record)
+    record = job_record("evaluate", config, read_data_hash(data), device)
+    write_json(out / "evaluation.json", {**record, "seconds": round(time.monotonic() - begun, 3)})

@@ -99,7 +99,6 @@ class Panel:
     x_name: str
     metric: str
     hop_ms: float
-    patch: int
     series: tuple[Series, ...]
 
     @property
@@ -180,8 +179,7 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
     metric = PRIMARY_METRIC[suite.task_kind(names[0])]
     rows = metrics[(metrics["x_name"] == x_name) & (metrics["metric"] == metric)]
     series = tuple(_series(suite, rows, x_name, name) for name in names)
-    hop, patch = run["front_end"]["hop_ms"], run["model"]["patch"]
-    return Panel(run["dataset"], run["task"], x_name, metric, hop, patch, series)
+    return Panel(run["dataset"], run["task"], x_name, metric, run["front_end"]["hop_ms"], series)
 
 
 def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import itertools
 import resource
 import shutil
 import signal
@@ -25,7 +26,7 @@ from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
 from elasticast.models.pretrained import start_from
 from elasticast.progress import LOG, Progress
-from elasticast.provenance import code_digest, provenance
+from elasticast.provenance import code_digest, job_record
 from elasticast.training.checkpoint import load_checkpoint, locked, save_model
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 
@@ -56,7 +57,7 @@ class Trainer:
     def __init__(self, config: RunConfig, clips: Clips, norm: Norm, out: Path, data_hash: str):
         self.config, self.clips, self.norm, self.out, self.data_hash = config, clips, norm, out, data_hash
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.backend = resolve_backend(config.model.backend, self.device)
+        resolve_backend(config.model.backend, self.device)  # refuses what cannot run, before any work
         if config.train.precision == "fp16" and self.device.type != "cuda":
             raise ElasticASTError("train.precision: 'fp16' runs on CUDA only; use 'bf16' or 'fp32' on this machine")
         self.dataset = ClipDataset(clips, config, norm, training=True)
@@ -103,14 +104,16 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[int, PackedBatch]]:
         """Batches from the current step on, epoch after epoch, the same as in a run that was never stopped."""
-        epoch, skip = 0, self.step
-        while skip >= len(batches := self.sampler.epoch(epoch)):
-            epoch, skip = epoch + 1, skip - len(batches)
-        while True:
+        skip = self.step
+        for epoch in itertools.count():
+            batches = self.sampler.epoch(epoch)
+            if skip >= len(batches):
+                skip -= len(batches)
+                continue
             self.dataset.epoch = epoch
             loader = DataLoader(
                 self.dataset,
-                batch_sampler=self.sampler.epoch(epoch)[skip:],
+                batch_sampler=batches[skip:],
                 collate_fn=pack,
                 num_workers=self.config.train.workers,
                 worker_init_fn=_ignore_signals,
@@ -118,7 +121,7 @@ class Trainer:
             )
             for batch in loader:
                 yield epoch, batch.to(self.device)
-            epoch, skip = epoch + 1, 0
+            skip = 0
 
     def _run_steps(self) -> None:
         total, steps_per_epoch = self._total_steps()
@@ -199,21 +202,13 @@ class Trainer:
 
     def _finish(self) -> None:
         record = {
-            "experiment": self.config.experiment,
-            "seed": self.config.seed,
-            "config_digest": digest(self.config),
-            "code_digest": code_digest("train"),
-            "data_sha256": self.data_hash,
+            **job_record("train", self.config, self.data_hash, self.device.type),
             "init": self.init,
-            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
-            "attention_backend": self.backend,
-            "threads": torch.get_num_threads(),
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": self.step,
             "seconds": round(self.seconds, 3),
             "restarts": self.restarts,
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            **provenance(),
         }
         write_json(self.out / "run.json", record)
         save_model(self.out, self.model, self.config, self.norm, self.clips.classes, self.clips.kind)

@@ -22,10 +22,14 @@ RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
 DATA_DIR = f"{RESULTS}/data/{{dataset}}"
 FIGURE_DIR = f"paper_figures/{SUITE.name}"
 CODE = {stage: code_digest(stage) for stage in STAGES}
-FRONT_ENDS = {
-    f"{run['front_end']['kind']}-{digest(run['front_end'])}": run["front_end"]
-    for run in SUITE.runs.values()
-}
+
+
+def front_end_name(run):
+    """Name of a run's front end in file names: what is computed with it is shared by all runs that have it."""
+    return f"{run['front_end']['kind']}-{digest(run['front_end'])}"
+
+
+FRONT_ENDS = {front_end_name(run): run["front_end"] for run in SUITE.runs.values()}
 SWEPT = {
     sweep.x_name for name in SUITE.experiments for sweep in SUITE.sweep(name).values()
 }
@@ -57,8 +61,7 @@ def prepared(name):
 def norm_file(wildcards):
     """The normalisation statistics of the run at hand."""
     run = SUITE.runs[wildcards.experiment]
-    front_end = f"{run['front_end']['kind']}-{digest(run['front_end'])}"
-    return f"{DATA_DIR}/norm-{front_end}.json".format(dataset=run["dataset"])
+    return f"{DATA_DIR}/norm-{front_end_name(run)}.json".format(dataset=run["dataset"])
 
 
 def run_settings(wildcards):

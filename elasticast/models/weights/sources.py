@@ -1,7 +1,6 @@
 """Where weights come from: a run's folder, a published file, a Hugging Face folder, or a timm model by name."""
 
 import hashlib
-import json
 import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch import Tensor
 from elasticast.config import RunConfig, TaskKind
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
+from elasticast.files import read_json
 from elasticast.models import build_model
 from elasticast.models.weights.convert import converted
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
@@ -198,17 +198,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _all_tensors(values: Iterable[object]) -> bool:
     return all(isinstance(value, Tensor) for value in values)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: cannot be read: expected a JSON object")
-    return value
 
 
 def file_digest(path: Path) -> str:
