@@ -1,4 +1,4 @@
-"""Settings of datasets, runs, suites and the workflow: names, types, units, defaults.
+"""Settings of runs, suites and the workflow: names, types, units, defaults.
 
 :class:`RunConfig` is all that training and evaluation ever read; labels and colours stay outside of it, so
 that a cosmetic change never re-runs anything. `elasticast.validation` reads files and says what is wrong in
@@ -8,86 +8,12 @@ reads them.
 
 import hashlib
 import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-TaskKind = Literal["single", "multi"]
-STORE_RATE = 16000
-"""Sample rate (Hz) of every waveform store."""
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-# ---------------------------------------------------------------------------------------------
-# Datasets (config/datasets/NAME.yaml)
-# ---------------------------------------------------------------------------------------------
-
-
-class DatasetSettings(Settings):
-    """Settings common to every dataset."""
-
-    tasks: ClassVar[dict[str, TaskKind]]
-    max_rejected: Share = Field(0.0, description="share of clips that may be unusable before `prepare` fails")
-
-    @model_validator(mode="after")
-    def _ordered(self):
-        ranges = ("seconds", "snr_db", "recordings", "vocabulary", "gap_seconds")
-        wrong = {name: getattr(self, name, None) for name in ranges}
-        wrong = {name: value for name, value in wrong.items() if value and value[0] > value[1]}
-        if wrong:
-            raise ValueError(
-                "; ".join(f"{name} = {value}: the smaller one comes first" for name, value in wrong.items())
-            )
-        return self
-
-
-class Soundscapes(DatasetSettings):
-    """Synthetic soundscapes, see `elasticast.data.datasets.soundscapes`."""
-
-    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
-    source: Literal["soundscapes"]
-    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of clips a split")
-    seconds: list[PositiveFloat] = Field([0.5, 8.0], min_length=2, max_length=2, description="shortest, longest (s)")
-    snr_db: list[float] = Field([0.0, 15.0], min_length=2, max_length=2, description="event level over background")
-    seed: int = Field(0, ge=0)
-
-
-class FsddDigits(DatasetSettings):
-    """Free Spoken Digit Dataset, one recording a clip, see `elasticast.data.datasets.fsdd`."""
-
-    tasks: ClassVar[dict[str, TaskKind]] = {"digit": "single", "speaker": "single"}
-    source: Literal["fsdd_digits"]
-
-
-class FsddStrings(DatasetSettings):
-    """Free Spoken Digit Dataset, recordings of one speaker joined, see `elasticast.data.datasets.fsdd`."""
-
-    tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
-    source: Literal["fsdd_strings"]
-    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of strings a split")
-    recordings: list[PositiveInt] = Field([1, 16], min_length=2, max_length=2, description="fewest, most a string")
-    vocabulary: list[Annotated[int, Field(ge=1, le=10)]] = Field(
-        [10, 10], min_length=2, max_length=2, description="fewest, most different digits a string is drawn from"
-    )
-    gap_seconds: list[Annotated[float, Field(ge=0)]] = Field(
-        [0.05, 0.3], min_length=2, max_length=2, description="pause between two (s)"
-    )
-    snr_db: list[float] | None = Field(
-        None, min_length=2, max_length=2, description="speech over pink noise; none: clean"
-    )
-    seed: int = Field(0, ge=0)
-
-
-DatasetConfig = Annotated[Soundscapes | FsddDigits | FsddStrings, Field(discriminator="source")]
-
+from elasticast.dataset_config import DatasetConfig
+from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, TaskKind
 
 # ---------------------------------------------------------------------------------------------
 # One training run

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config import (
-    STORE_RATE,
-    DatasetConfig,
     ElasticASTSettings,
     Evaluation,
     Experiment,
@@ -20,6 +18,7 @@ from elasticast.config import (
     SuiteHead,
     WorkflowConfig,
 )
+from elasticast.dataset_config import DatasetConfig
 from elasticast.errors import ConfigError
 from elasticast.files import write_json
 from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
@@ -204,9 +203,10 @@ def _check_experiment(
         problems.append(f"{where}: task: {run.task!r} is no task of dataset {run.dataset!r}. Allowed: {allowed}")
     elif dataset.tasks[run.task] == "multi" and run.train.loss == "ce":
         problems.append(f"{where}: train.loss: 'ce' needs one label a clip, task {run.task!r} has several: use 'bce'")
-    if run.front_end.sample_rate != STORE_RATE:
+    if run.front_end.sample_rate != dataset.store_rate:
         problems.append(
-            f"{where}: front_end.sample_rate: {run.front_end.sample_rate}, the waveform store has {STORE_RATE} Hz"
+            f"{where}: front_end.sample_rate: {run.front_end.sample_rate}, but dataset {run.dataset!r} is stored at "
+            f"store_rate = {dataset.store_rate} Hz"
         )
     for name in experiment.evaluations:
         if name not in named:

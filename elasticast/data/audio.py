@@ -11,8 +11,7 @@ import soundfile as sf
 import torch
 import torchaudio
 
-from elasticast.config import STORE_RATE
-
+STORE_RATE = 16000
 SHORTEST_SECONDS = 0.025  # one analysis window
 SPAN_TOLERANCE_SECONDS = 0.001  # annotations are often rounded to milliseconds
 MOST_FRAMES = 1 << 40  # libsndfile gives 2^63 - 1 where a header does not tell the length

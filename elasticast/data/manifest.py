@@ -1,16 +1,42 @@
 """The manifest: what every clip is, where it comes from, its labels, and why it was rejected."""
 
 import json
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from elasticast.config import TaskKind
+from elasticast.dataset_config import SPLITS
 from elasticast.errors import DataError
 from elasticast.files import read_json, write_atomic, write_text
+from elasticast.settings import TaskKind
 
-SPLITS = ("train", "test")
-COLUMNS = ("id", "split", "path", "start", "duration", "sample_rate", "channels", "status", "reason")
+COLUMNS = ("id", "split", "path", "key", "start", "duration", "sample_rate", "channels", "status", "reason")
+DEFAULTS = {"key": "", "start": 0.0, "duration": math.nan, "longest": math.nan, "reason": ""}
+
+
+class Annotations(NamedTuple):
+    """What a dataset's annotations say.
+
+    Attributes
+    ----------
+    clips : pandas.DataFrame
+        One row a clip, in the order of the stores. Columns: ``id``; ``split``; ``path``, the audio file (``""`` where
+        ``reason`` says why there is none); a column a task with a list of class names; and, where they are not as in
+        :data:`DEFAULTS`, ``key`` (the dataset inside an HDF5 file), ``start`` (s), ``duration`` (s, NaN: to the end of
+        the file), ``longest`` (s; a file longer than this is not the clip it should be, NaN: any), ``reason`` (why the
+        clip is already known to be unusable) and ``group`` (the recording it comes from: clips of one are never
+        divided between train and dev; by default every clip is its own).
+    classes : dict
+        Class names of a task in their published order; a task that is not here has the names in ``clips``, sorted.
+    published : dict
+        Clips of each split in the published annotations, to be compared with; none where nothing is published.
+    """
+
+    clips: pd.DataFrame
+    classes: dict[str, list[str]] = {}  # noqa: RUF012
+    published: dict[str, int] = {}  # noqa: RUF012
 
 
 def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> pd.DataFrame:
@@ -19,6 +45,8 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> pd.Dat
     Of several rows with the same id the first is kept; the others are rejected, under an id with a number.
     """
     clips = clips.reset_index(drop=True)
+    for name, value in DEFAULTS.items():
+        clips[name] = clips[name].fillna(value) if name in clips else value
     clips["id"] = clips["id"].astype(str)
 
     def reject(rows: pd.Series, reason: str) -> None:

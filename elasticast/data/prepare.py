@@ -13,17 +13,18 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from elasticast.config import DatasetConfig
 from elasticast.data.audio import Clip, UnusableAudioError, decode
-from elasticast.data.datasets import SOURCES
-from elasticast.data.manifest import SPLITS, check_annotations, class_lists, write_csv, write_manifest
+from elasticast.data.datasets import source_of
+from elasticast.data.manifest import check_annotations, class_lists, write_csv, write_manifest
 from elasticast.data.store import StoreWriter
+from elasticast.dataset_config import DatasetConfig
 from elasticast.errors import DataError
 from elasticast.files import write_json
 from elasticast.progress import track
 
 LOG = logging.getLogger(__name__)
 REASONS_SHOWN = 5
+SPLITS = ("train", "test")
 
 
 class _Job(NamedTuple):
@@ -55,9 +56,9 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         usable clip. ``rejected.csv`` and ``summary.csv`` are written even then, the stores are not.
     """
     out.mkdir(parents=True, exist_ok=True)
-    source = SOURCES[config.source]
+    source = source_of(config)
     source.fetch(config, data_root, out)
-    clips = source.annotate(config, data_root, out)
+    clips = source.annotate(config, data_root, out).clips
     if clips.empty:
         raise DataError(f"{out.name}: the annotations name no clip")
     clips = check_annotations(clips, config.tasks)

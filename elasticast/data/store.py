@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from elasticast.config import STORE_RATE
+from elasticast.data.audio import STORE_RATE
 from elasticast.errors import DataError
 
 CHUNK = 1 << 16  # samples: about 4 s, so that reading one clip touches one or two chunks

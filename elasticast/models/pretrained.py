@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from elasticast.config import ElasticASTSettings, RunConfig, TaskKind
+from elasticast.config import ElasticASTSettings, RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import fit
 from elasticast.models.weights.sources import Weights, read_weights
+from elasticast.settings import TaskKind
 from elasticast.validation import validate
 
 

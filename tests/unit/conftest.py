@@ -6,11 +6,12 @@ import pytest
 import soundfile as sf
 import torch
 
-from elasticast.config import FrontEnd, Soundscapes
+from elasticast.config import FrontEnd
 from elasticast.data.dataset import Clips, read_norm
 from elasticast.data.datasets import fsdd
 from elasticast.data.prepare import prepare
 from elasticast.data.stats import write_stats
+from elasticast.dataset_config import Soundscapes
 
 SPEAKERS = ("ada", "bob")
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from elasticast.config import STORE_RATE
-from elasticast.data.audio import UnusableAudioError, decode
+from elasticast.data.audio import STORE_RATE, UnusableAudioError, decode
 
 
 def noise(seconds=0.5, rate=16000, channels=1, seed=0):

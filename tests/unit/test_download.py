@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pandas as pd
 import pytest
 
-from elasticast.config import FsddDigits
 from elasticast.data.datasets import fsdd
 from elasticast.data.download import download
 from elasticast.data.prepare import prepare
+from elasticast.dataset_config import FsddDigits
 from elasticast.errors import DataError
 
 DIGITS = FsddDigits(source="fsdd_digits")

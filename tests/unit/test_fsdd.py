@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from elasticast.config import FsddDigits, FsddStrings
 from elasticast.data.datasets import fsdd
 from elasticast.data.manifest import read_manifest
 from elasticast.data.prepare import prepare
+from elasticast.dataset_config import FsddDigits, FsddStrings
 from elasticast.errors import DataError
 
 DIGITS = FsddDigits(source="fsdd_digits")
@@ -52,7 +52,7 @@ def test_committed_checksums_are_of_the_whole_dataset():
 
 
 def test_digits_are_labelled_and_split_by_their_names(data_root, tmp_path):
-    rows = fsdd.annotate(DIGITS, data_root, tmp_path).set_index("id")
+    rows = fsdd.annotate(DIGITS, data_root, tmp_path).clips.set_index("id")
     assert len(rows) == 140
     assert rows.loc["7_bob_4", ["split", "digit", "speaker", "reason"]].tolist() == ["test", ["7"], ["bob"], ""]
     assert rows.loc["7_bob_5", "split"] == "train"
@@ -68,7 +68,7 @@ def test_strings_never_mix_speakers_or_splits(data_root):
 
 def test_labels_are_the_digits_and_the_speaker_joined(data_root, tmp_path):
     config = strings()
-    rows = fsdd.annotate(config, data_root, tmp_path)
+    rows = fsdd.annotate(config, data_root, tmp_path).clips
     seconds = {name: sf.info(data_root / "fsdd/recordings" / name).duration for name in fsdd.checksums()}
     for row in rows.itertuples():
         split, index = row.id.split("_")
@@ -141,7 +141,7 @@ def test_noise_has_its_level_and_changes_no_label(data_root, tmp_path):
     for name, config in {"clean": clean, "noisy": noisy}.items():
         fsdd.fetch(config, data_root, tmp_path / name)
     columns = ["id", "split", "digits", "speaker"]
-    labels = [fsdd.annotate(config, data_root, tmp_path)[columns] for config in (clean, noisy)]
+    labels = [fsdd.annotate(config, data_root, tmp_path).clips[columns] for config in (clean, noisy)]
     pd.testing.assert_frame_equal(*labels)
     for name in wavs(tmp_path / "clean"):
         speech, mix = (sf.read(tmp_path / kind / "audio" / name)[0] for kind in ("clean", "noisy"))
@@ -176,7 +176,7 @@ def test_missing_and_altered_recordings_are_rejected(data_root, damaged, tmp_pat
 def test_no_string_uses_them_and_the_others_stay_as_they_were(data_root, damaged, published, tmp_path):
     config = strings(40, 40)
     fsdd.fetch(config, data_root, tmp_path / "damaged")
-    rows = fsdd.annotate(config, data_root, tmp_path / "damaged").set_index("id")
+    rows = fsdd.annotate(config, data_root, tmp_path / "damaged").clips.set_index("id")
     rejected = rows[rows["reason"] != ""]
     assert set(rejected["reason"]) == {f"{name}.wav: {reason}" for name, reason in damaged.items()}
     made = wavs(tmp_path / "damaged")

@@ -1,8 +1,8 @@
 import json
 import pickle
 import sys
-import types
 from multiprocessing import get_context
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from elasticast.config import Soundscapes
-from elasticast.data.datasets import SOURCES
-from elasticast.data.manifest import COLUMNS, read_classes, read_manifest
+from elasticast.data.datasets import source_of
+from elasticast.data.manifest import COLUMNS, Annotations, read_classes, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store, StoreWriter
+from elasticast.dataset_config import DatasetConfig, Soundscapes
 from elasticast.errors import ConfigError, DataError
 from elasticast.suites import load_dataset
 
@@ -40,8 +40,9 @@ def listed(monkeypatch):
             table[name] = table[name].fillna(value) if name in table else value
         for task in ("events", "scene"):
             table[task] = table.get(task, pd.Series([["x"]] * len(table)))
-        source = types.SimpleNamespace(fetch=lambda *_: None, annotate=lambda *_: table.copy())
-        monkeypatch.setitem(SOURCES, "soundscapes", source)
+        source = source_of(soundscapes())
+        monkeypatch.setattr(source, "fetch", lambda *_: None)
+        monkeypatch.setattr(source, "annotate", lambda *_: Annotations(table.copy()))
 
     return use
 
@@ -67,17 +68,18 @@ def zoo(tmp_path):
     return rows, reasons
 
 
-def test_every_source_of_the_settings_is_registered():
-    from elasticast.config import DatasetConfig
+def test_every_source_has_its_module():
+    for option in DatasetConfig.__origin__.__args__:
+        source = source_of(option)
+        assert callable(source.fetch)
+        assert callable(source.annotate)
+        for part in ("Description", "Source", "Licence"):
+            assert f"\n{part}\n" in source.__doc__, option
 
-    options = DatasetConfig.__origin__.__args__
-    assert {option.model_fields["source"].annotation.__args__[0] for option in options} == set(SOURCES)
-    assert all(callable(source.fetch) and callable(source.annotate) for source in SOURCES.values())
 
-
-@pytest.mark.parametrize("name", ["soundscapes", "fsdd_digits", "fsdd_strings", "fsdd_strings_noisy"])
-def test_committed_datasets_are_valid(request, name):
-    assert load_dataset(request.config.rootpath / "config" / "datasets" / f"{name}.yaml").source in SOURCES
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "config" / "datasets").glob("*.yaml")), ids=str)
+def test_committed_datasets_are_valid(path):
+    load_dataset(path)
 
 
 def test_a_range_the_wrong_way_round_is_an_error(tmp_path):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from elasticast.config import Soundscapes
 from elasticast.data.datasets import soundscapes
 from elasticast.data.datasets.soundscapes import CLASSES, SAMPLE_RATE, SCENES, SOUNDS, bayes_scene, compose, render
+from elasticast.dataset_config import Soundscapes
 
 
 def settings(train=6, test=4, **others) -> Soundscapes:
@@ -36,8 +36,8 @@ def test_a_clip_depends_neither_on_the_number_of_clips_nor_on_the_order(tmp_path
     soundscapes.fetch(many, tmp_path, tmp_path / "many")
     of_few, of_many = wavs(tmp_path / "few"), wavs(tmp_path / "many")
     assert of_few == {name: of_many[name] for name in of_few}
-    labels = soundscapes.annotate(many, tmp_path, tmp_path / "few").set_index("id")
-    for row in soundscapes.annotate(few, tmp_path, tmp_path / "few").itertuples():
+    labels = soundscapes.annotate(many, tmp_path, tmp_path / "few").clips.set_index("id")
+    for row in soundscapes.annotate(few, tmp_path, tmp_path / "few").clips.itertuples():
         assert labels.loc[row.id, "events"] == row.events
         assert labels.loc[row.id, "scene"] == row.scene
 
@@ -51,7 +51,7 @@ def test_the_splits_share_no_clip():
 
 def test_labels_are_what_is_in_the_clip(tmp_path):
     config = settings(20, 1)
-    rows = soundscapes.annotate(config, tmp_path, tmp_path)
+    rows = soundscapes.annotate(config, tmp_path, tmp_path).clips
     assert not rows["id"].duplicated().any()
     for index, row in enumerate(rows[rows["split"] == "train"].itertuples()):
         score = compose(config, "train", index)

@@ -3,22 +3,20 @@
 ``fetch(config, data_root, out) -> None``
     Bring the audio into being: generate it below ``out/audio``, or download it below ``data_root``.
     Goes on where an interrupted call stopped; a second call does nothing.
-``annotate(config, data_root, out) -> pandas.DataFrame``
-    One row a clip: ``id``, ``split``, ``path``, ``start`` (s), ``duration`` (s, NaN: to the end of the
-    file), ``reason`` (why it is already known to be unusable, else ``""``) and one column a task of
-    ``config.tasks`` with a list of class names. Row order is the order of the stores.
+``annotate(config, data_root, out) -> Annotations``
+    One row a clip, in the order of the stores, and what the publishers say of classes and counts; see
+    :class:`~elasticast.data.manifest.Annotations`.
 
-A new dataset is a module with these two functions, a line in `SOURCES`, and its settings in
-`elasticast.config.DatasetConfig`.
+A new dataset is a module with these two functions, and its settings, which name the module, in
+`elasticast.dataset_config`.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-import pandas as pd
-
-from elasticast.config import DatasetConfig
-from elasticast.data.datasets import fsdd, soundscapes
+from elasticast.data.manifest import Annotations
+from elasticast.dataset_config import DatasetConfig
 
 
 class Source(Protocol):
@@ -27,8 +25,10 @@ class Source(Protocol):
     def fetch(self, config: DatasetConfig, data_root: Path, out: Path) -> None:
         """Bring the audio into being."""
 
-    def annotate(self, config: DatasetConfig, data_root: Path, out: Path) -> pd.DataFrame:
+    def annotate(self, config: DatasetConfig, data_root: Path, out: Path) -> Annotations:
         """One row a clip."""
 
 
-SOURCES: dict[str, Source] = {"soundscapes": soundscapes, "fsdd_digits": fsdd, "fsdd_strings": fsdd}
+def source_of(config: DatasetConfig) -> Source:
+    """The module that reads a dataset."""
+    return import_module(f"{__name__}.{config.module}")

@@ -38,9 +38,10 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from elasticast.config import FsddDigits, FsddStrings
 from elasticast.data.download import download
+from elasticast.data.manifest import Annotations
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, rms, to_int16, write_wav
+from elasticast.dataset_config import FsddDigits, FsddStrings
 from elasticast.errors import DataError
 from elasticast.progress import track
 
@@ -248,7 +249,7 @@ def fetch(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> None:
     folder = ensure_recordings(data_root)
     if isinstance(config, FsddDigits):
         return
-    settings = config.model_dump(mode="json", exclude={"clips", "max_rejected"})
+    settings = {k: v for k, v in config.recipe().items() if k != "clips"}
     audio = audio_folder(out, settings | {"recordings": checksums()})
     strings = _strings(config, folder)
     todo = [item for item in strings if not item[4] and not (audio / f"{item[0]}.wav").is_file()]
@@ -256,7 +257,7 @@ def fetch(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> None:
         write_wav(audio / f"{name}.wav", render(config, split, index, string, folder), SAMPLE_RATE)
 
 
-def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> pd.DataFrame:
+def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> Annotations:
     """One row a recording or a string."""
     folder = ensure_recordings(data_root)
     whole = {"start": 0.0, "duration": math.nan}
@@ -267,9 +268,9 @@ def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> pd
             row = {"id": item.name.removesuffix(".wav"), "split": item.split, "path": str(folder / item.name)}
             labels = {"digit": [item.digit], "speaker": [item.speaker]}
             rows.append(row | whole | {"reason": reasons[item.name]} | labels)
-        return pd.DataFrame(rows)
+        return Annotations(pd.DataFrame(rows))
     for name, split, _, string, reason in _strings(config, folder):
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "reason": reason}
         digits = sorted({part.digit for part in string.parts})
         rows.append(row | whole | {"digits": digits, "speaker": [string.parts[0].speaker]})
-    return pd.DataFrame(rows)
+    return Annotations(pd.DataFrame(rows))

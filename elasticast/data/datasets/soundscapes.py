@@ -35,8 +35,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from elasticast.config import Soundscapes
+from elasticast.data.manifest import Annotations
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, to_int16, unit_rms, write_wav
+from elasticast.dataset_config import Soundscapes
 from elasticast.progress import track
 
 SAMPLE_RATE = 16000
@@ -239,14 +240,14 @@ def _clips(config: Soundscapes) -> list[tuple[str, int, str]]:
 
 def fetch(config: Soundscapes, data_root: Path, out: Path) -> None:
     """Write the wavs that are not there yet to ``out/audio``."""
-    settings = config.model_dump(mode="json", exclude={"clips", "max_rejected"})
+    settings = {k: v for k, v in config.recipe().items() if k != "clips"}
     folder = audio_folder(out, settings)
     todo = [clip for clip in _clips(config) if not (folder / f"{clip[2]}.wav").is_file()]
     for split, index, name in track(todo, len(todo), "soundscapes generated"):
         write_wav(folder / f"{name}.wav", render(config, split, index), SAMPLE_RATE)
 
 
-def annotate(config: Soundscapes, data_root: Path, out: Path) -> pd.DataFrame:
+def annotate(config: Soundscapes, data_root: Path, out: Path) -> Annotations:
     """One row a soundscape."""
     rows = []
     for split, index, name in _clips(config):
@@ -254,7 +255,7 @@ def annotate(config: Soundscapes, data_root: Path, out: Path) -> pd.DataFrame:
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "start": 0.0}
         row |= {"duration": math.nan, "reason": "", "scene": [score.scene]}
         rows.append(row | {"events": sorted({event.kind for event in score.events})})
-    return pd.DataFrame(rows)
+    return Annotations(pd.DataFrame(rows))
 
 
 def bayes_scene(score: Score) -> str:

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from elasticast.config import RunConfig, TaskKind
+from elasticast.config import RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.files import read_json
 from elasticast.models import build_model
 from elasticast.models.weights.convert import converted
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
+from elasticast.settings import TaskKind
 from elasticast.validation import validate
 
 TIMM = "timm:"
