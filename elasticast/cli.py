@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,20 +44,41 @@ def resolve(suite: Annotated[str, typer.Option(help="name of a file in config/su
 
 @app.command()
 def prepare(
-    config: ConfigFile,
-    data_root: Annotated[Path, typer.Option(help="folder with downloaded datasets")],
+    dataset: Annotated[str, typer.Option(help="name of a file in config/datasets, or the path of such a file")],
+    root: Annotated[Path, typer.Option(help="folder with downloaded datasets")],
     out: Out,
-    workers: Annotated[int, typer.Option(help="processes that decode")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="processes that decode")] = 1,
+    ids: Annotated[Path | None, typer.Option(help="use these clips only: a file with ids, one a line")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="K/N", help="decode the K-th of N shares only")] = None,
 ) -> None:
     """Fetch or generate a dataset's audio, decode it, and write manifest and waveform store."""
-    from elasticast.data.prepare import prepare as run
+    from elasticast.data import prepare as job
     from elasticast.suites import load_dataset
 
-    run(load_dataset(config), data_root, out, workers=workers)
+    path = Path(dataset) if dataset.endswith((".yaml", ".yml")) else Path("config/datasets", f"{dataset}.yaml")
+    config = load_dataset(path)
+    if ids is not None:
+        config = config.model_copy(update={"ids": str(ids.absolute())})
+    if shard is None:
+        job.prepare(config, root, out, workers=workers)
+    else:
+        job.prepare_shard(config, root, out, *_share(shard), workers=workers)
+
+
+def _share(text: str) -> tuple[int, int]:
+    """``2/8`` as numbers."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise typer.BadParameter(f"{text!r}: expected K/N with K from 1 to N, such as 2/8", param_hint="--shard")
+    return int(found[1]), int(found[2])
 
 
 @app.command()
-def stats(front_end: Annotated[str, typer.Option(help="front end, JSON")], data: Data, out: Out) -> None:
+def stats(
+    front_end: Annotated[str, typer.Option(help="front end, JSON")],
+    data: Data,
+    out: Out,
+) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""
     from elasticast.config import FrontEnd
     from elasticast.data.stats import write_stats
@@ -163,6 +185,23 @@ def collect(
     from elasticast.reporting import collect as tables
 
     {"metrics": tables.metrics, "runs": tables.runs, "data": tables.data}[table](files, out)
+
+
+bench = typer.Typer(no_args_is_help=True, help="Measure speed: what is compared runs side by side, in turns.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command()
+def reading(
+    data: Data,
+    split: Annotated[str, typer.Option(help="split to read")] = "train",
+    clips: Annotated[int, typer.Option(min=2, help="clips a measurement")] = 1000,
+    workers: Annotated[list[int] | None, typer.Option(help="loader processes; repeat to compare [0, 2, 4]")] = None,
+) -> None:
+    """Read random clips from the waveform store and from the audio files it was made of."""
+    from elasticast.benchmarks.reading import reading as measure
+
+    typer.echo(measure(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
 
 
 def main() -> None:

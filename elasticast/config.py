@@ -23,11 +23,30 @@ from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, Tas
 class FrontEnd(Settings):
     """Waveform to log-mel spectrogram."""
 
-    kind: Literal["kaldi"] = "kaldi"
+    kind: Literal["kaldi", "stft"] = Field(
+        "kaldi", description="kaldi: energies, as in AST; stft: magnitudes around each hop, as in EPIC-SOUNDS"
+    )
     sample_rate: PositiveInt = Field(16000, description="Hz; that of the waveform store")
     mel_bins: PositiveInt = Field(128, description="mel bands, a multiple of the patch size")
     window_ms: PositiveFloat = Field(25.0, description="analysis window, the same at every hop")
     hop_ms: PositiveInt = Field(10, description="hop at compression 1, whole ms as all hops")
+    n_fft: PositiveInt | None = Field(
+        None, description="stft: points of the Fourier transform, an even number; kaldi: the next power of 2"
+    )
+
+    @model_validator(mode="after")
+    def _transform(self):
+        if (self.kind == "stft") != (self.n_fft is not None):
+            raise ValueError("`n_fft` goes with kind `stft`, which needs it (an inherited one is taken back with null)")
+        window = self.window_ms * self.sample_rate / 1000
+        if self.n_fft is not None and (self.n_fft % 2 or self.n_fft < window):
+            raise ValueError(f"n_fft = {self.n_fft}: expected an even number, at least the window's {window:g} samples")
+        return self
+
+    def misfits(self, compressions: list[float]) -> list[float]:
+        """The compressions at which the hop would not be a whole number of ms."""
+        hops = {c: self.hop_ms * c for c in compressions}
+        return [c for c, hop in hops.items() if abs(hop - round(hop)) > 1e-6]
 
 
 class View(Settings):
@@ -37,6 +56,12 @@ class View(Settings):
         "native", description="frames of every clip (cropped or padded), or each clip's own length"
     )
     max_frames: PositiveInt = Field(1024, description="native: longer clips are cut to this many frames")
+    min_frames: PositiveInt | None = Field(
+        None, description="native: shorter clips are filled up to this many frames; none: to one patch"
+    )
+    fill: Literal["zeros", "edge"] = Field(
+        "zeros", description="what fills a short clip up: zeros as in AST, or its last frame as in EPIC-SOUNDS"
+    )
     compression: list[Annotated[float, Field(ge=1)]] = Field(
         [1.0], min_length=1, description="hop = hop_ms x compression; several: one is drawn for each training clip"
     )
@@ -162,6 +187,10 @@ class Train(Settings):
     loss: Literal["bce", "ce"] = "bce"
     grad_clip: PositiveFloat | None = Field(1.0, description="largest gradient norm; none: no clipping")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="autocast; fp16 on CUDA only")
+    sampler: Literal["shuffle", "balanced"] = Field(
+        "shuffle",
+        description="an epoch: every clip once; or as many draws with replacement, rare labels more often, as in AST",
+    )
     token_dropout: Share = Field(0.0, description="share of each clip's tokens dropped in training")
     mixup: Share = Field(0.0, description="share of clips mixed with another (waveforms and targets)")
     spec_augment: SpecAugment = SpecAugment()
@@ -198,11 +227,18 @@ class RunConfig(Settings):
             problems.append(f"model.dim = {model.dim} is not a multiple of model.heads = {model.heads}")
         lengths = {"front_end.mel_bins": self.front_end.mel_bins}
         lengths |= {"view.frames": view.frames, "view.max_frames": view.max_frames}
+        if view.min_frames is not None:
+            lengths["view.min_frames"] = view.min_frames
+            if view.min_frames > view.max_frames:
+                problems.append(f"view.min_frames = {view.min_frames} is above view.max_frames = {view.max_frames}")
         if isinstance(model, ElasticASTSettings):
             lengths["model.max_frames"] = model.max_frames
         for name, frames in lengths.items():
             if frames != "native" and (misfit := model.misfit(frames)):
                 problems.append(f"{name} = {frames} {misfit}")
+        if off := self.front_end.misfits(view.compression):
+            hop = f"front_end.hop_ms = {self.front_end.hop_ms}"
+            problems.append(f"view.compression {off}: times {hop} is no whole number of ms")
         if isinstance(model, ASTSettings) and model.pooling == "cls" and not model.prefix_tokens:
             problems.append("model.pooling = 'cls' needs model.prefix_tokens = 1 or 2")
         if isinstance(model, ASTSettings) and (view.frames == "native" or len(view.compression) > 1):

@@ -1,12 +1,14 @@
-"""Atomic writing (a file is there whole, or not at all), and reading of JSON."""
+"""Atomic writing (a file is there whole, or not at all), locks, and reading of JSON."""
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from elasticast.errors import DataError
+from elasticast.errors import DataError, ElasticASTError
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -28,6 +30,33 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+@contextmanager
+def locked(path: Path, busy: str, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`; the lock ends with the process, however it ends.
+
+    Parameters
+    ----------
+    busy : str
+        What to say when another process holds it.
+    shared : bool
+        Others may hold it too, but nobody may hold it alone.
+    wait : bool
+        Wait until it is free.
+
+    Raises
+    ------
+    ElasticASTError
+        If another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise ElasticASTError(f"{path.parent}: {busy}") from None
+        yield
 
 
 def read_json(path: Path) -> dict[str, Any]:

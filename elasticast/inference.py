@@ -26,7 +26,7 @@ from elasticast.data.features import log_mel
 from elasticast.data.packing import PackedClip, pack, pack_clip
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, Source, open_source, spans
-from elasticast.data.views import ViewRule, crop_or_pad
+from elasticast.data.views import ViewRule
 from elasticast.data.windows import Windows, cut_windows
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.pretrained import Pretrained, load
@@ -207,7 +207,7 @@ class AudioClassifier:
         first, rate = 0, self.config.front_end.sample_rate
         for job in jobs:
             try:
-                waves = spans(job.source.blocks(rate), job.windows.starts.tolist(), job.windows.span)
+                waves = spans(job.windows.stream(job.source.blocks(rate)), job.windows.starts.tolist(), job.windows.span)
                 for index, wave in enumerate(waves, start=first):
                     job.low, job.high = min(job.low, wave.min().item()), max(job.high, wave.max().item())
                     held[index] = self._packed(index, wave, job.windows)
@@ -219,8 +219,8 @@ class AudioClassifier:
     def _packed(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
         """Tokens of one window, by the same steps as in evaluation."""
         view = windows.view
-        spectrogram = crop_or_pad(log_mel(wave, self.config.front_end, view.compression), view.frames)
-        return pack_clip(index, self.norm(spectrogram), torch.empty(0), self.config.model)
+        spectrogram = log_mel(wave, self.config.front_end, view.compression, whole=not any(windows.margins))
+        return pack_clip(index, self.norm(view.cut(spectrogram)), torch.empty(0), self.config.model)
 
     def _prediction(self, job: _Job, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
         seconds = job.source.seconds if job.source else 0.0
@@ -239,11 +239,13 @@ class AudioClassifier:
     def _timeline(self, job: _Job) -> Timeline:
         rate = self.config.front_end.sample_rate
         start = torch.from_numpy(job.windows.starts).double() / rate
-        return Timeline(start, start + job.windows.span / rate, self._scores(torch.stack(job.rows)))
+        end = start + (job.windows.span - sum(job.windows.margins)) / rate
+        return Timeline(start, end, self._scores(torch.stack(job.rows)))
 
     def _flags(self, job: _Job, rule: ViewRule) -> tuple[str, ...]:
         frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
-        short = rule.fixed and patch <= frames < shown
+        # a native view may have some frames more than the clip, up to the next patch
+        short = patch <= frames < shown and (rule.fixed or shown - frames >= patch)
         flags = {
             f"padded: shorter than one patch of {patch} frames": frames < patch,
             f"padded: shorter than the model's {shown} frames": short,

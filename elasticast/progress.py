@@ -42,6 +42,10 @@ class Progress:
     def __exit__(self, *exc: object) -> None:
         self.bar.stop()
 
+    def rates(self, **totals: float) -> dict[str, float]:
+        """Each total since the begin, a second."""
+        return {name: total / max(time.monotonic() - self.begun, 1e-9) for name, total in totals.items()}
+
     def update(self, done: int, **values: float) -> None:
         """Say that `done` of `total` is done."""
         now = time.monotonic()

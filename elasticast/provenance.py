@@ -19,9 +19,15 @@ _VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampl
 _DRAWN = ("reporting/scripts.py", "reporting/style.py")
 _SCORED = (*_DRAWN, "reporting/results.py")
 STAGES = {
+    "synthesis": ("data/synthesis.py",),
+    "decode": ("data/audio.py", "data/store.py"),
     "prepare": (
-        *("data/audio.py", "data/manifest.py", "data/store.py", "data/prepare.py", "data/synthesis.py"),
-        *("data/download.py", "data/datasets"),
+        "data/audio.py",
+        "data/lookup.py",
+        "data/manifest.py",
+        "data/parts.py",
+        "data/prepare.py",
+        "data/store.py",
     ),
     "stats": ("data/features.py", "data/stats.py"),
     "train": (*_VIEWED, "data/augment.py", "training"),
@@ -34,10 +40,16 @@ STAGES = {
 """The part of the package that decides each stage's output; a change elsewhere re-runs nothing of it."""
 
 
-def code_digest(stage: str) -> str:
-    """Digest of a stage's code without comments, docstrings and layout, so that editing those re-runs nothing."""
+def code_digest(stage: str, *more: str) -> str:
+    """Digest of a stage's code without comments, docstrings and layout, so that editing those re-runs nothing.
+
+    Parameters
+    ----------
+    more : str
+        Further files of the package, such as the module of the dataset at hand.
+    """
     total = hashlib.sha256()
-    for name in STAGES[stage]:
+    for name in (*STAGES[stage], *more):
         path = PACKAGE / name
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         for file in files:

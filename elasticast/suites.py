@@ -220,6 +220,9 @@ def _check_sweep(run: RunConfig, name: str, sweep: Evaluation, where: str) -> li
     """Problems between an experiment and one of its sweeps."""
     limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else None
     if sweep.x_name == "compression":
+        if off := run.front_end.misfits(sweep.x):
+            hop = f"front_end.hop_ms = {run.front_end.hop_ms}"
+            return [f"{where}: evaluations.{name}.x: {off} times {hop} are no whole numbers of ms"]
         most = run.most_frames(min(sweep.x))
         if limit is None or most <= limit:
             return []
@@ -233,11 +236,15 @@ def _check_sweep(run: RunConfig, name: str, sweep: Evaluation, where: str) -> li
         )
     off = [x for x in sweep.x if run.model.misfit(int(x))]
     far = [x for x in sweep.x if limit is not None and x > limit]
+    least = run.view.min_frames if run.view.frames == "native" and run.view.min_frames else 0
+    few = [x for x in sweep.x if x < least]
     if off:
         wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
         problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
     if far:
         problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
+    if few:
+        problems.append(f"{where}: evaluations.{name}.x: {few} lie below view.min_frames = {least}")
     return problems
 
 

@@ -5,17 +5,19 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from elasticast.config import RunConfig
 from elasticast.data.augment import mixup, spec_augment
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import Norm, check_rate, log_mel
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens, pack_clip
+from elasticast.data.sampler import Draw, balanced_weights
 from elasticast.data.store import Store
-from elasticast.data.views import ClipView, ViewRule, crop_or_pad
+from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError
 from elasticast.files import read_json
 
@@ -38,6 +40,17 @@ class Clips:
         Folder written by `elasticast prepare`.
     split, task : str
         Split and label set.
+
+    Attributes
+    ----------
+    ids, classes : list of str
+        Clips, and classes of the task.
+    kind : {"single", "multi"}
+        Whether a clip has one label, or several.
+    labels : ndarray
+        Place of each label in `classes`, clip after clip.
+    first_label : ndarray
+        `[clips + 1]` int64: clip i has the labels ``first_label[i]`` to ``first_label[i + 1]``.
     """
 
     def __init__(self, prepared: Path, split: str, task: str):
@@ -51,13 +64,30 @@ class Clips:
         self.ids: list[str] = manifest["id"].tolist()
         self.classes: list[str] = info[task]["classes"]
         self.kind: str = info[task]["kind"]
-        place = {name: i for i, name in enumerate(self.classes)}
-        self.targets = torch.zeros(len(self.ids), len(self.classes))
-        for row, labels in enumerate(manifest[task]):
-            self.targets[row, [place[name] for name in labels]] = 1.0
+        counts = manifest[task].map(len).to_numpy(np.int64)
+        self.labels = pd.Index(self.classes).get_indexer(np.concatenate(manifest[task].tolist()))
+        assert (self.labels >= 0).all(), f"{prepared}: labels of {task} that are not in classes.json"
+        self.first_label = np.concatenate([[0], counts.cumsum()])
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def target(self, index: int) -> Tensor:
+        """`[C]` float32, 1 for the classes of a clip."""
+        target = torch.zeros(len(self.classes))
+        target[self.labels[self.first_label[index] : self.first_label[index + 1]]] = 1.0
+        return target
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """`[clips, C]`, those of all clips: 4 GB of AudioSet's training split, which training does without."""
+        return torch.stack([self.target(i) for i in range(len(self))])
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """`[clips]` float64, how often `train.sampler: balanced` draws each clip, see :func:`balanced_weights`."""
+        owners = np.repeat(np.arange(len(self)), np.diff(self.first_label))
+        return balanced_weights(owners, self.labels, len(self), len(self.classes))
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -73,7 +103,8 @@ class ClipDataset(Dataset):
     """Clips of one split as a run wants to see them.
 
     Randomness (crop, compression, augmentation, token dropout) is drawn from (seed, epoch, clip), so that a
-    clip looks the same whatever the number of workers, the order, or the step a run is resumed at.
+    clip looks the same whatever the number of workers, the order, or the step a run is resumed at. A clip that its
+    epoch draws again, see :class:`~elasticast.data.sampler.Draw`, looks another way each time.
 
     Parameters
     ----------
@@ -91,11 +122,7 @@ class ClipDataset(Dataset):
 
     def __init__(self, clips: Clips, config: RunConfig, norm: Norm, *, training: bool, rule: ViewRule | None = None):
         self.clips, self.config, self.norm, self.training = clips, config, norm, training
-        if clips.store.sample_rate != config.front_end.sample_rate:
-            raise DataError(
-                f"front_end.sample_rate = {config.front_end.sample_rate}, "
-                f"but {clips.store.path} holds {clips.store.sample_rate} Hz"
-            )
+        check_rate(config.front_end, clips.store.sample_rate, clips.store.path)
         self.rule = rule or ViewRule(config)
         self.epoch = 0
         self._kept: dict[int, Tensor] = {}
@@ -105,9 +132,10 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def tokens(self, index: int) -> int:
-        """Tokens of a clip's largest view, before token dropout."""
-        return self.tokens_of(self.rule.largest(int(self.clips.samples[index])))
+    def tokens(self) -> np.ndarray:
+        """`[clips]` int64, tokens of each clip's largest view, before token dropout."""
+        lengths, place = np.unique(self.clips.samples, return_inverse=True)
+        return np.array([self.tokens_of(self.rule.largest(int(samples))) for samples in lengths])[place]
 
     def tokens_of(self, view: ClipView) -> int:
         """Tokens of a view, before token dropout."""
@@ -118,7 +146,7 @@ class ClipDataset(Dataset):
         if not self.training:
             view = self.view(index)
             spectrogram = log_mel(self.clips.waveform(index), self.config.front_end, view.compression)
-            return self.packed(index, self.norm(crop_or_pad(spectrogram, view.frames)), self.clips.targets[index])
+            return self.packed(index, self.norm(view.cut(spectrogram)), self.clips.target(index))
         return self._training_item(index)
 
     def view(self, index: int, draw: float = 0.0) -> ClipView:
@@ -132,11 +160,13 @@ class ClipDataset(Dataset):
     def _training_item(self, index: int) -> PackedClip:
         train = self.config.train
         key = f"{self.config.seed}/{self.epoch}/{self.clips.ids[index]}"
+        if isinstance(index, Draw):
+            key += f"/{index.before}"
         generator = Generator().manual_seed(zlib.crc32(key.encode()))
         view = self.view(index, torch.rand((), generator=generator).item())
         spectrogram, target = self._mixed(index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
-        spectrogram = self.norm(crop_or_pad(spectrogram, view.frames, start))
+        spectrogram = self.norm(view.cut(spectrogram, start))
         clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target)
         if train.token_dropout:
             keep = kept_tokens(len(clip.patches), train.token_dropout, generator)
@@ -146,13 +176,13 @@ class ClipDataset(Dataset):
     def _mixed(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
         """Log-mel and target of a training clip, or of its mixture with another."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
-            return self._log_mel(index, compression), self.clips.targets[index]
+            return self._log_mel(index, compression), self.clips.target(index)
         other = int(torch.rand((), generator=generator).item() * len(self.clips))
         # Beta(10, 10) as in AST, from two Gammas
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
         mixed = mixup(self.clips.waveform(index), self.clips.waveform(other), share)
-        target = share * self.clips.targets[index] + (1 - share) * self.clips.targets[other]
+        target = share * self.clips.target(index) + (1 - share) * self.clips.target(other)
         return log_mel(mixed, self.config.front_end, compression), target
 
     def _log_mel(self, index: int, compression: float) -> Tensor:

@@ -1,19 +1,35 @@
 """Log-mel spectrograms at any time resolution, normalisation, and patches.
 
-Shape legend: S samples, F mel bins, T frames, N patches of a clip, P patch edge, R stride.
+Two front ends. ``kaldi`` is the log-mel filterbank of AST: energies of the frames that lie wholly in the clip. ``stft``
+is that of EPIC-SOUNDS (Huh et al. 2023): magnitudes of frames centred on every hop, zeros around the clip.
+
+Shape legend: S samples, W window, H hop (samples), F mel bins, T frames, N patches of a clip, P patch edge, R stride.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 import torchaudio.compliance.kaldi as kaldi
 from torch import Tensor
 
 from elasticast.config import FrontEnd
+from elasticast.errors import DataError
 
-SILENCE = math.log(torch.finfo(torch.float32).eps)
-"""Log-mel of digital silence: Kaldi floors the energy at the float32 epsilon."""
+KALDI_FLOOR = torch.finfo(torch.float32).eps
+"""Kaldi's least energy of a mel bin."""
+SILENCE = math.log(KALDI_FLOOR)
+"""Log-mel of digital silence, front end `kaldi`."""
+STFT_OFFSET = 1e-6
+"""Front end `stft`: added to the magnitude of every mel bin, so that digital silence is its logarithm."""
+PREEMPHASIS = 0.97
+LOWEST_HZ = 20.0
+"""Where the mel bands of `kaldi` begin; those of `stft` begin at 0. Both end at half the sample rate."""
+FRAMES_AT_ONCE = 256
+"""Frames transformed at once: they fit in a processor's cache, and a clip of many minutes needs little memory."""
 
 
 @dataclass(frozen=True)
@@ -42,45 +58,113 @@ def window_samples(front_end: FrontEnd) -> int:
     return round(front_end.window_ms * front_end.sample_rate / 1000)
 
 
+def margins(front_end: FrontEnd) -> tuple[int, int]:
+    """Zeros that a clip is given before its first and after its last sample."""
+    window = window_samples(front_end)
+    return (0, 0) if front_end.kind == "kaldi" else (window - window // 2, window // 2)
+
+
 def frame_count(samples: int, front_end: FrontEnd, compression: float = 1.0) -> int:
-    """Frames that :func:`log_mel` makes of `samples` samples; fewer than a window make one."""
-    return 1 + max(0, samples - window_samples(front_end)) // hop_samples(front_end, compression)
+    """Frames T that :func:`log_mel` makes of S samples.
+
+    ``1 + (S - W) // H`` for `kaldi`, where fewer samples than a window make one frame; ``1 + S // H`` for `stft`.
+    """
+    surplus = samples + sum(margins(front_end)) - window_samples(front_end)
+    return 1 + max(0, surplus) // hop_samples(front_end, compression)
 
 
-def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0) -> Tensor:
-    """Kaldi-compatible log-mel filterbank features.
+def check_rate(front_end: FrontEnd, sample_rate: int, where: object) -> None:
+    """Refuse a store of another sample rate than the front end's.
+
+    Raises
+    ------
+    DataError
+        If they differ.
+    """
+    if sample_rate != front_end.sample_rate:
+        raise DataError(f"front_end.sample_rate = {front_end.sample_rate}, but {where} holds {sample_rate} Hz")
+
+
+def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0, *, whole: bool = True) -> Tensor:
+    """Log-mel spectrogram.
 
     Parameters
     ----------
     waveform : Tensor
-        `[S]`, in [-1, 1], at `front_end.sample_rate`. Its mean is removed, as in AST.
+        `[S]`, float32 in [-1, 1], at `front_end.sample_rate`.
     front_end : FrontEnd
-        Bands, window and hop.
+        Kind, bands, window and hop.
     compression : float
         The paper's time compression: the hop grows, the window stays.
+    whole : bool
+        Whether this is a whole clip; a part cut out of one has its :func:`margins` already.
 
     Returns
     -------
     Tensor
-        `[F, T]` with ``T = 1 + (S - window) // hop``; a waveform shorter than the window gives one frame.
+        `[F, T]`, see :func:`frame_count`.
+    """
+    hop = hop_samples(front_end, compression)
+    if front_end.kind == "kaldi":
+        return _kaldi(waveform, front_end, hop)
+    return _stft(F.pad(waveform, margins(front_end)) if whole else waveform, front_end, hop)
+
+
+def _kaldi(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
+    """The very numbers of torchaudio's `kaldi.fbank` as AST calls it, without building window and bands every time.
+
+    The waveform's mean is removed first, as in AST.
     """
     window = window_samples(front_end)
+    points = 1 << (window - 1).bit_length()
+    hann = torch.hann_window(window, periodic=False)
     waveform = waveform - waveform.mean()
-    if waveform.numel() < window:
-        waveform = torch.nn.functional.pad(waveform, (0, window - waveform.numel()))
-    hop_ms = 1000 * hop_samples(front_end, compression) / front_end.sample_rate
-    features = kaldi.fbank(
-        waveform[None],
-        sample_frequency=front_end.sample_rate,
-        num_mel_bins=front_end.mel_bins,
-        window_type="hanning",
-        frame_length=front_end.window_ms,
-        frame_shift=hop_ms,
-        htk_compat=True,
-        use_energy=False,
-        dither=0.0,
-    )
-    return features.T
+    if len(waveform) < window:
+        waveform = F.pad(waveform, (0, window - len(waveform)))
+
+    def prepared(frames: Tensor) -> Tensor:
+        frames = frames - frames.mean(1, keepdim=True)
+        before = torch.cat([frames[:, :1], frames[:, :-1]], 1)
+        return (frames - PREEMPHASIS * before) * hann
+
+    energies = _magnitudes(waveform.unfold(0, window, hop), points, prepared).pow_(2)
+    bands = _kaldi_bands(front_end.sample_rate, points, front_end.mel_bins)
+    return torch.mm(energies, bands.T).clamp_(min=KALDI_FLOOR).log_().T
+
+
+def _stft(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
+    """Magnitudes of the short-time Fourier transform in HTK mel bands, as EPIC-SOUNDS computes them with librosa."""
+    window = window_samples(front_end)
+    hann = torch.hann_window(window)
+    magnitudes = _magnitudes(waveform.unfold(0, window, hop), front_end.n_fft, lambda frames: frames * hann)
+    bands = _htk_bands(front_end.sample_rate, front_end.n_fft, front_end.mel_bins)
+    return torch.mm(magnitudes, bands.T).add_(STFT_OFFSET).log_().T
+
+
+def _magnitudes(frames: Tensor, points: int, prepared: Callable[[Tensor], Tensor]) -> Tensor:
+    """Spectrum of each frame, `[T, W]` to `[T, points // 2 + 1]`, zeros appended to W samples."""
+    found = frames.new_empty(len(frames), points // 2 + 1)
+    for some, out in zip(frames.split(FRAMES_AT_ONCE), found.split(FRAMES_AT_ONCE), strict=True):
+        torch.abs(torch.fft.rfft(prepared(some), n=points), out=out)
+    return found
+
+
+@functools.cache
+def _kaldi_bands(sample_rate: int, points: int, mel_bins: int) -> Tensor:
+    """Kaldi's triangular mel bands `[F, points // 2 + 1]`, without frequency warping."""
+    bands, _ = kaldi.get_mel_banks(mel_bins, points, float(sample_rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0)
+    return F.pad(bands, (0, 1))
+
+
+@functools.cache
+def _htk_bands(sample_rate: int, points: int, mel_bins: int) -> Tensor:
+    """Triangular bands of height 1 `[F, points // 2 + 1]`, evenly spaced in HTK's mel from 0 Hz to half the rate."""
+    mel = torch.linspace(0, 2595 * math.log10(1 + sample_rate / 2 / 700), mel_bins + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (mel / 2595) - 1)
+    bins = torch.linspace(0, sample_rate / 2, points // 2 + 1, dtype=torch.float64)
+    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp(min=0).float()
 
 
 def patchify(spectrogram: Tensor, patch: int, stride: int | None = None) -> Tensor:

@@ -1,7 +1,9 @@
 """The manifest: what every clip is, where it comes from, its labels, and why it was rejected."""
 
 import json
+import logging
 import math
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from elasticast.errors import DataError
 from elasticast.files import read_json, write_atomic, write_text
 from elasticast.settings import TaskKind
 
+LOG = logging.getLogger(__name__)
 COLUMNS = ("id", "split", "path", "key", "start", "duration", "sample_rate", "channels", "status", "reason")
 DEFAULTS = {"key": "", "start": 0.0, "duration": math.nan, "longest": math.nan, "reason": ""}
 
@@ -39,10 +42,16 @@ class Annotations(NamedTuple):
     published: dict[str, int] = {}  # noqa: RUF012
 
 
-def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> pd.DataFrame:
-    """`clips` with a reason on every row whose annotation cannot be used, and with unique ids.
+def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share: float = 0.0) -> pd.DataFrame:
+    """`clips` with all columns, a reason on every row whose annotation cannot be used, and unique ids.
 
     Of several rows with the same id the first is kept; the others are rejected, under an id with a number.
+
+    Parameters
+    ----------
+    dev_share : float
+        Share of the recordings of split train that becomes split dev. A hash of the recording decides, so that it is
+        the same share everywhere, whichever clips are there.
     """
     clips = clips.reset_index(drop=True)
     for name, value in DEFAULTS.items():
@@ -52,9 +61,13 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> pd.Dat
     def reject(rows: pd.Series, reason: str) -> None:
         clips.loc[rows & (clips["reason"] == ""), "reason"] = reason
 
+    if dev_share:
+        groups = clips["group"] if "group" in clips else clips["id"]
+        chosen = {group: zlib.crc32(str(group).encode()) / 2**32 < dev_share for group in groups.unique()}
+        clips.loc[(clips["split"] == "train") & groups.map(chosen), "split"] = "dev"
     copies = clips.groupby("id").cumcount()
     reject(copies > 0, "duplicate id")
-    clips["id"] += copies.map(lambda copy: f"#{copy + 1}" if copy else "")
+    clips["id"] = clips["id"].where(copies == 0, clips["id"] + "#" + (copies + 1).astype(str))
     reject(~clips["split"].isin(SPLITS), f"split is none of {', '.join(SPLITS)}")
     for task, kind in tasks.items():
         if kind == "single":
@@ -62,11 +75,45 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> pd.Dat
     return clips
 
 
-def class_lists(clips: pd.DataFrame, tasks: dict[str, TaskKind]) -> dict[str, dict]:
-    """Kind and sorted classes of each task, of all annotated clips: a rejected one renumbers nothing."""
+def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The clips whose ids stand in the file `path`, one a line, such as the ``ids.txt`` of another lab.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or none of its ids is among the clips.
+    """
+    try:
+        wanted = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the list of ids cannot be read: {error}") from None
+    chosen = clips[clips["id"].isin(wanted)].reset_index(drop=True)
+    if chosen.empty:
+        example = (
+            f"{next(iter(sorted(wanted)), 'nothing')!r}, where the annotations have ids like {clips['id'].iloc[0]!r}"
+        )
+        raise DataError(f"{path}: none of its {len(wanted)} ids is in the annotations; it holds {example}")
+    unknown = wanted.difference(chosen["id"])
+    if unknown:
+        LOG.warning(
+            "%s: %d of its %d ids are not in the annotations, such as %s", path, len(unknown), len(wanted), min(unknown)
+        )
+    return chosen
+
+
+def reason_kind(reason: str) -> str:
+    """A reason without the numbers of one clip: ``longer than its segment (12.3 s of 11.0 s)`` without brackets."""
+    return reason.split(" (")[0]
+
+
+def class_lists(
+    clips: pd.DataFrame, tasks: dict[str, TaskKind], published: dict[str, list[str]] | None = None
+) -> dict[str, dict]:
+    """Kind and classes of each task: as published, else of all annotated clips, used or not, sorted."""
     lists = {}
     for task, kind in tasks.items():
-        lists[task] = {"kind": kind, "classes": sorted({name for names in clips[task] for name in names})}
+        names = (published or {}).get(task) or sorted({name for names in clips[task] for name in names})
+        lists[task] = {"kind": kind, "classes": list(names)}
     return lists
 
 

@@ -3,42 +3,40 @@
 import hashlib
 import json
 import logging
-import multiprocessing
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
-import torch
 
-from elasticast.data.audio import Clip, UnusableAudioError, decode
+from elasticast.config import digest
 from elasticast.data.datasets import source_of
-from elasticast.data.manifest import check_annotations, class_lists, write_csv, write_manifest
-from elasticast.data.store import StoreWriter
-from elasticast.dataset_config import DatasetConfig
+from elasticast.data.manifest import (
+    Annotations,
+    check_annotations,
+    class_lists,
+    only_ids,
+    reason_kind,
+    write_csv,
+    write_manifest,
+)
+from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
+from elasticast.data.store import write_index
+from elasticast.dataset_config import SPLITS, DatasetConfig
 from elasticast.errors import DataError
-from elasticast.files import write_json
-from elasticast.progress import track
+from elasticast.files import locked, read_json, write_json, write_text
 
 LOG = logging.getLogger(__name__)
 REASONS_SHOWN = 5
-SPLITS = ("train", "test")
-
-
-class _Job(NamedTuple):
-    path: str
-    start: float
-    duration: float
-    reason: str
+FILES = ("manifest.parquet", "classes.json", "ids.txt", "summary.csv", *(f"{split}.h5" for split in SPLITS))
+BUSY = "another process is preparing this dataset; wait for it, or stop it first"
 
 
 def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int = 1) -> None:
-    """Fetch, annotate and decode a dataset into `out`.
+    """Fetch, annotate and decode a dataset into `out`; go on from what is there, do nothing when all of it is.
 
-    Writes ``manifest.parquet``, ``train.h5``, ``test.h5``, ``classes.json``, ``rejected.csv``, ``summary.csv`` and,
-    last of all, ``summary.json``. The same audio and annotations always give the same ``sha256`` there.
+    Writes ``manifest.parquet``, ``train.h5``, ``dev.h5``, ``test.h5``, ``parts/``, ``classes.json``, ``ids.txt``,
+    ``rejected.csv``, ``summary.csv`` and, last of all, ``summary.json``. The same audio and annotations always give the
+    same ``sha256`` there.
 
     Parameters
     ----------
@@ -54,83 +52,123 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
     DataError
         If audio cannot be fetched, if more than ``config.max_rejected`` of the clips are unusable, or if a split has no
         usable clip. ``rejected.csv`` and ``summary.csv`` are written even then, the stores are not.
+    ElasticASTError
+        If another process is at work on `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    source = source_of(config)
-    source.fetch(config, data_root, out)
-    clips = source.annotate(config, data_root, out).clips
-    if clips.empty:
-        raise DataError(f"{out.name}: the annotations name no clip")
-    clips = check_annotations(clips, config.tasks)
-    with ExitStack() as stack:
-        stores = {split: stack.enter_context(StoreWriter(out / f"{split}.h5")) for split in SPLITS}
-        clips, digest = _decode_all(clips, list(config.tasks), stores, workers)
+    with locked(out / ".lock", BUSY):
+        notes, parts = _planned(config, data_root, out)
+        decode_parts(parts, config, workers)
+        clips = _completed(notes.clips, parts)
+        summary = _summary(clips, notes, config, parts)
+        if _is_there(out, summary):
+            LOG.info("%s: all of it is there already", out)
+            return
         _write_rejected(clips, out)
         _check_usable(clips, config.max_rejected, out)
-    write_manifest(clips, config.tasks, out / "manifest.parquet")
-    write_json(out / "classes.json", class_lists(clips, config.tasks))
-    counts = {split: len(store) for split, store in stores.items()}
-    rejected = len(clips) - sum(counts.values())
-    write_json(out / "summary.json", {"sha256": digest, "clips": counts, "rejected": rejected})
-    LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in counts.items()))
+        _write_dataset(clips, notes, config, parts, out)
+        write_json(out / "summary.json", summary)
+        for old in set((out / "parts").iterdir()) - {part.path for part in parts}:
+            old.unlink()
+    LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in summary["clips"].items() if n))
 
 
-def _decode_all(
-    clips: pd.DataFrame, tasks: list[str], stores: dict[str, StoreWriter], workers: int
-) -> tuple[pd.DataFrame, str]:
-    """Decode every clip into its split's store; the completed manifest, and a digest of samples and labels."""
-    jobs = [_Job(*row) for row in clips[list(_Job._fields)].itertuples(index=False)]
-    digest, found = hashlib.sha256(), []
-    with _decoder(jobs, workers) as results:
-        rows = track(zip(clips.itertuples(index=False), results, strict=True), len(clips), "clips decoded")
-        for row, result in rows:
-            if isinstance(result, str):
-                found.append((row.duration, 0, 0, "rejected", result))
-                continue
-            stores[row.split].append(row.id, result.samples)
-            labels = {task: list(getattr(row, task)) for task in tasks}
-            digest.update(json.dumps([row.split, row.id, labels, len(result.samples)], sort_keys=True).encode())
-            digest.update(result.samples.astype("<i2").tobytes())
-            found.append((result.seconds, result.sample_rate, result.channels, "ok", ""))
-    columns = ["duration", "sample_rate", "channels", "status", "reason"]
-    clips[columns] = pd.DataFrame(found, columns=columns)
+def prepare_shard(config: DatasetConfig, data_root: Path, out: Path, shard: int, shards: int, *, workers: int) -> None:
+    """Decode every `shards`-th part, beginning with part `shard` (1 is the first), for a later `prepare` to join.
+
+    Shards may run at the same time, on several machines that share `out`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / ".lock", BUSY, shared=True), locked(out / f".lock-{shard}-of-{shards}", BUSY):
+        _, parts = _planned(config, data_root, out)
+        mine = parts[shard - 1 :: shards]
+        decode_parts(mine, config, workers)
+    LOG.info("%s: shard %d of %d, %d of %d parts, is there", out, shard, shards, len(mine), len(parts))
+
+
+def _planned(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotations, list[Part]]:
+    """The annotations, checked, and the parts they are decoded in."""
+    source = source_of(config)
+    with locked(out / ".lock-fetch", BUSY, wait=True):  # shards begin at the same time
+        source.fetch(config, data_root, out)
+    notes = source.annotate(config, data_root, out)
+    if notes.clips.empty:
+        raise DataError(f"{out.name}: the annotations name no clip")
+    clips = check_annotations(notes.clips, config.tasks, config.dev_share)
+    if config.ids is not None:
+        clips = only_ids(clips, data_root / config.ids)
+    return notes._replace(clips=clips), plan(clips, config, data_root, out / "parts")
+
+
+def _completed(clips: pd.DataFrame, parts: list[Part]) -> pd.DataFrame:
+    """The manifest: the annotations, and what became of each clip."""
+    outcomes = pd.concat([read_outcomes(part) for part in parts]).reindex(clips.index)
+    outcomes = outcomes.rename(columns={"seconds": "duration"})
+    clips = clips.drop(columns=["reason", "duration"]).join(outcomes)
+    clips["status"] = clips["reason"].eq("").map({True: "ok", False: "rejected"})
     several = int((clips["channels"] > 1).sum())
     if several:
         LOG.info("%d clips with more than one channel: averaged to mono", several)
-    return clips, digest.hexdigest()
+    return clips
 
 
-@contextmanager
-def _decoder(jobs: list[_Job], workers: int) -> Iterator[Iterator[Clip | str]]:
-    """Results of `jobs` in their order, decoded here or by several processes."""
-    if workers <= 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # several threads on one short clip cost more than they bring
-        try:
-            yield map(_decode, jobs)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    # Spawned, for torch's threads do not survive a fork.
-    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
-        yield pool.imap(_decode, jobs, chunksize=16)
+# ---------------------------------------------------------------------------------------------
+# What is written
+# ---------------------------------------------------------------------------------------------
 
 
-def _decode(job: _Job) -> Clip | str:
-    """The clip, or why it cannot be used."""
-    if job.reason:
-        return job.reason
-    try:
-        return decode(Path(job.path), job.start, job.duration)
-    except UnusableAudioError as error:
-        return str(error)
+def _summary(clips: pd.DataFrame, notes: Annotations, config: DatasetConfig, parts: list[Part]) -> dict:
+    """Hashes and counts of what `clips` holds."""
+    used = clips[clips["status"] == "ok"]
+    total = hashlib.sha256()
+    for row in used[["split", "id", "sha256", *config.tasks]].itertuples(index=False, name=None):
+        total.update(json.dumps([*row[:3], *map(list, row[3:])]).encode())
+    classes = class_lists(clips, config.tasks, notes.classes)
+    made_of = [[part.path.name for part in parts], classes, total.hexdigest(), config.store_rate]
+    return {
+        "sha256": total.hexdigest(),
+        "identity": digest(made_of),
+        "ids_sha256": {split: _ids_hash(used, split) for split in SPLITS},
+        "clips": {split: int((used["split"] == split).sum()) for split in SPLITS},
+        "annotated": {split: int((clips["split"] == split).sum()) for split in SPLITS},
+        "published": notes.published,
+        "rejected": len(clips) - len(used),
+        "sample_rate": config.store_rate,
+    }
+
+
+def _ids_hash(used: pd.DataFrame, split: str) -> str:
+    """SHA-256 of the sorted ids of a split, one a line: equal wherever the same clips survived."""
+    return hashlib.sha256(
+        "".join(f"{name}\n" for name in sorted(used["id"][used["split"] == split])).encode()
+    ).hexdigest()
+
+
+def _is_there(out: Path, summary: dict) -> bool:
+    """Whether `out` holds, whole, what would be written."""
+    if not all((out / name).is_file() for name in (*FILES, "summary.json")):
+        return False
+    return read_json(out / "summary.json").get("identity") == summary["identity"]
+
+
+def _write_dataset(
+    clips: pd.DataFrame, notes: Annotations, config: DatasetConfig, parts: list[Part], out: Path
+) -> None:
+    used = clips[clips["status"] == "ok"]
+    for split in SPLITS:
+        of_split = [part.path for part in parts if part.path.name.startswith(f"{split}-")]
+        write_index(out / f"{split}.h5", of_split, used["id"][used["split"] == split].tolist(), config.store_rate)
+    write_manifest(clips, config.tasks, out / "manifest.parquet")
+    write_json(out / "classes.json", class_lists(clips, config.tasks, notes.classes))
+    write_text(out / "ids.txt", "".join(f"{name}\n" for name in sorted(used["id"])))
 
 
 def _write_rejected(clips: pd.DataFrame, out: Path) -> None:
     """``rejected.csv`` and ``summary.csv``."""
     rejected = clips[clips["status"] == "rejected"]
     write_csv(rejected[["id", "split", "path", "reason"]], out / "rejected.csv")
-    groups = clips.assign(hours=clips["duration"] / 3600).groupby(["split", "status", "reason"])
+    columns = {"hours": clips["duration"] / 3600, "reason": clips["reason"].map(reason_kind)}
+    groups = clips.assign(**columns).groupby(["split", "status", "reason"])
     summary = groups["hours"].agg(clips="size", hours=lambda hours: hours.sum(min_count=1))
     write_csv(summary.round({"hours": 4}).reset_index(), out / "summary.csv")
 
@@ -147,7 +185,7 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
         )
     for split in SPLITS:
         of_split = clips[clips["split"] == split]
-        if not (of_split["status"] == "ok").any():
+        if not (of_split["status"] == "ok").any() and (len(of_split) or split != "dev"):
             reasons = f": {_counted(of_split)}; {where}" if len(of_split) else "; the annotations name none"
             raise DataError(f"{out.name}: split {split!r} has no usable clip{reasons}")
     if len(rejected):
@@ -156,6 +194,6 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
 
 def _counted(rejected: pd.DataFrame) -> str:
     """Reasons with their counts, the most frequent first."""
-    counts = Counter(rejected["reason"]).most_common()
+    counts = Counter(rejected["reason"].map(reason_kind)).most_common()
     text = ", ".join(f"{n} × {reason}" for reason, n in counts[:REASONS_SHOWN])
     return text + (f", and {len(counts) - REASONS_SHOWN} more reasons" if len(counts) > REASONS_SHOWN else "")

@@ -1,11 +1,62 @@
 """Which clips make a batch: a number of clips, or a budget of tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
+import numpy as np
 import torch
 
 from elasticast.config import Batch
 from elasticast.errors import DataError
+
+
+class Draw(int):
+    """Index of a clip that its epoch has drawn `before` times before; of the first draw a plain number is one.
+
+    The dataset shows the clip another way each time. Counted within the whole epoch, so that it does not depend on
+    batches, workers, or where a run is resumed.
+    """
+
+    before: int = 0
+
+    def __new__(cls, index: int, before: int = 0) -> "Draw":
+        draw = super().__new__(cls, index)
+        draw.before = before
+        return draw
+
+
+class Batches(Sequence[list[int]]):
+    """Batches of an epoch, lists of clip indices; made as they are taken, for an epoch can have millions of clips.
+
+    Parameters
+    ----------
+    order : ndarray
+        `[n]`, clips as they are drawn.
+    bounds : sequence of int
+        Batch b is ``order[bounds[b]:bounds[b + 1]]``.
+    """
+
+    def __init__(self, order: np.ndarray, bounds: Sequence[int]):
+        self.order, self.bounds = order, bounds
+
+    @cached_property
+    def before(self) -> np.ndarray:
+        """`[n]`, how often each draw's clip was drawn before."""
+        by_clip = np.argsort(self.order, kind="stable")
+        sizes = np.unique(self.order, return_counts=True)[1]
+        before = np.empty_like(self.order)
+        before[by_clip] = np.arange(len(by_clip)) - np.repeat(sizes.cumsum() - sizes, sizes)
+        return before
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, place: int | slice) -> "list[int] | list[list[int]]":
+        if isinstance(place, slice):
+            return _Rest(self, range(len(self))[place])
+        place = range(len(self))[place]
+        part = slice(self.bounds[place], self.bounds[place + 1])
+        return [Draw(i, n) if n else i for i, n in zip(self.order[part].tolist(), self.before[part].tolist(), strict=True)]
 
 
 class BatchSampler:
@@ -13,12 +64,15 @@ class BatchSampler:
 
     Parameters
     ----------
-    tokens : list of int
+    tokens : sequence of int
         Tokens of each clip (its largest view), for the budget.
     batch : Batch
         Clips a batch (the last, smaller batch of an epoch is dropped), or the token budget no batch exceeds.
     seed : int
         Seed of the shuffle.
+    weights : ndarray, optional
+        Of each clip: an epoch is as many draws, with replacement, as there are clips, each with a probability
+        proportional to its weight. Without, an epoch is every clip once.
 
     Raises
     ------

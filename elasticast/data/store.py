@@ -1,62 +1,125 @@
-"""The waveform store: one HDF5 file a split, decoded once.
+"""The waveform store: each split is decoded once into int16 mono, never again.
 
-``audio`` int16 ``[S]``, all clips one after the other; ``offsets`` int64 ``[n + 1]``, clip i is
-``audio[offsets[i]:offsets[i + 1]]``; ``id`` utf-8 ``[n]``; attribute ``sample_rate`` (Hz).
+A split is a small index, ``train.h5``, over parts of some thousand clips each, ``parts/train-*.h5``: a part is the
+unit that an interrupted `prepare` goes on from, and that cluster jobs share.
+
+Index: ``offsets`` int64 ``[n + 1]``, clip i is the samples ``offsets[i]`` to ``offsets[i + 1]`` of all parts, one after
+the other; ``id`` utf-8 ``[n]``; ``parts`` utf-8, their paths beside the index; ``first`` int64, the first clip of each;
+attribute ``sample_rate`` (Hz).
+
+Part: ``audio`` int16 ``[S]``, its clips one after the other; ``offsets`` int64, as above; attribute ``sample_rate``;
+and what became of each of its rows of the manifest, see :mod:`elasticast.data.parts`.
 """
 
+import io
 import os
+from bisect import bisect_right
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from elasticast.data.audio import STORE_RATE
 from elasticast.errors import DataError
+from elasticast.files import write_atomic
 
 CHUNK = 1 << 16  # samples: about 4 s, so that reading one clip touches one or two chunks
 
 
-class StoreWriter:
-    """Append clips; the store appears at `path` when the `with` block ends without an error, else not at all."""
+class PartWriter:
+    """Append clips; the part appears at `path` when the `with` block ends without an error, else not at all."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._temporary = path.with_name(f".{path.name}.part")
-        self._ids: list[str] = []
+    def __init__(self, path: Path, rate: int):
+        self.path, self.rate = path, rate
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._offsets = [0]
 
-    def __enter__(self) -> "StoreWriter":
-        self._file = h5py.File(self._temporary, "w")
+    def __enter__(self) -> "PartWriter":
+        self._disk = _Disk(self._temporary)
+        self._file = h5py.File(self._disk, "w")
         self._audio = self._file.create_dataset("audio", (0,), np.int16, maxshape=(None,), chunks=(CHUNK,))
         return self
 
-    def append(self, name: str, samples: np.ndarray) -> None:
+    def append(self, samples: np.ndarray) -> None:
         """Add one clip, int16 ``[samples]``."""
         begin, end = self._offsets[-1], self._offsets[-1] + len(samples)
         self._audio.resize((end,))
         self._audio[begin:end] = samples
         self._offsets.append(end)
-        self._ids.append(name)
+        self._disk.check()
 
-    def __len__(self) -> int:
-        return len(self._ids)
+    def write(self, name: str, column: np.ndarray) -> None:
+        """Add a column of the manifest's rows; text is an array of `str` objects."""
+        text = column.dtype == object
+        self._file.create_dataset(name, data=column, dtype=h5py.string_dtype() if text else column.dtype)
 
     def __exit__(self, error_type, error, traceback) -> None:
-        if error_type is None:
-            self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
-            self._file.create_dataset("id", data=self._ids, dtype=h5py.string_dtype(), shape=(len(self._ids),))
-            self._file.attrs["sample_rate"] = STORE_RATE
-        self._file.close()
-        if error_type is None:
-            os.replace(self._temporary, self.path)
-        else:
-            self._temporary.unlink()
+        try:
+            if error_type is None:
+                self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
+                self._file.attrs["sample_rate"] = self.rate
+            self._file.close()
+            self._disk.close()
+            if error_type is None:
+                self._disk.check()
+                os.replace(self._temporary, self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+
+class _Disk(io.FileIO):
+    """A file for HDF5 to write to that never fails: it keeps the first error, and drops what comes after it.
+
+    HDF5 still has to write when it closes a file that could not be written, on a full disk say, and then crashes.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path, "w+")
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of it, or keep the error."""
+        rest = memoryview(data).cast("B")
+        try:
+            while len(rest) and self.error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            error.filename = self.name
+            self.error = error
+        return len(data)
+
+    def check(self) -> None:
+        """Raise the error that was kept."""
+        if self.error is not None:
+            raise self.error
+
+
+def write_index(path: Path, parts: list[Path], ids: list[str], rate: int) -> None:
+    """Join parts, in their order, into the store `path`; `ids` are those of all their clips."""
+    sizes, first = [], [0]
+    for part in parts:
+        with h5py.File(part, "r") as file:
+            sizes.append(np.diff(file["offsets"][:]))
+        first.append(first[-1] + len(sizes[-1]))
+    assert first[-1] == len(ids), f"{path}: {first[-1]} clips in the parts, {len(ids)} ids"
+
+    def fill(temporary: Path) -> None:
+        disk = _Disk(temporary)
+        with disk, h5py.File(disk, "w") as file:
+            file["offsets"] = np.concatenate([[0], *sizes]).cumsum().astype(np.int64)
+            file["first"] = np.array(first[:-1], dtype=np.int64)
+            names = [os.path.relpath(part, path.parent) for part in parts]
+            for key, texts in (("id", ids), ("parts", names)):
+                file.create_dataset(key, data=texts, dtype=h5py.string_dtype(), shape=(len(texts),))
+            file.attrs["sample_rate"] = rate
+        disk.check()
+
+    write_atomic(path, fill)
 
 
 class Store:
     """Read clips: ``store[i]`` is int16 ``[samples]``, ``store.lengths`` int64 ``[n]`` (samples).
 
-    The file is opened at the first read of each process, so a store can be handed to the workers of a
+    Files are opened at the first read of each process, so a store can be handed to the workers of a
     ``DataLoader``, forked or spawned.
     """
 
@@ -66,10 +129,20 @@ class Store:
             raise DataError(f"{self.path}: no such waveform store; `elasticast prepare` makes it")
         with h5py.File(self.path, "r") as file:
             self.offsets: np.ndarray = file["offsets"][:]
-            self.ids: list[str] = file["id"].asstr()[:].tolist() if len(file["id"]) else []
+            self.first: list[int] = file["first"][:].tolist()
+            self.parts = [self.path.parent / name for name in _texts(file["parts"])]
             self.sample_rate = int(file.attrs["sample_rate"])
-        self._file: h5py.File | None = None
+        missing = [part for part in self.parts if not part.is_file()]
+        if missing:
+            raise DataError(f"{self.path}: {len(missing)} of {len(self.parts)} parts are missing, such as {missing[0]}")
+        self._files: dict[int, h5py.File] = {}
         self._process = -1
+
+    @property
+    def ids(self) -> list[str]:
+        """Id of each clip."""
+        with h5py.File(self.path, "r") as file:
+            return _texts(file["id"])
 
     @property
     def lengths(self) -> np.ndarray:
@@ -82,19 +155,27 @@ class Store:
     def __getitem__(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: clip {index} of {len(self)}")
-        return self._opened()["audio"][self.offsets[index] : self.offsets[index + 1]]
+        part = bisect_right(self.first, index) - 1
+        before = self.offsets[self.first[part]]
+        return self._opened(part)["audio"][self.offsets[index] - before : self.offsets[index + 1] - before]
 
-    def _opened(self) -> h5py.File:
+    def _opened(self, part: int) -> h5py.File:
         if self._process != os.getpid():
             self.close()  # a handle from before a fork shares its place in the file with the parent
-            self._file, self._process = h5py.File(self.path, "r"), os.getpid()
-        return self._file
+            self._process = os.getpid()
+        if part not in self._files:
+            self._files[part] = h5py.File(self.parts[part], "r")
+        return self._files[part]
 
     def close(self) -> None:
-        """Close this process' handle; the next read opens it again."""
-        if self._file is not None:
-            self._file.close()
-        self._file, self._process = None, -1
+        """Close this process' handles; the next read opens them again."""
+        for file in self._files.values():
+            file.close()
+        self._files, self._process = {}, -1
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_file": None, "_process": -1}
+        return self.__dict__ | {"_files": {}, "_process": -1}
+
+
+def _texts(column: h5py.Dataset) -> list[str]:
+    return column.asstr()[:].tolist() if len(column) else []

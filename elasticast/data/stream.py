@@ -4,27 +4,21 @@ The samples are those that `elasticast prepare` would store (channels averaged, 
 so that a model meets in use what it met in training, but never more than a block of them is held.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import torch
-import torchaudio
 from torch import Tensor
 
-from elasticast.data.audio import MOST_FRAMES, SHORTEST_SECONDS, UnusableAudioError, check_file
+from elasticast.data.audio import SHORTEST_SECONDS, STEP, mixed, open_recording, quantised, ratio, resampled
+from elasticast.data.recordings import BLOCK, UnusableAudioError
 from elasticast.errors import ElasticASTError
 
 Audio = str | Path | np.ndarray | Tensor
 """A file, or a waveform `[samples]` or `[channels, samples]`."""
-BLOCK = 1 << 16
-"""Samples a channel that are read at once."""
-LARGEST_TERM = 1000
-"""Largest number in a resampling ratio; its filter bank holds about that number squared."""
 MOST_CHANNELS = 256
 """More rows than this are no channels: the array lies the wrong way round."""
 
@@ -40,7 +34,7 @@ class Source:
     length : int
         Samples a channel.
     read : callable
-        Gives blocks, float32 ``[samples, channels]`` in [-1, 1], of at most :data:`BLOCK` samples.
+        Gives blocks ``[samples, channels]``, int16 or float32 in [-1, 1], of at most `BLOCK` samples.
     """
 
     sample_rate: int
@@ -71,16 +65,17 @@ class Source:
         UnusableAudioError
             If there are fewer samples than announced, or some are not finite.
         """
-        for block in _resampled(self._mono(), *ratio(self.sample_rate, rate)):
-            yield (block * 32768).round().clamp(-32768, 32767) / 32768
+        for block in resampled(self._mono(), self.sample_rate, rate):
+            yield quantised(block) * STEP
 
     def _mono(self) -> Iterator[Tensor]:
         read = 0
         for block in self.read():
             read += len(block)
-            if not np.isfinite(block).all():
+            mono = mixed(block)
+            if not np.isfinite(mono).all():
                 raise UnusableAudioError("non-finite samples")
-            yield torch.from_numpy(block.mean(axis=1, dtype=np.float32))
+            yield torch.from_numpy(mono)
         if read < self.length:
             raise UnusableAudioError("truncated")
 
@@ -97,30 +92,23 @@ def open_source(audio: Audio, sample_rate: int | None) -> Source:
 
 
 def file_source(path: Path) -> Source:
-    """Open an audio file; only its header is read.
+    """Open an audio file; only its header is read, unless it needs ffmpeg: then its samples are counted.
 
     Raises
     ------
     UnusableAudioError
-        With the reason: missing, unreadable, empty, not audio, truncated, length unknown, too short.
+        With the reason, see `elasticast.data.audio.open_recording`; truncated, damaged, too short.
     """
-    check_file(path)
-    try:
-        about = sf.info(path)
-    except sf.LibsndfileError:
-        raise UnusableAudioError("not audio") from None
-    if about.frames > MOST_FRAMES:
-        raise UnusableAudioError("length unknown")
-    return Source(about.samplerate, about.frames, lambda: _read_file(path))
+    with open_recording(path) as recording:
+        length = recording.frames
+        if length == math.inf:
+            length = sum(map(len, recording.blocks(0, math.inf)))
+        return Source(recording.rate, int(length), lambda: _read_file(path, length))
 
 
-def _read_file(path: Path) -> Iterator[np.ndarray]:
-    try:
-        with sf.SoundFile(path) as file:
-            while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
-                yield block
-    except sf.LibsndfileError:
-        raise UnusableAudioError("truncated") from None
+def _read_file(path: Path, length: int) -> Iterator[np.ndarray]:
+    with open_recording(path) as recording:
+        yield from recording.blocks(0, length)
 
 
 def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> Source:
@@ -153,49 +141,6 @@ def _scaled(block: np.ndarray) -> np.ndarray:
         return block.astype(np.float32)
     half = 2.0 ** (8 * block.dtype.itemsize - 1)
     return ((block.astype(np.float64) - (half if block.dtype.kind == "u" else 0.0)) / half).astype(np.float32)
-
-
-@cache
-def ratio(old: int, new: int) -> tuple[int, int]:
-    """Two rates (Hz) as a ratio of whole numbers.
-
-    Common rates are exact. A filter bank for 11,127 to 16,000 Hz would take gigabytes; of such rates the nearest
-    ratio of numbers up to :data:`LARGEST_TERM` is taken, which moves pitch and time by less than 0.01 %.
-    """
-    exact = Fraction(old, new)
-    if max(exact.as_integer_ratio()) <= LARGEST_TERM:
-        return exact.as_integer_ratio()
-    if exact < 1:
-        return exact.limit_denominator(LARGEST_TERM).as_integer_ratio()
-    return (1 / (1 / exact).limit_denominator(LARGEST_TERM)).as_integer_ratio()
-
-
-@cache
-def _resampler(old: int, new: int) -> torchaudio.transforms.Resample:
-    """The filter of `elasticast.data.audio`, one a ratio."""
-    return torchaudio.transforms.Resample(old, new)
-
-
-def _resampled(blocks: Iterable[Tensor], old: int, new: int) -> Iterator[Tensor]:
-    """Resample a stream; the same as resampling it whole, because each block is filtered with its neighbours' edges.
-
-    The filter makes `new` samples out of each group of `old` and looks at `width` samples on either side.
-    """
-    if old == new:
-        yield from blocks
-        return
-    resample = _resampler(old, new)
-    edge_groups = -(-resample.width // old)
-    edge, skip = edge_groups * old, edge_groups * new
-    held = torch.zeros(edge)  # before its begin a clip is silent
-    for block in blocks:
-        held = torch.cat([held, block])
-        groups = (len(held) - 2 * edge) // old
-        if groups > 0:
-            yield resample(held[: groups * old + 2 * edge])[skip : skip + groups * new]
-            held = held[groups * old :]
-    left = -(-(len(held) - edge) * new // old)
-    yield resample(torch.cat([held, torch.zeros(edge + old)]))[skip : skip + left]
 
 
 def spans(blocks: Iterable[Tensor], starts: Sequence[int], length: int) -> Iterator[Tensor]:

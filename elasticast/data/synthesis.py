@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
 
+from elasticast.dataset_config import DatasetSettings
 from elasticast.files import write_atomic, write_text
 from elasticast.provenance import code_digest
 
@@ -49,15 +51,19 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
     write_atomic(path, lambda file: sf.write(file, samples, sample_rate, subtype="PCM_16", format="WAV"))
 
 
-def audio_folder(out: Path, settings: dict) -> Path:
+def audio_folder(out: Path, config: DatasetSettings, **more: Any) -> Path:
     """``out/audio``, emptied when what is in it was made by other settings or other code.
 
     Parameters
     ----------
-    settings : dict
-        All that decides the content of a wav of a given name.
+    config : DatasetSettings
+        Its own settings, without the number of clips, decide the content of a wav of a given name.
+    more
+        What else decides it.
     """
-    recipe = json.dumps({"settings": settings, "code": code_digest("prepare")}, sort_keys=True)
+    settings = config.model_dump(mode="json", exclude={"clips", *DatasetSettings.model_fields}) | more
+    code = code_digest("synthesis", f"data/datasets/{config.module}.py")
+    recipe = json.dumps({"settings": settings, "code": code}, sort_keys=True)
     folder, stamp = out / "audio", out / "audio" / "recipe.json"
     if folder.is_dir() and not (stamp.is_file() and stamp.read_text(encoding="utf-8") == recipe):
         shutil.rmtree(folder)

@@ -3,13 +3,14 @@
 The two models differ here and nowhere else in the pipeline: a fixed-length AST sees every clip at N frames
 (cropped or padded), ElasticAST sees each clip's native length up to a limit.
 
-Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled up
-with zeros as AST pads, so that nothing of a short clip is lost). At compression c it is
-``floor(L / c / P) * P`` of that L, at least one patch, as in the paper's resolution sweep.
+Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled up, with zeros as
+AST pads or with the clip's last frame, so that nothing of a short clip is lost), and to `view.min_frames` where that is
+given. At compression c it is ``floor(L / c / P) * P`` of that L, at least one patch, as in the paper's resolution sweep.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,10 +21,15 @@ from elasticast.data.features import frame_count
 
 @dataclass(frozen=True)
 class ClipView:
-    """What one clip is shown as: `frames` frames at `compression`; a shorter clip is padded to it."""
+    """What one clip is shown as: `frames` frames at `compression`; a shorter clip is filled up to it."""
 
     frames: int
     compression: float
+    fill: Literal["zeros", "edge"] = "zeros"
+
+    def cut(self, log_mel: Tensor, start: float = 0.0) -> Tensor:
+        """The clip's log-mel `[F, T]` as it is shown, `[F, frames]`; see :func:`crop_or_pad`."""
+        return crop_or_pad(log_mel, self.frames, start, self.fill)
 
 
 def native_frames(samples: int, front_end: FrontEnd, patch: int, stride: int | None = None) -> int:
@@ -57,7 +63,7 @@ class ViewRule:
 
     def __init__(self, config: RunConfig, *, max_frames: int | None = None, compression: float | None = None):
         self.front_end, self.steps = config.front_end, (config.model.patch, config.model.stride)
-        view = config.view
+        view = self.view = config.view
         self.compressions = view.compression if compression is None else [compression]
         self.fixed = view.frames != "native"
         # a fixed view trained at another hop covers frames x compression frames at compression 1
@@ -70,26 +76,31 @@ class ViewRule:
 
     def at(self, samples: int, compression: float) -> ClipView:
         """View of a clip of `samples` samples at a compression."""
-        frames = self.span if self.fixed else min(self.span, native_frames(samples, self.front_end, *self.steps))
-        return ClipView(compressed_frames(frames, compression, *self.steps), compression)
+        frames = self.span if self.fixed else min(self.span, self._native(samples))
+        return ClipView(compressed_frames(frames, compression, *self.steps), compression, self.view.fill)
+
+    def _native(self, samples: int) -> int:
+        return max(native_frames(samples, self.front_end, *self.steps), self.view.min_frames or 0)
 
     def largest(self, samples: int) -> ClipView:
         """The view with the most frames that training may draw."""
         return self.at(samples, min(self.compressions))
 
 
-def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0) -> Tensor:
-    """Cut or zero-pad `[F, T]` to `[F, frames]`.
-
-    Padding is with zeros *before* normalisation, as in AST's data loader.
+def crop_or_pad(
+    log_mel: Tensor, frames: int, start: float = 0.0, fill: Literal["zeros", "edge"] = "zeros"
+) -> Tensor:
+    """Cut or pad `[F, T]` to `[F, frames]`.
 
     Parameters
     ----------
     start : float
         Where to cut, 0 the first possible place, 1 the last.
+    fill : {"zeros", "edge"}
+        Pad with zeros *before* normalisation, as in AST's data loader, or with the last frame, as in EPIC-SOUNDS'.
     """
     surplus = log_mel.shape[1] - frames
     if surplus <= 0:
-        return torch.nn.functional.pad(log_mel, (0, -surplus))
+        return torch.nn.functional.pad(log_mel, (0, -surplus), "constant" if fill == "zeros" else "replicate")
     first = round(start * surplus)
     return log_mel[:, first : first + frames]

@@ -5,11 +5,14 @@ length. The last window ends with the clip, so that every frame is heard and non
 step of s frames over a clip of n frames make ``1 + ceil((n - T) / s)``.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from elasticast.data.features import frame_count, hop_samples, window_samples
+from elasticast.data.features import frame_count, hop_samples, margins, window_samples
 from elasticast.data.views import ClipView, ViewRule
 
 
@@ -24,11 +27,14 @@ class Windows:
     frames : int
         Frames of the whole clip, before any padding.
     starts : ndarray
-        `[W]` int64, first sample of each.
+        `[W]` int64, first sample of each, `margins` zeros before the clip counted.
     span : int
         Samples of each.
     weights : ndarray
         `[W]`, share of the clip that each speaks for; they sum to 1.
+    margins : tuple of int
+        Zeros to put before and after the clip, see `elasticast.data.features.margins`; none of a clip that is one
+        window, whose log-mel is made as of any clip.
     """
 
     view: ClipView
@@ -36,9 +42,16 @@ class Windows:
     starts: np.ndarray
     span: int
     weights: np.ndarray
+    margins: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The clip `[S]`, given in blocks, with its margins."""
+        yield torch.zeros(self.margins[0])
+        yield from blocks
+        yield torch.zeros(self.margins[1])
 
 
 def window_starts(frames: int, window: int, overlap: float) -> np.ndarray:
@@ -71,5 +84,6 @@ def cut_windows(samples: int, rule: ViewRule, compression: float, overlap: float
         return Windows(view, frames, np.zeros(1, np.int64), samples, np.ones(1))
     starts = window_starts(frames, view.frames, overlap)
     hop = hop_samples(front_end, compression)
-    span = min(samples, (view.frames - 1) * hop + window_samples(front_end))
-    return Windows(view, frames, starts * hop, span, window_weights(starts, view.frames))
+    zeros = margins(front_end)
+    span = min(samples + sum(zeros), (view.frames - 1) * hop + window_samples(front_end))
+    return Windows(view, frames, starts * hop, span, window_weights(starts, view.frames), zeros)

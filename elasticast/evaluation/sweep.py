@@ -13,7 +13,7 @@ from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.features import Norm, log_mel
 from elasticast.data.packing import PackedClip, pack
 from elasticast.data.sampler import token_batches
-from elasticast.data.views import ClipView, ViewRule, crop_or_pad
+from elasticast.data.views import ClipView, ViewRule
 from elasticast.evaluation.metrics import metrics
 from elasticast.progress import Progress
 
@@ -84,7 +84,7 @@ def _batches(dataset: ClipDataset, views: set) -> Iterator[list[tuple[ClipView, 
                     if index not in spectrograms:
                         waveform = dataset.clips.waveform(index)
                         spectrograms[index] = log_mel(waveform, dataset.config.front_end, compression)
-                    cut = dataset.norm(crop_or_pad(spectrograms[index], view.frames))
+                    cut = dataset.norm(view.cut(spectrograms[index]))
                     batch.append((view, dataset.packed(index, cut, dataset.clips.targets[index])))
                 yield batch
 

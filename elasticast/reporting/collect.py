@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from elasticast.files import write_text
+from elasticast.files import read_json, write_text
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "restarts", "parameters", "device", "attention_backend", "threads",
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
+
+DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "ids_sha256", "sha256")
 
 
 def metrics(files: list[Path], out: Path) -> None:
@@ -29,7 +31,25 @@ def runs(files: list[Path], out: Path) -> None:
 
 
 def data(files: list[Path], out: Path) -> None:
-    """Join `summary.csv` of all prepared datasets; a dataset is named by its folder."""
-    tables = [pd.read_csv(f).assign(dataset=f.parent.name) for f in files]
-    table = pd.concat(tables, ignore_index=True)
-    write_text(out, table[["dataset", *(c for c in table if c != "dataset")]].to_csv(index=False))
+    """Clips used and rejected of all prepared datasets (`summary.csv`), a row a split; the folder names the dataset.
+
+    ``published`` is the number of clips in the annotations as published, ``annotated`` in those at hand; then the clips
+    left out, by reason. Two labs with the same ``ids_sha256`` have the same clips.
+    """
+    rows = []
+    for file in files:
+        summary, counts = read_json(file.with_name("summary.json")), pd.read_csv(file).fillna({"reason": ""})
+        for split in [split for split, clips in summary["annotated"].items() if clips]:
+            of_split = counts[counts["split"] == split]
+            used = of_split[of_split["status"] == "ok"]
+            row = {"dataset": file.parent.name, "split": split, "published": summary["published"].get(split)}
+            row |= {"annotated": summary["annotated"][split], "used": used["clips"].sum(), "hours": used["hours"].sum()}
+            row |= {"ids_sha256": summary["ids_sha256"][split], "sha256": summary["sha256"]}
+            rejected = of_split[of_split["status"] == "rejected"]
+            rows.append(row | dict(zip(rejected["reason"], rejected["clips"], strict=True)))
+    table = pd.DataFrame(rows)
+    reasons = [name for name in table if name not in DATA_COLUMNS]
+    table[reasons] = table[reasons].fillna(0)
+    table = table[[*DATA_COLUMNS[:-2], *sorted(reasons), *DATA_COLUMNS[-2:]]]
+    whole = {name: "Int64" for name in ("published", *reasons)}
+    write_text(out, table.astype(whole).to_csv(index=False))

@@ -11,6 +11,7 @@ from elasticast.data.dataset import Clips, read_norm
 from elasticast.data.datasets import fsdd
 from elasticast.data.prepare import prepare
 from elasticast.data.stats import write_stats
+from elasticast.data.store import PartWriter, Store, write_index
 from elasticast.dataset_config import Soundscapes
 
 SPEAKERS = ("ada", "bob")
@@ -88,3 +89,20 @@ def train_clips(prepared):
 @pytest.fixture(scope="session")
 def test_clips(prepared):
     return Clips(prepared, "test", "events")
+
+
+@pytest.fixture
+def write_store():
+    """Writes a store of parts, each a dict of id to int16 samples, and opens it."""
+
+    def write(path, parts, rate=16000):
+        files = [path.with_name(f"{path.stem}-{number}.h5") for number in range(len(parts))]
+        for file, clips in zip(files, parts, strict=True):
+            with PartWriter(file, rate) as writer:
+                for samples in clips.values():
+                    writer.append(samples)
+                assert not file.exists()
+        write_index(path, files, [name for clips in parts for name in clips], rate)
+        return Store(path)
+
+    return write

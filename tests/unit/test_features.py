@@ -10,7 +10,6 @@ from elasticast.config import FrontEnd
 from elasticast.data import stats
 from elasticast.data.features import SILENCE, Norm, hop_samples, log_mel, patchify
 from elasticast.data.packing import grid_positions
-from elasticast.data.store import Store, StoreWriter
 
 FRONT_END = FrontEnd()
 RATE, WINDOW = 16000, 400
@@ -111,11 +110,10 @@ def test_norm_gives_mean_zero_and_deviation_one_half():
 
 
 @pytest.fixture
-def store(tmp_path):
-    with StoreWriter(tmp_path / "train.h5") as writer:
-        for i, samples in enumerate((300, 4000, 9000, 2000)):
-            writer.append(str(i), (noise(samples, seed=i) * 10000 * (i + 1)).to(torch.int16).numpy())
-    return Store(tmp_path / "train.h5")
+def store(tmp_path, write_store):
+    lengths = enumerate((300, 4000, 9000, 2000))
+    clips = {str(i): (noise(n, seed=i) * 10000 * (i + 1)).to(torch.int16).numpy() for i, n in lengths}
+    return write_store(tmp_path / "train.h5", [clips])
 
 
 def test_stats_are_those_of_all_values_together(store):

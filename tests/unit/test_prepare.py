@@ -1,10 +1,6 @@
 import json
-import pickle
-import sys
-from multiprocessing import get_context
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,12 +9,13 @@ import soundfile as sf
 from elasticast.data.datasets import source_of
 from elasticast.data.manifest import COLUMNS, Annotations, read_classes, read_manifest
 from elasticast.data.prepare import prepare
-from elasticast.data.store import Store, StoreWriter
+from elasticast.data.store import Store
 from elasticast.dataset_config import DatasetConfig, Soundscapes
 from elasticast.errors import ConfigError, DataError
 from elasticast.suites import load_dataset
 
-FILES = {"manifest.parquet", "train.h5", "test.h5", "classes.json", "rejected.csv", "summary.csv", "summary.json"}
+FILES = {"manifest.parquet", "classes.json", "ids.txt", "rejected.csv", "summary.csv", "summary.json"}
+FILES |= {"train.h5", "dev.h5", "test.h5", "parts", ".lock", ".lock-fetch"}
 
 
 def soundscapes(**others) -> Soundscapes:
@@ -158,7 +155,8 @@ def test_too_many_rejected_fail_with_the_counts_and_what_to_set(tmp_path, zoo, l
     for part in ("7 of 12", "58.33%", "`max_rejected` in config/datasets/broken.yaml", "50.00%", "rejected.csv",
                  "1 × empty", "and 2 more reasons"):  # fmt: skip
         assert part in message
-    assert {path.name for path in (tmp_path / "broken").iterdir()} == {"rejected.csv", "summary.csv"}
+    left = {path.name for path in (tmp_path / "broken").iterdir() if not path.name.startswith(".")}
+    assert left == {"rejected.csv", "summary.csv", "parts"}
     assert len(pd.read_csv(tmp_path / "broken" / "rejected.csv")) == 7
 
 
@@ -180,7 +178,7 @@ def test_a_split_without_a_usable_clip_fails(tmp_path, zoo, listed):
 
 def test_annotations_that_cannot_be_used(tmp_path, zoo, listed):
     good = [row for row in zoo[0] if row["id"].startswith("good")]
-    odd = [good[0] | {"path": good[1]["path"]}, good[1] | {"id": "odd", "split": "dev"}]
+    odd = [good[0] | {"path": good[1]["path"]}, good[1] | {"id": "odd", "split": "validation"}]
     odd += [good[1] | {"id": "two", "scene": ["x", "y"]}, good[1] | {"id": "known", "reason": "recalled"}]
     odd += [good[1] | {"id": "span", "start": 0.2, "duration": 0.1}]
     listed([row | {"scene": row.get("scene", ["x"])} for row in good + odd])
@@ -190,7 +188,7 @@ def test_annotations_that_cannot_be_used(tmp_path, zoo, listed):
     assert manifest.loc["good0", "status"] == "ok"
     assert manifest["reason"].iloc[4:].to_dict() == {
         "good0#2": "duplicate id",
-        "odd": "split is none of train, test",
+        "odd": "split is none of train, dev, test",
         "two": "not exactly one label for scene",
         "known": "recalled",
         "span": "span outside the file",
@@ -200,102 +198,8 @@ def test_annotations_that_cannot_be_used(tmp_path, zoo, listed):
 def test_a_failure_leaves_an_earlier_result_alone(tmp_path, listed):
     out = tmp_path / "out"
     prepare(soundscapes(), tmp_path, out)
-    before = {name: (out / name).read_bytes() for name in FILES - {"rejected.csv", "summary.csv"}}
+    before = {name: (out / name).read_bytes() for name in FILES - {"rejected.csv", "summary.csv", "parts"}}
     listed([{"id": "a", "split": "train", "path": "nowhere.wav"}])
     with pytest.raises(DataError):
         prepare(soundscapes(), tmp_path, out)
     assert {name: (out / name).read_bytes() for name in before} == before
-
-
-# ---------------------------------------------------------------------------------------------
-# The waveform store
-# ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def store(tmp_path):
-    clips = {f"clip {i} é": noise(1 + 37 * i, seed=i) for i in range(8)}
-    with StoreWriter(tmp_path / "s.h5") as writer:
-        for name, samples in clips.items():
-            writer.append(name, samples)
-        assert not (tmp_path / "s.h5").exists()
-    return Store(tmp_path / "s.h5"), clips
-
-
-def test_store_gives_back_what_was_written(store):
-    reader, clips = store
-    assert len(reader) == 8
-    assert reader.ids == list(clips)
-    assert reader.lengths.tolist() == [len(samples) for samples in clips.values()]
-    for i, samples in enumerate(clips.values()):
-        assert reader[i].dtype == np.int16
-        np.testing.assert_array_equal(reader[i], samples)
-    with pytest.raises(IndexError, match="clip 8 of 8"):
-        reader[8]
-
-
-def test_store_layout_is_the_documented_one(store):
-    with h5py.File(store[0].path) as file:
-        assert file.attrs["sample_rate"] == 16000
-        assert (file["audio"].dtype, file["offsets"].dtype) == (np.int16, np.int64)
-        assert file["offsets"][-1] == len(file["audio"])
-        assert file["id"].asstr()[1] == "clip 1 é"
-
-
-def test_an_interrupted_writer_leaves_no_store(tmp_path):
-    def interrupted():
-        with StoreWriter(tmp_path / "s.h5") as writer:
-            writer.append("a", noise())
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_killed_writer_leaves_no_store_and_is_no_obstacle(tmp_path, store):
-    (tmp_path / ".t.h5.part").write_bytes(b"half a file")
-    with StoreWriter(tmp_path / "t.h5") as writer:
-        writer.append("a", noise())
-    np.testing.assert_array_equal(Store(tmp_path / "t.h5")[0], noise())
-
-
-def test_an_empty_store(tmp_path):
-    with StoreWriter(tmp_path / "s.h5"):
-        pass
-    assert (len(Store(tmp_path / "s.h5")), Store(tmp_path / "s.h5").ids) == (0, [])
-
-
-def test_no_store_is_one_clear_error(tmp_path):
-    with pytest.raises(DataError, match=r"none\.h5: no such waveform store; `elasticast prepare` makes it"):
-        Store(tmp_path / "none.h5")
-
-
-def _read_often(reader, index, queue):
-    queue.put(sum(int(reader[index].astype(int).sum()) for _ in range(200)))
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_store_is_read_by_several_processes_at_once(store, method):
-    """Even when the parent has already opened it."""
-    if method == "fork" and sys.platform != "linux":
-        pytest.skip("fork is used on Linux only")
-    reader, clips = store
-    reader[0]
-    context = get_context(method)
-    queue = context.Queue()
-    children = [context.Process(target=_read_often, args=(reader, 7, queue)) for _ in range(2)]
-    for child in children:
-        child.start()
-    expected = 200 * int(list(clips.values())[7].astype(int).sum())
-    _ = [reader[i] for i in range(8)]
-    assert [queue.get(timeout=60) for _ in children] == [expected] * 2
-    for child in children:
-        child.join()
-
-
-def test_a_pickled_store_carries_no_open_file(store):
-    reader, _ = store
-    reader[0]
-    copy = pickle.loads(pickle.dumps(reader))
-    np.testing.assert_array_equal(copy[3], reader[3])

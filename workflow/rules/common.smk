@@ -24,6 +24,28 @@ FIGURE_DIR = f"paper_figures/{SUITE.name}"
 CODE = {stage: code_digest(stage) for stage in STAGES}
 
 
+def prepare_code(dataset):
+    """Digest of the code that prepares a dataset: what all share, and its own module."""
+    return code_digest("prepare", f"data/datasets/{SUITE.datasets[dataset].module}.py")
+
+
+def listed_ids(wildcards):
+    """The file that says which clips of a dataset are used, where there is one."""
+    ids = SUITE.datasets[wildcards.dataset].ids
+    return [] if ids is None else [str(Path(SETTINGS.data_root, ids))]
+
+
+def shards_of(wildcards):
+    """What has to be decoded before a dataset's shares are joined; without shards, `prepare` decodes by itself."""
+    shards = SUITE.datasets[wildcards.dataset].shards
+    if shards == 1:
+        return []
+    return [
+        f"{DATA_DIR}/shards/{k}-of-{shards}.done".format(dataset=wildcards.dataset)
+        for k in range(1, shards + 1)
+    ]
+
+
 def front_end_name(run):
     """Name of a run's front end in file names: what is computed with it is shared by all runs that have it."""
     return f"{run['front_end']['kind']}-{digest(run['front_end'])}"
@@ -44,6 +66,8 @@ wildcard_constraints:
     dataset="|".join(SUITE.datasets),
     experiment="|".join(SUITE.experiments),
     seed=r"\d+",
+    shard=r"\d+",
+    shards=r"\d+",
 
 
 def every_run(pattern):

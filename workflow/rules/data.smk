@@ -1,13 +1,48 @@
 # Audio and annotations to manifest, waveform store and normalisation statistics.
 
 
+rule prepare_shard:
+    # a share of the decoding, for datasets with `shards` above 1; the parts it makes are not declared: they outlive it
+    input:
+        ids=listed_ids,
+    output:
+        touch(f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done"),
+    log:
+        f"{RESULTS}/data/logs/prepare_{{dataset}}_{{shard}}-of-{{shards}}.log",
+    benchmark:
+        f"{RESULTS}/data/benchmarks/prepare_{{dataset}}_{{shard}}-of-{{shards}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+        runtime=720,
+        data_root=SETTINGS.data_root,
+    params:
+        out=subpath(output[0], ancestor=2),
+        settings=lambda wildcards: json.dumps(
+            SUITE.datasets[wildcards.dataset].recipe()
+        ),
+        code=lambda wildcards: prepare_code(wildcards.dataset),
+    message:
+        "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
+    shell:
+        "python -m elasticast prepare --dataset {wildcards.dataset} --root {resources.data_root:q} --out {params.out:q}"
+        " --workers {threads} --shard {wildcards.shard}/{wildcards.shards} 2>&1 | tee -i {log:q}"
+
+
 rule prepare:
-    # rejected.csv is written beside these and not declared: it has to outlive a failed job
+    # rejected.csv and the decoded parts are written beside these and not declared: they have to outlive a failed job
+    input:
+        shards=shards_of,
+        ids=listed_ids,
     output:
         manifest=f"{DATA_DIR}/manifest.parquet",
         classes=f"{DATA_DIR}/classes.json",
         train=f"{DATA_DIR}/train.h5",
+        dev=f"{DATA_DIR}/dev.h5",
         test=f"{DATA_DIR}/test.h5",
+        ids=f"{DATA_DIR}/ids.txt",
         table=f"{DATA_DIR}/summary.csv",
         summary=f"{DATA_DIR}/summary.json",
     log:
@@ -18,19 +53,21 @@ rule prepare:
         "../../environment.yml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=6000,
         runtime=720,
         # where the audio lies is no part of the result, and unlike in params a change here re-runs nothing
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output.manifest, parent=True),
-        settings=lambda wildcards: SUITE.datasets[wildcards.dataset].model_dump_json(),
-        code=CODE["prepare"],
+        settings=lambda wildcards: json.dumps(
+            SUITE.datasets[wildcards.dataset].recipe()
+        ),
+        code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
         "Preparing {wildcards.dataset}"
     shell:
-        "python -m elasticast prepare --config config/datasets/{wildcards.dataset}.yaml --data-root {resources.data_root:q}"
-        " --out {params.out:q} --workers {threads} 2>&1 | tee -i {log:q}"
+        "python -m elasticast prepare --dataset {wildcards.dataset} --root {resources.data_root:q} --out {params.out:q}"
+        " --workers {threads} 2>&1 | tee -i {log:q}"
 
 
 rule stats:

@@ -46,7 +46,8 @@ rule collect_runs:
 
 rule collect_data:
     input:
-        expand(rules.prepare.output.table, dataset=list(SUITE.datasets)),
+        tables=expand(rules.prepare.output.table, dataset=list(SUITE.datasets)),
+        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
     output:
         report(
             f"{SUITE_DIR}/summary/data.csv",
@@ -59,7 +60,7 @@ rule collect_data:
     conda:
         "../../environment.yml"
     shell:
-        "python -m elasticast collect data {input:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast collect data {input.tables:q} --out {output:q} 2> {log:q}"
 
 
 rule summary:

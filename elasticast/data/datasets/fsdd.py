@@ -24,25 +24,18 @@ Licence
     Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0), Zohar Jackson and the contributors.
 """
 
-import fcntl
-import gzip
-import hashlib
 import math
-import shutil
-import tarfile
-import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from elasticast.data.download import download
+from elasticast.data.download import Archive, compare_sums, fetch_archive, read_sums
 from elasticast.data.manifest import Annotations
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, rms, to_int16, write_wav
 from elasticast.dataset_config import FsddDigits, FsddStrings
-from elasticast.errors import DataError
 from elasticast.progress import track
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
@@ -70,8 +63,7 @@ class Recording(NamedTuple):
 
 def checksums() -> dict[str, str]:
     """File name to SHA-256 of every recording, as committed."""
-    lines = SUMS.read_text(encoding="ascii").splitlines()
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    return read_sums(SUMS)
 
 
 def recordings() -> list[Recording]:
@@ -85,16 +77,7 @@ def recordings() -> list[Recording]:
 
 def verify(folder: Path) -> dict[str, str]:
     """File name to what is wrong with it; ``""`` for a recording that is as published."""
-    reasons = {}
-    for name, digest in checksums().items():
-        path = folder / name
-        if not path.is_file():
-            reasons[name] = "missing"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            reasons[name] = f"checksum differs from {SUMS.name}"
-        else:
-            reasons[name] = ""
-    return reasons
+    return compare_sums(folder, SUMS)
 
 
 def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
@@ -105,51 +88,13 @@ def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
     DataError
         If there is no such folder and it cannot be fetched; says what to set.
     """
-    folder = data_root / "fsdd" / "recordings"
-    if folder.is_dir() and any(folder.iterdir()):
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(folder.parent / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several datasets are made of these files, perhaps at the same time
-            if not folder.is_dir() or not any(folder.iterdir()):
-                _fetch_archive(url or URL, folder)
-    except (OSError, DataError) as error:
-        raise DataError(
-            f"{folder}: no such folder, and it could not be fetched ({error}). Either allow access to the network, or "
-            f"set `data_root` in config/config.yaml (or `--config data_root=...`) to a folder that "
-            f"holds {LAYOUT} ({len(checksums())} files)"
-        ) from None
+    folder, expected = data_root / "fsdd" / "recordings", checksums()
+
+    def wanted(path: PurePosixPath) -> str | None:
+        return path.name if path.parent.name == "recordings" and path.name in expected else None
+
+    fetch_archive(Archive(url or URL, "fsdd.tar.gz", wanted, f"{LAYOUT} ({len(expected)} files)"), folder)
     return folder
-
-
-def _fetch_archive(url: str, folder: Path) -> None:
-    archive = folder.with_name("fsdd.tar.gz")
-    download(url, archive)
-    extracted = folder.with_name(".recordings.part")
-    shutil.rmtree(extracted, ignore_errors=True)
-    extracted.mkdir()
-    try:
-        _extract(archive, extracted)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        archive.unlink()  # else the next call would find it again
-        raise DataError(f"the archive from {url} was damaged ({error}) and has been removed; run again") from None
-    extracted.rename(folder)
-    archive.unlink()
-
-
-def _extract(archive: Path, folder: Path) -> None:
-    """The files of `checksums` out of the archive's folder ``recordings``, and nothing else."""
-    expected = checksums()
-    with gzip.open(archive) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as tar:
-        for member in tar:
-            path = Path(member.name)
-            if member.isfile() and path.parent.name == "recordings" and path.name in expected:
-                (folder / path.name).write_bytes(tar.extractfile(member).read())
-        while unzipped.read(1 << 20):  # to the end, where gzip keeps its checksum
-            pass
-    if not any(folder.iterdir()):
-        raise tarfile.TarError("it holds none of the recordings")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -249,8 +194,7 @@ def fetch(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> None:
     folder = ensure_recordings(data_root)
     if isinstance(config, FsddDigits):
         return
-    settings = {k: v for k, v in config.recipe().items() if k != "clips"}
-    audio = audio_folder(out, settings | {"recordings": checksums()})
+    audio = audio_folder(out, config, checksums=checksums())
     strings = _strings(config, folder)
     todo = [item for item in strings if not item[4] and not (audio / f"{item[0]}.wav").is_file()]
     for name, split, index, string, _ in track(todo, len(todo), "strings joined"):

@@ -23,6 +23,9 @@ Splits
     Every clip has its own random stream, keyed by (seed, split, index): it depends neither on how many
     clips are made nor on their order, and the splits share nothing.
 
+Source
+    Generated here, from the settings and the seed alone.
+
 Licence
     Made by this package, hence as the package.
 """
@@ -240,8 +243,7 @@ def _clips(config: Soundscapes) -> list[tuple[str, int, str]]:
 
 def fetch(config: Soundscapes, data_root: Path, out: Path) -> None:
     """Write the wavs that are not there yet to ``out/audio``."""
-    settings = {k: v for k, v in config.recipe().items() if k != "clips"}
-    folder = audio_folder(out, settings)
+    folder = audio_folder(out, config)
     todo = [clip for clip in _clips(config) if not (folder / f"{clip[2]}.wav").is_file()]
     for split, index, name in track(todo, len(todo), "soundscapes generated"):
         write_wav(folder / f"{name}.wav", render(config, split, index), SAMPLE_RATE)

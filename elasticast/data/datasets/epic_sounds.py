@@ -1,0 +1,241 @@
+"""EPIC-SOUNDS: sounds of actions in kitchens, cut from the videos of EPIC-KITCHENS-100.
+
+Description
+    Spans of 0.2 s to 13 minutes of the sound of those videos, recorded by a camera on the head; 24 kHz mono. Task
+    ``sound``, one of 44 classes with a long tail: in the validation split 1,381 clips of the most frequent class, three
+    of the rarest. The classes are always all 44, in the order of ``class_id``. Clips of one video belong together:
+    ``dev_share`` never divides them.
+
+Layout
+    The annotations, ``EPIC_Sounds_train.csv`` and ``EPIC_Sounds_validation.csv``: columns ``annotation_id``,
+    ``video_id``, ``class``, ``class_id``, and the span as ``start_sample`` and ``stop_sample`` (at 24 kHz), as
+    ``start_timestamp`` and ``stop_timestamp`` (``HH:MM:SS.mmm``), or both; others are passed over. With both, the
+    samples count, and a clip whose timestamps are more than 1.5 ms away is rejected. The ``.pkl`` files beside
+    them are not read: loading a pickle runs whatever program it holds.
+
+    The audio, one HDF5 file with a one-dimensional dataset a video, named by its ``video_id`` (what ``wav_to_hdf5.py``
+    of https://github.com/ekazakos/auditory-slow-fast writes: 24 kHz, float32, no attributes), or a folder with a file
+    a video, ``P01_11.wav``, flat or in sub-folders. To be stored at another rate than 24 kHz, the HDF5 file needs the
+    attribute ``sample_rate``.
+
+Counts
+    Validation: 8,035 clips of 137 videos, 11.1 h, 44 classes. The labels of the challenge's test split
+    (``EPIC_Sounds_recognition_test_timestamps.csv``) are not public: results are reported on the validation split.
+
+Source
+    https://github.com/epic-kitchens/epic-sounds-annotations; videos: https://epic-kitchens.github.io.
+    J. Huh, J. Chalk, E. Kazakos, D. Damen, A. Zisserman: EPIC-SOUNDS: a large-scale dataset of actions that sound.
+    ICASSP 2023.
+
+Licence
+    Creative Commons Attribution-NonCommercial 4.0 (CC BY-NC 4.0).
+"""
+
+import csv
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from elasticast.data.datasets.audioset import text_lines
+from elasticast.data.lookup import index_audio
+from elasticast.data.manifest import Annotations
+from elasticast.dataset_config import EpicSounds
+from elasticast.errors import DataError
+
+# In the order of class_id, as in EPIC_Sounds_validation.csv.
+CLASSES = [
+    *("metal-only collision", "scrub / scrape / scour / wipe", "cut / chop", "open / close", "rustle", "water"),
+    *("plastic-only collision", "footstep", "stir / mix / whisk", "slide object", "metal / wood collision"),
+    *("metal / plastic collision", "metal / ceramic collision", "background", "ceramic-only collision", "beep"),
+    *("click", "metal / glass collision", "paper-only collision", "pour", "glass-only collision"),
+    *("wood-only collision", "plastic / paper collision", "metal / paper collision", "human"),
+    *("metal / cloth collision", "plastic / ceramic collision", "plastic / wood collision"),
+    *("metal / marble collision", "sizzling / boiling", "ceramic / glass collision", "plastic / marble collision"),
+    *("plastic / glass collision", "kettle / mixer / appliance", "ceramic / wood collision", "kneading"),
+    *("cloth-only collision", "ceramic / marble collision", "glass / marble collision", "wood / glass collision"),
+    *("hoover / fan", "spray", "zip", "drink / eat"),
+]
+PUBLISHED = {"EPIC_Sounds_validation.csv": 8035}
+SAMPLE_RATE = 24000
+TOLERANCE_SECONDS = 0.0015  # timestamps are whole milliseconds, and published samples are cut off, not rounded
+SAMPLES = ["start_sample", "stop_sample"]
+STAMPS = ["start_timestamp", "stop_timestamp"]
+# What each column holds: a pattern, and its description.
+FORMS = {
+    "annotation_id": (r"\S+", "an id such as P01_11_0"),
+    "video_id": (r"P\d+_\d+", "a video such as P01_11"),
+    "start_sample": (r"\d{1,12}", "a whole number of samples"),
+    "stop_sample": (r"\d{1,12}", "a whole number of samples"),
+    "start_timestamp": (r"\d+:[0-5]\d:[0-5]\d(?:\.\d+)?", "HH:MM:SS.mmm"),
+    "stop_timestamp": (r"\d+:[0-5]\d:[0-5]\d(?:\.\d+)?", "HH:MM:SS.mmm"),
+}
+SETTING = "`annotations` in the dataset's settings should name EPIC_Sounds_train.csv or EPIC_Sounds_validation.csv"
+
+
+def fetch(config: EpicSounds, data_root: Path, out: Path) -> None:
+    """Nothing: the audio has to be there."""
+
+
+def annotate(config: EpicSounds, data_root: Path, out: Path) -> Annotations:
+    """One row an annotation; a clip whose span is impossible, or whose video has no audio, has a reason.
+
+    Raises
+    ------
+    DataError
+        If an annotation file or the audio is not there, or not what it should be.
+    """
+    tables = []
+    for split, names in config.annotations.items():
+        tables += [_clips(data_root / name).assign(split=split) for name in names]
+    clips = pd.concat(tables, ignore_index=True)
+    audio = data_root / config.audio
+    clips["path"] = clips["group"].map(_find(audio, clips["group"].unique().tolist(), config.store_rate))
+    clips["key"] = "" if audio.is_dir() else clips["group"]
+    clips.loc[clips["path"].eq("") & clips["reason"].eq(""), "reason"] = "missing"
+    return Annotations(clips, {"sound": CLASSES}, _published(config))
+
+
+def _published(config: EpicSounds) -> dict[str, int]:
+    """Clips of the splits whose files all have a published count."""
+    files = {split: [Path(name).name for name in names] for split, names in config.annotations.items()}
+    known = {split: names for split, names in files.items() if set(names) <= set(PUBLISHED)}
+    return {split: sum(PUBLISHED[name] for name in names) for split, names in known.items()}
+
+
+# ---------------------------------------------------------------------------------------------
+# Annotations
+# ---------------------------------------------------------------------------------------------
+
+
+def _clips(path: Path) -> pd.DataFrame:
+    """The clips of a file: ``id``, ``start`` and ``duration`` (s), ``sound``, ``group`` (the video), ``reason``."""
+    table = read_table(path)
+    start, stop = _span(table)
+    return pd.DataFrame(
+        {
+            "id": table["annotation_id"],
+            "start": start,
+            "duration": stop - start,
+            "sound": [[name] for name in table["class"]],
+            "group": table["video_id"],
+            "reason": _span_reasons(table, start, stop),
+        }
+    )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """An annotation file as text, and ``line``, the line each row stands in.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, is a pickle, has no labels or lacks another column, or a value in it is not as published.
+    """
+    if path.suffix in (".pkl", ".pickle"):
+        raise DataError(
+            f"{path}: pickles are not read, for loading one runs whatever program it holds; take {path.stem}.csv, "
+            f"published beside it"
+        )
+    reader = csv.reader(text_lines(path, "annotations"))
+    rows = [[reader.line_num, *row] for row in reader if row]
+    _, *header = rows[0] if rows else [0]
+    used = _used_columns(header, path)
+    uneven = [row for row in rows if len(row) != len(header) + 1]
+    if uneven:
+        raise DataError(
+            f"{path}, line {uneven[0][0]}: {len(uneven[0]) - 1} values, expected {len(header)} (text with a comma "
+            f"in quotation marks); {len(uneven)} of {len(rows) - 1} lines are otherwise"
+        )
+    table = pd.DataFrame(rows[1:], columns=["line", *header])
+    _check_values(table, used, path)
+    return table
+
+
+def _used_columns(header: list[str], path: Path) -> list[str]:
+    """The columns that are read, all of which are there; either pair of a span's ends is enough."""
+    labels = ["class", "class_id"]
+    ends = [name for pair in (SAMPLES, STAMPS) if {*pair} & {*header} for name in pair]
+    used = ["annotation_id", "video_id", *(ends or SAMPLES), *labels]
+    missing = [name for name in used if name not in header]
+    if missing == labels:
+        raise DataError(
+            f"{path}: no labels (columns class and class_id); those of the challenge's test split are not public; "
+            f"{SETTING}"
+        )
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}; {SETTING}")
+    return used
+
+
+def _check_values(table: pd.DataFrame, used: list[str], path: Path) -> None:
+    """Raise `DataError` for the first value that is not as published."""
+    for name, (form, description) in FORMS.items():
+        if name in used:
+            _refuse(table, ~table[name].str.fullmatch(form), path, [name], description)
+    numbers = {name: str(number) for number, name in enumerate(CLASSES)}
+    wrong = table["class"].map(numbers) != table["class_id"]
+    expected = "a class and its number as published (older lists have other numbers)"
+    _refuse(table, wrong, path, ["class", "class_id"], expected)
+
+
+def _refuse(table: pd.DataFrame, wrong: pd.Series, path: Path, columns: list[str], expected: str) -> None:
+    if wrong.any():
+        row = table[wrong].iloc[0]
+        values = ", ".join(f"{name} = {row[name]!r}" for name in columns)
+        raise DataError(
+            f"{path}, line {row['line']}: {values}; expected {expected}; {wrong.sum()} of {len(table)} lines are "
+            f"otherwise"
+        )
+
+
+def _span(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Begin and end (s)."""
+    if SAMPLES[0] in table:
+        return tuple(table[name].astype(np.int64) / SAMPLE_RATE for name in SAMPLES)
+    return tuple(_seconds(table[name]) for name in STAMPS)
+
+
+def _seconds(stamps: pd.Series) -> pd.Series:
+    parts = stamps.str.split(":", expand=True).reindex(columns=range(3)).astype(float)
+    return parts[0] * 3600 + parts[1] * 60 + parts[2]
+
+
+def _span_reasons(table: pd.DataFrame, start: pd.Series, stop: pd.Series) -> pd.Series:
+    """Why a span cannot be used; ``""`` where it can."""
+    reasons = pd.Series("", index=table.index)
+    if STAMPS[0] in table:
+        for seconds, sample, stamp in zip((start, stop), SAMPLES, STAMPS, strict=True):
+            far = (seconds - _seconds(table[stamp])).abs() > TOLERANCE_SECONDS
+            told = sample + " " + seconds.round(3).astype(str) + " s, " + stamp + " " + table[stamp]
+            reasons = reasons.mask(far & reasons.eq(""), "samples and timestamps differ (" + told + ")")
+    ends = " (" + start.round(3).astype(str) + " s, " + stop.round(3).astype(str) + " s)"
+    return reasons.mask((stop <= start) & reasons.eq(""), "stop is not after start" + ends)
+
+
+# ---------------------------------------------------------------------------------------------
+# Audio
+# ---------------------------------------------------------------------------------------------
+
+
+def _find(audio: Path, videos: list[str], rate: int) -> dict[str, str]:
+    """Path of the file that holds each video's sound, ``""`` where there is none."""
+    if audio.is_dir():
+        return dict(zip(videos, index_audio(audio).paths(videos), strict=True))
+    try:
+        with h5py.File(audio, "r") as file:
+            there = {video for video in videos if file.get(video, getclass=True) is h5py.Dataset}
+            told = "sample_rate" in file.attrs or all("sample_rate" in file[video].attrs for video in there)
+    except OSError as error:
+        raise DataError(
+            f"{audio}: neither a folder nor a readable HDF5 file ({error}); `audio` in the dataset's settings should "
+            f"name an HDF5 file with one dataset a video, or a folder with one audio file a video"
+        ) from None
+    if not told and rate != SAMPLE_RATE:  # decoding takes a file that does not tell its rate to be of the store's
+        raise DataError(
+            f"{audio}: its sample rate is not told, so that it cannot be resampled to `store_rate` = {rate}; set "
+            f"`store_rate` to {SAMPLE_RATE}, the rate it is published at, or give the file the attribute sample_rate: "
+            f"python -c \"import h5py; h5py.File('{audio.name}', 'a').attrs['sample_rate'] = {SAMPLE_RATE}\""
+        )
+    return {video: str(audio) if video in there else "" for video in videos}
