@@ -207,7 +207,8 @@ class AudioClassifier:
         first, rate = 0, self.config.front_end.sample_rate
         for job in jobs:
             try:
-                waves = spans(job.windows.stream(job.source.blocks(rate)), job.windows.starts.tolist(), job.windows.span)
+                blocks = job.windows.stream(job.source.blocks(rate))
+                waves = spans(blocks, job.windows.starts.tolist(), job.windows.span)
                 for index, wave in enumerate(waves, start=first):
                     job.low, job.high = min(job.low, wave.min().item()), max(job.high, wave.max().item())
                     held[index] = self._packed(index, wave, job.windows)
@@ -244,8 +245,7 @@ class AudioClassifier:
 
     def _flags(self, job: _Job, rule: ViewRule) -> tuple[str, ...]:
         frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
-        # a native view may have some frames more than the clip, up to the next patch
-        short = patch <= frames < shown and (rule.fixed or shown - frames >= patch)
+        short = patch <= frames < shown and (rule.fixed or shown - frames >= patch)  # up to a patch is as it should be
         flags = {
             f"padded: shorter than one patch of {patch} frames": frames < patch,
             f"padded: shorter than the model's {shown} frames": short,

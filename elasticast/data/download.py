@@ -201,7 +201,7 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
     except (OSError, DataError) as error:
         raise DataError(
             f"{folder}: no such folder, and it could not be fetched ({error}). Either allow access to the network, or "
-            f"put the archive there as {packed.name}, or set `data_root` in config/config.yaml (or "
+            f"download it elsewhere and put it at {packed}, or set `data_root` in config/config.yaml (or "
             f"`--config data_root=...`) to a folder that holds {archive.holds}"
         ) from None
 

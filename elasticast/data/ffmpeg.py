@@ -13,12 +13,19 @@ import numpy as np
 
 from elasticast.data.recordings import BLOCK, Recording, UnusableAudioError
 
+OUTPUT = ("-c:a", "pcm_f32be", "-f", "au")  # floats, after a header that tells rate and channels
 PATIENCE_SECONDS = 60.0  # without a byte from ffmpeg
 # Files with these names are never sound files to libsndfile; of others the content decides.
 NEED_FFMPEG = {
     *(".mp4", ".m4a", ".m4v", ".mov", ".3gp", ".mkv", ".mka", ".webm", ".avi", ".flv", ".ts", ".mpg", ".mpeg"),
     *(".aac", ".ac3", ".amr", ".wma", ".wmv", ".asf"),
 }
+
+
+def _command(file: int) -> list[str]:
+    """The command that decodes an open file, so that its name is no option and no address, and tells no format."""
+    source = ["-protocol_whitelist", "file", "-i", f"file:/dev/fd/{file}"]  # a playlist leads to no network
+    return ["ffmpeg", "-nostdin", "-v", "error", "-xerror", *source, "-map", "0:a:0", *OUTPUT, "pipe:1"]
 
 
 class FfmpegTrack(Recording):
@@ -31,18 +38,17 @@ class FfmpegTrack(Recording):
     frames = math.inf
 
     def __init__(self, path: Path):
-        # `file:`, so that no name is taken for an option or an address; nor may a playlist lead to a network.
-        source = ["-protocol_whitelist", "file", "-i", f"file:{path}", "-map", "0:a:0"]
-        command = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", *source, "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-        self._messages = os.memfd_create("messages")  # a pipe that nobody reads would fill up
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._messages,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C would end it as if its file were damaged
-        )
+        with open(path, "rb") as file:
+            self._messages = os.memfd_create("messages")  # a pipe that nobody reads would fill up
+            self._process = subprocess.Popen(
+                _command(file.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._messages,
+                bufsize=0,
+                pass_fds=[file.fileno()],
+                start_new_session=True,  # Ctrl-C would end it as if its file were damaged
+            )
         self._poll = select.poll()
         self._poll.register(self._process.stdout, select.POLLIN)
         try:

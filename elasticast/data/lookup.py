@@ -12,8 +12,8 @@ LOG = logging.getLogger(__name__)
 # Where several files fit one clip, the first of these is taken: lossless, then lossy, then video.
 EXTENSIONS = (
     *("wav", "flac", "aiff", "aif"),
-    *("ogg", "oga", "opus", "mp3", "m4a", "aac", "wma"),
-    *("mp4", "mkv", "webm", "mov"),
+    *("ogg", "oga", "opus", "mp3", "m4a", "mka", "aac", "wma"),
+    *("mp4", "m4v", "mkv", "webm", "mov", "avi", "3gp"),
 )
 _ORDER = {extension: place for place, extension in enumerate(EXTENSIONS)}
 

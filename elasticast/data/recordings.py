@@ -7,6 +7,7 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
@@ -73,28 +74,26 @@ class SoundFile(Recording):
     """A file that libsndfile reads."""
 
     def __init__(self, path: Path, size: int):
+        self._size = size
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
+            self._open()
         except OSError:
             raise UnusableAudioError("unreadable") from None
-        try:
-            self._open(size)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
 
-    def _open(self, size: int) -> None:
-        if _is_cut_short(self._descriptor, size):
-            raise UnusableAudioError("truncated")
-        try:
-            # By its descriptor, for of some names (*.raw) soundfile wants more than the name.
-            self._file = sf.SoundFile(self._descriptor, closefd=False)
-        except sf.LibsndfileError:
-            raise NotReadableError("not audio") from None
-        estimated = self._file.format == "MP3" and not _tells_length(self._descriptor)
-        if estimated or self._file.frames > MOST_FRAMES:
-            self._file.close()
-            raise NotReadableError("length unknown")
+    def _open(self) -> None:
+        with ExitStack() as stack:
+            stack.callback(os.close, self._descriptor)
+            if _is_cut_short(self._descriptor, self._size):
+                raise UnusableAudioError("truncated")
+            try:
+                # By its descriptor, for of some names (*.raw) soundfile wants more than the name.
+                self._file = stack.enter_context(sf.SoundFile(self._descriptor, closefd=False))
+            except sf.LibsndfileError:
+                raise NotReadableError("not audio") from None
+            if self._file.frames > MOST_FRAMES or (self._file.format == "MP3" and not _tells_length(self._descriptor)):
+                raise NotReadableError("length unknown")
+            self._opened = stack.pop_all()
         self.rate, self.channels, self.frames = self._file.samplerate, self._file.channels, self._file.frames
 
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
@@ -110,12 +109,12 @@ class SoundFile(Recording):
                     raise UnusableAudioError("truncated")
                 yield block
         except sf.LibsndfileError:
-            raise UnusableAudioError("truncated") from None
+            read_to_its_end = os.lseek(self._descriptor, 0, os.SEEK_CUR) >= self._size
+            raise UnusableAudioError("truncated" if read_to_its_end else "damaged") from None
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
-        os.close(self._descriptor)
+        self._opened.close()
 
 
 def _is_cut_short(file: int, size: int) -> bool:
@@ -172,9 +171,11 @@ class Hdf5Dataset(Recording):
     def __init__(self, path: Path, key: str, rate: int, status: os.stat_result):
         stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         try:
-            self._samples, stored_rate = _opened(path, key, stamp, os.getpid())
+            self._samples, stored_rate = _dataset(path, key, stamp, os.getpid())
         except KeyError:
             raise UnusableAudioError("no such key") from None
+        except PermissionError:
+            raise UnusableAudioError("unreadable") from None
         except (OSError, RuntimeError) as error:
             raise UnusableAudioError("not HDF5" if "signature not found" in str(error) else "damaged") from None
         self.rate, self.frames = rate if stored_rate is None else stored_rate, len(self._samples)
@@ -193,7 +194,7 @@ class Hdf5Dataset(Recording):
 
 
 @lru_cache(OPEN_DATASETS)
-def _opened(path: Path, key: str, stamp: tuple, process: int) -> tuple[h5py.Dataset, int | None]:
+def _dataset(path: Path, key: str, stamp: tuple, process: int) -> tuple[h5py.Dataset, int | None]:
     """A dataset, which keeps its file open, and the sample rate stored with it (Hz).
 
     A changed file (`stamp`) is opened anew, and a fork does not read through its parent's handle (`process`).

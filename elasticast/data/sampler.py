@@ -1,7 +1,9 @@
 """Which clips make a batch: a number of clips, or a budget of tokens."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from elasticast.errors import DataError
 
 
 class Draw(int):
-    """Index of a clip that its epoch has drawn `before` times before; of the first draw a plain number is one.
+    """Index of a clip that its epoch has drawn `before` times already; a first draw is a plain number.
 
     The dataset shows the clip another way each time. Counted within the whole epoch, so that it does not depend on
     batches, workers, or where a run is resumed.
@@ -20,43 +22,59 @@ class Draw(int):
     before: int = 0
 
     def __new__(cls, index: int, before: int = 0) -> "Draw":
+        """An index with the number of earlier draws."""
         draw = super().__new__(cls, index)
         draw.before = before
         return draw
 
 
 class Batches(Sequence[list[int]]):
-    """Batches of an epoch, lists of clip indices; made as they are taken, for an epoch can have millions of clips.
+    """Batches of an epoch as lists of clip indices, each made when it is taken: there may be millions of clips.
 
     Parameters
     ----------
     order : ndarray
-        `[n]`, clips as they are drawn.
+        `[n]` int64, the epoch's clips as they are drawn.
     bounds : sequence of int
         Batch b is ``order[bounds[b]:bounds[b + 1]]``.
+    repeats : bool
+        Whether a clip may come more than once.
     """
 
-    def __init__(self, order: np.ndarray, bounds: Sequence[int]):
-        self.order, self.bounds = order, bounds
+    def __init__(self, order: np.ndarray, bounds: Sequence[int], repeats: bool):
+        self.order, self.bounds, self.repeats = order, bounds, repeats
 
     @cached_property
     def before(self) -> np.ndarray:
-        """`[n]`, how often each draw's clip was drawn before."""
+        """`[n]` int64, how often the epoch has drawn each draw's clip before."""
         by_clip = np.argsort(self.order, kind="stable")
-        sizes = np.unique(self.order, return_counts=True)[1]
+        counts = np.unique(self.order, return_counts=True)[1]
         before = np.empty_like(self.order)
-        before[by_clip] = np.arange(len(by_clip)) - np.repeat(sizes.cumsum() - sizes, sizes)
+        before[by_clip] = np.arange(len(by_clip)) - np.repeat(counts.cumsum() - counts, counts)
         return before
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
-    def __getitem__(self, place: int | slice) -> "list[int] | list[list[int]]":
+    @overload
+    def __getitem__(self, place: int) -> list[int]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Batches": ...
+
+    def __getitem__(self, place):
         if isinstance(place, slice):
-            return _Rest(self, range(len(self))[place])
+            start, stop, step = place.indices(len(self))
+            assert step == 1
+            some = copy.copy(self)  # of the same epoch: its repetitions are counted from the epoch's begin
+            some.bounds = self.bounds[start : max(start, stop) + 1]
+            return some
         place = range(len(self))[place]
         part = slice(self.bounds[place], self.bounds[place + 1])
-        return [Draw(i, n) if n else i for i, n in zip(self.order[part].tolist(), self.before[part].tolist(), strict=True)]
+        clips = self.order[part].tolist()
+        if not self.repeats:
+            return clips
+        return [Draw(i, n) if n else i for i, n in zip(clips, self.before[part].tolist(), strict=True)]
 
 
 class BatchSampler:
@@ -80,23 +98,52 @@ class BatchSampler:
         If the split is smaller than one batch, or a clip is larger than the budget.
     """
 
-    def __init__(self, tokens: list[int], batch: Batch, seed: int):
-        self.tokens, self.batch, self.seed = tokens, batch, seed
+    def __init__(self, tokens: Sequence[int], batch: Batch, seed: int, weights: np.ndarray | None = None):
+        self.tokens, self.batch, self.seed, self.weights = np.asarray(tokens), batch, seed, weights
         if batch.clips is not None and batch.clips > len(tokens):
             raise DataError(
                 f"train.batch.clips = {batch.clips} is more than the {len(tokens)} clips of the training split"
             )
-        if batch.tokens is not None and max(tokens) > batch.tokens:
-            raise DataError(f"train.batch.tokens = {batch.tokens} is less than the longest clip's {max(tokens)} tokens")
+        if batch.tokens is not None and self.tokens.max() > batch.tokens:
+            raise DataError(
+                f"train.batch.tokens = {batch.tokens} is less than the longest clip's {self.tokens.max()} tokens"
+            )
 
-    def epoch(self, epoch: int) -> list[list[int]]:
-        """All batches of an epoch, as lists of clip indices."""
+    def epoch(self, epoch: int) -> Batches:
+        """All batches of an epoch."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.tokens), generator=generator).tolist()
+        if self.weights is None:
+            order = torch.randperm(len(self.tokens), generator=generator).numpy()
+        else:
+            weights = torch.from_numpy(self.weights)
+            order = torch.multinomial(weights, len(weights), replacement=True, generator=generator).numpy()
         if self.batch.clips is not None:
-            size = self.batch.clips
-            return [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
-        return list(token_batches(order, self.tokens, self.batch.tokens))
+            bounds: Sequence[int] = range(0, len(order) + 1, self.batch.clips)
+        else:
+            bounds = _token_bounds(self.tokens[order], self.batch.tokens)
+        return Batches(order, bounds, repeats=self.weights is not None)
+
+
+def balanced_weights(owners: np.ndarray, labels: np.ndarray, clips: int, classes: int) -> np.ndarray:
+    """Weight `[clips]` of each clip: the sum of ``1000 / (count + 0.01)`` over its labels (AST's ``gen_weight_file``).
+
+    Parameters
+    ----------
+    owners, labels : ndarray
+        Clip and class of each label; `count` is how many clips have the class.
+    clips, classes : int
+        How many there are.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    return np.bincount(owners, 1000 / (counts + 0.01)[labels], minlength=clips)
+
+
+def _token_bounds(tokens: np.ndarray, budget: int) -> list[int]:
+    """Bounds of the batches that :func:`token_batches` cuts clips of `tokens` `[n]` into, none beyond the budget."""
+    spent, bounds = np.concatenate([[0], tokens.cumsum()]), [0]
+    while bounds[-1] < len(tokens):
+        bounds.append(int(np.searchsorted(spent, spent[bounds[-1]] + budget, "right")) - 1)
+    return bounds
 
 
 def token_batches(order: list[int], tokens: list[int], budget: int) -> Iterator[list[int]]:

@@ -4,8 +4,8 @@ The two models differ here and nowhere else in the pipeline: a fixed-length AST 
 (cropped or padded), ElasticAST sees each clip's native length up to a limit.
 
 Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled up, with zeros as
-AST pads or with the clip's last frame, so that nothing of a short clip is lost), and to `view.min_frames` where that is
-given. At compression c it is ``floor(L / c / P) * P`` of that L, at least one patch, as in the paper's resolution sweep.
+AST pads or with the clip's last frame, so that nothing of a short clip is lost), and to `view.min_frames` at least. At
+compression c it is ``floor(L / c / P) * P`` of that L, at least one patch, as in the paper's resolution sweep.
 """
 
 import math
@@ -87,9 +87,7 @@ class ViewRule:
         return self.at(samples, min(self.compressions))
 
 
-def crop_or_pad(
-    log_mel: Tensor, frames: int, start: float = 0.0, fill: Literal["zeros", "edge"] = "zeros"
-) -> Tensor:
+def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0, fill: Literal["zeros", "edge"] = "zeros") -> Tensor:
     """Cut or pad `[F, T]` to `[F, frames]`.
 
     Parameters

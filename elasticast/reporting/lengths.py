@@ -29,6 +29,7 @@ class Grid:
     hop_ms: float = 10.0
     patch: int = 16
     mel_bins: int = 128
+    centred: bool = False
 
     @property
     def tokens_per_frame(self) -> float:
@@ -38,11 +39,11 @@ class Grid:
     def frames(self, seconds: np.ndarray) -> np.ndarray:
         """Frames of clips (s), rounded up to whole patches; at least one patch.
 
-        Kaldi counts only windows that lie wholly in the clip (``snip_edges``).
+        Kaldi counts only windows that lie wholly in the clip (``snip_edges``); `centred` ones stand at every hop.
         """
         window, hop = (round(self.sample_rate * ms / 1000) for ms in (self.window_ms, self.hop_ms))
         samples = np.rint(np.asarray(seconds) * self.sample_rate)
-        frames = 1 + (samples - window) // hop
+        frames = 1 + (samples if self.centred else samples - window) // hop
         return (self.patch * np.maximum(1, np.ceil(frames / self.patch))).astype(int)
 
     def seconds(self, frames: float) -> float:
@@ -67,10 +68,10 @@ class TokenShares:
         return self.kept + self.discarded
 
 
-def token_shares(frames: np.ndarray, length: int, grid: Grid, pad: bool = True) -> TokenShares:
-    """Crop and pad clips of ``frames`` frames to ``length``; ``pad=False``: crop only."""
+def token_shares(frames: np.ndarray, length: int, grid: Grid, least: int | None = None) -> TokenShares:
+    """Crop clips of ``frames`` frames to ``length``, and pad them to it, or only to ``least`` (0: crop only)."""
     kept = np.minimum(frames, length).sum()
-    added = np.maximum(length - frames, 0).sum() if pad else 0
+    added = np.maximum((length if least is None else least) - frames, 0).sum()
     per_frame = grid.tokens_per_frame
     return TokenShares(kept * per_frame, (frames.sum() - kept) * per_frame, added * per_frame)
 
@@ -87,6 +88,8 @@ class Lengths:
         Frames of the fixed-length models at the native hop.
     longest : int or None
         Frames at which the flexible model cuts native clips.
+    least : int
+        Frames that it fills shorter ones up to.
     """
 
     dataset: str
@@ -94,13 +97,14 @@ class Lengths:
     grid: Grid
     fixed: list[int]
     longest: int | None
+    least: int = 0
 
     def rows(self) -> list[tuple[str, TokenShares]]:
         """Name and shares of each length, the native one last."""
         frames = self.grid.frames(self.seconds)
         rows = [(str(n), token_shares(frames, n, self.grid)) for n in self.fixed]
         if self.longest is not None:
-            rows.append((f"native, ≤ {self.longest}", token_shares(frames, self.longest, self.grid, pad=False)))
+            rows.append((f"native, ≤ {self.longest}", token_shares(frames, self.longest, self.grid, self.least)))
         return rows
 
 
@@ -129,12 +133,14 @@ def read_lengths(manifest: Path, suite: Suite) -> Lengths:
             f"{manifest}: suite {suite.name!r} has no dataset {dataset!r} (the folder's name); it has {known}"
         )
     front, patch = runs[0]["front_end"], runs[0]["model"]["patch"]
-    grid = Grid(front["sample_rate"], front["window_ms"], front["hop_ms"], patch, front["mel_bins"])
+    framing = (front["sample_rate"], front["window_ms"], front["hop_ms"])
+    grid = Grid(*framing, patch, front["mel_bins"], centred=front["kind"] == "stft")
     # at another hop the same frames span another time: those models belong to fig. 5
     at_native_hop = [r for r in runs if r["view"]["compression"] == [1.0]]
     fixed = sorted({r["view"]["frames"] for r in at_native_hop if r["model"]["kind"] == "ast"})
-    flexible = [r["view"]["max_frames"] for r in runs if r["view"]["frames"] == "native"]
-    return Lengths(dataset, seconds, grid, fixed, max(flexible, default=None))
+    flexible = [r["view"] for r in runs if r["view"]["frames"] == "native"]
+    longest = max((view["max_frames"] for view in flexible), default=None)
+    return Lengths(dataset, seconds, grid, fixed, longest, max((v["min_frames"] or 0 for v in flexible), default=0))
 
 
 def draw_lengths(datasets: list[Lengths]) -> Figure:

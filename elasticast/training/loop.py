@@ -61,8 +61,8 @@ class Trainer:
         if config.train.precision == "fp16" and self.device.type != "cuda":
             raise ElasticASTError("train.precision: 'fp16' runs on CUDA only; use 'bf16' or 'fp32' on this machine")
         self.dataset = ClipDataset(clips, config, norm, training=True)
-        tokens = [self.dataset.tokens(i) for i in range(len(clips))]
-        self.sampler = BatchSampler(tokens, config.train.batch, config.seed)
+        weights = clips.weights if config.train.sampler == "balanced" else None
+        self.sampler = BatchSampler(self.dataset.tokens(), config.train.batch, config.seed, weights)
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
         self.init = config.model.init and start_from(config.model.init, model, config, clips.classes)

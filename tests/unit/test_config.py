@@ -110,6 +110,11 @@ WRONG_VALUES = [
     ),
     (f"{E}.train.token_dropout", 1.5, f"{E}: train.token_dropout: Input should be less than or equal to 1, got 1.5"),
     (f"{E}.train.token_dropout", 1.0, f"{E}: train: `token_dropout` must be below 1"),
+    (
+        f"{E}.train.sampler",
+        "weighted",
+        f"{E}: train.sampler: Input should be 'shuffle' or 'balanced', got 'weighted'",
+    ),
     (f"{E}.train.log_every", True, f"{E}: train.log_every: Input should be a valid integer, got True"),
     (f"{E}.train.betas", [0.9], f"{E}: train.betas: List should have at least 2 items"),
     (f"{E}.train.epochs", 3, f"{E}: train: give exactly one of `steps` and `epochs`"),
@@ -125,12 +130,39 @@ WRONG_VALUES = [
         f"{E}: model.attention_scale: Input should be 'none', 'sqrt' or 'qk_norm', got",
     ),
     (f"{E}.front_end", {"mel_bins": 100}, f"{E}: front_end.mel_bins = 100 is not a multiple of model.patch = 16"),
+    (f"{E}.front_end", {"n_fft": 512}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
+    (f"{E}.front_end", {"kind": "stft"}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
+    (
+        f"{E}.front_end",
+        {"kind": "stft", "n_fft": 399},
+        f"{E}: front_end: n_fft = 399: expected an even number, at least the window's 400 samples",
+    ),
+    (
+        f"{E}.front_end",
+        {"kind": "stft", "n_fft": 398},
+        f"{E}: front_end: n_fft = 398: expected an even number, at least the window's 400 samples",
+    ),
+    (f"{E}.front_end", {"kind": "fft"}, f"{E}: front_end.kind: Input should be 'kaldi' or 'stft', got 'fft'"),
+    (f"{E}.front_end", {"hop_ms": 2.5}, f"{E}: front_end.hop_ms: Input should be a valid integer, got 2.5"),
     (f"{E}.view", None, f"{E}: view: expected keys and values, found None"),
     (f"{E}.view.frames", "nativ", f"{E}: view.frames: expected a whole number above 0, or native, got 'nativ'"),
     (f"{E}.view.frames", -16, f"{E}: view.frames: expected a whole number above 0, or native, got -16"),
     (f"{E}.view.frames", 320, f"{E}: view.frames = 320 is beyond model.max_frames = 256"),
     (f"{E}.view.max_frames", 512, f"{E}: view.max_frames = 512 is beyond model.max_frames = 256"),
     (f"{E}.view.max_frames", 250, f"{E}: view.max_frames = 250 is not a multiple of model.patch = 16"),
+    (f"{E}.view.min_frames", 100, f"{E}: view.min_frames = 100 is not a multiple of model.patch = 16"),
+    (f"{E}.view.min_frames", 272, f"{E}: view.min_frames = 272 is above view.max_frames = 256"),
+    (
+        f"{E}.view.min_frames",
+        96,
+        f"{E}: evaluations.length.x: [64.0] lie below view.min_frames = 96",
+    ),
+    (f"{E}.view.fill", "repeat", f"{E}: view.fill: Input should be 'zeros' or 'edge', got 'repeat'"),
+    (
+        f"{E}.view.compression",
+        [1.0, 1.25],
+        f"{E}: view.compression [1.25]: times front_end.hop_ms = 10 is no whole number of ms",
+    ),
     (f"{E}.view.compression", 2.0, f"{E}: view.compression: Input should be a valid list, got 2.0"),
     (f"{E}.view.compression", [1.0, "1e0"], f"{E}: view.compression.1: '1e0' is a string: write 1.0e+0"),
     (f"{E}.task", "speaker", f"{E}: task: 'speaker' is no task of dataset 'tiny'. Allowed: events, scene"),
@@ -260,6 +292,22 @@ def test_a_sweep_must_fit_the_models_that_run_it(problems):
     off = "evaluations.length.x: [100.0] are not multiples of model.patch = 16"
     found = problems(changed(("evaluations.length.x", [64, 100])))
     assert found == [f"experiments.elastic: {off}", f"experiments.ast64: {off}"]
+
+
+def test_hops_of_a_sweep_are_whole_ms(load, problems):
+    sweep = (("defaults.evaluations", ["hop"]), ("evaluations.hop.x", [1.0, 1.1, 1.2]))
+    assert load(changed(*sweep))
+    off = "evaluations.hop.x: [1.1] times front_end.hop_ms = 5 are no whole numbers of ms"
+    assert problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5}))) == [f"{E}: {off}"]
+
+
+def test_the_front_end_of_epic_sounds(load):
+    front_end = {"kind": "stft", "sample_rate": 24000, "n_fft": 2048, "window_ms": 10.0, "hop_ms": 5}
+    suite = changed((f"{E}.front_end", front_end), (f"{E}.view.min_frames", 64), (f"{E}.view.fill", "edge"))
+    suite["experiments"] = {"elastic": suite["experiments"]["elastic"]}
+    run = load(suite, DATASET | {"store_rate": 24000}).run_config("elastic", 0)
+    assert run.front_end.model_dump() == front_end | {"mel_bins": 128}
+    assert (run.view.min_frames, run.view.fill) == (64, "edge")
 
 
 def test_bases_in_a_circle(problems):

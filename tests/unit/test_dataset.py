@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from elasticast.config import Batch
 from elasticast.data import dataset as module
 from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.features import log_mel, patchify
 from elasticast.data.manifest import read_manifest
 from elasticast.data.packing import pack
+from elasticast.data.sampler import BatchSampler, Draw
 from elasticast.data.views import ViewRule, crop_or_pad
 from elasticast.errors import DataError
 
@@ -60,6 +62,28 @@ def test_epochs_and_seeds_differ(training, difference):
     first = [training(difference)[i] for i in range(12)]
     for other in (training(difference, epoch=1), training(difference, seed=1)):
         assert sum(same(first[i], other[i]) for i in range(12)) == 0
+
+
+@pytest.mark.parametrize("difference", [ALL_OF_IT, ONE_HOP])
+def test_a_clip_drawn_again_looks_another_way(training, difference):
+    found = training(difference)
+    first = [found[i] for i in range(12)]
+    again = [[found[Draw(i, before)] for i in range(12)] for before in (1, 2)]
+    assert all(same(found[i], first[i]) for i in range(12))
+    for a, b in ((first, again[0]), (first, again[1]), again):
+        assert sum(same(x, y) for x, y in zip(a, b, strict=True)) == 0
+    assert [clip.index for clip in again[1]] == list(range(12))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_balanced_epoch_is_the_same_whatever_the_workers_and_where_it_is_resumed(training, train_clips, workers):
+    found = training(ONE_HOP)
+    sampler = BatchSampler(found.tokens(), Batch(clips=3), 0, train_clips.weights)
+    alone = [pack([found[i] for i in batch]) for batch in sampler.epoch(0)]
+    for skip in (0, 2):
+        batches = sampler.epoch(0)[skip:]
+        loader = DataLoader(training(ONE_HOP), batch_sampler=batches, collate_fn=pack, num_workers=workers)
+        assert all(same(a, b) for a, b in zip(loader, alone[skip:], strict=True))
 
 
 @pytest.mark.parametrize("room", [0, 150_000, 2**30])
@@ -121,7 +145,7 @@ def test_the_stated_tokens_are_never_exceeded(training):
     found = training(train={"mixup": 0.5})
     for epoch in range(4):
         found.epoch = epoch
-        assert all(len(found[i].patches) <= found.tokens(i) for i in range(12))
+        assert all(len(found[i].patches) <= found.tokens()[i] for i in range(12))
 
 
 def test_mixup_mixes_labels_as_it_mixes_sound(training, train_clips):
@@ -152,6 +176,13 @@ def test_targets_are_the_labels_of_the_manifest(prepared, train_clips):
     scenes = Clips(prepared, "test", "scene")
     assert (scenes.kind, train_clips.kind) == ("single", "multi")
     assert scenes.targets.sum(1).tolist() == [1.0] * 6
+
+
+def test_weights_are_those_of_the_labels(train_clips):
+    counts = train_clips.targets.sum(0).double()
+    expected = (train_clips.targets.double() * (1000 / (counts + 0.01))).sum(1)
+    torch.testing.assert_close(torch.from_numpy(train_clips.weights), expected)
+    assert all(torch.equal(train_clips.target(i), train_clips.targets[i]) for i in range(12))
 
 
 def test_wrong_use_is_one_clear_error(tiny, prepared, train_clips, norm, tmp_path):

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -39,7 +40,7 @@ def archive(published):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content`; breaks off every answer after `limit` bytes, once `go_on` is set; notes the ranges asked for."""
+    """Serves `content`; notes the ranges asked for; breaks off every answer after `limit` bytes once `go_on` is set."""
 
     content, limit, ranges_known, with_length = b"", None, True, True
 
@@ -79,7 +80,7 @@ def serving(content, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server() as server:
         server.content = content
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.go_on.set()
         server.shutdown()
@@ -224,7 +225,7 @@ def test_a_size_given_is_only_for_the_progress(server, tmp_path):
 # Any archive
 # ---------------------------------------------------------------------------------------------
 
-FILES = {"audio/a.wav": b"a" * 5000, "audio/b.wav": os.urandom(3 << 20), "meta/list.csv": b"a\nb\n"}
+FILES = {"audio/a.wav": b"a" * 5000, "audio/b.wav": random.Random(0).randbytes(3 << 20), "meta/list.csv": b"a\nb\n"}
 SPECIAL = {
     "link": (tarfile.SYMTYPE, stat.S_IFLNK),
     "hard": (tarfile.LNKTYPE, None),

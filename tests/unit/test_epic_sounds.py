@@ -271,6 +271,10 @@ DAMAGED = {
     "semicolons": (TRAIN.replace(",", ";"), "no column annotation_id"),
     "empty": ("", "it has none"),
     "comma without quotes": (TRAIN.replace('"', ""), r"line 3: 11 values, expected 10 .*1 of 3 lines"),
+    "quote not closed": (
+        TRAIN.replace("paper rustle", '"paper rustle') + VALIDATION.splitlines()[1] * 4000,
+        "line 5: field larger than .* a quotation mark may be missing",
+    ),
     "cut off": (TRAIN[:-10], r"line 4: 8 values, expected 10"),
     "cut numbers": (
         TRAIN.replace("00:00:00.300", "00:00.3"),

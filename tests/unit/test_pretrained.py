@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.pretrained import load, start_from
@@ -99,9 +100,15 @@ def test_released_elasticast(elastic, elastic_file):
     assert not any("front end" in note for note in found.notes)
 
 
-def test_released_elasticast_of_another_front_end_says_so(elastic, tmp_path):
+def test_released_elasticast_of_epic_sounds_has_its_own_front_end(elastic, tmp_path):
     torch.save(layouts.released_elastic(shaken(elastic[0], 44).state_dict(), 2), tmp_path / "epic.pth")
-    assert any("the front end of EPIC-SOUNDS (24 kHz" in note for note in load(tmp_path / "epic.pth").notes)
+    found = load(tmp_path / "epic.pth")
+    assert any("front end of EPIC-SOUNDS: 24 kHz" in note for note in found.notes)
+    front_end, view = found.config.front_end, found.config.view
+    assert front_end == RELEASED["epic_sounds"].front_end
+    assert (view.frames, view.max_frames, view.min_frames, view.fill) == ("native", 1024, 192, "edge")
+    values = torch.randn(3, 5)
+    assert torch.equal(found.norm(values), values)  # its loader hands the log-mel on as it is
 
 
 @pytest.mark.parametrize("with_imagenet_head", [True, False])

@@ -308,7 +308,7 @@ def test_tokens_are_conserved(length):
     shares = token_shares(frames, length, Grid())
     assert shares.kept + shares.discarded == frames.sum() / 2
     assert shares.kept + shares.added == len(frames) * length / 2
-    cropped = token_shares(frames, length, Grid(), pad=False)
+    cropped = token_shares(frames, length, Grid(), least=0)
     assert (cropped.kept, cropped.discarded, cropped.added) == (shares.kept, shares.discarded, 0)
 
 

@@ -1,17 +1,26 @@
 """Which clips make a batch."""
 
+import copy
+import pickle
+
+import numpy as np
 import pytest
 import torch
 
 from elasticast.config import Batch
-from elasticast.data.sampler import BatchSampler, token_batches
+from elasticast.data.sampler import BatchSampler, Draw, balanced_weights, token_batches
 from elasticast.errors import DataError
 
 TOKENS = torch.randint(8, 400, (200,), generator=torch.Generator().manual_seed(0)).tolist()
 
 
-def sampler(seed=0, **batch):
-    return BatchSampler(TOKENS, Batch(**batch), seed)
+RARE = np.arange(len(TOKENS)) < 10
+WEIGHTS = np.where(RARE, 1000 / 10.01, 1000 / (len(TOKENS) - 10 + 0.01))
+"""Of 10 clips of one class and 190 of another."""
+
+
+def sampler(seed=0, weights=None, **batch):
+    return BatchSampler(TOKENS, Batch(**batch), seed, weights)
 
 
 @pytest.mark.parametrize("budget", [400, 512, 2048, 100_000])
@@ -37,11 +46,76 @@ def test_batches_of_clips(size):
 
 @pytest.mark.parametrize("batch", [{"clips": 16}, {"tokens": 2048}])
 def test_order_is_that_of_seed_and_epoch(batch):
-    epochs = [sampler(**batch).epoch(e) for e in range(3)]
-    assert [sampler(**batch).epoch(e) for e in range(3)] == epochs
-    assert sampler(**batch).epoch(2) == epochs[2]  # without the ones before
-    assert epochs[0] != epochs[1] != epochs[2]
-    assert sampler(seed=1, **batch).epoch(0) not in epochs
+    for weights in (None, WEIGHTS):
+        epochs = [list(sampler(weights=weights, **batch).epoch(e)) for e in range(3)]
+        assert [list(sampler(weights=weights, **batch).epoch(e)) for e in range(3)] == epochs
+        assert list(sampler(weights=weights, **batch).epoch(2)) == epochs[2]  # without the ones before
+        assert epochs[0] != epochs[1] != epochs[2]
+        assert list(sampler(seed=1, weights=weights, **batch).epoch(0)) not in epochs
+
+
+@pytest.mark.parametrize("batch", [{"clips": 16}, {"tokens": 2048}])
+def test_a_shuffled_epoch_is_that_of_torchs_permutation(batch):
+    order = torch.randperm(len(TOKENS), generator=torch.Generator().manual_seed(7 * 1_000_003 + 5)).tolist()
+    found = sampler(seed=7, **batch).epoch(5)
+    if "tokens" in batch:
+        assert list(found) == list(token_batches(order, TOKENS, 2048))
+    else:
+        assert list(found) == [order[i : i + 16] for i in range(0, 192, 16)]
+    assert {type(i) for some in found for i in some} == {int}
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("batch", [{"clips": 16}, {"tokens": 2048}])
+def test_what_is_left_of_an_epoch_is_its_end(batch, weights):
+    epoch = sampler(weights=weights, **batch).epoch(0)
+    batches = [draws(some) for some in epoch]
+    assert len(epoch) == len(batches)
+    for skip in (0, 1, len(batches) // 2, len(batches), len(batches) + 3):
+        rest = copy.copy(epoch)[skip:]
+        assert len(rest) == len(batches[skip:])
+        assert [draws(some) for some in rest] == batches[skip:]
+    assert draws(epoch[-1]) == batches[-1]
+    assert [draws(some) for some in epoch[2:5][1:]] == batches[3:5]
+    with pytest.raises(IndexError):
+        epoch[len(batches)]
+
+
+def draws(batch):
+    """Clips with the number of earlier draws."""
+    return [(int(i), i.before if isinstance(i, Draw) else 0) for i in batch]
+
+
+@pytest.mark.parametrize("batch", [{"clips": 10}, {"tokens": 2048}])
+def test_a_balanced_epoch_is_as_many_draws_of_the_classes_alike(batch):
+    drawn = np.array([int(i) for e in range(20) for some in sampler(weights=WEIGHTS, **batch).epoch(e) for i in some])
+    assert len(drawn) == 20 * len(TOKENS)
+    assert 0.46 < RARE[drawn].mean() < 0.54  # of 4,000 draws: 5 standard errors
+    counts = np.bincount(drawn, minlength=len(TOKENS))
+    assert counts[:10].min() > 150  # each about 200 times
+    assert counts[:10].max() < 250
+    assert (counts[10:] > 0).mean() > 0.99  # each about 10 times
+
+
+@pytest.mark.parametrize("batch", [{"clips": 10}, {"clips": 64}, {"tokens": 2048}])
+def test_repetitions_are_counted_over_the_epoch_whatever_the_batches(batch):
+    seen = {}
+    for index, before in (d for some in sampler(weights=WEIGHTS, **batch).epoch(3) for d in draws(some)):
+        assert before == seen.get(index, 0)
+        seen[index] = before + 1
+    assert max(seen.values()) > 5
+
+
+def test_a_repetition_is_a_place_in_a_list_and_survives_the_way_to_a_worker():
+    draw = pickle.loads(pickle.dumps(Draw(3, 2)))
+    assert (["a", "b", "c", "d"][draw], draw, draw.before, type(draw)) == ("d", 3, 2, Draw)
+
+
+def test_weights_are_those_of_ast():
+    # clips with labels {0}, {0, 1}, {0, 2}, none; counts 3, 1, 1
+    weights = balanced_weights(np.array([0, 1, 1, 2, 2]), np.array([0, 0, 1, 0, 2]), 4, 5)
+    often, once = 1000 / 3.01, 1000 / 1.01
+    assert weights.tolist() == pytest.approx([often, often + once, often + once, 0])
 
 
 def test_a_split_smaller_than_a_batch():

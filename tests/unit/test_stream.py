@@ -4,9 +4,9 @@ import soundfile as sf
 import torch
 import torchaudio
 
-from elasticast.data import stream
-from elasticast.data.audio import UnusableAudioError, decode
-from elasticast.data.stream import BLOCK, _resampled, file_source, open_source, ratio, spans, waveform_source
+from elasticast.data import recordings
+from elasticast.data.audio import LARGEST_TERM, UnusableAudioError, decode, ratio, resampled
+from elasticast.data.stream import BLOCK, file_source, open_source, spans, waveform_source
 from elasticast.errors import ElasticASTError
 
 
@@ -14,24 +14,24 @@ def joined(source, rate=16000):
     return torch.cat(list(source.blocks(rate)))
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
-def test_streamed_equals_prepared(tmp_path, rate):
-    path = tmp_path / "clip.wav"
-    sf.write(path, np.random.default_rng().uniform(-0.5, 0.5, (5 * rate + 77, 2)), rate, subtype="PCM_24")
-    expected = decode(path).samples / 32768.0
+@pytest.mark.parametrize("rate", [8000, 11025, 11127, 16000, 22050, 44100, 96000])
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg"])
+def test_streamed_equals_prepared(tmp_path, rate, kind):
+    path = tmp_path / f"clip.{kind}"
+    wave = np.random.default_rng().uniform(-0.5, 0.5, (2 * BLOCK + 77, 2))
+    sf.write(path, wave, 48000 if kind == "ogg" else rate, **({} if kind == "ogg" else {"subtype": "PCM_24"}))
     source = file_source(path)
-    found = joined(source)
-    assert len(found) == len(expected) == source.samples(16000)
-    # a sum in another order may fall on the other side of a rounding border
-    np.testing.assert_allclose(found, expected, atol=1.01 / 32768)
-    assert (found.numpy() != expected.astype(np.float32)).mean() < 1e-3
+    for new in (16000, 24000):
+        found = joined(source, new)
+        assert len(found) == source.samples(new)
+        np.testing.assert_array_equal(found * 32768, decode(path, rate=new).samples)
 
 
 @pytest.mark.parametrize("rates", [(441, 160), (1, 2), (3, 1), (160, 441), (441, 320)])
 def test_resampling_does_not_see_the_blocks(rates):
     wave = torch.randn(20_000)
     cuts = np.sort(np.random.default_rng().choice(20_000, 30, replace=False)).tolist()
-    found = torch.cat(list(_resampled(wave.tensor_split(cuts), *rates)))
+    found = torch.cat(list(resampled(wave.tensor_split(cuts), *rates)))
     whole = torchaudio.transforms.Resample(*rates)(wave)
     assert len(found) == -(-20_000 * rates[1] // rates[0])
     torch.testing.assert_close(found[: len(whole)], whole[: len(found)], atol=1e-5, rtol=0)
@@ -40,7 +40,7 @@ def test_resampling_does_not_see_the_blocks(rates):
 @pytest.mark.parametrize("rate", [5512, 11127, 15999, 22255, 44099, 191_999])
 def test_an_odd_rate_takes_the_nearest_small_ratio(rate):
     old, new = ratio(rate, 16000)
-    assert max(old, new) <= stream.LARGEST_TERM
+    assert max(old, new) <= LARGEST_TERM
     assert old / new == pytest.approx(rate / 16000, rel=1e-4)
     tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate).astype(np.float32)
     found = joined(waveform_source(tone, rate))
@@ -57,9 +57,9 @@ def test_no_more_than_a_block_is_read_at_once(tmp_path, monkeypatch):
             return super().read(frames, *args, **kwargs)
 
     sf.write(tmp_path / "clip.wav", np.zeros(3 * BLOCK + 5), 16000)
-    monkeypatch.setattr(stream.sf, "SoundFile", Watched)
+    monkeypatch.setattr(recordings.sf, "SoundFile", Watched)
     sizes = [len(block) for block in file_source(tmp_path / "clip.wav").blocks(16000)]
-    assert set(asked) == {BLOCK}
+    assert max(asked) == BLOCK
     assert sizes == [BLOCK] * 3 + [5]
 
 

@@ -85,6 +85,41 @@ def test_a_drawn_compression_is_one_of_the_list_and_each_has_its_share(tiny):
     assert all(rule(64000, i / 10).frames <= largest.frames for i in range(10))
 
 
+EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
+
+
+@pytest.mark.parametrize("samples", [1, 1799, 1800, 1919, 1920, 24000])
+def test_native_length_of_the_other_front_end(samples):
+    frames = log_mel(torch.randn(samples), EPIC).shape[1]
+    assert native_frames(samples, EPIC, 16) == max(16, 16 * math.ceil(frames / 16))
+
+
+@pytest.mark.parametrize("samples", [100, 18000, 22919, 22920, 25000, 10**6])
+def test_a_short_clip_is_shown_with_the_fewest_frames(tiny, samples):
+    view = {"max_frames": 512, "min_frames": 192, "compression": [1.0, 2.0]}
+    rule = ViewRule(tiny(view=view, front_end=EPIC.model_dump(), model={"max_frames": 512}))
+    native = native_frames(samples, EPIC, 16)
+    assert rule.at(samples, 1.0).frames == min(512, max(192, native))
+    assert rule.at(samples, 2.0).frames == compressed_frames(min(512, max(192, native)), 2.0, 16)
+    assert rule.largest(samples) == rule.at(samples, 1.0)
+
+
+def test_the_fewest_frames_are_no_matter_of_a_fixed_view(tiny):
+    config = tiny(model={"kind": "ast"}, view={"frames": 64, "min_frames": 96})
+    assert ViewRule(config)(100).frames == 64
+
+
+@pytest.mark.parametrize("fill", ["zeros", "edge"])
+def test_a_view_fills_short_clips_its_way(tiny, fill):
+    view = ViewRule(tiny(view={"min_frames": 64, "fill": fill}))(100)
+    spectrogram = torch.randn(8, 40)
+    found = view.cut(spectrogram)
+    assert torch.equal(found[:, :40], spectrogram)
+    assert torch.equal(found[:, 40:], (spectrogram[:, -1:] if fill == "edge" else torch.zeros(8, 1)).expand(8, 24))
+    longer = torch.randn(8, 100)
+    assert torch.equal(view.cut(longer, 1.0), longer[:, 36:])
+
+
 @pytest.mark.parametrize("start", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("frames", [1, 16, 39, 40, 41, 64])
 def test_crop_or_pad(frames, start):

@@ -61,6 +61,7 @@ def test_number_of_windows_at_every_boundary(tiny, samples, windows):
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
 def test_windows_are_parts_of_the_clips_log_mel(tiny, compression, overlap):
     config, samples = tiny(), samples_of(700) + 77
+    torch.manual_seed(0)
     wave = torch.randn(samples) * 0.1
     windows = cut_windows(samples, ViewRule(config, compression=compression), compression, overlap)
     whole = log_mel(wave, config.front_end, compression)
@@ -78,3 +79,30 @@ def test_ast_takes_its_own_length(tiny):
     assert cut_windows(samples_of(20), rule, 1.0, 0.5).view.frames == 64
     longer = cut_windows(samples_of(65), rule, 1.0, 0.5)
     assert (len(longer), longer.view.frames, longer.starts.tolist()) == (2, 64, [0, 160])
+
+
+EPIC = {"kind": "stft", "sample_rate": 24000, "n_fft": 2048, "window_ms": 10, "hop_ms": 5}
+
+
+@pytest.mark.parametrize("compression", [1.0, 1.2, 2.0])
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+@pytest.mark.parametrize("samples", [255 * 120, 256 * 120, 100_000, 700 * 120 - 1, 700 * 120])
+def test_windows_of_the_other_front_end_are_parts_of_the_clips_log_mel_to_its_edges(
+    tiny, samples, compression, overlap
+):
+    config = tiny(front_end=EPIC)
+    wave = torch.randn(samples) * 0.1
+    windows = cut_windows(samples, ViewRule(config, compression=compression), compression, overlap)
+    whole = log_mel(wave, config.front_end, compression)
+    assert whole.shape[1] == windows.frames
+    stream = torch.cat(list(windows.stream(wave.split(10_000))))
+    assert windows.starts[-1] + windows.span <= len(stream)
+    first = windows.starts // round(120 * compression)
+    assert (len(windows) == 1) == (samples < 256 * 120)
+    for begin, start in zip(first.tolist(), windows.starts.tolist(), strict=True):
+        part = log_mel(
+            stream[start : start + windows.span], config.front_end, compression, whole=not any(windows.margins)
+        )
+        assert part.shape[1] == windows.view.frames or len(windows) == 1  # a whole clip is cut afterwards
+        torch.testing.assert_close(part, whole[:, begin:][:, : part.shape[1]], atol=1e-5, rtol=0)
+    assert first[-1] + part.shape[1] == whole.shape[1]

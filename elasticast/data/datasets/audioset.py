@@ -53,6 +53,7 @@ PUBLISHED = {
     "unbalanced_train_segments.csv": 2041789,
     "eval_segments.csv": 20371,
 }
+SHOWN = 200  # characters of a wrong line: a web page saved as a list may be one line
 LONGER_SECONDS = 1.0  # encoders add a fraction of a second; an uncut video is longer by more
 ROW = re.compile(
     r"([\w-]{11})[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*"
@@ -124,10 +125,12 @@ def read_class_names(path: Path) -> dict[str, str]:
         row = CLASS.fullmatch(line)
         if row is None or int(row[1]) != number:
             expected = f'{number},LABEL,"NAME", names with commas in quotation marks'
-            raise DataError(f"{path}, line {number + 2}: {line.strip()!r}, expected {expected}")
+            raise DataError(f"{path}, line {number + 2}: {line.strip()[:SHOWN]!r}, expected {expected}")
         name = row[3] or row[4]
         if row[2] in names or name in names.values():
-            raise DataError(f"{path}, line {number + 2}: {line.strip()!r} is there twice, expected every class once")
+            raise DataError(
+                f"{path}, line {number + 2}: {line.strip()[:SHOWN]!r} is there twice, expected every class once"
+            )
         names[row[2]] = name
     return names
 
@@ -154,14 +157,14 @@ def read_segments(path: Path, names: dict[str, str]) -> Segments:
             if line.startswith("# ") or not line.strip():
                 comments += line
                 continue
-            raise DataError(f"{path}, line {number}: {line.strip()!r}: {_damage(line)}; {SHOULD_BE}")
+            raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}: {_damage(line)}; {SHOULD_BE}")
         name, start, end, several, single = row.groups()
         try:
             span = spans.get((start, end)) or spans.setdefault((start, end), _span(start, end))
             mids = several or single
             classes = labels.get(mids) or labels.setdefault(mids, _classes(mids, names))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {line.strip()!r}: {error}") from None
+            raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}: {error}") from None
         found.ids.append(name)
         found.spans.append(span)
         found.labels.append(classes)

@@ -139,7 +139,12 @@ def read_table(path: Path) -> pd.DataFrame:
             f"published beside it"
         )
     reader = csv.reader(text_lines(path, "annotations"))
-    rows = [[reader.line_num, *row] for row in reader if row]
+    try:
+        rows = [[reader.line_num, *row] for row in reader if row]
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num}: {error}; a quotation mark may be missing; {SETTING}"
+        ) from None
     _, *header = rows[0] if rows else [0]
     used = _used_columns(header, path)
     uneven = [row for row in rows if len(row) != len(header) + 1]

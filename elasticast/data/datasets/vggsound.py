@@ -1,14 +1,14 @@
 """VGGSound: 10 s excerpts of YouTube videos whose sound comes from something in the picture.
 
 Description
-    Task ``sound``, one of 309 classes. A clip's id is its video's and its start, ``---g-f_I2yQ_000001``. Some videos
+    Task ``sound``, one of 309 classes. A clip's id is its video's and its start, ``zwUv7mdl0S4_000006``. Some videos
     have several clips: ``dev_share`` never divides them.
 
 Layout
-    ``vggsound.csv``, without a header: ``---g-f_I2yQ,1,people marching,test`` (id of the video, start in s, label,
+    ``vggsound.csv``, without a header: ``zxPbEuAVEZU,0,playing gong,test`` (id of the video, start in s, label,
     split), labels quoted where they hold commas.
 
-    The clips, flat or in sub-folders, as ``ID_000001.wav``, ``.flac``, ``.mp4`` or in another format: the start has six
+    The clips, flat or in sub-folders, as ``ID_000006.wav``, ``.flac``, ``.mp4`` or in another format: the start has six
     digits.
 
     The list of classes, if there is one: ``index,mid,display_name``, as AudioSet's, such as
@@ -18,14 +18,12 @@ Layout
 
 Counts
     183,730 training and 15,446 test clips of 309 classes. The vggsound.csv of the repository has 199,467 rows, 241 and
-    50 more (https://github.com/hche11/VGGSound/issues/19): it has a class besides, ``extending ladders``, which is
-    neither among the published 309 nor in the published lists of each split. Its clips are rejected, unless the list of
-    classes names it.
+    50 more (https://github.com/hche11/VGGSound/issues/19): presumably those of a class besides the published 309,
+    ``extending ladders``. Clips of that class are rejected, unless the list of classes names it.
 
 Source
-    https://www.robots.ox.ac.uk/~vgg/data/vggsound, https://github.com/hche11/VGGSound (the list; most of the videos
-    are still on YouTube). H. Chen, W. Xie, A. Vedaldi, A. Zisserman: VGGSound: A large-scale audio-visual dataset.
-    ICASSP 2020.
+    https://www.robots.ox.ac.uk/~vgg/data/vggsound, https://github.com/hche11/VGGSound (the list). H. Chen, W. Xie,
+    A. Vedaldi, A. Zisserman: VGGSound: A large-scale audio-visual dataset. ICASSP 2020.
 
 Licence
     Creative Commons Attribution 4.0 (CC BY 4.0); the audio is its authors'.
@@ -36,7 +34,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from elasticast.data.datasets.audioset import read_class_names, text_lines
+from elasticast.data.datasets.audioset import SHOWN, read_class_names, text_lines
 from elasticast.data.lookup import index_audio
 from elasticast.data.manifest import Annotations
 from elasticast.dataset_config import VggSound
@@ -46,7 +44,7 @@ PUBLISHED = {"train": 183730, "test": 15446}
 SURPLUS = {"train": 241, "test": 50}
 SURPLUS_CLASS = "extending ladders"
 ROW = re.compile(r'([\w-]{11}),(\d+),(?:"([^"]+)"|([^",]+)),(train|test)\s*', re.ASCII)
-SHOULD_BE = 'a row should be like lJAa4lPzMWs,30,"bird chirping, tweeting",train (id, start in s, label, train or test)'
+SHOULD_BE = 'a row should be like zwUv7mdl0S4,6,"bird chirping, tweeting",train (id, start in s, label, train or test)'
 
 
 def fetch(config: VggSound, data_root: Path, out: Path) -> None:
@@ -63,14 +61,15 @@ def annotate(config: VggSound, data_root: Path, out: Path) -> Annotations:
     """
     names = None if config.labels is None else _class_names(data_root / config.labels)
     clips = read_rows(data_root / config.annotations, names)
-    surplus = (clips["label"] == SURPLUS_CLASS) & (names is None or SURPLUS_CLASS not in names)
+    surplus = clips["label"] == SURPLUS_CLASS
+    published = {split: count + SURPLUS[split] * bool(surplus.any()) for split, count in PUBLISHED.items()}
+    surplus &= names is None or SURPLUS_CLASS not in names
     names = names or sorted(set(clips["label"][~surplus]))
     clips["path"] = index_audio(data_root / config.audio).paths(clips["id"])
     clips["reason"] = clips["path"].eq("").map({True: "missing", False: ""})
     clips.loc[surplus, "reason"] = f"not one of the published classes ({SURPLUS_CLASS})"
     lists = {label: [label] for label in clips["label"].unique()}
     clips["sound"] = clips.pop("label").map(lists)
-    published = {split: count + SURPLUS[split] * bool(surplus.any()) for split, count in PUBLISHED.items()}
     return Annotations(clips, {"sound": names}, published)
 
 
@@ -92,11 +91,11 @@ def read_rows(path: Path, names: list[str] | None) -> pd.DataFrame:
         row = ROW.fullmatch(line)
         if row is None:
             if line.strip():
-                raise DataError(f"{path}, line {number}: {line.strip()!r}; {SHOULD_BE}")
+                raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}; {SHOULD_BE}")
             continue
         video, start, quoted, plain, split = row.groups()
         label = quoted or plain
-        if known and label not in known:
+        if known is not None and label not in known:
             raise DataError(f"{path}, line {number}: label {label!r} is not in the file that `labels` names")
         rows.append((f"{video}_{int(start):06d}", video, label, split))
     if not rows:

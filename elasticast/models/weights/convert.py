@@ -8,6 +8,7 @@ from torch import Tensor
 
 from elasticast.config import RunConfig
 from elasticast.data.features import Norm
+from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models.weights.layouts import AST, ELASTIC, HUGGING_FACE, SSAST, VIT, Layout
 from elasticast.validation import validate
@@ -15,20 +16,23 @@ from elasticast.validation import validate
 MEL_BINS = 128
 HEAD_DIM = 64
 """Head dim of every ViT from tiny to large: state dicts do not tell the number of heads."""
-AUDIOSET_AST = Norm(-4.2677393, 4.5689974)
+AS_IT_IS = Norm(0.0, 0.5)
+"""Normalisation that changes nothing."""
 KNOWN_AST = {
-    527: ("audioset", AUDIOSET_AST, "multi"),
-    50: ("esc50", Norm(-6.6268077, 5.358466), "single"),
-    35: ("speech_commands", Norm(-6.845978, 5.5654526), "single"),
+    527: ("audioset", RELEASED["audioset"].norms["AST"], "multi"),
+    50: ("esc50", RELEASED["esc50"].norms["AST"], "single"),
+    35: ("speech_commands", RELEASED["speech_commands"].norms["AST"], "single"),
 }
 """Dataset, normalisation and task of the published ASTs, by number of classes."""
 KNOWN_ELASTIC = {
-    527: ("audioset", Norm(-4.414, 4.905), "multi"),
-    309: ("vggsound", Norm(-5.08, 4.453), "single"),
-    1251: ("voxceleb", Norm(-5.843, 3.883), "single"),
-    44: ("epic_sounds", Norm(-8.661, 3.879), "single"),
+    527: ("audioset", RELEASED["audioset"].norms["ElasticAST"], "multi"),
+    309: ("vggsound", RELEASED["vggsound"].norms["ElasticAST"], "single"),
+    1251: ("voxceleb1", RELEASED["voxceleb1"].norms["ElasticAST"], "single"),
+    44: ("epic_sounds", AS_IT_IS, "single"),
 }
-"""The same of the released ElasticASTs."""
+"""The same of the released ElasticASTs; that of EPIC-SOUNDS states a normalisation that its loader never applies."""
+EPIC_SOUNDS_FRAMES = 192
+"""What the released ElasticAST's loader fills shorter clips of EPIC-SOUNDS up to."""
 AST_STRIDES = (16, 10, 12, 14)
 AST_FRAMES = (1024, 128, 512)
 """Strides of the published ASTs and lengths they were trained at: AudioSet, speech commands, ESC-50."""
@@ -69,12 +73,10 @@ def converted(layout: Layout, state: dict[str, Tensor], where: str, about: dict[
     classes = len(tensors["head.weight"]) if "head.weight" in tensors else None
     dataset, norm, kind = _trained_on(layout, classes, about, notes)
     if dataset == "epic_sounds":
-        notes.append(
-            "trained on the front end of EPIC-SOUNDS (24 kHz, hop 5 ms, magnitude STFT), which this package does not "
-            "have: use the weights to start training from, not for scores"
-        )
-    rate = about.get("preprocessor", {}).get("sampling_rate", 16000)
-    config = _config(model, frames, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
+        config = _epic_sounds(model, frames, mel_bins, where, notes)
+    else:
+        rate = about.get("preprocessor", {}).get("sampling_rate", 16000)
+        config = _config(model, {"frames": frames}, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
     return {
         "found": _describe(layout, config, classes),
         "tensors": tensors,
@@ -181,10 +183,10 @@ def _particulars(
 def _trained_on(layout: Layout, classes: int | None, about: dict, notes: list[str]) -> tuple[str, Norm, str]:
     """Dataset, normalisation and kind of task, from what stands beside the weights or from the number of classes."""
     known = (KNOWN_ELASTIC if layout is ELASTIC else KNOWN_AST).get(classes)
-    dataset, norm, kind = known or ("unknown", AUDIOSET_AST, "single")
+    dataset, norm, kind = known or ("unknown", KNOWN_AST[527][1], "single")
     beside = about.get("preprocessor", {})
     if "mean" in beside and "std" in beside:
-        norm = Norm(beside["mean"], beside["std"]) if beside.get("do_normalize", True) else Norm(0.0, 0.5)
+        norm = Norm(beside["mean"], beside["std"]) if beside.get("do_normalize", True) else AS_IT_IS
         notes.append(f"normalisation from preprocessor_config.json: mean {norm.mean}, deviation {norm.std}")
     else:
         why = f"known of {dataset}, {classes} classes" if known else "that of AudioSet, assumed"
@@ -199,16 +201,30 @@ def _trained_on(layout: Layout, classes: int | None, about: dict, notes: list[st
     return dataset, norm, kind
 
 
-def _config(model: dict[str, Any], frames: int, dataset: str, front_end: dict[str, Any], where: str) -> RunConfig:
+def _epic_sounds(model: dict[str, Any], frames: int, mel_bins: int, where: str, notes: list[str]) -> RunConfig:
+    """Settings of the ElasticAST released for EPIC-SOUNDS: as its published evaluation shows it the clips."""
+    front_end = RELEASED["epic_sounds"].front_end.model_dump() | {"mel_bins": mel_bins}
+    view = {"frames": frames, "min_frames": min(EPIC_SOUNDS_FRAMES, frames), "fill": "edge"}
+    notes.append(
+        "front end of EPIC-SOUNDS: 24 kHz, hop 5 ms, magnitude STFT; clips are filled up with their last frame, to "
+        f"{view['min_frames']} frames or a whole patch (the published loader adds a patch to clips of whole ones too)"
+    )
+    return _config(model, view, "epic_sounds", front_end, where)
+
+
+def _config(
+    model: dict[str, Any], view: dict[str, Any], dataset: str, front_end: dict[str, Any], where: str
+) -> RunConfig:
     """A run's settings, as far as the weights decide them; how they were trained is not known."""
-    elastic = model["kind"] == "elasticast"
+    if model["kind"] == "elasticast":
+        view = view | {"frames": "native", "max_frames": view["frames"]}
     value = {
         "experiment": "pretrained",
         "seed": 0,
         "dataset": dataset,
         "task": dataset,
         "front_end": front_end,
-        "view": {"frames": "native", "max_frames": frames} if elastic else {"frames": frames},
+        "view": view,
         "model": model,
         "train": {"steps": 1, "batch": {"clips": 1}},
     }
