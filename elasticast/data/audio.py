@@ -72,8 +72,8 @@ def decode(
     Raises
     ------
     UnusableAudioError
-        With the reason: those of :func:`open_recording`; truncated, damaged, ffmpeg hangs, span outside the file, longer
-        than its segment, empty, non-finite samples, samples not scaled to [-1, 1], silent, too short.
+        With the reason: those of :func:`open_recording`; truncated, damaged, ffmpeg hangs, span outside the file,
+        longer than its segment, empty, non-finite samples, samples not scaled to [-1, 1], silent, too short.
     """
     with open_recording(path, key, rate) as recording:
         mono = _read_span(recording, start, duration, longest)
