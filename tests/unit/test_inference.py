@@ -111,7 +111,7 @@ def test_a_file_is_its_waveform_in_any_form(classifier, tmp_path, rate):
     found = classifier.predict(forms, sample_rate=rate)
     assert {p.path for p in files} == {str(path)}
     torch.testing.assert_close(logits(found), logits(files)[:1].expand(4, -1), **TOLERANCE)
-    as_stored = classifier.predict(decode(path).samples, sample_rate=16000)
+    as_stored = classifier.predict(decode(path, rate=16000).samples, sample_rate=16000)
     torch.testing.assert_close(logits(as_stored), logits(files)[:1], atol=1e-4, rtol=0)
 
 
