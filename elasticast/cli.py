@@ -73,18 +73,20 @@ def train(
     out: Out,
     threads: Threads = 1,
 ) -> None:
-    """Train one run, going on from its checkpoint if there is one."""
+    """Train one run, going on from its checkpoint if there is one; on several GPUs under torchrun."""
     import torch
 
     from elasticast.data.dataset import Clips, read_norm
     from elasticast.data.manifest import read_data_hash
     from elasticast.suites import load_run_config
+    from elasticast.training.distributed import joined
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    run = load_run_config(config)
-    clips = Clips(data, "train", run.task)
-    Trainer(run, clips, read_norm(norm), out, read_data_hash(data)).fit()
+    with joined() as world:
+        run = load_run_config(config)
+        clips = Clips(data, "train", run.task)
+        Trainer(run, clips, read_norm(norm), out, read_data_hash(data), world).fit()
 
 
 @app.command()
