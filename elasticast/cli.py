@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
 Out = Annotated[Path, typer.Option(help="what to write, or the folder to write into")]
 Data = Annotated[Path, typer.Option(help="folder of a prepared dataset")]
-Threads = Annotated[int, typer.Option(help="CPU threads")]
+Threads = Annotated[int, typer.Option(help="CPU threads (of each process, under torchrun)")]
 
 # Imports stand inside the verbs: torch takes seconds to import and most verbs do without it.
 

@@ -127,7 +127,13 @@ def joined() -> Iterator[World]:
 
 
 def local_device(local_rank: int, local_size: int) -> torch.device:
-    """The GPU of one of `local_size` processes on this machine, or the CPU where there are no GPUs."""
+    """The GPU of one of `local_size` processes on this machine, or the CPU where there are no GPUs.
+
+    Raises
+    ------
+    ElasticASTError
+        If there are more processes than GPUs.
+    """
     device = _device()
     if device.type == "cuda":
         gpus = torch.cuda.device_count()

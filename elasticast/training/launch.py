@@ -10,6 +10,7 @@ import sys
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousConnectionError
 from torch.distributed.run import parse_args, run
 
 
@@ -23,6 +24,8 @@ def main() -> None:
         sys.exit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode)
     except SignalException as error:  # it went to the ranks, and they have ended
         sys.exit(128 + error.sigval)
+    except RendezvousConnectionError:
+        sys.exit("torchrun on the machine of --rdzv-endpoint has ended; what was said there, or above, says why")
 
 
 if __name__ == "__main__":
