@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
 Out = Annotated[Path, typer.Option(help="what to write, or the folder to write into")]
 Data = Annotated[Path, typer.Option(help="folder of a prepared dataset")]
-Threads = Annotated[int, typer.Option(help="CPU threads")]
+Threads = Annotated[int, typer.Option(help="CPU threads (of each process, under torchrun)")]
 
 # Imports stand inside the verbs: torch takes seconds to import and most verbs do without it.
 
@@ -95,18 +95,20 @@ def train(
     out: Out,
     threads: Threads = 1,
 ) -> None:
-    """Train one run, going on from its checkpoint if there is one."""
+    """Train one run, going on from its checkpoint if there is one; on several GPUs under torchrun."""
     import torch
 
     from elasticast.data.dataset import Clips, read_norm
     from elasticast.data.manifest import read_data_hash
     from elasticast.suites import load_run_config
+    from elasticast.training.distributed import joined
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    run = load_run_config(config)
-    clips = Clips(data, "train", run.task)
-    Trainer(run, clips, read_norm(norm), out, read_data_hash(data)).fit()
+    with joined() as world:
+        run = load_run_config(config)
+        clips = Clips(data, "train", run.task)
+        Trainer(run, clips, read_norm(norm), out, read_data_hash(data), world).fit()
 
 
 @app.command()

@@ -8,7 +8,8 @@ import pandas as pd
 from elasticast.files import read_json, write_text
 
 RUN_COLUMNS = (
-    "experiment", "seed", "steps", "seconds", "restarts", "parameters", "device", "attention_backend", "threads",
+    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
+    "world_size", "attention_backend", "threads",
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 
