@@ -78,13 +78,17 @@ def stats(
     front_end: Annotated[str, typer.Option(help="front end, JSON")],
     data: Data,
     out: Out,
+    clips: Annotated[int | None, typer.Option(min=1, help="training clips, evenly spaced; else all")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="processes that compute")] = 1,
+    module: Annotated[str | None, typer.Option(help="module of the dataset, for released values beside")] = None,
 ) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""
     from elasticast.config import FrontEnd
     from elasticast.data.stats import write_stats
     from elasticast.validation import validate
 
-    write_stats(data, validate(FrontEnd, json.loads(front_end), "--front-end"), out)
+    settings = validate(FrontEnd, json.loads(front_end), "--front-end")
+    write_stats(data, settings, out, clips=clips, workers=workers, module=module)
 
 
 @app.command()
@@ -177,16 +181,17 @@ def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")],
 
 @app.command()
 def collect(
-    table: Annotated[Literal["metrics", "runs", "data"], typer.Argument(help="which table")],
+    table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="which table")],
     files: Annotated[
-        list[Path], typer.Argument(help="metrics.csv or run.json of the runs, summary.csv of the datasets")
+        list[Path],
+        typer.Argument(help="metrics.csv or run.json of the runs, summary.csv or norm-*.json of the datasets"),
     ],
     out: Out,
 ) -> None:
     """Join what the runs wrote into one table of the suite."""
     from elasticast.reporting import collect as tables
 
-    {"metrics": tables.metrics, "runs": tables.runs, "data": tables.data}[table](files, out)
+    getattr(tables, table)(files, out)
 
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed: what is compared runs side by side, in turns.")
