@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from elasticast.config import FrontEnd
+from elasticast.data.store import PartWriter, write_index
 from elasticast.errors import DataError
 from elasticast.reporting.comparison import compare, latex, markdown
 from elasticast.reporting.curves import _spread
