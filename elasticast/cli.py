@@ -79,7 +79,7 @@ def stats(
     data: Data,
     out: Out,
     clips: Annotated[int | None, typer.Option(min=1, help="training clips, evenly spaced; else all")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="processes that compute")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="processes that compute")] = 1,
     module: Annotated[str | None, typer.Option(help="module of the dataset, for released values beside")] = None,
 ) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""

@@ -123,17 +123,17 @@ class Trainer:
                 skip -= len(batches)
                 continue
             self.dataset.epoch = epoch
-            shares = [self.world.share(batch, self.sampler.tokens) for batch in batches[skip:]]
+            left, tokens = batches[skip:], self.sampler.tokens
             loader = DataLoader(
                 self.dataset,
-                batch_sampler=[own for own, _ in shares],
+                batch_sampler=(self.world.share(batch, tokens)[0] for batch in left),
                 collate_fn=pack,
                 num_workers=self.config.train.workers,
                 worker_init_fn=_ignore_signals,
                 pin_memory=self.device.type == "cuda",
             )
-            for batch, (_, weight) in zip(loader, shares, strict=True):
-                yield epoch, batch.to(self.device), weight
+            for batch, clips in zip(loader, left, strict=True):
+                yield epoch, batch.to(self.device), self.world.share(clips, tokens)[1]
             skip = 0
 
     def _run_steps(self) -> None:
