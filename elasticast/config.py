@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskKind = Literal["single", "multi"]
@@ -371,6 +372,9 @@ class WorkflowConfig(Settings):
     results: str = Field(description="folder for data, runs and tables")
     train_threads: PositiveInt = Field(
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
+    )
+    train_gpus: NonNegativeInt = Field(
+        0, description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("Snakefile", "workflow", "profiles", "config", "paper_figures", "environment.yml")
+COPIED = ("Snakefile", "workflow", "profiles", "slurm", "config", "paper_figures", "environment.yml")
 
 TINY = {
     "title": "Tiny suite of the tests",
@@ -80,15 +80,6 @@ class Project:
         lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
         counts = (line.split() for line in lines)
         return {c[0]: int(c[1]) for c in counts if len(c) == 2 and c[1].isdigit() and c[0] not in ("total", "all")}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The tiny suite, run from nothing to figures."""
-    project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake("all")
-    assert done.returncode == 0, done.stderr[-4000:]
-    return project
 
 
 @pytest.fixture
