@@ -122,10 +122,10 @@ class Cluster:
                 [program, *arguments], env=self.env, stdout=out, stderr=out, preexec_fn=die_with_parent
             )
 
-    def kill(self, name: str) -> None:
-        """End a daemon at once."""
-        process = self.daemons.pop(name)
-        process.kill()
+    def stop_controller(self) -> None:
+        """End slurmctld, which saves its state."""
+        process = self.daemons.pop("slurmctld")
+        process.terminate()
         process.wait()
 
     def run(self, *command: str) -> str:

@@ -42,8 +42,8 @@ def cluster():
 class Attack:
     """A folder with `tests/slurm/Snakefile` in it, and Snakemake with the project's profile, left running or not."""
 
-    def __init__(self, folder: Path, cluster: Cluster):
-        self.folder, self.cluster, self.count = folder, cluster, 0
+    def __init__(self, folder: Path, cluster: Cluster | None, *options: str):
+        self.folder, self.cluster, self.options, self.count = folder, cluster, options, 0
         (folder / "Snakefile").write_text((HERE / "Snakefile").read_text())
         self.started: list[subprocess.Popen] = []
 
@@ -51,10 +51,10 @@ class Attack:
         """Start Snakemake in a session of its own; what it says goes to :meth:`said`."""
         self.count += 1
         config = [f"stepper={HERE / 'stepper.py'}", f"steps={steps}", f"seconds={seconds}"]
-        command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "slurm"), *QUICK, *arguments]
+        command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "slurm"), *QUICK]
         with self.log(self.count).open("w") as out:
             process = subprocess.Popen(
-                [*command, "--config", *config], cwd=self.folder, stdout=out, stderr=out, start_new_session=True, **more
+                [*command, *self.options, *arguments, "--config", *config], cwd=self.folder, stdout=out, stderr=out, start_new_session=True, **more
             )
         self.started.append(process)
         return process
@@ -74,6 +74,10 @@ class Attack:
         """What Snakemake asks for after it was killed."""
         command = [sys.executable, "-m", "snakemake", "--profile", "none", "--unlock", "--config", "stepper=x"]
         subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
+
+    def names(self) -> dict[str, str]:
+        """Names of the running jobs by id."""
+        return dict(line.split() for line in self.cluster.run("squeue", "-h", "-t", "R", "-o", "%i %j").splitlines())
 
     def running(self, count: int = 1) -> list[str]:
         """Ids of the jobs, as soon as `count` run."""
@@ -100,7 +104,8 @@ class Attack:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
-        self.cluster.clean()
+        if self.cluster:
+            self.cluster.clean()
 
 
 @pytest.fixture

@@ -10,8 +10,11 @@ import time
 import pytest
 
 from tests.slurm.cluster import wait_for
+from tests.slurm.conftest import Attack
 
 STEPS = 40
+LONG = 300
+"""Steps of a training that needs more than its limit of one minute."""
 
 
 def finished(attack, name, steps=STEPS):
@@ -19,32 +22,72 @@ def finished(attack, name, steps=STEPS):
     return (attack.folder / f"train/{name}.txt").read_text() == f"{steps} steps\n"
 
 
-def test_the_warning_before_the_time_limit_saves_and_requeues(attack, cluster):
-    snakemake = attack.start("train/a.txt")
-    attack.at_step("a", 5)
-    (job,) = attack.running()
-    cluster.run("scancel", "-s", "USR2", job)
-    assert snakemake.wait(90) == 0, attack.said()
-    first, second = attack.starts("a")
+@pytest.fixture(scope="module")
+def interrupted(cluster, tmp_path_factory):
+    """One Snakemake with five jobs, each stopped in its own way; nothing was submitted a second time."""
+    attack = Attack(tmp_path_factory.mktemp("interrupted"), cluster)
+    ways = ("warned", "relayed", "requeued", "limit")
+    try:
+        snakemake = attack.start(*(f"train/{way}.txt" for way in ways), "slow/limit.txt", seconds=300)
+        for way in ways:
+            attack.at_step(way, 5)
+        wait_for((attack.folder / "starts/limit").exists)
+        attack.ids = {name: job for job, name in attack.names().items()}
+        cluster.run("scancel", "-s", "USR2", attack.ids["stepper-warned"], attack.ids["slow-limit"])
+        cluster.run("scontrol", "requeue", attack.ids["stepper-requeued"])
+        cluster.run("scontrol", "requeue", attack.ids["slow-limit"])
+        os.kill(task_of(attack.ids["stepper-relayed"]), signal.SIGUSR2)
+        attack.code = snakemake.wait(200)
+        yield attack
+    finally:
+        attack.stop()
+
+
+def went_on(attack, name, steps=STEPS):
+    """Whether a training was started twice, went on where it was, and is complete, all in one job."""
+    first, second = attack.starts(name)
     assert first == 0
-    assert 5 <= second < STEPS
-    assert finished(attack, "a")
-    assert list(cluster.jobs("CD")) == [job], "another job id did the rest"
+    assert 5 <= second < steps
+    assert (attack.folder / f"train/{name}.txt").read_text() == f"{steps} steps\n"
+    job = attack.ids[f"stepper-{name}"]
+    assert len(submitted(attack)) == 5
+    log = attack.job_log(job)
+    assert f"step 1 of {steps}" in log, "the log of the first start was lost"
+    assert f"step {steps} of {steps}" in log
+    return True
 
 
-def test_the_warning_reaches_the_trainer_when_only_submitit_gets_it(attack, cluster):
+def submitted(attack):
+    """The jobs submitted by all that ran Snakemake in this folder."""
+    return list((attack.folder / ".snakemake/submitit").glob("*/*_submission.sh"))
+
+
+def test_the_warning_before_the_time_limit_saves_and_requeues(interrupted):
+    assert went_on(interrupted, "warned")
+
+
+def test_the_warning_reaches_the_trainer_when_only_submitit_gets_it(interrupted):
     """As under proctrack/cgroup: Slurm signals the task's own process, not its children."""
-    snakemake = attack.start("train/a.txt")
-    attack.at_step("a", 5)
-    (job,) = attack.running()
-    os.kill(_task_of(job), signal.SIGUSR2)
-    assert snakemake.wait(90) == 0, attack.said()
-    assert attack.starts("a")[1] >= 5
-    assert finished(attack, "a")
-    assert list(cluster.jobs("CD")) == [job]
+    assert went_on(interrupted, "relayed")
 
 
-def _task_of(job):
+def test_a_job_that_is_requeued_by_hand_goes_on_and_keeps_its_log(interrupted):
+    assert went_on(interrupted, "requeued")
+
+
+def test_a_real_time_limit_is_outlived(interrupted):
+    """USR2 comes from Slurm itself."""
+    assert went_on(interrupted, "limit", LONG)
+
+
+def test_rules_that_cannot_save_themselves_fail_plainly(interrupted):
+    """USR2 does not end them, a requeue is refused, and at their time limit they fail once, saying so."""
+    assert interrupted.code != 0
+    assert (interrupted.folder / "starts/limit").read_text() == "start\n"
+    assert interrupted.said().count("it reached its time limit: give the rule more `runtime`") == 1
+
+
+def task_of(job):
     found = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True).stdout.split()
     for pid in found:
         with open(f"/proc/{pid}/environ") as file:
@@ -53,29 +96,6 @@ def _task_of(job):
                     if "python" in command.read().split("\0")[0]:
                         return int(pid)
     raise AssertionError(f"no process of job {job}")
-
-
-def test_a_real_time_limit_is_outlived(attack, cluster):
-    """A limit of one minute, two starts; USR2 comes from Slurm itself."""
-    code = attack.start("train/a.txt", "--set-resources", "train:runtime=1", steps=400).wait(170)
-    assert code == 0, attack.said()
-    assert len(attack.starts("a")) == 2
-    assert finished(attack, "a", 400)
-
-
-def test_a_job_that_is_requeued_by_hand_goes_on_and_keeps_its_log(attack, cluster):
-    snakemake = attack.start("train/a.txt")
-    attack.at_step("a", 5)
-    (job,) = attack.running()
-    cluster.run("scontrol", "requeue", job)
-    assert snakemake.wait(90) == 0, attack.said()
-    assert attack.starts("a")[1] >= 5
-    assert finished(attack, "a")
-    log = attack.job_log(job)
-    assert f"step 1 of {STEPS}" in log
-    assert f"step {STEPS} of {STEPS}" in log
-    rule_log = (attack.folder / "logs/train_a.log").read_text()
-    assert f"step {STEPS} of {STEPS}" in rule_log
 
 
 def test_preemption_by_a_higher_partition(attack, cluster):
@@ -102,18 +122,6 @@ def test_a_dead_node(attack, cluster):
     assert finished(attack, "a", 60)
 
 
-def test_rules_that_cannot_save_themselves_fail_plainly(attack, cluster):
-    """USR2 does not end them, a requeue is refused, and at their time limit they fail once, saying so."""
-    snakemake = attack.start("slow/a.txt", "--set-resources", "slow:runtime=1", seconds=300)
-    (job,) = attack.running()
-    wait_for((attack.folder / "starts/a").exists)
-    cluster.run("scancel", "-s", "USR2", job)
-    cluster.run("scontrol", "requeue", job)
-    assert snakemake.wait(150) != 0
-    assert (attack.folder / "starts/a").read_text() == "start\n"
-    assert "it reached its time limit: give the rule more `runtime`" in attack.said()
-
-
 def test_a_cancelled_job_is_seen(attack, cluster):
     snakemake = attack.start("slow/a.txt", "train/a.txt", seconds=300, steps=1000)
     attack.at_step("a", 1)
@@ -130,7 +138,7 @@ def test_a_killed_job_is_seen_without_accounting(attack, cluster):
     snakemake = attack.start("slow/a.txt", seconds=300)
     (job,) = attack.running()
     wait_for((attack.folder / "starts/a").exists)
-    os.kill(_task_of(job), signal.SIGKILL)
+    os.kill(task_of(job), signal.SIGKILL)
     assert snakemake.wait(60) != 0
     assert "it ended without a result: it could not be started, or was killed (FAILED)" in attack.said()
 
@@ -169,7 +177,7 @@ def test_what_ended_well_while_nobody_looked_is_not_repeated(attack, cluster):
     attack.unlock()
     wait_for(lambda: not cluster.jobs())
     assert attack.run("train/a.txt", steps=10) == 0, attack.said()
-    assert "ended well meanwhile" in attack.said()
+    assert "Nothing to be done" in attack.said()
     assert attack.starts("a") == [0]
 
 
@@ -194,40 +202,30 @@ def test_two_snakemakes_at_once(attack, cluster):
     assert (first.wait(60), second.wait(60)) == (0, 0), attack.said()
     assert "Taking over slurm job" in attack.said()
     assert attack.starts("a") == [0]
-    assert len(_submitted(attack)) == 1
-
-
-def _submitted(attack):
-    return list((attack.folder / ".snakemake/submitit").glob("*/*_submission.sh"))
+    assert len(submitted(attack)) == 1
 
 
 def test_two_unlocked_snakemakes_at_the_same_moment(attack, cluster):
     both = [attack.start("train/a.txt", "--nolock", steps=20) for _ in range(2)]
     assert [process.wait(90) for process in both] == [0, 0], attack.said(1) + attack.said(2)
     assert attack.starts("a") == [0]
-    assert len(_submitted(attack)) == 1
+    assert len(submitted(attack)) == 1
 
 
 def test_the_controller_is_away_for_20_s(attack, cluster):
-    snakemake = attack.start("train/a.txt", steps=60)
+    """Running jobs are kept, and a submission waits; each is done once."""
+    snakemake = attack.start("train/a.txt", steps=150)
     attack.at_step("a", 3)
-    cluster.kill("slurmctld")
+    cluster.stop_controller()
+    other = attack.start("quick/a.txt", "--nolock")
     time.sleep(20)
-    assert snakemake.poll() is None, attack.said()
+    assert (snakemake.poll(), other.poll()) == (None, None), attack.said(1) + attack.said(2)
     cluster.start_controller()
-    assert snakemake.wait(60) == 0, attack.said()
-    assert attack.said().count("Slurm does not answer") == 1
-    assert "Slurm answers again" in attack.said()
+    assert (snakemake.wait(60), other.wait(60)) == (0, 0), attack.said(1) + attack.said(2)
+    assert attack.said(1).count("Slurm does not answer") == 1
+    assert "Slurm answers again" in attack.said(1)
     assert attack.starts("a") == [0]
-
-
-def test_submission_waits_for_the_controller(attack, cluster):
-    cluster.kill("slurmctld")
-    snakemake = attack.start("quick/a.txt")
-    wait_for(lambda: "Slurm does not answer" in attack.said())
-    cluster.start_controller()
-    assert snakemake.wait(60) == 0, attack.said()
-    assert len(_submitted(attack)) == 1
+    assert len(submitted(attack)) == 2
 
 
 @pytest.mark.parametrize(
@@ -263,7 +261,7 @@ def test_a_job_that_would_wait_for_ever_is_ended(attack, cluster):
 def test_why_jobs_wait_is_told_when_it_changes(attack, cluster):
     cluster.run("sbatch", "-N2", "--exclusive", "-t1", "-o", "/dev/null", "--wrap", "sleep 15")
     assert attack.run("quick/a.txt", "quick/b.txt") == 0, attack.said()
-    assert re.search(r"2 jobs.* wait: (no node is free|others are ahead)", attack.said()), attack.said()
+    assert re.search(r"job \d+ \(quick \w\) and 1 more: waiting, (no node is free|others are ahead)", attack.said())
 
 
 def test_a_failed_rule_shows_its_own_error_and_the_logs(attack):
@@ -305,7 +303,7 @@ def test_snakemake_inside_of_a_job(attack, cluster):
 def test_two_hundred_jobs(attack, cluster):
     """Queued in one go; prints how long it took."""
     snakemake = attack.start(*(f"slow/{i}.txt" for i in range(200)), seconds=600)
-    wait_for(lambda: "Execute 200 jobs" in attack.said(), every=0.05)
+    wait_for(lambda: "Select jobs to execute" in attack.said(), every=0.05)
     begun = time.monotonic()
     wait_for(lambda: len(cluster.jobs()) == 200, 60)
     print(f"200 jobs queued in {time.monotonic() - begun:.1f} s")

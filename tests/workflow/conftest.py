@@ -67,11 +67,20 @@ class Project:
                 path.write_text(text)
 
     def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
+        command, settings = self._command(arguments, config)
+        return subprocess.run(command, **settings, capture_output=True)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Leave Snakemake running; what it says is one stream."""
+        command, settings = self._command(arguments, None)
+        return subprocess.Popen(command, **settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def _command(self, arguments: tuple[str, ...], config: dict | None) -> tuple[list[str], dict]:
         self.write()
         overrides = [f"{k}={v}" for k, v in (config or {"suite": "tiny"}).items()]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+        return command, {"cwd": self.folder, "env": env, "text": True}
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs a dry run would do, by rule; empty when there is nothing to do."""

@@ -50,6 +50,7 @@ rule train:
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
+        # tee stays until the last line: without it the trainer could not say that it has saved itself
         "python -m elasticast.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
-        " --threads {threads} 2>&1 | tee -i {log:q}"
+        " --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

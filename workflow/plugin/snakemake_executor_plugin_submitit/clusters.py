@@ -101,6 +101,19 @@ def uninterrupted():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def queue() -> dict[str, State] | None:
+    """All jobs of this user that Slurm remembers, by id; none if it does not answer."""
+    command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i|%T|%r|%k"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return None
+    if told.returncode:
+        return None
+    rows = [line.split("|", 3) for line in told.stdout.splitlines()]
+    return {row[0]: State(*row[1:]) for row in rows if len(row) == 4}
+
+
 class Slurm:
     """Jobs in a Slurm cluster, seen with one `squeue` for all; accounting need not be there."""
 
@@ -157,16 +170,8 @@ class Slurm:
         return parameters
 
     def states(self) -> dict[str, State] | None:
-        """All jobs of this user that Slurm remembers; none if it does not answer."""
-        command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i|%T|%r|%k"]
-        try:
-            told = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        except subprocess.TimeoutExpired:
-            return None
-        if told.returncode:
-            return None
-        rows = [line.split("|", 3) for line in told.stdout.splitlines()]
-        return {row[0]: State(*row[1:]) for row in rows if len(row) == 4}
+        """All jobs of this user; none if Slurm does not answer."""
+        return queue()
 
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs; those that are gone already do not matter."""

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 import time
 import uuid
@@ -13,14 +14,15 @@ from pathlib import Path
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
-from snakemake_interface_executor_plugins.utils import format_cli_arg
+from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
 from snakemake_executor_plugin_submitit.clusters import Local, Refused, Request, Slurm, State, Unreachable
 from snakemake_executor_plugin_submitit.describe import described, digests, explained, failure, last_lines, outputs, request_of
-from snakemake_executor_plugin_submitit.records import Record, read_record, refresh
+from snakemake_executor_plugin_submitit.records import Record, refresh
 from snakemake_executor_plugin_submitit.task import RuleTask
 
 RETRY_S = 5
+UNTOLD = ("", "None", "COMPLETING", "COMPLETED")
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Executor(RemoteExecutor):
         return record
 
     def _found(self, job, key: str, spec: str, states: dict[str, State]) -> Record | None:
-        """The job that an earlier Snakemake submitted for the same files and that lives or was not heard of again."""
+        """The live job that an earlier Snakemake, or one beside this, submitted for the same files."""
         prefix = f"smk:{key}:"
         for number, state in states.items():
             if not state.comment.startswith(prefix) or state.ended:
@@ -127,18 +129,7 @@ class Executor(RemoteExecutor):
             self.logger.info(f"Taking over {self.cluster_name} job {number} ({state.name}): {record.rule}")
             record.write(self.root)
             return record
-        record = read_record(self.root, key)
-        if record is None or record.end or record.spec != spec or self._newer_input(job, record.submitted):
-            return None
-        outcome = record.outcome(self.root)
-        if outcome is None or outcome[0] or not all(os.path.lexists(path) for path in record.outputs):
-            return None
-        self.logger.info(f"{self.cluster_name} job {record.job_id} ended well meanwhile: {record.rule}")
-        return record
-
-    @staticmethod
-    def _newer_input(job, moment: float) -> bool:
-        return any(os.path.getmtime(path) > moment for path in job.input if os.path.exists(path))
+        return None
 
     @staticmethod
     def _tagged(tag: str, states: dict[str, State]) -> str | None:
@@ -172,8 +163,12 @@ class Executor(RemoteExecutor):
         Unlike in the base class it does not wait for a temporary folder of this process, which is gone when the job is
         requeued after this process has ended; and it uses the cores that were asked for.
         """
-        files = format_cli_arg("--wait-for-files", [str(file) for file in job.get_wait_for_files()])
-        return f"{RealExecutor.get_job_args(self, job, cores=job.resources['_cores'])} {files}"
+        arguments = RealExecutor.get_job_args(self, job, cores=job.resources["_cores"])
+        # Snakemake quotes for Python, not for a shell: a name with both kinds of quotes, or $(), would be run
+        targets = encode_target_jobs_cli_args(job.get_target_spec())
+        arguments = arguments.replace(format_cli_arg("--target-jobs", targets), f"--target-jobs {shlex.join(targets)}")
+        files = [str(file) for file in job.get_wait_for_files()]
+        return f"{arguments} --wait-for-files {shlex.join(files)}" if files else arguments
 
     # -- state
 
@@ -243,10 +238,10 @@ class Executor(RemoteExecutor):
                 item.reason = reason
                 news.setdefault(reason, []).append(item)
         for reason, items in news.items():
-            more = f" and {len(items) - 1} more" if len(items) > 1 else ""
-            doing = "is running" if reason == "RUNNING" else f"waits: {explained(reason)}"
-            if reason and reason != "COMPLETING":
-                self.logger.info(f"{self.cluster_name} job {items[0].record.job_id} ({items[0].record.rule}){more} {doing}")
+            if reason not in UNTOLD:
+                first = f"{items[0].record.job_id} ({items[0].record.rule})"
+                who = f"job {first}" if len(items) == 1 else f"job {first} and {len(items) - 1} more"
+                self.logger.info(f"{who}: {'running' if reason == 'RUNNING' else f'waiting, {explained(reason)}'}")
 
     # -- end
 

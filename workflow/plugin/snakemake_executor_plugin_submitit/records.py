@@ -72,12 +72,6 @@ class Record:
         write_json(_path(root, self.key), asdict(self))
 
 
-def read_record(root: Path, key: str) -> Record | None:
-    """The last job that was to make the files behind `key`."""
-    path = _path(root, key)
-    return Record(**read_json(path)) if path.is_file() else None
-
-
 def read_records(root: Path) -> list[Record]:
     """The last job of all files, oldest first."""
     found = [Record(**read_json(path)) for path in (root / "jobs").glob("*.json")]
