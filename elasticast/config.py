@@ -374,7 +374,8 @@ class WorkflowConfig(Settings):
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
     )
     train_gpus: NonNegativeInt = Field(
-        0, description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees"
+        0,
+        description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees",
     )
 
 

@@ -1,6 +1,5 @@
 """One real Slurm cluster for all tests here, and Snakemake run against it as a user would."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -54,7 +53,12 @@ class Attack:
         command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "slurm"), *QUICK]
         with self.log(self.count).open("w") as out:
             process = subprocess.Popen(
-                [*command, *self.options, *arguments, "--config", *config], cwd=self.folder, stdout=out, stderr=out, start_new_session=True, **more
+                [*command, *self.options, *arguments, "--config", *config],
+                cwd=self.folder,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                **more,
             )
         self.started.append(process)
         return process

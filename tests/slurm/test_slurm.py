@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -288,7 +287,7 @@ def test_devices(attack):
 
 
 def test_any_name(attack):
-    name = "it's a \"test\" of $(touch hacked) & `that`"
+    name = 'it\'s a "test" of $(touch hacked) & `that`'
     assert attack.run(f"quick/{name}.txt") == 0, attack.said()
     assert (attack.folder / f"quick/{name}.txt").read_text() == f"{name}\n"
     assert not list(attack.folder.rglob("hacked"))
@@ -296,7 +295,13 @@ def test_any_name(attack):
 
 def test_snakemake_inside_of_a_job(attack, cluster):
     """Settings of the job that Snakemake itself runs in are not those of its jobs."""
-    env = {**os.environ, "SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "7", "SLURM_CPU_BIND": "map_cpu:9", "SLURM_NTASKS": "9"}
+    env = {
+        **os.environ,
+        "SLURM_JOB_ID": "1",
+        "SLURM_MEM_PER_CPU": "7",
+        "SLURM_CPU_BIND": "map_cpu:9",
+        "SLURM_NTASKS": "9",
+    }
     assert attack.run("quick/a.txt", env=env) == 0, attack.said()
 
 

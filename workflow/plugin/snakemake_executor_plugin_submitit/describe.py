@@ -68,7 +68,9 @@ def digests(job, workflow) -> tuple[str, str]:
 def request_of(job, tag: str) -> Request:
     """What the job asks of the cluster."""
     found = job.resources
-    text = {name: str(found[name]) for name in ("slurm_account", "slurm_partition", "qos", "constraint") if found.get(name)}
+    text = {
+        name: str(found[name]) for name in ("slurm_account", "slurm_partition", "qos", "constraint") if found.get(name)
+    }
     return Request(
         name=re.sub(r"[^A-Za-z0-9_.-]+", "-", described(job))[:60],
         comment=tag,

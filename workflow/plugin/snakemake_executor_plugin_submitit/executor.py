@@ -16,8 +16,16 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
-from snakemake_executor_plugin_submitit.clusters import Local, Refused, Request, Slurm, State, Unreachable
-from snakemake_executor_plugin_submitit.describe import described, digests, explained, failure, last_lines, outputs, request_of
+from snakemake_executor_plugin_submitit.clusters import Local, Refused, Slurm, State, Unreachable
+from snakemake_executor_plugin_submitit.describe import (
+    described,
+    digests,
+    explained,
+    failure,
+    last_lines,
+    outputs,
+    request_of,
+)
 from snakemake_executor_plugin_submitit.records import Record, refresh
 from snakemake_executor_plugin_submitit.task import RuleTask
 
