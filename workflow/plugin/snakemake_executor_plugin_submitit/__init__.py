@@ -10,24 +10,33 @@ from snakemake_executor_plugin_submitit.executor import Executor
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 
-def _setting(default: object, text: str, **more: object) -> object:
-    return field(default=default, metadata={"help": text, "env_var": False, "required": False, **more})
+def _about(text: str, **more: object) -> dict[str, object]:
+    """What Snakemake has to know of an option."""
+    return {"help": text, "env_var": False, "required": False, **more}
 
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):
-    """The options ``--submitit-...``; how often jobs are looked at is Snakemake's ``--seconds-between-status-checks``."""
+    """The options ``--submitit-...``; how often jobs are looked at is ``--seconds-between-status-checks``."""
 
-    cluster: str = _setting("slurm", "Where jobs run: slurm, or local (this machine).", choices=["slurm", "local"])
-    folder: Path = _setting(Path(".snakemake/submitit"), "Folder for the logs and records of jobs.")
-    max_requeues: int = _setting(
-        20, "How often a job of a checkpointable rule goes on after its time limit before it counts as failed."
+    cluster: str = field(
+        default="slurm",
+        metadata=_about("Where jobs run: slurm, or local (this machine).", choices=["slurm", "local"]),
     )
-    signal_delay: int = _setting(
-        120, "Seconds before the time limit at which a job is asked to save itself; at most a third of the limit."
+    folder: Path = field(
+        default=Path(".snakemake/submitit"), metadata=_about("Folder for the logs and records of jobs.")
     )
-    grace: int = _setting(
-        60, "Seconds that a job's result may take to appear on a shared file system after the job has left the queue."
+    max_requeues: int = field(
+        default=20,
+        metadata=_about("How often a job of a checkpointable rule goes on after its time limit before it has failed."),
+    )
+    signal_delay: int = field(
+        default=120,
+        metadata=_about("Seconds before the time limit at which a job is asked to save itself; a third of it at most."),
+    )
+    grace: int = field(
+        default=60,
+        metadata=_about("Seconds that the result of a job may take to appear after the job has left the queue."),
     )
 
 

@@ -50,11 +50,11 @@ LOCAL_END_S = 60
 DEFAULT_LIMIT_MIN = 60 * 24
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A job that cannot be submitted, in the scheduler's words."""
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """The scheduler does not answer; whether it has taken the job is unknown."""
 
 
@@ -145,9 +145,9 @@ class Slurm:
 
         Raises
         ------
-        Refused
+        RefusedError
             If Slurm does not take it.
-        Unreachable
+        UnreachableError
             If Slurm does not answer.
         """
         executor = submitit.SlurmExecutor(folder, max_num_timeout=self.max_requeues)
@@ -158,7 +158,7 @@ class Slurm:
             with uninterrupted(), contextlib.redirect_stderr(io.StringIO()):
                 return executor.submit(task).job_id
         except FailedJobError as error:
-            kind = Unreachable if UNREACHABLE.search(str(error)) else Refused
+            kind = UnreachableError if UNREACHABLE.search(str(error)) else RefusedError
             raise kind(str(error).strip()) from None
 
     def _parameters(self, task: RuleTask, request: Request) -> dict:
@@ -209,12 +209,12 @@ class Local:
 
         Raises
         ------
-        Refused
+        RefusedError
             If the machine has not what it asks for.
         """
         if request.gpus > len(self.devices) or request.nodes > 1:
             wanted = f"{request.nodes} nodes" if request.nodes > 1 else f"{request.gpus} GPUs"
-            raise Refused(f"the job asks for {wanted}; this machine is one, with {len(self.devices)} GPUs")
+            raise RefusedError(f"the job asks for {wanted}; this machine is one, with {len(self.devices)} GPUs")
         executor = submitit.LocalExecutor(folder)
         executor._throttling = 0
         executor.update_parameters(timeout_min=LOCAL_LIMIT_MIN, stderr_to_stdout=True)

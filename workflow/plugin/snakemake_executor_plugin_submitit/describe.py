@@ -27,7 +27,7 @@ REASONS = {
     "BeginTime": "it was requeued and starts again in a moment (BeginTime)",
     "JobHeldUser": "it is held: `scontrol release JOB` lets it run (JobHeldUser)",
     "PartitionConfig": "its partition cannot run it (PartitionConfig): see `sinfo`, and slurm_partition in the profile",
-    "PartitionTimeLimit": "its partition allows less time (PartitionTimeLimit): lower `runtime`, or another slurm_partition",
+    "PartitionTimeLimit": "its partition allows less time (PartitionTimeLimit): lower `runtime`, or take another",
     "PartitionNodeLimit": "its partition has not so many nodes (PartitionNodeLimit)",
     "BadConstraints": "no node is like that (BadConstraints): see `constraint` and `gpu_model` in the profile",
     "JobHeldAdmin": "it is held, by an administrator or after failed starts (JobHeldAdmin)",

@@ -16,7 +16,7 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
-from snakemake_executor_plugin_submitit.clusters import Local, Refused, Slurm, State, Unreachable
+from snakemake_executor_plugin_submitit.clusters import Local, RefusedError, Slurm, State, UnreachableError
 from snakemake_executor_plugin_submitit.describe import (
     described,
     digests,
@@ -89,7 +89,7 @@ class Executor(RemoteExecutor):
         key, spec = digests(job, self.workflow)
         try:
             record = self._found(job, key, spec, states) or self._submit(job, key, spec)
-        except Refused as error:
+        except RefusedError as error:
             self._refuse(job, str(error))
             return
         info = SubmittedJobInfo(job, external_jobid=record.job_id, aux={"log": str(record.log(self.root))})
@@ -110,7 +110,7 @@ class Executor(RemoteExecutor):
             try:
                 record.job_id = self.cluster.submit(self.root / self.run, task, request)
                 break
-            except Unreachable as error:
+            except UnreachableError as error:
                 self.logger.warning(f"{error}\nTrying to submit {record.rule} again.")
                 time.sleep(RETRY_S)
                 taken = self._tagged(record.tag, self._states())
@@ -129,7 +129,7 @@ class Executor(RemoteExecutor):
                 continue
             found_spec, run = state.comment.removeprefix(prefix).split(":")
             if found_spec != spec:
-                raise Refused(
+                raise RefusedError(
                     f"job {number} still makes these files with other settings. Wait for it, or `scancel {number}`, "
                     "then start again."
                 )

@@ -1,6 +1,6 @@
 """What is kept of each job in the project's folder: which job makes which files, and whether its end was seen.
 
-A Snakemake that starts after another was killed goes on with the jobs it finds here, and `elasticast status` shows them.
+`elasticast status` shows it; a Snakemake that takes over the jobs of a killed one finds their results by it.
 """
 
 import hashlib

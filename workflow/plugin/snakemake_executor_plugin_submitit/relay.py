@@ -1,4 +1,4 @@
-"""On each node of a job with several: run a command and hand Slurm's signals to the processes in it that save themselves.
+"""On each node of a job with several: run a command, hand Slurm's signals to processes in it that save themselves.
 
 ``srun ... python -m snakemake_executor_plugin_submitit.relay torchrun ...``: USR2 would end torchrun itself, which does
 not handle it, and a site may send it to the first process of a step only.
