@@ -47,14 +47,14 @@ def test_more_devices_than_there_are(attack):
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_jobs_save_themselves_and_end_with_snakemake(attack, end):
     """Also when it is killed and can tell them nothing; started again, training goes on."""
-    snakemake = attack.start("train/a.txt", "slow/b.txt", steps=60, seconds=300)
+    snakemake = attack.start("train/a.txt", "slow/b.txt", steps=30, seconds=300)
     attack.at_step("a", 5)
     wait_for((attack.folder / "starts/b").exists)
     os.kill(snakemake.pid, end)
     assert snakemake.wait(30) != 0
     wait_for(lambda: not processes(attack.folder), 20)
     attack.unlock()
-    assert attack.run("train/a.txt", steps=60) == 0, attack.said()
+    assert attack.run("train/a.txt", steps=30) == 0, attack.said()
     assert attack.starts("a")[1] >= 5
 
 
