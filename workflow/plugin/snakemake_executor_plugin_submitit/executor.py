@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+import shutil
 import signal
 import time
 import uuid
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
@@ -55,6 +57,11 @@ class Executor(RemoteExecutor):
 
     def __post_init__(self):
         settings = self.workflow.executor_settings
+        if settings.cluster == "slurm" and not shutil.which("sbatch"):
+            raise WorkflowError(
+                "There is no Slurm here (no sbatch): start Snakemake on a login node, run jobs on this machine with "
+                "--submitit-cluster local, or leave out --profile slurm"
+            )
         self.root = Path(settings.folder).absolute()
         self.run = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
         (self.root / self.run).mkdir(parents=True)
