@@ -1,5 +1,6 @@
 """One real Slurm cluster for all tests here, and Snakemake run against it as a user would."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -119,3 +120,38 @@ def attack(cluster, tmp_path):
         yield attack
     finally:
         attack.stop()
+
+
+@pytest.fixture(scope="session")
+def five_stopped(cluster, tmp_path_factory):
+    """One Snakemake with five jobs, each stopped in its own way.
+
+    A time limit is a minute at least, so the tests in test_local.py, which need no cluster, run meanwhile.
+    """
+    attack = Attack(tmp_path_factory.mktemp("five"), cluster)
+    ways = ("warned", "relayed", "requeued", "limit")
+    try:
+        attack.start(*(f"train/{way}.txt" for way in ways), "slow/limit.txt", seconds=300)
+        for way in ways:
+            attack.at_step(way, 5)
+        wait_for((attack.folder / "starts/limit").exists)
+        attack.ids = {name: job for job, name in attack.names().items()}
+        cluster.run("scancel", "-s", "USR2", attack.ids["stepper-warned"], attack.ids["slow-limit"])
+        for name in ("stepper-requeued", "slow-limit"):
+            cluster.run("scontrol", "requeue", attack.ids[name])
+        os.kill(task_of(attack.ids["stepper-relayed"]), signal.SIGUSR2)
+        yield attack
+    finally:
+        attack.stop()
+
+
+def task_of(job: str) -> int:
+    """The Python that submitit runs in a job."""
+    found = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True).stdout.split()
+    for pid in found:
+        with open(f"/proc/{pid}/environ") as file:
+            if f"SLURM_JOB_ID={job}" in file.read().split("\0"):
+                with open(f"/proc/{pid}/cmdline") as command:
+                    if "python" in command.read().split("\0")[0]:
+                        return int(pid)
+    raise AssertionError(f"no process of job {job}")

@@ -6,8 +6,14 @@ import subprocess
 
 import pytest
 
-from tests.slurm.cluster import wait_for
+from tests.slurm.cluster import missing, wait_for
 from tests.slurm.conftest import Attack
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _meanwhile(request):
+    if not missing():
+        request.getfixturevalue("five_stopped")
 
 
 @pytest.fixture

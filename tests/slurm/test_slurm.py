@@ -3,15 +3,15 @@
 import os
 import re
 import signal
-import subprocess
 import time
 
 import pytest
 
 from tests.slurm.cluster import wait_for
-from tests.slurm.conftest import Attack
+from tests.slurm.conftest import task_of
 
 STEPS = 40
+WAITING = r"job \d+ \(quick \w\).*: waiting, (no node is free|others are ahead)"
 LONG = 200
 """Steps of a training that needs more than its limit of one minute."""
 
@@ -22,24 +22,10 @@ def finished(attack, name, steps=STEPS):
 
 
 @pytest.fixture(scope="module")
-def interrupted(cluster, tmp_path_factory):
-    """One Snakemake with five jobs, each stopped in its own way; nothing was submitted a second time."""
-    attack = Attack(tmp_path_factory.mktemp("interrupted"), cluster)
-    ways = ("warned", "relayed", "requeued", "limit")
-    try:
-        snakemake = attack.start(*(f"train/{way}.txt" for way in ways), "slow/limit.txt", seconds=300)
-        for way in ways:
-            attack.at_step(way, 5)
-        wait_for((attack.folder / "starts/limit").exists)
-        attack.ids = {name: job for job, name in attack.names().items()}
-        cluster.run("scancel", "-s", "USR2", attack.ids["stepper-warned"], attack.ids["slow-limit"])
-        cluster.run("scontrol", "requeue", attack.ids["stepper-requeued"])
-        cluster.run("scontrol", "requeue", attack.ids["slow-limit"])
-        os.kill(task_of(attack.ids["stepper-relayed"]), signal.SIGUSR2)
-        attack.code = snakemake.wait(200)
-        yield attack
-    finally:
-        attack.stop()
+def interrupted(five_stopped):
+    """Five jobs, each stopped in its own way, after Snakemake has seen their end."""
+    five_stopped.code = five_stopped.started[0].wait(200)
+    return five_stopped
 
 
 def went_on(attack, name, steps=STEPS):
@@ -85,17 +71,6 @@ def test_rules_that_cannot_save_themselves_fail_plainly(interrupted):
     assert interrupted.code != 0
     assert (interrupted.folder / "starts/limit").read_text() == "start\n"
     assert interrupted.said().count("it reached its time limit: give the rule more `runtime`") == 1
-
-
-def task_of(job):
-    found = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True).stdout.split()
-    for pid in found:
-        with open(f"/proc/{pid}/environ") as file:
-            if f"SLURM_JOB_ID={job}" in file.read().split("\0"):
-                with open(f"/proc/{pid}/cmdline") as command:
-                    if "python" in command.read().split("\0")[0]:
-                        return int(pid)
-    raise AssertionError(f"no process of job {job}")
 
 
 def test_preemption_by_a_higher_partition(attack, cluster):
@@ -154,17 +129,17 @@ def test_ctrl_c_leaves_no_job(attack, cluster, delay):
 
 
 def test_after_a_kill_live_jobs_are_taken_over(attack, cluster):
-    snakemake = attack.start("train/a.txt", "train/b.txt", steps=60)
+    snakemake = attack.start("train/a.txt", "train/b.txt", steps=45)
     attack.at_step("a", 3)
     attack.at_step("b", 3)
     os.killpg(snakemake.pid, signal.SIGKILL)
     snakemake.wait()
     attack.unlock()
-    assert attack.run("train/a.txt", "train/b.txt", steps=60) == 0, attack.said()
+    assert attack.run("train/a.txt", "train/b.txt", steps=45) == 0, attack.said()
     assert attack.said().count("Taking over slurm job") == 2
     for name in "ab":
         assert attack.starts(name) == [0]
-        assert finished(attack, name, 60)
+        assert finished(attack, name, 45)
     assert len(cluster.jobs("CD")) >= 2
 
 
@@ -193,11 +168,11 @@ def test_a_live_job_with_other_settings_is_not_joined_by_a_second(attack, cluste
 
 def test_two_snakemakes_at_once(attack, cluster):
     """Snakemake's lock refuses the second; without the lock it shares the jobs of the first."""
-    first = attack.start("train/a.txt", steps=60)
+    first = attack.start("train/a.txt", steps=45)
     attack.at_step("a", 1)
-    assert attack.run("train/a.txt", steps=60) != 0
+    assert attack.run("train/a.txt", steps=45) != 0
     assert "Directory cannot be locked" in attack.said()
-    second = attack.start("train/a.txt", "--nolock", steps=60)
+    second = attack.start("train/a.txt", "--nolock", steps=45)
     assert (first.wait(60), second.wait(60)) == (0, 0), attack.said()
     assert "Taking over slurm job" in attack.said()
     assert attack.starts("a") == [0]
@@ -258,9 +233,11 @@ def test_a_job_that_would_wait_for_ever_is_ended(attack, cluster):
 
 
 def test_why_jobs_wait_is_told_when_it_changes(attack, cluster):
-    cluster.run("sbatch", "-N2", "--exclusive", "-t1", "-o", "/dev/null", "--wrap", "sleep 15")
+    cluster.run("sbatch", "-N2", "--exclusive", "-t1", "-o", "/dev/null", "--wrap", "sleep 8")
+    wait_for(lambda: cluster.jobs("R"))
     assert attack.run("quick/a.txt", "quick/b.txt") == 0, attack.said()
-    assert re.search(r"job \d+ \(quick \w\) and 1 more: waiting, (no node is free|others are ahead)", attack.said())
+    waiting, running = (re.search(text, attack.said()) for text in (WAITING, r"job \d+ \(quick \w\).*: running"))
+    assert waiting.start() < running.start()
 
 
 def test_a_failed_rule_shows_its_own_error_and_the_logs(attack):
