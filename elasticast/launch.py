@@ -6,7 +6,7 @@ srun starts torchrun on each node of the Slurm job at hand.
 
 import argparse
 import os
-import subprocess
+import socket
 import sys
 
 
@@ -17,13 +17,12 @@ def command(gpus: int, nodes: int, arguments: list[str]) -> list[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={max(gpus, 1)}"]
     if nodes == 1:
         return [*torchrun, "--standalone", "-m", "elasticast", *arguments]
-    first = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]], capture_output=True, text=True, check=True
-    ).stdout.split()[0]
+    job = os.environ["SLURM_JOB_ID"]
     # jobs that share a node must not meet at the same port
-    port = 20000 + int(os.environ["SLURM_JOB_ID"]) % 20000
-    meeting = ["--rdzv-backend=c10d", f"--rdzv-id={os.environ['SLURM_JOB_ID']}", f"--rdzv-endpoint={first}:{port}"]
-    srun = ["srun", "--overlap", f"--nodes={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=0"]
+    endpoint = f"{socket.gethostname()}:{20000 + int(job) % 20000}"
+    meeting = ["--rdzv-backend=c10d", f"--rdzv-id={job}", f"--rdzv-endpoint={endpoint}"]
+    # Slurm has told this process that it is the only task; ranks that saved themselves end one after the other
+    srun = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--kill-on-bad-exit=0"]
     relay = [sys.executable, "-m", "snakemake_executor_plugin_submitit.relay"]
     return [*srun, *relay, *torchrun, f"--nnodes={nodes}", *meeting, "-m", "elasticast", *arguments]
 
