@@ -57,7 +57,7 @@ def outputs(job) -> list[str]:
     return [str(file) for file in job.output if not any(is_flagged(file, f) for f in ("temp", "pipe", "service"))]
 
 
-def digests(job, workflow) -> tuple[str, str]:
+def digests(job) -> tuple[str, str]:
     """What a job makes (or is, without outputs), and what it is asked to do."""
     single = list(job.jobs) if job.is_group() else [job]
     files = sorted(str(file) for part in single for file in part.output)

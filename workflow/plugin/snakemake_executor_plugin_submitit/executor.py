@@ -93,7 +93,7 @@ class Executor(RemoteExecutor):
             yield
 
     def _start(self, job, states: dict[str, State]) -> None:
-        key, spec = digests(job, self.workflow)
+        key, spec = digests(job)
         try:
             record = self._found(job, key, spec, states) or self._submit(job, key, spec)
         except RefusedError as error:
@@ -274,10 +274,12 @@ class Executor(RemoteExecutor):
             self.cluster.cancel(n for n in ours if not states[n].ended and states[n].name != "COMPLETING")
 
     def print_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs) -> None:
-        """Say what went wrong, where the logs lie, and how the job's ends."""
+        """Say what went wrong, where the logs lie, and how they end."""
         text, item = msg or "", job_info.aux
         if item:
             text += f"\njob {job_info.external_jobid}: {item['log']}{last_lines(job_info.job, Path(item['log']))}"
+        if job_info.job.is_group():  # Snakemake leaves the text of a group out
+            self.logger.error(text)
         job_info.job.log_error(text, **kwargs)
 
     def _short(self, record: Record) -> str:
