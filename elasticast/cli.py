@@ -211,6 +211,20 @@ def reading(
     typer.echo(measure(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
 
 
+@app.command()
+def status(
+    suite: Annotated[str | None, typer.Option(help="name of a file in config/suites; else that of config.yaml")] = None,
+    records: Annotated[Path, typer.Option(help="folder of the jobs' records")] = Path(".snakemake/submitit"),
+) -> None:
+    """Show where each run of a suite stands: state, last step, time to go, job and log."""
+    from elasticast.status import suite_status, table
+    from elasticast.suites import load_workflow_config
+    from elasticast.validation import read_yaml
+
+    settings = load_workflow_config(read_yaml(Path("config/config.yaml")))
+    typer.echo(table(suite_status(suite or settings.suite, Path(settings.results), records)))
+
+
 def main() -> None:
     """Run the command; what a user can put right is said in one message, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)

@@ -1,9 +1,9 @@
 """What a dataset's annotations say of its clips, and what can be checked of that in every dataset alike."""
 
+import hashlib
 import logging
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -123,7 +123,7 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
 
     if dev_share:
         groups = clips["group"] if "group" in clips else clips["id"]
-        chosen = {group: zlib.crc32(str(group).encode()) / 2**32 < dev_share for group in groups.unique()}
+        chosen = {group: _place(str(group)) < dev_share for group in groups.unique()}
         clips.loc[(clips["split"] == "train") & groups.map(chosen), "split"] = "dev"
     copies = clips.groupby("id").cumcount()
     reject(copies > 0, "duplicate id")
@@ -133,6 +133,11 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
         if kind == "single":
             reject(clips[task].map(len) != 1, f"not exactly one label for {task}")
     return clips
+
+
+def _place(name: str) -> float:
+    """A number in [0, 1) that depends on nothing but the name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
 def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
