@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
 Out = Annotated[Path, typer.Option(help="what to write, or the folder to write into")]
 Data = Annotated[Path, typer.Option(help="folder of a prepared dataset")]
-Threads = Annotated[int, typer.Option(help="CPU threads")]
+Threads = Annotated[int, typer.Option(help="CPU threads (of each process, under torchrun)")]
 
 # Imports stand inside the verbs: torch takes seconds to import and most verbs do without it.
 
@@ -78,13 +78,17 @@ def stats(
     front_end: Annotated[str, typer.Option(help="front end, JSON")],
     data: Data,
     out: Out,
+    clips: Annotated[int | None, typer.Option(min=1, help="training clips, evenly spaced; else all")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes that compute")] = 1,
+    module: Annotated[str | None, typer.Option(help="module of the dataset, for released values beside")] = None,
 ) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""
     from elasticast.config import FrontEnd
     from elasticast.data.stats import write_stats
     from elasticast.validation import validate
 
-    write_stats(data, validate(FrontEnd, json.loads(front_end), "--front-end"), out)
+    settings = validate(FrontEnd, json.loads(front_end), "--front-end")
+    write_stats(data, settings, out, clips=clips, workers=workers, module=module)
 
 
 @app.command()
@@ -95,18 +99,20 @@ def train(
     out: Out,
     threads: Threads = 1,
 ) -> None:
-    """Train one run, going on from its checkpoint if there is one."""
+    """Train one run, going on from its checkpoint if there is one; on several GPUs under torchrun."""
     import torch
 
     from elasticast.data.dataset import Clips, read_norm
     from elasticast.data.manifest import read_data_hash
     from elasticast.suites import load_run_config
+    from elasticast.training.distributed import joined
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    run = load_run_config(config)
-    clips = Clips(data, "train", run.task)
-    Trainer(run, clips, read_norm(norm), out, read_data_hash(data)).fit()
+    with joined() as world:
+        run = load_run_config(config)
+        clips = Clips(data, "train", run.task)
+        Trainer(run, clips, read_norm(norm), out, read_data_hash(data), world).fit()
 
 
 @app.command()
@@ -175,16 +181,17 @@ def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")],
 
 @app.command()
 def collect(
-    table: Annotated[Literal["metrics", "runs", "data"], typer.Argument(help="which table")],
+    table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="which table")],
     files: Annotated[
-        list[Path], typer.Argument(help="metrics.csv or run.json of the runs, summary.csv of the datasets")
+        list[Path],
+        typer.Argument(help="metrics.csv or run.json of the runs, summary.csv or norm-*.json of the datasets"),
     ],
     out: Out,
 ) -> None:
     """Join what the runs wrote into one table of the suite."""
     from elasticast.reporting import collect as tables
 
-    {"metrics": tables.metrics, "runs": tables.runs, "data": tables.data}[table](files, out)
+    getattr(tables, table)(files, out)
 
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed: what is compared runs side by side, in turns.")

@@ -144,7 +144,7 @@ ModelConfig = Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="k
 
 
 class Batch(Settings):
-    """Size of a training batch: clips or tokens, exactly one."""
+    """What an optimisation step sees, on all GPUs together: clips or tokens, exactly one."""
 
     clips: PositiveInt | None = None
     tokens: PositiveInt | None = Field(None, description="token budget before token dropout; a batch never exceeds it")

@@ -18,16 +18,17 @@ PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", 
 _VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampler.py", "data/views.py", "models")
 _DRAWN = ("reporting/scripts.py", "reporting/style.py")
 _SCORED = (*_DRAWN, "reporting/results.py")
+_DECODED = ("data/audio.py", "data/ffmpeg.py", "data/recordings.py", "data/store.py")
 STAGES = {
     "synthesis": ("data/synthesis.py",),
-    "decode": ("data/audio.py", "data/store.py"),
+    "decode": _DECODED,
     "prepare": (
-        "data/audio.py",
+        *_DECODED,
+        "data/annotations.py",
         "data/lookup.py",
         "data/manifest.py",
         "data/parts.py",
         "data/prepare.py",
-        "data/store.py",
     ),
     "stats": ("data/features.py", "data/stats.py"),
     "train": (*_VIEWED, "data/augment.py", "training"),
@@ -37,7 +38,10 @@ STAGES = {
     "lengths": (*_DRAWN, "reporting/lengths.py"),
     "packing": (*_DRAWN, "reporting/packing.py", "data/features.py", "data/views.py"),
 }
-"""The part of the package that decides each stage's output; a change elsewhere re-runs nothing of it."""
+"""The part of the package that decides each stage's output; a change elsewhere re-runs nothing of it.
+
+To `synthesis` and `prepare` the module of the dataset at hand is added.
+"""
 
 
 def code_digest(stage: str, *more: str) -> str:

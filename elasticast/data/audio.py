@@ -19,7 +19,6 @@ from torch import Tensor
 from elasticast.data.ffmpeg import NEED_FFMPEG, FfmpegTrack
 from elasticast.data.recordings import BLOCK, Hdf5Dataset, NotReadableError, Recording, SoundFile, UnusableAudioError
 
-STORE_RATE = 16000
 SHORTEST_SECONDS = 0.025  # one analysis window
 SPAN_TOLERANCE_SECONDS = 0.001  # annotations are often rounded to milliseconds
 RATES = (100, 10_000_000)  # Hz; another rate is a damaged header
@@ -73,8 +72,8 @@ def decode(
     Raises
     ------
     UnusableAudioError
-        With the reason: those of :func:`open_recording`; truncated, damaged, ffmpeg hangs, span
-        outside the file, longer than its segment, non-finite samples, samples not scaled to [-1, 1], silent, too short.
+        With the reason: those of :func:`open_recording`; truncated, damaged, ffmpeg hangs, span outside the file,
+        longer than its segment, empty, non-finite samples, samples not scaled to [-1, 1], silent, too short.
     """
     with open_recording(path, key, rate) as recording:
         mono = _read_span(recording, start, duration, longest)

@@ -175,7 +175,7 @@ def _decoder(config: DatasetSettings, workers: int) -> Iterator[Decoded]:
         yield lambda jobs: _in_processes(pool, jobs, options, workers)
     except BrokenProcessPool:
         raise DataError(
-            "a decoding process died, for want of memory perhaps; finished parts are kept, run again with fewer --workers"
+            "a decoding process died, for want of memory perhaps; finished parts are kept: try again with fewer workers"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -9,16 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import digest
+from elasticast.data.annotations import Annotations, check_annotations, only_ids
 from elasticast.data.datasets import source_of
-from elasticast.data.manifest import (
-    Annotations,
-    check_annotations,
-    class_lists,
-    only_ids,
-    reason_kind,
-    write_csv,
-    write_manifest,
-)
+from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
 from elasticast.data.store import write_index
 from elasticast.dataset_config import SPLITS, DatasetConfig

@@ -1,4 +1,4 @@
-"""Which clips make a batch: a number of clips, or a budget of tokens."""
+"""Which clips make a batch: a number of clips, or a budget of tokens; and how ranks share it."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -158,3 +158,17 @@ def token_batches(order: list[int], tokens: list[int], budget: int) -> Iterator[
         used += tokens[index]
     if current:
         yield current
+
+
+def deal(batch: list[int], tokens: list[int], ranks: int) -> list[list[int]]:
+    """Deal a batch out to ranks, about as many tokens to each: the largest clip first, always to the least loaded.
+
+    Each rank's clips keep the order they have in the batch. With fewer clips than ranks, some get none.
+    """
+    places: list[list[int]] = [[] for _ in range(ranks)]
+    load = [0] * ranks
+    for place in sorted(range(len(batch)), key=lambda place: -tokens[batch[place]]):
+        rank = load.index(min(load))
+        places[rank].append(place)
+        load[rank] += tokens[batch[place]]
+    return [[batch[place] for place in sorted(own)] for own in places]

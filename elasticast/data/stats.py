@@ -127,11 +127,12 @@ def _joined(counts: np.ndarray, means: np.ndarray, squares: np.ndarray, unseen: 
     squares = squares + counts * (means - mean) ** 2
     variance = squares.sum() / values
     std = variance**0.5
-    errors = None, None
+    errors = [None, None]
     if n > 1 or not unseen:
         spread = np.array([counts * (means - mean), (squares - counts * variance) / (2 * std)])
-        errors = (unseen * n / max(n - 1, 1) * (spread**2).sum(1)) ** 0.5 / values
-    return {"mean": mean, "std": std, "mean_error": errors[0], "std_error": errors[1], "values": int(values)}
+        errors = ((unseen * n / max(n - 1, 1) * (spread**2).sum(1)) ** 0.5 / values).tolist()
+    found = {"mean": float(mean), "std": float(std), "mean_error": errors[0], "std_error": errors[1]}
+    return found | {"values": int(values)}
 
 
 def write_stats(

@@ -8,7 +8,8 @@ import pandas as pd
 from elasticast.files import read_json, write_text
 
 RUN_COLUMNS = (
-    "experiment", "seed", "steps", "seconds", "restarts", "parameters", "device", "attention_backend", "threads",
+    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
+    "world_size", "attention_backend", "threads",
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 
@@ -53,3 +54,11 @@ def data(files: list[Path], out: Path) -> None:
     table = table[[*DATA_COLUMNS[:-2], *sorted(reasons), *DATA_COLUMNS[-2:]]]
     whole = {name: "Int64" for name in ("published", *reasons)}
     write_text(out, table.astype(whole).to_csv(index=False))
+
+
+def norms(files: list[Path], out: Path) -> None:
+    """Join the statistics of all datasets and front ends, with the values that released recipes normalise with."""
+    from elasticast.data.stats import stats_rows  # with it comes torch, which the other tables do without
+
+    rows = [row for file in files for row in stats_rows(file.parent.name, read_json(file))]
+    write_text(out, pd.DataFrame(rows).to_csv(index=False))

@@ -1,8 +1,6 @@
 """Checkpoints: all that a run needs to go on, and the finished model."""
 
-import fcntl
 import pickle
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +10,8 @@ from torch import nn
 
 from elasticast.config import RunConfig
 from elasticast.data.features import Norm
-from elasticast.errors import DataError, ElasticASTError
+from elasticast.errors import DataError
 from elasticast.files import write_atomic, write_json
-
-
-@contextmanager
-def locked(folder: Path):
-    """Hold a folder for one process; the lock ends with the process, however it ends.
-
-    Raises
-    ------
-    ElasticASTError
-        If another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ElasticASTError(
-                f"{folder}: another process is training here; wait for it, or stop it first"
-            ) from None
-        yield
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:

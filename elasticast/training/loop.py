@@ -1,7 +1,6 @@
 """The training loop."""
 
 import contextlib
-import csv
 import itertools
 import resource
 import shutil
@@ -13,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 from elasticast.config import RunConfig, digest
 from elasticast.data.dataset import ClipDataset, Clips
@@ -21,20 +19,22 @@ from elasticast.data.features import Norm
 from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
-from elasticast.files import write_atomic, write_json
+from elasticast.files import locked, write_atomic, write_json
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
 from elasticast.models.pretrained import start_from
-from elasticast.progress import LOG, Progress
+from elasticast.progress import LOG
 from elasticast.provenance import code_digest, job_record
-from elasticast.training.checkpoint import load_checkpoint, locked, save_model
+from elasticast.training.checkpoint import load_checkpoint, save_model
+from elasticast.training.distributed import World
+from elasticast.training.history import reporting
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 
 EXIT_CHECKPOINTED = 85
 """Exit status of a run that was asked to stop and saved itself: start it again to go on."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 """What asks a run to save itself and stop: Ctrl-C, a scheduler's end, and Slurm's warning."""
-HISTORY_FIELDS = ("step", "epoch", "loss", "lr", "grad_norm", "clips_per_s", "tokens_per_s")
+BUSY = "another process is training here; wait for it, or stop it first"
 
 
 class Trainer:
@@ -52,11 +52,16 @@ class Trainer:
         The run's folder.
     data_hash : str
         Hash of the prepared data.
+    world : World, optional
+        The processes that train together; by default this one alone. Rank 0 writes, the others only compute.
     """
 
-    def __init__(self, config: RunConfig, clips: Clips, norm: Norm, out: Path, data_hash: str):
+    def __init__(
+        self, config: RunConfig, clips: Clips, norm: Norm, out: Path, data_hash: str, world: World | None = None
+    ):
         self.config, self.clips, self.norm, self.out, self.data_hash = config, clips, norm, out, data_hash
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.world = world or World()
+        self.device = self.world.device
         resolve_backend(config.model.backend, self.device)  # refuses what cannot run, before any work
         if config.train.precision == "fp16" and self.device.type != "cuda":
             raise ElasticASTError("train.precision: 'fp16' runs on CUDA only; use 'bf16' or 'fp32' on this machine")
@@ -70,26 +75,33 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
-        self.stop = False
+        self.seen = {"clips": 0, "tokens": 0}  # by all ranks together
+        self.asked = self.stop = False  # of this rank; of any, agreed on after each step
         self.folder = out / "checkpoint"
         parts = [config.model_dump(mode="json"), data_hash, norm.mean, norm.std, code_digest("train")]
         self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
 
     def fit(self) -> None:
         """Train to the end and write the model, or stop at a signal with :data:`EXIT_CHECKPOINTED`."""
-        with locked(self.folder):
+        with locked(self.folder / "lock", BUSY) if self.world.main else contextlib.nullcontext():
             self._resume()
+            self.replica = self.world.replicate(self.model)
             for number in STOP_SIGNALS:
                 signal.signal(number, self._ask_to_stop)
             self._run_steps()
+            del self.replica  # it would keep the process group, and its threads, to the end of Python
             if self.stop:
                 self._save()
                 LOG.info("%s: stopped and saved at step %d; start again to go on", self.config.experiment, self.step)
+            else:
+                self._finish()
+            self.world.wait()  # torchrun ends all once one has left with a status
+            if self.stop:
+                _ignore_signals()  # a second one, while Python ends, would take the place of this status
                 raise SystemExit(EXIT_CHECKPOINTED)
-            self._finish()
 
     def _ask_to_stop(self, number: int, _: object) -> None:
-        self.stop = True
+        self.asked = True
         if number == signal.SIGINT:  # a second Ctrl-C stops at once
             signal.signal(number, signal.default_int_handler)
 
@@ -102,8 +114,8 @@ class Trainer:
         total = sum(len(self.sampler.epoch(e)) for e in range(train.epochs))
         return total, total / train.epochs
 
-    def _batches(self) -> Iterator[tuple[int, PackedBatch]]:
-        """Batches from the current step on, epoch after epoch, the same as in a run that was never stopped."""
+    def _batches(self) -> Iterator[tuple[int, PackedBatch, float]]:
+        """Epoch, this rank's part of a batch and its weight, from the current step on as in a run never stopped."""
         skip = self.step
         for epoch in itertools.count():
             batches = self.sampler.epoch(epoch)
@@ -111,61 +123,73 @@ class Trainer:
                 skip -= len(batches)
                 continue
             self.dataset.epoch = epoch
+            left, tokens = batches[skip:], self.sampler.tokens
             loader = DataLoader(
                 self.dataset,
-                batch_sampler=batches[skip:],
+                batch_sampler=(self.world.share(batch, tokens)[0] for batch in left),
                 collate_fn=pack,
                 num_workers=self.config.train.workers,
                 worker_init_fn=_ignore_signals,
                 pin_memory=self.device.type == "cuda",
             )
-            for batch in loader:
-                yield epoch, batch.to(self.device)
+            for batch, clips in zip(loader, left, strict=True):
+                yield epoch, batch.to(self.device), self.world.share(clips, tokens)[1]
             skip = 0
 
     def _run_steps(self) -> None:
         total, steps_per_epoch = self._total_steps()
         train = self.config.train
-        name = f"train {self.config.experiment} seed {self.config.seed}"
-        log = _History(self.out, self.step)
-        clips = tokens = 0
         begun = time.monotonic() - self.seconds
-        since = time.monotonic()
         self.model.train()
-        with log, Progress(name, total) as progress:
-            for epoch, batch in self._batches() if self.step < total else ():
+        with self._reporting(total) as report:
+            for epoch, batch, weight in self._batches() if self.step < total else ():
                 lr = learning_rate(train, self.step, total, steps_per_epoch)
-                loss, grad_norm = self._update(batch, lr)
+                loss, grad_norm = self._update(batch, lr, weight)
                 self.step += 1
                 self.seconds = time.monotonic() - begun
-                clips, tokens = clips + len(batch), tokens + len(batch.patches)
+                self._agree(batch, weight)
                 if self.step % train.log_every == 0 or self.step == total:
-                    value, elapsed = loss.item(), time.monotonic() - since
-                    _check_finite(value, self.step, self.config)
-                    log.write(self.step, epoch, value, lr, float(grad_norm), clips / elapsed, tokens / elapsed)
-                    progress.update(self.step, loss=value, lr=lr, clips_per_s=clips / elapsed)
-                    clips, tokens, since = 0, 0, time.monotonic()
+                    report(self.step, epoch, self._finite(loss), lr, float(grad_norm), self.seen)
                 if self.step == total or self.stop:
                     break
                 if self.step % train.checkpoint_every == 0:
-                    _check_finite(loss.item(), self.step, self.config)  # what is saved can be gone on from
+                    self._finite(loss)  # what is saved can be gone on from
                     self._save()
 
-    def _update(self, batch: PackedBatch, lr: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One optimisation step."""
+    def _reporting(self, total: int) -> contextlib.AbstractContextManager:
+        if not self.world.main:
+            return contextlib.nullcontext(lambda *_: None)
+        name = f"train {self.config.experiment} seed {self.config.seed}"
+        return reporting(self.out, name, self.step, total, self.seen)
+
+    def _update(self, batch: PackedBatch, lr: float, weight: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """One optimisation step; the loss is this rank's part of the whole batch's mean."""
         train = self.config.train
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self._autocast():
-            loss = loss_of(self.model(batch), batch.targets, train.loss)
+            loss = loss_of(self.replica(batch), batch.targets, train.loss) * weight
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss * self.world.size).backward()  # gradients become the mean over ranks: their sum is meant
         self.scaler.unscale_(self.optimizer)
         limit = train.grad_clip if train.grad_clip is not None else float("inf")
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), grad_norm
+
+    def _agree(self, batch: PackedBatch, weight: float) -> None:
+        """Let all ranks know after a step what they have seen together, and whether any was asked to stop."""
+        own = (len(batch), len(batch.patches)) if weight else (0, 0)
+        asked, clips, tokens = self.world.sum(self.asked, *own)
+        self.stop = asked > 0
+        self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
+
+    def _finite(self, loss: torch.Tensor) -> float:
+        """The loss of the whole batch."""
+        (value,) = self.world.sum(loss.item())
+        _check_finite(value, self.step, self.config)
+        return value
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -180,6 +204,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "restarts": self.restarts,
+            "seen": self.seen,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -187,10 +212,12 @@ class Trainer:
         }
 
     def _save(self) -> None:
-        write_atomic(self.folder / "last.pt", lambda file: torch.save(self._state(), file))
+        if self.world.main:
+            write_atomic(self.folder / "last.pt", lambda file: torch.save(self._state(), file))
 
     def _resume(self) -> None:
-        state = load_checkpoint(self.folder / "last.pt", self.identity)
+        # rank 0 reads it: another machine could still see the folder as it was
+        state = self.world.broadcast(self.world.main and load_checkpoint(self.folder / "last.pt", self.identity))
         if state is None:
             return
         self.model.load_state_dict(state["model"])
@@ -198,57 +225,31 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])
         self.step, self.seconds, self.restarts = state["step"], state["seconds"], state["restarts"] + 1
+        self.seen = state["seen"]
         LOG.info("%s: going on from step %d", self.config.experiment, self.step)
 
     def _finish(self) -> None:
+        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        devices, memories = zip(*self.world.gather((device, memory)), strict=True)
+        if not self.world.main:
+            return
         record = {
             **job_record("train", self.config, self.data_hash, self.device.type),
+            "world_size": self.world.size,
+            "devices": devices,
             "init": self.init,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": self.step,
             "seconds": round(self.seconds, 3),
+            **{f"{what}_per_s": round(count / self.seconds, 1) for what, count in self.seen.items()},
             "restarts": self.restarts,
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mib": max(memories),
         }
         write_json(self.out / "run.json", record)
         save_model(self.out, self.model, self.config, self.norm, self.clips.classes, self.clips.kind)
         # a checkpoint that stayed would make the next training of this run end at once
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-class _History:
-    """The run's `history/history.csv` and TensorBoard events; lines after the resumed step are dropped."""
-
-    def __init__(self, out: Path, step: int):
-        folder = out / "history"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "history.csv"
-        kept: list[dict] = []
-        if step and self.path.is_file():
-            with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        if not step:
-            for old in folder.glob("events.out.*"):
-                old.unlink()
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_FIELDS)
-            writer.writeheader()
-            writer.writerows(kept)
-        self.board = SummaryWriter(str(folder), purge_step=step + 1)
-
-    def __enter__(self) -> "_History":
-        self.file = self.path.open("a", newline="", buffering=1)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.file.close()
-        self.board.close()
-
-    def write(self, *values: float) -> None:
-        """One line, in the order of `HISTORY_FIELDS`."""
-        csv.writer(self.file).writerow(values)
-        for name, value in zip(HISTORY_FIELDS[1:], values[1:], strict=True):
-            self.board.add_scalar(f"train/{name}", value, values[0])
 
 
 def _check_finite(loss: float, step: int, config: RunConfig) -> None:
@@ -259,7 +260,7 @@ def _check_finite(loss: float, step: int, config: RunConfig) -> None:
         )
 
 
-def _ignore_signals(_: int) -> None:
-    """Data loader workers leave stopping to the training process."""
+def _ignore_signals(_: int = 0) -> None:
+    """From here on nothing is to be stopped; data loader workers leave that to the training process."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -175,6 +175,10 @@ def test_a_span_outside_its_file_is_rejected(wav, span):
     assert reason(wav, start=span[0], duration=span[1]) == "span outside the file"
 
 
+def test_a_span_of_no_sample_is_empty(wav):
+    assert reason(wav, start=0.1, duration=1e-6) == "empty"
+
+
 def test_a_span_may_be_rounded_to_milliseconds(wav):
     assert decode(wav, rate=RATE, start=0.4, duration=0.1009).seconds == pytest.approx(0.1)
 

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
+from elasticast.data.annotations import check_annotations, read_class_names
 from elasticast.data.datasets import audioset
-from elasticast.data.manifest import check_annotations, class_lists, read_manifest
+from elasticast.data.manifest import class_lists, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.dataset_config import AudioSet
 from elasticast.errors import DataError
@@ -75,7 +76,7 @@ def annotated(root, config=CONFIG):
 
 
 def read(path):
-    return audioset.read_segments(path, audioset.read_class_names(path.parent / "class_labels_indices.csv"))
+    return audioset.read_segments(path, read_class_names(path.parent / "class_labels_indices.csv"))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def real_classes(request):
 
 
 def test_the_real_class_names(real_classes):
-    names = audioset.read_class_names(real_classes)
+    names = read_class_names(real_classes)
     with real_classes.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(names.items()) == [(row["mid"], row["display_name"]) for row in rows]

@@ -482,7 +482,7 @@ def test_every_committed_suite_is_valid(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "datasets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_committed_dataset_is_valid(path):
-    assert load_dataset(path).max_rejected <= 0.1
+    assert load_dataset(path).max_rejected <= 0.25  # what YouTube has lost of AudioSet, and some room
 
 
 def test_the_committed_workflow_config_is_valid():

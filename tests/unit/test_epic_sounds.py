@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
+from elasticast.data.annotations import check_annotations, published_counts
 from elasticast.data.audio import UnusableAudioError, decode
 from elasticast.data.datasets import epic_sounds
-from elasticast.data.manifest import check_annotations, class_lists, reason_kind
+from elasticast.data.manifest import class_lists, reason_kind
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.dataset_config import EpicSounds
@@ -177,7 +178,7 @@ def test_classes_are_the_published_44_whichever_a_file_names(root, config, waves
 
 def test_example_settings_name_the_published_files(request):
     config = load_dataset(request.config.rootpath / "config/datasets/epic_sounds.yaml")
-    assert epic_sounds._published(config) == {"test": 8035}
+    assert published_counts(config.annotations, epic_sounds.PUBLISHED) == {"test": 8035}
     assert config.store_rate == RATE
 
 

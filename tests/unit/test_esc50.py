@@ -11,9 +11,10 @@ import pytest
 import soundfile as sf
 import yaml
 
+from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import esc50
 from elasticast.data.download import read_sums
-from elasticast.data.manifest import check_annotations, read_classes, read_manifest
+from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.dataset_config import Esc50
 from elasticast.errors import DataError

@@ -14,7 +14,9 @@ from elasticast.config import Evaluation
 from elasticast.data.audio import decode
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.features import Norm, log_mel
-from elasticast.data.packing import pack
+from elasticast.data.packing import pack, pack_clip
+from elasticast.data.views import ViewRule
+from elasticast.data.windows import window_starts, window_weights
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.evaluation.sweep import sweep
 from elasticast.models import build_model
@@ -109,8 +111,47 @@ def test_a_file_is_its_waveform_in_any_form(classifier, tmp_path, rate):
     found = classifier.predict(forms, sample_rate=rate)
     assert {p.path for p in files} == {str(path)}
     torch.testing.assert_close(logits(found), logits(files)[:1].expand(4, -1), **TOLERANCE)
-    as_stored = classifier.predict(decode(path).samples, sample_rate=16000)
+    as_stored = classifier.predict(decode(path, rate=16000).samples, sample_rate=16000)
     torch.testing.assert_close(logits(as_stored), logits(files)[:1], atol=1e-4, rtol=0)
+
+
+EPIC = {
+    "front_end": {"kind": "stft", "sample_rate": 24000, "n_fft": 2048, "window_ms": 10, "hop_ms": 5},
+    "view": {"max_frames": 256, "min_frames": 96, "fill": "edge"},
+}
+
+
+@pytest.fixture(scope="module")
+def epic(tiny, tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("epic"), tiny(**EPIC))
+
+
+@pytest.mark.parametrize(
+    ("samples", "windows", "flags"),
+    [
+        (700, 1, {"padded: shorter than one patch of 16 frames"}),
+        (15 * 120, 1, {"padded: shorter than the model's 96 frames"}),
+        (80 * 120 - 1, 1, {"padded: shorter than the model's 96 frames"}),
+        (80 * 120, 1, set()),  # 81 frames fill the last patch
+        (256 * 120 - 1, 1, set()),
+        (256 * 120, 2, {"windowed"}),
+        (700 * 120 + 7, 5, {"windowed"}),
+    ],
+)
+def test_windows_of_frames_around_every_hop_are_those_of_the_whole_clip(epic, samples, windows, flags):
+    wave = noise(samples / 24000, 24000)
+    found = epic.predict(wave, sample_rate=24000, timeline=True)[0]
+    assert (found.windows, set(found.flags)) == (windows, flags)
+    assert found.timeline.start[0] == 0
+    assert -1e-9 < found.seconds - found.timeline.end[-1].item() < 0.005
+    whole = log_mel(torch.from_numpy(wave / np.float32(32768)), epic.config.front_end)
+    starts = window_starts(whole.shape[1], 256, 0.5) if windows > 1 else [0]
+    weights = window_weights(starts, 256) if windows > 1 else [1.0]
+    view = ViewRule(epic.config)(samples)
+    parts = [pack_clip(0, epic.norm(view.cut(whole[:, s:])), torch.empty(0), epic.config.model) for s in starts]
+    with torch.inference_mode():
+        expected = sum(w * epic.model(pack([part]))[0] for w, part in zip(weights, parts, strict=True))
+    torch.testing.assert_close(found.logits, expected.float(), atol=1e-4, rtol=0)
 
 
 def samples_of(frames):

@@ -6,13 +6,13 @@ import os
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from elasticast.config import FrontEnd
+from elasticast.data.store import PartWriter, write_index
 from elasticast.errors import DataError
 from elasticast.reporting.comparison import compare, latex, markdown
 from elasticast.reporting.curves import _spread
@@ -96,11 +96,11 @@ def prepare_data(folder: Path, seconds: np.ndarray) -> Path:
     rejected = pd.DataFrame({"id": ["bad"], "split": "train", "duration": 99.0, "status": "rejected", "events": [[]]})
     pd.concat([manifest, rejected]).to_parquet(folder / "manifest.parquet")
     (folder / "classes.json").write_text(json.dumps({"events": {"kind": "multi", "classes": ["a", "b"]}}))
-    with h5py.File(folder / "train.h5", "w") as store:
-        store["audio"] = np.random.default_rng(0).integers(-9000, 9000, samples.sum(), dtype=np.int16)
-        store["offsets"] = np.concatenate([[0], np.cumsum(samples)]).astype(np.int64)
-        store.create_dataset("id", data=ids, dtype=h5py.string_dtype())
-        store.attrs["sample_rate"] = 16000
+    rng = np.random.default_rng(0)
+    with PartWriter(folder / "part.h5", 16000) as writer:
+        for n in samples:
+            writer.append(rng.integers(-9000, 9000, n, dtype=np.int16))
+    write_index(folder / "train.h5", [folder / "part.h5"], ids, 16000)
     return folder
 
 
@@ -317,6 +317,15 @@ def test_frames_are_those_of_the_models():
 
     samples = [1, 399, 400, 560, 2799, 2800, 2960, 16000, 128000]
     assert Grid().frames(np.array(samples) / 16000).tolist() == [native_frames(s, FrontEnd(), 16) for s in samples]
+    epic = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
+    samples = [1, 1799, 1800, 1919, 1920, 24000]
+    found = Grid(24000, 10.0, 5, centred=True).frames(np.array(samples) / 24000)
+    assert found.tolist() == [native_frames(s, epic, 16) for s in samples]
+
+
+def test_clips_filled_up_to_the_fewest_frames_have_tokens_added():
+    shares = token_shares(np.array([16, 112, 208]), 160, Grid(), least=64)
+    assert (shares.kept, shares.discarded, shares.added) == ((16 + 112 + 160) / 2, 48 / 2, 48 / 2)
 
 
 def test_lengths_come_from_the_suite(project):

@@ -10,8 +10,9 @@ import soundfile as sf
 import torchaudio.datasets.speechcommands
 import yaml
 
+from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import speech_commands
-from elasticast.data.manifest import check_annotations, read_classes, read_manifest
+from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.dataset_config import SpeechCommands
 from elasticast.errors import DataError

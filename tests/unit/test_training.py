@@ -16,12 +16,15 @@ import yaml
 
 from elasticast.config import Train, digest
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.files import locked
 from elasticast.models.pretrained import load
 from elasticast.provenance import code_digest
 from elasticast.training import loop
-from elasticast.training.checkpoint import load_checkpoint, locked, save_model
-from elasticast.training.loop import EXIT_CHECKPOINTED, HISTORY_FIELDS, Trainer
+from elasticast.training.checkpoint import load_checkpoint, save_model
+from elasticast.training.history import HISTORY_FIELDS
+from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
+from tests.unit.ranks import stop_at
 
 pytestmark = pytest.mark.usefixtures("cpu")
 
@@ -49,18 +52,6 @@ def trainer(tiny, train_clips, norm, tmp_path):
         return Trainer(tiny(**difference), train_clips, norm, tmp_path / folder, data_hash)
 
     return build
-
-
-def stop_at(found: Trainer, step: int) -> None:
-    """Ask a trainer to stop while it makes its step number `step`."""
-    update = found._update
-
-    def interrupted(batch, lr):
-        if found.step == step - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return update(batch, lr)
-
-    found._update = interrupted
 
 
 def interrupt(found: Trainer, step: int) -> None:
@@ -113,7 +104,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
     trainer("whole", **BUSY).fit()
     killed = trainer("parts", **BUSY)
     update = killed._update
-    killed._update = lambda batch, lr: update(batch, lr) if killed.step < 5 else pytest.fail("killed")
+    killed._update = lambda *args: update(*args) if killed.step < 5 else pytest.fail("killed")
     with pytest.raises(pytest.fail.Exception):
         killed.fit()
     assert [row["step"] for row in history(tmp_path / "parts")] == list("12345")  # the checkpoint is of step 4
@@ -169,7 +160,10 @@ def test_a_checkpoint_of_other_code_is_ignored(trainer, tmp_path, monkeypatch):
 
 
 def test_a_second_process_on_a_folder_is_refused(trainer, tmp_path):
-    with locked(tmp_path / "run" / "checkpoint"), pytest.raises(ElasticASTError, match="another process is training"):
+    with (
+        locked(tmp_path / "run" / "checkpoint" / "lock", ""),
+        pytest.raises(ElasticASTError, match="another process is training"),
+    ):
         trainer("run").fit()
     trainer("run").fit()  # the lock ends with its holder
 
@@ -222,12 +216,15 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
     assert set(record) == {
         *("experiment", "seed", "config_digest", "code_digest", "data_sha256", "device", "attention_backend"),
         *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init"),
+        *("world_size", "devices", "clips_per_s", "tokens_per_s"),
         *("git_commit", "versions", "machine", "command"),
     }
     assert (record["experiment"], record["seed"], record["steps"], record["restarts"]) == ("tiny", 0, 4, 0)
     assert record["config_digest"] == digest(tiny())
     assert (record["code_digest"], record["data_sha256"]) == (code_digest("train"), "data")
     assert (record["device"], record["attention_backend"]) == ("cpu", "sdpa")
+    assert (record["world_size"], record["devices"]) == (1, ["cpu"])
+    assert record["clips_per_s"] * record["seconds"] == pytest.approx(4 * tiny().train.batch.clips, rel=0.01)
     assert record["parameters"] > 10_000
     assert record["seconds"] > 0
     assert record["peak_memory_mib"] > 50

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import vggsound
-from elasticast.data.manifest import check_annotations, read_manifest
+from elasticast.data.manifest import read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.dataset_config import VggSound
 from elasticast.errors import DataError

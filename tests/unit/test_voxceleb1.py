@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from elasticast.data.annotations import check_annotations
 from elasticast.data.audio import decode
 from elasticast.data.datasets import voxceleb1
-from elasticast.data.manifest import check_annotations, class_lists
+from elasticast.data.manifest import class_lists
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.dataset_config import VoxCeleb1

@@ -136,14 +136,15 @@ def test_unusable_clips_fail_the_run_and_leave_a_list(project):
     done = project.snakemake("--until", "collect_data")
     assert done.returncode == 0, done.stderr
     data = pd.read_csv(project.folder / "results/tiny/summary/data.csv")
-    assert data.loc[data["status"] == "rejected", "reason"].tolist() == ["empty"]
+    assert data["split"].tolist() == ["train", "test"]
+    assert (data["annotated"] - data["used"]).sum() == data["empty"].sum() == 1
 
 
 def test_the_report_is_built(project):
     done = project.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stderr
     text = (project.folder / "report.html").read_text()
-    assert all(name in text for name in ("fig4_length_curves", "table1", "runs.csv", "suite.yaml"))
+    assert all(name in text for name in ("fig4_length_curves", "table1", "runs.csv", "norms.csv", "suite.yaml"))
 
 
 def test_the_dry_run_does_not_import_torch(finished):

@@ -35,6 +35,12 @@ def listed_ids(wildcards):
     return [] if ids is None else [str(Path(SETTINGS.data_root, ids))]
 
 
+def stats_clips(wildcards):
+    """How many clips statistics are taken of, as an option; none: all of them."""
+    clips = SUITE.datasets[wildcards.dataset].stats_clips
+    return "" if clips is None else f"--clips {clips}"
+
+
 def shards_of(wildcards):
     """What has to be decoded before a dataset's shares are joined; without shards, `prepare` decodes by itself."""
     shards = SUITE.datasets[wildcards.dataset].shards
@@ -82,9 +88,8 @@ def prepared(name):
     )
 
 
-def norm_file(wildcards):
-    """The normalisation statistics of the run at hand."""
-    run = SUITE.runs[wildcards.experiment]
+def norm_of(run):
+    """The normalisation statistics that a run uses."""
     return f"{DATA_DIR}/norm-{front_end_name(run)}.json".format(dataset=run["dataset"])
 
 

@@ -81,15 +81,18 @@ rule stats:
         f"{RESULTS}/data/benchmarks/stats_{{dataset}}_{{front_end}}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=3000,
         runtime=240,
     params:
         data=subpath(input.store, parent=True),
+        clips=stats_clips,
+        module=lambda wildcards: SUITE.datasets[wildcards.dataset].module,
         settings=lambda wildcards: json.dumps(FRONT_ENDS[wildcards.front_end]),
         code=CODE["stats"],
     message:
         "Normalisation statistics of {wildcards.dataset}"
     shell:
-        "python -m elasticast stats --front-end {params.settings:q} --data {params.data:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast stats --front-end {params.settings:q} --data {params.data:q} --out {output:q}"
+        " {params.clips} --module {params.module} --workers {threads} 2>&1 | tee -i {log:q}"

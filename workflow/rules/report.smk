@@ -5,6 +5,7 @@ localrules:
     resolved_suite,
     collect_runs,
     collect_data,
+    collect_norms,
 
 
 rule resolved_suite:
@@ -63,9 +64,28 @@ rule collect_data:
         "python -m elasticast collect data {input.tables:q} --out {output:q} 2> {log:q}"
 
 
+rule collect_norms:
+    input:
+        list(dict.fromkeys(norm_of(run) for run in SUITE.runs.values())),
+    output:
+        report(
+            f"{SUITE_DIR}/summary/norms.csv",
+            caption="../report/norms.rst",
+            category="Provenance",
+            labels={"table": "Normalisation statistics"},
+        ),
+    log:
+        f"{SUITE_DIR}/logs/collect_norms.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m elasticast collect norms {input:q} --out {output:q} 2> {log:q}"
+
+
 rule summary:
     input:
         rules.collect_metrics.output,
         rules.collect_runs.output,
         rules.collect_data.output,
+        rules.collect_norms.output,
         rules.resolved_suite.output,

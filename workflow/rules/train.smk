@@ -24,7 +24,7 @@ rule train:
         config=rules.configure.output[0],
         store=prepared("train.h5"),
         manifest=prepared("manifest.parquet"),
-        norm=norm_file,
+        norm=lambda wildcards: norm_of(SUITE.runs[wildcards.experiment]),
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",

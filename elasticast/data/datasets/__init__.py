@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from elasticast.data.manifest import Annotations
+from elasticast.data.annotations import Annotations
 from elasticast.data.twins import Twin
 from elasticast.dataset_config import DatasetConfig, PaperDataset
 

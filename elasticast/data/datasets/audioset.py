@@ -34,15 +34,15 @@ Licence
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from elasticast.data.annotations import SHOWN, Annotations, published_counts, read_class_names, text_lines
 from elasticast.data.lookup import index_audio, stem_of
-from elasticast.data.manifest import Annotations
 from elasticast.dataset_config import SPLITS, AudioSet
 from elasticast.errors import DataError
 
@@ -53,14 +53,12 @@ PUBLISHED = {
     "unbalanced_train_segments.csv": 2041789,
     "eval_segments.csv": 20371,
 }
-SHOWN = 200  # characters of a wrong line: a web page saved as a list may be one line
 LONGER_SECONDS = 1.0  # encoders add a fraction of a second; an uncut video is longer by more
 ROW = re.compile(
     r"([\w-]{11})[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*"
     r'(?:"[ \t]*(/[\w/]+(?:,[ \t]*/[\w/]+)*)[ \t]*"|(/[\w/]+))\s*',
     re.ASCII,
 )
-CLASS = re.compile(r'(\d+),([^\s,"]+),(?:"([^"]+)"|([^",]+?))\s*')
 # What has happened to a row that is not as published: the first that fits.
 DAMAGES = (
     (r'"?#\S*[?!]', "a spreadsheet program has taken an id that begins with '-' for a formula"),
@@ -88,51 +86,6 @@ class Segments(NamedTuple):
 # ---------------------------------------------------------------------------------------------
 # The lists
 # ---------------------------------------------------------------------------------------------
-
-
-def text_lines(path: Path, setting: str) -> Iterator[str]:
-    """Lines of a UTF-8 text file, with or without a byte-order mark.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read; names `setting`, the key of the dataset's settings it comes from.
-    """
-    should = f"`{setting}` in the dataset's settings should name it as it was published, relative to data_root"
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from file
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; {should}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; {should}") from None
-
-
-def read_class_names(path: Path) -> dict[str, str]:
-    """Label of each class (``mid``) to its name, in the order of their indices.
-
-    Raises
-    ------
-    DataError
-        If the file is not as published.
-    """
-    lines = text_lines(path, "labels")
-    header = next(lines, "").strip()
-    if header != "index,mid,display_name":
-        raise DataError(f"{path}, line 1: {header!r}, expected 'index,mid,display_name'")
-    names: dict[str, str] = {}
-    for number, line in enumerate(lines):
-        row = CLASS.fullmatch(line)
-        if row is None or int(row[1]) != number:
-            expected = f'{number},LABEL,"NAME", names with commas in quotation marks'
-            raise DataError(f"{path}, line {number + 2}: {line.strip()[:SHOWN]!r}, expected {expected}")
-        name = row[3] or row[4]
-        if row[2] in names or name in names.values():
-            raise DataError(
-                f"{path}, line {number + 2}: {line.strip()[:SHOWN]!r} is there twice, expected every class once"
-            )
-        names[row[2]] = name
-    return names
 
 
 def read_segments(path: Path, names: dict[str, str]) -> Segments:
@@ -271,10 +224,6 @@ def annotate(config: AudioSet, data_root: Path, out: Path) -> Annotations:
         "longest": [end - start + LONGER_SECONDS for start, end in spans],
         "events": [classes for part in every for classes in part.labels],
     }
-    return Annotations(pd.DataFrame(columns), {"events": list(names.values())}, _published(config))
-
-
-def _published(config: AudioSet) -> dict[str, int]:
-    """Clips in the published lists, of the splits that are made of whole ones."""
-    counts = {split: [PUBLISHED.get(Path(file).name, 0) for file in files] for split, files in config.segments.items()}
-    return {split: sum(found) for split, found in counts.items() if all(found)}
+    return Annotations(
+        pd.DataFrame(columns), {"events": list(names.values())}, published_counts(config.segments, PUBLISHED)
+    )

@@ -38,9 +38,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from elasticast.data.datasets.audioset import text_lines
+from elasticast.data.annotations import Annotations, published_counts, text_lines
 from elasticast.data.lookup import index_audio
-from elasticast.data.manifest import Annotations
 from elasticast.dataset_config import EpicSounds
 from elasticast.errors import DataError
 
@@ -94,14 +93,7 @@ def annotate(config: EpicSounds, data_root: Path, out: Path) -> Annotations:
     clips["path"] = clips["group"].map(_find(audio, clips["group"].unique().tolist(), config.store_rate))
     clips["key"] = "" if audio.is_dir() else clips["group"]
     clips.loc[clips["path"].eq("") & clips["reason"].eq(""), "reason"] = "missing"
-    return Annotations(clips, {"sound": CLASSES}, _published(config))
-
-
-def _published(config: EpicSounds) -> dict[str, int]:
-    """Clips of the splits whose files all have a published count."""
-    files = {split: [Path(name).name for name in names] for split, names in config.annotations.items()}
-    known = {split: names for split, names in files.items() if set(names) <= set(PUBLISHED)}
-    return {split: sum(PUBLISHED[name] for name in names) for split, names in known.items()}
+    return Annotations(clips, {"sound": CLASSES}, published_counts(config.annotations, PUBLISHED))
 
 
 # ---------------------------------------------------------------------------------------------

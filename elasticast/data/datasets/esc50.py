@@ -36,9 +36,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from elasticast.data.annotations import Annotations
 from elasticast.data.download import Archive, fetch_archive, read_sums
 from elasticast.data.lookup import index_audio
-from elasticast.data.manifest import Annotations
 from elasticast.dataset_config import Esc50
 from elasticast.errors import DataError
 

@@ -32,8 +32,8 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+from elasticast.data.annotations import Annotations
 from elasticast.data.download import Archive, compare_sums, fetch_archive, read_sums
-from elasticast.data.manifest import Annotations
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, rms, to_int16, write_wav
 from elasticast.dataset_config import FsddDigits, FsddStrings
 from elasticast.progress import track

@@ -31,9 +31,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from elasticast.data.annotations import Annotations
 from elasticast.data.download import Archive, fetch_archive
 from elasticast.data.lookup import AudioIndex, index_audio
-from elasticast.data.manifest import Annotations
 from elasticast.dataset_config import SPLITS, SpeechCommands
 from elasticast.errors import DataError
 

@@ -34,9 +34,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from elasticast.data.datasets.audioset import SHOWN, read_class_names, text_lines
+from elasticast.data.annotations import SHOWN, Annotations, read_class_names, text_lines
 from elasticast.data.lookup import index_audio
-from elasticast.data.manifest import Annotations
 from elasticast.dataset_config import VggSound
 from elasticast.errors import DataError
 

@@ -30,9 +30,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from elasticast.data.datasets.audioset import text_lines
+from elasticast.data.annotations import Annotations, text_lines
 from elasticast.data.lookup import index_audio
-from elasticast.data.manifest import Annotations
 from elasticast.dataset_config import VoxCeleb1
 from elasticast.errors import DataError
 

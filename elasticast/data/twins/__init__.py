@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from elasticast.data.manifest import Annotations
+from elasticast.data.annotations import Annotations
 from elasticast.data.synthesis import audio_folder
 from elasticast.dataset_config import PaperDataset
 from elasticast.files import write_atomic

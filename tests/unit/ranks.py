@@ -1,0 +1,53 @@
+"""One rank of the trainings that `test_distributed.py` starts: ``torchrun ranks.py PREPARED OUT``.
+
+``OUT/cases.json`` maps the folder of each run to its `config` and, if it is to `stop`, the `rank` that is told to, in
+which `step`. Each rank leaves its exit status in ``OUT/<run>.rank<k>``, and in ``OUT/threads.rank<k>`` how many threads
+it has more than before.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from elasticast.config import RunConfig
+from elasticast.data.dataset import Clips, read_norm
+from elasticast.training.distributed import joined
+from elasticast.training.loop import Trainer
+
+
+def stop_at(trainer: Trainer, step: int) -> None:
+    """Ask a trainer to stop while it makes its step number `step`."""
+    update = trainer._update
+
+    def interrupted(*args):
+        if trainer.step == step - 1:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return update(*args)
+
+    trainer._update = interrupted
+
+
+def main(prepared: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    clips, norm = Clips(prepared, "train", "events"), read_norm(prepared / "norm.json")
+    threads = len(os.listdir("/proc/self/task"))
+    with joined() as world:
+        for name, case in json.loads((out / "cases.json").read_text()).items():
+            trainer = Trainer(RunConfig.model_validate(case["config"]), clips, norm, out / name, "data", world)
+            if case.get("stop", {}).get("rank") == world.rank:
+                stop_at(trainer, case["stop"]["step"])
+            status = 0
+            try:
+                trainer.fit()
+            except SystemExit as stopped:
+                status = stopped.code
+            (out / f"{name}.rank{world.rank}").write_text(str(status))
+    (out / f"threads.rank{world.rank}").write_text(str(len(os.listdir("/proc/self/task")) - threads))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
