@@ -14,6 +14,8 @@ from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, Tas
 
 SPLITS = ("train", "dev", "test")
 """Splits of every prepared dataset; one that a dataset does not have is an empty store."""
+TWIN_CODE = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
+"""The part of the package that makes synthetic twins."""
 Files = Annotated[list[str], Field(min_length=1)]
 
 
@@ -163,8 +165,7 @@ class PaperDataset(DatasetSettings):
 
     def code(self) -> tuple[str, ...]:
         """See `DatasetSettings.code`."""
-        made_by = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
-        return super().code() + (made_by if self.twin else ())
+        return super().code() + (TWIN_CODE if self.twin else ())
 
     @model_validator(mode="after")
     def _twin_fits(self):
