@@ -14,7 +14,6 @@ from elasticast.data.twins.sounds import defects, scene, stream, take, write_lin
 from elasticast.dataset_config import SPLITS, EpicSounds, TwinSettings
 
 LABELS = CLASSES[2::4][:10]
-OWN = 0.6  # share of a clip's events that are its label's
 CLIPS_A_VIDEO = 6
 PAUSE_SECONDS = (0.2, 2.0)
 HEADER = (
@@ -56,7 +55,7 @@ def _video(twin: TwinSettings, split: str, number: int) -> Video:
         start = round(place + rng.uniform(*PAUSE_SECONDS), 3)
         seconds, label = round(draw_seconds(rng, *twin.seconds), 3), index % len(LABELS)
         place = start + seconds
-        events += [event._replace(start=start + event.start) for event in scene(rng, label, OWN, seconds, twin)]
+        events += [event._replace(start=start + event.start) for event in scene(rng, label, seconds, twin)]
         ends = f"{_stamp(start)},{_stamp(place)},{_sample(start)},{_sample(place)}"
         what = f"{LABELS[label]},{CLASSES.index(LABELS[label])}"
         rows.append(f'{name}_{index - first},P{person:02d},{name},{ends},"made up, a twin",{what}')

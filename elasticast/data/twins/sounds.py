@@ -19,6 +19,7 @@ TAKES = 3
 TAKE_SECONDS = 0.9  # the longest event, at 24 kHz
 DEFECTS = ("missing", "missing", "truncated", "missing", "silent")
 """What becomes of the clips without usable audio, in turns."""
+OWN = 0.6  # share of the events of a clip with one label that are its label's
 VARIANTS = (0, 0, 0, 1, 2, 3)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
@@ -67,14 +68,14 @@ def take(rng: np.random.Generator, kind: str, samples: int) -> np.ndarray:
     return _takes(kind)[rng.integers(TAKES)][:samples].copy()
 
 
-def scene(rng: np.random.Generator, label: int, own: float, seconds: float, twin: TwinSettings) -> tuple[Event, ...]:
-    """Events of a clip with one label.
+def scene(rng: np.random.Generator, label: int, seconds: float, twin: TwinSettings) -> tuple[Event, ...]:
+    """Events of a clip with one label, a number below that of `CLASSES`.
 
-    A share `own` of them is the sound of that label, the others are any sound: one event leaves the label open, and
+    A share `OWN` of them is the sound of that label, the others are any sound: one event leaves the label open, and
     evidence adds up over the clip.
     """
-    shares = np.full(len(CLASSES), (1 - own) / len(CLASSES))
-    shares[label] += own
+    shares = np.full(len(CLASSES), (1 - OWN) / len(CLASSES))
+    shares[label] += OWN
     return draw_events(rng, seconds, shares, twin.snr_db)
 
 

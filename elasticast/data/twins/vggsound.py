@@ -19,7 +19,6 @@ LABELS = (
     "popping popcorn",
     "electric buzz, mains",
 )
-OWN = 0.6  # share of a clip's events that are its label's
 TWO_CLIPS = 5  # every fifth clip is of the same video as the one before
 
 
@@ -43,7 +42,7 @@ def _clip(twin: TwinSettings, split: str, index: int, defect: str) -> tuple:
     """Row of the list, file name, and what writes the file."""
     rng, second = stream(twin, split, index, 0), index % TWO_CLIPS == TWO_CLIPS - 1
     label, seconds = index % len(LABELS), draw_seconds(rng, *twin.seconds)
-    events = scene(rng, label, OWN, seconds, twin)
+    events = scene(rng, label, seconds, twin)
     video, start = video_id(stream(twin, split, index - second, 2)), rng.integers(100) + 200 * second
     text = f'"{LABELS[label]}"' if "," in LABELS[label] else LABELS[label]
     kind = ("wav", "flac")[rng.integers(2)]
