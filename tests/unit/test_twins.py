@@ -9,6 +9,7 @@ import soundfile as sf
 import yaml
 from pydantic import TypeAdapter
 
+from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import audioset, epic_sounds, source_of, vggsound, voxceleb1
 from elasticast.data.manifest import read_classes, read_manifest, reason_kind
 from elasticast.data.prepare import prepare
@@ -147,6 +148,16 @@ def test_clips_of_one_recording_are_told(twin):
     else:
         assert clips.groupby("group").size().max() == {"vggsound": 2, "voxceleb1": 3, "epic_sounds": 6}[name]
         assert (clips.groupby("group")["split"].nunique() == 1).all()
+
+
+@pytest.mark.parametrize("name", ["audioset", "vggsound", "epic_sounds"])
+def test_a_dev_split_can_be_set_aside(name, tmp_path):
+    """Videos are named so that their hash divides them evenly."""
+    twin = load_dataset(Path(__file__).parents[2] / f"config/datasets/{name}_twin.yaml").twin
+    config = settings(name, clips=twin.clips, seconds=[0.1, 0.3], missing=0.0)
+    fetched(config, tmp_path)
+    clips = check_annotations(annotated(config, tmp_path).clips, config.tasks, dev_share=0.2)
+    assert 0.1 < clips["split"].eq("dev").sum() / twin.clips["train"] < 0.3
 
 
 # ---------------------------------------------------------------------------------------------

@@ -47,8 +47,9 @@ def files(config: EpicSounds) -> Files:
 
 def _video(twin: TwinSettings, split: str, number: int) -> Video:
     """Video `number` of a split: its clips follow each other with pauses between."""
-    rng, person = stream(twin, split, number, 0), 1 + number % 30
-    name = f"P{person:02d}_{100 * SPLITS.index(split) + number // 30 + 1}"
+    rng = stream(twin, split, number, 0)
+    person = f"P{rng.integers(1, 38):02d}"
+    name = f"{person}_{10 * (number + 1) + SPLITS.index(split)}"
     rows, events, place = [], [], 0.0
     first = number * CLIPS_A_VIDEO
     for index in range(first, min(first + CLIPS_A_VIDEO, twin.clips[split])):
@@ -58,7 +59,7 @@ def _video(twin: TwinSettings, split: str, number: int) -> Video:
         events += [event._replace(start=start + event.start) for event in scene(rng, label, seconds, twin)]
         ends = f"{_stamp(start)},{_stamp(place)},{_sample(start)},{_sample(place)}"
         what = f"{LABELS[label]},{CLASSES.index(LABELS[label])}"
-        rows.append(f'{name}_{index - first},P{person:02d},{name},{ends},"made up, a twin",{what}')
+        rows.append(f'{name}_{index - first},{person},{name},{ends},"made up, a twin",{what}')
     return Video(name, place + rng.uniform(*PAUSE_SECONDS), rows, events)
 
 
