@@ -3,6 +3,9 @@
 Paths in them are relative to `data_root`; an absolute path stands for itself.
 """
 
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -11,10 +14,27 @@ from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, Tas
 
 SPLITS = ("train", "dev", "test")
 """Splits of every prepared dataset; one that a dataset does not have is an empty store."""
+TWIN_CODE = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
+"""The part of the package that makes synthetic twins."""
 Files = Annotated[list[str], Field(min_length=1)]
 
 
-class DatasetSettings(Settings):
+class _Ranges(Settings):
+    """Settings in which of two ends the smaller one comes first."""
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        ranges = ("seconds", "snr_db", "recordings", "vocabulary", "gap_seconds")
+        wrong = {name: getattr(self, name, None) for name in ranges}
+        wrong = {name: value for name, value in wrong.items() if value and value[0] > value[1]}
+        if wrong:
+            raise ValueError(
+                "; ".join(f"{name} = {value}: the smaller one comes first" for name, value in wrong.items())
+            )
+        return self
+
+
+class DatasetSettings(_Ranges):
     """Settings common to every dataset."""
 
     module: ClassVar[str]
@@ -31,20 +51,13 @@ class DatasetSettings(Settings):
         None, description="training clips, evenly spaced, that normalisation statistics are taken of; none: all"
     )
 
-    @model_validator(mode="after")
-    def _ordered(self):
-        ranges = ("seconds", "snr_db", "recordings", "vocabulary", "gap_seconds")
-        wrong = {name: getattr(self, name, None) for name in ranges}
-        wrong = {name: value for name, value in wrong.items() if value and value[0] > value[1]}
-        if wrong:
-            raise ValueError(
-                "; ".join(f"{name} = {value}: the smaller one comes first" for name, value in wrong.items())
-            )
-        return self
-
     def recipe(self) -> dict[str, Any]:
         """The settings that decide what is prepared: not how much may be missing, nor how the work is divided."""
         return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
+
+    def code(self) -> tuple[str, ...]:
+        """Files of the package, and folders of them, that make and read this dataset and no other."""
+        return (f"data/datasets/{self.module}.py",)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -127,7 +140,59 @@ class SpeechCommands(DatasetSettings):
 # ---------------------------------------------------------------------------------------------
 
 
-class AudioSet(DatasetSettings):
+class TwinSettings(_Ranges):
+    """A synthetic twin, see `elasticast.data.twins`."""
+
+    clips: dict[Literal["train", "dev", "test"], PositiveInt] = Field(
+        description="clips in the lists of each split, those without usable audio among them"
+    )
+    seconds: list[PositiveFloat] = Field(min_length=2, max_length=2, description="shortest, longest clip (s)")
+    missing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share without usable audio")
+    snr_db: list[float] = Field([5.0, 20.0], min_length=2, max_length=2, description="sounds over background")
+    seed: int = Field(0, ge=0)
+
+
+class PaperDataset(DatasetSettings):
+    """A dataset of the paper's, or its synthetic twin."""
+
+    twin: TwinSettings | None = Field(
+        None, description="made up below the prepared dataset, in the same files; none: the real one, in data_root"
+    )
+
+    def splits(self) -> set[str]:
+        """Splits that the dataset's lists divide its clips into."""
+        return {"train", "test"}
+
+    def code(self) -> tuple[str, ...]:
+        """See `DatasetSettings.code`."""
+        return super().code() + (TWIN_CODE if self.twin else ())
+
+    @model_validator(mode="after")
+    def _twin_fits(self):
+        if self.twin is None:
+            return self
+        problems, expected = [], self.splits()
+        if set(self.twin.clips) != expected:
+            splits = ", ".join(split for split in SPLITS if split in expected)
+            problems.append(f"twin.clips names {', '.join(self.twin.clips)}; the lists of {self.module} have {splits}")
+        for name, path in self._paths():
+            if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+                problems.append(
+                    f"{name} = {path!r}: a twin is written below the prepared dataset, expected a path within it"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _paths(self) -> Iterator[tuple[str, str]]:
+        """Key and path of every file or folder that is read."""
+        for name in ("segments", "annotations", "labels", "audio"):
+            value = getattr(self, name, None)
+            files = [value] if isinstance(value, str) else chain.from_iterable((value or {}).values())
+            yield from ((name, file) for file in files)
+
+
+class AudioSet(PaperDataset):
     """AudioSet, see `elasticast.data.datasets.audioset`."""
 
     module: ClassVar[str] = "audioset"
@@ -137,8 +202,12 @@ class AudioSet(DatasetSettings):
     labels: str = Field("audioset/class_labels_indices.csv", description="the 527 classes in their order")
     audio: str = Field("audioset/audio", description="folder that holds the clips, flat or in sub-folders")
 
+    def splits(self) -> set[str]:
+        """See `PaperDataset.splits`."""
+        return set(self.segments)
 
-class VggSound(DatasetSettings):
+
+class VggSound(PaperDataset):
     """VGGSound, see `elasticast.data.datasets.vggsound`."""
 
     module: ClassVar[str] = "vggsound"
@@ -151,7 +220,7 @@ class VggSound(DatasetSettings):
     audio: str = Field("vggsound/audio", description="folder that holds the clips, flat or in sub-folders")
 
 
-class VoxCeleb1(DatasetSettings):
+class VoxCeleb1(PaperDataset):
     """VoxCeleb1, identification, see `elasticast.data.datasets.voxceleb1`."""
 
     module: ClassVar[str] = "voxceleb1"
@@ -160,8 +229,12 @@ class VoxCeleb1(DatasetSettings):
     annotations: str = Field("voxceleb1/iden_split.txt", description="the identification split")
     audio: str = Field("voxceleb1", description="folder that holds id10001/..., or wav/, dev/wav/, test/wav/")
 
+    def splits(self) -> set[str]:
+        """See `PaperDataset.splits`."""
+        return set(SPLITS)
 
-class EpicSounds(DatasetSettings):
+
+class EpicSounds(PaperDataset):
     """EPIC-SOUNDS, see `elasticast.data.datasets.epic_sounds`."""
 
     module: ClassVar[str] = "epic_sounds"
@@ -174,6 +247,10 @@ class EpicSounds(DatasetSettings):
     audio: str = Field(
         "epic_sounds/audio", description="folder with one audio file a video, or an HDF5 file with one dataset a video"
     )
+
+    def splits(self) -> set[str]:
+        """See `PaperDataset.splits`."""
+        return set(self.annotations)
 
 
 DatasetConfig = Annotated[

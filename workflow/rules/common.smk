@@ -25,8 +25,8 @@ CODE = {stage: code_digest(stage) for stage in STAGES}
 
 
 def prepare_code(dataset):
-    """Digest of the code that prepares a dataset: what all share, and its own module."""
-    return code_digest("prepare", f"data/datasets/{SUITE.datasets[dataset].module}.py")
+    """Digest of the code that prepares a dataset: what all share, and its own."""
+    return code_digest("prepare", *SUITE.datasets[dataset].code())
 
 
 def listed_ids(wildcards):
