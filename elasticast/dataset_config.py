@@ -40,6 +40,8 @@ class DatasetSettings(_Ranges):
     module: ClassVar[str]
     """The module in `elasticast.data.datasets` that reads it."""
     tasks: ClassVar[dict[str, TaskKind]]
+    generated: ClassVar[bool] = False
+    """Whether `fetch` makes audio."""
     max_rejected: Share = Field(0.0, description="share of clips that may be unusable before `prepare` fails")
     store_rate: PositiveInt = Field(16000, description="sample rate of the waveform store (Hz)")
     dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -57,7 +59,7 @@ class DatasetSettings(_Ranges):
 
     def code(self) -> tuple[str, ...]:
         """Files of the package, and folders of them, that make and read this dataset and no other."""
-        return (f"data/datasets/{self.module}.py",)
+        return (f"data/datasets/{self.module}.py", *(("data/synthesis.py",) if self.generated else ()))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -70,6 +72,7 @@ class Soundscapes(DatasetSettings):
 
     module: ClassVar[str] = "soundscapes"
     tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
+    generated: ClassVar[bool] = True
     source: Literal["soundscapes"]
     clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of clips a split")
     seconds: list[PositiveFloat] = Field([0.5, 8.0], min_length=2, max_length=2, description="shortest, longest (s)")
@@ -90,6 +93,7 @@ class FsddStrings(DatasetSettings):
 
     module: ClassVar[str] = "fsdd"
     tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
+    generated: ClassVar[bool] = True
     source: Literal["fsdd_strings"]
     clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of strings a split")
     recordings: list[PositiveInt] = Field([1, 16], min_length=2, max_length=2, description="fewest, most a string")
