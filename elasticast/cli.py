@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,6 +60,7 @@ def prepare(
     config = load_dataset(path)
     if ids is not None:
         config = config.model_copy(update={"ids": str(ids.absolute())})
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # leaves nothing half-written behind
     if shard is None:
         job.prepare(config, root, out, workers=workers)
     else:
@@ -203,7 +205,7 @@ def reading(
     data: Data,
     split: Annotated[str, typer.Option(help="split to read")] = "train",
     clips: Annotated[int, typer.Option(min=2, help="clips a measurement")] = 1000,
-    workers: Annotated[list[int] | None, typer.Option(help="loader processes; repeat to compare [0, 2, 4]")] = None,
+    workers: Annotated[list[int] | None, typer.Option(min=0, help="loader processes, repeatable [0, 2, 4]")] = None,
 ) -> None:
     """Read random clips from the waveform store and from the audio files it was made of."""
     from elasticast.benchmarks.reading import reading as measure

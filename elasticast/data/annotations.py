@@ -149,7 +149,7 @@ def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
         If there is no such file, or none of its ids is among the clips.
     """
     try:
-        wanted = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+        wanted = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the list of ids cannot be read: {error}") from None
     chosen = clips[clips["id"].isin(wanted)].reset_index(drop=True)
@@ -161,6 +161,6 @@ def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
     unknown = wanted.difference(chosen["id"])
     if unknown:
         LOG.warning(
-            "%s: %d of its %d ids are not in the annotations, such as %s", path, len(unknown), len(wanted), min(unknown)
+            "%s: %d of its %d ids are not in the annotations, such as %r", path, len(unknown), len(wanted), min(unknown)
         )
     return chosen

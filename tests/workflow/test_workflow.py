@@ -128,7 +128,7 @@ def test_unusable_clips_fail_the_run_and_leave_a_list(project):
     victim.write_bytes(b"")
     done = project.snakemake("--forcerun", "prepare", "--until", "prepare")
     assert done.returncode != 0
-    assert "`max_rejected` in config/datasets/tiny.yaml" in done.stderr
+    assert "`max_rejected` in the dataset's settings" in done.stderr
     rejected = pd.read_csv(project.folder / "results/data/tiny/rejected.csv")
     assert rejected["reason"].tolist() == ["empty"]
     assert (project.folder / RUN / "model.safetensors").is_file()

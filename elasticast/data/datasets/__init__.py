@@ -5,7 +5,7 @@
     Goes on where an interrupted call stopped; a second call does nothing.
 ``annotate(config, data_root, out) -> Annotations``
     One row a clip, in the order of the stores, and what the publishers say of classes and counts; see
-    :class:`~elasticast.data.manifest.Annotations`.
+    :class:`~elasticast.data.annotations.Annotations`.
 
 A new dataset is a module with these two functions, and its settings, which name the module, in
 `elasticast.dataset_config`.
