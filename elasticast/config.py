@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from elasticast.dataset_config import DatasetConfig
+from elasticast.option_checks import option_problems
 from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, TaskKind
 
 # ---------------------------------------------------------------------------------------------
@@ -122,12 +123,27 @@ class ModelSettings(Settings):
             return f"is not a multiple of model.patch = {self.patch}"
         return f"is shorter than model.patch = {self.patch}" if length < self.patch else None
 
+    @property
+    def limit(self) -> int | None:
+        """Frames of the longest clip that positions reach; none: any."""
+        return None
+
 
 class ElasticASTSettings(ModelSettings):
     """`elasticast.models.elasticast.ElasticAST`."""
 
     kind: Literal["elasticast"]
-    max_frames: PositiveInt = Field(1024, description="length of the time position table; no longer clip is allowed")
+    max_frames: PositiveInt = Field(1024, description="length of the time position table; `table`: of the longest clip")
+    positions: Literal["table", "interpolated", "fractional", "sinusoidal", "rotary"] = Field(
+        "table",
+        description="table: a learned one for frequency and one for time; interpolated: longer clips are squeezed onto "
+        "the time table; fractional: every clip is stretched over it; sinusoidal: fixed; rotary: of queries and keys",
+    )
+
+    @property
+    def limit(self) -> int | None:
+        """Frames of the longest clip that positions reach; none: any."""
+        return self.max_frames if self.positions == "table" else None
 
 
 class ASTSettings(ModelSettings):
@@ -246,8 +262,9 @@ class RunConfig(Settings):
         if isinstance(model, ASTSettings) and self.train.token_dropout:
             problems.append("train.token_dropout needs a model of kind `elasticast`: an `ast` takes whole clips")
         longest = "view.max_frames" if view.frames == "native" else "view.frames"
-        if isinstance(model, ElasticASTSettings) and self.most_frames(min(view.compression)) > model.max_frames:
-            problems.append(f"{longest} = {lengths[longest]} is beyond model.max_frames = {model.max_frames}")
+        if model.limit is not None and self.most_frames(min(view.compression)) > model.limit:
+            problems.append(f"{longest} = {lengths[longest]} is beyond model.max_frames = {model.limit}")
+        problems += option_problems(self)
         if problems:
             raise ValueError("; ".join(problems))
         return self

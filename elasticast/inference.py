@@ -20,7 +20,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from elasticast.config import ElasticASTSettings
 from elasticast.data.audio import UnusableAudioError
 from elasticast.data.features import log_mel
 from elasticast.data.packing import PackedClip, pack, pack_clip
@@ -178,10 +177,10 @@ class AudioClassifier:
         frames = max(1, round(frames / model.patch)) * model.patch
         rule = ViewRule(self.config, max_frames=frames, compression=self.compression)
         shown = rule.at(sys.maxsize, self.compression).frames
-        if isinstance(model, ElasticASTSettings) and shown > model.max_frames:
-            most = model.max_frames * hop_ms * self.compression / 1000
+        if model.limit is not None and shown > model.limit:
+            most = model.limit * hop_ms * self.compression / 1000
             raise ElasticASTError(
-                f"window = {window} s is {shown} frames; the position table holds {model.max_frames} ({most:g} s)"
+                f"window = {window} s is {shown} frames; the position table holds {model.limit} ({most:g} s)"
             )
         return rule
 

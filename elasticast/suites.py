@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config import (
-    ElasticASTSettings,
     Evaluation,
     Experiment,
     RunConfig,
@@ -218,7 +217,7 @@ def _check_experiment(
 
 def _check_sweep(run: RunConfig, name: str, sweep: Evaluation, where: str) -> list[str]:
     """Problems between an experiment and one of its sweeps."""
-    limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else None
+    limit = run.model.limit
     if sweep.x_name == "compression":
         if off := run.front_end.misfits(sweep.x):
             hop = f"front_end.hop_ms = {run.front_end.hop_ms}"

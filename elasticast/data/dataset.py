@@ -170,7 +170,8 @@ class ClipDataset(Dataset):
         clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target)
         if train.token_dropout:
             keep = kept_tokens(len(clip.patches), train.token_dropout, generator)
-            clip = PackedClip(index, clip.patches[keep], clip.freq[keep], clip.time[keep], target)
+            tokens = clip.patches[keep], clip.freq[keep], clip.time[keep]
+            clip = PackedClip(index, *tokens, target, clip.time_patches)
         return clip
 
     def _mixed(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -18,13 +18,20 @@ from elasticast.data.features import patchify
 
 @dataclass
 class PackedClip:
-    """One clip as tokens: `patches` `[n, P*P]`, `freq` and `time` `[n]` int64 grid indices, `target` `[C]`."""
+    """One clip as tokens: `patches` `[n, P*P]`, `freq` and `time` `[n]` int64 grid indices, `target` `[C]`.
+
+    `time_patches` are those of its grid, whatever tokens are left out; unless given, its tokens reach the grid's end.
+    """
 
     index: int
     patches: Tensor
     freq: Tensor
     time: Tensor
     target: Tensor
+    time_patches: int = 0
+
+    def __post_init__(self):
+        self.time_patches = self.time_patches or int(self.time.max()) + 1
 
 
 @dataclass
@@ -43,8 +50,8 @@ class PackedBatch:
         `[B, C]`, 1 for the classes of the clip.
     index : list of int
         Place of each clip in its dataset.
-    time_patches : int
-        Time patches of the longest clip; known here, so that a model need not wait for the GPU to check it.
+    clip_time_patches : list of int
+        Time patches of each clip's grid; known here, so that a model need not wait for the GPU to check them.
     """
 
     patches: Tensor
@@ -53,7 +60,17 @@ class PackedBatch:
     seqlens: list[int]
     targets: Tensor
     index: list[int]
-    time_patches: int
+    clip_time_patches: list[int]
+
+    @property
+    def time_patches(self) -> int:
+        """Time patches of the longest clip."""
+        return max(self.clip_time_patches)
+
+    def grid_lengths(self) -> Tensor:
+        """`[N]` int64, time patches of the clip that each token is of."""
+        lengths = torch.tensor(self.clip_time_patches).repeat_interleave(torch.tensor(self.seqlens))
+        return lengths.to(self.patches.device)
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """The batch on another device."""
@@ -91,5 +108,5 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         seqlens=[len(c.patches) for c in clips],
         targets=torch.stack([c.target for c in clips]),
         index=[c.index for c in clips],
-        time_patches=max(int(c.time.max()) + 1 for c in clips),
+        clip_time_patches=[c.time_patches for c in clips],
     )

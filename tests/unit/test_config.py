@@ -129,6 +129,11 @@ WRONG_VALUES = [
         "sqr",
         f"{E}: model.attention_scale: Input should be 'none', 'sqrt' or 'qk_norm', got",
     ),
+    (
+        f"{E}.model.positions",
+        "learned",
+        f"{E}: model.positions: Input should be 'table', 'interpolated', 'fractional', 'sinusoidal' or 'rotary'",
+    ),
     (f"{E}.front_end", {"mel_bins": 100}, f"{E}: front_end.mel_bins = 100 is not a multiple of model.patch = 16"),
     (f"{E}.front_end", {"n_fft": 512}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
     (f"{E}.front_end", {"kind": "stft"}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
@@ -292,6 +297,25 @@ def test_a_sweep_must_fit_the_models_that_run_it(problems):
     off = "evaluations.length.x: [100.0] are not multiples of model.patch = 16"
     found = problems(changed(("evaluations.length.x", [64, 100])))
     assert found == [f"experiments.elastic: {off}", f"experiments.ast64: {off}"]
+
+
+@pytest.mark.parametrize("positions", ["interpolated", "fractional", "sinusoidal", "rotary"])
+def test_positions_of_any_length_have_no_limit(load, positions):
+    only = changed((f"{E}.model.positions", positions), ("evaluations.length.x", [64, 1024]))
+    only["experiments"] = {"elastic": only["experiments"]["elastic"]}
+    run = load(deep_merge(only, {"defaults": {"evaluations": ["length", "hop"]}})).run_config("elastic", 0)
+    assert (run.model.max_frames, run.model.limit) == (256, None)
+    assert load(deep_merge(only, {"defaults": {"view": {"max_frames": 512}}}))
+
+
+def test_positions_of_pairs_of_channels_need_their_number(problems):
+    for positions, settings, message in (
+        ("sinusoidal", {"dim": 30}, "model.positions = 'sinusoidal' needs model.dim as a multiple of 4, got 30"),
+        ("rotary", {"heads": 16}, "'rotary' needs model.dim / model.heads as a multiple of 4, got 2"),
+    ):
+        model = {"kind": "elasticast", "max_frames": 256, "positions": positions, **settings}
+        (problem,) = problems(changed((f"{E}.model", model)))
+        assert problem.startswith(f"{E}: ") and message in problem  # noqa: PT018
 
 
 def test_hops_of_a_sweep_are_whole_ms(load, problems):
