@@ -139,6 +139,9 @@ class ElasticASTSettings(ModelSettings):
         description="table: a learned one for frequency and one for time; interpolated: longer clips are squeezed onto "
         "the time table; fractional: every clip is stretched over it; sinusoidal: fixed; rotary: of queries and keys",
     )
+    pooling: Literal["attention", "mean", "cls"] = Field(
+        "attention", description="of a clip's tokens: by a learned query, their mean, or a CLS token of its own"
+    )
 
     @property
     def limit(self) -> int | None:

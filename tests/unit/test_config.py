@@ -134,6 +134,7 @@ WRONG_VALUES = [
         "learned",
         f"{E}: model.positions: Input should be 'table', 'interpolated', 'fractional', 'sinusoidal' or 'rotary'",
     ),
+    (f"{E}.model.pooling", "max", f"{E}: model.pooling: Input should be 'attention', 'mean' or 'cls', got 'max'"),
     (f"{E}.front_end", {"mel_bins": 100}, f"{E}: front_end.mel_bins = 100 is not a multiple of model.patch = 16"),
     (f"{E}.front_end", {"n_fft": 512}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
     (f"{E}.front_end", {"kind": "stft"}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),

@@ -11,6 +11,7 @@ from elasticast.models.pretrained import load
 from elasticast.training.checkpoint import save_model
 from tests.unit.test_models import FRAMES, TOLERANCE, model_of, random_clip
 
+POOLINGS = ["attention", "mean", "cls"]
 KINDS = ["table", "interpolated", "fractional", "sinusoidal", "rotary"]
 LONGER = (16, 96, 272, 48, 1024)
 """Frames; the table of the tiny model reaches 256."""
@@ -30,28 +31,31 @@ def packed_alone_dense(tiny, settings, clips):
     return model(pack(clips)), torch.cat([model(pack([clip])) for clip in clips]), dense(pack(clips))
 
 
-@pytest.mark.parametrize("scale", ["sqrt", "qk_norm"])
+@pytest.mark.parametrize(("pooling", "scale"), [(p, "sqrt") for p in POOLINGS] + [("attention", "qk_norm")])
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_packed_equals_one_by_one_equals_dense_mask(tiny, equal, kind, scale):
+def test_packed_equals_one_by_one_equals_dense_mask(tiny, equal, kind, pooling, scale):
     clips = [random_clip(i, frames) for i, frames in enumerate(FRAMES if kind == "table" else LONGER)]
     for name, some in (("whole", clips), ("some tokens", [dropped(clip, 0.4) for clip in clips])):
-        settings = {"positions": kind, "attention_scale": scale}
+        settings = {"positions": kind, "pooling": pooling, "attention_scale": scale}
         packed, alone, dense = packed_alone_dense(tiny, settings, some)
-        equal(f"ElasticAST packed = one by one, positions {kind}, {scale}, {name}", packed, alone)
-        equal(f"ElasticAST packed = dense mask, positions {kind}, {scale}, {name}", packed, dense)
+        about = f"positions {kind}, pooling {pooling}, {scale}, {name}"
+        equal(f"ElasticAST packed = one by one, {about}", packed, alone)
+        equal(f"ElasticAST packed = dense mask, {about}", packed, dense)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_packed_with_xformers_equals_dense_mask(tiny, equal, kind):
-    settings = {"positions": kind}
+def test_packed_with_xformers_equals_dense_mask(tiny, equal, kind, pooling):
+    settings = {"positions": kind, "pooling": pooling}
     model, dense = (model_of(tiny(model={**settings, "backend": name})).cuda() for name in ("xformers", "dense"))
     dense.load_state_dict(model.state_dict())
     batch = pack([random_clip(i, frames) for i, frames in enumerate(FRAMES)]).to("cuda")
     expected = dense(batch)
-    equal(f"ElasticAST, xFormers = dense mask, positions {kind}", model(batch), expected, 1e-4 * expected.abs().max())
+    name = f"ElasticAST, xFormers = dense mask, positions {kind}, pooling {pooling}"
+    equal(name, model(batch), expected, 1e-4 * expected.abs().max())
 
 
 @pytest.mark.parametrize("kind", KINDS)

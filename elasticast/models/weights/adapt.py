@@ -135,9 +135,7 @@ def _stretched(table: Tensor, size: int, axis: str, notes: list[str], whole: boo
 def _prefix(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
     """CLS and distillation tokens with their positions; the model's own where the weights have fewer."""
     if not isinstance(model, ASTSettings):
-        if "prefix" in weights.tensors:
-            notes.append("CLS and distillation tokens left out")
-        return {}
+        return _cls(own, weights, notes)
     given = len(weights.tensors.get("prefix", ()))
     kept = min(given, model.prefix_tokens)
     if given > kept:
@@ -146,6 +144,22 @@ def _prefix(own: dict[str, Tensor], weights: Weights, model: ModelSettings, note
         notes.append(f"prefix tokens: {model.prefix_tokens - kept} freshly initialised")
     names = ("prefix", "prefix_positions")
     return {n: torch.cat([weights.tensors.get(n, own[n])[:kept], own[n][kept:]]) for n in names}
+
+
+def _cls(own: dict[str, Tensor], weights: Weights, notes: list[str]) -> dict[str, Tensor]:
+    """ElasticAST's CLS token, which has no position apart from itself."""
+    there = weights.tensors
+    if "cls" not in own:
+        if "prefix" in there or "cls" in there:
+            notes.append("CLS and distillation tokens left out")
+        return {}
+    if "cls" in there:
+        return {"cls": there["cls"]}
+    if not len(there.get("prefix", ())):
+        notes.append("CLS token freshly initialised")
+        return {"cls": own["cls"]}
+    notes.append("CLS token: the weights' first, its position added")
+    return {"cls": there["prefix"][0] + there["prefix_positions"][0]}
 
 
 def _pool(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
