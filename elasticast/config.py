@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from elasticast.dataset_config import DatasetConfig
 from elasticast.option_checks import option_problems
@@ -191,6 +191,16 @@ class SpecAugment(Settings):
     time_frames: int = Field(0, ge=0, description="widest time mask in a clip of 1,024 frames")
 
 
+def _one_or_range(value: Any) -> str:
+    return "[range]" if isinstance(value, list) else "[share]"
+
+
+OneOrRange = Annotated[
+    Annotated[Share, Tag("[share]")] | Annotated[list[Share], Field(min_length=2, max_length=2), Tag("[range]")],
+    Discriminator(_one_or_range),
+]
+
+
 class Train(Settings):
     """Optimisation."""
 
@@ -210,7 +220,9 @@ class Train(Settings):
         "shuffle",
         description="an epoch: every clip once; or as many draws with replacement, rare labels more often, as in AST",
     )
-    token_dropout: Share = Field(0.0, description="share of each clip's tokens dropped in training")
+    token_dropout: OneOrRange = Field(
+        0.0, description="share of each clip's tokens dropped in training, or [least, most]: drawn for each clip"
+    )
     mixup: Share = Field(0.0, description="share of clips mixed with another (waveforms and targets)")
     spec_augment: SpecAugment = SpecAugment()
     workers: int = Field(0, ge=0, description="data loader processes; 0: in the training process")
@@ -221,9 +233,18 @@ class Train(Settings):
     def _one_length(self):
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give exactly one of `steps` and `epochs` (an inherited one is taken back with null)")
-        if self.token_dropout >= 1:
+        low, high = self.dropout_range
+        if high >= 1:
             raise ValueError("`token_dropout` must be below 1: at least one token has to stay")
+        if low > high:
+            raise ValueError(f"token_dropout = {self.token_dropout}: the smaller one comes first")
         return self
+
+    @property
+    def dropout_range(self) -> tuple[float, float]:
+        """Least and most share of a clip's tokens that is dropped."""
+        value = self.token_dropout
+        return (value[0], value[1]) if isinstance(value, list) else (value, value)
 
 
 class RunConfig(Settings):

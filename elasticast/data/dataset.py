@@ -168,11 +168,16 @@ class ClipDataset(Dataset):
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         spectrogram = self.norm(view.cut(spectrogram, start))
         clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target)
-        if train.token_dropout:
-            keep = kept_tokens(len(clip.patches), train.token_dropout, generator)
-            tokens = clip.patches[keep], clip.freq[keep], clip.time[keep]
-            clip = PackedClip(index, *tokens, target, clip.time_patches)
-        return clip
+        return self._dropped(clip, generator)
+
+    def _dropped(self, clip: PackedClip, generator: Generator) -> PackedClip:
+        """A training clip without the tokens that dropout leaves out."""
+        share, most = self.config.train.dropout_range
+        if not most:
+            return clip
+        if most > share:
+            share += (most - share) * torch.rand((), generator=generator).item()
+        return clip.only(kept_tokens(len(clip.patches), share, generator))
 
     def _mixed(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
         """Log-mel and target of a training clip, or of its mixture with another."""

@@ -33,6 +33,11 @@ class PackedClip:
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
 
+    def only(self, keep: Tensor) -> "PackedClip":
+        """The clip with some of its tokens, `keep` their indices; its grid stays."""
+        tokens = self.patches[keep], self.freq[keep], self.time[keep]
+        return PackedClip(self.index, *tokens, self.target, self.time_patches)
+
 
 @dataclass
 class PackedBatch:

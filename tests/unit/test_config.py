@@ -110,6 +110,11 @@ WRONG_VALUES = [
     ),
     (f"{E}.train.token_dropout", 1.5, f"{E}: train.token_dropout: Input should be less than or equal to 1, got 1.5"),
     (f"{E}.train.token_dropout", 1.0, f"{E}: train: `token_dropout` must be below 1"),
+    (f"{E}.train.token_dropout", "0.5", f"{E}: train.token_dropout: '0.5' is a string: write 0.5"),
+    (f"{E}.train.token_dropout", [0.0, 1.0], f"{E}: train: `token_dropout` must be below 1"),
+    (f"{E}.train.token_dropout", [0.5, 0.1], f"{E}: train: token_dropout = [0.5, 0.1]: the smaller one comes first"),
+    (f"{E}.train.token_dropout", [0.5], f"{E}: train.token_dropout: List should have at least 2 items"),
+    (f"{E}.train.token_dropout", [0.1, "1e-1"], f"{E}: train.token_dropout.1: '1e-1' is a string: write 1.0e-1"),
     (
         f"{E}.train.sampler",
         "weighted",
@@ -215,7 +220,7 @@ WRONG_VALUES = [
     ),
     (
         "experiments.ast64.train",
-        {"token_dropout": 0.1},
+        {"token_dropout": [0.0, 0.1]},
         "experiments.ast64: train.token_dropout needs a model of kind `el",
     ),
     ("experiments", {}, "experiments: expected keys and values, found {}"),

@@ -22,6 +22,7 @@ ALL_OF_IT = {
     "view": {"max_frames": 96, "compression": [1.0, 1.3, 2.0]},
     "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
 }
+OPTIONS = {"a range of token dropout": {**ALL_OF_IT, "train": {"token_dropout": [0.1, 0.6]}}}
 ONE_HOP = {**ALL_OF_IT, "view": {"max_frames": 96}}
 
 
@@ -139,6 +140,35 @@ def test_dropout_keeps_its_share_drawn_for_each_clip(training):
             kept.add(tuple(places))
     of_32 = sum(len(whole[i].patches) == 32 for i in range(12))
     assert len(kept) == of_32 > 1
+
+
+def test_a_share_to_drop_is_drawn_for_each_clip_anew(training):
+    found = training(train={"token_dropout": [0.1, 0.6]}, view={"max_frames": 96})
+    whole = training(view={"max_frames": 96}, train={"token_dropout": 0.0})
+    shares = []
+    for epoch in range(30):
+        found.epoch = whole.epoch = epoch
+        pairs = [(len(found[i].patches), len(whole[i].patches)) for i in range(12)]
+        shares += [1 - kept / tokens for kept, tokens in pairs if tokens == 48]
+        assert all(round(0.4 * tokens) <= kept <= round(0.9 * tokens) for kept, tokens in pairs)
+    assert len(set(shares)) > 15
+    assert abs(sum(shares) / len(shares) - 0.35) < 0.04  # uniform between the two
+    assert all(found[i].time_patches == whole[i].time_patches for i in range(12))
+
+
+def test_a_range_of_one_share_drops_that_share(training):
+    found, whole = training(train={"token_dropout": [0.3, 0.3]}), training(train={"token_dropout": 0.3})
+    assert all(same(found[i], whole[i]) for i in range(12))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_options_of_training_do_not_depend_on_workers(training, workers):
+    for difference in OPTIONS.values():
+        alone = [pack([training(difference)[i] for i in batch]) for batch in ([3, 1, 4], [0, 5])]
+        loader = DataLoader(
+            training(difference), batch_sampler=[[3, 1, 4], [0, 5]], collate_fn=pack, num_workers=workers
+        )
+        assert all(same(a, b) for a, b in zip(loader, alone, strict=True))
 
 
 def test_the_stated_tokens_are_never_exceeded(training):

@@ -20,7 +20,7 @@ LONGER = (16, 96, 272, 48, 1024)
 def dropped(clip, share, seed=0):
     """The clip with some of its tokens left out."""
     keep = kept_tokens(len(clip.patches), share, torch.Generator().manual_seed(seed))
-    return PackedClip(clip.index, clip.patches[keep], clip.freq[keep], clip.time[keep], clip.target, clip.time_patches)
+    return clip.only(keep)
 
 
 def packed_alone_dense(tiny, settings, clips):
@@ -111,8 +111,7 @@ def test_a_fraction_is_the_same_place_in_clips_of_all_lengths():
 def test_dropped_tokens_do_not_shorten_a_clip(tiny):
     """A clip whose last tokens are left out stays as long as it is."""
     clip = random_clip(0, 128)
-    kept = clip.time < 4
-    part = PackedClip(0, clip.patches[kept], clip.freq[kept], clip.time[kept], clip.target, clip.time_patches)
+    part = clip.only((clip.time < 4).nonzero().flatten())
     assert pack([part]).grid_lengths().tolist() == [8] * 32
     assert pack([part, random_clip(1, 16)]).grid_lengths().tolist() == [8] * 32 + [1] * 8
 
