@@ -60,6 +60,10 @@ class View(Settings):
     min_frames: PositiveInt | None = Field(
         None, description="native: shorter clips are filled up to this many frames; none: to one patch"
     )
+    cut_from: PositiveInt | None = Field(
+        None,
+        description="native: training cuts each clip to a length drawn from this many frames to its own; none: no cut",
+    )
     fill: Literal["zeros", "edge"] = Field(
         "zeros", description="what fills a short clip up: zeros as in AST, or its last frame as in EPIC-SOUNDS"
     )

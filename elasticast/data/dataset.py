@@ -102,7 +102,7 @@ class Clips:
 class ClipDataset(Dataset):
     """Clips of one split as a run wants to see them.
 
-    Randomness (crop, compression, augmentation, token dropout) is drawn from (seed, epoch, clip), so that a
+    Randomness (compression, length, crop, augmentation, token dropout) is drawn from (seed, epoch, clip), so that a
     clip looks the same whatever the number of workers, the order, or the step a run is resumed at. A clip that its
     epoch draws again, see :class:`~elasticast.data.sampler.Draw`, looks another way each time.
 
@@ -149,9 +149,9 @@ class ClipDataset(Dataset):
             return self.packed(index, self.norm(view.cut(spectrogram)), self.clips.target(index))
         return self._training_item(index)
 
-    def view(self, index: int, draw: float = 0.0) -> ClipView:
+    def view(self, index: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
         """How this clip is shown."""
-        return self.rule(int(self.clips.samples[index]), draw)
+        return self.rule(int(self.clips.samples[index]), draw, length)
 
     def packed(self, index: int, spectrogram: Tensor, target: Tensor) -> PackedClip:
         """Tokens of a normalised spectrogram `[F, T]`."""
@@ -163,7 +163,9 @@ class ClipDataset(Dataset):
         if isinstance(index, Draw):
             key += f"/{index.before}"
         generator = Generator().manual_seed(zlib.crc32(key.encode()))
-        view = self.view(index, torch.rand((), generator=generator).item())
+        draw = torch.rand((), generator=generator).item()
+        cuts = self.config.view.cut_from is not None
+        view = self.view(index, draw, torch.rand((), generator=generator).item() if cuts else 1.0)
         spectrogram, target = self._mixed(index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         spectrogram = self.norm(view.cut(spectrogram, start))

@@ -70,14 +70,25 @@ class ViewRule:
         frames = max_frames or (view.frames if self.fixed else view.max_frames)
         self.span = frames * view.compression[0] if self.fixed else frames
 
-    def __call__(self, samples: int, draw: float = 0.0) -> ClipView:
-        """View of a clip of `samples` samples; `draw` in [0, 1) picks among several compressions."""
-        return self.at(samples, self.compressions[int(draw * len(self.compressions))])
+    def __call__(self, samples: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
+        """View of a clip of `samples` samples; `draw` in [0, 1) picks among several compressions.
 
-    def at(self, samples: int, compression: float) -> ClipView:
+        `length` in [0, 1) picks among the lengths, in whole patches, from `view.cut_from` to the clip's own; 1 is that.
+        """
+        return self.at(samples, self.compressions[int(draw * len(self.compressions))], length)
+
+    def at(self, samples: int, compression: float, length: float = 1.0) -> ClipView:
         """View of a clip of `samples` samples at a compression."""
         frames = self.span if self.fixed else min(self.span, self._native(samples))
+        if length < 1:
+            frames = self._cut(frames, length)
         return ClipView(compressed_frames(frames, compression, *self.steps), compression, self.view.fill)
+
+    def _cut(self, frames: int, length: float) -> int:
+        """A length of a clip of `frames` frames; one that `view.cut_from` does not reach keeps its own."""
+        stride, shortest = self.steps[1], self.view.cut_from
+        longer = max(0, (frames - shortest) // stride)
+        return min(frames, shortest + int(length * (longer + 1)) * stride)
 
     def _native(self, samples: int) -> int:
         return max(native_frames(samples, self.front_end, *self.steps), self.view.min_frames or 0)

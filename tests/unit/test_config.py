@@ -168,6 +168,10 @@ WRONG_VALUES = [
         96,
         f"{E}: evaluations.length.x: [64.0] lie below view.min_frames = 96",
     ),
+    (f"{E}.view.cut_from", 100, f"{E}: view.cut_from = 100 is not a multiple of model.patch = 16"),
+    (f"{E}.view.cut_from", 272, f"{E}: view.cut_from = 272: expected 16 to 256, the lengths that clips are shown at"),
+    (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}: view.cut_from = 48: expected 64 to 256, the lengths"),
+    ("experiments.ast64.view.cut_from", 32, "experiments.ast64: view.cut_from = 32 needs view.frames = 'native', whi"),
     (f"{E}.view.fill", "repeat", f"{E}: view.fill: Input should be 'zeros' or 'edge', got 'repeat'"),
     (
         f"{E}.view.compression",

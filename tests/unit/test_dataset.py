@@ -22,7 +22,10 @@ ALL_OF_IT = {
     "view": {"max_frames": 96, "compression": [1.0, 1.3, 2.0]},
     "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
 }
-OPTIONS = {"a range of token dropout": {**ALL_OF_IT, "train": {"token_dropout": [0.1, 0.6]}}}
+OPTIONS = {
+    "cut": {**ALL_OF_IT, "view": {"max_frames": 192, "cut_from": 32}},
+    "a range of token dropout": {**ALL_OF_IT, "train": {"token_dropout": [0.1, 0.6]}},
+}
 ONE_HOP = {**ALL_OF_IT, "view": {"max_frames": 96}}
 
 
@@ -154,6 +157,22 @@ def test_a_share_to_drop_is_drawn_for_each_clip_anew(training):
     assert len(set(shares)) > 15
     assert abs(sum(shares) / len(shares) - 0.35) < 0.04  # uniform between the two
     assert all(found[i].time_patches == whole[i].time_patches for i in range(12))
+
+
+def test_clips_are_cut_to_many_lengths_at_many_places(training):
+    found = training({}, view={"max_frames": 256, "cut_from": 32})
+    whole = training({}, view={"max_frames": 256, "crop": "start"})
+    lengths, starts = set(), set()
+    for epoch in range(20):
+        found.epoch = epoch
+        for i in range(12):
+            part, clip = found[i].patches.view(8, -1, 256), whole[i].patches.view(8, -1, 256)
+            assert min(2, clip.shape[1]) <= part.shape[1] <= clip.shape[1]
+            lengths.add(part.shape[1])
+            starts.add(bool(torch.equal(part[:, 0], clip[:, 0])))
+            assert len(found[i].patches) <= found.tokens()[i]
+    assert len(lengths) > 10
+    assert starts == {False, True}
 
 
 def test_a_range_of_one_share_drops_that_share(training):

@@ -85,6 +85,29 @@ def test_a_drawn_compression_is_one_of_the_list_and_each_has_its_share(tiny):
     assert all(rule(64000, i / 10).frames <= largest.frames for i in range(10))
 
 
+@pytest.mark.parametrize("settings", [{}, {"stride": 10}])
+def test_a_length_is_drawn_from_the_shortest_to_the_clips_own(tiny, settings):
+    shortest, stride = 96, settings.get("stride", 16)
+    rule = ViewRule(tiny(view={"cut_from": shortest, "max_frames": 256}, model=settings))
+    for samples in (100, 8000, 20000, 32000, 160000):
+        own = rule(samples).frames
+        drawn = [rule(samples, 0.0, i / 1000).frames for i in range(1000)]
+        lengths = sorted(set(drawn))
+        if own <= shortest:
+            assert lengths == [own]
+        else:
+            assert lengths == list(range(shortest, own + 1, stride))
+            counts = [drawn.count(n) for n in lengths]
+            assert max(counts) - min(counts) <= 1  # each has its share
+        assert rule(samples, 0.0, 1 - 2**-24).frames == max(lengths)
+        assert rule.largest(samples).frames == own
+
+
+def test_a_cut_clip_is_compressed_after_the_cut(tiny):
+    rule = ViewRule(tiny(view={"cut_from": 96, "compression": [2.0]}))
+    assert {rule(160000, 0.0, i / 1000).frames for i in range(1000)} == set(range(48, 129, 16))
+
+
 EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
 
 
