@@ -70,6 +70,10 @@ class View(Settings):
     compression: list[Annotated[float, Field(ge=1)]] = Field(
         [1.0], min_length=1, description="hop = hop_ms x compression; several: one is drawn for each training clip"
     )
+    resolution: Literal["hop", "max_pool"] = Field(
+        "hop",
+        description="how compression is made: by a longer hop, or by the maximum of so many frames, a whole number",
+    )
     crop: Literal["random", "start"] = Field(
         "random", description="where training cuts; evaluation cuts from the start"
     )
@@ -280,9 +284,6 @@ class RunConfig(Settings):
         for name, frames in lengths.items():
             if frames != "native" and (misfit := model.misfit(frames)):
                 problems.append(f"{name} = {frames} {misfit}")
-        if off := self.front_end.misfits(view.compression):
-            hop = f"front_end.hop_ms = {self.front_end.hop_ms}"
-            problems.append(f"view.compression {off}: times {hop} is no whole number of ms")
         if isinstance(model, ASTSettings) and model.pooling == "cls" and not model.prefix_tokens:
             problems.append("model.pooling = 'cls' needs model.prefix_tokens = 1 or 2")
         if isinstance(model, ASTSettings) and (view.frames == "native" or len(view.compression) > 1):

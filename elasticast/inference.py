@@ -21,11 +21,10 @@ import torch
 from torch import Tensor
 
 from elasticast.data.audio import UnusableAudioError
-from elasticast.data.features import log_mel
 from elasticast.data.packing import PackedClip, pack, pack_clip
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, Source, open_source, spans
-from elasticast.data.views import ViewRule
+from elasticast.data.views import ViewRule, spectrogram
 from elasticast.data.windows import Windows, cut_windows
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.pretrained import Pretrained, load
@@ -219,8 +218,9 @@ class AudioClassifier:
     def _packed(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
         """Tokens of one window, by the same steps as in evaluation."""
         view = windows.view
-        spectrogram = log_mel(wave, self.config.front_end, view.compression, whole=not any(windows.margins))
-        return pack_clip(index, self.norm(view.cut(spectrogram)), torch.empty(0), self.config.model)
+        resolution, whole = self.config.view.resolution, not any(windows.margins)
+        log_mel = spectrogram(wave, self.config.front_end, view.compression, resolution, whole=whole)
+        return pack_clip(index, self.norm(view.cut(log_mel)), torch.empty(0), self.config.model)
 
     def _prediction(self, job: _Job, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
         seconds = job.source.seconds if job.source else 0.0

@@ -1,14 +1,14 @@
-"""Options of a run that do not go together, said with key, value and what would be right."""
+"""Options of a run, and runs and sweeps, that do not go together: said with key, value and what would be right."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `elasticast.config` asks these questions of its own models
-    from elasticast.config import RunConfig
+    from elasticast.config import Evaluation, RunConfig
 
 
 def option_problems(run: "RunConfig") -> list[str]:
     """Problems between the options of a run."""
-    return _positions(run) + _cut(run)
+    return _resolution(run) + _positions(run) + _cut(run)
 
 
 def _positions(run: "RunConfig") -> list[str]:
@@ -37,3 +37,49 @@ def _cut(run: "RunConfig") -> list[str]:
     if not least <= cut <= view.max_frames:
         return [f"view.cut_from = {cut}: expected {least} to {view.max_frames}, the lengths that clips are shown at"]
     return []
+
+
+def _resolution(run: "RunConfig") -> list[str]:
+    wrong = _no_resolutions(run, run.view.compression)
+    return [f"view.compression: {wrong}"] if wrong else []
+
+
+def _no_resolutions(run: "RunConfig", compressions: list[float]) -> str | None:
+    """What is wrong with the compressions that a run cannot be shown at."""
+    if run.view.resolution == "max_pool":
+        off = [c for c in compressions if c != int(c)]
+        return f"{off} are no whole numbers, which view.resolution = 'max_pool' needs" if off else None
+    if off := run.front_end.misfits(compressions):
+        return f"{off} times front_end.hop_ms = {run.front_end.hop_ms} are no whole numbers of ms"
+    return None
+
+
+def sweep_problems(run: "RunConfig", name: str, sweep: "Evaluation", where: str) -> list[str]:
+    """Problems between an experiment and one of its sweeps."""
+    limit = run.model.limit
+    if sweep.x_name == "compression":
+        if wrong := _no_resolutions(run, sweep.x):
+            return [f"{where}: evaluations.{name}.x: {wrong}"]
+        most = run.most_frames(min(sweep.x))
+        if limit is None or most <= limit:
+            return []
+        far = f"{most:g} frames at x = {min(sweep.x):g}"
+        return [f"{where}: evaluations.{name}: {far}, beyond model.max_frames = {limit}"]
+    problems = []
+    if len(run.view.compression) == 1 and run.view.compression != [1.0]:
+        problems.append(
+            f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
+            f"view.compression is {run.view.compression}"
+        )
+    off = [x for x in sweep.x if run.model.misfit(int(x))]
+    far = [x for x in sweep.x if limit is not None and x > limit]
+    least = run.view.min_frames if run.view.frames == "native" and run.view.min_frames else 0
+    few = [x for x in sweep.x if x < least]
+    if off:
+        wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
+        problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
+    if far:
+        problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
+    if few:
+        problems.append(f"{where}: evaluations.{name}.x: {few} lie below view.min_frames = {least}")
+    return problems

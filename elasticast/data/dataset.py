@@ -12,12 +12,12 @@ from torch.utils.data import Dataset
 
 from elasticast.config import RunConfig
 from elasticast.data.augment import mixup, spec_augment
-from elasticast.data.features import Norm, check_rate, log_mel
+from elasticast.data.features import Norm, check_rate
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens, pack_clip
 from elasticast.data.sampler import Draw, balanced_weights
 from elasticast.data.store import Store
-from elasticast.data.views import ClipView, ViewRule
+from elasticast.data.views import ClipView, ViewRule, spectrogram
 from elasticast.errors import DataError
 from elasticast.files import read_json
 
@@ -145,13 +145,17 @@ class ClipDataset(Dataset):
     def __getitem__(self, index: int) -> PackedClip:
         if not self.training:
             view = self.view(index)
-            spectrogram = log_mel(self.clips.waveform(index), self.config.front_end, view.compression)
-            return self.packed(index, self.norm(view.cut(spectrogram)), self.clips.target(index))
+            shown = view.cut(self.spectrogram(self.clips.waveform(index), view.compression))
+            return self.packed(index, self.norm(shown), self.clips.target(index))
         return self._training_item(index)
 
     def view(self, index: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
         """How this clip is shown."""
         return self.rule(int(self.clips.samples[index]), draw, length)
+
+    def spectrogram(self, waveform: Tensor, compression: float) -> Tensor:
+        """Log-mel `[F, T]` of a waveform `[S]`, as the run's settings want it."""
+        return spectrogram(waveform, self.config.front_end, compression, self.config.view.resolution)
 
     def packed(self, index: int, spectrogram: Tensor, target: Tensor) -> PackedClip:
         """Tokens of a normalised spectrogram `[F, T]`."""
@@ -191,13 +195,13 @@ class ClipDataset(Dataset):
         share = (gammas[0] / gammas.sum()).item()
         mixed = mixup(self.clips.waveform(index), self.clips.waveform(other), share)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(other)
-        return log_mel(mixed, self.config.front_end, compression), target
+        return self.spectrogram(mixed, compression), target
 
     def _log_mel(self, index: int, compression: float) -> Tensor:
         """Log-mel of a clip; while there is room it is kept for the epochs to come."""
         if index in self._kept:
             return self._kept[index]
-        spectrogram = log_mel(self.clips.waveform(index), self.config.front_end, compression)
+        spectrogram = self.spectrogram(self.clips.waveform(index), compression)
         if spectrogram.nbytes <= self._room:
             self._kept[index] = spectrogram.contiguous()
             self._room -= spectrogram.nbytes

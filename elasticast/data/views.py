@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from elasticast.config import FrontEnd, RunConfig
-from elasticast.data.features import frame_count
+from elasticast.data.features import frame_count, log_mel
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,27 @@ class ClipView:
     def cut(self, log_mel: Tensor, start: float = 0.0) -> Tensor:
         """The clip's log-mel `[F, T]` as it is shown, `[F, frames]`; see :func:`crop_or_pad`."""
         return crop_or_pad(log_mel, self.frames, start, self.fill)
+
+
+def spectrogram(
+    waveform: Tensor, front_end: FrontEnd, compression: float, resolution: str, *, whole: bool = True
+) -> Tensor:
+    """Log-mel `[F, T]` of a waveform `[S]` at a compression.
+
+    Parameters
+    ----------
+    compression : float
+        The paper's time compression.
+    resolution : {"hop", "max_pool"}
+        By a longer hop; or by the maximum of every `compression` frames, a whole number (what is left over at the end
+        is pooled too).
+    whole : bool
+        See :func:`~elasticast.data.features.log_mel`.
+    """
+    if resolution == "hop":
+        return log_mel(waveform, front_end, compression, whole=whole)
+    frames = log_mel(waveform, front_end, whole=whole)
+    return torch.nn.functional.max_pool1d(frames, int(compression), ceil_mode=True)
 
 
 def native_frames(samples: int, front_end: FrontEnd, patch: int, stride: int | None = None) -> int:

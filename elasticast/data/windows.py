@@ -79,11 +79,13 @@ def window_weights(starts: np.ndarray, window: int) -> np.ndarray:
 def cut_windows(samples: int, rule: ViewRule, compression: float, overlap: float) -> Windows:
     """Windows of a clip of `samples` samples at the front end's rate."""
     front_end = rule.front_end
-    view, frames = rule.at(samples, compression), frame_count(samples, front_end, compression)
+    # frames that are pooled into one, at which compression; those left over at the end of a long clip are not heard
+    pooled, finest = (int(compression), 1.0) if rule.view.resolution == "max_pool" else (1, compression)
+    view, frames = rule.at(samples, compression), frame_count(samples, front_end, finest) // pooled
     if frame_count(samples, front_end) <= rule.span:
         return Windows(view, frames, np.zeros(1, np.int64), samples, np.ones(1))
     starts = window_starts(frames, view.frames, overlap)
-    hop = hop_samples(front_end, compression)
+    hop = hop_samples(front_end, finest)
     zeros = margins(front_end)
-    span = min(samples + sum(zeros), (view.frames - 1) * hop + window_samples(front_end))
-    return Windows(view, frames, starts * hop, span, window_weights(starts, view.frames), zeros)
+    span = min(samples + sum(zeros), (view.frames * pooled - 1) * hop + window_samples(front_end))
+    return Windows(view, frames, starts * hop * pooled, span, window_weights(starts, view.frames), zeros)

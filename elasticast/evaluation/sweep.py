@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elasticast.config import Evaluation, RunConfig
 from elasticast.data.dataset import ClipDataset, Clips
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule
@@ -82,8 +82,7 @@ def _batches(dataset: ClipDataset, views: set) -> Iterator[list[tuple[ClipView, 
                 batch = []
                 for view, index in (members[k] for k in picked):
                     if index not in spectrograms:
-                        waveform = dataset.clips.waveform(index)
-                        spectrograms[index] = log_mel(waveform, dataset.config.front_end, compression)
+                        spectrograms[index] = dataset.spectrogram(dataset.clips.waveform(index), compression)
                     cut = dataset.norm(view.cut(spectrograms[index]))
                     batch.append((view, dataset.packed(index, cut, dataset.clips.targets[index])))
                 yield batch

@@ -176,7 +176,7 @@ WRONG_VALUES = [
     (
         f"{E}.view.compression",
         [1.0, 1.25],
-        f"{E}: view.compression [1.25]: times front_end.hop_ms = 10 is no whole number of ms",
+        f"{E}: view.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms",
     ),
     (f"{E}.view.compression", 2.0, f"{E}: view.compression: Input should be a valid list, got 2.0"),
     (f"{E}.view.compression", [1.0, "1e0"], f"{E}: view.compression.1: '1e0' is a string: write 1.0e+0"),
@@ -333,6 +333,16 @@ def test_hops_of_a_sweep_are_whole_ms(load, problems):
     assert load(changed(*sweep))
     off = "evaluations.hop.x: [1.1] times front_end.hop_ms = 5 are no whole numbers of ms"
     assert problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5}))) == [f"{E}: {off}"]
+
+
+def test_a_pooled_resolution_takes_whole_numbers_only(load, problems):
+    pooled = ("defaults.view.resolution", "max_pool"), ("defaults.evaluations", ["hop"])
+    assert load(changed(*pooled, ("evaluations.hop.x", [1, 2]), (f"{E}.view.compression", [1.0, 3.0])))
+    said = "are no whole numbers, which view.resolution = 'max_pool' needs"
+    found = problems(changed(*pooled))
+    assert found == [f"experiments.{name}: evaluations.hop.x: [2.5] {said}" for name in ("elastic", "ast64")]
+    (problem,) = problems(changed(*pooled, ("evaluations.hop.x", [2]), (f"{E}.view.compression", [1.0, 1.2])))
+    assert problem == f"{E}: view.compression: [1.2] {said}"
 
 
 def test_the_front_end_of_epic_sounds(load):

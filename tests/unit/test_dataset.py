@@ -23,6 +23,7 @@ ALL_OF_IT = {
     "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
 }
 OPTIONS = {
+    "pooled": {**ALL_OF_IT, "view": {"max_frames": 96, "compression": [1.0, 2.0, 3.0], "resolution": "max_pool"}},
     "cut": {**ALL_OF_IT, "view": {"max_frames": 192, "cut_from": 32}},
     "a range of token dropout": {**ALL_OF_IT, "train": {"token_dropout": [0.1, 0.6]}},
 }
@@ -128,6 +129,17 @@ def test_evaluation_has_no_randomness(tiny, train_clips, norm):
             spectrogram = norm(crop_or_pad(log_mel(train_clips.waveform(i), config.front_end), frames))
             assert torch.equal(found[i].patches, patchify(spectrogram, 16))
             assert torch.equal(found[i].target, train_clips.targets[i])
+
+
+def test_training_and_evaluation_pool_alike(tiny, train_clips, norm):
+    config = tiny(view={"max_frames": 96, "compression": [2.0], "resolution": "max_pool", "crop": "start"})
+    pair = [ClipDataset(train_clips, config, norm, training=training) for training in (True, False)]
+    for i in range(12):
+        assert same(pair[0][i], pair[1][i])
+        frames = ViewRule(config)(int(train_clips.samples[i])).frames
+        plain = log_mel(train_clips.waveform(i), config.front_end)
+        pooled = torch.nn.functional.max_pool1d(plain, 2)[:, : frames - 1]
+        assert torch.equal(pair[0][i].patches.view(8, -1, 256)[0, 0].view(16, 16)[:, :15], norm(pooled)[:16, :15])
 
 
 def test_dropout_keeps_its_share_drawn_for_each_clip(training):

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from elasticast.config import Evaluation
+from elasticast.data.dataset import ClipDataset
 from elasticast.data.features import log_mel
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.views import ViewRule, crop_or_pad, native_frames
@@ -142,7 +143,8 @@ def test_views_that_are_alike_run_once_and_that_changes_nothing(tiny, test_clips
 def test_each_log_mel_is_made_once(setting, test_clips, norm, monkeypatch):
     model, config = setting
     made = []
-    monkeypatch.setattr(module, "log_mel", lambda w, f, c: made.append((len(w), c)) or log_mel(w, f, c))
+    plain = ClipDataset.spectrogram
+    monkeypatch.setattr(ClipDataset, "spectrogram", lambda d, w, c: made.append((len(w), c)) or plain(d, w, c))
     run(model, test_clips, config, norm, RESOLUTION)
     assert len(made) == len(set(made)) == len(RESOLUTION.x) * len(test_clips)
 

@@ -8,7 +8,7 @@ import torch
 
 from elasticast.config import FrontEnd
 from elasticast.data.features import log_mel
-from elasticast.data.views import ViewRule, compressed_frames, crop_or_pad, native_frames
+from elasticast.data.views import ViewRule, compressed_frames, crop_or_pad, native_frames, spectrogram
 
 FRONT_END = FrontEnd()
 TENTHS = range(10, 41)
@@ -106,6 +106,20 @@ def test_a_length_is_drawn_from_the_shortest_to_the_clips_own(tiny, settings):
 def test_a_cut_clip_is_compressed_after_the_cut(tiny):
     rule = ViewRule(tiny(view={"cut_from": 96, "compression": [2.0]}))
     assert {rule(160000, 0.0, i / 1000).frames for i in range(1000)} == set(range(48, 129, 16))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+@pytest.mark.parametrize("samples", [100, 400, 4240, 32000])
+def test_a_pooled_spectrogram_is_the_maximum_of_its_frames(samples, factor):
+    waveform = torch.randn(samples)
+    plain = log_mel(waveform, FRONT_END)
+    found = spectrogram(waveform, FRONT_END, float(factor), "max_pool")
+    whole = plain.shape[1] // factor
+    assert found.shape[1] == math.ceil(plain.shape[1] / factor)
+    if whole:
+        assert torch.equal(found[:, :whole], torch.nn.functional.max_pool1d(plain, factor))
+    assert torch.equal(found, torch.stack([part.amax(1) for part in plain.split(factor, 1)], 1))
+    assert torch.equal(spectrogram(waveform, FRONT_END, factor, "hop"), log_mel(waveform, FRONT_END, factor))
 
 
 EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
