@@ -64,8 +64,10 @@ class View(Settings):
         None,
         description="native: training cuts each clip to a length drawn from this many frames to its own; none: no cut",
     )
-    fill: Literal["zeros", "edge"] = Field(
-        "zeros", description="what fills a short clip up: zeros as in AST, or its last frame as in EPIC-SOUNDS"
+    fill: Literal["zeros", "edge", "repeat", "mask"] = Field(
+        "zeros",
+        description="what fills a short clip up: zeros as in AST, its last frame as in EPIC-SOUNDS, the clip itself "
+        "over and over; mask: nothing, the tokens that would hold padding alone are left out of a fixed view",
     )
     compression: list[Annotated[float, Field(ge=1)]] = Field(
         [1.0], min_length=1, description="hop = hop_ms x compression; several: one is drawn for each training clip"

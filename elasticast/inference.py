@@ -220,7 +220,7 @@ class AudioClassifier:
         view = windows.view
         resolution, whole = self.config.view.resolution, not any(windows.margins)
         log_mel = spectrogram(wave, self.config.front_end, view.compression, resolution, whole=whole)
-        return pack_clip(index, self.norm(view.cut(log_mel)), torch.empty(0), self.config.model)
+        return pack_clip(index, self.norm(view.cut(log_mel)), torch.empty(0), self.config.model, view.grid_frames)
 
     def _prediction(self, job: _Job, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
         seconds = job.source.seconds if job.source else 0.0
@@ -244,7 +244,8 @@ class AudioClassifier:
 
     def _flags(self, job: _Job, rule: ViewRule) -> tuple[str, ...]:
         frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
-        short = patch <= frames < shown and (rule.fixed or shown - frames >= patch)  # up to a patch is as it should be
+        filled = rule.fixed and rule.view.fill != "mask"
+        short = patch <= frames < shown and (filled or shown - frames >= patch)  # up to a patch is as it should be
         flags = {
             f"padded: shorter than one patch of {patch} frames": frames < patch,
             f"padded: shorter than the model's {shown} frames": short,

@@ -8,7 +8,13 @@ if TYPE_CHECKING:  # `elasticast.config` asks these questions of its own models
 
 def option_problems(run: "RunConfig") -> list[str]:
     """Problems between the options of a run."""
-    return _resolution(run) + _positions(run) + _cut(run)
+    return _resolution(run) + _fill(run) + _positions(run) + _cut(run)
+
+
+def _fill(run: "RunConfig") -> list[str]:
+    if run.view.fill == "mask" and run.view.frames == "native":
+        return ["view.fill = 'mask' needs view.frames as a number: a native view has no padding to leave out"]
+    return []
 
 
 def _positions(run: "RunConfig") -> list[str]:

@@ -146,7 +146,7 @@ class ClipDataset(Dataset):
         if not self.training:
             view = self.view(index)
             shown = view.cut(self.spectrogram(self.clips.waveform(index), view.compression))
-            return self.packed(index, self.norm(shown), self.clips.target(index))
+            return self.packed(index, self.norm(shown), self.clips.target(index), view)
         return self._training_item(index)
 
     def view(self, index: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
@@ -157,9 +157,9 @@ class ClipDataset(Dataset):
         """Log-mel `[F, T]` of a waveform `[S]`, as the run's settings want it."""
         return spectrogram(waveform, self.config.front_end, compression, self.config.view.resolution)
 
-    def packed(self, index: int, spectrogram: Tensor, target: Tensor) -> PackedClip:
-        """Tokens of a normalised spectrogram `[F, T]`."""
-        return pack_clip(index, spectrogram, target, self.config.model)
+    def packed(self, index: int, spectrogram: Tensor, target: Tensor, view: ClipView) -> PackedClip:
+        """Tokens of a normalised spectrogram `[F, T]`, the clip as `view` shows it."""
+        return pack_clip(index, spectrogram, target, self.config.model, view.grid_frames)
 
     def _training_item(self, index: int) -> PackedClip:
         train = self.config.train
@@ -173,7 +173,7 @@ class ClipDataset(Dataset):
         spectrogram, target = self._mixed(index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         spectrogram = self.norm(view.cut(spectrogram, start))
-        clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target)
+        clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target, view)
         return self._dropped(clip, generator)
 
     def _dropped(self, clip: PackedClip, generator: Generator) -> PackedClip:

@@ -92,10 +92,13 @@ def grid_positions(freq_patches: int, time_patches: int) -> tuple[Tensor, Tensor
     return freq, torch.arange(time_patches).repeat(freq_patches)
 
 
-def pack_clip(index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings) -> PackedClip:
-    """Tokens of a normalised spectrogram `[F, T]`."""
+def pack_clip(
+    index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings, grid_frames: int | None = None
+) -> PackedClip:
+    """Tokens of a normalised spectrogram `[F, T]`, the first T of `grid_frames` frames; none: all of them."""
     freq, time = grid_positions(*map(model.patches, spectrogram.shape))
-    return PackedClip(index, patchify(spectrogram, model.patch, model.stride), freq, time, target)
+    patches = patchify(spectrogram, model.patch, model.stride)
+    return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
 
 
 def kept_tokens(tokens: int, dropout: float, generator: Generator) -> Tensor:

@@ -18,14 +18,25 @@ from torch import Tensor
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.data.features import frame_count, log_mel
 
+Fill = Literal["zeros", "edge", "repeat", "mask"]
+
 
 @dataclass(frozen=True)
 class ClipView:
-    """What one clip is shown as: `frames` frames at `compression`; a shorter clip is filled up to it."""
+    """What one clip is shown as: `frames` frames at `compression`; a shorter clip is filled up to it.
+
+    `full` are the frames of a view whose padding is left out: those that positions count, none where it is all shown.
+    """
 
     frames: int
     compression: float
-    fill: Literal["zeros", "edge"] = "zeros"
+    fill: Fill = "zeros"
+    full: int | None = None
+
+    @property
+    def grid_frames(self) -> int:
+        """Frames that the places of the clip's patches are counted in."""
+        return self.full or self.frames
 
     def cut(self, log_mel: Tensor, start: float = 0.0) -> Tensor:
         """The clip's log-mel `[F, T]` as it is shown, `[F, frames]`; see :func:`crop_or_pad`."""
@@ -100,10 +111,12 @@ class ViewRule:
 
     def at(self, samples: int, compression: float, length: float = 1.0) -> ClipView:
         """View of a clip of `samples` samples at a compression."""
-        frames = self.span if self.fixed else min(self.span, self._native(samples))
+        masked = self.view.fill == "mask"
+        frames = self.span if self.fixed and not masked else min(self.span, self._native(samples))
         if length < 1:
             frames = self._cut(frames, length)
-        return ClipView(compressed_frames(frames, compression, *self.steps), compression, self.view.fill)
+        full = compressed_frames(self.span, compression, *self.steps) if masked else None
+        return ClipView(compressed_frames(frames, compression, *self.steps), compression, self.view.fill, full)
 
     def _cut(self, frames: int, length: float) -> int:
         """A length of a clip of `frames` frames; one that `view.cut_from` does not reach keeps its own."""
@@ -119,18 +132,21 @@ class ViewRule:
         return self.at(samples, min(self.compressions))
 
 
-def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0, fill: Literal["zeros", "edge"] = "zeros") -> Tensor:
+def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0, fill: Fill = "zeros") -> Tensor:
     """Cut or pad `[F, T]` to `[F, frames]`.
 
     Parameters
     ----------
     start : float
         Where to cut, 0 the first possible place, 1 the last.
-    fill : {"zeros", "edge"}
-        Pad with zeros *before* normalisation, as in AST's data loader, or with the last frame, as in EPIC-SOUNDS'.
+    fill : {"zeros", "edge", "repeat", "mask"}
+        Pad with zeros *before* normalisation, as in AST's data loader, or with the last frame, as in EPIC-SOUNDS', or
+        with the clip from its begin on. Where padding is masked, what is left of the last patch is zeros.
     """
     surplus = log_mel.shape[1] - frames
+    if surplus < 0 and fill == "repeat":
+        return log_mel.repeat(1, -(-frames // log_mel.shape[1]))[:, :frames]
     if surplus <= 0:
-        return torch.nn.functional.pad(log_mel, (0, -surplus), "constant" if fill == "zeros" else "replicate")
+        return torch.nn.functional.pad(log_mel, (0, -surplus), "replicate" if fill == "edge" else "constant")
     first = round(start * surplus)
     return log_mel[:, first : first + frames]

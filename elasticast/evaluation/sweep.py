@@ -72,10 +72,10 @@ def _run_views(model: nn.Module, dataset: ClipDataset, views: set[tuple[ClipView
 def _batches(dataset: ClipDataset, views: set) -> Iterator[list[tuple[ClipView, PackedClip]]]:
     """Batches of packed views; one log-mel a clip and compression, and for AST one length a batch."""
     one_length = dataset.rule.fixed
-    order = sorted(views, key=lambda v: (v[0].compression, v[0].frames if one_length else 0, v[1]))
+    order = sorted(views, key=lambda v: (v[0].compression, v[0].grid_frames if one_length else 0, v[1]))
     for compression, group in itertools.groupby(order, key=lambda v: v[0].compression):
         spectrograms: dict[int, Tensor] = {}
-        for _, same in itertools.groupby(group, key=lambda v: v[0].frames if one_length else 0):
+        for _, same in itertools.groupby(group, key=lambda v: v[0].grid_frames if one_length else 0):
             members = list(same)
             tokens = [dataset.tokens_of(view) for view, _ in members]
             for picked in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
@@ -84,7 +84,7 @@ def _batches(dataset: ClipDataset, views: set) -> Iterator[list[tuple[ClipView, 
                     if index not in spectrograms:
                         spectrograms[index] = dataset.spectrogram(dataset.clips.waveform(index), compression)
                     cut = dataset.norm(view.cut(spectrograms[index]))
-                    batch.append((view, dataset.packed(index, cut, dataset.clips.targets[index])))
+                    batch.append((view, dataset.packed(index, cut, dataset.clips.targets[index], view)))
                 yield batch
 
 

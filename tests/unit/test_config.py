@@ -172,7 +172,8 @@ WRONG_VALUES = [
     (f"{E}.view.cut_from", 272, f"{E}: view.cut_from = 272: expected 16 to 256, the lengths that clips are shown at"),
     (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}: view.cut_from = 48: expected 64 to 256, the lengths"),
     ("experiments.ast64.view.cut_from", 32, "experiments.ast64: view.cut_from = 32 needs view.frames = 'native', whi"),
-    (f"{E}.view.fill", "repeat", f"{E}: view.fill: Input should be 'zeros' or 'edge', got 'repeat'"),
+    (f"{E}.view.fill", "ones", f"{E}: view.fill: Input should be 'zeros', 'edge', 'repeat' or 'mask', got 'ones'"),
+    (f"{E}.view.fill", "mask", f"{E}: view.fill = 'mask' needs view.frames as a number: a native view has no padding"),
     (
         f"{E}.view.compression",
         [1.0, 1.25],

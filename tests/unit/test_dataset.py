@@ -23,6 +23,7 @@ ALL_OF_IT = {
     "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
 }
 OPTIONS = {
+    "masked": {"model": {"kind": "ast"}, "view": {"frames": 128, "fill": "mask"}, "train": {"mixup": 0.5}},
     "pooled": {**ALL_OF_IT, "view": {"max_frames": 96, "compression": [1.0, 2.0, 3.0], "resolution": "max_pool"}},
     "cut": {**ALL_OF_IT, "view": {"max_frames": 192, "cut_from": 32}},
     "a range of token dropout": {**ALL_OF_IT, "train": {"token_dropout": [0.1, 0.6]}},
@@ -140,6 +141,21 @@ def test_training_and_evaluation_pool_alike(tiny, train_clips, norm):
         plain = log_mel(train_clips.waveform(i), config.front_end)
         pooled = torch.nn.functional.max_pool1d(plain, 2)[:, : frames - 1]
         assert torch.equal(pair[0][i].patches.view(8, -1, 256)[0, 0].view(16, 16)[:, :15], norm(pooled)[:16, :15])
+
+
+def test_masked_padding_is_the_unpadded_clip_on_the_whole_grid(tiny, train_clips, norm):
+    masked = tiny(model={"kind": "ast"}, view={"frames": 128, "fill": "mask", "crop": "start"})
+    native = tiny(view={"max_frames": 128, "crop": "start"})
+    for training in (True, False):
+        pair = [ClipDataset(train_clips, config, norm, training=training) for config in (masked, native)]
+        shorter = 0
+        for i in range(12):
+            one, other = pair[0][i], pair[1][i]
+            assert one.time_patches == 8
+            assert all(torch.equal(getattr(one, n), getattr(other, n)) for n in ("patches", "freq", "time", "target"))
+            assert len(one.patches) == pair[0].tokens()[i]
+            shorter += len(one.patches) < 64
+        assert shorter > 2
 
 
 def test_dropout_keeps_its_share_drawn_for_each_clip(training):

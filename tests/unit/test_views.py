@@ -146,15 +146,32 @@ def test_the_fewest_frames_are_no_matter_of_a_fixed_view(tiny):
     assert ViewRule(config)(100).frames == 64
 
 
-@pytest.mark.parametrize("fill", ["zeros", "edge"])
+@pytest.mark.parametrize("fill", ["zeros", "edge", "repeat"])
 def test_a_view_fills_short_clips_its_way(tiny, fill):
     view = ViewRule(tiny(view={"min_frames": 64, "fill": fill}))(100)
     spectrogram = torch.randn(8, 40)
     found = view.cut(spectrogram)
     assert torch.equal(found[:, :40], spectrogram)
-    assert torch.equal(found[:, 40:], (spectrogram[:, -1:] if fill == "edge" else torch.zeros(8, 1)).expand(8, 24))
+    last = {"zeros": torch.zeros(8, 24), "edge": spectrogram[:, -1:].expand(8, 24), "repeat": spectrogram[:, :24]}
+    assert torch.equal(found[:, 40:], last[fill])
     longer = torch.randn(8, 100)
     assert torch.equal(view.cut(longer, 1.0), longer[:, 36:])
+
+
+@pytest.mark.parametrize("frames", [1, 39, 40, 41, 80, 200])
+def test_a_repeated_clip_goes_round(frames):
+    found = crop_or_pad(torch.arange(40.0)[None], frames, fill="repeat")
+    assert torch.equal(found[0], torch.arange(frames) % 40.0)
+
+
+@pytest.mark.parametrize("compression", [1.0, 1.2, 2.0, 4.0])
+def test_masked_padding_leaves_what_a_native_view_shows(tiny, compression):
+    fixed = ViewRule(tiny(model={"kind": "ast"}, view={"frames": 128, "fill": "mask"}), compression=compression)
+    native = ViewRule(tiny(view={"max_frames": 128}), compression=compression)
+    for samples in (1, 400, 8000, 12345, 20000, 100000):
+        view = fixed(samples)
+        assert view.frames == native(samples).frames <= view.grid_frames
+        assert view.grid_frames == fixed(10**6).frames == compressed_frames(128, compression, 16)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3, 1.0])
