@@ -167,6 +167,11 @@ class ASTSettings(ModelSettings):
     pooling: Literal["cls", "mean", "attention"] = Field(
         "cls", description="cls: mean of the prefix tokens; mean, attention: over the patches, without prefix tokens"
     )
+    time_offset: bool = Field(
+        False,
+        description="a clip shorter than the position table takes a stretch of it: in training from a place drawn at "
+        "random, in evaluation from the first (PaSST); else the table is interpolated to its length",
+    )
 
 
 ModelConfig = Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="kind")]

@@ -8,12 +8,19 @@ if TYPE_CHECKING:  # `elasticast.config` asks these questions of its own models
 
 def option_problems(run: "RunConfig") -> list[str]:
     """Problems between the options of a run."""
-    return _resolution(run) + _fill(run) + _positions(run) + _cut(run)
+    return _resolution(run) + _fill(run) + _time_offset(run) + _positions(run) + _cut(run)
 
 
 def _fill(run: "RunConfig") -> list[str]:
     if run.view.fill == "mask" and run.view.frames == "native":
         return ["view.fill = 'mask' needs view.frames as a number: a native view has no padding to leave out"]
+    return []
+
+
+def _time_offset(run: "RunConfig") -> list[str]:
+    if run.model.kind == "ast" and run.model.time_offset and run.view.fill != "mask":
+        needed = "view.fill = 'mask': with padding every training clip is as long as the position table"
+        return [f"model.time_offset needs {needed}"]
     return []
 
 

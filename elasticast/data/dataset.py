@@ -1,5 +1,6 @@
 """The one dataset class: prepared waveforms in, packed clips out."""
 
+import dataclasses
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from elasticast.config import RunConfig
+from elasticast.config import ASTSettings, RunConfig
 from elasticast.data.augment import mixup, spec_augment
 from elasticast.data.features import Norm, check_rate
 from elasticast.data.manifest import read_classes, read_manifest
@@ -102,9 +103,9 @@ class Clips:
 class ClipDataset(Dataset):
     """Clips of one split as a run wants to see them.
 
-    Randomness (compression, length, crop, augmentation, token dropout) is drawn from (seed, epoch, clip), so that a
-    clip looks the same whatever the number of workers, the order, or the step a run is resumed at. A clip that its
-    epoch draws again, see :class:`~elasticast.data.sampler.Draw`, looks another way each time.
+    Randomness (compression, length, crop, augmentation, offset, token dropout) is drawn from (seed, epoch, clip), so
+    that a clip looks the same whatever the number of workers, the order, or the step a run is resumed at. A clip that
+    its epoch draws again, see :class:`~elasticast.data.sampler.Draw`, looks another way each time.
 
     Parameters
     ----------
@@ -174,7 +175,16 @@ class ClipDataset(Dataset):
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         spectrogram = self.norm(view.cut(spectrogram, start))
         clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target, view)
-        return self._dropped(clip, generator)
+        return self._dropped(self._shifted(clip, generator), generator)
+
+    def _shifted(self, clip: PackedClip, generator: Generator) -> PackedClip:
+        """A training clip at a random place of its grid, for `model.time_offset`."""
+        model = self.config.model
+        if not (isinstance(model, ASTSettings) and model.time_offset):
+            return clip
+        free = clip.time_patches - int(clip.time.max())  # places for its first patch
+        offset = int(torch.rand((), generator=generator).item() * free)
+        return dataclasses.replace(clip, time=clip.time + offset)
 
     def _dropped(self, clip: PackedClip, generator: Generator) -> PackedClip:
         """A training clip without the tokens that dropout leaves out."""

@@ -12,12 +12,12 @@ from elasticast.models.transformer import Trunk, init_weights
 
 
 class AST(nn.Module):
-    """Clips of one length in, logits out; other lengths than the trained one by interpolated positions.
+    """Clips of one length in, logits out; other lengths than the trained one by interpolated or cut positions.
 
     Parameters
     ----------
     settings : ASTSettings
-        Width, depth, heads, prefix tokens, pooling.
+        Width, depth, heads, prefix tokens, pooling, what shorter clips take of the positions.
     grid : tuple of int
         Frequency and time patches of the trained length.
     classes : int
@@ -28,7 +28,7 @@ class AST(nn.Module):
         super().__init__()
         self.settings = settings
         self.patch_embed = nn.Linear(settings.patch**2, settings.dim)
-        self.positions = GridPositions(grid, settings.dim)
+        self.positions = GridPositions(grid, settings.dim, cut=settings.time_offset)
         self.prefix = nn.Parameter(torch.randn(settings.prefix_tokens, settings.dim) / settings.dim**0.5)
         self.prefix_positions = nn.Parameter(torch.randn(settings.prefix_tokens, settings.dim) / settings.dim**0.5)
         self.trunk = Trunk(settings)

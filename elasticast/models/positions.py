@@ -117,17 +117,22 @@ class GridPositions(nn.Module):
         Frequency and time patches the positions are trained for.
     dim : int
         Width D.
+    cut : bool
+        Fewer time patches take the first ones of the table, as they are.
     """
 
-    def __init__(self, grid: tuple[int, int], dim: int):
+    def __init__(self, grid: tuple[int, int], dim: int, cut: bool = False):
         super().__init__()
+        self.cut = cut
         self.table = nn.Parameter(torch.randn(1, dim, *grid) / dim**0.5)
 
     def forward(self, time_patches: int) -> Tensor:
         """Embeddings `[F * time_patches, D]`, frequency-major; the table itself at the trained length."""
         freq, trained = self.table.shape[2:]
         table = self.table
-        if time_patches != trained:
+        if self.cut and time_patches < trained:
+            table = table[..., :time_patches]
+        elif time_patches != trained:
             size = (freq, time_patches)
             table = F.interpolate(table, size=size, mode="bilinear", align_corners=False, antialias=True)
         return table[0].flatten(1).T

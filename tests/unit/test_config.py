@@ -228,6 +228,12 @@ WRONG_VALUES = [
         {"token_dropout": [0.0, 0.1]},
         "experiments.ast64: train.token_dropout needs a model of kind `el",
     ),
+    (
+        "experiments.ast64.model.time_offset",
+        True,
+        "experiments.ast64: model.time_offset needs view.fill = 'mask': with padding every training clip is as long",
+    ),
+    (f"{E}.model.time_offset", True, f"{E}: model.time_offset: unknown key. Allowed: "),
     ("experiments", {}, "experiments: expected keys and values, found {}"),
     ("experiments", ["a"], "experiments: expected keys and values, found ['a']"),
     ("evaluations", None, "evaluations: expected keys and values, found None"),

@@ -23,6 +23,7 @@ ALL_OF_IT = {
     "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
 }
 OPTIONS = {
+    "shifted": {"model": {"kind": "ast", "time_offset": True}, "view": {"frames": 128, "fill": "mask"}},
     "masked": {"model": {"kind": "ast"}, "view": {"frames": 128, "fill": "mask"}, "train": {"mixup": 0.5}},
     "pooled": {**ALL_OF_IT, "view": {"max_frames": 96, "compression": [1.0, 2.0, 3.0], "resolution": "max_pool"}},
     "cut": {**ALL_OF_IT, "view": {"max_frames": 192, "cut_from": 32}},
@@ -156,6 +157,32 @@ def test_masked_padding_is_the_unpadded_clip_on_the_whole_grid(tiny, train_clips
             assert len(one.patches) == pair[0].tokens()[i]
             shorter += len(one.patches) < 64
         assert shorter > 2
+
+
+def test_a_short_clip_is_shifted_to_every_place_it_fits_in(training):
+    settings = {"view": {"frames": 192, "fill": "mask"}}
+    found = training({}, model={"kind": "ast", "time_offset": True}, **settings)
+    plain = training({}, model={"kind": "ast"}, **settings)
+    places = {i: set() for i in range(12)}
+    for epoch in range(100):
+        found.epoch = plain.epoch = epoch
+        for i in range(12):
+            one, other = found[i], plain[i]
+            offset = (one.time - other.time).unique()
+            assert len(offset) == 1  # the stretch stays in one piece
+            assert one.time_patches == other.time_patches == 12
+            assert torch.equal(one.patches, other.patches)
+            assert torch.equal(one.freq, other.freq)
+            places[i].add(int(offset))
+    for i, offsets in places.items():
+        assert offsets == set(range(12 - len(plain[i].patches) // 8 + 1))
+    assert max(map(len, places.values())) > 3
+
+
+def test_evaluation_starts_at_the_first_place(tiny, train_clips, norm):
+    config = tiny(model={"kind": "ast", "time_offset": True}, view={"frames": 128, "fill": "mask"})
+    found = ClipDataset(train_clips, config, norm, training=False)
+    assert all(found[i].time.min() == 0 for i in range(12))
 
 
 def test_dropout_keeps_its_share_drawn_for_each_clip(training):

@@ -196,6 +196,25 @@ def test_ast_with_tokens_left_out_is_each_clip_alone_by_hand(tiny, equal, poolin
     equal(f"AST, padding left out = dense mask by hand, {pooling}, {prefix} prefix tokens", packed, expected)
 
 
+@torch.no_grad()
+def test_with_a_time_offset_shorter_clips_take_the_first_positions(tiny):
+    settings = {"model": {"kind": "ast", "time_offset": True}, "view": {"frames": 128, "fill": "mask"}}
+    model, plain = model_of(tiny(**settings)), model_of(tiny(model={"kind": "ast"}, view={"frames": 128}))
+    plain.load_state_dict(model.state_dict())
+    table = model.positions.table[0]
+    for time_patches in range(1, 9):
+        assert torch.equal(model.positions(time_patches), table[..., :time_patches].flatten(1).T)
+    assert torch.equal(model.positions(12), plain.positions(12))  # there is nothing beyond the table to take
+    # a shorter grid, and a longer one whose end is left out, are the same clip
+    long = random_clip(0, 128)
+    short = long.only((long.time < 5).nonzero().flatten())
+    alone = PackedClip(0, short.patches, short.freq, short.time, short.target)
+    torch.testing.assert_close(model(pack([alone])), model(pack([short])), **TOLERANCE)
+    assert (plain(pack([alone])) - plain(pack([short]))).abs().max() > 1e-3
+    moved = PackedClip(0, short.patches, short.freq, short.time + 3, short.target)
+    assert (model(pack([moved])) - model(pack([short]))).abs().max() > 1e-3
+
+
 def test_ast_takes_one_length_only(tiny):
     with pytest.raises(ValueError, match="one length"):
         model_of(tiny(model={"kind": "ast"}))(pack([random_clip(0, 32), random_clip(1, 64)]))
