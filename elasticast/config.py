@@ -305,6 +305,11 @@ class RunConfig(Settings):
             raise ValueError("; ".join(problems))
         return self
 
+    @property
+    def own_compression(self) -> float:
+        """The one that sweeps over something else are made at; the finest of a model that is trained at several."""
+        return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
+
     def most_frames(self, compression: float) -> float:
         """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
         view = self.view
@@ -314,18 +319,33 @@ class RunConfig(Settings):
 
 
 class Evaluation(Settings):
-    """A sweep of one trained model over lengths or resolutions."""
+    """A sweep of one trained model over lengths, resolutions, both, or tokens left out."""
 
-    x_name: Literal["max_frames", "compression"]
-    x: list[PositiveFloat] = Field(min_length=1, description="frames, or the paper's compression ratio")
+    x_name: Literal["max_frames", "compression", "token_drop"]
+    x: list[Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="frames, the paper's compression ratio, or share of each clip's tokens left out"
+    )
     split: Literal["test"] = "test"
+    compression: list[Annotated[float, Field(ge=1)]] | None = Field(
+        None, min_length=1, description="max_frames: a grid, every x (frames at compression 1) at each of these"
+    )
+    windows: bool = Field(
+        False, description="max_frames: a fixed view's model hears x frames beyond its own in windows of its own length"
+    )
 
     @model_validator(mode="after")
     def _whole_frames(self):
-        if self.x_name == "max_frames" and any(x != int(x) for x in self.x):
-            raise ValueError(f"x = {self.x}: frames are whole numbers")
+        if self.x_name == "max_frames" and any(x != int(x) or not x for x in self.x):
+            raise ValueError(f"x = {self.x}: frames are whole numbers above 0")
+        if self.x_name == "token_drop" and max(self.x) >= 1:
+            raise ValueError(f"x = {self.x}: a share below 1, at least one token has to stay")
         if self.x_name == "compression" and min(self.x) < 1:
             raise ValueError(f"x = {self.x}: compression starts at 1; for a finer hop lower front_end.hop_ms")
+        for key in ("windows", "compression"):
+            if getattr(self, key) and self.x_name != "max_frames":
+                raise ValueError(f"`{key}` goes with x_name: max_frames, here it is {self.x_name}")
+        if self.windows and self.compression:
+            raise ValueError("`windows` are of a model's own resolution: leave out `compression`")
         return self
 
 
@@ -369,6 +389,11 @@ class Suite(SuiteHead):
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
         """The evaluations of one experiment, by name."""
         return {name: self.evaluations[name] for name in self.experiments[experiment].evaluations}
+
+    def curve(self, experiment: str, x_name: str) -> dict[str, Evaluation]:
+        """The evaluations that make an experiment's curve over `x_name`: no grids; windows only without any other."""
+        some = {n: e for n, e in self.sweep(experiment).items() if e.x_name == x_name and e.compression is None}
+        return {n: e for n, e in some.items() if not e.windows} or some
 
     def task_kind(self, experiment: str) -> TaskKind:
         """Whether an experiment's task has one label a clip (`single`) or a set (`multi`)."""

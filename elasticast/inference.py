@@ -25,7 +25,7 @@ from elasticast.data.packing import PackedClip, pack, pack_clip
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, Source, open_source, spans
 from elasticast.data.views import ViewRule, spectrogram
-from elasticast.data.windows import Windows, cut_windows
+from elasticast.data.windows import OVERLAP, Windows, cut_windows
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.pretrained import Pretrained, load
 from elasticast.predictions import Prediction, Timeline
@@ -95,8 +95,7 @@ class AudioClassifier:
         self.pretrained = pretrained
         self.model, self.config, self.norm = pretrained.model.eval(), pretrained.config, pretrained.norm
         self.classes, self.kind = list(pretrained.classes), pretrained.kind
-        trained = self.config.view.compression
-        self.compression = trained[0] if len(trained) == 1 else 1.0  # as in evaluation's length sweep
+        self.compression = self.config.own_compression
 
     def predict(
         self,
@@ -105,7 +104,7 @@ class AudioClassifier:
         sample_rate: int | None = None,
         top_k: int | None = None,
         window: float | None = None,
-        overlap: float = 0.5,
+        overlap: float = OVERLAP,
         pooling: Pooling = "mean",
         timeline: bool = False,
         on_error: Literal["raise", "keep"] = "raise",

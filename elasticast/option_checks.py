@@ -69,30 +69,34 @@ def _no_resolutions(run: "RunConfig", compressions: list[float]) -> str | None:
 
 def sweep_problems(run: "RunConfig", name: str, sweep: "Evaluation", where: str) -> list[str]:
     """Problems between an experiment and one of its sweeps."""
-    limit = run.model.limit
-    if sweep.x_name == "compression":
-        if wrong := _no_resolutions(run, sweep.x):
-            return [f"{where}: evaluations.{name}.x: {wrong}"]
-        most = run.most_frames(min(sweep.x))
-        if limit is None or most <= limit:
-            return []
-        far = f"{most:g} frames at x = {min(sweep.x):g}"
-        return [f"{where}: evaluations.{name}: {far}, beyond model.max_frames = {limit}"]
-    problems = []
-    if len(run.view.compression) == 1 and run.view.compression != [1.0]:
-        problems.append(
-            f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
-            f"view.compression is {run.view.compression}"
-        )
-    off = [x for x in sweep.x if run.model.misfit(int(x))]
-    far = [x for x in sweep.x if limit is not None and x > limit]
-    least = run.view.min_frames if run.view.frames == "native" and run.view.min_frames else 0
-    few = [x for x in sweep.x if x < least]
-    if off:
-        wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
-        problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
-    if far:
-        problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
-    if few:
-        problems.append(f"{where}: evaluations.{name}.x: {few} lie below view.min_frames = {least}")
+    where, limit = f"{where}: evaluations.{name}", run.model.limit
+    if sweep.x_name == "max_frames":
+        return [f"{where}{problem}" for problem in _length_problems(run, sweep)]
+    finest = min(sweep.x) if sweep.x_name == "compression" else run.own_compression
+    if sweep.x_name == "compression" and (wrong := _no_resolutions(run, sweep.x)):
+        return [f"{where}.x: {wrong}"]
+    most = run.most_frames(finest)
+    if limit is None or most <= limit:
+        return []
+    return [f"{where}: {most:g} frames at compression {finest:g}, beyond model.max_frames = {limit}"]
+
+
+def _length_problems(run: "RunConfig", sweep: "Evaluation") -> list[str]:
+    """What is wrong with a sweep over lengths, each said from behind its name."""
+    view, model, problems = run.view, run.model, []
+    if sweep.windows and view.frames == "native":
+        problems.append(".windows: needs view.frames as a number: a native view takes longer clips whole")
+    if sweep.compression is None and len(view.compression) == 1 and view.compression != [1.0]:
+        problems.append(f": a sweep over lengths is at compression 1, view.compression is {view.compression}")
+    if wrong := _no_resolutions(run, sweep.compression or []):
+        problems.append(f".compression: {wrong}")
+    if off := [x for x in sweep.x if model.misfit(int(x))]:
+        wrong = "not multiples of" if model.stride == model.patch else "shorter than"
+        problems.append(f".x: {off} are {wrong} model.patch = {model.patch}")
+    finest = min(sweep.compression or [1.0])
+    if model.limit is not None and not sweep.windows and (far := [x for x in sweep.x if x / finest > model.limit]):
+        problems.append(f".x: {far} lie beyond model.max_frames = {model.limit}")
+    least = view.min_frames if view.frames == "native" and view.min_frames else 0
+    if few := [x for x in sweep.x if x < least]:
+        problems.append(f".x: {few} lie below view.min_frames = {least}")
     return problems

@@ -18,7 +18,7 @@ from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens, pack_clip
 from elasticast.data.sampler import Draw, balanced_weights
 from elasticast.data.store import Store
-from elasticast.data.views import ClipView, ViewRule, spectrogram
+from elasticast.data.views import ClipView, ViewRule, clip_tokens, spectrogram
 from elasticast.errors import DataError
 from elasticast.files import read_json
 
@@ -140,8 +140,7 @@ class ClipDataset(Dataset):
 
     def tokens_of(self, view: ClipView) -> int:
         """Tokens of a view, before token dropout."""
-        model = self.config.model
-        return model.patches(view.frames) * model.patches(self.config.front_end.mel_bins)
+        return clip_tokens(self.config, view)
 
     def __getitem__(self, index: int) -> PackedClip:
         if not self.training:

@@ -101,10 +101,14 @@ def pack_clip(
     return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
 
 
+def kept_count(tokens: int, dropout: float) -> int:
+    """How many of so many tokens stay: ``round((1 - dropout) * tokens)``, at least one."""
+    return max(1, round((1 - dropout) * tokens))
+
+
 def kept_tokens(tokens: int, dropout: float, generator: Generator) -> Tensor:
-    """Sorted indices of the tokens that stay: ``round((1 - dropout) * tokens)``, at least one, drawn at random."""
-    keep = max(1, round((1 - dropout) * tokens))
-    return torch.randperm(tokens, generator=generator)[:keep].sort().values
+    """Sorted indices of the tokens that stay, see :func:`kept_count`, drawn at random."""
+    return torch.randperm(tokens, generator=generator)[: kept_count(tokens, dropout)].sort().values
 
 
 def pack(clips: list[PackedClip]) -> PackedBatch:

@@ -26,12 +26,14 @@ class ClipView:
     """What one clip is shown as: `frames` frames at `compression`; a shorter clip is filled up to it.
 
     `full` are the frames of a view whose padding is left out: those that positions count, none where it is all shown.
+    `first` is the clip's first frame that is shown, of a window.
     """
 
     frames: int
     compression: float
     fill: Fill = "zeros"
     full: int | None = None
+    first: int = 0
 
     @property
     def grid_frames(self) -> int:
@@ -40,7 +42,7 @@ class ClipView:
 
     def cut(self, log_mel: Tensor, start: float = 0.0) -> Tensor:
         """The clip's log-mel `[F, T]` as it is shown, `[F, frames]`; see :func:`crop_or_pad`."""
-        return crop_or_pad(log_mel, self.frames, start, self.fill)
+        return crop_or_pad(log_mel[:, self.first :], self.frames, start, self.fill)
 
 
 def spectrogram(
@@ -64,6 +66,13 @@ def spectrogram(
     return torch.nn.functional.max_pool1d(frames, int(compression), ceil_mode=True)
 
 
+def spectrogram_frames(samples: int, front_end: FrontEnd, compression: float, resolution: str) -> int:
+    """Frames T that :func:`spectrogram` makes of S samples."""
+    if resolution == "hop":
+        return frame_count(samples, front_end, compression)
+    return math.ceil(frame_count(samples, front_end) / compression)
+
+
 def native_frames(samples: int, front_end: FrontEnd, patch: int, stride: int | None = None) -> int:
     """Frames of a clip at compression 1, rounded up to a whole patch."""
     stride = stride or patch
@@ -78,6 +87,11 @@ def compressed_frames(frames: float, compression: float, patch: int, stride: int
     """
     stride = stride or patch
     return patch + max(0, math.floor((frames / compression - patch) / stride + 1e-6)) * stride
+
+
+def clip_tokens(config: RunConfig, view: ClipView) -> int:
+    """Tokens of a view, before any is left out."""
+    return config.model.patches(view.frames) * config.model.patches(config.front_end.mel_bins)
 
 
 class ViewRule:

@@ -241,8 +241,18 @@ WRONG_VALUES = [
     (
         "evaluations.length.x_name",
         "frames",
-        "evaluations.length: x_name: Input should be 'max_frames' or 'compression'",
+        "evaluations.length: x_name: Input should be 'max_frames', 'compression' or 'token_drop'",
     ),
+    ("evaluations.length.x", [0, 64], "evaluations.length: x = [0.0, 64.0]: frames are whole numbers above 0"),
+    ("evaluations.length.windows", True, f"{E}: evaluations.length.windows: needs view.frames as a number: a native v"),
+    (
+        "evaluations.hop.windows",
+        True,
+        "evaluations.hop: `windows` goes with x_name: max_frames, here it is compression",
+    ),
+    ("evaluations.hop.compression", [1], "evaluations.hop: `compression` goes with x_name: max_frames, here it is c"),
+    ("evaluations.length.compression", [0.5], "evaluations.length: compression.0: Input should be greater than or e"),
+    ("evaluations.drop", {"x_name": "token_drop", "x": [0, 1]}, "evaluations.drop: x = [0.0, 1.0]: a share below 1"),
     ("evaluations.length.x", [], "evaluations.length: x: List should have at least 1 item"),
     ("evaluations.length.x", [64.5], "evaluations.length: x = [64.5]: frames are whole numbers"),
     ("evaluations.hop.x", ["1e0"], "evaluations.hop: x.0: '1e0' is a string: write 1.0e+0"),
@@ -340,6 +350,46 @@ def test_hops_of_a_sweep_are_whole_ms(load, problems):
     assert load(changed(*sweep))
     off = "evaluations.hop.x: [1.1] times front_end.hop_ms = 5 are no whole numbers of ms"
     assert problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5}))) == [f"{E}: {off}"]
+
+
+def test_grids_of_length_and_resolution(load, problems):
+    grid = {"x_name": "max_frames", "x": [64, 256], "compression": [1.0, 2.0]}
+    only = changed(("evaluations.length", grid), (f"{E}.view.compression", [2.0]))
+    only["experiments"] = {"elastic": only["experiments"]["elastic"]}
+    suite = load(only)  # a plain sweep over lengths would be refused
+    assert suite.curve("elastic", "max_frames") == {}
+    assert len(problems(deep_merge(only, {"evaluations": {"length": {"compression": None}}}))) == 1
+    two = {"evaluations": {"length": {"windows": True}}}
+    (problem,) = problems(deep_merge(only, two))
+    assert problem == "evaluations.length: `windows` are of a model's own resolution: leave out `compression`"
+    (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"compression": [1.0, 1.25]}}}))
+    assert (
+        problem == f"{E}: evaluations.length.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms"
+    )
+    (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [1.0, 2.0]}}}))
+    assert problem == f"{E}: evaluations.length.x: [512.0] lie beyond model.max_frames = 256"
+    assert load(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [2.0]}}}))
+
+
+def test_a_curve_is_of_plain_sweeps_and_of_windows_without_any(load):
+    suite = changed(
+        ("evaluations.windowed", {"x_name": "max_frames", "x": [64, 512], "windows": True}),
+        ("evaluations.heat", {"x_name": "max_frames", "x": [64], "compression": [1, 2]}),
+        ("experiments.ast64.evaluations", ["windowed", "heat", "length"]),
+    )
+    suite["experiments"]["alone"] = {"base": "ast64", "evaluations": ["windowed", "heat"]}
+    found = load(suite)
+    assert list(found.curve("ast64", "max_frames")) == ["length"]
+    assert list(found.curve("alone", "max_frames")) == ["windowed"]
+    assert found.curve("alone", "compression") == {}
+
+
+def test_tokens_are_dropped_at_a_length_the_model_takes(load, problems):
+    drop = ("evaluations.drop", {"x_name": "token_drop", "x": [0, 0.5]}), ("defaults.evaluations", ["drop"])
+    assert load(changed(*drop))
+    compressed = (f"{E}.view", {"max_frames": 512, "compression": [2.0, 4.0]})
+    (problem,) = problems(changed(*drop, compressed))
+    assert problem == f"{E}: evaluations.drop: 512 frames at compression 1, beyond model.max_frames = 256"
 
 
 def test_a_pooled_resolution_takes_whole_numbers_only(load, problems):

@@ -59,7 +59,10 @@ def front_end_name(run):
 
 FRONT_ENDS = {front_end_name(run): run["front_end"] for run in SUITE.runs.values()}
 SWEPT = {
-    sweep.x_name for name in SUITE.experiments for sweep in SUITE.sweep(name).values()
+    x_name
+    for x_name in ("max_frames", "compression")
+    for name in SUITE.experiments
+    if SUITE.curve(name, x_name)
 }
 # fig. 3 packs a batch of the first experiment that trains at native length
 PACKED = [
