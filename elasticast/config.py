@@ -80,6 +80,11 @@ class View(Settings):
         "random", description="where training cuts; evaluation cuts from the start"
     )
 
+    @property
+    def longest(self) -> int:
+        """Most frames of a clip, counted at the finest compression of the two kinds of view: see `ViewRule`."""
+        return self.max_frames if self.frames == "native" else self.frames
+
     @field_validator("frames", mode="before")
     @classmethod
     def _number_or_native(cls, value: Any) -> Any:
@@ -160,7 +165,7 @@ class ElasticASTSettings(ModelSettings):
 
 
 class ASTSettings(ModelSettings):
-    """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`."""
+    """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`, or batch by batch at another."""
 
     kind: Literal["ast"]
     prefix_tokens: Literal[0, 1, 2] = Field(1, description="0: none; 1: CLS (ViT); 2: CLS and distillation (DeiT)")
@@ -182,6 +187,10 @@ class Batch(Settings):
 
     clips: PositiveInt | None = None
     tokens: PositiveInt | None = Field(None, description="token budget before token dropout; a batch never exceeds it")
+    buckets: bool = Field(
+        False,
+        description="clips of similar length make a batch, filled up to its longest; for an `ast` at native length",
+    )
 
     @model_validator(mode="after")
     def _one(self):
@@ -293,8 +302,12 @@ class RunConfig(Settings):
                 problems.append(f"{name} = {frames} {misfit}")
         if isinstance(model, ASTSettings) and model.pooling == "cls" and not model.prefix_tokens:
             problems.append("model.pooling = 'cls' needs model.prefix_tokens = 1 or 2")
-        if isinstance(model, ASTSettings) and (view.frames == "native" or len(view.compression) > 1):
-            problems.append("a model of kind `ast` needs `view.frames` as a number and one `view.compression`")
+        bucketed = view.frames == "native" and self.train.batch.buckets
+        if isinstance(model, ASTSettings) and not (
+            (bucketed or view.frames != "native") and len(view.compression) == 1
+        ):
+            said = "as a number (or native with `train.batch.buckets`) and one `view.compression`"
+            problems.append(f"a model of kind `ast` needs `view.frames` {said}")
         if isinstance(model, ASTSettings) and self.train.token_dropout:
             problems.append("train.token_dropout needs a model of kind `elasticast`: an `ast` takes whole clips")
         longest = "view.max_frames" if view.frames == "native" else "view.frames"

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from elasticast.config import ASTSettings
 from elasticast.data.audio import UnusableAudioError
 from elasticast.data.packing import PackedClip, pack, pack_clip
 from elasticast.data.sampler import token_batches
@@ -192,12 +193,22 @@ class AudioClassifier:
         long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
         with Progress("predict", len(units)) if long else nullcontext() as progress:
             for batch in token_batches(turns, tokens, budget):
-                with torch.inference_mode():
-                    logits = self.model(pack([held.pop(i) for i in batch]).to(device)).float().cpu()
-                for index, row in zip(batch, logits, strict=True):
-                    units[index].add(row, pooling, timeline)
+                for alike in self._of_one_grid(batch, held):
+                    with torch.inference_mode():
+                        logits = self.model(pack([held.pop(i) for i in alike]).to(device)).float().cpu()
+                    for index, row in zip(alike, logits, strict=True):
+                        units[index].add(row, pooling, timeline)
                 if progress:
                     progress.update(batch[-1] + 1)
+
+    def _of_one_grid(self, batch: list[int], held: dict[int, PackedClip]) -> list[list[int]]:
+        """A batch in parts that the model takes at once: AST takes one length at a time."""
+        if not isinstance(self.config.model, ASTSettings):
+            return [batch]
+        alike: dict[int, list[int]] = {}
+        for index in batch:
+            alike.setdefault(held[index].time_patches, []).append(index)
+        return list(alike.values())
 
     def _decoded(self, jobs: list[_Job], held: dict[int, PackedClip], on_error: str) -> Iterator[int]:
         """Numbers of the windows, in order, each put into `held` when its turn comes; a broken file's are left out."""

@@ -8,7 +8,17 @@ if TYPE_CHECKING:  # `elasticast.config` asks these questions of its own models
 
 def option_problems(run: "RunConfig") -> list[str]:
     """Problems between the options of a run."""
-    return _resolution(run) + _fill(run) + _time_offset(run) + _positions(run) + _cut(run)
+    return _buckets(run) + _resolution(run) + _fill(run) + _time_offset(run) + _positions(run) + _cut(run)
+
+
+def _buckets(run: "RunConfig") -> list[str]:
+    native_ast = run.model.kind == "ast" and run.view.frames == "native"
+    if run.train.batch.buckets and not native_ast:
+        needed = "model.kind = 'ast' and view.frames = 'native': nothing else is filled up to a batch's longest clip"
+        return [f"train.batch.buckets needs {needed}"]
+    if native_ast and run.view.cut_from is not None:
+        return ["view.cut_from is for a model of kind `elasticast`: an `ast` fills its clips up again"]
+    return []
 
 
 def _fill(run: "RunConfig") -> list[str]:
@@ -18,7 +28,8 @@ def _fill(run: "RunConfig") -> list[str]:
 
 
 def _time_offset(run: "RunConfig") -> list[str]:
-    if run.model.kind == "ast" and run.model.time_offset and run.view.fill != "mask":
+    as_long = run.view.frames != "native" and run.view.fill != "mask"
+    if run.model.kind == "ast" and run.model.time_offset and as_long:
         needed = "view.fill = 'mask': with padding every training clip is as long as the position table"
         return [f"model.time_offset needs {needed}"]
     return []

@@ -150,8 +150,15 @@ class ClipDataset(Dataset):
         return self._training_item(index)
 
     def view(self, index: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
-        """How this clip is shown."""
-        return self.rule(int(self.clips.samples[index]), draw, length)
+        """How this clip is shown; one of a bucket as long as the longest clip beside it."""
+        view = self.rule(int(self.clips.samples[index]), draw, length)
+        if not (isinstance(index, Draw) and index.longest):
+            return view
+        model = self.config.model
+        time_patches = index.longest // model.patches(self.config.front_end.mel_bins)
+        frames = model.patch + (time_patches - 1) * model.stride
+        # where a stretch of the position table is drawn, the places are the table's
+        return dataclasses.replace(view, frames=frames, full=self.config.view.longest if model.time_offset else None)
 
     def spectrogram(self, waveform: Tensor, compression: float) -> Tensor:
         """Log-mel `[F, T]` of a waveform `[S]`, as the run's settings want it."""
@@ -164,7 +171,7 @@ class ClipDataset(Dataset):
     def _training_item(self, index: int) -> PackedClip:
         train = self.config.train
         key = f"{self.config.seed}/{self.epoch}/{self.clips.ids[index]}"
-        if isinstance(index, Draw):
+        if isinstance(index, Draw) and index.before:
             key += f"/{index.before}"
         generator = Generator().manual_seed(zlib.crc32(key.encode()))
         draw = torch.rand((), generator=generator).item()

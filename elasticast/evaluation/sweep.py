@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import Evaluation, RunConfig
+from elasticast.config import ASTSettings, Evaluation, RunConfig
 from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
@@ -102,9 +102,10 @@ def _run_views(model: nn.Module, dataset: ClipDataset, views: set[Shown]) -> dic
 
 def _batches(dataset: ClipDataset, views: set[Shown]) -> Iterator[list[tuple[Shown, PackedClip]]]:
     """Batches of packed views; one log-mel a clip and compression, and for AST one length a batch."""
+    one_length = isinstance(dataset.config.model, ASTSettings)
 
     def length(shown: Shown) -> int:
-        return shown.view.grid_frames if dataset.rule.fixed else 0
+        return shown.view.grid_frames if one_length else 0
 
     def place(shown: Shown) -> tuple:
         view = shown.view

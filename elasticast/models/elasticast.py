@@ -62,8 +62,8 @@ class ElasticAST(nn.Module):
         clips, seqlens = len(batch), batch.seqlens
         x, freq, time = self.patch_embed(batch.patches), batch.freq, batch.time
         rotary, cls = self.settings.positions == "rotary", self.settings.pooling == "cls"
-        if not rotary:
-            x = x + self.positions(freq, time, batch.grid_lengths)
+        # added positions bring autocast's 16 bits back to the 32 of the residual stream
+        x = x.to(self.head.weight.dtype) if rotary else x + self.positions(freq, time, batch.grid_lengths)
         if cls:
             x = lead(self.cls.to(x.dtype).expand(clips, 1, -1), x, seqlens)
         if rotary and cls:  # place 0, 0 turns nothing

@@ -120,7 +120,7 @@ def _at_length(weights: Weights, frames: int | None, where: str) -> RunConfig:
         if config.view.frames != "native":
             value["view"]["frames"] = min(config.view.frames, frames)
     else:
-        value["view"]["frames"] = frames
+        value["view"]["max_frames" if config.view.frames == "native" else "frames"] = frames
     if weights.image:
         value["front_end"]["mel_bins"] = 128
     return validate(RunConfig, value, f"{where} at {frames} frames")

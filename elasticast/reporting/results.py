@@ -200,6 +200,6 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained, none for any other model."""
     run = suite.runs[experiment]
-    if run["model"]["kind"] != "ast":
+    if run["model"]["kind"] != "ast" or run["view"]["frames"] == "native":
         return None
     return float(run["view"]["frames"] if x_name == "max_frames" else run["view"]["compression"][0])

@@ -121,6 +121,12 @@ WRONG_VALUES = [
         f"{E}: train.sampler: Input should be 'shuffle' or 'balanced', got 'weighted'",
     ),
     (f"{E}.train.log_every", True, f"{E}: train.log_every: Input should be a valid integer, got True"),
+    (
+        f"{E}.train.batch.buckets",
+        True,
+        f"{E}: train.batch.buckets needs model.kind = 'ast' and view.frames = 'native':",
+    ),
+    ("experiments.ast64.train", {"batch": {"buckets": True}}, "experiments.ast64: train.batch.buckets needs model.k"),
     (f"{E}.train.betas", [0.9], f"{E}: train.betas: List should have at least 2 items"),
     (f"{E}.train.epochs", 3, f"{E}: train: give exactly one of `steps` and `epochs`"),
     (f"{E}.train.batch", {"tokens": 64}, f"{E}: train.batch: give exactly one of `clips` and `tokens`"),
@@ -350,6 +356,17 @@ def test_hops_of_a_sweep_are_whole_ms(load, problems):
     assert load(changed(*sweep))
     off = "evaluations.hop.x: [1.1] times front_end.hop_ms = 5 are no whole numbers of ms"
     assert problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5}))) == [f"{E}: {off}"]
+
+
+def test_an_ast_takes_native_lengths_in_buckets(load, problems):
+    native = ("experiments.ast64.view.frames", "native"), ("experiments.ast64.train", {"batch": {"buckets": True}})
+    run = load(changed(*native)).run_config("ast64", 0)
+    assert (run.view.longest, run.train.batch.buckets) == (256, True)
+    assert load(changed(*native, ("experiments.ast64.model.time_offset", True)))
+    (problem,) = problems(changed(*native, ("experiments.ast64.view.cut_from", 64)))
+    assert problem.startswith("experiments.ast64: view.cut_from is for a model of kind `elasticast`")
+    (problem,) = problems(changed(*native, ("evaluations.length.windows", True), (f"{E}.evaluations", ["hop"])))
+    assert problem.startswith("experiments.ast64: evaluations.length.windows: needs view.frames as a number")
 
 
 def test_grids_of_length_and_resolution(load, problems):

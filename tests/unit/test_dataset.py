@@ -179,6 +179,40 @@ def test_a_short_clip_is_shifted_to_every_place_it_fits_in(training):
     assert max(map(len, places.values())) > 3
 
 
+BUCKETS = {"model": {"kind": "ast"}, "view": {"frames": "native", "max_frames": 256}}
+OF_CLIPS = {"steps": 4, "batch": {"clips": 4, "buckets": True}}
+
+
+@pytest.mark.parametrize("fill", ["zeros", "repeat"])
+def test_clips_of_a_bucket_are_filled_up_to_its_longest(training, train_clips, norm, fill):
+    found = training({}, **{**BUCKETS, "view": {**BUCKETS["view"], "fill": fill}}, train=OF_CLIPS)
+    padded = 0
+    for clips in BatchSampler(found.tokens(), Batch(clips=4, buckets=True), 0).epoch(0):
+        batch = pack([found[i] for i in clips])
+        longest = max(found.tokens()[clips])
+        assert batch.seqlens == [longest] * 4
+        assert batch.clip_time_patches == [longest // 8] * 4
+        for i, patches in zip(clips, batch.patches.split(batch.seqlens), strict=True):
+            spectrogram = log_mel(train_clips.waveform(i), found.config.front_end)
+            assert torch.equal(patches, patchify(norm(crop_or_pad(spectrogram, 2 * longest, fill=fill)), 16))
+            padded += found.tokens()[i] < longest
+    assert padded
+
+
+def test_a_bucket_with_an_offset_takes_a_stretch_of_the_whole_table(training):
+    settings = {**BUCKETS, "model": {"kind": "ast", "time_offset": True}}
+    found = training({}, **settings, train=OF_CLIPS)
+    starts = set()
+    for epoch in range(30):
+        found.epoch = epoch
+        clip = found[Draw(0, 0, 8 * 10)]
+        assert len(clip.patches) == 80
+        assert clip.time_patches == 16
+        assert clip.time.max() - clip.time.min() == 9
+        starts.add(int(clip.time.min()))
+    assert starts == set(range(7))
+
+
 def test_evaluation_starts_at_the_first_place(tiny, train_clips, norm):
     config = tiny(model={"kind": "ast", "time_offset": True}, view={"frames": 128, "fill": "mask"})
     found = ClipDataset(train_clips, config, norm, training=False)

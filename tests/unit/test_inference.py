@@ -71,6 +71,12 @@ def logits(predictions):
         {"model": {"kind": "ast"}, "view": {"frames": 256}},
         {"model": {"kind": "ast"}, "view": {"frames": 128, "compression": [2.0]}},
         {"model": {"kind": "ast", "stride": 10}, "view": {"frames": 256}},
+        {"model": {"kind": "ast"}, "view": {"frames": 256, "fill": "mask"}},
+        {"model": {"kind": "ast"}, "view": {"frames": 256, "fill": "repeat"}},
+        {"model": {"kind": "ast"}, "view": {"frames": "native"}, "train": {"batch": {"clips": 4, "buckets": True}}},
+        {"model": {"positions": "rotary", "pooling": "cls"}},
+        {"model": {"positions": "fractional", "max_frames": 128}},
+        {"view": {"compression": [2.0], "resolution": "max_pool"}},
     ],
 )
 def test_a_test_clips_prediction_is_evaluations(tiny, tmp_path, prepared, test_clips, difference):

@@ -17,6 +17,16 @@ LONGER = (16, 96, 272, 48, 1024)
 """Frames; the table of the tiny model reaches 256."""
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_residual_stream_has_32_bits_whatever_the_positions(tiny, kind):
+    model, seen = model_of(tiny(model={"positions": kind})), []
+    model.trunk.blocks[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(pack([random_clip(0, 64)]))
+    assert seen == [torch.float32]
+
+
 def dropped(clip, share, seed=0):
     """The clip with some of its tokens left out."""
     keep = kept_tokens(len(clip.patches), share, torch.Generator().manual_seed(seed))

@@ -34,6 +34,11 @@ KINDS = {
     "elasticast_hops": {"view": {"max_frames": 192, "compression": [1.0, 2.0]}},
     "ast": {"model": {"kind": "ast"}},
     "ast_masked": {"model": {"kind": "ast"}, "view": {"frames": 128, "fill": "mask"}},
+    "ast_native": {
+        "model": {"kind": "ast"},
+        "view": {"frames": "native", "max_frames": 192},
+        "train": {"batch": {"clips": 4, "buckets": True}},
+    },
     "ast_hop20": {"model": {"kind": "ast"}, "view": {"frames": 64, "compression": [2.0]}},
 }
 
