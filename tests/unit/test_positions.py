@@ -142,6 +142,18 @@ def test_rotary_scores_depend_on_distances_only():
         assert (other - expected).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("pooling", ["attention", "mean"])
+@torch.no_grad()
+def test_a_rotary_model_does_not_know_where_a_clip_begins(tiny, pooling):
+    clip, shifted = random_clip(0, 96), {}
+    for kind in ("rotary", "table"):
+        model = model_of(tiny(model={"positions": kind, "pooling": pooling}))
+        later = PackedClip(0, clip.patches, clip.freq, clip.time + 9, clip.target)
+        shifted[kind] = (model(pack([later])) - model(pack([clip]))).abs().max().item()
+    assert shifted["rotary"] < 1e-4
+    assert shifted["table"] > 1e-2
+
+
 def test_a_rotation_keeps_lengths_and_place_0_as_it_is():
     x = torch.randn(5, 2, 16)
     turned = RotaryPositions(16)(torch.arange(5), 10 * torch.arange(5))(x)
