@@ -9,7 +9,7 @@ import torch
 
 from elasticast.config import Batch
 from elasticast.data import sampler as module
-from elasticast.data.sampler import BatchSampler, Draw, balanced_weights, token_batches
+from elasticast.data.sampler import BatchSampler, Draw, balanced_weights, deal, token_batches
 from elasticast.errors import DataError
 
 TOKENS = torch.randint(8, 400, (200,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -156,6 +156,13 @@ def test_clips_of_a_bucket_are_of_similar_length(monkeypatch, batch, weights):
                 assert len(clips) * longest <= batch["tokens"]
         repeats = [(int(draw), draw.before) for clips in batches for draw in clips]
         assert len(set(repeats)) == len(repeats)
+
+
+def test_ranks_fill_up_to_the_longest_clip_of_the_whole_batch():
+    for clips in sampler(clips=6, buckets=True).epoch(0):
+        longest = max(TOKENS[i] for i in clips)
+        shares = deal(clips, TOKENS, 4)
+        assert [draw.longest for share in shares for draw in share] == [longest] * 6
 
 
 def test_a_draw_of_a_bucket_survives_the_way_to_another_process():
