@@ -30,10 +30,14 @@ def test_from_nothing_to_figures(finished):
         assert (figures / f"{name}.pdf").stat().st_size > 5000
     assert "AST 64" in (figures / "table1.md").read_text()
     table = pd.read_csv(finished.folder / "results/tiny/summary/metrics.csv")
-    assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x metric value n"
+    assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x compression metric value n"
     assert set(table["experiment"]) == set(TINY["experiments"])
     assert (table["n"] == DATASET["clips"]["test"]).all()
-    assert not table.duplicated(["experiment", "seed", "evaluation", "x", "metric"]).any()
+    assert not table.duplicated(["experiment", "seed", "evaluation", "x", "compression", "metric"]).any()
+    assert set(table["evaluation"]) == set(TINY["evaluations"])
+    shown = table[(table["evaluation"] == "grid") & (table["metric"] == "mAP")]
+    assert sorted(zip(shown["x"], shown["compression"], strict=True)) == [(64, 1), (64, 2), (256, 1), (256, 2)]
+    assert (table.loc[table["metric"] == "gflops_per_clip", "x_name"] == "token_drop").all()
 
 
 def test_every_number_can_be_traced(finished):

@@ -58,11 +58,16 @@ def front_end_name(run):
 
 FRONT_ENDS = {front_end_name(run): run["front_end"] for run in SUITE.runs.values()}
 SWEPT = {
-    sweep.x_name for name in SUITE.experiments for sweep in SUITE.sweep(name).values()
+    x_name
+    for x_name in ("max_frames", "compression")
+    for name in SUITE.experiments
+    if SUITE.curve(name, x_name)
 }
 # fig. 3 packs a batch of the first experiment that trains at native length
 PACKED = [
-    run["dataset"] for run in SUITE.runs.values() if run["view"]["frames"] == "native"
+    run["dataset"]
+    for run in SUITE.runs.values()
+    if run["view"]["frames"] == "native" and run["model"]["kind"] == "elasticast"
 ]
 PACKED_DATASET = PACKED[0] if PACKED else next(iter(SUITE.datasets))
 
