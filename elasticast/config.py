@@ -140,6 +140,13 @@ class ASTSettings(ModelSettings):
     )
 
 
+class NormSettings(Settings):
+    """Statistics that the log-mel is normalised with, in place of those of the training split."""
+
+    mean: float
+    std: PositiveFloat
+
+
 ModelConfig = Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="kind")]
 
 
@@ -172,6 +179,13 @@ class SpecAugment(Settings):
     time_frames: int = Field(0, ge=0, description="widest time mask in a clip of 1,024 frames")
 
 
+class Select(Settings):
+    """Which weights of a run are kept: the best of several times on a split, by accuracy or mAP."""
+
+    split: Literal["dev", "test"] = Field(description="what the model is evaluated on while it trains")
+    every_epochs: PositiveInt = Field(1, description="whole epochs between evaluations; the last is at the end")
+
+
 class Train(Settings):
     """Optimisation."""
 
@@ -194,6 +208,7 @@ class Train(Settings):
     token_dropout: Share = Field(0.0, description="share of each clip's tokens dropped in training")
     mixup: Share = Field(0.0, description="share of clips mixed with another (waveforms and targets)")
     spec_augment: SpecAugment = SpecAugment()
+    select: Select | None = Field(None, description="keep the best weights on a split; none: the last")
     workers: int = Field(0, ge=0, description="data loader processes; 0: in the training process")
     checkpoint_every: PositiveInt = Field(200, description="steps")
     log_every: PositiveInt = Field(50, description="steps")
@@ -215,6 +230,9 @@ class RunConfig(Settings):
     dataset: str
     task: str
     front_end: FrontEnd = FrontEnd()
+    norm: NormSettings | None = Field(
+        None, description="normalise with this mean and standard deviation; none: with the training split's"
+    )
     view: View = View()
     model: ModelConfig
     train: Train
@@ -265,7 +283,7 @@ class Evaluation(Settings):
 
     x_name: Literal["max_frames", "compression"]
     x: list[PositiveFloat] = Field(min_length=1, description="frames, or the paper's compression ratio")
-    split: Literal["test"] = "test"
+    split: Literal["dev", "test"] = Field("test", description="clips that are measured; figures show test alone")
 
     @model_validator(mode="after")
     def _whole_frames(self):
@@ -316,6 +334,10 @@ class Suite(SuiteHead):
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
         """The evaluations of one experiment, by name."""
         return {name: self.evaluations[name] for name in self.experiments[experiment].evaluations}
+
+    def curve(self, experiment: str, x_name: str) -> dict[str, Evaluation]:
+        """The evaluations that make an experiment's curve over `x_name`: those on the test split."""
+        return {n: e for n, e in self.sweep(experiment).items() if e.x_name == x_name and e.split == "test"}
 
     def task_kind(self, experiment: str) -> TaskKind:
         """Whether an experiment's task has one label a clip (`single`) or a set (`multi`)."""

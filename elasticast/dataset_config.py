@@ -46,6 +46,10 @@ class DatasetSettings(Settings):
         """The settings that decide what is prepared: not how much may be missing, nor how the work is divided."""
         return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
 
+    def splits(self) -> set[str]:
+        """Splits that the dataset's lists divide its clips into; `dev_share` may make a split dev beside."""
+        return {"train", "test"}
+
 
 # ---------------------------------------------------------------------------------------------
 # Made on the spot, or downloaded in a minute
@@ -112,6 +116,10 @@ class Esc50(DatasetSettings):
             raise ValueError(f"dev_fold = {fold} is the test fold already")
         return fold
 
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return super().splits() | ({"dev"} if self.dev_fold else set())
+
 
 class SpeechCommands(DatasetSettings):
     """Speech Commands v0.02, see `elasticast.data.datasets.speech_commands`."""
@@ -120,6 +128,10 @@ class SpeechCommands(DatasetSettings):
     tasks: ClassVar[dict[str, TaskKind]] = {"word": "single"}
     source: Literal["speech_commands"]
     folder: str = Field("speech_commands_v0.02", description="folder that holds the lists and one folder a word")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -136,6 +148,10 @@ class AudioSet(DatasetSettings):
     segments: dict[Literal["train", "dev", "test"], Files] = Field(description="segment lists (csv) of each split")
     labels: str = Field("audioset/class_labels_indices.csv", description="the 527 classes in their order")
     audio: str = Field("audioset/audio", description="folder that holds the clips, flat or in sub-folders")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(self.segments)
 
 
 class VggSound(DatasetSettings):
@@ -160,6 +176,10 @@ class VoxCeleb1(DatasetSettings):
     annotations: str = Field("voxceleb1/iden_split.txt", description="the identification split")
     audio: str = Field("voxceleb1", description="folder that holds id10001/..., or wav/, dev/wav/, test/wav/")
 
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
 
 class EpicSounds(DatasetSettings):
     """EPIC-SOUNDS, see `elasticast.data.datasets.epic_sounds`."""
@@ -174,6 +194,10 @@ class EpicSounds(DatasetSettings):
     audio: str = Field(
         "epic_sounds/audio", description="folder with one audio file a video, or an HDF5 file with one dataset a video"
     )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(self.annotations)
 
 
 DatasetConfig = Annotated[

@@ -15,6 +15,7 @@ from elasticast.data.packing import PackedClip, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.evaluation.metrics import metrics
+from elasticast.evaluation.predictions import Predictions
 from elasticast.progress import Progress
 
 CHUNK_CLIPS = 256
@@ -35,8 +36,30 @@ def view_rules(config: RunConfig, evaluation: Evaluation) -> dict[float, ViewRul
     return {x: ViewRule(config, max_frames=int(x), compression=own) for x in evaluation.x}
 
 
-def sweep(model: nn.Module, clips: Clips, config: RunConfig, norm: Norm, evaluation: Evaluation, log: Progress) -> dict:
+def chunks(clips: int) -> list[range]:
+    """Clips that are measured together; who measures which of the chunks changes no number."""
+    return [range(first, min(first + CHUNK_CLIPS, clips)) for first in range(0, clips, CHUNK_CLIPS)]
+
+
+def sweep(
+    model: nn.Module,
+    clips: Clips,
+    config: RunConfig,
+    norm: Norm,
+    evaluation: Evaluation,
+    log: Progress,
+    *,
+    room: Tensor | None = None,
+    only: list[range] | None = None,
+) -> dict[float, Tensor]:
     """Logits of every clip at every x.
+
+    Parameters
+    ----------
+    room : Tensor, optional
+        `[X, clips, C]` float32 to put them into; none: new ones.
+    only : list of range, optional
+        The :func:`chunks` to measure, the logits of other clips stay as they are; none: all.
 
     Returns
     -------
@@ -45,10 +68,10 @@ def sweep(model: nn.Module, clips: Clips, config: RunConfig, norm: Norm, evaluat
     """
     rules = view_rules(config, evaluation)
     dataset = ClipDataset(clips, config, norm, training=False)
-    logits = {x: torch.empty(len(clips), len(clips.classes)) for x in rules}
+    room = torch.empty(len(rules), len(clips), len(clips.classes)) if room is None else room
+    logits = dict(zip(rules, room, strict=True))
     model.eval()
-    for first in range(0, len(clips), CHUNK_CLIPS):
-        chunk = range(first, min(first + CHUNK_CLIPS, len(clips)))
+    for chunk in chunks(len(clips)) if only is None else only:
         views = {(x, i): rule(int(clips.samples[i])) for x, rule in rules.items() for i in chunk}
         # many x show a clip alike (a clip shorter than all of them, say): each distinct view runs once
         done = _run_views(model, dataset, {(view, i) for (_, i), view in views.items()})
@@ -90,17 +113,30 @@ def _batches(dataset: ClipDataset, views: set) -> Iterator[list[tuple[ClipView, 
 
 
 def evaluate(
-    model: nn.Module, prepared: Path, config: RunConfig, norm: Norm, sweeps: dict[str, Evaluation]
+    model: nn.Module,
+    prepared: Path,
+    config: RunConfig,
+    norm: Norm,
+    sweeps: dict[str, Evaluation],
+    saved: Predictions | None = None,
 ) -> pd.DataFrame:
-    """Tidy metrics of a run: experiment, seed, evaluation, dataset, task, x_name, x, metric, value, n."""
+    """Tidy metrics of a run: experiment, seed, evaluation, dataset, task, x_name, x, metric, value, n.
+
+    With `saved` the logits lie on disk until all clips are measured, and each clip's predictions are saved.
+    """
     rows = []
     for name, evaluation in sweeps.items():
         clips = Clips(prepared, evaluation.split, config.task)
+        room = saved and saved.room(len(set(evaluation.x)), len(clips), len(clips.classes))
         with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
-            logits = sweep(model, clips, config, norm, evaluation, log)
+            logits = sweep(model, clips, config, norm, evaluation, log, room=room)
+        if saved:
+            saved.begin(name, evaluation, clips)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
         for x, scores in logits.items():
+            if saved:
+                saved.add(x, scores)
             found = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)
             rows += [{**head, "x": x, "metric": k, "value": v, "n": len(clips)} for k, v in found.items()]
     return pd.DataFrame(rows)

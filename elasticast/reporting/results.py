@@ -8,9 +8,9 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.errors import DataError
+from elasticast.settings import PRIMARY_METRIC
 
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
-PRIMARY_METRIC = {"single": "accuracy", "multi": "mAP"}
 NOT_RUN = "not run"
 _DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
 
@@ -167,7 +167,7 @@ def sweep_panels(suite: Suite, metrics: pd.DataFrame, x_name: str) -> list[Panel
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, run in suite.runs.items():
-        if any(e.x_name == x_name for e in suite.sweep(name).values()):
+        if suite.curve(name, x_name):
             groups.setdefault((run["dataset"], run["task"]), []).append(name)
     if not groups:
         raise DataError(f"suite {suite.name!r}: no experiment has an evaluation with x_name: {x_name}")
@@ -183,8 +183,9 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
 
 
 def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
-    xs = sorted({round(x, _DECIMALS) for e in suite.sweep(name).values() if e.x_name == x_name for x in e.x})
-    mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds)]
+    evaluations = suite.curve(name, x_name)
+    xs = sorted({round(x, _DECIMALS) for e in evaluations.values() for x in e.x})
+    mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds) & rows["evaluation"].isin(evaluations)]
     mine = mine.assign(x=mine["x"].round(_DECIMALS))
     # two evaluations may share a point; it is the same test split, so the same number
     by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")

@@ -23,6 +23,7 @@ rule train:
     input:
         config=rules.configure.output[0],
         store=prepared("train.h5"),
+        held_out=selection_split,
         manifest=prepared("manifest.parquet"),
         norm=lambda wildcards: norm_of(SUITE.runs[wildcards.experiment]),
     output:
@@ -41,10 +42,11 @@ rule train:
         runtime=1440,
     params:
         data=subpath(input.store, parent=True),
+        norm=norm_option,
         out=subpath(output.weights, parent=True),
-        code=CODE["train"],
+        code=train_code,
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
-        "python -m elasticast train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
+        "python -m elasticast train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
         " --threads {threads} 2>&1 | tee -i {log:q}"
