@@ -111,8 +111,9 @@ def train(
     torch.set_num_threads(threads)
     with joined() as world:
         run = load_run_config(config)
-        clips = Clips(data, "train", run.task)
-        Trainer(run, clips, norm_of(run, norm), out, read_data_hash(data), world).fit()
+        clips, select = Clips(data, "train", run.task), run.train.select
+        held_out = Clips(data, select.split, run.task) if select else None
+        Trainer(run, clips, norm_of(run, norm), out, read_data_hash(data), world, held_out).fit()
 
 
 @app.command()
