@@ -15,7 +15,7 @@ from elasticast.config import RunConfig, digest
 PACKAGE = Path(__file__).parent
 PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
 
-_MEASURED = ("evaluation/metrics.py", "evaluation/sweep.py")
+_MEASURED = ("data/windows.py", "evaluation/flops.py", "evaluation/metrics.py", "evaluation/sweep.py")
 _VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampler.py", "data/views.py", "models")
 _DRAWN = ("reporting/scripts.py", "reporting/style.py")
 _SCORED = (*_DRAWN, "reporting/results.py")

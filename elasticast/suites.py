@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config import (
-    ElasticASTSettings,
     Evaluation,
     Experiment,
     RunConfig,
@@ -21,6 +20,7 @@ from elasticast.config import (
 from elasticast.dataset_config import DatasetConfig
 from elasticast.errors import ConfigError
 from elasticast.files import write_json
+from elasticast.option_checks import sweep_problems
 from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
 
 _DIFFERENCE_KEYS = {"base", *Experiment.model_fields, *RunConfig.model_fields} - {"experiment", "seed"}
@@ -213,7 +213,7 @@ def _check_experiment(
         if name not in named:
             problems.append(f"{where}: evaluations: unknown evaluation {name!r}. There is: {', '.join(named)}")
         elif name in evaluations:
-            problems += _check_sweep(run, name, evaluations[name], where)
+            problems += sweep_problems(run, name, evaluations[name], where)
     return problems
 
 
@@ -230,38 +230,6 @@ def _check_splits(
         for key, split in splits.items()
         if split not in dataset.splits() and not dataset.dev_share
     ]
-
-
-def _check_sweep(run: RunConfig, name: str, sweep: Evaluation, where: str) -> list[str]:
-    """Problems between an experiment and one of its sweeps."""
-    limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else None
-    if sweep.x_name == "compression":
-        if off := run.front_end.misfits(sweep.x):
-            hop = f"front_end.hop_ms = {run.front_end.hop_ms}"
-            return [f"{where}: evaluations.{name}.x: {off} times {hop} are no whole numbers of ms"]
-        most = run.most_frames(min(sweep.x))
-        if limit is None or most <= limit:
-            return []
-        far = f"{most:g} frames at x = {min(sweep.x):g}"
-        return [f"{where}: evaluations.{name}: {far}, beyond model.max_frames = {limit}"]
-    problems = []
-    if len(run.view.compression) == 1 and run.view.compression != [1.0]:
-        problems.append(
-            f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
-            f"view.compression is {run.view.compression}"
-        )
-    off = [x for x in sweep.x if run.model.misfit(int(x))]
-    far = [x for x in sweep.x if limit is not None and x > limit]
-    least = run.view.min_frames if run.view.frames == "native" and run.view.min_frames else 0
-    few = [x for x in sweep.x if x < least]
-    if off:
-        wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
-        problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
-    if far:
-        problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
-    if few:
-        problems.append(f"{where}: evaluations.{name}.x: {few} lie below view.min_frames = {least}")
-    return problems
 
 
 if __name__ == "__main__":

@@ -36,12 +36,12 @@ from elasticast.settings import PRIMARY_METRIC
 
 T = TypeVar("T", h5py.File, h5py.Group)
 INTERVAL_COLUMNS = (
-    "suite", "experiment", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "low", "high", "seeds",
-    "clips",
+    "suite", "experiment", "evaluation", "dataset", "task", "x_name", "x", "compression", "metric", "value", "low",
+    "high", "seeds", "clips",
 )  # fmt: skip
 PAIR_COLUMNS = (
-    "suite", "dataset", "task", "evaluation", "x_name", "x", "metric", "experiment", "against", "difference", "low",
-    "high", "p", "clips",
+    "suite", "dataset", "task", "evaluation", "x_name", "x", "compression", "metric", "experiment", "against",
+    "difference", "low", "high", "p", "clips",
 )  # fmt: skip
 _SHARED = ("suite", "experiment", "dataset", "task", "model", "kind")
 
@@ -83,7 +83,7 @@ def _resample_points(evaluations: list[h5py.Group], weights: Tensor, out: h5py.G
     for x in track(xs, len(xs), f"resample {out.file.attrs['experiment']} {out.name[1:]}"):
         found = [(_scores(seed, x, whole)[0], _scores(seed, x, weights)) for seed in evaluations]
         point = out.create_group(x)
-        point.attrs["x"] = evaluations[0][x].attrs["x"]
+        point.attrs.update(evaluations[0][x].attrs)
         point["values"] = np.array([value for value, _ in found])
         point["draws"] = np.stack([draws for _, draws in found], 1)
 
@@ -119,7 +119,7 @@ class _Point:
     def about(self) -> dict:
         run, evaluation = self.group.file.attrs, self.group.parent
         named = {name: run[name] for name in ("suite", "experiment", "dataset", "task")}
-        place = {"evaluation": evaluation.name[1:], "x_name": evaluation.attrs["x_name"], "x": self.group.attrs["x"]}
+        place = {"evaluation": evaluation.name[1:], "x_name": evaluation.attrs["x_name"], **self.group.attrs}
         return {**named, **place, "metric": PRIMARY_METRIC[run["kind"]], "clips": evaluation.attrs["clips"]}
 
     @property

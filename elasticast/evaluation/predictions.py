@@ -3,9 +3,9 @@
 Attributes: ``suite``, ``experiment``, ``seed``, ``dataset``, ``task``, ``model`` (its kind), ``kind`` of the task and
 ``classes``. A group for each evaluation with the attributes ``x_name`` and ``split``; in it ``id`` utf-8 ``[n]`` and
 the targets, ``labels`` int64 (places in ``classes``) and ``first_label`` int64 ``[n + 1]``: clip i has the labels
-``first_label[i]`` to ``first_label[i + 1]``; and a group for each x, named ``f"{x:g}"``, with the attribute ``x`` and
-the logits, float16: ``scores`` ``[n, C]``, or where a clip has one label ``predicted`` int32 ``[n]``, the class, and
-``score`` ``[n]`` of it.
+``first_label[i]`` to ``first_label[i + 1]``; and a group for each x, named ``f"{x:g}"``, in a grid
+``f"{x:g}@{compression:g}"``, with the attributes ``x`` and ``compression`` and the logits, float16: ``scores``
+``[n, C]``, or where a clip has one label ``predicted`` int32 ``[n]``, the class, and ``score`` ``[n]`` of it.
 """
 
 import math
@@ -56,6 +56,7 @@ class Predictions:
         """What comes next is of this evaluation, on these clips."""
         self.file.attrs.update({"kind": clips.kind, "classes": clips.classes})
         self._group, self._kind = self.file.create_group(name), clips.kind
+        self._grid = evaluation.compression is not None
         self._group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split})
         if evaluation.split in self._first_of:  # the same clips lie in the file once
             for column in ("id", "labels", "first_label"):
@@ -66,10 +67,10 @@ class Predictions:
         for column in ("labels", "first_label"):
             self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_PACKED)
 
-    def add(self, x: float, logits: Tensor) -> None:
-        """Save the logits `[n, C]` of all clips at an x."""
-        group = self._group.create_group(f"{x:g}")
-        group.attrs["x"] = x
+    def add(self, x: float, compression: float, logits: Tensor) -> None:
+        """Save the logits `[n, C]` of all clips at an x, and how the clips were compressed there."""
+        group = self._group.create_group(f"{x:g}@{compression:g}" if self._grid else f"{x:g}")
+        group.attrs.update({"x": x, "compression": compression})
         if self._kind == "multi":
             chunks = (min(_ROWS, len(logits)), logits.shape[1])
             scores = group.create_dataset("scores", tuple(logits.shape), np.float16, chunks=chunks, **_PACKED)
@@ -92,8 +93,9 @@ class Predictions:
 
 
 def points(evaluation: h5py.Group) -> Iterator[h5py.Group]:
-    """The group of each x of an evaluation, in the order of x."""
-    return iter(sorted((g for g in evaluation.values() if isinstance(g, h5py.Group)), key=lambda g: g.attrs["x"]))
+    """The group of each point of an evaluation, in the order of x."""
+    found = (group for group in evaluation.values() if isinstance(group, h5py.Group))
+    return iter(sorted(found, key=lambda group: (group.attrs["x"], group.attrs["compression"])))
 
 
 def targets(evaluation: h5py.Group, classes: int) -> np.ndarray:

@@ -40,8 +40,8 @@ def runs(files: list[Path], out: Path) -> None:
 def data(files: list[Path], out: Path) -> None:
     """Clips used and rejected of all prepared datasets (`summary.csv`), a row a split; the folder names the dataset.
 
-    ``published`` is the number of clips in the annotations as published, ``annotated`` in those at hand; then the clips
-    left out, by reason. Two labs with the same ``ids_sha256`` have the same clips.
+    ``published`` is the number of clips in the annotations as published, ``annotated`` in those at hand, after `ids`;
+    then the clips left out, by reason. Two labs with the same ``ids_sha256`` have the same clips.
     """
     rows = []
     for file in files:
@@ -75,7 +75,8 @@ def norms(files: list[Path], out: Path) -> None:
     stats = [(file.parent.name, read_json(file)) for file in files if file.suffix == ".json"]
     rows = [row for dataset, found in stats for row in stats_rows(dataset, found)]
     rows += _set_norms([load_run_config(file) for file in files if file.suffix == ".yaml"], stats)
-    write_text(out, pd.DataFrame(rows, columns=list(NORM_COLUMNS)).to_csv(index=False))
+    table = pd.DataFrame(rows, columns=list(NORM_COLUMNS)).astype({"clips": "Int64", "of": "Int64"})
+    write_text(out, table.to_csv(index=False))
 
 
 def _set_norms(runs: list[RunConfig], stats: list[tuple[str, dict]]) -> list[dict]:

@@ -10,6 +10,7 @@ from elasticast.config import Suite
 from elasticast.errors import DataError
 from elasticast.settings import PRIMARY_METRIC
 
+# a grid's points have a `compression` as well, which no curve is drawn of
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 NOT_RUN = "not run"
 _DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
@@ -199,6 +200,6 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained, none for any other model."""
     run = suite.runs[experiment]
-    if run["model"]["kind"] != "ast":
+    if run["model"]["kind"] != "ast" or run["view"]["frames"] == "native":
         return None
     return float(run["view"]["frames"] if x_name == "max_frames" else run["view"]["compression"][0])

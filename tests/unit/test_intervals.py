@@ -27,7 +27,9 @@ SWEEPS = {
     "length": Evaluation(x_name="max_frames", x=[64, 256]),
     "short": Evaluation(x_name="max_frames", x=[32]),
     "hop": Evaluation(x_name="compression", x=[1.0, 1.2]),
+    "grid": Evaluation(x_name="max_frames", x=[64, 256], compression=[1.0, 2.0]),
 }
+POINTS = 5 + 4
 TASKS = {"events": "bce", "scene": "ce"}
 
 
@@ -86,11 +88,16 @@ def test_what_is_saved_are_the_logits_of_the_sweep(evaluated, prepared, task):
             assert (group.attrs["x_name"], group.attrs["split"]) == (evaluation.x_name, "test")
             assert group["id"].asstr()[:].tolist() == clips.ids
             assert np.array_equal(targets(group, len(clips.classes)), clips.targets.numpy().astype(bool))
-            with Progress("test", len(clips)) as log:
-                expected = sweep(trained.model, clips, trained.config, trained.norm, evaluation, log)
-            assert [x.attrs["x"] for x in points(group)] == list(expected)
-            for x, logits in expected.items():
-                point = group[f"{x:g}"]
+            expected = {}
+            for compression in evaluation.compression or [None]:
+                with Progress("test", len(clips)) as log:
+                    args = (trained.model, clips, trained.config, trained.norm, evaluation, log, compression)
+                    expected |= {(x, compression): logits for x, logits in sweep(*args).items()}
+            assert len(list(points(group))) == len(expected)
+            for (x, compression), logits in expected.items():
+                point = group[f"{x:g}@{compression:g}" if compression else f"{x:g}"]
+                shown = x if name == "hop" else compression or 1.0
+                assert (point.attrs["x"], point.attrs["compression"]) == (x, shown)
                 if task == "events":
                     assert np.array_equal(point["scores"][:], logits.half().numpy())
                 else:
@@ -138,9 +145,9 @@ def test_intervals_are_of_the_scores_that_were_measured(tables, tmp_path):
     assert tuple(intervals) == INTERVAL_COLUMNS
     files = [tmp_path / name / seed / "metrics.csv" for name in ("multi", "single") for seed in "01"]
     measured = pd.concat([pd.read_csv(file) for file in files])
-    point = ["suite", "experiment", "evaluation", "dataset", "task", "x_name", "x", "metric"]
+    point = ["suite", "experiment", "evaluation", "dataset", "task", "x_name", "x", "compression", "metric"]
     both = intervals.merge(measured.groupby(point)["value"].agg(measured="mean").reset_index(), on=point)
-    assert len(both) == len(intervals) == 2 * 5
+    assert len(both) == len(intervals) == 2 * POINTS
     of = both.set_index("task")
     assert of.loc["scene", "value"].tolist() == pytest.approx(of.loc["scene", "measured"].tolist(), abs=1e-12)
     # of scores rounded to float16
@@ -157,11 +164,11 @@ def test_pairs_are_every_elasticast_against_every_ast_of_the_same_task_and_sweep
     assert set(zip(pairs["experiment"], pairs["against"], strict=True)) == {
         (one, other) for one in ("e1", "e22") for other in ("a333", "a4444")
     }
-    assert len(pairs) == 4 * 5
-    values = intervals.set_index(["experiment", "evaluation", "x"])["value"]
+    assert len(pairs) == 4 * POINTS
+    values = intervals.set_index(["experiment", "evaluation", "x", "compression"])["value"]
     for row in pairs.itertuples():
-        expected = values[row.experiment, row.evaluation, row.x] - values[row.against, row.evaluation, row.x]
-        assert row.difference == pytest.approx(expected)
+        one, other = (values[e, row.evaluation, row.x, row.compression] for e in (row.experiment, row.against))
+        assert row.difference == pytest.approx(one - other)
         assert row.low <= row.high
         assert 0 < row.p <= 1
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("Snakefile", "workflow", "profiles", "config", "paper_figures", "environment.yml")
+COPIED = ("Snakefile", "workflow", "profiles", "slurm", "config", "paper_figures", "environment.yml")
 
 TINY = {
     "title": "Tiny suite of the tests",
@@ -24,7 +24,12 @@ TINY = {
         "train": {"steps": 3, "batch": {"clips": 4}, "log_every": 1},
     },
     "experiments": {
-        "ast64": {"label": "AST 64", "model": {"kind": "ast"}, "view": {"frames": 64}},
+        "ast64": {
+            "label": "AST 64",
+            "model": {"kind": "ast"},
+            "view": {"frames": 64},
+            "evaluations": ["length", "windowed", "cost"],
+        },
         "elastic": {"label": "ElasticAST", "model": {"kind": "elasticast", "max_frames": 256}},
         "hop20": {
             "label": "AST hop 20",
@@ -35,12 +40,15 @@ TINY = {
         "elastic_resolution": {
             "base": "elastic",
             "view": {"compression": [1.0, 2.0]},
-            "evaluations": ["resolution"],
+            "evaluations": ["resolution", "grid"],
         },
     },
     "evaluations": {
         "length": {"x_name": "max_frames", "x": [32, 64, 128, 256]},
         "resolution": {"x_name": "compression", "x": [1.0, 2.0]},
+        "windowed": {"x_name": "max_frames", "x": [64, 128, 512], "windows": True},
+        "cost": {"x_name": "token_drop", "x": [0, 0.5]},
+        "grid": {"x_name": "max_frames", "x": [64, 256], "compression": [1.0, 2.0]},
     },
 }
 DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
@@ -67,11 +75,20 @@ class Project:
                 path.write_text(text)
 
     def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
+        command, settings = self._command(arguments, config)
+        return subprocess.run(command, **settings, capture_output=True)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Leave Snakemake running; what it says is one stream."""
+        command, settings = self._command(arguments, None)
+        return subprocess.Popen(command, **settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def _command(self, arguments: tuple[str, ...], config: dict | None) -> tuple[list[str], dict]:
         self.write()
         overrides = [f"{k}={v}" for k, v in (config or {"suite": "tiny"}).items()]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+        return command, {"cwd": self.folder, "env": env, "text": True}
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs a dry run would do, by rule; empty when there is nothing to do."""
@@ -80,15 +97,6 @@ class Project:
         lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
         counts = (line.split() for line in lines)
         return {c[0]: int(c[1]) for c in counts if len(c) == 2 and c[1].isdigit() and c[0] not in ("total", "all")}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The tiny suite, run from nothing to figures."""
-    project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake("all")
-    assert done.returncode == 0, done.stderr[-4000:]
-    return project
 
 
 @pytest.fixture

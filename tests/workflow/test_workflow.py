@@ -30,10 +30,14 @@ def test_from_nothing_to_figures(finished):
         assert (figures / f"{name}.pdf").stat().st_size > 5000
     assert "AST 64" in (figures / "table1.md").read_text()
     table = pd.read_csv(finished.folder / "results/tiny/summary/metrics.csv")
-    assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x metric value n"
+    assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x compression metric value n"
     assert set(table["experiment"]) == set(TINY["experiments"])
     assert (table["n"] == DATASET["clips"]["test"]).all()
-    assert not table.duplicated(["experiment", "seed", "evaluation", "x", "metric"]).any()
+    assert not table.duplicated(["experiment", "seed", "evaluation", "x", "compression", "metric"]).any()
+    assert set(table["evaluation"]) == set(TINY["evaluations"])
+    shown = table[(table["evaluation"] == "grid") & (table["metric"] == "mAP")]
+    assert sorted(zip(shown["x"], shown["compression"], strict=True)) == [(64, 1), (64, 2), (256, 1), (256, 2)]
+    assert (table.loc[table["metric"] == "gflops_per_clip", "x_name"] == "token_drop").all()
     intervals = pd.read_csv(finished.folder / "results/tiny/summary/intervals.csv")
     assert len(intervals) == len(table[table["metric"] == "mAP"])
     pairs = pd.read_csv(finished.folder / "results/tiny/summary/pairs.csv")
@@ -167,7 +171,7 @@ def test_unusable_clips_fail_the_run_and_leave_a_list(project):
     victim.write_bytes(b"")
     done = project.snakemake("--forcerun", "prepare", "--until", "prepare")
     assert done.returncode != 0
-    assert "`max_rejected` in config/datasets/tiny.yaml" in done.stderr
+    assert "`max_rejected` in the dataset's settings" in done.stderr
     rejected = pd.read_csv(project.folder / "results/data/tiny/rejected.csv")
     assert rejected["reason"].tolist() == ["empty"]
     assert (project.folder / RUN / "model.safetensors").is_file()
@@ -177,6 +181,32 @@ def test_unusable_clips_fail_the_run_and_leave_a_list(project):
     data = pd.read_csv(project.folder / "results/tiny/summary/data.csv")
     assert data["split"].tolist() == ["train", "test"]
     assert (data["annotated"] - data["used"]).sum() == data["empty"].sum() == 1
+
+
+def test_how_the_decoding_is_divided_trains_nothing(project):
+    project.dataset = {**DATASET, "shards": 2}
+    assert project.planned()["prepare_shard"] == 2
+    done = project.snakemake("--until", "prepare")
+    assert done.returncode == 0, done.stderr
+    project.snakemake("all", "--touch")
+    project.dataset = {**DATASET, "shards": 3}
+    assert not {"prepare", "stats", "train", "evaluate"} & set(project.planned())
+
+
+def test_where_the_audio_lies_prepares_nothing_anew(project):
+    (project.folder / "ids.txt").write_text((project.folder / "results/data/tiny/ids.txt").read_text())
+    project.dataset = {**DATASET, "ids": "ids.txt"}
+    done = project.snakemake("--until", "prepare", config={"suite": "tiny", "data_root": "."})
+    assert done.returncode == 0, done.stderr
+    project.snakemake("all", "--touch", config={"suite": "tiny", "data_root": "."})
+    (project.folder / "moved").mkdir()
+    (project.folder / "ids.txt").rename(project.folder / "moved/ids.txt")
+    settings = {"suite": "tiny", "data_root": "moved"}
+    done = project.snakemake("-n", "all", config=settings)
+    assert "Nothing to be done" in done.stdout + done.stderr
+    (project.folder / "moved/ids.txt").write_text("train_000001\n")
+    done = project.snakemake("-n", "all", config=settings)
+    assert "prepare" in done.stdout + done.stderr
 
 
 def test_the_report_is_built(project):

@@ -40,6 +40,10 @@ rule train:
     resources:
         mem_mb=3000,
         runtime=1440,
+        gpus=SETTINGS.train_gpus,
+        nodes=1,
+        # asked to stop, it saves itself; started again, it goes on
+        checkpointable=1,
     params:
         data=subpath(input.store, parent=True),
         norm=norm_option,
@@ -48,5 +52,7 @@ rule train:
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
-        "python -m elasticast train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
-        " --threads {threads} 2>&1 | tee -i {log:q}"
+        # tee stays until the last line: without it the trainer could not say that it has saved itself
+        "python -m elasticast.launch --gpus {resources.gpus} --nodes {resources.nodes}"
+        " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
+        " --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"
