@@ -68,6 +68,7 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
         for name in _SHARED:
             file.attrs[name] = _common(runs, lambda run, name=name: run.attrs[name], f"differ in {name}")
         _common(runs, lambda run: sorted(run), "were evaluated over different sweeps")
+        file.attrs["draws"] = draws
         for name in runs[0]:
             evaluations = [run[name] for run in runs]
             sha256 = _common(evaluations, _clips_digest, f"{name}: hold different clips")
@@ -79,13 +80,12 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
 
 def _resample_points(evaluations: list[h5py.Group], weights: Tensor, out: h5py.Group) -> None:
     xs = [x.name.rsplit("/", 1)[1] for x in points(evaluations[0])]
-    whole = torch.ones(len(weights), 1)
+    weights = torch.cat([torch.ones(len(weights), 1), weights], 1)  # first every clip once
     for x in track(xs, len(xs), f"resample {out.file.attrs['experiment']} {out.name[1:]}"):
-        found = [(_scores(seed, x, whole)[0], _scores(seed, x, weights)) for seed in evaluations]
+        found = np.stack([_scores(seed, x, weights) for seed in evaluations], 1)
         point = out.create_group(x)
         point.attrs.update(evaluations[0][x].attrs)
-        point["values"] = np.array([value for value, _ in found])
-        point["draws"] = np.stack([draws for _, draws in found], 1)
+        point["values"], point["draws"] = found[0], found[1:]
 
 
 def _scores(evaluation: h5py.Group, x: str, weights: Tensor) -> np.ndarray:
@@ -140,10 +140,11 @@ def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
     Raises
     ------
     DataError
-        If a pair was evaluated on different clips.
+        If a pair was evaluated on different clips, or resampled differently often.
     """
     with ExitStack() as opened:
         runs = [opened.enter_context(h5py.File(path)) for path in files]
+        _common(runs, lambda run: run.attrs["draws"], "are of different numbers of draws")
         rows = [_interval(_Point(x)) for run in runs for evaluation in run.values() for x in points(evaluation)]
         write_text(intervals, pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS)).to_csv(index=False))
         rows = [_pair(*pair) for one, other in _pairs(runs) for pair in _same_points(one, other)]

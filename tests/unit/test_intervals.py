@@ -208,6 +208,13 @@ def test_other_clips_are_refused(evaluated, tmp_path):
         write_tables([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "i.csv", tmp_path / "p.csv")
 
 
+def test_different_numbers_of_draws_are_refused(evaluated, tmp_path):
+    for name, kind, draws in (("a", "ast", 10), ("b", "elasticast", 20)):
+        resample([evaluated(name, kind=kind) / "predictions.h5"], tmp_path / f"{name}.h5", draws)
+    with pytest.raises(DataError, match=r"a\.h5 and .*b\.h5 are of different numbers of draws$"):
+        write_tables([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "i.csv", tmp_path / "p.csv")
+
+
 def test_seeds_of_two_experiments_or_of_other_sweeps_are_refused(evaluated, tmp_path):
     one, other = (evaluated(name) / "predictions.h5" for name in ("one", "other"))
     with pytest.raises(DataError, match=r"differ in experiment$"):
