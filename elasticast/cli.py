@@ -97,14 +97,14 @@ def stats(
 def train(
     config: ConfigFile,
     data: Data,
-    norm: Annotated[Path, typer.Option(help="statistics file")],
     out: Out,
+    norm: Annotated[Path | None, typer.Option(help="statistics file; not needed where the run's settings say")] = None,
     threads: Threads = 1,
 ) -> None:
     """Train one run, going on from its checkpoint if there is one; on several GPUs under torchrun."""
     import torch
 
-    from elasticast.data.dataset import Clips, read_norm
+    from elasticast.data.dataset import Clips, norm_of
     from elasticast.data.manifest import read_data_hash
     from elasticast.suites import load_run_config
     from elasticast.training.distributed import joined
@@ -113,8 +113,9 @@ def train(
     torch.set_num_threads(threads)
     with joined() as world:
         run = load_run_config(config)
-        clips = Clips(data, "train", run.task)
-        Trainer(run, clips, read_norm(norm), out, read_data_hash(data), world).fit()
+        clips, select = Clips(data, "train", run.task), run.train.select
+        held_out = Clips(data, select.split, run.task) if select else None
+        Trainer(run, clips, norm_of(run, norm), out, read_data_hash(data), world, held_out).fit()
 
 
 @app.command()
@@ -125,13 +126,41 @@ def evaluate(
     out: Out,
     threads: Threads = 1,
 ) -> None:
-    """Evaluate a trained run over the sweeps of a settings file and write tidy metrics."""
+    """Evaluate a trained run over the sweeps of a settings file; write tidy metrics and each clip's predictions."""
     import torch
 
     from elasticast.evaluation.run import evaluate_run
 
     torch.set_num_threads(threads)
     evaluate_run(model, config, data, out)
+
+
+@app.command()
+def resample(
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.h5 of every seed of one experiment")],
+    out: Out,
+    draws: Annotated[int, typer.Option(min=1, help="how often")] = 1000,
+    threads: Threads = 1,
+) -> None:
+    """Resample the scores of an experiment over clips, for its intervals and comparisons."""
+    import torch
+
+    from elasticast.evaluation.intervals import resample as run
+
+    torch.set_num_threads(threads)
+    run(predictions, out, draws)
+
+
+@app.command()
+def intervals(
+    resampled: Annotated[list[Path], typer.Argument(help="what `elasticast resample` wrote, of every experiment")],
+    out: Annotated[Path, typer.Option(help="table of the intervals")],
+    pairs: Annotated[Path, typer.Option(help="table of the differences of each ElasticAST and each AST")],
+) -> None:
+    """Write intervals over seeds and clips, and paired comparisons of models on the same clips."""
+    from elasticast.evaluation.intervals import write_tables
+
+    write_tables(resampled, out, pairs)
 
 
 @app.command()
@@ -186,7 +215,10 @@ def collect(
     table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="which table")],
     files: Annotated[
         list[Path],
-        typer.Argument(help="metrics.csv or run.json of the runs, summary.csv or norm-*.json of the datasets"),
+        typer.Argument(
+            help="metrics.csv or run.json of the runs, summary.csv of the datasets; norms: norm-*.json of the datasets "
+            "and config.yaml of runs that give statistics of their own"
+        ),
     ],
     out: Out,
 ) -> None:

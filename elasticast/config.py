@@ -179,6 +179,13 @@ class ASTSettings(ModelSettings):
     )
 
 
+class NormSettings(Settings):
+    """Statistics that the log-mel is normalised with, in place of those of the training split."""
+
+    mean: float
+    std: PositiveFloat
+
+
 ModelConfig = Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="kind")]
 
 
@@ -215,6 +222,13 @@ class SpecAugment(Settings):
     time_frames: int = Field(0, ge=0, description="widest time mask in a clip of 1,024 frames")
 
 
+class Select(Settings):
+    """Which weights of a run are kept: the best of several times on a split, by accuracy or mAP."""
+
+    split: Literal["dev", "test"] = Field(description="what the model is evaluated on while it trains")
+    every_epochs: PositiveInt = Field(1, description="whole epochs between evaluations; the last is at the end")
+
+
 def _one_or_range(value: Any) -> str:
     return "[range]" if isinstance(value, list) else "[share]"
 
@@ -249,6 +263,7 @@ class Train(Settings):
     )
     mixup: Share = Field(0.0, description="share of clips mixed with another (waveforms and targets)")
     spec_augment: SpecAugment = SpecAugment()
+    select: Select | None = Field(None, description="keep the best weights on a split; none: the last")
     workers: int = Field(0, ge=0, description="data loader processes; 0: in the training process")
     checkpoint_every: PositiveInt = Field(200, description="steps")
     log_every: PositiveInt = Field(50, description="steps")
@@ -279,6 +294,9 @@ class RunConfig(Settings):
     dataset: str
     task: str
     front_end: FrontEnd = FrontEnd()
+    norm: NormSettings | None = Field(
+        None, description="normalise with this mean and standard deviation; none: with the training split's"
+    )
     view: View = View()
     model: ModelConfig
     train: Train
@@ -338,7 +356,7 @@ class Evaluation(Settings):
     x: list[Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="frames, the paper's compression ratio, or share of each clip's tokens left out"
     )
-    split: Literal["test"] = "test"
+    split: Literal["dev", "test"] = Field("test", description="clips that are measured; figures show test alone")
     compression: list[Annotated[float, Field(ge=1)]] | None = Field(
         None, min_length=1, description="max_frames: a grid, every x (frames at compression 1) at each of these"
     )
@@ -404,8 +422,9 @@ class Suite(SuiteHead):
         return {name: self.evaluations[name] for name in self.experiments[experiment].evaluations}
 
     def curve(self, experiment: str, x_name: str) -> dict[str, Evaluation]:
-        """The evaluations that make an experiment's curve over `x_name`: no grids; windows only without any other."""
-        some = {n: e for n, e in self.sweep(experiment).items() if e.x_name == x_name and e.compression is None}
+        """The evaluations that make a curve over `x_name`: on split test, no grids; windows only without any other."""
+        sweeps = {n: e for n, e in self.sweep(experiment).items() if e.x_name == x_name and e.split == "test"}
+        some = {n: e for n, e in sweeps.items() if e.compression is None}
         return {n: e for n, e in some.items() if not e.windows} or some
 
     def task_kind(self, experiment: str) -> TaskKind:

@@ -61,6 +61,10 @@ class DatasetSettings(_Ranges):
         """Files of the package, and folders of them, that make and read this dataset and no other."""
         return (f"data/datasets/{self.module}.py", *(("data/synthesis.py",) if self.generated else ()))
 
+    def splits(self) -> set[str]:
+        """Splits that the dataset's lists divide its clips into; `dev_share` may make a split dev beside."""
+        return {"train", "test"}
+
 
 # ---------------------------------------------------------------------------------------------
 # Made on the spot, or downloaded in a minute
@@ -129,6 +133,10 @@ class Esc50(DatasetSettings):
             raise ValueError(f"dev_fold = {fold} is the test fold already")
         return fold
 
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return super().splits() | ({"dev"} if self.dev_fold else set())
+
 
 class SpeechCommands(DatasetSettings):
     """Speech Commands v0.02, see `elasticast.data.datasets.speech_commands`."""
@@ -137,6 +145,10 @@ class SpeechCommands(DatasetSettings):
     tasks: ClassVar[dict[str, TaskKind]] = {"word": "single"}
     source: Literal["speech_commands"]
     folder: str = Field("speech_commands_v0.02", description="folder that holds the lists and one folder a word")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -162,10 +174,6 @@ class PaperDataset(DatasetSettings):
     twin: TwinSettings | None = Field(
         None, description="made up below the prepared dataset, in the same files; none: the real one, in data_root"
     )
-
-    def splits(self) -> set[str]:
-        """Splits that the dataset's lists divide its clips into."""
-        return {"train", "test"}
 
     def code(self) -> tuple[str, ...]:
         """See `DatasetSettings.code`."""
@@ -207,7 +215,7 @@ class AudioSet(PaperDataset):
     audio: str = Field("audioset/audio", description="folder that holds the clips, flat or in sub-folders")
 
     def splits(self) -> set[str]:
-        """See `PaperDataset.splits`."""
+        """See `DatasetSettings.splits`."""
         return set(self.segments)
 
 
@@ -234,7 +242,7 @@ class VoxCeleb1(PaperDataset):
     audio: str = Field("voxceleb1", description="folder that holds id10001/..., or wav/, dev/wav/, test/wav/")
 
     def splits(self) -> set[str]:
-        """See `PaperDataset.splits`."""
+        """See `DatasetSettings.splits`."""
         return set(SPLITS)
 
 
@@ -253,7 +261,7 @@ class EpicSounds(PaperDataset):
     )
 
     def splits(self) -> set[str]:
-        """See `PaperDataset.splits`."""
+        """See `DatasetSettings.splits`."""
         return set(self.annotations)
 
 

@@ -58,7 +58,8 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
         "parameters": f"{provenance.get('parameters', 0):,}",
         "trained on": f"{config.dataset}, task {config.task}; {_length(config)}",
         "training": f"{provenance.get('steps')} steps, seed {config.seed}"
-        + (f", from {started['found']}" if started else ", from scratch"),
+        + (f", from {started['found']}" if started else ", from scratch")
+        + _selected(provenance.get("selection")),
         "input": f"{config.front_end.sample_rate} Hz; {config.front_end.mel_bins} mel bands every "
         f"{config.front_end.hop_ms:g} ms, window {config.front_end.window_ms:g} ms",
         "normalisation": f"(x - {pretrained.norm.mean:.4f}) / (2 x {pretrained.norm.std:.4f})",
@@ -74,6 +75,13 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
 def _model(config: RunConfig) -> str:
     model = config.model
     return f"{model.kind}, {model.depth} blocks, {model.dim} wide, {model.heads} heads, patches of {model.patch}"
+
+
+def _selected(selection: dict[str, Any] | None) -> str:
+    if selection is None:
+        return ""
+    score = f"{selection['metric']} {selection['value']:.4f} on split {selection['split']}"
+    return f"; weights of step {selection['step']}, the best of {len(selection['history'])} by {score}"
 
 
 def _length(config: RunConfig) -> str:

@@ -15,6 +15,7 @@ from elasticast.config import RunConfig, digest
 PACKAGE = Path(__file__).parent
 PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
 
+_MEASURED = ("data/windows.py", "evaluation/flops.py", "evaluation/metrics.py", "evaluation/sweep.py")
 _VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampler.py", "data/views.py", "models")
 _DRAWN = ("reporting/scripts.py", "reporting/style.py")
 _SCORED = (*_DRAWN, "reporting/results.py")
@@ -32,7 +33,13 @@ STAGES = {
     ),
     "stats": ("data/features.py", "data/stats.py"),
     "train": (*_VIEWED, "data/augment.py", "training"),
-    "evaluate": (*_VIEWED, "data/windows.py", "evaluation"),
+    "select": (*_VIEWED, *_MEASURED, "data/augment.py", "training"),
+    "evaluate": (*_VIEWED, *_MEASURED, "evaluation/predictions.py", "evaluation/run.py"),
+    "intervals": (
+        "evaluation/intervals.py",
+        "evaluation/predictions.py",
+        "evaluation/statistics.py",
+    ),
     "curves": (*_SCORED, "reporting/curves.py"),
     "table": (*_SCORED, "reporting/comparison.py"),
     "lengths": (*_DRAWN, "reporting/lengths.py"),
@@ -40,6 +47,7 @@ STAGES = {
 }
 """The part of the package that decides each stage's output; a change elsewhere re-runs nothing of it.
 
+`select` is `train` of a run that keeps the best weights on a split.
 To `synthesis` and `prepare` the module of the dataset at hand is added.
 """
 

@@ -8,6 +8,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskKind = Literal["single", "multi"]
+PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
+"""What figures show, intervals are of and weights are chosen by."""
 
 
 class Settings(BaseModel):

@@ -208,12 +208,28 @@ def _check_experiment(
             f"{where}: front_end.sample_rate: {run.front_end.sample_rate}, but dataset {run.dataset!r} is stored at "
             f"store_rate = {dataset.store_rate} Hz"
         )
+    problems += [f"{where}: {problem}" for problem in _check_splits(run, experiment, dataset, evaluations)]
     for name in experiment.evaluations:
         if name not in named:
             problems.append(f"{where}: evaluations: unknown evaluation {name!r}. There is: {', '.join(named)}")
         elif name in evaluations:
             problems += sweep_problems(run, name, evaluations[name], where)
     return problems
+
+
+def _check_splits(
+    run: RunConfig, experiment: Experiment, dataset: Any, evaluations: dict[str, Evaluation]
+) -> list[str]:
+    """Problems of splits that are measured and that the dataset does not have."""
+    splits = {f"evaluations.{n}.split": evaluations[n].split for n in experiment.evaluations if n in evaluations}
+    if run.train.select is not None:
+        splits["train.select.split"] = run.train.select.split
+    return [
+        f"{key}: {split!r}, but dataset {run.dataset!r} has no such split; `dev_share` in config/datasets/"
+        f"{run.dataset}.yaml sets clips of the training split aside"
+        for key, split in splits.items()
+        if split not in dataset.splits() and not dataset.dev_share
+    ]
 
 
 if __name__ == "__main__":

@@ -108,7 +108,10 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
         fields = getattr(current, "model_fields", {})
         if part in fields:
             current = fields[part].annotation
-        for option in getattr(current, "__args__", ()):
+        options = getattr(current, "__args__", ())
+        if type(None) in options:  # settings that may be left out
+            current, options = options[0], ()
+        for option in options:
             if any(part in getattr(f.annotation, "__args__", ()) for f in getattr(option, "model_fields", {}).values()):
                 current = option
     return list(getattr(current, "model_fields", {}))

@@ -19,7 +19,7 @@ from elasticast.data.packing import PackedClip, kept_tokens, pack_clip
 from elasticast.data.sampler import Draw, balanced_weights
 from elasticast.data.store import Store
 from elasticast.data.views import ClipView, ViewRule, clip_tokens, spectrogram
-from elasticast.errors import DataError
+from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import read_json
 
 KEPT_BYTES = 512 * 2**20
@@ -30,6 +30,21 @@ def read_norm(path: Path) -> Norm:
     """Read normalisation statistics written by `elasticast stats`."""
     value = read_json(path)
     return Norm(value["mean"], value["std"])
+
+
+def norm_of(config: RunConfig, file: Path | None) -> Norm:
+    """What a run normalises with: the statistics in its settings, else those of a file.
+
+    Raises
+    ------
+    ElasticASTError
+        If there is neither.
+    """
+    if config.norm is not None:
+        return Norm(config.norm.mean, config.norm.std)
+    if file is None:
+        raise ElasticASTError("--norm: needed unless the run's settings give `norm`; `elasticast stats` makes the file")
+    return read_norm(file)
 
 
 class Clips:
@@ -57,7 +72,8 @@ class Clips:
     def __init__(self, prepared: Path, split: str, task: str):
         manifest = read_manifest(prepared / "manifest.parquet", split)
         if manifest.empty:
-            raise DataError(f"{prepared / 'manifest.parquet'}: split {split!r} has no usable clip")
+            hint = "; `dev_share` in the dataset's settings sets clips of the training split aside" * (split == "dev")
+            raise DataError(f"{prepared / 'manifest.parquet'}: split {split!r} has no usable clip{hint}")
         self.store = Store(prepared / f"{split}.h5")
         info = read_classes(prepared / "classes.json")
         if task not in info:

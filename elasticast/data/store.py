@@ -11,7 +11,6 @@ Part: ``audio`` int16 ``[S]``, its clips one after the other; ``offsets`` int64,
 and what became of each of its rows of the manifest, see :mod:`elasticast.data.parts`.
 """
 
-import io
 import os
 from bisect import bisect_right
 from pathlib import Path
@@ -20,7 +19,7 @@ import h5py
 import numpy as np
 
 from elasticast.errors import DataError
-from elasticast.files import write_atomic
+from elasticast.hdf5 import Disk, writing
 
 CHUNK = 1 << 16  # samples: about 4 s, so that reading one clip touches one or two chunks
 
@@ -34,7 +33,7 @@ class PartWriter:
         self._offsets = [0]
 
     def __enter__(self) -> "PartWriter":
-        self._disk = _Disk(self._temporary)
+        self._disk = Disk(self._temporary)
         self._file = h5py.File(self._disk, "w")
         self._audio = self._file.create_dataset("audio", (0,), np.int16, maxshape=(None,), chunks=(CHUNK,))
         return self
@@ -68,33 +67,6 @@ class PartWriter:
             self._temporary.unlink(missing_ok=True)
 
 
-class _Disk(io.FileIO):
-    """A file for HDF5 to write to that never fails: it keeps the first error, and drops what comes after it.
-
-    HDF5 still has to write when it closes a file that could not be written, on a full disk say, and then crashes.
-    """
-
-    def __init__(self, path: Path):
-        super().__init__(path, "w+")
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        """Write all of it, or keep the error."""
-        rest = memoryview(data).cast("B")
-        try:
-            while len(rest) and self.error is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            error.filename = self.name
-            self.error = error
-        return len(data)
-
-    def check(self) -> None:
-        """Raise the error that was kept."""
-        if self.error is not None:
-            raise self.error
-
-
 def write_index(path: Path, parts: list[Path], ids: list[str], rate: int) -> None:
     """Join parts, in their order, into the store `path`; `ids` are those of all their clips."""
     sizes, first = [], [0]
@@ -104,18 +76,13 @@ def write_index(path: Path, parts: list[Path], ids: list[str], rate: int) -> Non
         first.append(first[-1] + len(sizes[-1]))
     assert first[-1] == len(ids), f"{path}: {first[-1]} clips in the parts, {len(ids)} ids"
 
-    def fill(temporary: Path) -> None:
-        disk = _Disk(temporary)
-        with disk, h5py.File(disk, "w") as file:
-            file["offsets"] = np.concatenate([[0], *sizes]).cumsum().astype(np.int64)
-            file["first"] = np.array(first[:-1], dtype=np.int64)
-            names = [os.path.relpath(part, path.parent) for part in parts]
-            for key, texts in (("id", ids), ("parts", names)):
-                file.create_dataset(key, data=texts, dtype=h5py.string_dtype(), shape=(len(texts),))
-            file.attrs["sample_rate"] = rate
-        disk.check()
-
-    write_atomic(path, fill)
+    with writing(path) as file:
+        file["offsets"] = np.concatenate([[0], *sizes]).cumsum().astype(np.int64)
+        file["first"] = np.array(first[:-1], dtype=np.int64)
+        names = [os.path.relpath(part, path.parent) for part in parts]
+        for key, texts in (("id", ids), ("parts", names)):
+            file.create_dataset(key, data=texts, dtype=h5py.string_dtype(), shape=(len(texts),))
+        file.attrs["sample_rate"] = rate
 
 
 class Store:

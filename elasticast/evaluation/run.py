@@ -7,6 +7,7 @@ import torch
 
 from elasticast.config import Evaluation
 from elasticast.data.manifest import read_data_hash
+from elasticast.evaluation.predictions import saving
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
 from elasticast.models.pretrained import load
@@ -15,7 +16,7 @@ from elasticast.validation import read_yaml, validate
 
 
 def evaluate_run(model_dir: Path, sweeps_file: Path, data: Path, out: Path) -> None:
-    """Evaluate the model in `model_dir` and write `metrics.csv` and `evaluation.json` into `out`.
+    """Evaluate the model in `model_dir` and write `metrics.csv`, `predictions.h5` and `evaluation.json` into `out`.
 
     Parameters
     ----------
@@ -34,7 +35,8 @@ def evaluate_run(model_dir: Path, sweeps_file: Path, data: Path, out: Path) -> N
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trained = load(model_dir)
     config = trained.config
-    table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps)
+    with saving(out / "predictions.h5", settings["suite"], config) as saved:
+        table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps, saved)
     table.insert(0, "suite", settings["suite"])
     write_text(out / "metrics.csv", table.to_csv(index=False))
     record = job_record("evaluate", config, read_data_hash(data), device)

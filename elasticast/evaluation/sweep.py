@@ -19,6 +19,7 @@ from elasticast.data.views import ClipView, ViewRule, clip_tokens
 from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
+from elasticast.evaluation.predictions import Predictions
 from elasticast.progress import Progress
 
 CHUNK_CLIPS = 256
@@ -50,6 +51,11 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
     return {x: ViewRule(config, max_frames=int(x), compression=own) for x in evaluation.x}
 
 
+def chunks(clips: int) -> list[range]:
+    """Clips that are measured together; who measures which of the chunks changes no number."""
+    return [range(first, min(first + CHUNK_CLIPS, clips)) for first in range(0, clips, CHUNK_CLIPS)]
+
+
 def _shown(rule: ViewRule, x: float, evaluation: Evaluation, config: RunConfig, clip: int, samples: int) -> list:
     """The passes of a clip at an x, each with its weight; there is one, but for windows."""
     if evaluation.windows and x > config.view.frames:
@@ -66,8 +72,20 @@ def sweep(
     evaluation: Evaluation,
     log: Progress,
     compression: float | None = None,
+    *,
+    room: Tensor | None = None,
+    only: list[range] | None = None,
 ) -> dict[float, Tensor]:
     """Logits of every clip at every x; of several windows their mean, weighted by the frames each speaks for.
+
+    Parameters
+    ----------
+    compression : float, optional
+        That of a grid's points.
+    room : Tensor, optional
+        `[X, clips, C]` float32 to put them into; none: new ones.
+    only : list of range, optional
+        The :func:`chunks` to measure, the logits of other clips stay as they are; none: all.
 
     Returns
     -------
@@ -76,10 +94,10 @@ def sweep(
     """
     rules = view_rules(config, evaluation, compression)
     dataset = ClipDataset(clips, config, norm, training=False)
-    logits = {x: torch.empty(len(clips), len(clips.classes)) for x in rules}
+    room = torch.empty(len(rules), len(clips), len(clips.classes)) if room is None else room
+    logits = dict(zip(rules, room, strict=True))
     model.eval()
-    for first in range(0, len(clips), CHUNK_CLIPS):
-        chunk = range(first, min(first + CHUNK_CLIPS, len(clips)))
+    for chunk in chunks(len(clips)) if only is None else only:
         points = ((x, rule, i, int(clips.samples[i])) for x, rule in rules.items() for i in chunk)
         parts = {(x, i): _shown(rule, x, evaluation, config, i, samples) for x, rule, i, samples in points}
         # many x show a clip alike (a clip shorter than all of them, say): each distinct view runs once
@@ -147,20 +165,33 @@ def gflops_per_clip(clips: Clips, config: RunConfig, evaluation: Evaluation) -> 
 
 
 def evaluate(
-    model: nn.Module, prepared: Path, config: RunConfig, norm: Norm, sweeps: dict[str, Evaluation]
+    model: nn.Module,
+    prepared: Path,
+    config: RunConfig,
+    norm: Norm,
+    sweeps: dict[str, Evaluation],
+    saved: Predictions | None = None,
 ) -> pd.DataFrame:
-    """Tidy metrics of a run: experiment, seed, evaluation, dataset, task, x_name, x, compression, metric, value, n."""
+    """Tidy metrics of a run: experiment, seed, evaluation, dataset, task, x_name, x, compression, metric, value, n.
+
+    With `saved` the logits lie on disk until all clips are measured, and each clip's predictions are saved.
+    """
     rows = []
     for name, evaluation in sweeps.items():
         clips = Clips(prepared, evaluation.split, config.task)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
         costs = gflops_per_clip(clips, config, evaluation) if evaluation.x_name == "token_drop" else {}
+        if saved:
+            saved.begin(name, evaluation, clips)
         for compression in evaluation.compression or [None]:
+            room = saved and saved.room(len(set(evaluation.x)), len(clips), len(clips.classes))
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
-                logits = sweep(model, clips, config, norm, evaluation, log, compression)
+                logits = sweep(model, clips, config, norm, evaluation, log, compression, room=room)
             for x, scores in logits.items():
                 shown = x if evaluation.x_name == "compression" else compression or config.own_compression
+                if saved:
+                    saved.add(x, shown, scores)
                 found = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)
                 found |= {"gflops_per_clip": costs[x]} if costs else {}
                 point = {**head, "x": x, "compression": shown}

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from elasticast.config import RunConfig
 from elasticast.files import read_json, write_text
+from elasticast.suites import load_run_config
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
@@ -13,6 +15,10 @@ RUN_COLUMNS = (
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 
+NORM_COLUMNS = (
+    "dataset", "front_end", "source", "mean", "std", "mean_error", "std_error", "clips", "of", "mean_difference",
+    "std_difference",
+)  # fmt: skip
 DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "ids_sha256", "sha256")
 
 
@@ -57,8 +63,32 @@ def data(files: list[Path], out: Path) -> None:
 
 
 def norms(files: list[Path], out: Path) -> None:
-    """Join the statistics of all datasets and front ends, with the values that released recipes normalise with."""
+    """Join the statistics of all datasets and front ends, the values that released recipes normalise with, and `norm`.
+
+    Parameters
+    ----------
+    files : list of Path
+        ``norm-*.json`` of the datasets, whose folders name them, and ``config.yaml`` of runs that set `norm`.
+    """
     from elasticast.data.stats import stats_rows  # with it comes torch, which the other tables do without
 
-    rows = [row for file in files for row in stats_rows(file.parent.name, read_json(file))]
-    write_text(out, pd.DataFrame(rows).astype({"clips": "Int64", "of": "Int64"}).to_csv(index=False))
+    stats = [(file.parent.name, read_json(file)) for file in files if file.suffix == ".json"]
+    rows = [row for dataset, found in stats for row in stats_rows(dataset, found)]
+    rows += _set_norms([load_run_config(file) for file in files if file.suffix == ".yaml"], stats)
+    table = pd.DataFrame(rows, columns=list(NORM_COLUMNS)).astype({"clips": "Int64", "of": "Int64"})
+    write_text(out, table.to_csv(index=False))
+
+
+def _set_norms(runs: list[RunConfig], stats: list[tuple[str, dict]]) -> list[dict]:
+    """Rows of the statistics that runs set themselves, beside those of their data where there are any."""
+    users: dict[tuple, list[str]] = {}
+    for run in runs:
+        users.setdefault((run.dataset, run.front_end, run.norm), []).append(run.experiment)
+    rows = []
+    for (dataset, front_end, norm), names in users.items():
+        row = {"dataset": dataset, "front_end": front_end.kind, "source": f"`norm` of {', '.join(names)}"}
+        row |= norm.model_dump()
+        for found in (s for name, s in stats if name == dataset and s["front_end"] == front_end.model_dump()):
+            row |= {f"{key}_difference": row[key] - found[key] for key in ("mean", "std")}
+        rows.append(row)
+    return rows

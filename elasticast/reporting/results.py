@@ -8,10 +8,10 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.errors import DataError
+from elasticast.settings import PRIMARY_METRIC
 
 # a grid's points have a `compression` as well, which no curve is drawn of
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
-PRIMARY_METRIC = {"single": "accuracy", "multi": "mAP"}
 NOT_RUN = "not run"
 _DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
 

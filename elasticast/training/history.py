@@ -2,15 +2,20 @@
 
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from elasticast.files import write_text
 from elasticast.progress import Progress
 
 HISTORY_FIELDS = ("step", "epoch", "loss", "lr", "grad_norm", "clips_per_s", "tokens_per_s")
+
+
+VALIDATION_FIELDS = ("step", "epoch", "split", "metric", "value")
 
 
 class History:
@@ -25,7 +30,7 @@ class History:
             with self.path.open(newline="") as file:
                 kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         if not step:
-            for old in folder.glob("events.out.*"):
+            for old in (*folder.glob("events.out.*"), *folder.glob("validation.csv")):
                 old.unlink()
         with self.path.open("w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY_FIELDS)
@@ -47,10 +52,39 @@ class History:
         for name, value in zip(HISTORY_FIELDS[1:], values[1:], strict=True):
             self.board.add_scalar(f"train/{name}", value, values[0])
 
+    def write_validation(self, rows: list[dict]) -> None:
+        """Write `history/validation.csv` anew: `VALIDATION_FIELDS` of each evaluation so far; the last one is new."""
+        lines = [",".join(str(row[name]) for name in VALIDATION_FIELDS) for row in rows]
+        write_text(self.path.with_name("validation.csv"), "\n".join([",".join(VALIDATION_FIELDS), *lines, ""]))
+        last = rows[-1]
+        self.board.add_scalar(f"{last['split']}/{last['metric']}", last["value"], last["step"])
+
+
+class Report:
+    """Tells of a run, to its history and as progress; called after steps with their fields, and what was `seen`."""
+
+    def __init__(self, history: History, progress: Progress, seen: dict[str, int]):
+        self.history, self.progress = history, progress
+        self._before, self._since = seen, time.monotonic()
+
+    def __call__(self, step: int, epoch: int, loss: float, lr: float, grad_norm: float, seen: dict[str, int]) -> None:
+        """Tell of a step."""
+        now = time.monotonic()
+        speed = {f"{what}_per_s": (seen[what] - self._before[what]) / (now - self._since) for what in seen}
+        self._before, self._since = seen, now
+        self.history.write(step, epoch, loss, lr, grad_norm, *speed.values())
+        self.progress.update(step, loss=loss, lr=lr, clips_per_s=speed["clips_per_s"])
+
+    def measured(self, record: dict[str, Any], seconds: float) -> None:
+        """Tell of an evaluation, which took so long; `record` holds it and all before it."""
+        self._since += seconds
+        about = {name: record[name] for name in ("split", "metric")}
+        self.history.write_validation([{**row, **about} for row in record["history"]])
+
 
 @contextmanager
-def reporting(out: Path, name: str, step: int, total: int, seen: dict[str, int]) -> Iterator[Callable[..., None]]:
-    """Open the history at `step` of `total`; what comes is called with its fields up to `grad_norm`, then `seen`.
+def reporting(out: Path, name: str, step: int, total: int, seen: dict[str, int]) -> Iterator[Report]:
+    """Open the history at `step` of `total`.
 
     Parameters
     ----------
@@ -63,15 +97,5 @@ def reporting(out: Path, name: str, step: int, total: int, seen: dict[str, int])
     seen : dict of str to int
         `clips` and `tokens` trained on so far; the speeds are of those since the last report.
     """
-    before, since = seen, time.monotonic()
     with History(out, step) as history, Progress(name, total) as progress:
-
-        def report(step: int, epoch: int, loss: float, lr: float, grad_norm: float, seen: dict[str, int]) -> None:
-            nonlocal before, since
-            now = time.monotonic()
-            speed = {f"{what}_per_s": (seen[what] - before[what]) / (now - since) for what in ("clips", "tokens")}
-            before, since = seen, now
-            history.write(step, epoch, loss, lr, grad_norm, *speed.values())
-            progress.update(step, loss=loss, lr=lr, clips_per_s=speed["clips_per_s"])
-
-        yield report
+        yield Report(history, progress, seen)

@@ -2,11 +2,12 @@
 
 import contextlib
 import itertools
+import math
 import resource
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.distributed import World
 from elasticast.training.history import reporting
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
+from elasticast.training.selection import Selection, due_steps
 
 EXIT_CHECKPOINTED = 85
 """Exit status of a run that was asked to stop and saved itself: start it again to go on."""
@@ -54,10 +56,19 @@ class Trainer:
         Hash of the prepared data.
     world : World, optional
         The processes that train together; by default this one alone. Rank 0 writes, the others only compute.
+    held_out : Clips, optional
+        The split of `train.select`, without which there is none.
     """
 
     def __init__(
-        self, config: RunConfig, clips: Clips, norm: Norm, out: Path, data_hash: str, world: World | None = None
+        self,
+        config: RunConfig,
+        clips: Clips,
+        norm: Norm,
+        out: Path,
+        data_hash: str,
+        world: World | None = None,
+        held_out: Clips | None = None,
     ):
         self.config, self.clips, self.norm, self.out, self.data_hash = config, clips, norm, out, data_hash
         self.world = world or World()
@@ -78,7 +89,12 @@ class Trainer:
         self.seen = {"clips": 0, "tokens": 0}  # by all ranks together
         self.asked = self.stop = False  # of this rank; of any, agreed on after each step
         self.folder = out / "checkpoint"
-        parts = [config.model_dump(mode="json"), data_hash, norm.mean, norm.std, code_digest("train")]
+        self.total, self.steps_per_epoch = self._total_steps()
+        self.selection, self.stage = None, "train"
+        if config.train.select is not None:
+            due = due_steps(self.sampler, config.train.select.every_epochs, self.total)
+            self.selection, self.stage = Selection(config, held_out, norm, self.world, due), "select"
+        parts = [config.model_dump(mode="json"), data_hash, norm.mean, norm.std, code_digest(self.stage)]
         self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
 
     def fit(self) -> None:
@@ -137,30 +153,45 @@ class Trainer:
             skip = 0
 
     def _run_steps(self) -> None:
-        total, steps_per_epoch = self._total_steps()
-        train = self.config.train
+        train, total = self.config.train, self.total
         begun = time.monotonic() - self.seconds
         self.model.train()
-        with self._reporting(total) as report:
+        with self._reporting() as report:
+            begun += self._select(report)  # a run that was to stop when it was due did so without
             for epoch, batch, weight in self._batches() if self.step < total else ():
-                lr = learning_rate(train, self.step, total, steps_per_epoch)
+                lr = learning_rate(train, self.step, total, self.steps_per_epoch)
                 loss, grad_norm = self._update(batch, lr, weight)
                 self.step += 1
                 self.seconds = time.monotonic() - begun
                 self._agree(batch, weight)
                 if self.step % train.log_every == 0 or self.step == total:
                     report(self.step, epoch, self._finite(loss), lr, float(grad_norm), self.seen)
-                if self.step == total or self.stop:
+                if self.stop:
                     break
-                if self.step % train.checkpoint_every == 0:
+                due = self.selection is not None and self.selection.due(self.step)
+                if due or (self.step % train.checkpoint_every == 0 and self.step < total):
                     self._finite(loss)  # what is saved can be gone on from
                     self._save()
+                begun += self._select(report)
+                if self.step == total:
+                    break
 
-    def _reporting(self, total: int) -> contextlib.AbstractContextManager:
+    def _select(self, report: Callable[..., None]) -> float:
+        """Measure the model if that is due; how long it took (s), which does not count as training."""
+        if self.selection is None or not self.selection.due(self.step):
+            return 0.0
+        begun = time.monotonic()
+        self.selection.measure(self.model, self.step)
+        seconds = time.monotonic() - begun
+        if self.world.main:
+            report.measured(self.selection.record(), seconds)
+        return seconds
+
+    def _reporting(self) -> contextlib.AbstractContextManager:
         if not self.world.main:
             return contextlib.nullcontext(lambda *_: None)
         name = f"train {self.config.experiment} seed {self.config.seed}"
-        return reporting(self.out, name, self.step, total, self.seen)
+        return reporting(self.out, name, self.step, self.total, self.seen)
 
     def _update(self, batch: PackedBatch, lr: float, weight: float) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimisation step; the loss is this rank's part of the whole batch's mean."""
@@ -186,9 +217,13 @@ class Trainer:
         self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
 
     def _finite(self, loss: torch.Tensor) -> float:
-        """The loss of the whole batch."""
+        """The loss of the whole batch; one that is no number ends the run."""
         (value,) = self.world.sum(loss.item())
-        _check_finite(value, self.step, self.config)
+        if not math.isfinite(value):
+            raise ElasticASTError(
+                f"{self.config.experiment}: the loss is {value} at step {self.step}; try a lower train.lr (now "
+                f"{self.config.train.lr}), a longer train.warmup_steps, or train.precision: bf16"
+            )
         return value
 
     def _autocast(self) -> contextlib.AbstractContextManager:
@@ -209,6 +244,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
+            "selection": self.selection and self.selection.state(),
         }
 
     def _save(self) -> None:
@@ -226,6 +262,8 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         self.step, self.seconds, self.restarts = state["step"], state["seconds"], state["restarts"] + 1
         self.seen = state["seen"]
+        if self.selection:
+            self.selection.load(state["selection"])
         LOG.info("%s: going on from step %d", self.config.experiment, self.step)
 
     def _finish(self) -> None:
@@ -235,7 +273,7 @@ class Trainer:
         if not self.world.main:
             return
         record = {
-            **job_record("train", self.config, self.data_hash, self.device.type),
+            **job_record(self.stage, self.config, self.data_hash, self.device.type),
             "world_size": self.world.size,
             "devices": devices,
             "init": self.init,
@@ -245,19 +283,14 @@ class Trainer:
             **{f"{what}_per_s": round(count / self.seconds, 1) for what, count in self.seen.items()},
             "restarts": self.restarts,
             "peak_memory_mib": max(memories),
+            "selection": self.selection and self.selection.record(),
         }
+        if self.selection:
+            self.model.load_state_dict(self.selection.best)
         write_json(self.out / "run.json", record)
         save_model(self.out, self.model, self.config, self.norm, self.clips.classes, self.clips.kind)
         # a checkpoint that stayed would make the next training of this run end at once
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _check_finite(loss: float, step: int, config: RunConfig) -> None:
-    if loss != loss or loss in (float("inf"), float("-inf")):
-        raise ElasticASTError(
-            f"{config.experiment}: the loss is {loss} at step {step}; try a lower train.lr (now {config.train.lr}), "
-            "a longer train.warmup_steps, or train.precision: bf16"
-        )
 
 
 def _ignore_signals(_: int = 0) -> None:

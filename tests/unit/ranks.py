@@ -15,8 +15,11 @@ import torch
 
 from elasticast.config import RunConfig
 from elasticast.data.dataset import Clips, read_norm
+from elasticast.evaluation import sweep
 from elasticast.training.distributed import joined
 from elasticast.training.loop import Trainer
+
+CHUNK_CLIPS = 4  # of the split that weights are chosen on: rank 1 has the last two of its six clips
 
 
 def stop_at(trainer: Trainer, step: int) -> None:
@@ -33,11 +36,14 @@ def stop_at(trainer: Trainer, step: int) -> None:
 
 def main(prepared: Path, out: Path) -> None:
     torch.set_num_threads(1)
+    sweep.CHUNK_CLIPS = CHUNK_CLIPS
     clips, norm = Clips(prepared, "train", "events"), read_norm(prepared / "norm.json")
     threads = len(os.listdir("/proc/self/task"))
     with joined() as world:
         for name, case in json.loads((out / "cases.json").read_text()).items():
-            trainer = Trainer(RunConfig.model_validate(case["config"]), clips, norm, out / name, "data", world)
+            config = RunConfig.model_validate(case["config"])
+            split = config.train.select and Clips(prepared, config.train.select.split, "events")
+            trainer = Trainer(config, clips, norm, out / name, "data", world, split)
             if case.get("stop", {}).get("rank") == world.rank:
                 stop_at(trainer, case["stop"]["step"])
             status = 0

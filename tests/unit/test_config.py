@@ -272,6 +272,11 @@ WRONG_VALUES = [
     ("defaults.seed", 3, "defaults: seed: unknown key. Allowed: color, dataset, "),
     ("defaults.base", "elastic", "defaults: base: unknown key. Allowed: color, dataset, "),
     ("experimets", {}, "experimets: unknown key, did you mean `experiments`? Allowed: defaults, "),
+    ("experiments.elastic.norm", {"mean": 1.0}, f"{E}: norm.std: this key is required"),
+    ("experiments.elastic.norm", {"mean": 1, "std": 2, "sdt": 1}, f"{E}: norm.sdt: unknown key, did you mean `std`?"),
+    ("experiments.elastic.norm", {"mean": -5, "std": 0}, f"{E}: norm.std: Input should be greater than"),
+    ("defaults.train.select", {"split": "train"}, "defaults: train.select.split: Input should be 'dev' or 'test', got"),
+    ("evaluations.length.split", "train", "evaluations.length: split: Input should be 'dev' or 'test', got 'train'"),
     ("seeds", [0, 0], "seeds: each seed stands once, got [0, 0]"),
     ("seeds", [-1], "seeds.0: Input should be greater than or equal to 0, got -1"),
     ("seeds", 3, "seeds: Input should be a valid list, got 3"),
@@ -283,6 +288,36 @@ WRONG_VALUES = [
 def test_a_wrong_value_is_one_problem_that_names_it(problems, key, value, message):
     (problem,) = problems(changed((key, value)))
     assert problem.startswith(message)
+
+
+@pytest.mark.parametrize("key", ["defaults.train.select", "evaluations.length"])
+def test_a_split_has_to_be_there(load, problems, key):
+    value = SUITE["evaluations"]["length"] if key == "evaluations.length" else {}
+    suite = changed((key, value | {"split": "dev"}))
+    assert load(suite, DATASET | {"dev_share": 0.1})
+    hint = "'dev', but dataset 'tiny' has no such split; `dev_share` in config/datasets/tiny.yaml sets"
+    found = problems(suite)
+    where = f"{key.removeprefix('defaults.')}.split"
+    assert [problem.split(" clips of the")[0] for problem in found] == [
+        f"experiments.{name}: {where}: {hint}" for name in ("elastic", "ast64")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "splits"),
+    [
+        ({"source": "esc50"}, {"train", "test"}),
+        ({"source": "esc50", "dev_fold": 2}, {"train", "dev", "test"}),
+        ({"source": "speech_commands"}, {"train", "dev", "test"}),
+        ({"source": "voxceleb1"}, {"train", "dev", "test"}),
+        ({"source": "vggsound"}, {"train", "test"}),
+        ({"source": "audioset", "segments": {"train": ["a.csv"], "test": ["b.csv"]}}, {"train", "test"}),
+        ({"source": "epic_sounds", "annotations": {"train": ["a.csv"], "dev": ["b.csv"]}}, {"train", "dev"}),
+    ],
+)
+def test_splits_that_a_dataset_has_of_its_own(tmp_path, settings, splits):
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(settings))
+    assert load_dataset(tmp_path / "d.yaml").splits() == splits
 
 
 def test_stride_is_the_patch_unless_given_and_never_more(load, problems):

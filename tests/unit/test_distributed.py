@@ -17,10 +17,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from elasticast.config import Evaluation
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
+from elasticast.evaluation.sweep import evaluate
 from elasticast.files import locked
+from elasticast.models.pretrained import load
 from elasticast.training import loop
 from elasticast.training.distributed import World, local_device
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
@@ -41,6 +44,7 @@ CASES = {
         "model": {"kind": "ast", "prefix_tokens": 0, "pooling": "mean"},
         "train": {"steps": 8, "batch": {"clips": 3}, "loss": "ce", "optimizer": "adam", "grad_clip": None},
     },
+    "select": {"train": {**BUSY, "batch": {"clips": 5}, "select": {"split": "test"}}},
 }
 
 
@@ -117,13 +121,15 @@ def saved_step(folder: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def ran(prepared, train_clips, norm, tmp_path_factory):
+def ran(prepared, train_clips, test_clips, norm, tmp_path_factory):
     """Runs on one rank (`one/...`), on two (`two/...`), and on one after the other (`one_two`, `two_one`)."""
     out = tmp_path_factory.mktemp("ran")
     before = {number: signal.getsignal(number) for number in loop.STOP_SIGNALS}
 
     def train(name, case, stop=None):
-        trainer = Trainer(make_config(**case), train_clips, norm, out / name, "data", World(device=torch.device("cpu")))
+        held_out = test_clips if "select" in case["train"] else None
+        world = World(device=torch.device("cpu"))
+        trainer = Trainer(make_config(**case), train_clips, norm, out / name, "data", world, held_out)
         if stop:
             stop_at(trainer, stop)
         with pytest.raises(SystemExit) if stop else nullcontext():
@@ -135,6 +141,7 @@ def ran(prepared, train_clips, norm, tmp_path_factory):
     cases = {f"two/{name}": {"config": make_config(**case).model_dump(mode="json")} for name, case in CASES.items()}
     cases["one_two"] = {"config": cases["two/tokens"]["config"]}
     cases["two_one"] = {"config": cases["two/tokens"]["config"], "stop": {"rank": 1, "step": 3}}
+    cases["two_select"] = {"config": cases["two/select"]["config"], "stop": {"rank": 0, "step": 5}}
     (out / "two").mkdir()
     (out / "cases.json").write_text(json.dumps(cases))
     process = start(RANKS, prepared, out, cwd=out)
@@ -142,6 +149,7 @@ def ran(prepared, train_clips, norm, tmp_path_factory):
     assert process.returncode == 0, output
     (out / "two_one.step").write_text(str(saved_step(out / "two_one")))
     train("two_one", CASES["tokens"])
+    train("two_select", CASES["select"])
     for number, answer in before.items():
         signal.signal(number, answer)
     return out
@@ -188,6 +196,20 @@ def test_two_ranks_are_one_rank_with_the_whole_batch(ran, name, record_property)
 def test_a_run_goes_on_with_another_number_of_ranks(ran, name):
     assert_same_trajectory(ran / name, ran / "one" / "tokens")
     assert json.loads((ran / name / "run.json").read_text())["restarts"] == 1
+
+
+@pytest.mark.parametrize("name", ["two/select", "two_select"])
+def test_ranks_that_share_the_clips_choose_as_one_does(ran, name, prepared, norm):
+    found, alone = (json.loads((ran / run / "run.json").read_text())["selection"] for run in (name, "one/select"))
+    assert [row["step"] for row in found["history"]] == [2, 4, 6, 8]
+    values = [[row["value"] for row in one["history"]] for one in (found, alone)]
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
+    assert found["step"] == alone["step"]
+    assert_same_trajectory(ran / name, ran / "one" / "select")
+    kept = load(ran / name)
+    own = Evaluation(x_name="compression", x=[1.0])
+    table = evaluate(kept.model, prepared, kept.config, norm, {"own": own})
+    assert table.set_index("metric").loc["mAP", "value"] == pytest.approx(found["value"], abs=1e-6)
 
 
 def test_a_signal_to_one_rank_stops_all_after_the_same_step(ran):

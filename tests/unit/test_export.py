@@ -41,6 +41,17 @@ def test_an_export_holds_labels_front_end_norm_training_and_provenance(run, trai
     assert str(tmp_path) not in card + json.dumps(about)
 
 
+def test_the_card_says_how_weights_were_chosen(run, tiny, train_clips, test_clips, norm, tmp_path, cpu):
+    export(run, tmp_path / "out")
+    assert "| training | 2 steps, seed 0, from scratch |" in (tmp_path / "out" / "README.md").read_text()
+    config = tiny(train={"steps": 6, "select": {"split": "test"}})
+    Trainer(config, train_clips, norm, tmp_path / "chosen", "data", held_out=test_clips).fit()
+    chosen = json.loads((tmp_path / "chosen" / "run.json").read_text())["selection"]
+    export(tmp_path / "chosen", tmp_path / "out")
+    said = f"; weights of step {chosen['step']}, the best of 2 by mAP {chosen['value']:.4f} on split test |"
+    assert f"from scratch{said}" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_fresh_process_loads_it_without_the_suite(run, tmp_path):
     expected = load(run).model.state_dict()
     export(run, tmp_path / "out")

@@ -14,6 +14,7 @@ import yaml
 from elasticast.config import FrontEnd
 from elasticast.data.store import PartWriter, write_index
 from elasticast.errors import DataError
+from elasticast.reporting.collect import norms
 from elasticast.reporting.comparison import compare, latex, markdown
 from elasticast.reporting.curves import _spread
 from elasticast.reporting.lengths import Grid, read_lengths, token_shares
@@ -376,3 +377,55 @@ def test_masks_are_block_diagonal():
     mask = attention_mask([2, 1])
     assert mask.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 2]]
     assert pooling_mask([2, 1]).tolist() == [[1, 1, 0], [0, 0, 2]]
+
+
+# ---------------------------------------------------------------------------------------------
+# Splits and statistics
+# ---------------------------------------------------------------------------------------------
+
+
+def test_curves_are_of_the_test_split_alone(project):
+    """Another split's scores at the same x would be of other clips."""
+    file = project / "config" / "suites" / "toy_suite.yaml"
+    suite = yaml.safe_load(file.read_text())
+    suite["evaluations"]["held_out"] = {"x_name": "max_frames", "x": [64.0, 512.0], "split": "dev"}
+    suite["experiments"]["elastic"]["evaluations"].insert(0, "held_out")
+    suite["experiments"]["elastic"]["model"]["max_frames"] = 512
+    file.write_text(yaml.safe_dump(suite, sort_keys=False))
+    (project / "config" / "datasets" / "toy.yaml").write_text(
+        "source: soundscapes\nclips: {train: 8, test: 8}\ndev_share: 0.3\n"
+    )
+    metrics = metrics_table()
+    (before,) = sweep_panels(suite_of(project), metrics, "max_frames")
+    of_dev = metrics[(metrics["experiment"] == "elastic") & (metrics["x"] == 64)].assign(
+        evaluation="held_out", value=0.01
+    )
+    (panel,) = sweep_panels(suite_of(project), pd.concat([of_dev, metrics]), "max_frames")
+    for one, other in zip(panel.series, before.series, strict=True):
+        pd.testing.assert_frame_equal(one.points, other.points)
+    assert 512 not in panel.series[-1].points.index
+
+
+def test_statistics_that_runs_set_stand_beside_those_of_their_data(tmp_path, tiny):
+    front_end = FrontEnd().model_dump()
+    stats = {"mean": -4.0, "std": 3.0, "mean_error": 0.0, "std_error": 0.0, "clips": 2, "of": 2, "front_end": front_end}
+    (tmp_path / "soundscapes").mkdir()
+    statistics = tmp_path / "soundscapes" / "norm-a.json"
+    statistics.write_text(json.dumps(stats | {"released": {}}))
+    runs = []
+    for name, difference in {"one": {}, "two": {}, "three": {"front_end": {"hop_ms": 20}}}.items():
+        config = tiny(experiment=name, norm={"mean": -4.5, "std": 5}, **difference)
+        runs.append(tmp_path / f"{name}.yaml")
+        runs[-1].write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    norms([statistics, *runs], tmp_path / "norms.csv")
+    table = pd.read_csv(tmp_path / "norms.csv").set_index("source")
+    assert list(table.index) == ["this data", "`norm` of one, two", "`norm` of three"]
+    assert table.loc["`norm` of one, two", ["mean", "std", "mean_difference", "std_difference"]].tolist() == [
+        -4.5,
+        5,
+        -0.5,
+        2,
+    ]
+    assert table.loc["`norm` of three", ["mean_difference", "clips"]].isna().all()
+    norms(runs[:1], tmp_path / "norms.csv")
+    assert pd.read_csv(tmp_path / "norms.csv")["source"].tolist() == ["`norm` of one"]

@@ -15,6 +15,8 @@ import torch
 import yaml
 
 from elasticast.config import Train, digest
+from elasticast.data.dataset import norm_of
+from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked
 from elasticast.models.pretrained import load
@@ -156,6 +158,24 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
     assert [int(row["step"]) for row in history(tmp_path / "parts")] == list(range(1, 9))
 
 
+def test_statistics_in_the_settings_take_the_place_of_the_file(tiny, norm, prepared):
+    file = prepared / "norm.json"
+    assert norm_of(tiny(), file) == norm
+    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), file) == norm_of(tiny(norm={"mean": -5, "std": 4.5}), None)
+    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), None) == Norm(-5, 4.5)
+    with pytest.raises(ElasticASTError, match=r"--norm: needed unless the run's settings give `norm`"):
+        norm_of(tiny(), None)
+
+
+def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared, tmp_path):
+    config = tiny(norm={"mean": -5, "std": 4.5}, train={"steps": 1})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    command = [sys.executable, "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
+    done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "run").norm == Norm(-5, 4.5)
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR2"])
 def test_a_signal_stops_the_command_and_the_same_command_goes_on(tiny, trainer, prepared, tmp_path, name):
     config = tiny(**BUSY)
@@ -258,7 +278,7 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
     assert set(record) == {
         *("experiment", "seed", "config_digest", "code_digest", "data_sha256", "device", "attention_backend"),
         *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init"),
-        *("world_size", "devices", "clips_per_s", "tokens_per_s"),
+        *("world_size", "devices", "clips_per_s", "tokens_per_s", "selection"),
         *("git_commit", "versions", "machine", "command"),
     }
     assert (record["experiment"], record["seed"], record["steps"], record["restarts"]) == ("tiny", 0, 4, 0)

@@ -38,6 +38,11 @@ def test_from_nothing_to_figures(finished):
     shown = table[(table["evaluation"] == "grid") & (table["metric"] == "mAP")]
     assert sorted(zip(shown["x"], shown["compression"], strict=True)) == [(64, 1), (64, 2), (256, 1), (256, 2)]
     assert (table.loc[table["metric"] == "gflops_per_clip", "x_name"] == "token_drop").all()
+    intervals = pd.read_csv(finished.folder / "results/tiny/summary/intervals.csv")
+    assert len(intervals) == len(table[table["metric"] == "mAP"])
+    pairs = pd.read_csv(finished.folder / "results/tiny/summary/pairs.csv")
+    against = set(zip(pairs["experiment"], pairs["against"], pairs["evaluation"], strict=True))
+    assert against == {("elastic", "ast64", "length"), ("elastic_resolution", "hop20", "resolution")}
 
 
 def test_every_number_can_be_traced(finished):
@@ -71,7 +76,7 @@ def test_touching_files_re_runs_nothing(project):
 def test_a_label_redraws_and_trains_nothing(project):
     project.suite = changed(ast64={**TINY["experiments"]["ast64"], "label": "AST sixty-four"})
     jobs = project.planned()
-    assert not {"train", "evaluate", "prepare", "stats", "configure"} & set(jobs)
+    assert not {"train", "evaluate", "prepare", "stats", "configure", "resample"} & set(jobs)
     assert {"resolved_suite", "fig4", "table1"} <= set(jobs)
 
 
@@ -96,6 +101,40 @@ def test_a_changed_sweep_evaluates_and_trains_nothing(project):
     jobs = project.planned()
     assert "train" not in jobs
     assert jobs["evaluate"] == 2
+
+
+def test_a_run_that_sets_its_statistics_needs_no_others(project):
+    project.suite = copy.deepcopy(TINY)
+    project.suite["defaults"]["norm"] = {"mean": -5.0, "std": 4.5}
+    for path in (project.folder / "results/data/tiny").glob("norm-*.json"):
+        path.unlink()
+    jobs = project.planned()
+    assert jobs["train"] == len(TINY["experiments"])
+    assert "stats" not in jobs
+    done = project.snakemake(f"{RUN}/model.json", "results/tiny/summary/norms.csv")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((project.folder / RUN / "model.json").read_text())["norm"] == {"mean": -5.0, "std": 4.5}
+    norms = pd.read_csv(project.folder / "results/tiny/summary/norms.csv")
+    assert norms["source"].tolist() == [f"`norm` of {', '.join(TINY['experiments'])}"]
+    assert norms[["mean", "std"]].to_numpy().tolist() == [[-5.0, 4.5]]
+    project.suite["experiments"]["hop20"]["norm"] = None  # one that uses its data's
+    assert project.planned()["stats"] == 1
+
+
+def test_weights_are_chosen_and_curves_measured_on_the_split_that_is_asked_for(project):
+    project.dataset = {**DATASET, "dev_share": 0.4}
+    project.suite = changed()
+    project.suite["defaults"]["train"]["select"] = {"split": "dev"}
+    project.suite["evaluations"]["held_out"] = {"x_name": "max_frames", "x": [64], "split": "dev"}
+    project.suite["experiments"]["elastic"]["evaluations"] = ["length", "held_out"]
+    (project.folder / "results/data/tiny/dev.h5").unlink()
+    done = project.snakemake(f"{RUN}/metrics.csv")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((project.folder / RUN / "run.json").read_text())["selection"]["split"] == "dev"
+    clips = pd.read_csv(project.folder / RUN / "metrics.csv").groupby("evaluation")["n"].unique()
+    used = pd.read_parquet(project.folder / "results/data/tiny/manifest.parquet")["split"].value_counts()
+    assert used["dev"] + used["train"] == DATASET["clips"]["train"]
+    assert {name: n.tolist() for name, n in clips.items()} == {"held_out": [used["dev"]], "length": [used["test"]]}
 
 
 def test_editing_a_figure_redraws_that_figure(project):
@@ -174,7 +213,9 @@ def test_the_report_is_built(project):
     done = project.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stderr
     text = (project.folder / "report.html").read_text()
-    assert all(name in text for name in ("fig4_length_curves", "table1", "runs.csv", "norms.csv", "suite.yaml"))
+    assert all(
+        name in text for name in ("fig4_length_curves", "table1", "runs.csv", "norms.csv", "pairs.csv", "suite.yaml")
+    )
 
 
 def test_the_dry_run_does_not_import_torch(finished):

@@ -1,6 +1,7 @@
 # Helpers of all stages; no rules.
 
 import json
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -57,6 +58,7 @@ def front_end_name(run):
 
 
 FRONT_ENDS = {front_end_name(run): run["front_end"] for run in SUITE.runs.values()}
+# figures show the test split
 SWEPT = {
     x_name
     for x_name in ("max_frames", "compression")
@@ -80,6 +82,11 @@ wildcard_constraints:
     shards=r"\d+",
 
 
+def unique(items):
+    """`items` without repetitions, in their order."""
+    return list(dict.fromkeys(items))
+
+
 def every_run(pattern):
     """`pattern` for each experiment and seed of the suite, in the suite's order."""
     return expand(pattern, experiment=list(SUITE.experiments), seed=SUITE.seeds)
@@ -93,8 +100,46 @@ def prepared(name):
 
 
 def norm_of(run):
-    """The normalisation statistics that a run uses."""
+    """The file with the normalisation statistics that a run uses; none where its settings say them."""
+    if run["norm"]:
+        return []
     return f"{DATA_DIR}/norm-{front_end_name(run)}.json".format(dataset=run["dataset"])
+
+
+def norm_option(wildcards, input):
+    """The file with the normalisation statistics, as an option."""
+    return f"--norm {shlex.quote(input.norm)}" if input.norm else ""
+
+
+def norm_sources():
+    """Where the normalisation of every experiment is said: in a file of statistics, or in its first run's settings."""
+    settings = f"{RUN_DIR}/config.yaml"
+    return unique(
+        norm_of(run) or settings.format(experiment=name, seed=SUITE.seeds[0])
+        for name, run in SUITE.runs.items()
+    )
+
+
+def measured_splits(wildcards):
+    """Stores of the splits that the run at hand is evaluated on."""
+    return [
+        prepared(f"{split}.h5")(wildcards)
+        for split in unique(
+            sweep.split for sweep in SUITE.sweep(wildcards.experiment).values()
+        )
+    ]
+
+
+def selection_split(wildcards):
+    """Store of the split that the weights of the run at hand are chosen on, where they are."""
+    select = SUITE.runs[wildcards.experiment]["train"]["select"]
+    return prepared(f"{select['split']}.h5")(wildcards) if select else []
+
+
+def train_code(wildcards):
+    """Digest of the code that decides the weights of the run at hand."""
+    select = SUITE.runs[wildcards.experiment]["train"]["select"]
+    return CODE["select" if select else "train"]
 
 
 def run_settings(wildcards):

@@ -4,6 +4,7 @@
 localrules:
     configure_sweeps,
     collect_metrics,
+    intervals,
 
 
 rule configure_sweeps:
@@ -24,10 +25,11 @@ rule evaluate:
         weights=rules.train.output.weights,
         model=rules.train.output.model,
         sweeps=rules.configure_sweeps.output[0],
-        store=prepared("test.h5"),
+        stores=measured_splits,
         manifest=prepared("manifest.parquet"),
     output:
         metrics=f"{RUN_DIR}/metrics.csv",
+        predictions=f"{RUN_DIR}/predictions.h5",
         record=f"{RUN_DIR}/evaluation.json",
     log:
         f"{SUITE_DIR}/logs/evaluate_{{experiment}}_seed{{seed}}.log",
@@ -42,7 +44,7 @@ rule evaluate:
         gpus=min(SETTINGS.train_gpus, 1),
     params:
         run=subpath(input.weights, parent=True),
-        data=subpath(input.store, parent=True),
+        data=subpath(input.manifest, parent=True),
         out=subpath(output.metrics, parent=True),
         code=CODE["evaluate"],
     message:
@@ -68,3 +70,53 @@ rule collect_metrics:
         "../../environment.yml"
     shell:
         "python -m elasticast collect metrics {input:q} --out {output:q} 2> {log:q}"
+
+
+rule resample:
+    # a job an experiment: all experiments of a dataset resample the same clips, so that they can be compared
+    input:
+        expand(rules.evaluate.output.predictions, seed=SUITE.seeds, allow_missing=True),
+    output:
+        f"{SUITE_DIR}/runs/{{experiment}}/resampled.h5",
+    log:
+        f"{SUITE_DIR}/logs/resample_{{experiment}}.log",
+    benchmark:
+        f"{SUITE_DIR}/benchmarks/resample_{{experiment}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        code=CODE["intervals"],
+    message:
+        "Resampling {wildcards.experiment}"
+    shell:
+        "python -m elasticast resample {input:q} --out {output:q} --threads {threads} 2>&1 | tee -i {log:q}"
+
+
+rule intervals:
+    input:
+        expand(rules.resample.output, experiment=list(SUITE.experiments)),
+    output:
+        intervals=report(
+            f"{SUITE_DIR}/summary/intervals.csv",
+            caption="../report/intervals.rst",
+            category="Tables",
+            labels={"table": "Confidence intervals"},
+        ),
+        pairs=report(
+            f"{SUITE_DIR}/summary/pairs.csv",
+            caption="../report/pairs.rst",
+            category="Tables",
+            labels={"table": "ElasticAST against AST"},
+        ),
+    log:
+        f"{SUITE_DIR}/logs/intervals.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=CODE["intervals"],
+    shell:
+        "python -m elasticast intervals {input:q} --out {output.intervals:q} --pairs {output.pairs:q} 2> {log:q}"

@@ -66,7 +66,7 @@ rule collect_data:
 
 rule collect_norms:
     input:
-        list(dict.fromkeys(norm_of(run) for run in SUITE.runs.values())),
+        norm_sources(),
     output:
         report(
             f"{SUITE_DIR}/summary/norms.csv",
@@ -85,6 +85,7 @@ rule collect_norms:
 rule summary:
     input:
         rules.collect_metrics.output,
+        rules.intervals.output,
         rules.collect_runs.output,
         rules.collect_data.output,
         rules.collect_norms.output,

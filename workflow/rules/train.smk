@@ -23,6 +23,7 @@ rule train:
     input:
         config=rules.configure.output[0],
         store=prepared("train.h5"),
+        held_out=selection_split,
         manifest=prepared("manifest.parquet"),
         norm=lambda wildcards: norm_of(SUITE.runs[wildcards.experiment]),
     output:
@@ -45,12 +46,13 @@ rule train:
         checkpointable=1,
     params:
         data=subpath(input.store, parent=True),
+        norm=norm_option,
         out=subpath(output.weights, parent=True),
-        code=CODE["train"],
+        code=train_code,
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
         # tee stays until the last line: without it the trainer could not say that it has saved itself
         "python -m elasticast.launch --gpus {resources.gpus} --nodes {resources.nodes}"
-        " train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
+        " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
         " --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"
