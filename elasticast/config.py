@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
+from elasticast.claim_config import Claim, ReleasedSeries
 from elasticast.dataset_config import DatasetConfig
 from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, TaskKind
 
@@ -284,6 +285,7 @@ class Experiment(Settings):
         None, pattern="^#[0-9A-Fa-f]{6}$", description="#RRGGBB; none: from the palette, by label"
     )
     evaluations: list[str] = Field(min_length=1)
+    released: ReleasedSeries | None = Field(None, description="the authors' curve of the same experiment; none: none")
 
 
 class SuiteHead(Settings):
@@ -291,6 +293,7 @@ class SuiteHead(Settings):
 
     title: str
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    claims: dict[str, Claim] = Field({}, description="what the paper says, as rules that are tested")
 
     @field_validator("seeds")
     @classmethod

@@ -233,7 +233,7 @@ WRONG_VALUES = [
     ("defaults.modle", {}, "defaults: modle: unknown key, did you mean `model`? Allowed: color, "),
     ("defaults.seed", 3, "defaults: seed: unknown key. Allowed: color, dataset, "),
     ("defaults.base", "elastic", "defaults: base: unknown key. Allowed: color, dataset, "),
-    ("experimets", {}, "experimets: unknown key, did you mean `experiments`? Allowed: defaults, "),
+    ("experimets", {}, "experimets: unknown key, did you mean `experiments`? Allowed: claims, datasets, defaults, "),
     ("seeds", [0, 0], "seeds: each seed stands once, got [0, 0]"),
     ("seeds", [-1], "seeds.0: Input should be greater than or equal to 0, got -1"),
     ("seeds", 3, "seeds: Input should be a valid list, got 3"),

@@ -1,0 +1,70 @@
+"""What a suite holds against the paper: claims as testable rules, and which released curve an experiment belongs to.
+
+Like labels, none of it decides what is trained.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from elasticast.settings import Settings
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class ReleasedSeries(Settings):
+    """A curve that the authors released, see `elasticast.reporting.released`."""
+
+    dataset: str = Field(description="of paper_figures/reference/released_curves.csv")
+    series: str = Field(description="of the same file")
+
+
+class Claim(Settings):
+    """What the paper says of one flexible model and the fixed-length ones beside it, over one sweep."""
+
+    says: str = Field(description="the claim in words")
+    model: str = Field(description="experiment with the flexible model")
+    against: list[str] = Field(min_length=1, description="experiments with fixed-length models")
+    evaluation: str = Field(description="the sweep, which all of them have")
+    within_own: Percent | None = Field(
+        None, description="points that the model may lie below each AST at that AST's own length or resolution"
+    )
+    better: Literal["beyond", "elsewhere"] | None = Field(
+        None, description="it is better than each AST at every x above that AST's own, or at every other x"
+    )
+
+    @model_validator(mode="after")
+    def _testable(self):
+        if self.within_own is None and self.better is None:
+            raise ValueError("give `within_own`, `better`, or both: without either there is nothing to test")
+        return self
+
+
+def claim_problems(claims: dict[str, Claim], kinds: dict[str, str], swept: dict[str, Iterable[str]]) -> list[str]:
+    """Problems between claims and the experiments they name, each beginning with ``NAME: key: ``.
+
+    Parameters
+    ----------
+    kinds : dict
+        Kind of each experiment's model.
+    swept : dict
+        Evaluations of each experiment.
+    """
+    problems = []
+    for name, claim in claims.items():
+        for key, experiments in (("model", [claim.model]), ("against", claim.against)):
+            problems += [f"{name}: {p}" for e in experiments if (p := _misfit(claim, key, e, kinds, swept))]
+    return problems
+
+
+def _misfit(claim: Claim, key: str, experiment: str, kinds: dict[str, str], swept: dict[str, Iterable[str]]) -> str:
+    """What is wrong with one experiment of a claim; empty where nothing is."""
+    if experiment not in kinds:
+        return f"{key}: unknown experiment {experiment!r}. There is: {', '.join(kinds)}"
+    if claim.evaluation not in swept[experiment]:
+        return f"evaluation: {claim.evaluation!r} is not of {experiment}, which has: {', '.join(swept[experiment])}"
+    if (kinds[experiment] == "ast") != (key == "against"):
+        wanted = "of a fixed length (`ast`)" if key == "against" else "that takes any length"
+        return f"{key}: {experiment!r} is of kind {kinds[experiment]!r}; expected a model {wanted}"
+    return ""
