@@ -98,6 +98,7 @@ def train(
     norm: Annotated[Path, typer.Option(help="statistics file")],
     out: Out,
     threads: Threads = 1,
+    weights_root: Annotated[Path, typer.Option(help="folder in which a relative model.init lies")] = Path(),
 ) -> None:
     """Train one run, going on from its checkpoint if there is one; on several GPUs under torchrun."""
     import torch
@@ -112,7 +113,7 @@ def train(
     with joined() as world:
         run = load_run_config(config)
         clips = Clips(data, "train", run.task)
-        Trainer(run, clips, read_norm(norm), out, read_data_hash(data), world).fit()
+        Trainer(run, clips, read_norm(norm), out, read_data_hash(data), world, weights_root).fit()
 
 
 @app.command()

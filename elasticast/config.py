@@ -334,6 +334,11 @@ class WorkflowConfig(Settings):
         description="folder with downloaded datasets, one sub-folder each; missing ones are fetched into it"
     )
     results: str = Field(description="folder for data, runs and tables")
+    weights_root: str = Field(".", description="folder with published weights: where a relative model.init is found")
+    released_weights: str | None = Field(
+        None, description="folder with the authors' four ElasticAST files, for `snakemake released`"
+    )
+    partial: bool = Field(False, description="draw and judge with the runs that exist; train and evaluate nothing")
     train_threads: PositiveInt = Field(
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
     )

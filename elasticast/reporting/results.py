@@ -12,7 +12,7 @@ from elasticast.errors import DataError
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 PRIMARY_METRIC = {"single": "accuracy", "multi": "mAP"}
 NOT_RUN = "not run"
-_DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
+DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Series:
 
     def at(self, x: float) -> Score:
         """The score at one point of the sweep."""
-        if round(x, _DECIMALS) not in self.points.index:
+        if round(x, DECIMALS) not in self.points.index:
             return Score(x, status="not in sweep")
-        point = self.points.loc[round(x, _DECIMALS)]
+        point = self.points.loc[round(x, DECIMALS)]
         if not point["seeds"]:
             return Score(x)
         sd = None if pd.isna(point["sd"]) else float(point["sd"])
@@ -183,9 +183,9 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
 
 
 def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
-    xs = sorted({round(x, _DECIMALS) for e in suite.sweep(name).values() if e.x_name == x_name for x in e.x})
+    xs = sorted({round(x, DECIMALS) for e in suite.sweep(name).values() if e.x_name == x_name for x in e.x})
     mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds)]
-    mine = mine.assign(x=mine["x"].round(_DECIMALS))
+    mine = mine.assign(x=mine["x"].round(DECIMALS))
     # two evaluations may share a point; it is the same test split, so the same number
     by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")
     value = by_x["value"]

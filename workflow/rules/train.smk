@@ -39,6 +39,8 @@ rule train:
     resources:
         mem_mb=3000,
         runtime=1440,
+        # where published weights lie is no part of the result; which ones they are, the run records
+        weights_root=SETTINGS.weights_root,
     params:
         data=subpath(input.store, parent=True),
         out=subpath(output.weights, parent=True),
@@ -47,4 +49,4 @@ rule train:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
         "python -m elasticast train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
-        " --threads {threads} 2>&1 | tee -i {log:q}"
+        " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | tee -i {log:q}"
