@@ -18,6 +18,9 @@ class ReleasedSeries(Settings):
 
     dataset: str = Field(description="of paper_figures/reference/released_curves.csv")
     series: str = Field(description="of the same file")
+    weights: str | None = Field(
+        None, description="file in `released_weights` that drew this curve, where it was released"
+    )
 
 
 class Claim(Settings):

@@ -118,11 +118,12 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Option(help="folder of a trained run")],
+    model: Annotated[Path, typer.Option(help="folder of a trained run; with --run, a file of published weights")],
     config: ConfigFile,
     data: Data,
     out: Out,
     threads: Threads = 1,
+    run: Annotated[Path | None, typer.Option(help="config.yaml of the run that published weights stand for")] = None,
 ) -> None:
     """Evaluate a trained run over the sweeps of a settings file and write tidy metrics."""
     import torch
@@ -130,7 +131,7 @@ def evaluate(
     from elasticast.evaluation.run import evaluate_run
 
     torch.set_num_threads(threads)
-    evaluate_run(model, config, data, out)
+    evaluate_run(model, config, data, out, run)
 
 
 @app.command()
@@ -183,16 +184,16 @@ def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")],
 @app.command()
 def collect(
     table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="which table")],
-    files: Annotated[
-        list[Path],
-        typer.Argument(help="metrics.csv or run.json of the runs, summary.csv or norm-*.json of the datasets"),
-    ],
     out: Out,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="metrics.csv or run.json of the runs, summary.csv or norm-*.json of the datasets"),
+    ] = None,
 ) -> None:
     """Join what the runs wrote into one table of the suite."""
     from elasticast.reporting import collect as tables
 
-    getattr(tables, table)(files, out)
+    getattr(tables, table)(files or [], out)
 
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed: what is compared runs side by side, in turns.")

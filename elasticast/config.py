@@ -343,6 +343,12 @@ class WorkflowConfig(Settings):
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
     )
 
+    @field_validator("partial", mode="before")
+    @classmethod
+    def _of_the_command_line(cls, value: Any) -> Any:
+        # `--config partial=true` arrives as text: Snakemake knows Python's True only
+        return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
 
 def digest(value: Any) -> str:
     """Hex digest of a settings object or of any JSON value."""

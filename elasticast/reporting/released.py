@@ -6,7 +6,7 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.errors import DataError
-from elasticast.reporting.results import DECIMALS
+from elasticast.reporting.results import DECIMALS, PRIMARY_METRIC
 
 COLUMNS = ("dataset", "axis", "x", "series", "metric", "value", "source")
 
@@ -59,15 +59,22 @@ def released_curves(suite: Suite, table: pd.DataFrame, x_name: str) -> dict[str,
     for name, experiment in suite.experiments.items():
         if experiment.released is None:
             continue
-        own = experiment.released
-        rows = table[(table["dataset"] == own.dataset) & (table["series"] == own.series)]
+        own, metric = experiment.released, PRIMARY_METRIC[suite.task_kind(name)]
+        rows = table[(table["dataset"] == own.dataset) & (table["series"] == own.series) & (table["metric"] == metric)]
         if rows.empty:
-            there = ", ".join(sorted(set(table["dataset"] + " " + table["series"])))
+            there = sorted(set(table["dataset"] + " " + table["series"] + " (" + table["metric"] + ")"))
             raise DataError(
-                f"suite {suite.name!r}: experiments.{name}.released: no curve {own.series!r} of {own.dataset!r}. "
-                f"Released are: {there}"
+                f"suite {suite.name!r}: experiments.{name}.released: no curve {own.series!r} of {own.dataset!r} in "
+                f"{metric}. Released are: {', '.join(there)}"
             )
         rows = rows[rows["axis"] == x_name]
         if len(rows):
             curves[name] = rows.set_index("x")["value"].sort_index()
     return curves
+
+
+def as_released(suite: Suite) -> Suite:
+    """A suite cut down to what the authors' weights stand for: one seed, no comparison with what was not released."""
+    experiments = {n: e for n, e in suite.experiments.items() if e.released is not None and e.released.weights}
+    runs = {name: suite.runs[name] for name in experiments}
+    return suite.model_copy(update={"experiments": experiments, "runs": runs, "seeds": suite.seeds[:1], "claims": {}})

@@ -9,6 +9,7 @@ localrules:
     fig4,
     fig5,
     table1,
+    verdict,
 
 
 rule fig1:
@@ -28,9 +29,11 @@ rule fig1:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options="",
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options} 2> {log:q}"
 
 
 rule fig2:
@@ -79,6 +82,7 @@ use rule fig1 as fig4 with:
     input:
         script="paper_figures/fig4_length_curves.py",
         metrics=rules.collect_metrics.output[0],
+        released=released_curves,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -90,6 +94,7 @@ use rule fig1 as fig4 with:
         f"{SUITE_DIR}/logs/fig4.log",
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options=released_option,
         code=CODE["curves"],
 
 
@@ -97,6 +102,7 @@ use rule fig1 as fig5 with:
     input:
         script="paper_figures/fig5_resolution_curves.py",
         metrics=rules.collect_metrics.output[0],
+        released=released_curves,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -108,6 +114,7 @@ use rule fig1 as fig5 with:
         f"{SUITE_DIR}/logs/fig5.log",
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options=released_option,
         code=CODE["curves"],
 
 
@@ -129,14 +136,45 @@ use rule fig1 as table1 with:
         f"{SUITE_DIR}/logs/table1.log",
     params:
         out=subpath(output[0], strip_suffix=".csv"),
+        options="",
         code=CODE["table"],
+
+
+use rule fig1 as verdict with:
+    input:
+        script="paper_figures/verdict.py",
+        metrics=rules.collect_metrics.output[0],
+        released=released_curves,
+        suite=rules.resolved_suite.output[0],
+    output:
+        report(
+            f"{FIGURE_DIR}/verdict.csv",
+            caption="../report/verdict.rst",
+            category="Tables",
+            labels={"table": "Verdict: curves"},
+        ),
+        report(
+            f"{FIGURE_DIR}/verdict_claims.csv",
+            caption="../report/verdict_claims.rst",
+            category="Tables",
+            labels={"table": "Verdict: claims"},
+        ),
+        f"{FIGURE_DIR}/verdict.md",
+        f"{FIGURE_DIR}/verdict.tex",
+    log:
+        f"{SUITE_DIR}/logs/verdict.log",
+    params:
+        out=subpath(output[0], strip_suffix=".csv"),
+        options=released_option,
+        code=CODE["verdict"],
 
 
 rule figures:
     # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it
     input:
-        rules.fig2.output,
-        rules.fig3.output if PACKED else [],
+        [] if SETTINGS.partial else rules.fig2.output,
+        rules.fig3.output if PACKED and not SETTINGS.partial else [],
         rules.table1.output,
+        rules.verdict.output,
         [rules.fig1.output, rules.fig4.output] if "max_frames" in SWEPT else [],
         rules.fig5.output if "compression" in SWEPT else [],
