@@ -58,8 +58,9 @@ def standing_for(weights: Pretrained, run: RunConfig, data: Path, where: str) ->
     classes = read_classes(data / "classes.json")[run.task]["classes"]
     if len(weights.classes) != len(classes):
         raise DataError(f"{where}: {weights.found}; but {run.task} of {run.dataset} has {len(classes)} classes")
-    if weights.config.front_end != run.front_end:
-        raise DataError(f"{where}: made for {weights.config.front_end}; but {run.experiment} has {run.front_end}")
+    theirs, ours = weights.config.front_end.model_dump(), run.front_end.model_dump()
+    if other := {k: v for k, v in theirs.items() if v != ours[k]}:
+        raise DataError(f"{where}: made for a front_end of {other}; but {run.experiment} has {ours}")
     for note in (weights.found, *weights.notes):
         LOG.info("%s: %s", where, note)
     settings = run.model_dump(mode="json") | {"model": weights.config.model.model_dump(mode="json")}

@@ -260,6 +260,6 @@ def test_published_weights_of_other_data_are_refused(asked, published, prepared,
     ):
         evaluate_run(path, sweeps, prepared, tmp_path / "out", settings)
     _, sweeps, settings = asked(front_end={"window_ms": 20.0})
-    with pytest.raises(DataError, match="made for .*window_ms=25.0.*; but elastic has .*window_ms=20.0"):
+    with pytest.raises(DataError, match=r"front_end of \{'window_ms': 25.0\}; but elastic has .*'window_ms': 20.0"):
         evaluate_run(published(len(test_clips.classes)), sweeps, prepared, tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()

@@ -28,7 +28,8 @@ def test_from_nothing_to_figures(finished):
     for name in ("fig1_teaser", "fig2_native_lengths", "fig3_packing", "fig4_length_curves", "fig5_resolution_curves"):
         assert (figures / f"{name}.png").stat().st_size > 5000
         assert (figures / f"{name}.pdf").stat().st_size > 5000
-    assert "AST 64" in (figures / "table1.md").read_text()
+    for name in ("table1.md", "verdict.md", "verdict.tex", "verdict.csv"):
+        assert "AST 64" in (figures / name).read_text()
     table = pd.read_csv(finished.folder / "results/tiny/summary/metrics.csv")
     assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x metric value n"
     assert set(table["experiment"]) == set(TINY["experiments"])
