@@ -21,8 +21,9 @@ SUITE_DIR = f"{RESULTS}/{SUITE.name}"
 RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
 DATA_DIR = f"{RESULTS}/data/{{dataset}}"
 # what is drawn of the runs that exist never takes the place of what is drawn of all
-SUMMARY_DIR = f"{SUITE_DIR}/{'partial' if SETTINGS.partial else 'summary'}"
-FIGURE_DIR = f"paper_figures/{SUITE.name}{'/partial' if SETTINGS.partial else ''}"
+SUMMARY_DIR = f"{SUITE_DIR}/partial" if SETTINGS.partial else f"{SUITE_DIR}/summary"
+FIGURES = f"paper_figures/{SUITE.name}"
+FIGURE_DIR = f"{FIGURES}/partial" if SETTINGS.partial else FIGURES
 RELEASED_CURVES = "paper_figures/reference/released_curves.csv"
 # experiments that a file of the authors' weights can stand for, and that file
 RELEASED_WEIGHTS = {
@@ -79,7 +80,7 @@ PACKED_DATASET = PACKED[0] if PACKED else next(iter(SUITE.datasets))
 
 wildcard_constraints:
     dataset="|".join(SUITE.datasets),
-    # with `partial` no rule makes anything of a run: what lies there is taken as it is
+    # with `partial` nothing is made of a run, and what lies there is taken as it is
     experiment="(?!)" if SETTINGS.partial else "|".join(SUITE.experiments),
     seed=r"\d+",
     shard=r"\d+",
