@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,6 +60,7 @@ def prepare(
     config = load_dataset(path)
     if ids is not None:
         config = config.model_copy(update={"ids": str(ids.absolute())})
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # leaves nothing half-written behind
     if shard is None:
         job.prepare(config, root, out, workers=workers)
     else:
@@ -205,12 +207,26 @@ def reading(
     data: Data,
     split: Annotated[str, typer.Option(help="split to read")] = "train",
     clips: Annotated[int, typer.Option(min=2, help="clips a measurement")] = 1000,
-    workers: Annotated[list[int] | None, typer.Option(help="loader processes; repeat to compare [0, 2, 4]")] = None,
+    workers: Annotated[list[int] | None, typer.Option(min=0, help="loader processes, repeatable [0, 2, 4]")] = None,
 ) -> None:
     """Read random clips from the waveform store and from the audio files it was made of."""
     from elasticast.benchmarks.reading import reading as measure
 
     typer.echo(measure(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
+
+
+@app.command()
+def status(
+    suite: Annotated[str | None, typer.Option(help="name of a file in config/suites; else that of config.yaml")] = None,
+    records: Annotated[Path, typer.Option(help="folder of the jobs' records")] = Path(".snakemake/submitit"),
+) -> None:
+    """Show where each run of a suite stands: state, last step, time to go, job and log."""
+    from elasticast.status import suite_status, table
+    from elasticast.suites import load_workflow_config
+    from elasticast.validation import read_yaml
+
+    settings = load_workflow_config(read_yaml(Path("config/config.yaml")))
+    typer.echo(table(suite_status(suite or settings.suite, Path(settings.results), records)))
 
 
 def main() -> None:

@@ -342,6 +342,10 @@ class WorkflowConfig(Settings):
     train_threads: PositiveInt = Field(
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
     )
+    train_gpus: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees",
+    )
 
     @field_validator("partial", mode="before")
     @classmethod

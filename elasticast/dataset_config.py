@@ -3,6 +3,9 @@
 Paths in them are relative to `data_root`; an absolute path stands for itself.
 """
 
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -11,25 +14,13 @@ from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, Tas
 
 SPLITS = ("train", "dev", "test")
 """Splits of every prepared dataset; one that a dataset does not have is an empty store."""
+TWIN_CODE = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
+"""The part of the package that makes synthetic twins."""
 Files = Annotated[list[str], Field(min_length=1)]
 
 
-class DatasetSettings(Settings):
-    """Settings common to every dataset."""
-
-    module: ClassVar[str]
-    """The module in `elasticast.data.datasets` that reads it."""
-    tasks: ClassVar[dict[str, TaskKind]]
-    max_rejected: Share = Field(0.0, description="share of clips that may be unusable before `prepare` fails")
-    store_rate: PositiveInt = Field(16000, description="sample rate of the waveform store (Hz)")
-    dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="share of the recordings of the training split set aside as split dev"
-    )
-    ids: str | None = Field(None, description="file with the ids to use, one a line; none: all")
-    shards: PositiveInt = Field(1, description="jobs that share the decoding")
-    stats_clips: PositiveInt | None = Field(
-        None, description="training clips, evenly spaced, that normalisation statistics are taken of; none: all"
-    )
+class _Ranges(Settings):
+    """Settings in which of two ends the smaller one comes first."""
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -42,9 +33,33 @@ class DatasetSettings(Settings):
             )
         return self
 
+
+class DatasetSettings(_Ranges):
+    """Settings common to every dataset."""
+
+    module: ClassVar[str]
+    """The module in `elasticast.data.datasets` that reads it."""
+    tasks: ClassVar[dict[str, TaskKind]]
+    generated: ClassVar[bool] = False
+    """Whether `fetch` makes audio."""
+    max_rejected: Share = Field(0.0, description="share of clips that may be unusable before `prepare` fails")
+    store_rate: PositiveInt = Field(16000, description="sample rate of the waveform store (Hz)")
+    dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the recordings of the training split set aside as split dev"
+    )
+    ids: str | None = Field(None, description="file with the ids to use, one a line; none: all")
+    shards: PositiveInt = Field(1, description="jobs that share the decoding")
+    stats_clips: PositiveInt | None = Field(
+        None, description="training clips, evenly spaced, that normalisation statistics are taken of; none: all"
+    )
+
     def recipe(self) -> dict[str, Any]:
         """The settings that decide what is prepared: not how much may be missing, nor how the work is divided."""
         return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
+
+    def code(self) -> tuple[str, ...]:
+        """Files of the package, and folders of them, that make and read this dataset and no other."""
+        return (f"data/datasets/{self.module}.py", *(("data/synthesis.py",) if self.generated else ()))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -57,6 +72,7 @@ class Soundscapes(DatasetSettings):
 
     module: ClassVar[str] = "soundscapes"
     tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
+    generated: ClassVar[bool] = True
     source: Literal["soundscapes"]
     clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of clips a split")
     seconds: list[PositiveFloat] = Field([0.5, 8.0], min_length=2, max_length=2, description="shortest, longest (s)")
@@ -77,6 +93,7 @@ class FsddStrings(DatasetSettings):
 
     module: ClassVar[str] = "fsdd"
     tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
+    generated: ClassVar[bool] = True
     source: Literal["fsdd_strings"]
     clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of strings a split")
     recordings: list[PositiveInt] = Field([1, 16], min_length=2, max_length=2, description="fewest, most a string")
@@ -127,7 +144,59 @@ class SpeechCommands(DatasetSettings):
 # ---------------------------------------------------------------------------------------------
 
 
-class AudioSet(DatasetSettings):
+class TwinSettings(_Ranges):
+    """A synthetic twin, see `elasticast.data.twins`."""
+
+    clips: dict[Literal["train", "dev", "test"], PositiveInt] = Field(
+        description="clips in the lists of each split, those without usable audio among them"
+    )
+    seconds: list[PositiveFloat] = Field(min_length=2, max_length=2, description="shortest, longest clip (s)")
+    missing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share without usable audio")
+    snr_db: list[float] = Field([5.0, 20.0], min_length=2, max_length=2, description="sounds over background")
+    seed: int = Field(0, ge=0)
+
+
+class PaperDataset(DatasetSettings):
+    """A dataset of the paper's, or its synthetic twin."""
+
+    twin: TwinSettings | None = Field(
+        None, description="made up below the prepared dataset, in the same files; none: the real one, in data_root"
+    )
+
+    def splits(self) -> set[str]:
+        """Splits that the dataset's lists divide its clips into."""
+        return {"train", "test"}
+
+    def code(self) -> tuple[str, ...]:
+        """See `DatasetSettings.code`."""
+        return super().code() + (TWIN_CODE if self.twin else ())
+
+    @model_validator(mode="after")
+    def _twin_fits(self):
+        if self.twin is None:
+            return self
+        problems, expected = [], self.splits()
+        if set(self.twin.clips) != expected:
+            splits = ", ".join(split for split in SPLITS if split in expected)
+            problems.append(f"twin.clips names {', '.join(self.twin.clips)}; the lists of {self.module} have {splits}")
+        for name, path in self._paths():
+            if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+                problems.append(
+                    f"{name} = {path!r}: a twin is written below the prepared dataset, expected a path within it"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _paths(self) -> Iterator[tuple[str, str]]:
+        """Key and path of every file or folder that is read."""
+        for name in ("segments", "annotations", "labels", "audio"):
+            value = getattr(self, name, None)
+            files = [value] if isinstance(value, str) else chain.from_iterable((value or {}).values())
+            yield from ((name, file) for file in files)
+
+
+class AudioSet(PaperDataset):
     """AudioSet, see `elasticast.data.datasets.audioset`."""
 
     module: ClassVar[str] = "audioset"
@@ -137,8 +206,12 @@ class AudioSet(DatasetSettings):
     labels: str = Field("audioset/class_labels_indices.csv", description="the 527 classes in their order")
     audio: str = Field("audioset/audio", description="folder that holds the clips, flat or in sub-folders")
 
+    def splits(self) -> set[str]:
+        """See `PaperDataset.splits`."""
+        return set(self.segments)
 
-class VggSound(DatasetSettings):
+
+class VggSound(PaperDataset):
     """VGGSound, see `elasticast.data.datasets.vggsound`."""
 
     module: ClassVar[str] = "vggsound"
@@ -151,7 +224,7 @@ class VggSound(DatasetSettings):
     audio: str = Field("vggsound/audio", description="folder that holds the clips, flat or in sub-folders")
 
 
-class VoxCeleb1(DatasetSettings):
+class VoxCeleb1(PaperDataset):
     """VoxCeleb1, identification, see `elasticast.data.datasets.voxceleb1`."""
 
     module: ClassVar[str] = "voxceleb1"
@@ -160,8 +233,12 @@ class VoxCeleb1(DatasetSettings):
     annotations: str = Field("voxceleb1/iden_split.txt", description="the identification split")
     audio: str = Field("voxceleb1", description="folder that holds id10001/..., or wav/, dev/wav/, test/wav/")
 
+    def splits(self) -> set[str]:
+        """See `PaperDataset.splits`."""
+        return set(SPLITS)
 
-class EpicSounds(DatasetSettings):
+
+class EpicSounds(PaperDataset):
     """EPIC-SOUNDS, see `elasticast.data.datasets.epic_sounds`."""
 
     module: ClassVar[str] = "epic_sounds"
@@ -174,6 +251,10 @@ class EpicSounds(DatasetSettings):
     audio: str = Field(
         "epic_sounds/audio", description="folder with one audio file a video, or an HDF5 file with one dataset a video"
     )
+
+    def splits(self) -> set[str]:
+        """See `PaperDataset.splits`."""
+        return set(self.annotations)
 
 
 DatasetConfig = Annotated[

@@ -51,7 +51,7 @@ def locked(path: Path, busy: str, *, shared: bool = False, wait: bool = False) -
         If another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with path.open("a+") as file:  # NFS gives shared locks to readers and exclusive ones to writers only
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -2,6 +2,7 @@ import pytest
 
 from elasticast.config import RunConfig
 from elasticast.validation import deep_merge
+from tests.workflow.conftest import Project
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}
 FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}
@@ -26,6 +27,15 @@ def make_config(**difference) -> RunConfig:
 @pytest.fixture(scope="session")
 def tiny():
     return make_config
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The tiny suite, run from nothing to figures."""
+    project = Project(tmp_path_factory.mktemp("finished"))
+    done = project.snakemake("all")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return project
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -15,7 +15,9 @@ from elasticast.config import FrontEnd
 from elasticast.data.audio import decode
 from elasticast.data.features import log_mel
 from elasticast.data.manifest import read_manifest
+from elasticast.data.recordings import UnusableAudioError
 from elasticast.data.store import Store
+from elasticast.errors import DataError
 
 ROUNDS = 3
 """Each way is measured so often, in turns; the best counts, for other work on the machine only ever slows."""
@@ -53,6 +55,8 @@ def reading(prepared: Path, split: str, clips: int, workers: list[int]) -> pd.Da
         with as many workers.
     """
     rows, store = read_manifest(prepared / "manifest.parquet", split), Store(prepared / f"{split}.h5")
+    if len(rows) < 2:
+        raise DataError(f"{prepared}: split {split!r} has {len(rows)} usable clips, too few to measure")
     front_end = FrontEnd(sample_rate=store.sample_rate)
     ways = {
         "files": _Reader(_Files(rows, store.sample_rate), None),
@@ -83,7 +87,10 @@ class _Files:
     def __call__(self, index: int) -> np.ndarray:
         row = self.rows[index]
         span = {name: row[name] for name in ("key", "start", "duration")}
-        return decode(Path(row["path"]), rate=self.rate, **span).samples
+        try:
+            return decode(Path(row["path"]), rate=self.rate, **span).samples
+        except UnusableAudioError as error:
+            raise DataError(f"{row['path']}: {error}; the files that were prepared have to be there still") from None
 
 
 def _timed(way: Dataset, order: list[int], processes: int) -> tuple[float, int]:

@@ -1,9 +1,9 @@
 """What a dataset's annotations say of its clips, and what can be checked of that in every dataset alike."""
 
+import hashlib
 import logging
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -123,7 +123,7 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
 
     if dev_share:
         groups = clips["group"] if "group" in clips else clips["id"]
-        chosen = {group: zlib.crc32(str(group).encode()) / 2**32 < dev_share for group in groups.unique()}
+        chosen = {group: _place(str(group)) < dev_share for group in groups.unique()}
         clips.loc[(clips["split"] == "train") & groups.map(chosen), "split"] = "dev"
     copies = clips.groupby("id").cumcount()
     reject(copies > 0, "duplicate id")
@@ -135,6 +135,11 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
     return clips
 
 
+def _place(name: str) -> float:
+    """A number in [0, 1) that depends on nothing but the name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+
+
 def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The clips whose ids stand in the file `path`, one a line, such as the ``ids.txt`` of another lab.
 
@@ -144,7 +149,7 @@ def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
         If there is no such file, or none of its ids is among the clips.
     """
     try:
-        wanted = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+        wanted = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the list of ids cannot be read: {error}") from None
     chosen = clips[clips["id"].isin(wanted)].reset_index(drop=True)
@@ -156,6 +161,6 @@ def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
     unknown = wanted.difference(chosen["id"])
     if unknown:
         LOG.warning(
-            "%s: %d of its %d ids are not in the annotations, such as %s", path, len(unknown), len(wanted), min(unknown)
+            "%s: %d of its %d ids are not in the annotations, such as %r", path, len(unknown), len(wanted), min(unknown)
         )
     return chosen

@@ -56,5 +56,7 @@ def read_data_hash(prepared: Path) -> str:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV file."""
-    write_text(path, table.to_csv(index=False))
+    """Write a CSV file; one that says the same already is left alone."""
+    text = table.to_csv(index=False)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)

@@ -8,9 +8,12 @@ that is there is a part that is right: it is kept, whatever happened to the rest
 import hashlib
 import itertools
 import json
+import logging
 import multiprocessing
 import os
+import shutil
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -24,13 +27,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from elasticast.data.audio import UnusableAudioError, decode
+from elasticast.data.audio import decode
+from elasticast.data.manifest import reason_kind
+from elasticast.data.recordings import UnusableAudioError
 from elasticast.data.store import PartWriter
 from elasticast.dataset_config import SPLITS, DatasetSettings
 from elasticast.errors import DataError
 from elasticast.progress import Progress
 from elasticast.provenance import code_digest
 
+LOG = logging.getLogger(__name__)
 PART_CLIPS = 16384
 """Clips a part: 5 GB of AudioSet, a minute or two of work that a kill can lose."""
 CHUNK = 8
@@ -76,18 +82,20 @@ def plan(clips: pd.DataFrame, config: DatasetSettings, data_root: Path, folder: 
             rows = clips[~clips["split"].isin(SPLITS) if split == "other" else clips["split"] == split]
             for number, start in enumerate(range(0, len(rows), PART_CLIPS)):
                 some = rows.iloc[start : start + PART_CLIPS]
-                name = f"{split}-{number:05d}-{_identity(some, config, data_root, pool)}.h5"
+                name = f"{split}-{number:05d}-{_identity(some, config, data_root, folder, pool)}.h5"
                 found.append(Part(some, folder / name))
     return found
 
 
-def _identity(rows: pd.DataFrame, config: DatasetSettings, data_root: Path, pool: ThreadPoolExecutor) -> str:
+def _identity(
+    rows: pd.DataFrame, config: DatasetSettings, data_root: Path, folder: Path, pool: ThreadPoolExecutor
+) -> str:
     """Digest of what decides a part's content; labels are not in it, they stand in the manifest."""
     files = list(dict.fromkeys(rows["path"]))
     stamps = dict(zip(files, pool.map(_stamp, files), strict=True))
     total = hashlib.sha256(json.dumps([config.store_rate, _trimmed(config), code_digest("decode")]).encode())
     for row in rows[["id", *Job._fields]].itertuples(index=False, name=None):
-        path = row[1].removeprefix(f"{data_root}/")
+        path = row[1].removeprefix(f"{folder.parent}/").removeprefix(f"{data_root}/")
         total.update(json.dumps([row[0], path, *row[2:], stamps[row[1]]]).encode())
     return total.hexdigest()[:12]
 
@@ -113,7 +121,7 @@ def decode_parts(parts: list[Part], config: DatasetSettings, workers: int) -> No
     DataError
         If a decoding process dies; the parts finished before stay.
     """
-    todo = [part for part in parts if not part.path.is_file()]
+    todo = [part for part in parts if not _is_final(part)]
     clips = sum(len(part.rows) for part in todo)
     if not todo:
         return
@@ -132,6 +140,30 @@ def decode_parts(parts: list[Part], config: DatasetSettings, workers: int) -> No
                     done += 1
                     progress.update(done, **progress.rates(clips_per_s=done, times_real_time=seconds))
                 _write_outcomes(writer, outcomes)
+
+
+def _is_final(part: Part) -> bool:
+    """Whether a part is there, can be read, and every clip left out of it would be left out again."""
+    if not part.path.is_file():
+        return False
+    try:
+        reasons = read_outcomes(part)["reason"]
+    except (OSError, KeyError) as error:
+        LOG.warning("%s: cannot be read (%s): decoded again", part.path, error)
+        return False
+    met = part.rows["path"][(reasons != "") & (part.rows["reason"] == "")]
+    return not any(_is_over(reasons[row], path) for row, path in met.items())
+
+
+def _is_over(reason: str, path: str) -> bool:
+    """Whether what was met when a clip was decoded may have passed, though its file has not changed since."""
+    if reason == "missing":
+        return os.path.exists(path)
+    if reason == "unreadable":
+        return os.access(path, os.R_OK)
+    if reason in ("needs ffmpeg", "length unknown"):
+        return shutil.which("ffmpeg") is not None
+    return reason_kind(reason) == "ffmpeg hangs"
 
 
 def _write_outcomes(writer: PartWriter, outcomes: list[Outcome]) -> None:
@@ -193,6 +225,13 @@ def _in_processes(pool: ProcessPoolExecutor, jobs: Iterable[Job], options: dict,
 def _start_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its processes, which would keep its memory and its log open for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _decode_some(jobs: list[Job], options: dict) -> list[Outcome]:

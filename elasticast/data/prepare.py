@@ -44,26 +44,35 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
     ------
     DataError
         If audio cannot be fetched, if more than ``config.max_rejected`` of the clips are unusable, or if a split has no
-        usable clip. ``rejected.csv`` and ``summary.csv`` are written even then, the stores are not.
+        usable clip. ``rejected.csv`` is written even then, nothing else is.
     ElasticASTError
         If another process is at work on `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock", BUSY):
         notes, parts = _planned(config, data_root, out)
+        _tidy(out, kept=None)
         decode_parts(parts, config, workers)
         clips = _completed(notes.clips, parts)
+        write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
+        _check_usable(clips, config.max_rejected, out)
         summary = _summary(clips, notes, config, parts)
         if _is_there(out, summary):
             LOG.info("%s: all of it is there already", out)
-            return
-        _write_rejected(clips, out)
-        _check_usable(clips, config.max_rejected, out)
-        _write_dataset(clips, notes, config, parts, out)
-        write_json(out / "summary.json", summary)
-        for old in set((out / "parts").iterdir()) - {part.path for part in parts}:
-            old.unlink()
+        else:
+            (out / "summary.json").unlink(missing_ok=True)  # it says that the rest is whole
+            _write_dataset(clips, notes, config, parts, out)
+            write_json(out / "summary.json", summary)
+        _tidy(out, kept={part.path for part in parts})
     LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in summary["clips"].items() if n))
+
+
+def _tidy(out: Path, kept: set[Path] | None) -> None:
+    """Delete what killed runs have left unfinished, and parts other than those that are `kept`; none: keep all."""
+    folder = out / "parts"
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name.startswith(".") or (kept is not None and path not in kept):
+            path.unlink()
 
 
 def prepare_shard(config: DatasetConfig, data_root: Path, out: Path, shard: int, shards: int, *, workers: int) -> None:
@@ -117,7 +126,8 @@ def _summary(clips: pd.DataFrame, notes: Annotations, config: DatasetConfig, par
     for row in used[["split", "id", "sha256", *config.tasks]].itertuples(index=False, name=None):
         total.update(json.dumps([*row[:3], *map(list, row[3:])]).encode())
     classes = class_lists(clips, config.tasks, notes.classes)
-    made_of = [[part.path.name for part in parts], classes, total.hexdigest(), config.store_rate]
+    reasons = clips.loc[clips["status"] == "rejected", ["id", "split", "reason"]].to_dict("split")["data"]
+    made_of = [[part.path.name for part in parts], classes, total.hexdigest(), config.store_rate, reasons]
     return {
         "sha256": total.hexdigest(),
         "identity": digest(made_of),
@@ -154,12 +164,6 @@ def _write_dataset(
     write_manifest(clips, config.tasks, out / "manifest.parquet")
     write_json(out / "classes.json", class_lists(clips, config.tasks, notes.classes))
     write_text(out / "ids.txt", "".join(f"{name}\n" for name in sorted(used["id"])))
-
-
-def _write_rejected(clips: pd.DataFrame, out: Path) -> None:
-    """``rejected.csv`` and ``summary.csv``."""
-    rejected = clips[clips["status"] == "rejected"]
-    write_csv(rejected[["id", "split", "path", "reason"]], out / "rejected.csv")
     columns = {"hours": clips["duration"] / 3600, "reason": clips["reason"].map(reason_kind)}
     groups = clips.assign(**columns).groupby(["split", "status", "reason"])
     summary = groups["hours"].agg(clips="size", hours=lambda hours: hours.sum(min_count=1))
@@ -170,16 +174,19 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
     rejected = clips[clips["status"] == "rejected"]
     share = len(rejected) / len(clips)
     where = f"see {out / 'rejected.csv'}"
-    key = f"`max_rejected` in config/datasets/{out.name}.yaml"
     if share > allowed:
         raise DataError(
             f"{out.name}: {len(rejected)} of {len(clips)} clips ({share:.2%}) are unusable, "
-            f"{key} allows {allowed:.2%}: {_counted(rejected)}; {where}"
+            f"`max_rejected` in the dataset's settings allows {allowed:.2%}: {_counted(rejected)}; {where}"
         )
     for split in SPLITS:
         of_split = clips[clips["split"] == split]
         if not (of_split["status"] == "ok").any() and (len(of_split) or split != "dev"):
-            reasons = f": {_counted(of_split)}; {where}" if len(of_split) else "; the annotations name none"
+            reasons = (
+                f": {_counted(of_split)}; {where}"
+                if len(of_split)
+                else "; none is annotated, or `ids` or `dev_share` left none"
+            )
             raise DataError(f"{out.name}: split {split!r} has no usable clip{reasons}")
     if len(rejected):
         LOG.warning("%d of %d clips rejected (%s); %s", len(rejected), len(clips), _counted(rejected), where)

@@ -58,9 +58,11 @@ class PartWriter:
                 self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
                 self._file.attrs["sample_rate"] = self.rate
             self._file.close()
-            self._disk.close()
             if error_type is None:
                 self._disk.check()
+                os.fsync(self._disk.fileno())  # a power cut must not leave a part that is there and not whole
+            self._disk.close()
+            if error_type is None:
                 os.replace(self._temporary, self.path)
         finally:
             self._temporary.unlink(missing_ok=True)
@@ -128,13 +130,18 @@ class Store:
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such waveform store; `elasticast prepare` makes it")
         with h5py.File(self.path, "r") as file:
+            if "first" not in file:
+                raise DataError(f"{self.path}: written by an earlier version; run `elasticast prepare` again")
             self.offsets: np.ndarray = file["offsets"][:]
             self.first: list[int] = file["first"][:].tolist()
             self.parts = [self.path.parent / name for name in _texts(file["parts"])]
             self.sample_rate = int(file.attrs["sample_rate"])
         missing = [part for part in self.parts if not part.is_file()]
         if missing:
-            raise DataError(f"{self.path}: {len(missing)} of {len(self.parts)} parts are missing, such as {missing[0]}")
+            raise DataError(
+                f"{self.path}: {len(missing)} of {len(self.parts)} parts are missing, such as {missing[0]}; "
+                "`elasticast prepare` makes them again"
+            )
         self._files: dict[int, h5py.File] = {}
         self._process = -1
 

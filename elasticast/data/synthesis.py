@@ -62,7 +62,7 @@ def audio_folder(out: Path, config: DatasetSettings, **more: Any) -> Path:
         What else decides it.
     """
     settings = config.model_dump(mode="json", exclude={"clips", *DatasetSettings.model_fields}) | more
-    code = code_digest("synthesis", f"data/datasets/{config.module}.py")
+    code = code_digest("synthesis", *config.code())
     recipe = json.dumps({"settings": settings, "code": code}, sort_keys=True)
     folder, stamp = out / "audio", out / "audio" / "recipe.json"
     if folder.is_dir() and not (stamp.is_file() and stamp.read_text(encoding="utf-8") == recipe):

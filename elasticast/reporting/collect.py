@@ -36,8 +36,8 @@ def runs(files: list[Path], out: Path) -> None:
 def data(files: list[Path], out: Path) -> None:
     """Clips used and rejected of all prepared datasets (`summary.csv`), a row a split; the folder names the dataset.
 
-    ``published`` is the number of clips in the annotations as published, ``annotated`` in those at hand; then the clips
-    left out, by reason. Two labs with the same ``ids_sha256`` have the same clips.
+    ``published`` is the number of clips in the annotations as published, ``annotated`` in those at hand, after `ids`;
+    then the clips left out, by reason. Two labs with the same ``ids_sha256`` have the same clips.
     """
     rows = []
     for file in files:
@@ -63,4 +63,4 @@ def norms(files: list[Path], out: Path) -> None:
     from elasticast.data.stats import stats_rows  # with it comes torch, which the other tables do without
 
     rows = [row for file in files for row in stats_rows(file.parent.name, read_json(file))]
-    write_text(out, pd.DataFrame(rows).to_csv(index=False))
+    write_text(out, pd.DataFrame(rows).astype({"clips": "Int64", "of": "Int64"}).to_csv(index=False))

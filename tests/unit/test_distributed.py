@@ -28,7 +28,7 @@ from tests.conftest import make_config
 from tests.unit.ranks import stop_at
 
 RANKS = Path(__file__).with_name("ranks.py")
-LAUNCH = "elasticast.training.launch"
+LAUNCH = "elasticast.training.torchrun"
 PATIENCE = 120  # seconds until a process counts as hung; all of these end within ten
 BUSY = {"token_dropout": 0.2, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}, "steps": 8}
 VIEW = {"max_frames": 256, "compression": [1.0, 2.0]}

@@ -147,11 +147,11 @@ def test_too_many_rejected_fail_with_the_counts_and_what_to_set(tmp_path, zoo, l
     with pytest.raises(DataError) as caught:
         prepare(soundscapes(max_rejected=0.5), tmp_path, tmp_path / "broken")
     message = str(caught.value)
-    for part in ("7 of 12", "58.33%", "`max_rejected` in config/datasets/broken.yaml", "50.00%", "rejected.csv",
+    for part in ("7 of 12", "58.33%", "`max_rejected` in the dataset's settings", "50.00%", "rejected.csv",
                  "1 × empty", "and 2 more reasons"):  # fmt: skip
         assert part in message
     left = {path.name for path in (tmp_path / "broken").iterdir() if not path.name.startswith(".")}
-    assert left == {"rejected.csv", "summary.csv", "parts"}
+    assert left == {"rejected.csv", "parts"}
     assert len(pd.read_csv(tmp_path / "broken" / "rejected.csv")) == 7
 
 
@@ -167,7 +167,7 @@ def test_a_split_without_a_usable_clip_fails(tmp_path, zoo, listed):
         prepare(soundscapes(max_rejected=1.0), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out" / "train.h5").exists()
     listed([row | {"split": "train"} for row in zoo[0]])
-    with pytest.raises(DataError, match="split 'test' has no usable clip; the annotations name none"):
+    with pytest.raises(DataError, match="split 'test' has no usable clip; none is annotated, or `ids` or"):
         prepare(soundscapes(max_rejected=1.0), tmp_path, tmp_path / "out")
 
 

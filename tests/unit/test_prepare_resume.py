@@ -11,12 +11,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 
 from elasticast.data import parts as parts_module
+from elasticast.data import prepare as prepare_module
+from elasticast.data.annotations import Annotations
+from elasticast.data.datasets import source_of
 from elasticast.data.manifest import read_manifest
 from elasticast.data.prepare import prepare, prepare_shard
+from elasticast.data.recordings import UnusableAudioError
 from elasticast.data.store import Store
 from elasticast.dataset_config import Soundscapes
 from elasticast.errors import DataError, ElasticASTError
@@ -191,10 +196,12 @@ def test_a_list_of_ids_restricts_to_a_common_subset(tmp_path, caplog):
     listed = (tmp_path / "all" / "ids.txt").read_text().splitlines()
     assert listed == sorted([f"train_{i:06d}" for i in range(10)] + [f"test_{i:06d}" for i in range(4)])
     chosen = [listed[0], listed[1], *listed[7:]]
-    (tmp_path / "ours.txt").write_text("\n".join([*chosen, "of another world", ""]))
+    # as a spreadsheet program on Windows writes it
+    text = "\r\n".join([*chosen, "", "of another world", chosen[0], ""])
+    (tmp_path / "ours.txt").write_bytes(text.encode("utf-8-sig"))
     prepare(soundscapes(ids="ours.txt"), tmp_path, tmp_path / "some")
     assert (tmp_path / "some" / "ids.txt").read_text().splitlines() == chosen
-    assert "1 of its 10 ids are not in the annotations, such as of another world" in caplog.text
+    assert "1 of its 10 ids are not in the annotations, such as 'of another world'" in caplog.text
     train = "".join(f"{name}\n" for name in chosen if name.startswith("train"))
     assert summary(tmp_path / "some")["ids_sha256"]["train"] == hashlib.sha256(train.encode()).hexdigest()
     (tmp_path / "ours.txt").write_text("nothing\n")
@@ -204,6 +211,169 @@ def test_a_list_of_ids_restricts_to_a_common_subset(tmp_path, caplog):
         prepare(soundscapes(ids="ours.txt"), tmp_path, tmp_path / "none")
     with pytest.raises(DataError, match=r"absent\.txt: the list of ids cannot be read"):
         prepare(soundscapes(ids="absent.txt"), tmp_path, tmp_path / "none")
+
+
+def test_nothing_of_another_result_is_taken_for_whole(tmp_path, monkeypatch):
+    """Killed between two files of the result, then asked for what was there before."""
+    out = tmp_path / "out"
+    prepare(soundscapes(), tmp_path, out)
+    before = content(out)
+    (tmp_path / "ours.txt").write_text("train_000001\ntest_000001\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "write_manifest", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(soundscapes(ids="ours.txt"), tmp_path, out)
+    assert len(Store(out / "train.h5")) == 1
+    prepare(soundscapes(), tmp_path, out)
+    assert content(out) == before
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """Settings of a dataset of eight files in ``tmp_path/audio``, one of them perhaps in another format."""
+    rng = np.random.default_rng(0)
+
+    def make(other: str = "b2.wav", **settings) -> Soundscapes:
+        (tmp_path / "audio").mkdir(exist_ok=True)
+        names = [other if name == "b2" else f"{name}.wav" for name in ("a1", "a2", "a3", "b1", "b2", "c1", "c2", "c3")]
+        for name in names:
+            wav = tmp_path / "audio" / f"{Path(name).stem}.wav"
+            if not wav.exists():
+                sf.write(wav, (rng.standard_normal(8000) * 3000).astype(np.int16), 16000)
+        if other.endswith("m4a"):
+            command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "audio" / "b2.wav")]
+            subprocess.run([*command, str(tmp_path / "audio" / other)], check=True)
+        rows = [
+            {"id": Path(n).stem, "path": str(tmp_path / "audio" / n), "events": ["x"], "scene": ["x"]} for n in names
+        ]
+        table = pd.DataFrame(rows).assign(split=["train"] * 6 + ["test"] * 2)
+        config = soundscapes(**settings)
+        monkeypatch.setattr(source_of(config), "fetch", lambda *_: None)
+        monkeypatch.setattr(source_of(config), "annotate", lambda *_: Annotations(table.copy()))
+        return config
+
+    return make
+
+
+def test_files_that_are_away_and_come_back(tmp_path, listed, decoded):
+    """Failing leaves a list of them; once they are back, tables and stores are as before, and nothing is decoded."""
+    out, config = tmp_path / "out", listed()
+    prepare(config, tmp_path, out)
+    before, decoded[:] = content(out), []
+    (tmp_path / "audio" / "b2.wav").rename(tmp_path / "b2.wav")
+    with pytest.raises(DataError, match="1 of 8 clips"):
+        prepare(config, tmp_path, out)
+    assert "b2" in (out / "rejected.csv").read_text()
+    assert content(out) | {"rejected.csv": b""} == before | {"rejected.csv": b""}
+    (tmp_path / "b2.wav").rename(tmp_path / "audio" / "b2.wav")
+    prepare(config, tmp_path, out)
+    assert content(out) == before
+
+
+def test_how_much_may_be_missing_is_looked_at_every_time(tmp_path, listed):
+    config = listed()
+    (tmp_path / "audio" / "b2.wav").unlink()
+    prepare(config.model_copy(update={"max_rejected": 0.2}), tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match="1 of 8 clips"):
+        prepare(config, tmp_path, tmp_path / "out")
+
+
+def test_a_file_that_is_away_for_a_moment_is_decoded_the_next_time(tmp_path, listed, monkeypatch):
+    """Gone after it was seen, back before the next call: its size and time have not changed."""
+    victim, decode, config = tmp_path / "audio" / "b2.wav", parts_module.decode, listed()
+
+    def outage(path, **options):
+        if path == victim:
+            raise UnusableAudioError("missing")
+        return decode(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts_module, "decode", outage)
+        with pytest.raises(DataError, match="1 × missing"):
+            prepare(config, tmp_path, tmp_path / "out")
+    prepare(config, tmp_path, tmp_path / "out")
+    assert summary(tmp_path / "out")["rejected"] == 0
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_ffmpeg_installed_later_is_used(tmp_path, listed, monkeypatch):
+    config = listed("b2.m4a")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        with pytest.raises(DataError, match="1 × needs ffmpeg"):
+            prepare(config, tmp_path, tmp_path / "out")
+    prepare(config, tmp_path, tmp_path / "out")
+    assert summary(tmp_path / "out")["rejected"] == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_be_read_later_is_decoded_then(tmp_path, listed):
+    victim = tmp_path / "audio" / "b2.wav"
+    config = listed()
+    victim.chmod(0)
+    with pytest.raises(DataError, match="1 × unreadable"):
+        prepare(config, tmp_path, tmp_path / "out")
+    victim.chmod(0o600)
+    prepare(config, tmp_path, tmp_path / "out")
+
+
+def test_a_damaged_part_is_decoded_again(tmp_path, caplog):
+    out = tmp_path / "out"
+    prepare(soundscapes(), tmp_path, out)
+    before = content(out)
+    victim = sorted((out / "parts").iterdir())[1]
+    victim.write_bytes(victim.read_bytes()[:3000])
+    prepare(soundscapes(), tmp_path, out)
+    assert f"{victim}: cannot be read" in caplog.text
+    assert content(out) == before
+
+
+def test_where_the_result_lies_decides_nothing(tmp_path, decoded, monkeypatch):
+    prepare(soundscapes(), tmp_path, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    decoded[:] = []
+    prepare(soundscapes(), Path("."), Path("out"))
+    assert decoded == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_parent_that_is_stopped_takes_its_processes_along(tmp_path, number):
+    """Else they would keep its memory, and the pipe to its log, for ever."""
+    config = tmp_path / "many.yaml"
+    config.write_text("source: soundscapes\nclips: {train: 1500, test: 4}\nseconds: [0.3, 0.6]\n")
+    command = [sys.executable, "-m", "elasticast", "prepare", "--dataset", config, "--root", tmp_path, "--workers", "2"]
+    out = tmp_path / "out"
+    subprocess.run([*map(str, command), "--out", str(out)], check=True, capture_output=True)
+    kept = summary(out)["sha256"]
+    shutil.rmtree(out / "parts")
+    victim = subprocess.Popen([*map(str, command), "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("parts/.train*")):
+        assert victim.poll() is None
+        time.sleep(0.005)
+    victim.send_signal(number)
+    said = victim.communicate(timeout=60)[1]  # ends only when no process holds the pipe
+    assert victim.returncode != 0
+    assert number == signal.SIGKILL or list((out / "parts").iterdir()) == [], said
+    prepare(soundscapes(clips={"train": 1500, "test": 4}), tmp_path, out)
+    assert summary(out)["sha256"] == kept
+    assert list(out.glob("parts/.*")) == []
+
+
+def test_shards_at_the_same_time(tmp_path):
+    config = tmp_path / "small.yaml"
+    config.write_text("source: soundscapes\nclips: {train: 10, test: 4}\nseconds: [0.3, 0.6]\n")
+    command = [sys.executable, "-m", "elasticast", "prepare", "--dataset", config, "--root", tmp_path, "--out"]
+    command = [*map(str, command), str(tmp_path / "out")]
+    shards = [subprocess.Popen([*command, "--shard", f"{k}/2"], stderr=subprocess.PIPE, text=True) for k in (1, 2)]
+    said = [shard.communicate()[1] for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0], said
+    subprocess.run(command, check=True, capture_output=True)
+    prepare(soundscapes(), tmp_path, tmp_path / "whole")
+    assert summary(tmp_path / "out")["sha256"] == summary(tmp_path / "whole")["sha256"]
 
 
 def test_a_decoding_process_that_dies_is_one_clear_error(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from elasticast import provenance as module
-from elasticast.dataset_config import DatasetConfig
+from elasticast.dataset_config import TWIN_CODE, DatasetConfig
 from elasticast.provenance import PACKAGE, STAGES, code_digest, git_commit, provenance, versions
 
 STAGED_FOLDERS = ("data", "models", "training", "evaluation", "reporting")
@@ -126,7 +126,7 @@ def test_editing_one_dataset_module_prepares_no_other_dataset_anew(digest_of):
 def test_every_module_belongs_to_a_stage():
     staged = {
         file.relative_to(PACKAGE).as_posix()
-        for paths in STAGES.values()
+        for paths in (*STAGES.values(), TWIN_CODE)
         for path in paths
         for file in ((PACKAGE / path).rglob("*.py") if (PACKAGE / path).is_dir() else [PACKAGE / path])
     }

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("Snakefile", "workflow", "profiles", "config", "paper_figures", "environment.yml")
+COPIED = ("Snakefile", "workflow", "profiles", "slurm", "config", "paper_figures", "environment.yml")
 
 TINY = {
     "title": "Tiny suite of the tests",
@@ -67,11 +67,20 @@ class Project:
                 path.write_text(text)
 
     def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
+        command, settings = self._command(arguments, config)
+        return subprocess.run(command, **settings, capture_output=True)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Leave Snakemake running; what it says is one stream."""
+        command, settings = self._command(arguments, None)
+        return subprocess.Popen(command, **settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def _command(self, arguments: tuple[str, ...], config: dict | None) -> tuple[list[str], dict]:
         self.write()
         overrides = [f"{k}={v}" for k, v in (config or {"suite": "tiny"}).items()]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+        return command, {"cwd": self.folder, "env": env, "text": True}
 
     def planned(self, *arguments: str, config: dict | None = None) -> dict[str, int]:
         """Jobs a dry run would do, by rule; empty when there is nothing to do."""
@@ -80,15 +89,6 @@ class Project:
         lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
         counts = (line.split() for line in lines)
         return {c[0]: int(c[1]) for c in counts if len(c) == 2 and c[1].isdigit() and c[0] not in ("total", "all")}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The tiny suite, run from nothing to figures."""
-    project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake("all")
-    assert done.returncode == 0, done.stderr[-4000:]
-    return project
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_unusable_clips_fail_the_run_and_leave_a_list(project):
     victim.write_bytes(b"")
     done = project.snakemake("--forcerun", "prepare", "--until", "prepare")
     assert done.returncode != 0
-    assert "`max_rejected` in config/datasets/tiny.yaml" in done.stderr
+    assert "`max_rejected` in the dataset's settings" in done.stderr
     rejected = pd.read_csv(project.folder / "results/data/tiny/rejected.csv")
     assert rejected["reason"].tolist() == ["empty"]
     assert (project.folder / RUN / "model.safetensors").is_file()
@@ -139,6 +139,32 @@ def test_unusable_clips_fail_the_run_and_leave_a_list(project):
     data = pd.read_csv(project.folder / "results/tiny/summary/data.csv")
     assert data["split"].tolist() == ["train", "test"]
     assert (data["annotated"] - data["used"]).sum() == data["empty"].sum() == 1
+
+
+def test_how_the_decoding_is_divided_trains_nothing(project):
+    project.dataset = {**DATASET, "shards": 2}
+    assert project.planned()["prepare_shard"] == 2
+    done = project.snakemake("--until", "prepare")
+    assert done.returncode == 0, done.stderr
+    project.snakemake("all", "--touch")
+    project.dataset = {**DATASET, "shards": 3}
+    assert set(project.planned()) <= {"prepare_shard", "decoded"}
+
+
+def test_where_the_audio_lies_prepares_nothing_anew(project):
+    (project.folder / "ids.txt").write_text((project.folder / "results/data/tiny/ids.txt").read_text())
+    project.dataset = {**DATASET, "ids": "ids.txt"}
+    done = project.snakemake("--until", "prepare", config={"suite": "tiny", "data_root": "."})
+    assert done.returncode == 0, done.stderr
+    project.snakemake("all", "--touch", config={"suite": "tiny", "data_root": "."})
+    (project.folder / "moved").mkdir()
+    (project.folder / "ids.txt").rename(project.folder / "moved/ids.txt")
+    settings = {"suite": "tiny", "data_root": "moved"}
+    done = project.snakemake("-n", "all", config=settings)
+    assert "Nothing to be done" in done.stdout + done.stderr
+    (project.folder / "moved/ids.txt").write_text("train_000001\n")
+    done = project.snakemake("-n", "all", config=settings)
+    assert "prepare" in done.stdout + done.stderr
 
 
 def test_the_report_is_built(project):

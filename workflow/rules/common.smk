@@ -35,14 +35,15 @@ CODE = {stage: code_digest(stage) for stage in STAGES}
 
 
 def prepare_code(dataset):
-    """Digest of the code that prepares a dataset: what all share, and its own module."""
-    return code_digest("prepare", f"data/datasets/{SUITE.datasets[dataset].module}.py")
+    """Digest of the code that prepares a dataset: what all share, and its own."""
+    return code_digest("prepare", *SUITE.datasets[dataset].code())
 
 
 def listed_ids(wildcards):
-    """The file that says which clips of a dataset are used, where there is one."""
+    """Digest of the file that says which clips of a dataset are used, where there is one; not where it lies."""
     ids = SUITE.datasets[wildcards.dataset].ids
-    return [] if ids is None else [str(Path(SETTINGS.data_root, ids))]
+    path = Path(SETTINGS.data_root, ids or "")
+    return digest(path.read_text()) if path.is_file() else None
 
 
 def stats_clips(wildcards):
@@ -52,10 +53,8 @@ def stats_clips(wildcards):
 
 
 def shards_of(wildcards):
-    """What has to be decoded before a dataset's shares are joined; without shards, `prepare` decodes by itself."""
+    """The shares of a dataset's decoding."""
     shards = SUITE.datasets[wildcards.dataset].shards
-    if shards == 1:
-        return []
     return [
         f"{DATA_DIR}/shards/{k}-of-{shards}.done".format(dataset=wildcards.dataset)
         for k in range(1, shards + 1)

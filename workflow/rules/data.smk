@@ -1,10 +1,12 @@
 # Audio and annotations to manifest, waveform store and normalisation statistics.
 
 
+localrules:
+    decoded,
+
+
 rule prepare_shard:
     # a share of the decoding, for datasets with `shards` above 1; the parts it makes are not declared: they outlive it
-    input:
-        ids=listed_ids,
     output:
         touch(f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done"),
     log:
@@ -23,6 +25,7 @@ rule prepare_shard:
         settings=lambda wildcards: json.dumps(
             SUITE.datasets[wildcards.dataset].recipe()
         ),
+        ids=listed_ids,
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
@@ -31,11 +34,28 @@ rule prepare_shard:
         " --workers {threads} --shard {wildcards.shard}/{wildcards.shards} 2>&1 | tee -i {log:q}"
 
 
+rule decoded:
+    # one name for all shares, so that dividing the work otherwise prepares nothing anew
+    input:
+        shards_of,
+    output:
+        touch(f"{DATA_DIR}/shards/all.done"),
+    log:
+        f"{RESULTS}/data/logs/decoded_{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        ": 2> {log:q}"
+
+
 rule prepare:
     # rejected.csv and the decoded parts are written beside these and not declared: they have to outlive a failed job
     input:
-        shards=shards_of,
-        ids=listed_ids,
+        shards=lambda wildcards: (
+            []
+            if SUITE.datasets[wildcards.dataset].shards == 1
+            else ancient(rules.decoded.output[0])
+        ),
     output:
         manifest=f"{DATA_DIR}/manifest.parquet",
         classes=f"{DATA_DIR}/classes.json",
@@ -62,6 +82,7 @@ rule prepare:
         settings=lambda wildcards: json.dumps(
             SUITE.datasets[wildcards.dataset].recipe()
         ),
+        ids=listed_ids,
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
         "Preparing {wildcards.dataset}"

@@ -39,6 +39,7 @@ rule evaluate:
     resources:
         mem_mb=1500,
         runtime=240,
+        gpus=min(SETTINGS.train_gpus, 1),
     params:
         run=subpath(input.weights, parent=True),
         data=subpath(input.store, parent=True),

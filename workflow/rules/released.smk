@@ -27,6 +27,7 @@ rule evaluate_released:
     resources:
         mem_mb=3000,
         runtime=240,
+        gpus=min(SETTINGS.train_gpus, 1),
     params:
         data=subpath(input.store, parent=True),
         out=subpath(output.metrics, parent=True),

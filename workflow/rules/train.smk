@@ -39,6 +39,10 @@ rule train:
     resources:
         mem_mb=3000,
         runtime=1440,
+        gpus=SETTINGS.train_gpus,
+        nodes=1,
+        # asked to stop, it saves itself; started again, it goes on
+        checkpointable=1,
         # where published weights lie is no part of the result; which ones they are, the run records
         weights_root=SETTINGS.weights_root,
     params:
@@ -48,5 +52,7 @@ rule train:
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
-        "python -m elasticast train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
-        " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | tee -i {log:q}"
+        # tee stays until the last line: without it the trainer could not say that it has saved itself
+        "python -m elasticast.launch --gpus {resources.gpus} --nodes {resources.nodes}"
+        " train --config {input.config:q} --data {params.data:q} --norm {input.norm:q} --out {params.out:q}"
+        " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

@@ -5,7 +5,7 @@
     Goes on where an interrupted call stopped; a second call does nothing.
 ``annotate(config, data_root, out) -> Annotations``
     One row a clip, in the order of the stores, and what the publishers say of classes and counts; see
-    :class:`~elasticast.data.manifest.Annotations`.
+    :class:`~elasticast.data.annotations.Annotations`.
 
 A new dataset is a module with these two functions, and its settings, which name the module, in
 `elasticast.dataset_config`.
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from elasticast.data.annotations import Annotations
-from elasticast.dataset_config import DatasetConfig
+from elasticast.data.twins import Twin
+from elasticast.dataset_config import DatasetConfig, PaperDataset
 
 
 class Source(Protocol):
@@ -30,5 +31,8 @@ class Source(Protocol):
 
 
 def source_of(config: DatasetConfig) -> Source:
-    """The module that reads a dataset."""
-    return import_module(f"{__name__}.{config.module}")
+    """The module that reads a dataset; of a synthetic twin, together with what writes its files."""
+    module = import_module(f"{__name__}.{config.module}")
+    if isinstance(config, PaperDataset) and config.twin:
+        return Twin(module)
+    return module

@@ -31,7 +31,7 @@ Licence
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,7 @@ LEAD_SECONDS = (0.0, 0.15)
 BACKGROUND_DBFS = (-45.0, -32.0)
 NOISE_EXPONENT = (0.7, 1.3)
 STREAMS = {"train": 0, "test": 1}
+Sound = Callable[[np.random.Generator, str, int], np.ndarray]
 
 CLASSES = (
     "am_tone",
@@ -99,7 +100,22 @@ def compose(config: Soundscapes, split: str, index: int) -> Score:
     """Scene, length and events of clip `index` of `split`."""
     rng = _rng(config, split, index, step=0)
     scene = str(rng.choice(list(SCENES)))
-    seconds = _draw_seconds(rng, *config.seconds)
+    seconds = draw_seconds(rng, *config.seconds)
+    return Score(scene, seconds, draw_events(rng, seconds, np.array(SCENES[scene]) / 100, config.snr_db))
+
+
+def draw_events(
+    rng: np.random.Generator, seconds: float, shares: np.ndarray, snr_db: Sequence[float]
+) -> tuple[Event, ...]:
+    """Events that follow each other from begin to end of a clip.
+
+    Parameters
+    ----------
+    shares : ndarray
+        How often each of `CLASSES` occurs; the sum is 1.
+    snr_db : sequence of float
+        Least and largest level over the background (dB).
+    """
     events: list[Event] = []
     start = rng.uniform(*LEAD_SECONDS) * min(1.0, seconds)
     while True:
@@ -108,13 +124,14 @@ def compose(config: Soundscapes, split: str, index: int) -> Score:
             if events:
                 break
             length = seconds - start  # a clip shorter than its first event: the event fills it
-        kind = str(rng.choice(CLASSES, p=np.array(SCENES[scene]) / 100))
-        events.append(Event(kind, start, length, rng.uniform(*config.snr_db)))
+        kind = str(rng.choice(CLASSES, p=shares))
+        events.append(Event(kind, start, length, rng.uniform(*snr_db)))
         start += length + rng.uniform(*GAP_SECONDS)
-    return Score(scene, seconds, tuple(events))
+    return tuple(events)
 
 
-def _draw_seconds(rng: np.random.Generator, shortest: float, longest: float) -> float:
+def draw_seconds(rng: np.random.Generator, shortest: float, longest: float) -> float:
+    """A length (s): log-normal, the two ends two standard deviations from the middle."""
     deviation = 3.0
     while abs(deviation) > 2:
         deviation = rng.standard_normal()
@@ -124,13 +141,29 @@ def _draw_seconds(rng: np.random.Generator, shortest: float, longest: float) -> 
 def render(config: Soundscapes, split: str, index: int) -> np.ndarray:
     """Samples of clip `index` of `split`; int16 ``[samples]`` at 16 kHz."""
     score, rng = compose(config, split, index), _rng(config, split, index, step=1)
-    wave = pink_noise(rng, round(score.seconds * SAMPLE_RATE), rng.uniform(*NOISE_EXPONENT))
-    for event in score.events:
-        begin = round(event.start * SAMPLE_RATE)
-        length = min(round(event.seconds * SAMPLE_RATE), len(wave) - begin)
-        sound = unit_rms(_faded(SOUNDS[event.kind](rng, np.arange(length) / SAMPLE_RATE)))
-        wave[begin : begin + length] += gain(event.snr_db) * sound
+    return mix(rng, score.events, round(score.seconds * SAMPLE_RATE), _new_sound)
+
+
+def mix(
+    rng: np.random.Generator, events: Iterable[Event], samples: int, sound: Sound, rate: int = SAMPLE_RATE
+) -> np.ndarray:
+    """Events over noise; int16 ``[samples]`` at `rate` (Hz).
+
+    Parameters
+    ----------
+    sound : callable
+        From random stream, class and number of samples to the wave of an event.
+    """
+    wave = pink_noise(rng, samples, rng.uniform(*NOISE_EXPONENT))
+    for event in events:
+        begin = round(event.start * rate)
+        length = min(round(event.seconds * rate), len(wave) - begin)
+        wave[begin : begin + length] += gain(event.snr_db) * unit_rms(_faded(sound(rng, event.kind, length)))
     return to_int16(gain(rng.uniform(*BACKGROUND_DBFS)) * wave)
+
+
+def _new_sound(rng: np.random.Generator, kind: str, samples: int) -> np.ndarray:
+    return SOUNDS[kind](rng, np.arange(samples) / SAMPLE_RATE)
 
 
 def _faded(sound: np.ndarray, seconds: float = 0.004) -> np.ndarray:

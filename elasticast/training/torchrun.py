@@ -1,6 +1,6 @@
 """torchrun with torchrun's own options, but a run that stops and saves itself is no crash.
 
-`python -m elasticast.training.launch --standalone --nproc-per-node 2 -m elasticast train ...` ends with the status of
+`python -m elasticast.training.torchrun --standalone --nproc-per-node 2 -m elasticast train ...` ends with the status of
 the rank that ended first, 85 when the run was asked to stop, and without torchrun's traceback below the run's own
 message. torchrun itself ends with 1 then, and dies of the SIGUSR2 with which Slurm warns a whole job.
 """

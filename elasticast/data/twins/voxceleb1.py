@@ -1,0 +1,39 @@
+"""Twin of VoxCeleb1: 16 of its 1,251 speakers, several clips a video, some videos in ``wav/``, some in ``dev/wav/``."""
+
+from functools import partial
+
+import numpy as np
+
+from elasticast.data.datasets.soundscapes import draw_seconds
+from elasticast.data.datasets.voxceleb1 import SPEAKERS, SPLITS
+from elasticast.data.twins import Files
+from elasticast.data.twins.sounds import defects, stream, video_id, write_clip, write_lines
+from elasticast.data.twins.voices import speech, voice
+from elasticast.dataset_config import TwinSettings, VoxCeleb1
+
+TALKING = SPEAKERS[::80]
+CLIPS_A_VIDEO = 3
+FOLDERS = ("wav/", "dev/wav/")
+
+
+def files(config: VoxCeleb1) -> Files:
+    """All files, see `elasticast.data.twins`."""
+    found, rows = {}, []
+    for number, split in SPLITS.items():
+        for index, defect in enumerate(defects(config.twin, split, config.twin.clips[split])):
+            speaker, in_turn = index % len(TALKING), index // len(TALKING)
+            video, clip = divmod(in_turn, CLIPS_A_VIDEO)
+            rng = stream(config.twin, split, speaker, video, 2)
+            name = f"{TALKING[speaker]}/{video_id(rng)}/{clip + 1:05d}.wav"
+            rows.append(f"{number} {name}")
+            if defect != "missing":
+                make = partial(_speech, config.twin, split, index)
+                path = f"{config.audio}/{FOLDERS[rng.integers(len(FOLDERS))]}{name}"
+                found[path] = partial(write_clip, make, "wav", 0, defect)
+    return found | {config.annotations: partial(write_lines, rows)}
+
+
+def _speech(twin: TwinSettings, split: str, index: int) -> np.ndarray:
+    rng = stream(twin, split, index, 0)
+    seconds = draw_seconds(rng, *twin.seconds)
+    return speech(rng, voice(index % len(TALKING), len(TALKING)), seconds, twin.snr_db)

@@ -1,0 +1,112 @@
+"""Where each run of a suite stands: state, last step, time to go, and its job if it has one."""
+
+import csv
+import fcntl
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from elasticast.config import RunConfig
+from elasticast.suites import load_suite
+
+COLUMNS = ("run", "state", "step", "to go", "job", "log")
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One line of `elasticast status`; a text that is not known is empty."""
+
+    run: str
+    state: str
+    step: str
+    to_go: str
+    job: str
+    log: str
+
+
+def suite_status(suite: str, results: Path, records: Path) -> list[RunStatus]:
+    """The status of every run of a suite.
+
+    Parameters
+    ----------
+    suite : str
+        Name of a file in ``config/suites``.
+    results : Path
+        Folder of the results.
+    records : Path
+        Folder of the jobs' records (``submitit-folder`` in the profile).
+    """
+    from snakemake_executor_plugin_submitit.records import read_records
+
+    loaded, states = load_suite(suite), _queue()
+    jobs = {str(Path(path).parent): record for record in read_records(records) for path in record.outputs}
+    found = []
+    for experiment in loaded.experiments:
+        for seed in loaded.seeds:
+            folder = results / suite / "runs" / experiment / f"seed{seed}"
+            config = loaded.run_config(experiment, seed)
+            record = jobs.get(str(folder))
+            queued = states.get(record.job_id) if record and not record.end else None
+            if queued and not queued.ended:
+                state = f"waiting ({queued.reason})" if queued.name == "PENDING" else queued.name.lower()
+            else:
+                state = _state(folder, record.end if record else "")
+            step, to_go = _progress(folder, config)
+            to_go = to_go if state == "running" else ""
+            job, log = (record.job_id, str(record.log(records))) if record else ("", "")
+            found.append(RunStatus(f"{experiment} seed {seed}", state, step, to_go, job, log))
+    return found
+
+
+def table(rows: list[RunStatus]) -> str:
+    """The rows under their names, each column as wide as it has to be."""
+    cells = [COLUMNS, *((r.run, r.state, r.step, r.to_go, r.job, r.log) for r in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def _queue() -> dict:
+    """Slurm's view of this user's jobs; empty without Slurm."""
+    from snakemake_executor_plugin_submitit.clusters import queue
+
+    return (queue() or {}) if shutil.which("squeue") else {}
+
+
+def _state(folder: Path, end: str) -> str:
+    """What the files of a run say; `end` is how its last job ended."""
+    if _locked(folder / "checkpoint" / "lock"):
+        return "running"
+    if (folder / "model.safetensors").is_file():
+        return "evaluated" if (folder / "metrics.csv").is_file() else "trained"
+    if end == "failed":
+        return "failed"
+    return "saved, not running" if (folder / "checkpoint" / "last.pt").is_file() else "not started"
+
+
+def _locked(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
+    """Last step of how many, and the time to go at the speed of the last lines of history.csv."""
+    path = folder / "history" / "history.csv"
+    if not path.is_file():
+        return "", ""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        return "0", ""
+    step, train = int(rows[-1]["step"]), config.train
+    if train.steps is None:
+        return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", ""
+    unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)
+    seconds = (train.steps - step) * size / float(rows[-1][f"{unit}_per_s"])
+    return f"{step} of {train.steps}", str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,168 @@
+"""A real Slurm cluster of two nodes on this machine, with GPUs that are links to device files, in one folder."""
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+_PR_SET_PDEATHSIG = 1
+
+CONF = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ctld}
+SlurmUser=root
+AuthType=auth/munge
+# the short life of credentials makes a requeued job start again after 7-12 s instead of after 121 s
+AuthInfo=cred_expire=5,socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+ReturnToService=2
+MinJobAge=300
+KillWait=5
+EnforcePartLimits=ALL
+SchedulerParameters=sched_interval=2,sched_min_interval=100000,bf_interval=5
+SlurmctldParameters=preempt_send_user_signal
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=4 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=4 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
+PartitionName=gpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
+PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=10
+PartitionName=closed Nodes=n1,n2 MaxTime=INFINITE State=UP AllowAccounts=nobody
+"""
+
+
+def missing() -> str | None:
+    """Why no cluster can be started here; none if one can."""
+    if os.getuid() != 0:
+        return "slurmd has to be started by root"
+    absent = [name for name in NEEDED if not shutil.which(name, path=PATH)]
+    return f"not installed: {', '.join(absent)} (apt-get install slurm-wlm munge)" if absent else None
+
+
+def wait_for(what, seconds: float = 60, every: float = 0.2):
+    """The first true value of `what()`; an AssertionError after `seconds`."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        value = what()
+        if value:
+            return value
+        time.sleep(every)
+    raise AssertionError(f"not within {seconds} s: {getattr(what, '__name__', what)}")
+
+
+class Cluster:
+    """Starts munge, slurmctld and a slurmd for each of the nodes n1 and n2; they end with this process."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.conf = folder, folder / "slurm.conf"
+        self.env = {**os.environ, "SLURM_CONF": str(self.conf), "PATH": PATH}
+        self.daemons: dict[str, subprocess.Popen] = {}
+        folder.chmod(0o755)
+        (folder / "state").mkdir()
+        ports = dict(zip(("ctld", "n1", "n2"), _free_ports(3), strict=True))
+        self.conf.write_text(CONF.format(host=socket.gethostname().split(".")[0], folder=folder, **ports))
+        self._make_gpus()
+
+    def _make_gpus(self) -> None:
+        # regular files would leave CUDA_VISIBLE_DEVICES unset
+        for number, device in enumerate(("null", "zero", "full", "random")):
+            (self.folder / f"gpu{number}").symlink_to(f"/dev/{device}")
+        lines = [f"NodeName=n{n + 1} Name=gpu File={self.folder}/gpu[{2 * n}-{2 * n + 1}]" for n in range(2)]
+        (self.folder / "gres.conf").write_text("\n".join(lines) + "\n")
+
+    def start(self) -> None:
+        """Boot, and wait until both nodes are idle."""
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        places = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
+        self._daemon("munged", "--foreground", "--force", f"--socket={self.folder}/munge.socket", *places)
+        wait_for((self.folder / "munge.socket").exists)
+        self.start_controller("-c")
+        for node in ("n1", "n2"):
+            self.start_node(node)
+        wait_for(lambda: self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T").split() == ["idle", "idle"])
+
+    def start_controller(self, *options: str) -> None:
+        """Start slurmctld."""
+        self._daemon("slurmctld", "-D", *options)
+
+    def start_node(self, name: str) -> None:
+        """Start the slurmd of a node."""
+        self._daemon("slurmd", "-D", "-N", name, key=name)
+
+    def _daemon(self, program: str, *arguments: str, key: str | None = None) -> None:
+        def die_with_parent() -> None:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+        with (self.folder / f"{key or program}.out").open("a") as out:
+            self.daemons[key or program] = subprocess.Popen(
+                [program, *arguments], env=self.env, stdout=out, stderr=out, preexec_fn=die_with_parent
+            )
+
+    def stop_controller(self) -> None:
+        """End slurmctld, which saves its state."""
+        process = self.daemons.pop("slurmctld")
+        process.terminate()
+        process.wait()
+
+    def run(self, *command: str) -> str:
+        """Output of a Slurm command."""
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else ""
+
+    def jobs(self, *states: str) -> dict[str, str]:
+        """Ids of jobs, with their states; all that are not over if no states are given."""
+        chosen = f"--states={','.join(states)}" if states else "--states=PD,R,CG,S,CF"
+        return dict(line.split() for line in self.run("squeue", "-h", chosen, "-o", "%i %T").splitlines())
+
+    def clean(self) -> None:
+        """End all jobs."""
+        self.run("scancel", f"--user={os.getuid()}")
+        wait_for(lambda: not self.jobs(), 40)
+
+    def stop(self) -> None:
+        """End the daemons and whatever their jobs left behind: all processes that know this cluster."""
+        self.run("scancel", f"--user={os.getuid()}")
+        time.sleep(1)
+        mark = f"SLURM_CONF={self.conf}".encode()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for entry in Path("/proc").iterdir():
+                with suppress(OSError, ValueError):
+                    if int(entry.name) != os.getpid() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                        os.kill(int(entry.name), number)
+            time.sleep(0.5)
+        for process in self.daemons.values():
+            process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports

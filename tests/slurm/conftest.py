@@ -1,0 +1,157 @@
+"""One real Slurm cluster for all tests here, and Snakemake run against it as a user would."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import Cluster, missing, wait_for
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+QUICK = ("--submitit-grace", "4", "--seconds-between-status-checks", "1", "--latency-wait", "5", "--retries", "0")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.slurm)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    reason = missing()
+    if reason:
+        pytest.skip(f"no Slurm cluster can be started: {reason}")
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        cluster = Cluster(Path(folder))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", str(cluster.conf))
+            patch.setenv("PATH", f"{Path(sys.executable).parent}:{cluster.env['PATH']}")
+            try:
+                cluster.start()
+                yield cluster
+            finally:
+                cluster.stop()
+
+
+class Attack:
+    """A folder with `tests/slurm/Snakefile` in it, and Snakemake with the project's profile, left running or not."""
+
+    def __init__(self, folder: Path, cluster: Cluster | None, *options: str):
+        self.folder, self.cluster, self.options, self.count = folder, cluster, options, 0
+        (folder / "Snakefile").write_text((HERE / "Snakefile").read_text())
+        self.started: list[subprocess.Popen] = []
+
+    def start(self, *arguments: str, steps: int = 40, seconds: float = 30, **more) -> subprocess.Popen:
+        """Start Snakemake in a session of its own; what it says goes to :meth:`said`."""
+        self.count += 1
+        config = [f"stepper={HERE / 'stepper.py'}", f"steps={steps}", f"seconds={seconds}"]
+        command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "slurm"), *QUICK]
+        with self.log(self.count).open("w") as out:
+            process = subprocess.Popen(
+                [*command, *self.options, *arguments, "--config", *config],
+                cwd=self.folder,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                **more,
+            )
+        self.started.append(process)
+        return process
+
+    def log(self, number: int) -> Path:
+        return self.folder / f"said{number}.txt"
+
+    def said(self, number: int | None = None) -> str:
+        """What the last Snakemake, or that of a number, has said."""
+        return self.log(number or self.count).read_text()
+
+    def run(self, *arguments: str, **settings) -> int:
+        """Run Snakemake to its end."""
+        return self.start(*arguments, **settings).wait(120)
+
+    def unlock(self) -> None:
+        """What Snakemake asks for after it was killed."""
+        command = [sys.executable, "-m", "snakemake", "--profile", "none", "--unlock", "--config", "stepper=x"]
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
+
+    def names(self) -> dict[str, str]:
+        """Names of the running jobs by id."""
+        return dict(line.split() for line in self.cluster.run("squeue", "-h", "-t", "R", "-o", "%i %j").splitlines())
+
+    def running(self, count: int = 1) -> list[str]:
+        """Ids of the jobs, as soon as `count` run."""
+        return wait_for(lambda: (ids := list(self.cluster.jobs("R"))) if len(self.cluster.jobs("R")) >= count else None)
+
+    def starts(self, name: str) -> list[int]:
+        """The steps at which a training began, one a start."""
+        path = self.folder / "run" / name / "starts"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def at_step(self, name: str, step: int) -> None:
+        """Wait until a training has done that many steps."""
+        path = self.folder / "run" / name / "now"
+        wait_for(lambda: path.exists() and int(path.read_text() or 0) >= step)
+
+    def job_log(self, job: str) -> str:
+        """Everything a job has printed."""
+        (path,) = (self.folder / ".snakemake" / "submitit").glob(f"*/{job}_0_log.out")
+        return path.read_text()
+
+    def stop(self) -> None:
+        """End what was started here."""
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        if self.cluster:
+            self.cluster.clean()
+
+
+@pytest.fixture
+def attack(cluster, tmp_path):
+    attack = Attack(tmp_path, cluster)
+    try:
+        yield attack
+    finally:
+        attack.stop()
+
+
+@pytest.fixture(scope="session")
+def five_stopped(cluster, tmp_path_factory):
+    """One Snakemake with five jobs, each stopped in its own way.
+
+    A time limit is a minute at least, so the tests in test_local.py, which need no cluster, run meanwhile.
+    """
+    attack = Attack(tmp_path_factory.mktemp("five"), cluster)
+    ways = ("warned", "relayed", "requeued", "limit")
+    try:
+        attack.start(*(f"train/{way}.txt" for way in ways), "slow/limit.txt", seconds=300)
+        for way in ways:
+            attack.at_step(way, 5)
+        wait_for((attack.folder / "starts/limit").exists)
+        attack.ids = {name: job for job, name in attack.names().items()}
+        cluster.run("scancel", "-s", "USR2", attack.ids["stepper-warned"], attack.ids["slow-limit"])
+        for name in ("stepper-requeued", "slow-limit"):
+            cluster.run("scontrol", "requeue", attack.ids[name])
+        os.kill(task_of(attack.ids["stepper-relayed"]), signal.SIGUSR2)
+        yield attack
+    finally:
+        attack.stop()
+
+
+def task_of(job: str) -> int:
+    """The Python that submitit runs in a job."""
+    found = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True).stdout.split()
+    for pid in found:
+        with open(f"/proc/{pid}/environ") as file:
+            if f"SLURM_JOB_ID={job}" in file.read().split("\0"):
+                with open(f"/proc/{pid}/cmdline") as command:
+                    if "python" in command.read().split("\0")[0]:
+                        return int(pid)
+    raise AssertionError(f"no process of job {job}")

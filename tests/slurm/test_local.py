@@ -1,0 +1,69 @@
+"""The same jobs on one machine, without Slurm: each with devices of its own, and none that outlives Snakemake."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.slurm.cluster import missing, wait_for
+from tests.slurm.conftest import Attack
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _meanwhile(request):
+    if not missing():
+        request.getfixturevalue("five_stopped")
+
+
+@pytest.fixture
+def attack(tmp_path):
+    attack = Attack(tmp_path, None, "--submitit-cluster", "local")
+    try:
+        yield attack
+    finally:
+        attack.stop()
+
+
+def processes(folder):
+    """Command lines of the processes that work in a folder."""
+    listed = subprocess.run(["pgrep", "-af", str(folder)], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if "pgrep" not in line]
+
+
+def devices():
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": "4,7"}
+
+
+def test_each_job_has_devices_of_its_own(attack):
+    """Four jobs with one GPU on two: two at a time; one without a GPU sees none."""
+    targets = [f"devices/1gpu-{i}.txt" for i in range(4)]
+    assert attack.run(*targets, "devices/0gpu-0.txt", env=devices()) == 0, attack.said()
+    seen = [(attack.folder / target).read_text().strip() for target in targets]
+    assert sorted(seen) == ["4", "4", "7", "7"]
+    assert (attack.folder / "devices/0gpu-0.txt").read_text() == "\n"
+
+
+def test_more_devices_than_there_are(attack):
+    assert attack.run("devices/3gpu-0.txt", env=devices()) != 0
+    assert "asks for 3 GPUs; this machine is one, with 2 GPUs" in attack.said()
+    assert "Traceback" not in attack.said()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_jobs_save_themselves_and_end_with_snakemake(attack, end):
+    """Also when it is killed and can tell them nothing; started again, training goes on."""
+    snakemake = attack.start("train/a.txt", "slow/b.txt", steps=30, seconds=300)
+    attack.at_step("a", 5)
+    wait_for((attack.folder / "starts/b").exists)
+    os.kill(snakemake.pid, end)
+    assert snakemake.wait(30) != 0
+    wait_for(lambda: not processes(attack.folder), 20)
+    attack.unlock()
+    assert attack.run("train/a.txt", steps=30) == 0, attack.said()
+    assert attack.starts("a")[1] >= 5
+
+
+def test_a_failed_rule_shows_its_own_error(attack):
+    assert attack.run("broken/a.txt") != 0
+    assert "the number of wheels is 5, not 4" in attack.said()

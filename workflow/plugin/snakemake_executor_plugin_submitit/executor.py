@@ -1,0 +1,296 @@
+"""The executor: submits the workflow's jobs, takes over those of an earlier Snakemake, watches and cancels them."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.real import RealExecutor
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
+
+from snakemake_executor_plugin_submitit.clusters import Local, RefusedError, Slurm, State, UnreachableError
+from snakemake_executor_plugin_submitit.describe import (
+    described,
+    digests,
+    explained,
+    failure,
+    last_lines,
+    outputs,
+    request_of,
+)
+from snakemake_executor_plugin_submitit.records import Record, refresh
+from snakemake_executor_plugin_submitit.task import RuleTask
+
+RETRY_S = 5
+UNTOLD = ("", "None", "COMPLETING", "COMPLETED")
+
+
+@dataclass
+class Watched:
+    """A job in the queue: what Snakemake knows of it, what is on disk, what was last seen."""
+
+    info: SubmittedJobInfo
+    record: Record
+    reason: str = ""
+    gone_since: float | None = None
+
+
+class Executor(RemoteExecutor):
+    """Runs each job of the workflow as a Slurm job, or as a process of this machine."""
+
+    def __init__(self, workflow, logger):
+        # the base class starts the thread that watches jobs before it calls __post_init__
+        self.live: dict[str, Watched] = {}
+        self.refusals: set[str] = set()
+        self.silent = False
+        super().__init__(workflow, logger)
+
+    def __post_init__(self):
+        settings = self.workflow.executor_settings
+        if settings.cluster == "slurm" and not shutil.which("sbatch"):
+            raise WorkflowError(
+                "There is no Slurm here (no sbatch): start Snakemake on a login node, run jobs on this machine with "
+                "--submitit-cluster local, or leave out --profile slurm"
+            )
+        self.root = Path(settings.folder).absolute()
+        self.run = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+        (self.root / self.run).mkdir(parents=True)
+        self.grace = settings.grace
+        local = settings.cluster == "local"
+        self.cluster_name = settings.cluster
+        self.cluster = Local() if local else Slurm(settings.max_requeues, settings.signal_delay)
+        # a job's threads are not limited by the processors of the machine that submits it
+        self.workflow.global_resources["_cores"] = None
+
+    # -- submission
+
+    def run_jobs(self, jobs) -> None:
+        """Submit jobs. Another Snakemake that submits at the same time sees those of this one first."""
+        with self._alone():
+            states = self._states()
+            for job in jobs:
+                self.run_job_pre(job)
+                self._start(job, states)
+
+    def run_job(self, job) -> None:
+        """Submit one job."""
+        self.run_jobs([job])
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.root / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _start(self, job, states: dict[str, State]) -> None:
+        key, spec = digests(job)
+        try:
+            record = self._found(job, key, spec, states) or self._submit(job, key, spec)
+        except RefusedError as error:
+            self._refuse(job, str(error))
+            return
+        info = SubmittedJobInfo(job, external_jobid=record.job_id, aux={"log": str(record.log(self.root))})
+        self.live[record.job_id] = Watched(info, record)
+        self.report_job_submission(info)
+
+    def _submit(self, job, key: str, spec: str) -> Record:
+        record = Record("", self.cluster_name, key, spec, self.run, described(job), outputs(job), time.time())
+        task = RuleTask(
+            self.format_job_exec(job),
+            os.getcwd(),
+            record.outputs,
+            checkpointable=bool(job.resources.get("checkpointable", 0)),
+            gpus=job.resources.get("gpus", 0),
+        )
+        request = request_of(job, record.tag)
+        while True:
+            try:
+                record.job_id = self.cluster.submit(self.root / self.run, task, request)
+                break
+            except UnreachableError as error:
+                self.logger.warning(f"{error}\nTrying to submit {record.rule} again.")
+                time.sleep(RETRY_S)
+                taken = self._tagged(record.tag, self._states())
+                if taken:
+                    record.job_id = taken
+                    break
+        record.write(self.root)
+        self.logger.info(f"{self.cluster_name} job {record.job_id}: {record.rule}, log {self._short(record)}")
+        return record
+
+    def _found(self, job, key: str, spec: str, states: dict[str, State]) -> Record | None:
+        """The live job that an earlier Snakemake, or one beside this, submitted for the same files."""
+        prefix = f"smk:{key}:"
+        for number, state in states.items():
+            if not state.comment.startswith(prefix) or state.ended:
+                continue
+            found_spec, run = state.comment.removeprefix(prefix).split(":")
+            if found_spec != spec:
+                raise RefusedError(
+                    f"job {number} still makes these files with other settings. Wait for it, or `scancel {number}`, "
+                    "then start again."
+                )
+            record = Record(number, self.cluster_name, key, spec, run, described(job), outputs(job), time.time())
+            self.logger.info(f"Taking over {self.cluster_name} job {number} ({state.name}): {record.rule}")
+            record.write(self.root)
+            return record
+        return None
+
+    @staticmethod
+    def _tagged(tag: str, states: dict[str, State]) -> str | None:
+        return next((n for n, state in states.items() if state.comment == tag and not state.ended), None)
+
+    def _refuse(self, job, text: str) -> None:
+        """Say once why jobs are refused: a wrong account is wrong for all."""
+        if text in self.refusals:
+            self.logger.error(f"{described(job)}: not submitted, for the same reason")
+            self.workflow.scheduler.error_callback(job)
+            return
+        self.refusals.add(text)
+        self.report_job_error(SubmittedJobInfo(job), msg=f"{self.cluster_name} does not take the job: {text}")
+
+    def _states(self) -> dict[str, State]:
+        """All jobs, waiting for as long as the scheduler does not answer."""
+        while (states := self.cluster.states()) is None:
+            self._unanswered()
+            time.sleep(RETRY_S)
+        self.silent = False
+        return states
+
+    def _unanswered(self) -> None:
+        if not self.silent:
+            self.logger.warning("Slurm does not answer; jobs are kept, and looked at again when it does.")
+        self.silent = True
+
+    def get_job_args(self, job, **kwargs) -> str:
+        """Arguments of the inner Snakemake.
+
+        Unlike in the base class it does not wait for a temporary folder of this process, which is gone when the job is
+        requeued after this process has ended; and it uses the cores that were asked for.
+        """
+        arguments = RealExecutor.get_job_args(self, job, cores=job.resources["_cores"])
+        # Snakemake quotes for Python, not for a shell: a name with both kinds of quotes, or $(), would be run
+        targets = encode_target_jobs_cli_args(job.get_target_spec())
+        arguments = arguments.replace(format_cli_arg("--target-jobs", targets), f"--target-jobs {shlex.join(targets)}")
+        files = [str(file) for file in job.get_wait_for_files()]
+        return f"{arguments} --wait-for-files {shlex.join(files)}" if files else arguments
+
+    # -- state
+
+    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
+        """Report the jobs that have ended; an error here would end the workflow and leave its jobs running."""
+        try:
+            self._check()
+        except Exception as error:
+            self.logger.warning(f"Jobs could not be looked at, trying again: {error!r}")
+        for info in active_jobs:
+            if info.external_jobid in self.live:
+                yield info
+
+    def _check(self) -> None:
+        watched = list(self.live.values())
+        if not watched:
+            return
+        states = self.cluster.states()
+        if states is None:
+            self._unanswered()
+        elif self.silent:
+            self.silent = False
+            self.logger.info("Slurm answers again.")
+        for run in {item.record.run for item in watched}:
+            refresh(self.root / run)
+        for item in watched:
+            outcome = item.record.outcome(self.root)
+            if outcome is not None:
+                self._ended(item, *outcome)
+            elif states is not None:
+                self._look(item, states.get(item.record.job_id))
+        if states is not None:
+            self._tell_waiting(states)
+
+    def _look(self, item: Watched, state: State | None) -> None:
+        """Judge a job without a result."""
+        other = state is not None and state.comment.startswith("smk:") and state.comment != item.record.tag
+        if state is None or state.ended or other:
+            item.gone_since = item.gone_since or time.monotonic()
+            # cancelled or out of time, it writes no result; else its result may still be on the way
+            wait = 0 if state is not None and state.name in ("CANCELLED", "TIMEOUT") else self.grace
+            if time.monotonic() - item.gone_since >= wait:
+                self._ended(item, 1, failure("GONE" if state is None or other else state.name))
+            return
+        item.gone_since = None
+        if state.hopeless:
+            self.cluster.cancel([item.record.job_id])
+            self._ended(item, 1, f"it would wait for ever, so it was cancelled: {explained(state.reason)}")
+
+    def _ended(self, item: Watched, code: int, message: str) -> None:
+        if self.live.pop(item.record.job_id, None) is None:  # cancelled meanwhile
+            return
+        item.record.end = "failed" if code else "done"
+        item.record.write(self.root)
+        if code == 0:
+            self.report_job_success(item.info)
+        else:
+            self.report_job_error(item.info, msg=message)
+
+    def _tell_waiting(self, states: dict[str, State]) -> None:
+        """Say what jobs wait for, when it changes, once for all that wait for the same."""
+        news: dict[str, list[Watched]] = {}
+        for item in list(self.live.values()):
+            state = states.get(item.record.job_id)
+            reason = "" if state is None else state.reason if state.name == "PENDING" else state.name
+            if reason != item.reason:
+                item.reason = reason
+                news.setdefault(reason, []).append(item)
+        for reason, items in news.items():
+            if reason not in UNTOLD:
+                first = f"{items[0].record.job_id} ({items[0].record.rule})"
+                who = f"job {first}" if len(items) == 1 else f"job {first} and {len(items) - 1} more"
+                self.logger.info(f"{who}: {'running' if reason == 'RUNNING' else f'waiting, {explained(reason)}'}")
+
+    # -- end
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Cancel everything this process has submitted or taken over, also what it was just about to register.
+
+        `active_jobs` is empty when the interrupt came during a look at the jobs, so the list kept here decides.
+        """
+        with _deaf():
+            tags = {item.record.tag for item in self.live.values()}
+            self.cluster.cancel(self.live)
+            self.live.clear()
+            states = self.cluster.states() or {}
+            ours = {n for n, s in states.items() if s.comment in tags or s.comment.endswith(f":{self.run}")}
+            self.cluster.cancel(n for n in ours if not states[n].ended and states[n].name != "COMPLETING")
+
+    def print_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs) -> None:
+        """Say what went wrong, where the logs lie, and how they end."""
+        text, item = msg or "", job_info.aux
+        if item:
+            text += f"\njob {job_info.external_jobid}: {item['log']}{last_lines(job_info.job, Path(item['log']))}"
+        if job_info.job.is_group():  # Snakemake leaves the text of a group out
+            self.logger.error(text)
+        job_info.job.log_error(text, **kwargs)
+
+    def _short(self, record: Record) -> str:
+        return os.path.relpath(record.log(self.root))
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Finish what is begun, however often Ctrl-C is pressed."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
