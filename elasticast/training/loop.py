@@ -54,7 +54,7 @@ class Trainer:
         Hash of the prepared data.
     world : World, optional
         The processes that train together; by default this one alone. Rank 0 writes, the others only compute.
-    weights : Path
+    weights_root : Path
         Folder in which a relative `model.init` lies.
     """
 
@@ -66,7 +66,7 @@ class Trainer:
         out: Path,
         data_hash: str,
         world: World | None = None,
-        weights: Path = Path(),
+        weights_root: Path = Path(),
     ):
         self.config, self.clips, self.norm, self.out, self.data_hash = config, clips, norm, out, data_hash
         self.world = world or World()
@@ -79,7 +79,7 @@ class Trainer:
         self.sampler = BatchSampler(self.dataset.tokens(), config.train.batch, config.seed, weights)
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
-        self.init = config.model.init and start_from(config.model.init, model, config, clips.classes, weights)
+        self.init = config.model.init and start_from(config.model.init, model, config, clips.classes, weights_root)
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")

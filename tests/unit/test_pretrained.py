@@ -318,12 +318,12 @@ def test_a_relative_path_is_looked_up_in_the_folder_of_weights(tiny, train_clips
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     second = tiny(model={"init": "first"})
     here, there = (
-        Trainer(second, train_clips, norm, tmp_path / "second", "data", weights=tmp_path / name) for name in "ab"
+        Trainer(second, train_clips, norm, tmp_path / "second", "data", weights_root=tmp_path / name) for name in "ab"
     )
     assert here.identity == there.identity  # where they lie is no part of the run
     assert here.init["source"] == "first"
     with pytest.raises(DataError, match=f"{tmp_path / 'c' / 'first'}: no such file or folder"):
-        Trainer(second, train_clips, norm, tmp_path / "third", "data", weights=tmp_path / "c")
+        Trainer(second, train_clips, norm, tmp_path / "third", "data", weights_root=tmp_path / "c")
 
 
 def test_a_head_of_other_classes_is_not_started_from(tiny, tmp_path):
