@@ -3,12 +3,14 @@
 Like labels, none of it decides what is trained.
 """
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from elasticast.settings import Settings
+
+if TYPE_CHECKING:
+    from elasticast.config import Suite
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -44,30 +46,24 @@ class Claim(Settings):
         return self
 
 
-def claim_problems(claims: dict[str, Claim], kinds: dict[str, str], swept: dict[str, Iterable[str]]) -> list[str]:
-    """Problems between claims and the experiments they name, each beginning with ``NAME: key: ``.
-
-    Parameters
-    ----------
-    kinds : dict
-        Kind of each experiment's model.
-    swept : dict
-        Evaluations of each experiment.
-    """
+def claim_problems(suite: "Suite") -> list[str]:
+    """Problems between the claims of a suite and the experiments they name, each beginning with ``NAME: key: ``."""
     problems = []
-    for name, claim in claims.items():
+    for name, claim in suite.claims.items():
         for key, experiments in (("model", [claim.model]), ("against", claim.against)):
-            problems += [f"{name}: {p}" for e in experiments if (p := _misfit(claim, key, e, kinds, swept))]
+            problems += [f"{name}: {p}" for e in experiments if (p := _misfit(suite, claim, key, e))]
     return problems
 
 
-def _misfit(claim: Claim, key: str, experiment: str, kinds: dict[str, str], swept: dict[str, Iterable[str]]) -> str:
+def _misfit(suite: "Suite", claim: Claim, key: str, experiment: str) -> str:
     """What is wrong with one experiment of a claim; empty where nothing is."""
-    if experiment not in kinds:
-        return f"{key}: unknown experiment {experiment!r}. There is: {', '.join(kinds)}"
-    if claim.evaluation not in swept[experiment]:
-        return f"evaluation: {claim.evaluation!r} is not of {experiment}, which has: {', '.join(swept[experiment])}"
-    if (kinds[experiment] == "ast") != (key == "against"):
+    if experiment not in suite.runs:
+        return f"{key}: unknown experiment {experiment!r}. There is: {', '.join(suite.runs)}"
+    curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
+    if claim.evaluation not in curves:
+        return f"evaluation: {claim.evaluation!r} is no curve of {experiment}, which has: {', '.join(curves)}"
+    kind = suite.runs[experiment]["model"]["kind"]
+    if (kind == "ast") != (key == "against"):
         wanted = "of a fixed length (`ast`)" if key == "against" else "that takes any length"
-        return f"{key}: {experiment!r} is of kind {kinds[experiment]!r}; expected a model {wanted}"
+        return f"{key}: {experiment!r} is of kind {kind!r}; expected a model {wanted}"
     return ""

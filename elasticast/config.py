@@ -10,10 +10,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from elasticast.claim_config import Claim, ReleasedSeries
 from elasticast.dataset_config import DatasetConfig
+from elasticast.option_checks import option_problems
 from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, TaskKind
 
 # ---------------------------------------------------------------------------------------------
@@ -60,15 +61,30 @@ class View(Settings):
     min_frames: PositiveInt | None = Field(
         None, description="native: shorter clips are filled up to this many frames; none: to one patch"
     )
-    fill: Literal["zeros", "edge"] = Field(
-        "zeros", description="what fills a short clip up: zeros as in AST, or its last frame as in EPIC-SOUNDS"
+    cut_from: PositiveInt | None = Field(
+        None,
+        description="native: training cuts each clip to a length drawn from this many frames to its own; none: no cut",
+    )
+    fill: Literal["zeros", "edge", "repeat", "mask"] = Field(
+        "zeros",
+        description="what fills a short clip up: zeros as in AST, its last frame as in EPIC-SOUNDS, the clip itself "
+        "over and over; mask: nothing, the tokens that would hold padding alone are left out of a fixed view",
     )
     compression: list[Annotated[float, Field(ge=1)]] = Field(
         [1.0], min_length=1, description="hop = hop_ms x compression; several: one is drawn for each training clip"
     )
+    resolution: Literal["hop", "max_pool"] = Field(
+        "hop",
+        description="how compression is made: by a longer hop, or by the maximum of so many frames, a whole number",
+    )
     crop: Literal["random", "start"] = Field(
         "random", description="where training cuts; evaluation cuts from the start"
     )
+
+    @property
+    def longest(self) -> int:
+        """Most frames of a clip, counted at the finest compression of the two kinds of view: see `ViewRule`."""
+        return self.max_frames if self.frames == "native" else self.frames
 
     @field_validator("frames", mode="before")
     @classmethod
@@ -123,21 +139,44 @@ class ModelSettings(Settings):
             return f"is not a multiple of model.patch = {self.patch}"
         return f"is shorter than model.patch = {self.patch}" if length < self.patch else None
 
+    @property
+    def limit(self) -> int | None:
+        """Frames of the longest clip that positions reach; none: any."""
+        return None
+
 
 class ElasticASTSettings(ModelSettings):
     """`elasticast.models.elasticast.ElasticAST`."""
 
     kind: Literal["elasticast"]
-    max_frames: PositiveInt = Field(1024, description="length of the time position table; no longer clip is allowed")
+    max_frames: PositiveInt = Field(1024, description="length of the time position table; `table`: of the longest clip")
+    positions: Literal["table", "interpolated", "fractional", "sinusoidal", "rotary"] = Field(
+        "table",
+        description="table: a learned one for frequency and one for time; interpolated: longer clips are squeezed onto "
+        "the time table; fractional: every clip is stretched over it; sinusoidal: fixed; rotary: of queries and keys",
+    )
+    pooling: Literal["attention", "mean", "cls"] = Field(
+        "attention", description="of a clip's tokens: by a learned query, their mean, or a CLS token of its own"
+    )
+
+    @property
+    def limit(self) -> int | None:
+        """Frames of the longest clip that positions reach; none: any."""
+        return self.max_frames if self.positions == "table" else None
 
 
 class ASTSettings(ModelSettings):
-    """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`."""
+    """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`, or batch by batch at another."""
 
     kind: Literal["ast"]
     prefix_tokens: Literal[0, 1, 2] = Field(1, description="0: none; 1: CLS (ViT); 2: CLS and distillation (DeiT)")
     pooling: Literal["cls", "mean", "attention"] = Field(
         "cls", description="cls: mean of the prefix tokens; mean, attention: over the patches, without prefix tokens"
+    )
+    time_offset: bool = Field(
+        False,
+        description="a clip shorter than the position table takes a stretch of it: in training from a place drawn at "
+        "random, in evaluation from the first (PaSST); else the table is interpolated to its length",
     )
 
 
@@ -149,6 +188,10 @@ class Batch(Settings):
 
     clips: PositiveInt | None = None
     tokens: PositiveInt | None = Field(None, description="token budget before token dropout; a batch never exceeds it")
+    buckets: bool = Field(
+        False,
+        description="clips of similar length make a batch, filled up to its longest; for an `ast` at native length",
+    )
 
     @model_validator(mode="after")
     def _one(self):
@@ -173,6 +216,16 @@ class SpecAugment(Settings):
     time_frames: int = Field(0, ge=0, description="widest time mask in a clip of 1,024 frames")
 
 
+def _one_or_range(value: Any) -> str:
+    return "[range]" if isinstance(value, list) else "[share]"
+
+
+OneOrRange = Annotated[
+    Annotated[Share, Tag("[share]")] | Annotated[list[Share], Field(min_length=2, max_length=2), Tag("[range]")],
+    Discriminator(_one_or_range),
+]
+
+
 class Train(Settings):
     """Optimisation."""
 
@@ -192,7 +245,9 @@ class Train(Settings):
         "shuffle",
         description="an epoch: every clip once; or as many draws with replacement, rare labels more often, as in AST",
     )
-    token_dropout: Share = Field(0.0, description="share of each clip's tokens dropped in training")
+    token_dropout: OneOrRange = Field(
+        0.0, description="share of each clip's tokens dropped in training, or [least, most]: drawn for each clip"
+    )
     mixup: Share = Field(0.0, description="share of clips mixed with another (waveforms and targets)")
     spec_augment: SpecAugment = SpecAugment()
     workers: int = Field(0, ge=0, description="data loader processes; 0: in the training process")
@@ -203,9 +258,18 @@ class Train(Settings):
     def _one_length(self):
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give exactly one of `steps` and `epochs` (an inherited one is taken back with null)")
-        if self.token_dropout >= 1:
+        low, high = self.dropout_range
+        if high >= 1:
             raise ValueError("`token_dropout` must be below 1: at least one token has to stay")
+        if low > high:
+            raise ValueError(f"token_dropout = {self.token_dropout}: the smaller one comes first")
         return self
+
+    @property
+    def dropout_range(self) -> tuple[float, float]:
+        """Least and most share of a clip's tokens that is dropped."""
+        value = self.token_dropout
+        return (value[0], value[1]) if isinstance(value, list) else (value, value)
 
 
 class RunConfig(Settings):
@@ -237,21 +301,28 @@ class RunConfig(Settings):
         for name, frames in lengths.items():
             if frames != "native" and (misfit := model.misfit(frames)):
                 problems.append(f"{name} = {frames} {misfit}")
-        if off := self.front_end.misfits(view.compression):
-            hop = f"front_end.hop_ms = {self.front_end.hop_ms}"
-            problems.append(f"view.compression {off}: times {hop} is no whole number of ms")
         if isinstance(model, ASTSettings) and model.pooling == "cls" and not model.prefix_tokens:
             problems.append("model.pooling = 'cls' needs model.prefix_tokens = 1 or 2")
-        if isinstance(model, ASTSettings) and (view.frames == "native" or len(view.compression) > 1):
-            problems.append("a model of kind `ast` needs `view.frames` as a number and one `view.compression`")
+        bucketed = view.frames == "native" and self.train.batch.buckets
+        if isinstance(model, ASTSettings) and not (
+            (bucketed or view.frames != "native") and len(view.compression) == 1
+        ):
+            said = "as a number (or native with `train.batch.buckets`) and one `view.compression`"
+            problems.append(f"a model of kind `ast` needs `view.frames` {said}")
         if isinstance(model, ASTSettings) and self.train.token_dropout:
             problems.append("train.token_dropout needs a model of kind `elasticast`: an `ast` takes whole clips")
         longest = "view.max_frames" if view.frames == "native" else "view.frames"
-        if isinstance(model, ElasticASTSettings) and self.most_frames(min(view.compression)) > model.max_frames:
-            problems.append(f"{longest} = {lengths[longest]} is beyond model.max_frames = {model.max_frames}")
+        if model.limit is not None and self.most_frames(min(view.compression)) > model.limit:
+            problems.append(f"{longest} = {lengths[longest]} is beyond model.max_frames = {model.limit}")
+        problems += option_problems(self)
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def own_compression(self) -> float:
+        """The one that sweeps over something else are made at; the finest of a model that is trained at several."""
+        return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
 
     def most_frames(self, compression: float) -> float:
         """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
@@ -262,18 +333,33 @@ class RunConfig(Settings):
 
 
 class Evaluation(Settings):
-    """A sweep of one trained model over lengths or resolutions."""
+    """A sweep of one trained model over lengths, resolutions, both, or tokens left out."""
 
-    x_name: Literal["max_frames", "compression"]
-    x: list[PositiveFloat] = Field(min_length=1, description="frames, or the paper's compression ratio")
+    x_name: Literal["max_frames", "compression", "token_drop"]
+    x: list[Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="frames, the paper's compression ratio, or share of each clip's tokens left out"
+    )
     split: Literal["test"] = "test"
+    compression: list[Annotated[float, Field(ge=1)]] | None = Field(
+        None, min_length=1, description="max_frames: a grid, every x (frames at compression 1) at each of these"
+    )
+    windows: bool = Field(
+        False, description="max_frames: a fixed view's model hears x frames beyond its own in windows of its own length"
+    )
 
     @model_validator(mode="after")
     def _whole_frames(self):
-        if self.x_name == "max_frames" and any(x != int(x) for x in self.x):
-            raise ValueError(f"x = {self.x}: frames are whole numbers")
+        if self.x_name == "max_frames" and any(x != int(x) or not x for x in self.x):
+            raise ValueError(f"x = {self.x}: frames are whole numbers above 0")
+        if self.x_name == "token_drop" and max(self.x) >= 1:
+            raise ValueError(f"x = {self.x}: a share below 1, at least one token has to stay")
         if self.x_name == "compression" and min(self.x) < 1:
             raise ValueError(f"x = {self.x}: compression starts at 1; for a finer hop lower front_end.hop_ms")
+        for key in ("windows", "compression"):
+            if getattr(self, key) and self.x_name != "max_frames":
+                raise ValueError(f"`{key}` goes with x_name: max_frames, here it is {self.x_name}")
+        if self.windows and self.compression:
+            raise ValueError("`windows` are of a model's own resolution: leave out `compression`")
         return self
 
 
@@ -319,6 +405,11 @@ class Suite(SuiteHead):
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
         """The evaluations of one experiment, by name."""
         return {name: self.evaluations[name] for name in self.experiments[experiment].evaluations}
+
+    def curve(self, experiment: str, x_name: str) -> dict[str, Evaluation]:
+        """The evaluations that make an experiment's curve over `x_name`: no grids; windows only without any other."""
+        some = {n: e for n, e in self.sweep(experiment).items() if e.x_name == x_name and e.compression is None}
+        return {n: e for n, e in some.items() if not e.windows} or some
 
     def task_kind(self, experiment: str) -> TaskKind:
         """Whether an experiment's task has one label a clip (`single`) or a set (`multi`)."""

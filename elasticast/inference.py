@@ -20,14 +20,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from elasticast.config import ElasticASTSettings
+from elasticast.config import ASTSettings
 from elasticast.data.audio import UnusableAudioError
-from elasticast.data.features import log_mel
 from elasticast.data.packing import PackedClip, pack, pack_clip
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, Source, open_source, spans
-from elasticast.data.views import ViewRule
-from elasticast.data.windows import Windows, cut_windows
+from elasticast.data.views import ViewRule, spectrogram
+from elasticast.data.windows import OVERLAP, Windows, cut_windows
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.pretrained import Pretrained, load
 from elasticast.predictions import Prediction, Timeline
@@ -97,8 +96,7 @@ class AudioClassifier:
         self.pretrained = pretrained
         self.model, self.config, self.norm = pretrained.model.eval(), pretrained.config, pretrained.norm
         self.classes, self.kind = list(pretrained.classes), pretrained.kind
-        trained = self.config.view.compression
-        self.compression = trained[0] if len(trained) == 1 else 1.0  # as in evaluation's length sweep
+        self.compression = self.config.own_compression
 
     def predict(
         self,
@@ -107,7 +105,7 @@ class AudioClassifier:
         sample_rate: int | None = None,
         top_k: int | None = None,
         window: float | None = None,
-        overlap: float = 0.5,
+        overlap: float = OVERLAP,
         pooling: Pooling = "mean",
         timeline: bool = False,
         on_error: Literal["raise", "keep"] = "raise",
@@ -178,10 +176,10 @@ class AudioClassifier:
         frames = max(1, round(frames / model.patch)) * model.patch
         rule = ViewRule(self.config, max_frames=frames, compression=self.compression)
         shown = rule.at(sys.maxsize, self.compression).frames
-        if isinstance(model, ElasticASTSettings) and shown > model.max_frames:
-            most = model.max_frames * hop_ms * self.compression / 1000
+        if model.limit is not None and shown > model.limit:
+            most = model.limit * hop_ms * self.compression / 1000
             raise ElasticASTError(
-                f"window = {window} s is {shown} frames; the position table holds {model.max_frames} ({most:g} s)"
+                f"window = {window} s is {shown} frames; the position table holds {model.limit} ({most:g} s)"
             )
         return rule
 
@@ -195,12 +193,22 @@ class AudioClassifier:
         long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
         with Progress("predict", len(units)) if long else nullcontext() as progress:
             for batch in token_batches(turns, tokens, budget):
-                with torch.inference_mode():
-                    logits = self.model(pack([held.pop(i) for i in batch]).to(device)).float().cpu()
-                for index, row in zip(batch, logits, strict=True):
-                    units[index].add(row, pooling, timeline)
+                for alike in self._of_one_grid(batch, held):
+                    with torch.inference_mode():
+                        logits = self.model(pack([held.pop(i) for i in alike]).to(device)).float().cpu()
+                    for index, row in zip(alike, logits, strict=True):
+                        units[index].add(row, pooling, timeline)
                 if progress:
                     progress.update(batch[-1] + 1)
+
+    def _of_one_grid(self, batch: list[int], held: dict[int, PackedClip]) -> list[list[int]]:
+        """A batch in parts that the model takes at once: AST takes one length at a time."""
+        if not isinstance(self.config.model, ASTSettings):
+            return [batch]
+        alike: dict[int, list[int]] = {}
+        for index in batch:
+            alike.setdefault(held[index].time_patches, []).append(index)
+        return list(alike.values())
 
     def _decoded(self, jobs: list[_Job], held: dict[int, PackedClip], on_error: str) -> Iterator[int]:
         """Numbers of the windows, in order, each put into `held` when its turn comes; a broken file's are left out."""
@@ -220,8 +228,9 @@ class AudioClassifier:
     def _packed(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
         """Tokens of one window, by the same steps as in evaluation."""
         view = windows.view
-        spectrogram = log_mel(wave, self.config.front_end, view.compression, whole=not any(windows.margins))
-        return pack_clip(index, self.norm(view.cut(spectrogram)), torch.empty(0), self.config.model)
+        resolution, whole = self.config.view.resolution, not any(windows.margins)
+        log_mel = spectrogram(wave, self.config.front_end, view.compression, resolution, whole=whole)
+        return pack_clip(index, self.norm(view.cut(log_mel)), torch.empty(0), self.config.model, view.grid_frames)
 
     def _prediction(self, job: _Job, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
         seconds = job.source.seconds if job.source else 0.0
@@ -245,7 +254,8 @@ class AudioClassifier:
 
     def _flags(self, job: _Job, rule: ViewRule) -> tuple[str, ...]:
         frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
-        short = patch <= frames < shown and (rule.fixed or shown - frames >= patch)  # up to a patch is as it should be
+        filled = rule.fixed and rule.view.fill != "mask"
+        short = patch <= frames < shown and (filled or shown - frames >= patch)  # up to a patch is as it should be
         flags = {
             f"padded: shorter than one patch of {patch} frames": frames < patch,
             f"padded: shorter than the model's {shown} frames": short,

@@ -32,7 +32,7 @@ STAGES = {
     ),
     "stats": ("data/features.py", "data/stats.py"),
     "train": (*_VIEWED, "data/augment.py", "training"),
-    "evaluate": (*_VIEWED, "evaluation"),
+    "evaluate": (*_VIEWED, "data/windows.py", "evaluation"),
     "curves": (*_SCORED, "reporting/curves.py"),
     "table": (*_SCORED, "reporting/comparison.py", "reporting/tables.py"),
     "verdict": (*_SCORED, "reporting/claims.py", "reporting/tables.py", "reporting/verdict.py"),

@@ -11,7 +11,6 @@ from typing import Any
 
 from elasticast.claim_config import claim_problems
 from elasticast.config import (
-    ElasticASTSettings,
     Evaluation,
     Experiment,
     RunConfig,
@@ -22,6 +21,7 @@ from elasticast.config import (
 from elasticast.dataset_config import DatasetConfig
 from elasticast.errors import ConfigError
 from elasticast.files import write_json
+from elasticast.option_checks import sweep_problems
 from elasticast.suite_files import SuiteFile, merge_experiment, read_suite, said_once, unknown_file
 from elasticast.validation import read_yaml, validate
 
@@ -79,20 +79,19 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
         )
     suite, problems = read_suite(name, path.parent), []
     head = {"title": name, "claims": {}} | {k: suite.merged[k] for k in SuiteHead.model_fields if k in suite.merged}
-    checked, wrong = _collect({"head": (SuiteHead, head, "")})
+    _, wrong = _collect({"head": (SuiteHead, head, "")})
     problems += [suite.file_of(problem.split(": ")[1].split(".")[0]) + problem for problem in wrong]
     evaluations, wrong = _collect({n: (Evaluation, v, n) for n, v in suite.merged["evaluations"].items()})
     problems += [_of_evaluation(suite, problem) for problem in wrong]
     experiments, runs, datasets, found = _resolve_experiments(suite, evaluations, config_dir)
     problems += said_once(suite, found, experiments)
-    if not problems:
-        kinds = {name: run["model"]["kind"] for name, run in runs.items()}
-        wrong = claim_problems(checked["head"].claims, kinds, {n: e.evaluations for n, e in experiments.items()})
-        problems += [f"{suite.file_of('claims', f': {p}')}: claims.{p}" for p in wrong]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     fields = {**head, "name": name, "experiments": experiments, "runs": runs}
-    return validate(Suite, {**fields, "evaluations": evaluations, "datasets": datasets}, suite.path)
+    resolved = validate(Suite, {**fields, "evaluations": evaluations, "datasets": datasets}, suite.path)
+    if problems := claim_problems(resolved):
+        raise ConfigError([f"{suite.file_of('claims', f': {p}')}: claims.{p}" for p in problems])
+    return resolved
 
 
 def _resolve_experiments(
@@ -165,39 +164,7 @@ def _check_experiment(
         if name not in named:
             problems.append(f"{where}: evaluations: unknown evaluation {name!r}. There is: {', '.join(named)}")
         elif name in evaluations:
-            problems += _check_sweep(run, name, evaluations[name], where)
-    return problems
-
-
-def _check_sweep(run: RunConfig, name: str, sweep: Evaluation, where: str) -> list[str]:
-    """Problems between an experiment and one of its sweeps."""
-    limit = run.model.max_frames if isinstance(run.model, ElasticASTSettings) else None
-    if sweep.x_name == "compression":
-        if off := run.front_end.misfits(sweep.x):
-            hop = f"front_end.hop_ms = {run.front_end.hop_ms}"
-            return [f"{where}: evaluations.{name}.x: {off} times {hop} are no whole numbers of ms"]
-        most = run.most_frames(min(sweep.x))
-        if limit is None or most <= limit:
-            return []
-        far = f"{most:g} frames at x = {min(sweep.x):g}"
-        return [f"{where}: evaluations.{name}: {far}, beyond model.max_frames = {limit}"]
-    problems = []
-    if len(run.view.compression) == 1 and run.view.compression != [1.0]:
-        problems.append(
-            f"{where}: evaluations: {name!r} is a sweep over lengths at compression 1, "
-            f"view.compression is {run.view.compression}"
-        )
-    off = [x for x in sweep.x if run.model.misfit(int(x))]
-    far = [x for x in sweep.x if limit is not None and x > limit]
-    least = run.view.min_frames if run.view.frames == "native" and run.view.min_frames else 0
-    few = [x for x in sweep.x if x < least]
-    if off:
-        wrong = "not multiples of" if run.model.stride == run.model.patch else "shorter than"
-        problems.append(f"{where}: evaluations.{name}.x: {off} are {wrong} model.patch = {run.model.patch}")
-    if far:
-        problems.append(f"{where}: evaluations.{name}.x: {far} lie beyond model.max_frames = {limit}")
-    if few:
-        problems.append(f"{where}: evaluations.{name}.x: {few} lie below view.min_frames = {least}")
+            problems += sweep_problems(run, name, evaluations[name], where)
     return problems
 
 

@@ -114,6 +114,10 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
     return list(getattr(current, "model_fields", {}))
 
 
+_TAGS = ("elasticast", "ast", "[key]", "[share]", "[range]")
+"""What pydantic puts between the keys and a reader of the file does not see there: the tags of unions."""
+
+
 def validate(model: Any, value: Any, where: str) -> Any:
     """Validate `value`; every problem names `where` and the key.
 
@@ -133,7 +137,6 @@ def validate(model: Any, value: Any, where: str) -> Any:
                 options = model.__origin__.__args__
                 tagged = [o for o in options if location and location[0] in repr(o.model_fields)]
                 root, location = (tagged[0], location[1:]) if tagged else (options[0], location)
-            # pydantic puts the tag of a union between the keys; a reader of the file does not see it there
-            key = ".".join(str(p) for p in location if p not in ("elasticast", "ast", "[key]"))
+            key = ".".join(str(p) for p in location if p not in _TAGS)
             problems.append(f"{where}: {key + ': ' if key else ''}{_hint(item, _allowed_keys(root, location))}")
         raise ConfigError(list(dict.fromkeys(problems))) from None

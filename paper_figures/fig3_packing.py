@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from elasticast.data.dataset import Clips
-from elasticast.data.features import log_mel
-from elasticast.data.views import ViewRule
+from elasticast.data.views import ViewRule, spectrogram
 from elasticast.reporting.packing import draw_packing, fill_patches, packed_run
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import save
@@ -17,7 +16,10 @@ def draw(suite, arguments):
     clips, rule = Clips(arguments.data, "train", config.task), ViewRule(config)
     chosen = np.random.default_rng(arguments.seed).permutation(len(clips))[: arguments.clips]
     views = [rule(int(clips.samples[i])) for i in chosen]
-    mels = [log_mel(clips.waveform(i), config.front_end, v.compression) for i, v in zip(chosen, views, strict=True)]
+    settings, how = config.front_end, config.view.resolution
+    mels = [
+        spectrogram(clips.waveform(i), settings, view.compression, how) for i, view in zip(chosen, views, strict=True)
+    ]
     mels = [fill_patches(mel.numpy(), view.frames) for mel, view in zip(mels, views, strict=True)]
     labels = [f"{clips.samples[i] / config.front_end.sample_rate:.1f} s" for i in chosen]
     patch = config.model.patch

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from elasticast.reporting.claims import judge_claims
+from elasticast.reporting.comparison import SWEEPS
 from elasticast.reporting.released import as_released
 from elasticast.reporting.scripts import add_sweep, read_panels, run_script
 from elasticast.reporting.uncertainty import read_pairs
@@ -11,7 +12,7 @@ from elasticast.reporting.verdict import claim_table, curve_table, write_verdict
 
 def write(suite, arguments):
     suite = as_released(suite) if arguments.released_weights else suite
-    swept = dict.fromkeys(e.x_name for name in suite.experiments for e in suite.sweep(name).values())
+    swept = [x_name for x_name in SWEEPS if any(suite.curve(name, x_name) for name in suite.experiments)]
     panels = [panel for x_name in swept for panel in read_panels(suite, arguments, x_name)]
     tests = judge_claims(suite, panels, released=False)
     curves = curve_table(suite, panels, tests, arguments.tolerance)

@@ -1,5 +1,6 @@
 """The one dataset class: prepared waveforms in, packed clips out."""
 
+import dataclasses
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +11,14 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from elasticast.config import RunConfig
+from elasticast.config import ASTSettings, RunConfig
 from elasticast.data.augment import mixup, spec_augment
-from elasticast.data.features import Norm, check_rate, log_mel
+from elasticast.data.features import Norm, check_rate
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens, pack_clip
 from elasticast.data.sampler import Draw, balanced_weights
 from elasticast.data.store import Store
-from elasticast.data.views import ClipView, ViewRule
+from elasticast.data.views import ClipView, ViewRule, clip_tokens, spectrogram
 from elasticast.errors import DataError
 from elasticast.files import read_json
 
@@ -102,9 +103,9 @@ class Clips:
 class ClipDataset(Dataset):
     """Clips of one split as a run wants to see them.
 
-    Randomness (crop, compression, augmentation, token dropout) is drawn from (seed, epoch, clip), so that a
-    clip looks the same whatever the number of workers, the order, or the step a run is resumed at. A clip that its
-    epoch draws again, see :class:`~elasticast.data.sampler.Draw`, looks another way each time.
+    Randomness (compression, length, crop, augmentation, offset, token dropout) is drawn from (seed, epoch, clip), so
+    that a clip looks the same whatever the number of workers, the order, or the step a run is resumed at. A clip that
+    its epoch draws again, see :class:`~elasticast.data.sampler.Draw`, looks another way each time.
 
     Parameters
     ----------
@@ -139,39 +140,66 @@ class ClipDataset(Dataset):
 
     def tokens_of(self, view: ClipView) -> int:
         """Tokens of a view, before token dropout."""
-        model = self.config.model
-        return model.patches(view.frames) * model.patches(self.config.front_end.mel_bins)
+        return clip_tokens(self.config, view)
 
     def __getitem__(self, index: int) -> PackedClip:
         if not self.training:
             view = self.view(index)
-            spectrogram = log_mel(self.clips.waveform(index), self.config.front_end, view.compression)
-            return self.packed(index, self.norm(view.cut(spectrogram)), self.clips.target(index))
+            shown = view.cut(self.spectrogram(self.clips.waveform(index), view.compression))
+            return self.packed(index, self.norm(shown), self.clips.target(index), view)
         return self._training_item(index)
 
-    def view(self, index: int, draw: float = 0.0) -> ClipView:
-        """How this clip is shown."""
-        return self.rule(int(self.clips.samples[index]), draw)
+    def view(self, index: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
+        """How this clip is shown; one of a bucket as long as the longest clip beside it."""
+        view = self.rule(int(self.clips.samples[index]), draw, length)
+        if not (isinstance(index, Draw) and index.longest):
+            return view
+        model = self.config.model
+        time_patches = index.longest // model.patches(self.config.front_end.mel_bins)
+        frames = model.patch + (time_patches - 1) * model.stride
+        # where a stretch of the position table is drawn, the places are the table's
+        return dataclasses.replace(view, frames=frames, full=self.config.view.longest if model.time_offset else None)
 
-    def packed(self, index: int, spectrogram: Tensor, target: Tensor) -> PackedClip:
-        """Tokens of a normalised spectrogram `[F, T]`."""
-        return pack_clip(index, spectrogram, target, self.config.model)
+    def spectrogram(self, waveform: Tensor, compression: float) -> Tensor:
+        """Log-mel `[F, T]` of a waveform `[S]`, as the run's settings want it."""
+        return spectrogram(waveform, self.config.front_end, compression, self.config.view.resolution)
+
+    def packed(self, index: int, spectrogram: Tensor, target: Tensor, view: ClipView) -> PackedClip:
+        """Tokens of a normalised spectrogram `[F, T]`, the clip as `view` shows it."""
+        return pack_clip(index, spectrogram, target, self.config.model, view.grid_frames)
 
     def _training_item(self, index: int) -> PackedClip:
         train = self.config.train
         key = f"{self.config.seed}/{self.epoch}/{self.clips.ids[index]}"
-        if isinstance(index, Draw):
+        if isinstance(index, Draw) and index.before:
             key += f"/{index.before}"
         generator = Generator().manual_seed(zlib.crc32(key.encode()))
-        view = self.view(index, torch.rand((), generator=generator).item())
+        draw = torch.rand((), generator=generator).item()
+        cuts = self.config.view.cut_from is not None
+        view = self.view(index, draw, torch.rand((), generator=generator).item() if cuts else 1.0)
         spectrogram, target = self._mixed(index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         spectrogram = self.norm(view.cut(spectrogram, start))
-        clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target)
-        if train.token_dropout:
-            keep = kept_tokens(len(clip.patches), train.token_dropout, generator)
-            clip = PackedClip(index, clip.patches[keep], clip.freq[keep], clip.time[keep], target)
-        return clip
+        clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target, view)
+        return self._dropped(self._shifted(clip, generator), generator)
+
+    def _shifted(self, clip: PackedClip, generator: Generator) -> PackedClip:
+        """A training clip at a random place of its grid, for `model.time_offset`."""
+        model = self.config.model
+        if not (isinstance(model, ASTSettings) and model.time_offset):
+            return clip
+        free = clip.time_patches - int(clip.time.max())  # places for its first patch
+        offset = int(torch.rand((), generator=generator).item() * free)
+        return dataclasses.replace(clip, time=clip.time + offset)
+
+    def _dropped(self, clip: PackedClip, generator: Generator) -> PackedClip:
+        """A training clip without the tokens that dropout leaves out."""
+        share, most = self.config.train.dropout_range
+        if not most:
+            return clip
+        if most > share:
+            share += (most - share) * torch.rand((), generator=generator).item()
+        return clip.only(kept_tokens(len(clip.patches), share, generator))
 
     def _mixed(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
         """Log-mel and target of a training clip, or of its mixture with another."""
@@ -183,13 +211,13 @@ class ClipDataset(Dataset):
         share = (gammas[0] / gammas.sum()).item()
         mixed = mixup(self.clips.waveform(index), self.clips.waveform(other), share)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(other)
-        return log_mel(mixed, self.config.front_end, compression), target
+        return self.spectrogram(mixed, compression), target
 
     def _log_mel(self, index: int, compression: float) -> Tensor:
         """Log-mel of a clip; while there is room it is kept for the epochs to come."""
         if index in self._kept:
             return self._kept[index]
-        spectrogram = log_mel(self.clips.waveform(index), self.config.front_end, compression)
+        spectrogram = self.spectrogram(self.clips.waveform(index), compression)
         if spectrogram.nbytes <= self._room:
             self._kept[index] = spectrogram.contiguous()
             self._room -= spectrogram.nbytes

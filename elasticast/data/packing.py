@@ -18,13 +18,25 @@ from elasticast.data.features import patchify
 
 @dataclass
 class PackedClip:
-    """One clip as tokens: `patches` `[n, P*P]`, `freq` and `time` `[n]` int64 grid indices, `target` `[C]`."""
+    """One clip as tokens: `patches` `[n, P*P]`, `freq` and `time` `[n]` int64 grid indices, `target` `[C]`.
+
+    `time_patches` are those of its grid, whatever tokens are left out; unless given, its tokens reach the grid's end.
+    """
 
     index: int
     patches: Tensor
     freq: Tensor
     time: Tensor
     target: Tensor
+    time_patches: int = 0
+
+    def __post_init__(self):
+        self.time_patches = self.time_patches or int(self.time.max()) + 1
+
+    def only(self, keep: Tensor) -> "PackedClip":
+        """The clip with some of its tokens, `keep` their indices; its grid stays."""
+        tokens = self.patches[keep], self.freq[keep], self.time[keep]
+        return PackedClip(self.index, *tokens, self.target, self.time_patches)
 
 
 @dataclass
@@ -43,8 +55,8 @@ class PackedBatch:
         `[B, C]`, 1 for the classes of the clip.
     index : list of int
         Place of each clip in its dataset.
-    time_patches : int
-        Time patches of the longest clip; known here, so that a model need not wait for the GPU to check it.
+    clip_time_patches : list of int
+        Time patches of each clip's grid; known here, so that a model need not wait for the GPU to check them.
     """
 
     patches: Tensor
@@ -53,7 +65,17 @@ class PackedBatch:
     seqlens: list[int]
     targets: Tensor
     index: list[int]
-    time_patches: int
+    clip_time_patches: list[int]
+
+    @property
+    def time_patches(self) -> int:
+        """Time patches of the longest clip."""
+        return max(self.clip_time_patches)
+
+    def grid_lengths(self) -> Tensor:
+        """`[N]` int64, time patches of the clip that each token is of."""
+        lengths = torch.tensor(self.clip_time_patches).repeat_interleave(torch.tensor(self.seqlens))
+        return lengths.to(self.patches.device)
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """The batch on another device."""
@@ -70,16 +92,23 @@ def grid_positions(freq_patches: int, time_patches: int) -> tuple[Tensor, Tensor
     return freq, torch.arange(time_patches).repeat(freq_patches)
 
 
-def pack_clip(index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings) -> PackedClip:
-    """Tokens of a normalised spectrogram `[F, T]`."""
+def pack_clip(
+    index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings, grid_frames: int | None = None
+) -> PackedClip:
+    """Tokens of a normalised spectrogram `[F, T]`, the first T of `grid_frames` frames; none: all of them."""
     freq, time = grid_positions(*map(model.patches, spectrogram.shape))
-    return PackedClip(index, patchify(spectrogram, model.patch, model.stride), freq, time, target)
+    patches = patchify(spectrogram, model.patch, model.stride)
+    return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
+
+
+def kept_count(tokens: int, dropout: float) -> int:
+    """How many of so many tokens stay: ``round((1 - dropout) * tokens)``, at least one."""
+    return max(1, round((1 - dropout) * tokens))
 
 
 def kept_tokens(tokens: int, dropout: float, generator: Generator) -> Tensor:
-    """Sorted indices of the tokens that stay: ``round((1 - dropout) * tokens)``, at least one, drawn at random."""
-    keep = max(1, round((1 - dropout) * tokens))
-    return torch.randperm(tokens, generator=generator)[:keep].sort().values
+    """Sorted indices of the tokens that stay, see :func:`kept_count`, drawn at random."""
+    return torch.randperm(tokens, generator=generator)[: kept_count(tokens, dropout)].sort().values
 
 
 def pack(clips: list[PackedClip]) -> PackedBatch:
@@ -91,5 +120,5 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         seqlens=[len(c.patches) for c in clips],
         targets=torch.stack([c.target for c in clips]),
         index=[c.index for c in clips],
-        time_patches=max(int(c.time.max()) + 1 for c in clips),
+        clip_time_patches=[c.time_patches for c in clips],
     )

@@ -7,24 +7,30 @@ from typing import overload
 
 import numpy as np
 import torch
+from torch import Generator
 
 from elasticast.config import Batch
 from elasticast.errors import DataError
+
+BUCKET_BATCHES = 50
+"""Batches whose clips are sorted by length together, `train.batch.buckets`."""
 
 
 class Draw(int):
     """Index of a clip that its epoch has drawn `before` times already; a first draw is a plain number.
 
     The dataset shows the clip another way each time. Counted within the whole epoch, so that it does not depend on
-    batches, workers, or where a run is resumed.
+    batches, workers, or where a run is resumed. In buckets `longest` are the tokens of its batch's longest clip, which
+    it is filled up to.
     """
 
     before: int = 0
+    longest: int = 0
 
-    def __new__(cls, index: int, before: int = 0) -> "Draw":
-        """An index with the number of earlier draws."""
+    def __new__(cls, index: int, before: int = 0, longest: int = 0) -> "Draw":
+        """An index with the number of earlier draws, and the tokens of the longest clip beside it."""
         draw = super().__new__(cls, index)
-        draw.before = before
+        draw.before, draw.longest = before, longest
         return draw
 
 
@@ -39,10 +45,12 @@ class Batches(Sequence[list[int]]):
         Batch b is ``order[bounds[b]:bounds[b + 1]]``.
     repeats : bool
         Whether a clip may come more than once.
+    tokens : ndarray, optional
+        Of each clip: each draw then knows the longest of its batch.
     """
 
-    def __init__(self, order: np.ndarray, bounds: Sequence[int], repeats: bool):
-        self.order, self.bounds, self.repeats = order, bounds, repeats
+    def __init__(self, order: np.ndarray, bounds: Sequence[int], repeats: bool, tokens: np.ndarray | None = None):
+        self.order, self.bounds, self.repeats, self.tokens = order, bounds, repeats, tokens
 
     @cached_property
     def before(self) -> np.ndarray:
@@ -72,9 +80,11 @@ class Batches(Sequence[list[int]]):
         place = range(len(self))[place]
         part = slice(self.bounds[place], self.bounds[place + 1])
         clips = self.order[part].tolist()
-        if not self.repeats:
+        if not self.repeats and self.tokens is None:
             return clips
-        return [Draw(i, n) if n else i for i, n in zip(clips, self.before[part].tolist(), strict=True)]
+        before = self.before[part].tolist() if self.repeats else [0] * len(clips)
+        longest = 0 if self.tokens is None else int(self.tokens[clips].max())
+        return [Draw(i, n, longest) if n or longest else i for i, n in zip(clips, before, strict=True)]
 
 
 class BatchSampler:
@@ -117,6 +127,9 @@ class BatchSampler:
         else:
             weights = torch.from_numpy(self.weights)
             order = torch.multinomial(weights, len(weights), replacement=True, generator=generator).numpy()
+        if self.batch.buckets:
+            order, bounds = _bucketed(order, self.tokens, self.batch, generator)
+            return Batches(order, bounds, repeats=self.weights is not None, tokens=self.tokens)
         if self.batch.clips is not None:
             bounds: Sequence[int] = range(0, len(order) + 1, self.batch.clips)
         else:
@@ -144,6 +157,35 @@ def _token_bounds(tokens: np.ndarray, budget: int) -> list[int]:
     while bounds[-1] < len(tokens):
         bounds.append(int(np.searchsorted(spent, spent[bounds[-1]] + budget, "right")) - 1)
     return bounds
+
+
+def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Generator) -> tuple:
+    """Order and bounds of batches of clips of similar length, none beyond the budget once filled up to its longest.
+
+    The clips of some :data:`BUCKET_BATCHES` batches are sorted by length and cut into batches, which are shuffled; so
+    a clip meets others from one epoch to the next.
+    """
+    size = BUCKET_BATCHES * (batch.clips or max(1, batch.tokens // int(tokens[order].mean())))
+    found: list[np.ndarray] = []
+    for first in range(0, len(order), size):
+        part = order[first : first + size]
+        part = part[np.argsort(tokens[part], kind="stable")]
+        if batch.clips is not None:
+            found += [part[k : k + batch.clips] for k in range(0, len(part) - batch.clips + 1, batch.clips)]
+        else:
+            found += np.split(part, _padded_cuts(tokens[part].tolist(), batch.tokens))
+    found = [found[k] for k in torch.randperm(len(found), generator=generator).tolist()]
+    return np.concatenate(found), np.cumsum([0, *map(len, found)]).tolist()
+
+
+def _padded_cuts(tokens: list[int], budget: int) -> list[int]:
+    """Where to cut clips of ascending `tokens`, so that no part's length times its longest clip is beyond `budget`."""
+    cuts, first = [], 0
+    for place, longest in enumerate(tokens):
+        if (place - first + 1) * longest > budget:
+            cuts.append(place)
+            first = place
+    return cuts
 
 
 def token_batches(order: list[int], tokens: list[int], budget: int) -> Iterator[list[int]]:

@@ -6,14 +6,17 @@ step of s frames over a clip of n frames make ``1 + ceil((n - T) / s)``.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from elasticast.data.features import frame_count, hop_samples, margins, window_samples
-from elasticast.data.views import ClipView, ViewRule
+from elasticast.data.views import ClipView, ViewRule, spectrogram_frames
+
+OVERLAP = 0.5
+"""Share of a window that the next one covers again, unless something else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,30 @@ def window_weights(starts: np.ndarray, window: int) -> np.ndarray:
 def cut_windows(samples: int, rule: ViewRule, compression: float, overlap: float) -> Windows:
     """Windows of a clip of `samples` samples at the front end's rate."""
     front_end = rule.front_end
-    view, frames = rule.at(samples, compression), frame_count(samples, front_end, compression)
+    # frames that are pooled into one, at which compression; those left over at the end of a long clip are not heard
+    pooled, finest = (int(compression), 1.0) if rule.view.resolution == "max_pool" else (1, compression)
+    view, frames = rule.at(samples, compression), frame_count(samples, front_end, finest) // pooled
     if frame_count(samples, front_end) <= rule.span:
         return Windows(view, frames, np.zeros(1, np.int64), samples, np.ones(1))
     starts = window_starts(frames, view.frames, overlap)
-    hop = hop_samples(front_end, compression)
+    hop = hop_samples(front_end, finest)
     zeros = margins(front_end)
-    span = min(samples + sum(zeros), (view.frames - 1) * hop + window_samples(front_end))
-    return Windows(view, frames, starts * hop, span, window_weights(starts, view.frames), zeros)
+    span = min(samples + sum(zeros), (view.frames * pooled - 1) * hop + window_samples(front_end))
+    return Windows(view, frames, starts * hop * pooled, span, window_weights(starts, view.frames), zeros)
+
+
+def window_views(
+    samples: int, rule: ViewRule, compression: float, frames: int, overlap: float = OVERLAP
+) -> list[tuple[ClipView, float]]:
+    """A clip's first `frames` frames as windows of the view's length, each with the share of them it speaks for.
+
+    They lie as those of :func:`cut_windows`, but the log-mel is made of the whole clip first. A clip that is no longer
+    than the view is that view.
+    """
+    view = rule.at(samples, compression)
+    frames = min(frames, spectrogram_frames(samples, rule.front_end, compression, rule.view.resolution))
+    if frames <= view.grid_frames:
+        return [(view, 1.0)]
+    starts = window_starts(frames, view.frames, overlap)
+    views = [replace(view, first=start) for start in starts.tolist()]
+    return list(zip(views, window_weights(starts, view.frames).tolist(), strict=True))

@@ -14,5 +14,5 @@ def build_model(config: RunConfig, classes: int) -> ElasticAST | AST:
         case ElasticASTSettings():
             return ElasticAST(config.model, freq_patches=freq, classes=classes)
         case ASTSettings():
-            time = config.model.patches(config.view.frames)
+            time = config.model.patches(config.view.longest)
             return AST(config.model, grid=(freq, time), classes=classes)

@@ -6,18 +6,18 @@ from torch import Tensor, nn
 from elasticast.config import ASTSettings
 from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, resolve_backend
-from elasticast.models.pooling import AttentionPooling
+from elasticast.models.pooling import AttentionPooling, lead, leading, mean_pooling
 from elasticast.models.positions import GridPositions
 from elasticast.models.transformer import Trunk, init_weights
 
 
 class AST(nn.Module):
-    """Clips of one length in, logits out; other lengths than the trained one by interpolated positions.
+    """Clips of one length in, logits out; other lengths than the trained one by interpolated or cut positions.
 
     Parameters
     ----------
     settings : ASTSettings
-        Width, depth, heads, prefix tokens, pooling.
+        Width, depth, heads, prefix tokens, pooling, what shorter clips take of the positions.
     grid : tuple of int
         Frequency and time patches of the trained length.
     classes : int
@@ -26,9 +26,9 @@ class AST(nn.Module):
 
     def __init__(self, settings: ASTSettings, *, grid: tuple[int, int], classes: int):
         super().__init__()
-        self.settings, self.freq_patches = settings, grid[0]
+        self.settings = settings
         self.patch_embed = nn.Linear(settings.patch**2, settings.dim)
-        self.positions = GridPositions(grid, settings.dim)
+        self.positions = GridPositions(grid, settings.dim, cut=settings.time_offset)
         self.prefix = nn.Parameter(torch.randn(settings.prefix_tokens, settings.dim) / settings.dim**0.5)
         self.prefix_positions = nn.Parameter(torch.randn(settings.prefix_tokens, settings.dim) / settings.dim**0.5)
         self.trunk = Trunk(settings)
@@ -44,27 +44,35 @@ class AST(nn.Module):
         Raises
         ------
         ValueError
-            If the clips are not all of one length, or tokens are missing from their grid.
+            If the clips' grids are not all of one length; tokens may be missing from them.
         """
-        clips, tokens = len(batch), batch.seqlens[0]
-        if any(n != tokens for n in batch.seqlens) or tokens % self.freq_patches:
-            raise ValueError(f"AST takes whole clips of one length, got {sorted(set(batch.seqlens))} tokens")
-        backend = resolve_backend(self.settings.backend, batch.patches.device)
-        x = self.patch_embed(batch.patches) + self.positions(tokens // self.freq_patches).repeat(clips, 1)
-        prefix = (self.prefix + self.prefix_positions).to(x.dtype).expand(clips, -1, -1)
-        x = torch.cat([prefix, x.unflatten(0, (clips, tokens))], dim=1).flatten(0, 1)
-        lengths = [tokens + self.settings.prefix_tokens] * clips
-        x = self.trunk(x, ClipMask(lengths, lengths, backend)).unflatten(0, (clips, -1))
-        return self.head(self.head_norm(self._pooled(x, backend)))
+        if len(set(batch.clip_time_patches)) > 1:
+            raise ValueError(f"AST takes clips of one length, got {sorted(set(batch.clip_time_patches))} time patches")
+        backend, prefix_tokens = (
+            resolve_backend(self.settings.backend, batch.patches.device),
+            self.settings.prefix_tokens,
+        )
+        x = self.patch_embed(batch.patches) + self._positions(batch)
+        prefix = (self.prefix + self.prefix_positions).to(x.dtype).expand(len(batch), -1, -1)
+        lengths = [n + prefix_tokens for n in batch.seqlens]
+        x = self.trunk(lead(prefix, x, batch.seqlens), ClipMask(lengths, lengths, backend))
+        return self.head(self.head_norm(self._pooled(x, batch.seqlens, backend)))
 
-    def _pooled(self, x: Tensor, backend: str) -> Tensor:
-        """One vector a clip `[B, D]` of all its tokens `[B, L, D]`, prefix tokens first."""
-        prefix, patches = x.tensor_split([self.settings.prefix_tokens], dim=1)
+    def _positions(self, batch: PackedBatch) -> Tensor:
+        """Positions `[N, D]` of the tokens, on the grid of their clips."""
+        time_patches = batch.time_patches
+        grid = self.positions(time_patches)
+        if all(n == len(grid) for n in batch.seqlens):
+            return grid.repeat(len(batch), 1)
+        return grid[batch.freq * time_patches + batch.time]
+
+    def _pooled(self, x: Tensor, seqlens: list[int], backend: str) -> Tensor:
+        """One vector a clip `[B, D]` of all tokens, each clip's prefix tokens first; `seqlens` are without those."""
+        prefix, patches = leading(x, seqlens, self.settings.prefix_tokens)
         match self.settings.pooling:
             case "cls":
                 return prefix.mean(1)
             case "mean":
-                return patches.mean(1)
+                return mean_pooling(patches, seqlens)
             case "attention":
-                clips, tokens, _ = patches.shape
-                return self.pool(patches.flatten(0, 1), ClipMask([1] * clips, [tokens] * clips, backend))
+                return self.pool(patches, ClipMask([1] * len(seqlens), seqlens, backend))

@@ -99,6 +99,25 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None 
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale).transpose(1, 2)
 
 
+@dataclass
+class Rotation:
+    """Rotary positions: where each token's query and key are turned to (Su et al. 2021).
+
+    Parameters
+    ----------
+    cos, sin : Tensor
+        `[N, 1, E/2]` float32, of the angle of each pair of channels, i and i + E/2.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Queries or keys `[N, H, E]`, turned; float32."""
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * self.cos - b * self.sin, b * self.cos + a * self.sin], -1)
+
+
 class AttentionScale(nn.Module):
     """The factor on the scores, and normalisation of q and k where asked for.
 
@@ -112,9 +131,12 @@ class AttentionScale(nn.Module):
         norm = (lambda: nn.LayerNorm(head_dim, eps=1e-6)) if kind == "qk_norm" else nn.Identity
         self.q_norm, self.k_norm = norm(), norm()
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: ClipMask) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """Attention of `[N, H, E]` tensors within clips."""
-        return attend(self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v, mask, self.scale)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rotation is not None:
+            q, k = rotation(q), rotation(k)
+        return attend(q.to(v.dtype), k.to(v.dtype), v, mask, self.scale)
 
 
 class SelfAttention(nn.Module):
@@ -127,7 +149,7 @@ class SelfAttention(nn.Module):
         self.attend = AttentionScale(scale, dim // heads)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
+    def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """`[N, D]` to `[N, D]`."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        return self.proj(self.attend(q, k, v, mask).flatten(1))
+        return self.proj(self.attend(q, k, v, mask, rotation).flatten(1))

@@ -118,11 +118,13 @@ def _at_length(weights: Weights, frames: int | None, where: str) -> RunConfig:
         return config
     value = config.model_dump(mode="json")
     if isinstance(config.model, ElasticASTSettings):
-        value["model"]["max_frames"] = value["view"]["max_frames"] = frames
+        value["view"]["max_frames"] = frames
+        if config.model.limit is not None:  # other positions take any length as they are
+            value["model"]["max_frames"] = frames
         if config.view.frames != "native":
             value["view"]["frames"] = min(config.view.frames, frames)
     else:
-        value["view"]["frames"] = frames
+        value["view"]["max_frames" if config.view.frames == "native" else "frames"] = frames
     if weights.image:
         value["front_end"]["mel_bins"] = 128
     return validate(RunConfig, value, f"{where} at {frames} frames")

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elasticast.config import ModelSettings
-from elasticast.models.attention import ClipMask, SelfAttention
+from elasticast.models.attention import ClipMask, Rotation, SelfAttention
 
 
 class MLP(nn.Module):
@@ -30,9 +30,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
         self.mlp = MLP(settings.dim, round(settings.dim * settings.mlp_ratio))
 
-    def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
+    def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """`[N, D]` to `[N, D]`, clips apart."""
-        x = x + self.attn(self.norm1(x), mask)
+        x = x + self.attn(self.norm1(x), mask, rotation)
         return x + self.mlp(self.norm2(x))
 
 
@@ -44,10 +44,10 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
 
-    def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
+    def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """`[N, D]` to `[N, D]`, clips apart."""
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, mask, rotation)
         return self.norm(x)
 
 

@@ -27,9 +27,8 @@ def compare(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
         Columns suite, dataset, task, sweep, metric, fixed, flexible (labels), trained_at (text),
         quantity, experiment, x, mean, sd (fractions), seeds, seeds_planned, clips, status.
     """
-    swept = {e.x_name for name in suite.experiments for e in suite.sweep(name).values()}
     rows = []
-    for x_name in (x for x in SWEEPS if x in swept):
+    for x_name in (x for x in SWEEPS if any(suite.curve(name, x) for name in suite.experiments)):
         for panel in sweep_panels(suite, metrics, x_name):
             for fixed in panel.fixed:
                 for flexible in panel.flexible or [None]:

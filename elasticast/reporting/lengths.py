@@ -137,7 +137,8 @@ def read_lengths(manifest: Path, suite: Suite) -> Lengths:
     grid = Grid(*framing, patch, front["mel_bins"], centred=front["kind"] == "stft")
     # at another hop the same frames span another time: those models belong to fig. 5
     at_native_hop = [r for r in runs if r["view"]["compression"] == [1.0]]
-    fixed = sorted({r["view"]["frames"] for r in at_native_hop if r["model"]["kind"] == "ast"})
+    lengths = {r["view"]["frames"] for r in at_native_hop if r["model"]["kind"] == "ast"}
+    fixed = sorted(lengths - {"native"})
     flexible = [r["view"] for r in runs if r["view"]["frames"] == "native"]
     longest = max((view["max_frames"] for view in flexible), default=None)
     return Lengths(dataset, seconds, grid, fixed, longest, max((v["min_frames"] or 0 for v in flexible), default=0))

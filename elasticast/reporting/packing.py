@@ -25,9 +25,10 @@ def packed_run(suite: Suite, dataset: str) -> RunConfig:
         If there is none.
     """
     for name, run in suite.runs.items():
-        if run["dataset"] == dataset and run["view"]["frames"] == "native":
+        native = run["view"]["frames"] == "native" and run["model"]["kind"] == "elasticast"
+        if run["dataset"] == dataset and native:
             return suite.run_config(name, suite.seeds[0])
-    raise DataError(f"suite {suite.name!r}: no experiment with view.frames: native on dataset {dataset!r}")
+    raise DataError(f"suite {suite.name!r}: no ElasticAST with view.frames: native on dataset {dataset!r}")
 
 
 def fill_patches(log_mel: np.ndarray, frames: int) -> np.ndarray:

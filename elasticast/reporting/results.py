@@ -10,6 +10,7 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.errors import DataError
 
+# a grid's points have a `compression` as well, which no curve is drawn of
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 PRIMARY_METRIC = {"single": "accuracy", "multi": "mAP"}
 NOT_RUN = "not run"
@@ -190,7 +191,7 @@ def sweep_panels(
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, run in suite.runs.items():
-        if any(e.x_name == x_name for e in suite.sweep(name).values()):
+        if suite.curve(name, x_name):
             groups.setdefault((run["dataset"], run["task"]), []).append(name)
     if not groups:
         raise DataError(f"suite {suite.name!r}: no experiment has an evaluation with x_name: {x_name}")
@@ -226,8 +227,9 @@ def _with_interval(series: Series, intervals: pd.DataFrame, x_name: str, metric:
 
 
 def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
-    xs = sorted({round(x, DECIMALS) for e in suite.sweep(name).values() if e.x_name == x_name for x in e.x})
-    mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds)]
+    evaluations = suite.curve(name, x_name)
+    xs = sorted({round(x, DECIMALS) for e in evaluations.values() for x in e.x})
+    mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds) & rows["evaluation"].isin(evaluations)]
     mine = mine.assign(x=mine["x"].round(DECIMALS))
     # two evaluations may share a point; it is the same test split, so the same number
     by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")
@@ -241,6 +243,6 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained, none for any other model."""
     run = suite.runs[experiment]
-    if run["model"]["kind"] != "ast":
+    if run["model"]["kind"] != "ast" or run["view"]["frames"] == "native":
         return None
     return float(run["view"]["frames"] if x_name == "max_frames" else run["view"]["compression"][0])

@@ -156,6 +156,12 @@ _CURVES = ["Model", "At", "Ours (%)", "Released (%)", "Mean difference", "Larges
 _RULES = ["Against", "Rule (points)", "Smallest difference", "p", "Outcome", "Released: smallest", "Released: outcome"]
 
 
+_CAPTION = (
+    "Scores in %: means over seeds with their 95 % interval [ ] or standard deviation ±. Differences in points: ours minus "
+    "released over the whole sweep; in the rules ElasticAST minus AST, where it is smallest."
+)
+
+
 def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tuple[str, list[str], list[list[str]]]]:
     """Title, head and rows of each block: one a data set and task, then one a claim with its outcome."""
     head = [*_CURVES, "Agrees"] if "agrees" in curves else _CURVES
@@ -171,8 +177,8 @@ def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tup
 
 
 def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
-    """Both tables for a README, a heading a block; differences in points, ours minus released."""
-    parts = []
+    """Both tables for a README, a heading a block."""
+    parts = [_CAPTION + "\n"]
     for title, head, rows in _blocks(curves, rules, suite):
         parts.append(f"**{title}**\n\n" + markdown_table(head, ["---"] * len(head), rows))
     return "\n".join(parts)

@@ -110,12 +110,23 @@ WRONG_VALUES = [
     ),
     (f"{E}.train.token_dropout", 1.5, f"{E}: train.token_dropout: Input should be less than or equal to 1, got 1.5"),
     (f"{E}.train.token_dropout", 1.0, f"{E}: train: `token_dropout` must be below 1"),
+    (f"{E}.train.token_dropout", "0.5", f"{E}: train.token_dropout: '0.5' is a string: write 0.5"),
+    (f"{E}.train.token_dropout", [0.0, 1.0], f"{E}: train: `token_dropout` must be below 1"),
+    (f"{E}.train.token_dropout", [0.5, 0.1], f"{E}: train: token_dropout = [0.5, 0.1]: the smaller one comes first"),
+    (f"{E}.train.token_dropout", [0.5], f"{E}: train.token_dropout: List should have at least 2 items"),
+    (f"{E}.train.token_dropout", [0.1, "1e-1"], f"{E}: train.token_dropout.1: '1e-1' is a string: write 1.0e-1"),
     (
         f"{E}.train.sampler",
         "weighted",
         f"{E}: train.sampler: Input should be 'shuffle' or 'balanced', got 'weighted'",
     ),
     (f"{E}.train.log_every", True, f"{E}: train.log_every: Input should be a valid integer, got True"),
+    (
+        f"{E}.train.batch.buckets",
+        True,
+        f"{E}: train.batch.buckets needs model.kind = 'ast' and view.frames = 'native':",
+    ),
+    ("experiments.ast64.train", {"batch": {"buckets": True}}, "experiments.ast64: train.batch.buckets needs model.k"),
     (f"{E}.train.betas", [0.9], f"{E}: train.betas: List should have at least 2 items"),
     (f"{E}.train.epochs", 3, f"{E}: train: give exactly one of `steps` and `epochs`"),
     (f"{E}.train.batch", {"tokens": 64}, f"{E}: train.batch: give exactly one of `clips` and `tokens`"),
@@ -129,6 +140,12 @@ WRONG_VALUES = [
         "sqr",
         f"{E}: model.attention_scale: Input should be 'none', 'sqrt' or 'qk_norm', got",
     ),
+    (
+        f"{E}.model.positions",
+        "learned",
+        f"{E}: model.positions: Input should be 'table', 'interpolated', 'fractional', 'sinusoidal' or 'rotary'",
+    ),
+    (f"{E}.model.pooling", "max", f"{E}: model.pooling: Input should be 'attention', 'mean' or 'cls', got 'max'"),
     (f"{E}.front_end", {"mel_bins": 100}, f"{E}: front_end.mel_bins = 100 is not a multiple of model.patch = 16"),
     (f"{E}.front_end", {"n_fft": 512}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
     (f"{E}.front_end", {"kind": "stft"}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
@@ -157,11 +174,16 @@ WRONG_VALUES = [
         96,
         f"{E}: evaluations.length.x: [64.0] lie below view.min_frames = 96",
     ),
-    (f"{E}.view.fill", "repeat", f"{E}: view.fill: Input should be 'zeros' or 'edge', got 'repeat'"),
+    (f"{E}.view.cut_from", 100, f"{E}: view.cut_from = 100 is not a multiple of model.patch = 16"),
+    (f"{E}.view.cut_from", 272, f"{E}: view.cut_from = 272: expected 16 to 256, the lengths that clips are shown at"),
+    (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}: view.cut_from = 48: expected 64 to 256, the lengths"),
+    ("experiments.ast64.view.cut_from", 32, "experiments.ast64: view.cut_from = 32 needs view.frames = 'native', whi"),
+    (f"{E}.view.fill", "ones", f"{E}: view.fill: Input should be 'zeros', 'edge', 'repeat' or 'mask', got 'ones'"),
+    (f"{E}.view.fill", "mask", f"{E}: view.fill = 'mask' needs view.frames as a number: a native view has no padding"),
     (
         f"{E}.view.compression",
         [1.0, 1.25],
-        f"{E}: view.compression [1.25]: times front_end.hop_ms = 10 is no whole number of ms",
+        f"{E}: view.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms",
     ),
     (f"{E}.view.compression", 2.0, f"{E}: view.compression: Input should be a valid list, got 2.0"),
     (f"{E}.view.compression", [1.0, "1e0"], f"{E}: view.compression.1: '1e0' is a string: write 1.0e+0"),
@@ -209,9 +231,15 @@ WRONG_VALUES = [
     ),
     (
         "experiments.ast64.train",
-        {"token_dropout": 0.1},
+        {"token_dropout": [0.0, 0.1]},
         "experiments.ast64: train.token_dropout needs a model of kind `el",
     ),
+    (
+        "experiments.ast64.model.time_offset",
+        True,
+        "experiments.ast64: model.time_offset needs view.fill = 'mask': with padding every training clip is as long",
+    ),
+    (f"{E}.model.time_offset", True, f"{E}: model.time_offset: unknown key. Allowed: "),
     ("experiments", {}, "experiments: expected keys and values, found {}"),
     ("experiments", ["a"], "experiments: expected keys and values, found ['a']"),
     ("evaluations", None, "evaluations: expected keys and values, found None"),
@@ -219,8 +247,18 @@ WRONG_VALUES = [
     (
         "evaluations.length.x_name",
         "frames",
-        "evaluations.length: x_name: Input should be 'max_frames' or 'compression'",
+        "evaluations.length: x_name: Input should be 'max_frames', 'compression' or 'token_drop'",
     ),
+    ("evaluations.length.x", [0, 64], "evaluations.length: x = [0.0, 64.0]: frames are whole numbers above 0"),
+    ("evaluations.length.windows", True, f"{E}: evaluations.length.windows: needs view.frames as a number: a native v"),
+    (
+        "evaluations.hop.windows",
+        True,
+        "evaluations.hop: `windows` goes with x_name: max_frames, here it is compression",
+    ),
+    ("evaluations.hop.compression", [1], "evaluations.hop: `compression` goes with x_name: max_frames, here it is c"),
+    ("evaluations.length.compression", [0.5], "evaluations.length: compression.0: Input should be greater than or e"),
+    ("evaluations.drop", {"x_name": "token_drop", "x": [0, 1]}, "evaluations.drop: x = [0.0, 1.0]: a share below 1"),
     ("evaluations.length.x", [], "evaluations.length: x: List should have at least 1 item"),
     ("evaluations.length.x", [64.5], "evaluations.length: x = [64.5]: frames are whole numbers"),
     ("evaluations.hop.x", ["1e0"], "evaluations.hop: x.0: '1e0' is a string: write 1.0e+0"),
@@ -294,11 +332,91 @@ def test_a_sweep_must_fit_the_models_that_run_it(problems):
     assert found == [f"experiments.elastic: {off}", f"experiments.ast64: {off}"]
 
 
+@pytest.mark.parametrize("positions", ["interpolated", "fractional", "sinusoidal", "rotary"])
+def test_positions_of_any_length_have_no_limit(load, positions):
+    only = changed((f"{E}.model.positions", positions), ("evaluations.length.x", [64, 1024]))
+    only["experiments"] = {"elastic": only["experiments"]["elastic"]}
+    run = load(deep_merge(only, {"defaults": {"evaluations": ["length", "hop"]}})).run_config("elastic", 0)
+    assert (run.model.max_frames, run.model.limit) == (256, None)
+    assert load(deep_merge(only, {"defaults": {"view": {"max_frames": 512}}}))
+
+
+def test_positions_of_pairs_of_channels_need_their_number(problems):
+    for positions, settings, message in (
+        ("sinusoidal", {"dim": 30}, "model.positions = 'sinusoidal' needs model.dim as a multiple of 4, got 30"),
+        ("rotary", {"heads": 16}, "'rotary' needs model.dim / model.heads as a multiple of 4, got 2"),
+    ):
+        model = {"kind": "elasticast", "max_frames": 256, "positions": positions, **settings}
+        (problem,) = problems(changed((f"{E}.model", model)))
+        assert problem.startswith(f"{E}: ") and message in problem  # noqa: PT018
+
+
 def test_hops_of_a_sweep_are_whole_ms(load, problems):
     sweep = (("defaults.evaluations", ["hop"]), ("evaluations.hop.x", [1.0, 1.1, 1.2]))
     assert load(changed(*sweep))
     off = "evaluations.hop.x: [1.1] times front_end.hop_ms = 5 are no whole numbers of ms"
     assert problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5}))) == [f"{E}: {off}"]
+
+
+def test_an_ast_takes_native_lengths_in_buckets(load, problems):
+    native = ("experiments.ast64.view.frames", "native"), ("experiments.ast64.train", {"batch": {"buckets": True}})
+    run = load(changed(*native)).run_config("ast64", 0)
+    assert (run.view.longest, run.train.batch.buckets) == (256, True)
+    assert load(changed(*native, ("experiments.ast64.model.time_offset", True)))
+    (problem,) = problems(changed(*native, ("experiments.ast64.view.cut_from", 64)))
+    assert problem.startswith("experiments.ast64: view.cut_from is for a model of kind `elasticast`")
+    (problem,) = problems(changed(*native, ("evaluations.length.windows", True), (f"{E}.evaluations", ["hop"])))
+    assert problem.startswith("experiments.ast64: evaluations.length.windows: needs view.frames as a number")
+
+
+def test_grids_of_length_and_resolution(load, problems):
+    grid = {"x_name": "max_frames", "x": [64, 256], "compression": [1.0, 2.0]}
+    only = changed(("evaluations.length", grid), (f"{E}.view.compression", [2.0]))
+    only["experiments"] = {"elastic": only["experiments"]["elastic"]}
+    suite = load(only)  # a plain sweep over lengths would be refused
+    assert suite.curve("elastic", "max_frames") == {}
+    assert len(problems(deep_merge(only, {"evaluations": {"length": {"compression": None}}}))) == 1
+    two = {"evaluations": {"length": {"windows": True}}}
+    (problem,) = problems(deep_merge(only, two))
+    assert problem == "evaluations.length: `windows` are of a model's own resolution: leave out `compression`"
+    (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"compression": [1.0, 1.25]}}}))
+    assert (
+        problem == f"{E}: evaluations.length.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms"
+    )
+    (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [1.0, 2.0]}}}))
+    assert problem == f"{E}: evaluations.length.x: [512.0] lie beyond model.max_frames = 256"
+    assert load(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [2.0]}}}))
+
+
+def test_a_curve_is_of_plain_sweeps_and_of_windows_without_any(load):
+    suite = changed(
+        ("evaluations.windowed", {"x_name": "max_frames", "x": [64, 512], "windows": True}),
+        ("evaluations.heat", {"x_name": "max_frames", "x": [64], "compression": [1, 2]}),
+        ("experiments.ast64.evaluations", ["windowed", "heat", "length"]),
+    )
+    suite["experiments"]["alone"] = {"base": "ast64", "evaluations": ["windowed", "heat"]}
+    found = load(suite)
+    assert list(found.curve("ast64", "max_frames")) == ["length"]
+    assert list(found.curve("alone", "max_frames")) == ["windowed"]
+    assert found.curve("alone", "compression") == {}
+
+
+def test_tokens_are_dropped_at_a_length_the_model_takes(load, problems):
+    drop = ("evaluations.drop", {"x_name": "token_drop", "x": [0, 0.5]}), ("defaults.evaluations", ["drop"])
+    assert load(changed(*drop))
+    compressed = (f"{E}.view", {"max_frames": 512, "compression": [2.0, 4.0]})
+    (problem,) = problems(changed(*drop, compressed))
+    assert problem == f"{E}: evaluations.drop: 512 frames at compression 1, beyond model.max_frames = 256"
+
+
+def test_a_pooled_resolution_takes_whole_numbers_only(load, problems):
+    pooled = ("defaults.view.resolution", "max_pool"), ("defaults.evaluations", ["hop"])
+    assert load(changed(*pooled, ("evaluations.hop.x", [1, 2]), (f"{E}.view.compression", [1.0, 3.0])))
+    said = "are no whole numbers, which view.resolution = 'max_pool' needs"
+    found = problems(changed(*pooled))
+    assert found == [f"experiments.{name}: evaluations.hop.x: [2.5] {said}" for name in ("elastic", "ast64")]
+    (problem,) = problems(changed(*pooled, ("evaluations.hop.x", [2]), (f"{E}.view.compression", [1.0, 1.2])))
+    assert problem == f"{E}: view.compression: [1.2] {said}"
 
 
 def test_the_front_end_of_epic_sounds(load):

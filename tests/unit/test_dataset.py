@@ -22,6 +22,13 @@ ALL_OF_IT = {
     "view": {"max_frames": 96, "compression": [1.0, 1.3, 2.0]},
     "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
 }
+OPTIONS = {
+    "shifted": {"model": {"kind": "ast", "time_offset": True}, "view": {"frames": 128, "fill": "mask"}},
+    "masked": {"model": {"kind": "ast"}, "view": {"frames": 128, "fill": "mask"}, "train": {"mixup": 0.5}},
+    "pooled": {**ALL_OF_IT, "view": {"max_frames": 96, "compression": [1.0, 2.0, 3.0], "resolution": "max_pool"}},
+    "cut": {**ALL_OF_IT, "view": {"max_frames": 192, "cut_from": 32}},
+    "a range of token dropout": {**ALL_OF_IT, "train": {"token_dropout": [0.1, 0.6]}},
+}
 ONE_HOP = {**ALL_OF_IT, "view": {"max_frames": 96}}
 
 
@@ -126,6 +133,92 @@ def test_evaluation_has_no_randomness(tiny, train_clips, norm):
             assert torch.equal(found[i].target, train_clips.targets[i])
 
 
+def test_training_and_evaluation_pool_alike(tiny, train_clips, norm):
+    config = tiny(view={"max_frames": 96, "compression": [2.0], "resolution": "max_pool", "crop": "start"})
+    pair = [ClipDataset(train_clips, config, norm, training=training) for training in (True, False)]
+    for i in range(12):
+        assert same(pair[0][i], pair[1][i])
+        frames = ViewRule(config)(int(train_clips.samples[i])).frames
+        plain = log_mel(train_clips.waveform(i), config.front_end)
+        pooled = torch.nn.functional.max_pool1d(plain, 2)[:, : frames - 1]
+        assert torch.equal(pair[0][i].patches.view(8, -1, 256)[0, 0].view(16, 16)[:, :15], norm(pooled)[:16, :15])
+
+
+def test_masked_padding_is_the_unpadded_clip_on_the_whole_grid(tiny, train_clips, norm):
+    masked = tiny(model={"kind": "ast"}, view={"frames": 128, "fill": "mask", "crop": "start"})
+    native = tiny(view={"max_frames": 128, "crop": "start"})
+    for training in (True, False):
+        pair = [ClipDataset(train_clips, config, norm, training=training) for config in (masked, native)]
+        shorter = 0
+        for i in range(12):
+            one, other = pair[0][i], pair[1][i]
+            assert one.time_patches == 8
+            assert all(torch.equal(getattr(one, n), getattr(other, n)) for n in ("patches", "freq", "time", "target"))
+            assert len(one.patches) == pair[0].tokens()[i]
+            shorter += len(one.patches) < 64
+        assert shorter > 2
+
+
+def test_a_short_clip_is_shifted_to_every_place_it_fits_in(training):
+    settings = {"view": {"frames": 192, "fill": "mask"}}
+    found = training({}, model={"kind": "ast", "time_offset": True}, **settings)
+    plain = training({}, model={"kind": "ast"}, **settings)
+    places = {i: set() for i in range(12)}
+    for epoch in range(100):
+        found.epoch = plain.epoch = epoch
+        for i in range(12):
+            one, other = found[i], plain[i]
+            offset = (one.time - other.time).unique()
+            assert len(offset) == 1  # the stretch stays in one piece
+            assert one.time_patches == other.time_patches == 12
+            assert torch.equal(one.patches, other.patches)
+            assert torch.equal(one.freq, other.freq)
+            places[i].add(int(offset))
+    for i, offsets in places.items():
+        assert offsets == set(range(12 - len(plain[i].patches) // 8 + 1))
+    assert max(map(len, places.values())) > 3
+
+
+BUCKETS = {"model": {"kind": "ast"}, "view": {"frames": "native", "max_frames": 256}}
+OF_CLIPS = {"steps": 4, "batch": {"clips": 4, "buckets": True}}
+
+
+@pytest.mark.parametrize("fill", ["zeros", "repeat"])
+def test_clips_of_a_bucket_are_filled_up_to_its_longest(training, train_clips, norm, fill):
+    found = training({}, **{**BUCKETS, "view": {**BUCKETS["view"], "fill": fill}}, train=OF_CLIPS)
+    padded = 0
+    for clips in BatchSampler(found.tokens(), Batch(clips=4, buckets=True), 0).epoch(0):
+        batch = pack([found[i] for i in clips])
+        longest = max(found.tokens()[clips])
+        assert batch.seqlens == [longest] * 4
+        assert batch.clip_time_patches == [longest // 8] * 4
+        for i, patches in zip(clips, batch.patches.split(batch.seqlens), strict=True):
+            spectrogram = log_mel(train_clips.waveform(i), found.config.front_end)
+            assert torch.equal(patches, patchify(norm(crop_or_pad(spectrogram, 2 * longest, fill=fill)), 16))
+            padded += found.tokens()[i] < longest
+    assert padded
+
+
+def test_a_bucket_with_an_offset_takes_a_stretch_of_the_whole_table(training):
+    settings = {**BUCKETS, "model": {"kind": "ast", "time_offset": True}}
+    found = training({}, **settings, train=OF_CLIPS)
+    starts = set()
+    for epoch in range(30):
+        found.epoch = epoch
+        clip = found[Draw(0, 0, 8 * 10)]
+        assert len(clip.patches) == 80
+        assert clip.time_patches == 16
+        assert clip.time.max() - clip.time.min() == 9
+        starts.add(int(clip.time.min()))
+    assert starts == set(range(7))
+
+
+def test_evaluation_starts_at_the_first_place(tiny, train_clips, norm):
+    config = tiny(model={"kind": "ast", "time_offset": True}, view={"frames": 128, "fill": "mask"})
+    found = ClipDataset(train_clips, config, norm, training=False)
+    assert all(found[i].time.min() == 0 for i in range(12))
+
+
 def test_dropout_keeps_its_share_drawn_for_each_clip(training):
     found = training(train={"token_dropout": 0.3}, view={"max_frames": 64})
     whole = training(train={"token_dropout": 0.0}, view={"max_frames": 64})
@@ -139,6 +232,51 @@ def test_dropout_keeps_its_share_drawn_for_each_clip(training):
             kept.add(tuple(places))
     of_32 = sum(len(whole[i].patches) == 32 for i in range(12))
     assert len(kept) == of_32 > 1
+
+
+def test_a_share_to_drop_is_drawn_for_each_clip_anew(training):
+    found = training(train={"token_dropout": [0.1, 0.6]}, view={"max_frames": 96})
+    whole = training(view={"max_frames": 96}, train={"token_dropout": 0.0})
+    shares = []
+    for epoch in range(30):
+        found.epoch = whole.epoch = epoch
+        pairs = [(len(found[i].patches), len(whole[i].patches)) for i in range(12)]
+        shares += [1 - kept / tokens for kept, tokens in pairs if tokens == 48]
+        assert all(round(0.4 * tokens) <= kept <= round(0.9 * tokens) for kept, tokens in pairs)
+    assert len(set(shares)) > 15
+    assert abs(sum(shares) / len(shares) - 0.35) < 0.04  # uniform between the two
+    assert all(found[i].time_patches == whole[i].time_patches for i in range(12))
+
+
+def test_clips_are_cut_to_many_lengths_at_many_places(training):
+    found = training({}, view={"max_frames": 256, "cut_from": 32})
+    whole = training({}, view={"max_frames": 256, "crop": "start"})
+    lengths, starts = set(), set()
+    for epoch in range(20):
+        found.epoch = epoch
+        for i in range(12):
+            part, clip = found[i].patches.view(8, -1, 256), whole[i].patches.view(8, -1, 256)
+            assert min(2, clip.shape[1]) <= part.shape[1] <= clip.shape[1]
+            lengths.add(part.shape[1])
+            starts.add(bool(torch.equal(part[:, 0], clip[:, 0])))
+            assert len(found[i].patches) <= found.tokens()[i]
+    assert len(lengths) > 10
+    assert starts == {False, True}
+
+
+def test_a_range_of_one_share_drops_that_share(training):
+    found, whole = training(train={"token_dropout": [0.3, 0.3]}), training(train={"token_dropout": 0.3})
+    assert all(same(found[i], whole[i]) for i in range(12))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_options_of_training_do_not_depend_on_workers(training, workers):
+    for difference in OPTIONS.values():
+        alone = [pack([training(difference)[i] for i in batch]) for batch in ([3, 1, 4], [0, 5])]
+        loader = DataLoader(
+            training(difference), batch_sampler=[[3, 1, 4], [0, 5]], collate_fn=pack, num_workers=workers
+        )
+        assert all(same(a, b) for a, b in zip(loader, alone, strict=True))
 
 
 def test_the_stated_tokens_are_never_exceeded(training):

@@ -12,7 +12,6 @@ import torchaudio
 import elasticast
 from elasticast.config import Evaluation
 from elasticast.data.audio import decode
-from elasticast.data.dataset import ClipDataset
 from elasticast.data.features import Norm, log_mel
 from elasticast.data.packing import pack, pack_clip
 from elasticast.data.views import ViewRule
@@ -72,6 +71,12 @@ def logits(predictions):
         {"model": {"kind": "ast"}, "view": {"frames": 256}},
         {"model": {"kind": "ast"}, "view": {"frames": 128, "compression": [2.0]}},
         {"model": {"kind": "ast", "stride": 10}, "view": {"frames": 256}},
+        {"model": {"kind": "ast"}, "view": {"frames": 256, "fill": "mask"}},
+        {"model": {"kind": "ast"}, "view": {"frames": 256, "fill": "repeat"}},
+        {"model": {"kind": "ast"}, "view": {"frames": "native"}, "train": {"batch": {"clips": 4, "buckets": True}}},
+        {"model": {"positions": "rotary", "pooling": "cls"}},
+        {"model": {"positions": "fractional", "max_frames": 128}},
+        {"view": {"compression": [2.0], "resolution": "max_pool"}},
     ],
 )
 def test_a_test_clips_prediction_is_evaluations(tiny, tmp_path, prepared, test_clips, difference):
@@ -230,9 +235,8 @@ def test_a_stream_equals_the_whole_file(classifier, ten_minutes):
     spectrogram = classifier.norm(log_mel(whole, classifier.config.front_end))
     frames = spectrogram.shape[1]
     starts = [*range(0, frames - 256, 128), frames - 256]
-    dataset = ClipDataset.__new__(ClipDataset)
-    dataset.config = classifier.config
-    clips = [dataset.packed(i, spectrogram[:, s : s + 256], torch.zeros(0)) for i, s in enumerate(starts)]
+    model = classifier.config.model
+    clips = [pack_clip(i, spectrogram[:, s : s + 256], torch.zeros(0), model) for i, s in enumerate(starts)]
     with torch.inference_mode():
         expected = torch.cat([classifier.model(pack(clips[i : i + 20])) for i in range(0, len(clips), 20)])
     found = classifier.predict(ten_minutes, timeline=True)[0]

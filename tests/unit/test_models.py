@@ -168,6 +168,53 @@ def test_ast_positions_are_the_table_at_the_trained_length(tiny):
     assert model.positions(7).shape == (8 * 7, 32)
 
 
+@pytest.mark.parametrize(("pooling", "prefix"), AST_KINDS)
+@torch.no_grad()
+def test_ast_with_tokens_left_out_is_each_clip_alone_by_hand(tiny, equal, pooling, prefix):
+    """Clips whose padding is left out: packed, alone, and as one plain transformer call on what remains."""
+    model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix, "pooling": pooling}))
+    whole = [random_clip(i, 128) for i in range(4)]
+    keeps = [clip.time < patches for clip, patches in zip(whole, (8, 3, 1, 5), strict=True)]
+    clips = [clip.only(keep.nonzero().flatten()) for clip, keep in zip(whole, keeps, strict=True)]
+    packed = model(pack(clips))
+    alone = torch.cat([model(pack([clip])) for clip in clips])
+    equal(f"AST, padding left out, packed = one by one, {pooling}, {prefix} prefix tokens", packed, alone)
+    grid, rows = model.positions(8), []
+    for clip, keep in zip(whole, keeps, strict=True):
+        x = model.patch_embed(clip.patches[keep]) + grid[keep]  # each keeps the place it has in the whole clip
+        rows.append(x)
+    lengths = [len(x) + prefix for x in rows]
+    joined = torch.cat([part for x in rows for part in (model.prefix + model.prefix_positions, x)])
+    tokens = model.trunk(joined, ClipMask(lengths, lengths, "dense")).split(lengths)
+    if pooling == "attention":
+        kept = [n - prefix for n in lengths]
+        flat = torch.cat([x[prefix:] for x in tokens])
+        pooled = model.pool(flat, ClipMask([1] * 4, kept, "dense"))
+    else:
+        pooled = torch.stack([(x[:prefix] if pooling == "cls" else x[prefix:]).mean(0) for x in tokens])
+    expected = model.head(model.head_norm(pooled))
+    equal(f"AST, padding left out = dense mask by hand, {pooling}, {prefix} prefix tokens", packed, expected)
+
+
+@torch.no_grad()
+def test_with_a_time_offset_shorter_clips_take_the_first_positions(tiny):
+    settings = {"model": {"kind": "ast", "time_offset": True}, "view": {"frames": 128, "fill": "mask"}}
+    model, plain = model_of(tiny(**settings)), model_of(tiny(model={"kind": "ast"}, view={"frames": 128}))
+    plain.load_state_dict(model.state_dict())
+    table = model.positions.table[0]
+    for time_patches in range(1, 9):
+        assert torch.equal(model.positions(time_patches), table[..., :time_patches].flatten(1).T)
+    assert torch.equal(model.positions(12), plain.positions(12))  # there is nothing beyond the table to take
+    # a shorter grid, and a longer one whose end is left out, are the same clip
+    long = random_clip(0, 128)
+    short = long.only((long.time < 5).nonzero().flatten())
+    alone = PackedClip(0, short.patches, short.freq, short.time, short.target)
+    torch.testing.assert_close(model(pack([alone])), model(pack([short])), **TOLERANCE)
+    assert (plain(pack([alone])) - plain(pack([short]))).abs().max() > 1e-3
+    moved = PackedClip(0, short.patches, short.freq, short.time + 3, short.target)
+    assert (model(pack([moved])) - model(pack([short]))).abs().max() > 1e-3
+
+
 def test_ast_takes_one_length_only(tiny):
     with pytest.raises(ValueError, match="one length"):
         model_of(tiny(model={"kind": "ast"}))(pack([random_clip(0, 32), random_clip(1, 64)]))

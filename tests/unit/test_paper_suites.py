@@ -80,8 +80,9 @@ def test_lengths_and_hops(paper):
     for data in ("audioset", "vggsound"):
         hops = [(views[f"{data}_{m}"].frames, views[f"{data}_{m}"].compression) for m in HOPS]
         assert hops == [(1024, [1.0]), (512, [2.0]), (336, [3.0]), (256, [4.0])]
-        drawn = views[f"{data}_elastic"].compression
-        assert [round(10 * c) for c in drawn] == list(range(10, 41, 2))
+        drawn = views[f"{data}_elastic"]
+        assert [round(10 * c) for c in drawn.compression] == list(range(10, 41, 2))
+        assert (drawn.frames, drawn.fill) == (1024, "zeros")
     for data in ("voxceleb1", "epic"):
         assert [views[f"{data}_{m}"].frames for m in LENGTHS] == [400, 1024, 1600]
         assert (views[f"{data}_elastic"].frames, views[f"{data}_elastic"].max_frames) == ("native", 3072)

@@ -15,7 +15,6 @@ IN_NO_STAGE = {
     "data/download.py": "what it fetches is compared with checksums",
     "data/datasets/__init__.py": "finds the module of a dataset",
     "data/stream.py": "inference on files of no suite",
-    "data/windows.py": "inference on files of no suite",
     "reporting/__init__.py": "holds no code",
     "reporting/collect.py": "puts finished tables under one another; no result depends on how",
     "reporting/timeline.py": "drawn by `elasticast predict`, no figure of a suite",

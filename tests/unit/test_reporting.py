@@ -67,6 +67,40 @@ def metrics_table(skip: tuple[str, ...] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def test_grids_and_windows_are_no_points_of_a_curve(project: Path):
+    """Rows of another meaning than a curve's change nothing, whatever their x."""
+    suite, table = suite_of(project), metrics_table()
+    expected = sweep_panels(suite, table, "max_frames")
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["evaluations"]["windowed"] = {"x_name": "max_frames", "x": [64.0, 512.0], "windows": True}
+    raw["evaluations"]["heat"] = {"x_name": "max_frames", "x": [16.0, 64.0], "compression": [1.0, 2.0]}
+    raw["experiments"]["ast64"]["evaluations"] += ["windowed", "heat"]
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    own = table[(table["experiment"] == "ast64") & (table["x"] == 64)].assign(value=0.123)
+    more = [own.assign(evaluation="heat", compression=c) for c in (1.0, 2.0)] + [own.assign(evaluation="windowed")]
+    longer = pd.concat([*more, table], ignore_index=True)
+    longer.to_csv(project / "metrics.csv", index=False)
+    found = sweep_panels(suite_of(project), read_metrics(project / "metrics.csv", "toy_suite"), "max_frames")
+    for a, b in zip(found, expected, strict=True):
+        for one, other in zip(a.series, b.series, strict=True):
+            pd.testing.assert_frame_equal(one.points, other.points)
+
+
+def test_windows_are_the_curve_of_an_experiment_without_another(project: Path):
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["evaluations"]["windowed"] = {"x_name": "max_frames", "x": [64.0], "windows": True}
+    raw["experiments"]["ast64"]["evaluations"] = ["windowed"]
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    table = metrics_table()
+    table.loc[table["experiment"] == "ast64", "evaluation"] = "windowed"
+    series = sweep_panels(suite_of(project), table, "max_frames")[0].series[0]
+    assert series.experiment == "ast64"
+    assert list(series.points.index) == [64.0]
+    assert series.seeds_run == 2
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     config = tmp_path / "config"

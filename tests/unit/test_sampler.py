@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from elasticast.config import Batch
-from elasticast.data.sampler import BatchSampler, Draw, balanced_weights, token_batches
+from elasticast.data import sampler as module
+from elasticast.data.sampler import BatchSampler, Draw, balanced_weights, deal, token_batches
 from elasticast.errors import DataError
 
 TOKENS = torch.randint(8, 400, (200,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -131,3 +132,39 @@ def test_a_clip_larger_than_the_budget():
 def test_cutting_keeps_the_order_and_lets_a_large_clip_stand_alone():
     assert list(token_batches([3, 0, 2, 1], [2, 9, 2, 3], 5)) == [[3, 0], [2], [1]]
     assert list(token_batches([], [], 5)) == []
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("batch", [{"clips": 4}, {"tokens": 1600}])
+def test_clips_of_a_bucket_are_of_similar_length(monkeypatch, batch, weights):
+    monkeypatch.setattr(module, "BUCKET_BATCHES", 10)
+    plain, found = sampler(weights=weights, **batch), sampler(weights=weights, buckets=True, **batch)
+    for epoch in range(3):
+        batches = list(found.epoch(epoch))
+        assert list(found.epoch(epoch)) == batches
+        assert list(found.epoch(epoch)[2:5]) == batches[2:5]
+        assert list(found.epoch(epoch + 1)) != batches
+        some, drawn = ([i for batch in of for i in batch] for of in (batches, plain.epoch(epoch)))
+        assert sorted(some) == sorted(drawn)  # the same clips
+        assert some != sorted(some, key=TOKENS.__getitem__)  # not from short to long
+        spread = [np.mean([np.ptp([TOKENS[i] for i in batch]) for batch in of]) for of in (batches, plain.epoch(epoch))]
+        assert spread[0] < 0.25 * spread[1]
+        for clips in batches:
+            longest = max(TOKENS[i] for i in clips)
+            assert {draw.longest for draw in clips} == {longest}
+            if "tokens" in batch:
+                assert len(clips) * longest <= batch["tokens"]
+        repeats = [(int(draw), draw.before) for clips in batches for draw in clips]
+        assert len(set(repeats)) == len(repeats)
+
+
+def test_ranks_fill_up_to_the_longest_clip_of_the_whole_batch():
+    for clips in sampler(clips=6, buckets=True).epoch(0):
+        longest = max(TOKENS[i] for i in clips)
+        shares = deal(clips, TOKENS, 4)
+        assert [draw.longest for share in shares for draw in share] == [longest] * 6
+
+
+def test_a_draw_of_a_bucket_survives_the_way_to_another_process():
+    draw = pickle.loads(pickle.dumps(Draw(7, 2, 96)))
+    assert (draw, draw.before, draw.longest) == (7, 2, 96)

@@ -145,7 +145,7 @@ WRONG = [
         "child.yaml: claims.length: model: 'ast64' is of kind 'ast'; expected",
     ),
     ({"claims": {"length": {"against": ["elastic"]}}}, "child.yaml: claims.length: against: 'elastic' is of kind 'ela"),
-    ({"claims": {"length": {"evaluation": "hop"}}}, "child.yaml: claims.length: evaluation: 'hop' is not of elastic, "),
+    ({"claims": {"length": {"evaluation": "hop"}}}, "child.yaml: claims.length: evaluation: 'hop' is no curve of ela"),
     ({"claims": {"length": {"within_own": None}}}, "child.yaml: claims.length: give `within_own`, `better`, or both"),
     ({"claims": {"length": {"better": "longer"}}}, "child.yaml: claims.length.better: Input should be 'beyond' or 'e"),
     ({"extends": "parant"}, "child.yaml: extends: 'parant' is unknown ("),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import zlib
 
 import pandas as pd
 import pytest
@@ -9,11 +10,14 @@ import torch
 import yaml
 
 from elasticast.config import Evaluation
-from elasticast.data.features import log_mel
+from elasticast.data.dataset import ClipDataset
+from elasticast.data.features import log_mel, patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.views import ViewRule, crop_or_pad, native_frames
+from elasticast.data.windows import window_views
 from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation import sweep as module
+from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.sweep import evaluate, sweep, view_rules
@@ -31,6 +35,12 @@ KINDS = {
     "elasticast": {},
     "elasticast_hops": {"view": {"max_frames": 192, "compression": [1.0, 2.0]}},
     "ast": {"model": {"kind": "ast"}},
+    "ast_masked": {"model": {"kind": "ast"}, "view": {"frames": 128, "fill": "mask"}},
+    "ast_native": {
+        "model": {"kind": "ast"},
+        "view": {"frames": "native", "max_frames": 192},
+        "train": {"batch": {"clips": 4, "buckets": True}},
+    },
     "ast_hop20": {"model": {"kind": "ast"}, "view": {"frames": 64, "compression": [2.0]}},
 }
 
@@ -60,7 +70,11 @@ def alone(model, clips, config, norm, index, frames, compression):
     spectrogram = norm(crop_or_pad(spectrogram, frames))
     patches = spectrogram.unfold(0, 16, 16).unfold(1, 16, 16).reshape(-1, 256)
     freq, time = grid_positions(8, frames // 16)
-    return model.eval()(pack([PackedClip(0, patches, freq, time, clips.targets[index])]))[0]
+    clip = PackedClip(0, patches, freq, time, clips.targets[index])
+    if config.view.fill == "mask":  # tokens of padding alone are not there, the others are where they were
+        native = native_frames(int(clips.samples[index]), config.front_end, 16)
+        clip = clip.only((time < max(1, int(native / compression / 16 + 1e-9))).nonzero().flatten())
+    return model.eval()(pack([clip]))[0]
 
 
 def assert_close(found, expected):
@@ -83,9 +97,10 @@ def test_a_length_sweep_of_elasticast_is_each_clip_alone(tiny, test_clips, norm)
     assert (found[16.0] - found[256.0]).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("fill", ["zeros", "mask"])
 @pytest.mark.parametrize("compression", [1.0, 2.0])
-def test_a_length_sweep_of_ast_is_each_clip_at_that_length_and_its_own_hop(tiny, test_clips, norm, compression):
-    config = tiny(model={"kind": "ast"}, view={"frames": 64, "compression": [compression]})
+def test_a_length_sweep_of_ast_is_each_clip_at_that_length_and_its_own_hop(tiny, test_clips, norm, compression, fill):
+    config = tiny(model={"kind": "ast"}, view={"frames": 64, "compression": [compression], "fill": fill})
     model = model_of(config, len(test_clips.classes))
     found = run(model, test_clips, config, norm, LENGTH)
     for x, i in itertools.product(LENGTH.x, range(len(test_clips))):
@@ -144,7 +159,8 @@ def test_views_that_are_alike_run_once_and_that_changes_nothing(tiny, test_clips
 def test_each_log_mel_is_made_once(setting, test_clips, norm, monkeypatch):
     model, config = setting
     made = []
-    monkeypatch.setattr(module, "log_mel", lambda w, f, c: made.append((len(w), c)) or log_mel(w, f, c))
+    plain = ClipDataset.spectrogram
+    monkeypatch.setattr(ClipDataset, "spectrogram", lambda d, w, c: made.append((len(w), c)) or plain(d, w, c))
     run(model, test_clips, config, norm, RESOLUTION)
     assert len(made) == len(set(made)) == len(RESOLUTION.x) * len(test_clips)
 
@@ -171,8 +187,12 @@ def test_the_table_is_tidy_and_holds_the_metrics_of_the_logits(setting, test_cli
     model, config = setting
     table = evaluate(model, prepared, config, norm, {"length": LENGTH, "hop": RESOLUTION})
     assert list(table.columns) == [
-        *("experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
+        *("experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "compression", "metric", "value", "n")
     ]
+    own = config.view.compression[0] if len(config.view.compression) == 1 else 1.0
+    assert set(table.loc[table["x_name"] == "max_frames", "compression"]) == {own}
+    hops = table[table["x_name"] == "compression"]
+    assert (hops["compression"] == hops["x"]).all()
     assert not table.duplicated(["evaluation", "x", "metric"]).any()
     assert len(table) == (len(LENGTH.x) + len(RESOLUTION.x)) * 3
     assert set(table["n"]) == {6}
@@ -180,6 +200,139 @@ def test_the_table_is_tidy_and_holds_the_metrics_of_the_logits(setting, test_cli
     for x, scores in logits.items():
         rows = table[(table["evaluation"] == "hop") & (table["x"] == x)].set_index("metric")["value"]
         assert rows.to_dict() == pytest.approx(metrics(scores.numpy(), test_clips.targets.numpy(), "multi"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Windows, tokens left out, grids of length and resolution
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ast", "ast_masked", "ast_hop20"])
+def test_windows_are_the_mean_of_their_logits_alone(tiny, test_clips, norm, kind):
+    config = tiny(**KINDS[kind])
+    model, own = model_of(config, len(test_clips.classes)), config.view.frames
+    x = [32, own, own + 16, 2 * own, 208, 256]
+    found = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=x, windows=True))
+    plain = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=[32, own]))
+    assert_same({n: found[n] for n in plain}, plain)  # windows begin beyond the model's own length
+    several = 0
+    for i in range(len(test_clips)):
+        spectrogram = norm(log_mel(test_clips.waveform(i), config.front_end, config.view.compression[0]))
+        for frames in x[2:]:
+            heard = spectrogram[:, :frames]
+            if heard.shape[1] <= own:
+                assert_close(found[frames][i], plain[own][i])
+                continue
+            starts = [*range(0, heard.shape[1] - own, own // 2), heard.shape[1] - own]  # each half over the one before
+            patches = [patchify(heard[:, s : s + own], 16) for s in starts]
+            clips = [PackedClip(0, p, *grid_positions(8, own // 16), test_clips.targets[i]) for p in patches]
+            with torch.inference_mode():
+                logits = torch.cat([model(pack([clip])) for clip in clips])
+            count = sum(torch.nn.functional.one_hot(torch.arange(s, s + own), heard.shape[1]).sum(0) for s in starts)
+            weights = torch.tensor([(1 / count[s : s + own]).sum() / heard.shape[1] for s in starts])
+            assert_close(found[frames][i], (weights[:, None] * logits).sum(0))  # every frame counts the same
+            several += len(starts) > 1
+    assert several
+
+
+def test_two_windows_side_by_side_are_their_plain_mean(tiny, test_clips):
+    config = tiny(model={"kind": "ast"}, view={"frames": 64})
+    i = int(test_clips.samples.argmax())
+    views = window_views(int(test_clips.samples[i]), ViewRule(config), 1.0, 128, overlap=0.0)
+    assert [(view.first, view.frames, weight) for view, weight in views] == [(0, 64, 0.5), (64, 64, 0.5)]
+
+
+def test_windows_of_a_pooled_resolution(tiny, test_clips, norm):
+    config = tiny(model={"kind": "ast"}, view={"frames": 32, "compression": [2.0], "resolution": "max_pool"})
+    model = model_of(config, len(test_clips.classes)).eval()
+    found = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=[64], windows=True))[64.0]
+    i = int(test_clips.samples.argmax())
+    pooled = torch.nn.functional.max_pool1d(log_mel(test_clips.waveform(i), config.front_end), 2)[:, :64]
+    clips = [
+        PackedClip(0, patchify(norm(pooled[:, s : s + 32]), 16), *grid_positions(8, 2), test_clips.targets[i])
+        for s in (0, 16, 32)
+    ]
+    with torch.inference_mode():
+        logits = model(pack(clips))
+    assert_close(found[i], logits[0] * 24 / 64 + logits[1] * 16 / 64 + logits[2] * 24 / 64)
+
+
+DROP = Evaluation(x_name="token_drop", x=[0.0, 0.3, 0.5, 0.9])
+
+
+def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips, norm, monkeypatch):
+    model, config = setting
+    seen = {}
+    plain = module._packed
+
+    def packed(dataset, shown, spectrogram):
+        clip = plain(dataset, shown, spectrogram)
+        seen.setdefault((shown.clip, shown.dropped), []).append(
+            set(zip(clip.freq.tolist(), clip.time.tolist(), strict=True))
+        )
+        return clip
+
+    monkeypatch.setattr(module, "_packed", packed)
+    found = run(model, test_clips, config, norm, DROP)
+    assert_same(run(model, test_clips, config, norm, DROP), found)
+    for i in range(len(test_clips)):
+        (first, again), *_ = [seen[i, x] for x in DROP.x]
+        assert first == again
+        kept = [seen[i, x][0] for x in DROP.x]
+        assert all(kept[k + 1] < kept[k] or len(kept[k]) == 1 for k in range(3))
+        assert [len(k) for k in kept] == [max(1, round((1 - x) * len(first))) for x in DROP.x]
+    own = Evaluation(x_name="compression", x=[config.own_compression])
+    assert_close(found[0.0], run(model, test_clips, config, norm, own)[config.own_compression])  # the plain view
+    monkeypatch.setattr(module, "TOKEN_BUDGET", 1)
+    assert_same(run(model, test_clips, config, norm, DROP), found)
+
+
+def test_tokens_left_out_are_those_of_each_clip_alone(tiny, test_clips, norm):
+    config = tiny(model={"kind": "ast"}, view={"frames": 64})
+    model = model_of(config, len(test_clips.classes)).eval()
+    found = run(model, test_clips, config, norm, DROP)[0.5]
+    for i in range(len(test_clips)):
+        patches = patchify(norm(crop_or_pad(log_mel(test_clips.waveform(i), config.front_end), 64)), 16)
+        clip = PackedClip(0, patches, *grid_positions(8, 4), test_clips.targets[i])
+        generator = torch.Generator().manual_seed(zlib.crc32(test_clips.ids[i].encode()))
+        keep = torch.randperm(32, generator=generator)[:16].sort().values
+        with torch.inference_mode():
+            assert_close(found[i], model(pack([clip.only(keep)]))[0])
+
+
+def test_leaving_tokens_out_costs_less_and_says_how_much(setting, test_clips, prepared, norm):
+    model, config = setting
+    table = evaluate(model, prepared, config, norm, {"drop": DROP})
+    assert set(table["metric"]) == {"mAP", "AUC", "d_prime", "gflops_per_clip"}
+    costs = table[table["metric"] == "gflops_per_clip"].set_index("x")["value"]
+    assert costs.is_monotonic_decreasing
+    rule, expected = ViewRule(config, compression=config.own_compression), []
+    for samples in test_clips.samples:
+        tokens = 8 * rule(int(samples)).frames // 16
+        expected.append(forward_flops(config, max(1, round(0.7 * tokens)), len(test_clips.classes)))
+    assert costs[0.3] == pytest.approx(sum(expected) / len(expected) / 1e9)
+
+
+def test_a_grid_is_every_length_at_every_resolution(tiny, test_clips, prepared, norm):
+    config = tiny(view={"max_frames": 192, "compression": [1.0, 2.0]})
+    model = model_of(config, len(test_clips.classes))
+    grid = Evaluation(x_name="max_frames", x=[64, 192], compression=[1.0, 2.0, 3.0])
+    table = evaluate(model, prepared, config, norm, {"grid": grid}).query("metric == 'mAP'")
+    assert sorted(zip(table["x"], table["compression"], strict=True)) == sorted(
+        itertools.product(grid.x, grid.compression)
+    )
+    whole = evaluate(model, prepared, config, norm, {"hop": Evaluation(x_name="compression", x=[1.0, 2.0, 3.0])})
+    column = table[table["x"] == 192].set_index("compression")["value"]
+    assert column.to_dict() == pytest.approx(whole.query("metric == 'mAP'").set_index("x")["value"].to_dict())
+    row = evaluate(model, prepared, config, norm, {"length": Evaluation(x_name="max_frames", x=[64, 192])})
+    finest = table[table["compression"] == 1.0].set_index("x")["value"]
+    assert finest.to_dict() == pytest.approx(row.query("metric == 'mAP'").set_index("x")["value"].to_dict())
+    with Progress("test", 6) as log:
+        logits = sweep(model, test_clips, config, norm, grid, log, 2.0)
+    for i in range(len(test_clips)):
+        native = native_frames(int(test_clips.samples[i]), config.front_end, 16)
+        frames = max(16, min(64, native) // 2 // 16 * 16)
+        assert_close(logits[64.0][i], alone(model, test_clips, config, norm, i, frames, 2.0))
 
 
 def test_an_evaluation_job(tiny, test_clips, prepared, norm, tmp_path):

@@ -100,6 +100,48 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(trainer, tmp_path, b
     assert not (tmp_path / "parts" / "checkpoint").exists()
 
 
+OPTIONS = {
+    "random lengths and drop-out, rotary, CLS": {
+        "model": {"positions": "rotary", "pooling": "cls"},
+        "view": {"max_frames": 192, "cut_from": 32},
+        "train": {"token_dropout": [0.0, 0.5]},
+    },
+    "longer than the table, pooled": {
+        "model": {"positions": "interpolated", "pooling": "mean", "max_frames": 64},
+        "view": {"compression": [1.0, 2.0], "resolution": "max_pool"},
+    },
+    "fractional": {"model": {"positions": "fractional"}},
+    "sinusoidal": {"model": {"positions": "sinusoidal"}},
+    "masked, shifted": {
+        "model": {"kind": "ast", "time_offset": True, "prefix_tokens": 2},
+        "view": {"frames": 192, "fill": "mask"},
+    },
+    "buckets": {
+        "model": {"kind": "ast", "pooling": "mean"},
+        "view": {"frames": "native", "max_frames": 192},
+        "train": {"batch": {"clips": 4, "buckets": True}},
+    },
+    "buckets of tokens, shifted": {
+        "model": {"kind": "ast", "time_offset": True},
+        "view": {"frames": "native", "max_frames": 192},
+        "train": {"batch": {"clips": None, "tokens": 300, "buckets": True}, "sampler": "balanced"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_trains_and_goes_on_bit_for_bit(trainer, tmp_path, name):
+    settings = {**OPTIONS[name], "train": {"steps": 7, "workers": 0} | OPTIONS[name].get("train", {})}
+    trainer("whole", **settings).fit()
+    interrupt(trainer("parts", **settings), 4)
+    trainer("parts", **settings).fit()
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    processes = {**settings, "train": settings["train"] | {"workers": 2}}
+    trainer("processes", **processes).fit()
+    assert weights(tmp_path / "processes") == weights(tmp_path / "whole")
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
     trainer("whole", **BUSY).fit()
     killed = trainer("parts", **BUSY)

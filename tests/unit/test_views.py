@@ -8,7 +8,7 @@ import torch
 
 from elasticast.config import FrontEnd
 from elasticast.data.features import log_mel
-from elasticast.data.views import ViewRule, compressed_frames, crop_or_pad, native_frames
+from elasticast.data.views import ViewRule, compressed_frames, crop_or_pad, native_frames, spectrogram
 
 FRONT_END = FrontEnd()
 TENTHS = range(10, 41)
@@ -85,6 +85,43 @@ def test_a_drawn_compression_is_one_of_the_list_and_each_has_its_share(tiny):
     assert all(rule(64000, i / 10).frames <= largest.frames for i in range(10))
 
 
+@pytest.mark.parametrize("settings", [{}, {"stride": 10}])
+def test_a_length_is_drawn_from_the_shortest_to_the_clips_own(tiny, settings):
+    shortest, stride = 96, settings.get("stride", 16)
+    rule = ViewRule(tiny(view={"cut_from": shortest, "max_frames": 256}, model=settings))
+    for samples in (100, 8000, 20000, 32000, 160000):
+        own = rule(samples).frames
+        drawn = [rule(samples, 0.0, i / 1000).frames for i in range(1000)]
+        lengths = sorted(set(drawn))
+        if own <= shortest:
+            assert lengths == [own]
+        else:
+            assert lengths == list(range(shortest, own + 1, stride))
+            counts = [drawn.count(n) for n in lengths]
+            assert max(counts) - min(counts) <= 1  # each has its share
+        assert rule(samples, 0.0, 1 - 2**-24).frames == max(lengths)
+        assert rule.largest(samples).frames == own
+
+
+def test_a_cut_clip_is_compressed_after_the_cut(tiny):
+    rule = ViewRule(tiny(view={"cut_from": 96, "compression": [2.0]}))
+    assert {rule(160000, 0.0, i / 1000).frames for i in range(1000)} == set(range(48, 129, 16))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+@pytest.mark.parametrize("samples", [100, 400, 4240, 32000])
+def test_a_pooled_spectrogram_is_the_maximum_of_its_frames(samples, factor):
+    waveform = torch.randn(samples)
+    plain = log_mel(waveform, FRONT_END)
+    found = spectrogram(waveform, FRONT_END, float(factor), "max_pool")
+    whole = plain.shape[1] // factor
+    assert found.shape[1] == math.ceil(plain.shape[1] / factor)
+    if whole:
+        assert torch.equal(found[:, :whole], torch.nn.functional.max_pool1d(plain, factor))
+    assert torch.equal(found, torch.stack([part.amax(1) for part in plain.split(factor, 1)], 1))
+    assert torch.equal(spectrogram(waveform, FRONT_END, factor, "hop"), log_mel(waveform, FRONT_END, factor))
+
+
 EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
 
 
@@ -109,15 +146,32 @@ def test_the_fewest_frames_are_no_matter_of_a_fixed_view(tiny):
     assert ViewRule(config)(100).frames == 64
 
 
-@pytest.mark.parametrize("fill", ["zeros", "edge"])
+@pytest.mark.parametrize("fill", ["zeros", "edge", "repeat"])
 def test_a_view_fills_short_clips_its_way(tiny, fill):
     view = ViewRule(tiny(view={"min_frames": 64, "fill": fill}))(100)
     spectrogram = torch.randn(8, 40)
     found = view.cut(spectrogram)
     assert torch.equal(found[:, :40], spectrogram)
-    assert torch.equal(found[:, 40:], (spectrogram[:, -1:] if fill == "edge" else torch.zeros(8, 1)).expand(8, 24))
+    last = {"zeros": torch.zeros(8, 24), "edge": spectrogram[:, -1:].expand(8, 24), "repeat": spectrogram[:, :24]}
+    assert torch.equal(found[:, 40:], last[fill])
     longer = torch.randn(8, 100)
     assert torch.equal(view.cut(longer, 1.0), longer[:, 36:])
+
+
+@pytest.mark.parametrize("frames", [1, 39, 40, 41, 80, 200])
+def test_a_repeated_clip_goes_round(frames):
+    found = crop_or_pad(torch.arange(40.0)[None], frames, fill="repeat")
+    assert torch.equal(found[0], torch.arange(frames) % 40.0)
+
+
+@pytest.mark.parametrize("compression", [1.0, 1.2, 2.0, 4.0])
+def test_masked_padding_leaves_what_a_native_view_shows(tiny, compression):
+    fixed = ViewRule(tiny(model={"kind": "ast"}, view={"frames": 128, "fill": "mask"}), compression=compression)
+    native = ViewRule(tiny(view={"max_frames": 128}), compression=compression)
+    for samples in (1, 400, 8000, 12345, 20000, 100000):
+        view = fixed(samples)
+        assert view.frames == native(samples).frames <= view.grid_frames
+        assert view.grid_frames == fixed(10**6).frames == compressed_frames(128, compression, 16)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3, 1.0])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from elasticast.data.features import log_mel
-from elasticast.data.views import ViewRule
+from elasticast.data.views import ViewRule, spectrogram
 from elasticast.data.windows import cut_windows, window_starts, window_weights
 
 LENGTHS = [1, 15, 16, 63, 64, 65, 95, 96, 97, 127, 128, 129, 160, 191, 192, 193, 1000, 1024, 4096, 4097]
@@ -71,6 +71,24 @@ def test_windows_are_parts_of_the_clips_log_mel(tiny, compression, overlap):
         part = log_mel(wave[start : start + windows.span], config.front_end, compression)
         assert part.shape[1] == windows.view.frames
         torch.testing.assert_close(part, whole[:, start // hop :][:, : windows.view.frames], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("front_end", [{}, {"kind": "stft", "n_fft": 512}])
+@pytest.mark.parametrize("frames", [700, 701, 702, 513, 1024])
+def test_windows_of_pooled_frames_are_parts_of_the_pooled_log_mel(tiny, frames, front_end):
+    config = tiny(view={"resolution": "max_pool", "compression": [3.0]}, front_end=front_end)
+    wave = torch.randn(samples_of(frames)) * 0.1
+    windows = cut_windows(len(wave), ViewRule(config), 3.0, 0.5)
+    whole = spectrogram(wave, config.front_end, 3.0, "max_pool")
+    assert whole.shape[1] - windows.frames in (0, 1)  # less than a whole pooled frame is not heard
+    stream = torch.cat(list(windows.stream([wave])))
+    for start in windows.starts.tolist():
+        part = spectrogram(
+            stream[start : start + windows.span], config.front_end, 3.0, "max_pool", whole=not any(windows.margins)
+        )
+        first = start // 480
+        assert part.shape[1] == windows.view.frames == 80
+        torch.testing.assert_close(part, whole[:, first : first + 80], atol=1e-3, rtol=0)
 
 
 def test_ast_takes_its_own_length(tiny):

@@ -24,7 +24,12 @@ TINY = {
         "train": {"steps": 3, "batch": {"clips": 4}, "log_every": 1},
     },
     "experiments": {
-        "ast64": {"label": "AST 64", "model": {"kind": "ast"}, "view": {"frames": 64}},
+        "ast64": {
+            "label": "AST 64",
+            "model": {"kind": "ast"},
+            "view": {"frames": 64},
+            "evaluations": ["length", "windowed", "cost"],
+        },
         "elastic": {"label": "ElasticAST", "model": {"kind": "elasticast", "max_frames": 256}},
         "hop20": {
             "label": "AST hop 20",
@@ -35,12 +40,15 @@ TINY = {
         "elastic_resolution": {
             "base": "elastic",
             "view": {"compression": [1.0, 2.0]},
-            "evaluations": ["resolution"],
+            "evaluations": ["resolution", "grid"],
         },
     },
     "evaluations": {
         "length": {"x_name": "max_frames", "x": [32, 64, 128, 256]},
         "resolution": {"x_name": "compression", "x": [1.0, 2.0]},
+        "windowed": {"x_name": "max_frames", "x": [64, 128, 512], "windows": True},
+        "cost": {"x_name": "token_drop", "x": [0, 0.5]},
+        "grid": {"x_name": "max_frames", "x": [64, 256], "compression": [1.0, 2.0]},
     },
 }
 DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}

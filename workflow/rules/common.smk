@@ -24,6 +24,7 @@ DATA_DIR = f"{RESULTS}/data/{{dataset}}"
 SUMMARY_DIR = f"{SUITE_DIR}/partial" if SETTINGS.partial else f"{SUITE_DIR}/summary"
 FIGURES = f"paper_figures/{SUITE.name}"
 FIGURE_DIR = f"{FIGURES}/partial" if SETTINGS.partial else FIGURES
+BESIDE_RELEASED = any(e.released for e in SUITE.experiments.values())
 RELEASED_CURVES = "paper_figures/reference/released_curves.csv"
 # experiments that a file of the authors' weights can stand for, and that file
 RELEASED_WEIGHTS = {
@@ -68,11 +69,16 @@ def front_end_name(run):
 
 FRONT_ENDS = {front_end_name(run): run["front_end"] for run in SUITE.runs.values()}
 SWEPT = {
-    sweep.x_name for name in SUITE.experiments for sweep in SUITE.sweep(name).values()
+    x_name
+    for x_name in ("max_frames", "compression")
+    for name in SUITE.experiments
+    if SUITE.curve(name, x_name)
 }
 # fig. 3 packs a batch of the first experiment that trains at native length
 PACKED = [
-    run["dataset"] for run in SUITE.runs.values() if run["view"]["frames"] == "native"
+    run["dataset"]
+    for run in SUITE.runs.values()
+    if run["view"]["frames"] == "native" and run["model"]["kind"] == "elasticast"
 ]
 PACKED_DATASET = PACKED[0] if PACKED else next(iter(SUITE.datasets))
 
@@ -99,8 +105,7 @@ def finished_runs(pattern):
 
 def released_curves(_):
     """The authors' curves, for suites with experiments that have one."""
-    beside = any(experiment.released for experiment in SUITE.experiments.values())
-    return [RELEASED_CURVES] if beside else []
+    return [RELEASED_CURVES] if BESIDE_RELEASED else []
 
 
 def released_option(_, input):

@@ -170,11 +170,12 @@ use rule fig1 as verdict with:
 
 
 rule figures:
-    # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it
+    # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it;
+    # one without claims and released values no verdict
     input:
         [] if SETTINGS.partial else rules.fig2.output,
         rules.fig3.output if PACKED and not SETTINGS.partial else [],
         rules.table1.output,
-        rules.verdict.output,
+        rules.verdict.output if SUITE.claims or BESIDE_RELEASED else [],
         [rules.fig1.output, rules.fig4.output] if "max_frames" in SWEPT else [],
         rules.fig5.output if "compression" in SWEPT else [],

@@ -64,18 +64,27 @@ def _check_size(theirs: ModelSettings, ours: ModelSettings) -> None:
 
 def _positions(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
     """Positions of the model's own kind and size."""
-    there = weights.tensors
+    there = {name: value for name, value in weights.tensors.items() if name.startswith("positions.")}
+    wanted = {name: value for name, value in own.items() if name.startswith("positions.")}
+    if not (there and wanted):  # fixed ones on either side, or on both
+        if there or wanted:
+            notes.append("positions left out" if there else "positions freshly initialised")
+        return wanted
     if isinstance(model, ElasticASTSettings):
+        theirs = getattr(weights.config.model, "positions", "table")
+        whole = model.positions == "fractional"  # a table of fractions of a clip has no end to cut off
+        if model.positions != theirs:
+            notes.append(f"trained with model.positions: {theirs}, used with {model.positions}")
         freq, time = len(own["positions.freq"]), len(own["positions.time"])
         if "positions.table" in there:
             # with another stride the patches of both span the same mel bins, so rows are stretched and none is cut
-            cut = weights.image or weights.config.model.stride == model.stride
+            cut = (weights.image or weights.config.model.stride == model.stride) and not whole
             table = resized(there["positions.table"], (freq, time), cut, notes)[0]
             notes.append("positions: frequency and time tables are the grid's means over the other axis")
             return {"positions.freq": table.mean(2).T, "positions.time": table.mean(1).T}
         return {
             "positions.freq": _stretched(there["positions.freq"], freq, "frequency", notes),
-            "positions.time": _stretched(there["positions.time"], time, "time", notes),
+            "positions.time": _stretched(there["positions.time"], time, "time", notes, whole),
         }
     table = there.get("positions.table")
     if table is None:
@@ -111,13 +120,13 @@ def resized(table: Tensor, size: tuple[int, int], cut: bool, notes: list[str]) -
     return table
 
 
-def _stretched(table: Tensor, size: int, axis: str, notes: list[str]) -> Tensor:
-    """A table `[L, D]` of `size` rows: its first ones, or more of them by interpolation."""
-    if size < len(table):
+def _stretched(table: Tensor, size: int, axis: str, notes: list[str], whole: bool = False) -> Tensor:
+    """A table `[L, D]` of `size` rows: its first ones (none is left out of a `whole` one), or more by interpolation."""
+    if size < len(table) and not whole:
         # indices are absolute: what fits sees the very positions it was trained with
         notes.append(f"positions: first {size} of {len(table)} rows of the {axis} table")
         return table[:size]
-    if size > len(table):
+    if size != len(table):
         notes.append(f"positions: {axis} table interpolated from {len(table)} to {size} rows")
         return F.interpolate(table.T[None], size=size, mode="linear", align_corners=False)[0].T
     return table
@@ -126,9 +135,7 @@ def _stretched(table: Tensor, size: int, axis: str, notes: list[str]) -> Tensor:
 def _prefix(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
     """CLS and distillation tokens with their positions; the model's own where the weights have fewer."""
     if not isinstance(model, ASTSettings):
-        if "prefix" in weights.tensors:
-            notes.append("CLS and distillation tokens left out")
-        return {}
+        return _cls(own, weights, notes)
     given = len(weights.tensors.get("prefix", ()))
     kept = min(given, model.prefix_tokens)
     if given > kept:
@@ -137,6 +144,22 @@ def _prefix(own: dict[str, Tensor], weights: Weights, model: ModelSettings, note
         notes.append(f"prefix tokens: {model.prefix_tokens - kept} freshly initialised")
     names = ("prefix", "prefix_positions")
     return {n: torch.cat([weights.tensors.get(n, own[n])[:kept], own[n][kept:]]) for n in names}
+
+
+def _cls(own: dict[str, Tensor], weights: Weights, notes: list[str]) -> dict[str, Tensor]:
+    """ElasticAST's CLS token, which has no position apart from itself."""
+    there = weights.tensors
+    if "cls" not in own:
+        if "prefix" in there or "cls" in there:
+            notes.append("CLS and distillation tokens left out")
+        return {}
+    if "cls" in there:
+        return {"cls": there["cls"]}
+    if not len(there.get("prefix", ())):
+        notes.append("CLS token freshly initialised")
+        return {"cls": own["cls"]}
+    notes.append("CLS token: the weights' first, its position added")
+    return {"cls": there["prefix"][0] + there["prefix_positions"][0]}
 
 
 def _pool(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
