@@ -62,8 +62,9 @@ def _misfit(suite: "Suite", claim: Claim, key: str, experiment: str) -> str:
     curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
     if claim.evaluation not in curves:
         return f"evaluation: {claim.evaluation!r} is no curve of {experiment}, which has: {', '.join(curves)}"
-    kind = suite.runs[experiment]["model"]["kind"]
-    if (kind == "ast") != (key == "against"):
-        wanted = "of a fixed length (`ast`)" if key == "against" else "that takes any length"
-        return f"{key}: {experiment!r} is of kind {kind!r}; expected a model {wanted}"
+    run = suite.runs[experiment]
+    if (run["model"]["kind"] == "ast" and run["view"]["frames"] != "native") != (key == "against"):
+        wanted = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
+        about = f"kind {run['model']['kind']!r}, view.frames {run['view']['frames']!r}"
+        return f"{key}: {experiment!r} is of {about}; expected {wanted}"
     return ""

@@ -61,6 +61,9 @@ class View(Settings):
     min_frames: PositiveInt | None = Field(
         None, description="native: shorter clips are filled up to this many frames; none: to one patch"
     )
+    tail: Literal["fill", "drop"] = Field(
+        "fill", description="native: frames after the last whole patch are filled up to one, or left out"
+    )
     cut_from: PositiveInt | None = Field(
         None,
         description="native: training cuts each clip to a length drawn from this many frames to its own; none: no cut",

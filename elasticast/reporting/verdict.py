@@ -157,8 +157,8 @@ _RULES = ["Against", "Rule (points)", "Smallest difference", "p", "Outcome", "Re
 
 
 _CAPTION = (
-    "Scores in %: means over seeds with their 95 % interval [ ] or standard deviation ±. Differences in points: ours minus "
-    "released over the whole sweep; in the rules ElasticAST minus AST, where it is smallest."
+    "Scores in %: means over seeds with their 95 % interval [ ] or standard deviation ±. Differences in points: ours "
+    "minus released over the whole sweep; in the rules ElasticAST minus AST, where it is smallest."
 )
 
 

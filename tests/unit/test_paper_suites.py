@@ -86,6 +86,7 @@ def test_lengths_and_hops(paper):
     for data in ("voxceleb1", "epic"):
         assert [views[f"{data}_{m}"].frames for m in LENGTHS] == [400, 1024, 1600]
         assert (views[f"{data}_elastic"].frames, views[f"{data}_elastic"].max_frames) == ("native", 3072)
+    assert views["voxceleb1_elastic"].tail == "drop"
     epic = paper.run_config("epic_elastic", 0)
     assert (epic.view.min_frames, epic.view.fill) == (192, "edge")
     assert (epic.front_end.kind, epic.front_end.hop_ms, epic.front_end.sample_rate) == ("stft", 5, 24000)
@@ -111,12 +112,9 @@ def test_an_ast_and_elasticast_train_alike_in_the_fair_suite():
         for a, b in itertools.pairwise(runs_of(suite, data)):
             same = a.train.model_dump(exclude={"token_dropout"}), b.train.model_dump(exclude={"token_dropout"})
             assert same[0] == same[1], (a.experiment, b.experiment)
-            assert (a.dataset, a.front_end, a.view.crop, a.view.fill) == (
-                b.dataset,
-                b.front_end,
-                b.view.crop,
-                b.view.fill,
-            )
+            assert (a.dataset, a.front_end, a.view.crop) == (b.dataset, b.front_end, b.view.crop)
+            # on VoxCeleb1 there is nothing to fill up for a model of native length
+            assert a.view.fill == b.view.fill or data == "voxceleb1"
             assert a.model.init == b.model.init
 
 

@@ -142,7 +142,7 @@ WRONG = [
     ),
     (
         {"claims": {"length": {"model": "ast64"}}},
-        "child.yaml: claims.length: model: 'ast64' is of kind 'ast'; expected",
+        "child.yaml: claims.length: model: 'ast64' is of kind 'ast', view.frames 64; expe",
     ),
     ({"claims": {"length": {"against": ["elastic"]}}}, "child.yaml: claims.length: against: 'elastic' is of kind 'ela"),
     ({"claims": {"length": {"evaluation": "hop"}}}, "child.yaml: claims.length: evaluation: 'hop' is no curve of ela"),
