@@ -197,7 +197,7 @@ def sweep_panels(
         raise DataError(f"suite {suite.name!r}: no experiment has an evaluation with x_name: {x_name}")
     panels = [_panel(suite, metrics, x_name, names) for names in groups.values()]
     if intervals is not None:
-        panels = [_with(panel, lambda s, m=panel.metric: _with_interval(s, intervals, x_name, m)) for panel in panels]
+        panels = [_with(p, lambda s, m=p.metric: _with_interval(suite, s, intervals, x_name, m)) for p in panels]
     beside = released or {}
     return [_with(panel, lambda s: replace(s, released=beside.get(s.experiment))) for panel in panels]
 
@@ -214,10 +214,10 @@ def _with(panel: Panel, change: Callable[[Series], Series]) -> Panel:
     return replace(panel, series=tuple(change(s) for s in panel.series))
 
 
-def _with_interval(series: Series, intervals: pd.DataFrame, x_name: str, metric: str) -> Series:
+def _with_interval(suite: Suite, series: Series, intervals: pd.DataFrame, x_name: str, metric: str) -> Series:
     """A series whose low and high are its 95 % interval, where that was computed for every point that ran."""
-    rows = intervals[(intervals["experiment"] == series.experiment) & (intervals["x_name"] == x_name)]
-    rows = rows[rows["metric"] == metric].drop_duplicates("x").set_index("x")
+    rows = intervals[(intervals["experiment"] == series.experiment) & (intervals["metric"] == metric)]
+    rows = rows[rows["evaluation"].isin(suite.curve(series.experiment, x_name))].drop_duplicates("x").set_index("x")
     run = series.points.index[series.points["seeds"] > 0]
     if run.empty or not run.isin(rows.index).all():
         return series

@@ -1,6 +1,7 @@
 # Helpers of all stages; no rules.
 
 import json
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -108,9 +109,12 @@ def released_curves(_):
     return [RELEASED_CURVES] if BESIDE_RELEASED else []
 
 
-def released_option(_, input):
-    """The authors' curves, as an option of a script."""
-    return f"--released {input.released}" if input.released else ""
+def beside_options(_, input):
+    """What stands beside our means in figures and verdict, as options of a script: the inputs of these names."""
+    there = {name: input.get(name) for name in ("released", "intervals", "pairs")}
+    return " ".join(
+        f"--{name} {shlex.quote(str(file))}" for name, file in there.items() if file
+    )
 
 
 def released_weights(wildcards):

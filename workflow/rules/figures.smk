@@ -94,7 +94,7 @@ use rule fig1 as fig4 with:
         f"{SUITE_DIR}/logs/fig4.log",
     params:
         out=subpath(output[0], strip_suffix=".png"),
-        options=released_option,
+        options=beside_options,
         code=CODE["curves"],
 
 
@@ -114,7 +114,7 @@ use rule fig1 as fig5 with:
         f"{SUITE_DIR}/logs/fig5.log",
     params:
         out=subpath(output[0], strip_suffix=".png"),
-        options=released_option,
+        options=beside_options,
         code=CODE["curves"],
 
 
@@ -165,7 +165,7 @@ use rule fig1 as verdict with:
         f"{SUITE_DIR}/logs/verdict.log",
     params:
         out=subpath(output[0], strip_suffix=".csv"),
-        options=released_option,
+        options=beside_options,
         code=CODE["verdict"],
 
 

@@ -70,5 +70,5 @@ use rule fig1 as released with:
     params:
         out=subpath(output[0], strip_suffix=".csv"),
         # our arithmetic on their weights: other libraries and devices move a score by less
-        options=lambda wildcards, input: f"{released_option(wildcards, input)} --released-weights --tolerance 0.1",
+        options=lambda wildcards, input: f"{beside_options(wildcards, input)} --released-weights --tolerance 0.1",
         code=CODE["verdict"],
