@@ -100,6 +100,7 @@ def train(
     out: Out,
     norm: Annotated[Path | None, typer.Option(help="statistics file; not needed where the run's settings say")] = None,
     threads: Threads = 1,
+    weights_root: Annotated[Path, typer.Option(help="folder in which a relative model.init lies")] = Path(),
 ) -> None:
     """Train one run, going on from its checkpoint if there is one; on several GPUs under torchrun."""
     import torch
@@ -115,16 +116,18 @@ def train(
         run = load_run_config(config)
         clips, select = Clips(data, "train", run.task), run.train.select
         held_out = Clips(data, select.split, run.task) if select else None
-        Trainer(run, clips, norm_of(run, norm), out, read_data_hash(data), world, held_out).fit()
+        statistics, hashed = norm_of(run, norm), read_data_hash(data)
+        Trainer(run, clips, statistics, out, hashed, world, held_out, weights_root).fit()
 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Option(help="folder of a trained run")],
+    model: Annotated[Path, typer.Option(help="folder of a trained run; with --run, a file of published weights")],
     config: ConfigFile,
     data: Data,
     out: Out,
     threads: Threads = 1,
+    run: Annotated[Path | None, typer.Option(help="config.yaml of the run that published weights stand for")] = None,
 ) -> None:
     """Evaluate a trained run over the sweeps of a settings file; write tidy metrics and each clip's predictions."""
     import torch
@@ -132,7 +135,7 @@ def evaluate(
     from elasticast.evaluation.run import evaluate_run
 
     torch.set_num_threads(threads)
-    evaluate_run(model, config, data, out)
+    evaluate_run(model, config, data, out, run)
 
 
 @app.command()
@@ -213,19 +216,19 @@ def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")],
 @app.command()
 def collect(
     table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="which table")],
+    out: Out,
     files: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help="metrics.csv or run.json of the runs, summary.csv of the datasets; norms: norm-*.json of the datasets "
             "and config.yaml of runs that give statistics of their own"
         ),
-    ],
-    out: Out,
+    ] = None,
 ) -> None:
     """Join what the runs wrote into one table of the suite."""
     from elasticast.reporting import collect as tables
 
-    getattr(tables, table)(files, out)
+    getattr(tables, table)(files or [], out)
 
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed: what is compared runs side by side, in turns.")

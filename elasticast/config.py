@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from elasticast.claim_config import Claim, ReleasedSeries
 from elasticast.dataset_config import DatasetConfig
 from elasticast.option_checks import option_problems
 from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, TaskKind
@@ -59,6 +60,9 @@ class View(Settings):
     max_frames: PositiveInt = Field(1024, description="native: longer clips are cut to this many frames")
     min_frames: PositiveInt | None = Field(
         None, description="native: shorter clips are filled up to this many frames; none: to one patch"
+    )
+    tail: Literal["fill", "drop"] = Field(
+        "fill", description="native: frames after the last whole patch are filled up to one, or left out"
     )
     cut_from: PositiveInt | None = Field(
         None,
@@ -388,6 +392,7 @@ class Experiment(Settings):
         None, pattern="^#[0-9A-Fa-f]{6}$", description="#RRGGBB; none: from the palette, by label"
     )
     evaluations: list[str] = Field(min_length=1)
+    released: ReleasedSeries | None = Field(None, description="the authors' curve of the same experiment; none: none")
 
 
 class SuiteHead(Settings):
@@ -395,6 +400,7 @@ class SuiteHead(Settings):
 
     title: str
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    claims: dict[str, Claim] = Field({}, description="what the paper says, as rules that are tested")
 
     @field_validator("seeds")
     @classmethod
@@ -441,6 +447,11 @@ class WorkflowConfig(Settings):
         description="folder with downloaded datasets, one sub-folder each; missing ones are fetched into it"
     )
     results: str = Field(description="folder for data, runs and tables")
+    weights_root: str = Field(".", description="folder with published weights: where a relative model.init is found")
+    released_weights: str | None = Field(
+        None, description="folder with the authors' four ElasticAST files, for `snakemake released`"
+    )
+    partial: bool = Field(False, description="draw and judge with the runs that exist; train and evaluate nothing")
     train_threads: PositiveInt = Field(
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
     )
@@ -448,6 +459,12 @@ class WorkflowConfig(Settings):
         0,
         description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees",
     )
+
+    @field_validator("partial", mode="before")
+    @classmethod
+    def _of_the_command_line(cls, value: Any) -> Any:
+        # `--config partial=true` arrives as text: Snakemake knows Python's True only
+        return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
 def digest(value: Any) -> str:

@@ -18,7 +18,7 @@ PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", 
 _MEASURED = ("data/windows.py", "evaluation/flops.py", "evaluation/metrics.py", "evaluation/sweep.py")
 _VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampler.py", "data/views.py", "models")
 _DRAWN = ("reporting/scripts.py", "reporting/style.py")
-_SCORED = (*_DRAWN, "reporting/results.py")
+_SCORED = (*_DRAWN, "reporting/released.py", "reporting/results.py", "reporting/uncertainty.py")
 _DECODED = ("data/audio.py", "data/ffmpeg.py", "data/recordings.py", "data/store.py")
 STAGES = {
     "synthesis": ("data/synthesis.py",),
@@ -41,7 +41,8 @@ STAGES = {
         "evaluation/statistics.py",
     ),
     "curves": (*_SCORED, "reporting/curves.py"),
-    "table": (*_SCORED, "reporting/comparison.py"),
+    "table": (*_SCORED, "reporting/comparison.py", "reporting/tables.py"),
+    "verdict": (*_SCORED, "reporting/claims.py", "reporting/tables.py", "reporting/verdict.py"),
     "lengths": (*_DRAWN, "reporting/lengths.py"),
     "packing": (*_DRAWN, "reporting/packing.py", "data/features.py", "data/views.py"),
 }

@@ -1,14 +1,15 @@
 """Suites: defaults, experiments and evaluations of one YAML file, merged and checked before anything runs.
 
 A suite file (``config/suites/NAME.yaml``) holds ``defaults``, ``experiments`` (each only its difference from the
-defaults or from a ``base`` experiment) and ``evaluations``. Defaults and differences are deep-merged and
-validated into one :class:`~elasticast.config.RunConfig` per experiment and seed.
+defaults or from a ``base`` experiment) and ``evaluations``, or only its difference from a suite that it ``extends``.
+`elasticast.suite_files` reads and merges them; here the outcome is validated into one
+:class:`~elasticast.config.RunConfig` per experiment and seed.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from elasticast.claim_config import claim_problems
 from elasticast.config import (
     Evaluation,
     Experiment,
@@ -21,9 +22,8 @@ from elasticast.dataset_config import DatasetConfig
 from elasticast.errors import ConfigError
 from elasticast.files import write_json
 from elasticast.option_checks import sweep_problems
-from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
-
-_DIFFERENCE_KEYS = {"base", *Experiment.model_fields, *RunConfig.model_fields} - {"experiment", "seed"}
+from elasticast.suite_files import SuiteFile, merge_experiment, read_suite, said_once, unknown_file
+from elasticast.validation import read_yaml, validate
 
 
 def load_workflow_config(value: dict[str, Any], where: str = "config/config.yaml") -> WorkflowConfig:
@@ -52,11 +52,9 @@ def load_dataset(path: Path) -> DatasetConfig:
 
 
 def _load_named_dataset(config_dir: Path, name: str, where: str) -> DatasetConfig:
-    path = config_dir / "datasets" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise ConfigError([f"{where}: dataset: {name!r} is unknown ({path} does not exist). There is: {known}"])
-    return load_dataset(path)
+    if unknown := unknown_file(config_dir / "datasets", name):
+        raise ConfigError([f"{where}: dataset: {unknown}"])
+    return load_dataset(config_dir / "datasets" / f"{name}.yaml")
 
 
 def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
@@ -79,78 +77,49 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
         raise ConfigError(
             [f"{path}: a suite cannot be called 'data': that folder of the results holds the prepared data"]
         )
-    raw = read_yaml(path)
-    problems: list[str] = []
-    known = {"title", "seeds", "defaults", "experiments", "evaluations"}
-    problems += unknown_keys(raw, known, str(path))
-    problems += [f"{path}: {key}: this key is required" for key in sorted(known - {"title"}) if key not in raw]
+    suite, problems = read_suite(name, path.parent), []
+    head = {"title": name, "claims": {}} | {k: suite.merged[k] for k in SuiteHead.model_fields if k in suite.merged}
+    _, wrong = _collect({"head": (SuiteHead, head, "")})
+    problems += [suite.file_of(problem.split(": ")[1].split(".")[0]) + problem for problem in wrong]
+    evaluations, wrong = _collect({n: (Evaluation, v, n) for n, v in suite.merged["evaluations"].items()})
+    problems += [_of_evaluation(suite, problem) for problem in wrong]
+    experiments, runs, datasets, found = _resolve_experiments(suite, evaluations, config_dir)
+    problems += said_once(suite, found, experiments)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
+    fields = {**head, "name": name, "experiments": experiments, "runs": runs}
+    resolved = validate(Suite, {**fields, "evaluations": evaluations, "datasets": datasets}, suite.path)
+    if problems := claim_problems(resolved):
+        raise ConfigError([f"{suite.file_of('claims', f': {p}')}: claims.{p}" for p in problems])
+    return resolved
 
-    for key in ("defaults", "experiments", "evaluations"):
-        if not isinstance(raw[key], dict) or not raw[key]:
-            problems.append(f"{path}: {key}: expected keys and values, found {raw[key]!r}")
-    if problems:
-        raise ConfigError(problems)
-    problems += unknown_keys(raw["defaults"], _DIFFERENCE_KEYS - {"base"}, f"{path}: defaults")
-    if problems:
-        raise ConfigError(problems)
 
-    head = {"title": raw.get("title", name), "seeds": raw["seeds"]}
-    _collect(problems, {"head": (SuiteHead, head, str(path))})
-    evaluations = _collect(
-        problems, {n: (Evaluation, v, f"{path}: evaluations.{n}") for n, v in raw["evaluations"].items()}
-    )
+def _resolve_experiments(
+    suite: SuiteFile, evaluations: dict[str, Evaluation], config_dir: Path
+) -> tuple[dict[str, Experiment], dict[str, dict], dict[str, DatasetConfig], dict[str, list[str]]]:
+    """Experiments, runs and datasets as far as they are valid, and what is wrong, by experiment."""
     experiments, runs, datasets = {}, {}, {}
     wrong: dict[str, list[str]] = {}
-    for key, difference in raw["experiments"].items():
-        where = f"{path}: experiments.{key}"
+    for key in suite.merged["experiments"]:
+        where = f"{suite.path}: experiments.{key}"
         found: list[str] = []
         try:
-            merged = _merge_experiment(raw, key, difference, where)
-            experiment, run = _split_experiment(key, merged, where, found)
+            experiment, run = _split_experiment(key, merge_experiment(suite, key, where), where, found)
             if run.dataset not in datasets:
                 datasets[run.dataset] = _load_named_dataset(config_dir, run.dataset, where)
-            found += _check_experiment(run, experiment, datasets[run.dataset], raw["evaluations"], evaluations, where)
+            named = suite.merged["evaluations"]
+            found += _check_experiment(run, experiment, datasets[run.dataset], named, evaluations, where)
             experiments[key], runs[key] = experiment, run.model_dump(mode="json", exclude={"experiment", "seed"})
         except ConfigError as error:
             found += error.problems
         wrong[key] = [p.removeprefix(where) for p in found]
-    problems += _said_once(raw, wrong, experiments, str(path))
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-    fields = {**head, "name": name, "experiments": experiments, "runs": runs}
-    return validate(Suite, {**fields, "evaluations": evaluations, "datasets": datasets}, str(path))
+    return experiments, runs, datasets, wrong
 
 
-def _said_once(raw: dict, wrong: dict[str, list[str]], valid: Iterable[str], path: str) -> list[str]:
-    """All problems, a wrong value under where it stands (defaults, base, experiment), not under each that inherits it.
-
-    A `valid` experiment has no wrong value, only values that do not go together: that is always its own problem.
-    """
-    problems = []
-    for name, found in wrong.items():
-        difference = raw["experiments"][name]
-        base = difference.get("base") if isinstance(difference, dict) else None
-        inherited = wrong.get(base, ()) if isinstance(base, str) and base != name else ()
-        value_of_defaults = base is None and name not in valid
-        for problem in found:
-            if not problem.startswith(": "):  # of another file
-                problems.append(problem)
-            elif value_of_defaults and _stands_in(raw["defaults"], problem) and not _stands_in(difference, problem):
-                problems.append(f"{path}: defaults{problem}")
-            elif problem not in inherited:
-                problems.append(f"{path}: experiments.{name}{problem}")
-    return problems
-
-
-def _stands_in(settings: Any, problem: str) -> bool:
-    """Whether the key a problem begins with is set in `settings`."""
-    for key in problem.split(": ")[1].split("."):
-        if not isinstance(settings, dict) or key not in settings:
-            return isinstance(settings, list) and key.isdigit()
-        settings = settings[key]
-    return True
+def _of_evaluation(suite: SuiteFile, problem: str) -> str:
+    name, _, rest = problem.partition(": ")
+    section = f"evaluations.{name}"
+    return f"{suite.file_of(section, f': {rest}')}: {section}: {rest}"
 
 
 def _split_experiment(name: str, merged: dict, where: str, problems: list[str]) -> tuple[Experiment, RunConfig]:
@@ -158,39 +127,22 @@ def _split_experiment(name: str, merged: dict, where: str, problems: list[str]) 
     cosmetic = {k: v for k, v in merged.items() if k in Experiment.model_fields}
     settings = {k: v for k, v in merged.items() if k not in cosmetic} | {"experiment": name, "seed": 0}
     parts = {"experiment": (Experiment, cosmetic, where), "run": (RunConfig, settings, where)}
-    checked = _collect(problems, parts)
-    if len(checked) < len(parts):
+    checked, wrong = _collect(parts)
+    problems += wrong
+    if wrong:
         raise ConfigError([])
     return checked["experiment"], checked["run"]
 
 
-def _collect(problems: list[str], items: dict[str, tuple]) -> dict[str, Any]:
-    found = {}
+def _collect(items: dict[str, tuple]) -> tuple[dict[str, Any], list[str]]:
+    """What is valid of (model, value, where), by name, and all that is wrong with the rest."""
+    found, problems = {}, []
     for name, (model, value, where) in items.items():
         try:
             found[name] = validate(model, value, where)
         except ConfigError as error:
             problems += error.problems
-    return found
-
-
-def _merge_experiment(raw: dict, name: str, difference: dict, where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Defaults, then the chain of `base` experiments, then the experiment's own difference."""
-    if not isinstance(difference, dict):
-        raise ConfigError([f"{where}: expected keys and values, found {difference!r}"])
-    unknown = unknown_keys(difference, _DIFFERENCE_KEYS, where)
-    if unknown:
-        raise ConfigError(unknown)
-    base = difference.get("base")
-    if base is None:
-        start = raw["defaults"]
-    elif base == name or base in seen:
-        raise ConfigError([f"{where}: base: {base!r} leads back to itself"])
-    elif not isinstance(base, str) or base not in raw["experiments"]:
-        raise ConfigError([f"{where}: base: unknown experiment {base!r}. There is: {', '.join(raw['experiments'])}"])
-    else:
-        start = _merge_experiment(raw, base, raw["experiments"][base], where, (*seen, name))
-    return deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
+    return found, problems
 
 
 def _check_experiment(

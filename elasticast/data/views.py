@@ -4,8 +4,9 @@ The two models differ here and nowhere else in the pipeline: a fixed-length AST 
 (cropped or padded), ElasticAST sees each clip's native length up to a limit.
 
 Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled up, with zeros as
-AST pads or with the clip's last frame, so that nothing of a short clip is lost), and to `view.min_frames` at least. At
-compression c it is ``floor(L / c / P) * P`` of that L, at least one patch, as in the paper's resolution sweep.
+AST pads or with the clip's last frame, so that nothing of a short clip is lost; with `view.tail: drop` it is rounded
+down), and to `view.min_frames` at least. At compression c it is ``floor(L / c / P) * P`` of that L, at least one patch,
+as in the paper's resolution sweep.
 """
 
 import math
@@ -139,7 +140,11 @@ class ViewRule:
         return min(frames, shortest + int(length * (longer + 1)) * stride)
 
     def _native(self, samples: int) -> int:
-        return max(native_frames(samples, self.front_end, *self.steps), self.view.min_frames or 0)
+        if self.view.tail == "fill":
+            own = native_frames(samples, self.front_end, *self.steps)
+        else:
+            own = compressed_frames(frame_count(samples, self.front_end), 1.0, *self.steps)
+        return max(own, self.view.min_frames or 0)
 
     def largest(self, samples: int) -> ClipView:
         """The view with the most frames that training may draw."""

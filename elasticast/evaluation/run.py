@@ -1,39 +1,45 @@
 """One evaluation job: a trained run over all its sweeps."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from elasticast.config import Evaluation
-from elasticast.data.manifest import read_data_hash
+from elasticast.config import Evaluation, RunConfig
+from elasticast.data.manifest import read_classes, read_data_hash
+from elasticast.errors import DataError
 from elasticast.evaluation.predictions import saving
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import Pretrained, load
+from elasticast.progress import LOG
 from elasticast.provenance import job_record
+from elasticast.suites import load_run_config
 from elasticast.validation import read_yaml, validate
 
 
-def evaluate_run(model_dir: Path, sweeps_file: Path, data: Path, out: Path) -> None:
-    """Evaluate the model in `model_dir` and write `metrics.csv`, `predictions.h5` and `evaluation.json` into `out`.
+def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Path | None = None) -> None:
+    """Evaluate the model in `source` and write `metrics.csv`, `predictions.h5` and `evaluation.json` into `out`.
 
     Parameters
     ----------
-    model_dir : Path
-        Folder with `model.safetensors` and `model.json`.
+    source : Path
+        Folder with `model.safetensors` and `model.json`; or, with `run`, any weights with a head.
     sweeps_file : Path
         YAML with `suite` and `evaluations`.
     data : Path
         Prepared dataset.
     out : Path
         Folder to write into.
+    run : Path, optional
+        `config.yaml` of the run that weights from elsewhere stand for, see :func:`standing_for`.
     """
     begun = time.monotonic()
     settings = read_yaml(sweeps_file)
     sweeps = {n: validate(Evaluation, v, f"{sweeps_file}: evaluations.{n}") for n, v in settings["evaluations"].items()}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained = load(model_dir)
+    trained = load(source) if run is None else standing_for(load(source), load_run_config(run), data, str(source))
     config = trained.config
     with saving(out / "predictions.h5", settings["suite"], config) as saved:
         table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps, saved)
@@ -41,3 +47,24 @@ def evaluate_run(model_dir: Path, sweeps_file: Path, data: Path, out: Path) -> N
     write_text(out / "metrics.csv", table.to_csv(index=False))
     record = job_record("evaluate", config, read_data_hash(data), device)
     write_json(out / "evaluation.json", {**record, "seconds": round(time.monotonic() - begun, 3)})
+
+
+def standing_for(weights: Pretrained, run: RunConfig, data: Path, where: str) -> Pretrained:
+    """Weights from elsewhere in the place of a run's own: its data and views, their model and normalisation.
+
+    Raises
+    ------
+    DataError
+        If they are of another front end or number of classes.
+    """
+    classes = read_classes(data / "classes.json")[run.task]["classes"]
+    if len(weights.classes) != len(classes):
+        raise DataError(f"{where}: {weights.found}; but {run.task} of {run.dataset} has {len(classes)} classes")
+    theirs, ours = weights.config.front_end.model_dump(), run.front_end.model_dump()
+    if other := {k: v for k, v in theirs.items() if v != ours[k]}:
+        raise DataError(f"{where}: made for a front_end of {other}; but {run.experiment} has {ours}")
+    for note in (weights.found, *weights.notes):
+        LOG.info("%s: %s", where, note)
+    settings = run.model_dump(mode="json") | {"model": weights.config.model.model_dump(mode="json")}
+    config = validate(RunConfig, settings, f"{where} as {run.experiment}")
+    return replace(weights, config=config, classes=classes)

@@ -14,7 +14,7 @@ from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import fit
-from elasticast.models.weights.sources import Weights, read_weights
+from elasticast.models.weights.sources import TIMM, Weights, read_weights
 from elasticast.settings import TaskKind
 from elasticast.validation import validate
 
@@ -77,7 +77,9 @@ def load(source: str | Path, *, classes: list[str] | None = None, frames: int | 
     return Pretrained(model.eval(), config, weights.norm, list(names), weights.kind, weights.found, notes)
 
 
-def start_from(source: str, model: nn.Module, config: RunConfig, classes: list[str]) -> dict[str, Any]:
+def start_from(
+    source: str, model: nn.Module, config: RunConfig, classes: list[str], folder: Path = Path()
+) -> dict[str, Any]:
     """Start a training run from weights.
 
     Parameters
@@ -90,13 +92,15 @@ def start_from(source: str, model: nn.Module, config: RunConfig, classes: list[s
         The run.
     classes : list of str
         Its classes; a head of other classes is not taken over.
+    folder : Path
+        Where a relative path lies.
 
     Returns
     -------
     dict
         What the run records: `source`, `found`, `notes`, `sha256`.
     """
-    weights = read_weights(source)
+    weights = read_weights(source if source.startswith(TIMM) else folder / source)
     same = weights.classes is None or weights.classes == classes
     try:
         notes = fit(model, weights, config, keep_head=same)

@@ -2,5 +2,6 @@
 
 ``results`` reads ``metrics.csv`` and joins it with the suite, ``style`` holds the look and the
 saving, and the rest draw: ``curves`` (sweeps), ``lengths`` (native lengths), ``packing`` (a packed
-batch) and ``comparison`` (table 1). The scripts in ``paper_figures/`` only wire these together.
+batch), ``comparison`` (table 1) and ``verdict`` (ours beside ``released``, ``claims`` tested). The scripts in
+``paper_figures/`` only wire these together.
 """

@@ -7,6 +7,7 @@ import pandas as pd
 
 from elasticast.config import RunConfig
 from elasticast.files import read_json, write_text
+from elasticast.reporting.results import COLUMNS
 from elasticast.suites import load_run_config
 
 RUN_COLUMNS = (
@@ -23,8 +24,9 @@ DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "
 
 
 def metrics(files: list[Path], out: Path) -> None:
-    """Join `metrics.csv` of all runs, in the order given, into one tidy table."""
-    write_text(out, pd.concat([pd.read_csv(f) for f in files], ignore_index=True).to_csv(index=False))
+    """Join `metrics.csv` of all runs, in the order given, into one tidy table; of no runs it has no rows."""
+    tables = [pd.DataFrame(columns=list(COLUMNS)), *(pd.read_csv(f) for f in files)]
+    write_text(out, pd.concat(tables[1:] or tables, ignore_index=True).to_csv(index=False))
 
 
 def runs(files: list[Path], out: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import Suite
-from elasticast.files import write_text
 from elasticast.reporting.results import NOT_RUN, Panel, Score, Series, sweep_panels
+from elasticast.reporting.tables import escape, markdown_table, tidy_csv, write_tables
 
 SWEEPS = {"max_frames": "length", "compression": "resolution"}
 _ROW = ["dataset", "task", "sweep", "metric", "fixed", "flexible", "trained_at"]
@@ -125,17 +125,11 @@ def markdown(table: pd.DataFrame) -> str:
     """The table for a README: scores in %, mean ± sd over seeds, the best in bold."""
     head = ["Data set · task", "Sweep", "Metric (%)", "AST", "Trained at", "AST, own", "Compared with"]
     head += ["ElasticAST, there", "ElasticAST, native", "AST, worst", "ElasticAST, worst", "Seeds", "Clips"]
-    lines = [head, ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2]
+    align, lines = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2, []
     for row, (own, *others) in _printed(table, "±", "**{}**"):
         about = [f"{row['dataset']} · {row['task']}", row["sweep"], row["metric"], row["fixed"], row["trained_at"]]
         lines.append([*about, own, row["flexible"], *others])
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-def _escape(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    return text.replace("·", r"$\cdot$").replace("–", "--").replace("≤", r"$\le$").replace("×", r"$\times$")
+    return markdown_table(head, align, lines)
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -150,9 +144,9 @@ def latex(table: pd.DataFrame) -> str:
             f"{row['dataset']} · {row['task']}, {row['sweep']} sweep, {row['metric']} (%), against {row['flexible']}"
         )
         if title != block:
-            lines += [r"\midrule", rf"\multicolumn{{9}}{{l}}{{\emph{{{_escape(title)}}}}} \\"]
+            lines += [r"\midrule", rf"\multicolumn{{9}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
             block = title
-        about = [_escape(row["fixed"]), _escape(row["trained_at"])]
+        about = [escape(row["fixed"]), escape(row["trained_at"])]
         lines.append(" & ".join([*about, *(c.replace("–", "--") for c in cells)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -162,7 +156,4 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
     tidy = table.astype({"x": object, "mean": object, "sd": object})
     for column in ("x", "mean"):
         tidy[column] = tidy[column].where(tidy[column].notna(), tidy["status"])
-    text = {"csv": tidy.to_csv(index=False, na_rep="n/a"), "md": markdown(table), "tex": latex(table)}
-    for kind, content in text.items():
-        path = out.with_name(f"{out.name}.{kind}")
-        write_text(path, content)
+    write_tables(out, csv=tidy_csv(tidy), md=markdown(table), tex=latex(table))

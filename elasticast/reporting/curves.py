@@ -3,6 +3,7 @@
 import textwrap
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,6 +60,8 @@ def draw_teaser(panel: Panel, styles: Styles) -> Figure:
 
 def _draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> None:
     for series in panel.series:
+        if series.released is not None:
+            _draw_released(ax, series.released, styles[series.label])
         if series.seeds_run:
             _draw_series(ax, series, styles[series.label])
     ax.set_xlabel(_X_LABEL[panel.x_name])
@@ -67,7 +70,7 @@ def _draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> No
     ax.set_axisbelow(True)
     ax.spines["right"].set_visible(False)
     _set_x(ax, panel, logarithmic)
-    if any(s.seeds_run for s in panel.series):
+    if any(s.drawn for s in panel.series):
         low, high = ax.get_ylim()
         ax.set_ylim(max(low, -1), min(high, 102))
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -78,7 +81,7 @@ def _draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> No
 
 def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:
     points = series.points
-    if series.seeds_run > 1:
+    if series.seeds_run > 1 or series.interval:
         band = {"color": style.color, "alpha": 0.18, "linewidth": 0, "zorder": style.zorder - 1}
         ax.fill_between(points.index, 100 * points["low"], 100 * points["high"], **band)
     every = max(1, len(points) // 8)
@@ -88,6 +91,17 @@ def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:
     if x is not None and run.index[0] <= x <= run.index[-1]:
         y = 100 * np.interp(x, run.index, run)
         ax.plot([x], [y], style.marker, **_open_marker(style.color), zorder=6)
+
+
+def _draw_released(ax: Axes, curve: pd.Series, style: LineStyle) -> None:
+    every = max(1, len(curve) // 8)
+    ax.plot(curve.index, 100 * curve, markevery=(every // 2, every), **_thin(style.color), zorder=style.zorder - 0.5)
+
+
+def _thin(color: str) -> dict:
+    """Released values: a thin line with crosses, which no series of ours has."""
+    marked = {"marker": "x", "markersize": 3, "markeredgewidth": 0.7}
+    return {"color": color, "linewidth": 0.6, "alpha": 0.85, **marked}
 
 
 def _open_marker(color: str) -> dict:
@@ -150,9 +164,14 @@ def _mark_handles(panels: list[Panel]) -> list[Artist]:
     if any(s.seeds_run for p in panels for s in p.fixed):
         label = _TRAINED_LABEL[panels[0].x_name]
         handles.append(Line2D([], [], linestyle="none", marker="o", **_open_marker(MUTED), label=label))
-    most = max(s.seeds_run for p in panels for s in p.series)
+    series = [s for p in panels for s in p.series]
+    if any(s.interval for s in series):
+        handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval"))
+    most = max((s.seeds_run for s in series if not s.interval), default=0)
     if most > 1:
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label=f"min–max of {most} seeds"))
+    if any(s.released is not None for s in series):
+        handles.append(Line2D([], [], **_thin(MUTED), label="released values"))
     return handles
 
 
@@ -166,7 +185,9 @@ def _note_shortfalls(figure: Figure, axes: list[Axes], panels: list[Panel], widt
     most = 0
     for ax, panel in zip(axes, panels, strict=False):
         short = [f"{s.label}: {s.shortfall}" for s in panel.series if s.shortfall]
-        if short and any(s.seeds_run for s in panel.series):
+        if not any(s.seeds_run for s in panel.series):
+            short = [f"ours: {NOT_RUN}"]
+        if short and any(s.drawn for s in panel.series):
             lines = textwrap.wrap("; ".join(short), int((width - 0.3) * 72 / _CHARACTER))
             ax.set_xlabel("\n".join([ax.get_xlabel(), *lines]), linespacing=1.3)
             most = max(most, len(lines))

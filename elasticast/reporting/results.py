@@ -1,6 +1,7 @@
 """Tidy results joined with the suite: one :class:`Panel` per dataset, task and kind of sweep."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from elasticast.settings import PRIMARY_METRIC
 # a grid's points have a `compression` as well, which no curve is drawn of
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 NOT_RUN = "not run"
-_DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
+DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Series:
         seeds and clips (0 where not run).
     seeds : int
         Seeds the suite asks for.
+    released : pandas.Series or None
+        The authors' curve of the same experiment (fractions, index x), where it has one.
+    interval : bool
+        Whether low and high are a 95 % interval over seeds and clips; else minimum and maximum over seeds.
     """
 
     experiment: str
@@ -60,6 +65,13 @@ class Series:
     trained_at: float | None
     points: pd.DataFrame
     seeds: int
+    released: pd.Series | None = None
+    interval: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there is anything to draw."""
+        return self.seeds_run > 0 or self.released is not None
 
     @cached_property
     def seeds_run(self) -> int:
@@ -78,9 +90,9 @@ class Series:
 
     def at(self, x: float) -> Score:
         """The score at one point of the sweep."""
-        if round(x, _DECIMALS) not in self.points.index:
+        if round(x, DECIMALS) not in self.points.index:
             return Score(x, status="not in sweep")
-        point = self.points.loc[round(x, _DECIMALS)]
+        point = self.points.loc[round(x, DECIMALS)]
         if not point["seeds"]:
             return Score(x)
         sd = None if pd.isna(point["sd"]) else float(point["sd"])
@@ -154,12 +166,23 @@ def read_metrics(path: Path, suite: str) -> pd.DataFrame:
     return table
 
 
-def sweep_panels(suite: Suite, metrics: pd.DataFrame, x_name: str) -> list[Panel]:
+def sweep_panels(
+    suite: Suite,
+    metrics: pd.DataFrame,
+    x_name: str,
+    *,
+    released: dict[str, pd.Series] | None = None,
+    intervals: pd.DataFrame | None = None,
+) -> list[Panel]:
     """All panels of a kind of sweep, in the suite's order.
 
     Parameters
     ----------
     x_name : {"max_frames", "compression"}
+    released : dict of str to pandas.Series, optional
+        Released curves by experiment, see `elasticast.reporting.released`.
+    intervals : pandas.DataFrame, optional
+        See `elasticast.reporting.uncertainty`.
 
     Raises
     ------
@@ -172,7 +195,11 @@ def sweep_panels(suite: Suite, metrics: pd.DataFrame, x_name: str) -> list[Panel
             groups.setdefault((run["dataset"], run["task"]), []).append(name)
     if not groups:
         raise DataError(f"suite {suite.name!r}: no experiment has an evaluation with x_name: {x_name}")
-    return [_panel(suite, metrics, x_name, names) for names in groups.values()]
+    panels = [_panel(suite, metrics, x_name, names) for names in groups.values()]
+    if intervals is not None:
+        panels = [_with(p, lambda s, m=p.metric: _with_interval(suite, s, intervals, x_name, m)) for p in panels]
+    beside = released or {}
+    return [_with(panel, lambda s: replace(s, released=beside.get(s.experiment))) for panel in panels]
 
 
 def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -> Panel:
@@ -183,11 +210,27 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
     return Panel(run["dataset"], run["task"], x_name, metric, run["front_end"]["hop_ms"], series)
 
 
+def _with(panel: Panel, change: Callable[[Series], Series]) -> Panel:
+    return replace(panel, series=tuple(change(s) for s in panel.series))
+
+
+def _with_interval(suite: Suite, series: Series, intervals: pd.DataFrame, x_name: str, metric: str) -> Series:
+    """A series whose low and high are its 95 % interval, where that was computed for every point that ran."""
+    rows = intervals[(intervals["experiment"] == series.experiment) & (intervals["metric"] == metric)]
+    rows = rows[rows["evaluation"].isin(suite.curve(series.experiment, x_name))].drop_duplicates("x").set_index("x")
+    run = series.points.index[series.points["seeds"] > 0]
+    if run.empty or not run.isin(rows.index).all():
+        return series
+    points = series.points.copy()
+    points.loc[run, ["low", "high"]] = rows.loc[run, ["low", "high"]]
+    return replace(series, points=points, interval=True)
+
+
 def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
     evaluations = suite.curve(name, x_name)
-    xs = sorted({round(x, _DECIMALS) for e in evaluations.values() for x in e.x})
+    xs = sorted({round(x, DECIMALS) for e in evaluations.values() for x in e.x})
     mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds) & rows["evaluation"].isin(evaluations)]
-    mine = mine.assign(x=mine["x"].round(_DECIMALS))
+    mine = mine.assign(x=mine["x"].round(DECIMALS))
     # two evaluations may share a point; it is the same test split, so the same number
     by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")
     value = by_x["value"]

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from elasticast.config import Suite
 from elasticast.errors import ElasticASTError
+from elasticast.reporting.released import read_released, released_curves
+from elasticast.reporting.results import Panel, read_metrics, sweep_panels
 from elasticast.reporting.style import paper_style
+from elasticast.reporting.uncertainty import read_intervals
 from elasticast.suites import load_resolved_suite
 
 
@@ -43,3 +46,20 @@ def run_script(
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     """Add the argument of scripts that draw evaluations."""
     parser.add_argument("--metrics", required=True, type=Path, help="the suite's summary/metrics.csv")
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of scripts that draw sweeps, with what may stand beside our means."""
+    add_metrics(parser)
+    parser.add_argument(
+        "--released", type=Path, help="the authors' curves: paper_figures/reference/released_curves.csv"
+    )
+    parser.add_argument("--intervals", type=Path, help="the suite's summary/intervals.csv")
+
+
+def read_panels(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
+    """Panels of a kind of sweep from the files that :func:`add_sweep` names."""
+    released = arguments.released and released_curves(suite, read_released(arguments.released), x_name)
+    intervals = arguments.intervals and read_intervals(arguments.intervals)
+    metrics = read_metrics(arguments.metrics, suite.name)
+    return sweep_panels(suite, metrics, x_name, released=released, intervals=intervals)

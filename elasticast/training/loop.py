@@ -58,6 +58,8 @@ class Trainer:
         The processes that train together; by default this one alone. Rank 0 writes, the others only compute.
     held_out : Clips, optional
         The split of `train.select`, without which there is none.
+    weights_root : Path
+        Folder in which a relative `model.init` lies.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Trainer:
         data_hash: str,
         world: World | None = None,
         held_out: Clips | None = None,
+        weights_root: Path = Path(),
     ):
         self.config, self.clips, self.norm, self.out, self.data_hash = config, clips, norm, out, data_hash
         self.world = world or World()
@@ -81,7 +84,7 @@ class Trainer:
         self.sampler = BatchSampler(self.dataset.tokens(), config.train.batch, config.seed, weights)
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
-        self.init = config.model.init and start_from(config.model.init, model, config, clips.classes)
+        self.init = config.model.init and start_from(config.model.init, model, config, clips.classes, weights_root)
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")

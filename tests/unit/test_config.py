@@ -271,7 +271,7 @@ WRONG_VALUES = [
     ("defaults.modle", {}, "defaults: modle: unknown key, did you mean `model`? Allowed: color, "),
     ("defaults.seed", 3, "defaults: seed: unknown key. Allowed: color, dataset, "),
     ("defaults.base", "elastic", "defaults: base: unknown key. Allowed: color, dataset, "),
-    ("experimets", {}, "experimets: unknown key, did you mean `experiments`? Allowed: defaults, "),
+    ("experimets", {}, "experimets: unknown key, did you mean `experiments`? Allowed: claims, datasets, defaults, "),
     ("experiments.elastic.norm", {"mean": 1.0}, f"{E}: norm.std: this key is required"),
     ("experiments.elastic.norm", {"mean": 1, "std": 2, "sdt": 1}, f"{E}: norm.sdt: unknown key, did you mean `std`?"),
     ("experiments.elastic.norm", {"mean": -5, "std": 0}, f"{E}: norm.std: Input should be greater than"),

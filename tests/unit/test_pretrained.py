@@ -312,6 +312,20 @@ def test_a_run_starts_from_weights_and_records_them(tiny, train_clips, norm, tmp
     assert other.identity != trainer.identity  # other weights under the same path are another run
 
 
+def test_a_relative_path_is_looked_up_in_the_folder_of_weights(tiny, train_clips, norm, tmp_path, cpu):
+    first = tiny(train={"steps": 2})
+    Trainer(first, train_clips, norm, tmp_path / "a" / "first", "data").fit()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    second = tiny(model={"init": "first"})
+    here, there = (
+        Trainer(second, train_clips, norm, tmp_path / "second", "data", weights_root=tmp_path / name) for name in "ab"
+    )
+    assert here.identity == there.identity  # where they lie is no part of the run
+    assert here.init["source"] == "first"
+    with pytest.raises(DataError, match=f"{tmp_path / 'c' / 'first'}: no such file or folder"):
+        Trainer(second, train_clips, norm, tmp_path / "third", "data", weights_root=tmp_path / "c")
+
+
 def test_a_head_of_other_classes_is_not_started_from(tiny, tmp_path):
     config = tiny()
     save_model(tmp_path, shaken(config, 3), config, Norm(0, 1), ["a", "b", "c"], "multi")

@@ -15,15 +15,17 @@ from elasticast.data.features import log_mel, patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.views import ViewRule, crop_or_pad, native_frames
 from elasticast.data.windows import window_views
-from elasticast.errors import ConfigError
+from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation import sweep as module
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.sweep import evaluate, sweep, view_rules
 from elasticast.models import build_model
+from elasticast.models.pretrained import load
 from elasticast.progress import Progress
 from elasticast.training.checkpoint import save_model
+from tests.unit import layouts
 
 pytestmark = pytest.mark.usefixtures("cpu")
 
@@ -356,3 +358,61 @@ def test_a_wrong_sweeps_file_is_one_clear_error(tiny, test_clips, prepared, norm
     (tmp_path / "sweeps.yaml").write_text("suite: s\nevaluations: {length: {x_name: frames, x: [64]}}\n")
     with pytest.raises(ConfigError, match=r"sweeps\.yaml: evaluations\.length: x_name: Input should be 'max_frames'"):
         evaluate_run(tmp_path, tmp_path / "sweeps.yaml", prepared, tmp_path / "out")
+
+
+# --- weights from elsewhere ------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(tiny, tmp_path):
+    """A file in the layout of the released ElasticASTs, of as many classes as asked for."""
+
+    def write(classes):
+        config = tiny(model={"dim": 64, "heads": 1, "attention_scale": "none"})
+        torch.save(layouts.released_elastic(model_of(config, classes).state_dict(), 2), tmp_path / "published.pth")
+        return tmp_path / "published.pth"
+
+    return write
+
+
+@pytest.fixture
+def asked(tiny, tmp_path):
+    """The files of an evaluation: sweeps, and settings of the run that is stood for."""
+
+    def write(**difference):
+        sweeps = {"suite": "s", "evaluations": {"length": {"x_name": "max_frames", "x": [64, 256]}}}
+        (tmp_path / "sweeps.yaml").write_text(yaml.safe_dump(sweeps))
+        run = tiny(experiment="elastic", seed=3, **difference)
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(json.loads(run.model_dump_json())))
+        return run, tmp_path / "sweeps.yaml", tmp_path / "run.yaml"
+
+    return write
+
+
+def test_published_weights_stand_for_a_run(asked, published, prepared, test_clips, tmp_path):
+    """The run's clips, views and name; the weights' own model and normalisation."""
+    run, sweeps, settings = asked(view={"min_frames": 32})
+    path = published(len(test_clips.classes))
+    evaluate_run(path, sweeps, prepared, tmp_path / "out", settings)
+    table = pd.read_csv(tmp_path / "out" / "metrics.csv")
+    assert set(zip(table["suite"], table["experiment"], table["seed"], strict=True)) == {("s", "elastic", 3)}
+    weights = load(path)
+    config = run.model_copy(update={"model": weights.config.model})
+    own = Evaluation(x_name="max_frames", x=[64, 256])
+    expected = evaluate(weights.model, prepared, config, weights.norm, {"length": own})
+    pd.testing.assert_frame_equal(table.drop(columns="suite"), expected, check_exact=False, rtol=1e-6)
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert record["experiment"] == "elastic"
+
+
+def test_published_weights_of_other_data_are_refused(asked, published, prepared, test_clips, tmp_path):
+    _, sweeps, settings = asked()
+    path = published(len(test_clips.classes) + 1)
+    with pytest.raises(
+        DataError, match=rf"{path}: ElasticAST as released: .*; but events of soundscapes has \d+ classes"
+    ):
+        evaluate_run(path, sweeps, prepared, tmp_path / "out", settings)
+    _, sweeps, settings = asked(front_end={"window_ms": 20.0})
+    with pytest.raises(DataError, match=r"front_end of \{'window_ms': 25.0\}; but elastic has .*'window_ms': 20.0"):
+        evaluate_run(published(len(test_clips.classes)), sweeps, prepared, tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()

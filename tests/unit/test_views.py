@@ -54,6 +54,14 @@ def test_a_native_view_is_the_clip_up_to_the_limit(tiny):
     assert ViewRule(tiny(), max_frames=48)(160000).frames == 48
 
 
+@pytest.mark.parametrize("samples", [1, 400, 2799, 2800, 2960, 5359, 5360, 32000, 160000])
+def test_a_tail_that_is_no_whole_patch_is_filled_up_or_left_out(tiny, samples):
+    frames = log_mel(torch.randn(samples), FRONT_END).shape[1]
+    fill, drop = (ViewRule(tiny(view={"max_frames": 128, "tail": tail}))(samples).frames for tail in ("fill", "drop"))
+    assert drop == min(128, max(16, frames - frames % 16))
+    assert fill == min(128, math.ceil(frames / 16) * 16)
+
+
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_ast_sees_exactly_what_it_was_trained_on(tiny, compression):
     for frames in range(16, 1025, 16):

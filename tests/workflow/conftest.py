@@ -90,9 +90,9 @@ class Project:
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         return command, {"cwd": self.folder, "env": env, "text": True}
 
-    def planned(self, *arguments: str) -> dict[str, int]:
+    def planned(self, *arguments: str, config: dict | None = None) -> dict[str, int]:
         """Jobs a dry run would do, by rule; empty when there is nothing to do."""
-        done = self.snakemake("-n", *(arguments or ("all",)))
+        done = self.snakemake("-n", *(arguments or ("all",)), config=config)
         assert done.returncode == 0, done.stderr + done.stdout
         lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
         counts = (line.split() for line in lines)

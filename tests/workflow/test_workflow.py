@@ -29,6 +29,7 @@ def test_from_nothing_to_figures(finished):
         assert (figures / f"{name}.png").stat().st_size > 5000
         assert (figures / f"{name}.pdf").stat().st_size > 5000
     assert "AST 64" in (figures / "table1.md").read_text()
+    assert not list(figures.glob("verdict*"))  # there is nothing to judge
     table = pd.read_csv(finished.folder / "results/tiny/summary/metrics.csv")
     assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x compression metric value n"
     assert set(table["experiment"]) == set(TINY["experiments"])

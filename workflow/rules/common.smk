@@ -21,7 +21,18 @@ RESULTS = SETTINGS.results
 SUITE_DIR = f"{RESULTS}/{SUITE.name}"
 RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
 DATA_DIR = f"{RESULTS}/data/{{dataset}}"
-FIGURE_DIR = f"paper_figures/{SUITE.name}"
+# what is drawn of the runs that exist never takes the place of what is drawn of all
+SUMMARY_DIR = f"{SUITE_DIR}/partial" if SETTINGS.partial else f"{SUITE_DIR}/summary"
+FIGURES = f"paper_figures/{SUITE.name}"
+FIGURE_DIR = f"{FIGURES}/partial" if SETTINGS.partial else FIGURES
+BESIDE_RELEASED = any(e.released for e in SUITE.experiments.values())
+RELEASED_CURVES = "paper_figures/reference/released_curves.csv"
+# experiments that a file of the authors' weights can stand for, and that file
+RELEASED_WEIGHTS = {
+    name: experiment.released.weights
+    for name, experiment in SUITE.experiments.items()
+    if experiment.released and experiment.released.weights
+}
 CODE = {stage: code_digest(stage) for stage in STAGES}
 
 
@@ -76,7 +87,8 @@ PACKED_DATASET = PACKED[0] if PACKED else next(iter(SUITE.datasets))
 
 wildcard_constraints:
     dataset="|".join(SUITE.datasets),
-    experiment="|".join(SUITE.experiments),
+    # with `partial` nothing is made of a run, and what lies there is taken as it is
+    experiment="(?!)" if SETTINGS.partial else "|".join(SUITE.experiments),
     seed=r"\d+",
     shard=r"\d+",
     shards=r"\d+",
@@ -90,6 +102,35 @@ def unique(items):
 def every_run(pattern):
     """`pattern` for each experiment and seed of the suite, in the suite's order."""
     return expand(pattern, experiment=list(SUITE.experiments), seed=SUITE.seeds)
+
+
+def finished_runs(pattern):
+    """`pattern` for each experiment and seed of the suite; with `partial`, where the file is there."""
+    files = every_run(pattern)
+    return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
+
+
+def released_curves(_):
+    """The authors' curves, for suites with experiments that have one."""
+    return [RELEASED_CURVES] if BESIDE_RELEASED else []
+
+
+def beside_options(_, input):
+    """What stands beside our means in figures and verdict, as options of a script: the inputs of these names."""
+    there = {name: input.get(name) for name in ("released", "intervals", "pairs")}
+    return " ".join(
+        f"--{name} {shlex.quote(str(file))}" for name, file in there.items() if file
+    )
+
+
+def released_weights(wildcards):
+    """The authors' weights that stand for the experiment at hand."""
+    if SETTINGS.released_weights is None:
+        raise WorkflowError(
+            "config/config.yaml: released_weights: say in which folder the authors' weights lie, for example "
+            "--config released_weights=/weights; docs/paper.md names the files"
+        )
+    return f"{SETTINGS.released_weights}/{RELEASED_WEIGHTS[wildcards.experiment]}"
 
 
 def prepared(name):

@@ -56,10 +56,10 @@ rule evaluate:
 
 rule collect_metrics:
     input:
-        every_run(rules.evaluate.output.metrics),
+        finished_runs(rules.evaluate.output.metrics),
     output:
         report(
-            f"{SUITE_DIR}/summary/metrics.csv",
+            f"{SUMMARY_DIR}/metrics.csv",
             caption="../report/metrics.rst",
             category="Tables",
             labels={"table": "All metrics"},

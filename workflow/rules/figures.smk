@@ -9,6 +9,7 @@ localrules:
     fig4,
     fig5,
     table1,
+    verdict,
 
 
 rule fig1:
@@ -28,9 +29,11 @@ rule fig1:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options="",
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options} 2> {log:q}"
 
 
 rule fig2:
@@ -79,6 +82,8 @@ use rule fig1 as fig4 with:
     input:
         script="paper_figures/fig4_length_curves.py",
         metrics=rules.collect_metrics.output[0],
+        released=released_curves,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -90,6 +95,7 @@ use rule fig1 as fig4 with:
         f"{SUITE_DIR}/logs/fig4.log",
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options=beside_options,
         code=CODE["curves"],
 
 
@@ -97,6 +103,8 @@ use rule fig1 as fig5 with:
     input:
         script="paper_figures/fig5_resolution_curves.py",
         metrics=rules.collect_metrics.output[0],
+        released=released_curves,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -108,6 +116,7 @@ use rule fig1 as fig5 with:
         f"{SUITE_DIR}/logs/fig5.log",
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options=beside_options,
         code=CODE["curves"],
 
 
@@ -129,14 +138,48 @@ use rule fig1 as table1 with:
         f"{SUITE_DIR}/logs/table1.log",
     params:
         out=subpath(output[0], strip_suffix=".csv"),
+        options="",
         code=CODE["table"],
 
 
-rule figures:
-    # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it
+use rule fig1 as verdict with:
     input:
-        rules.fig2.output,
-        rules.fig3.output if PACKED else [],
+        script="paper_figures/verdict.py",
+        metrics=rules.collect_metrics.output[0],
+        released=released_curves,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
+        suite=rules.resolved_suite.output[0],
+    output:
+        report(
+            f"{FIGURE_DIR}/verdict.csv",
+            caption="../report/verdict.rst",
+            category="Tables",
+            labels={"table": "Verdict: curves"},
+        ),
+        report(
+            f"{FIGURE_DIR}/verdict_claims.csv",
+            caption="../report/verdict_claims.rst",
+            category="Tables",
+            labels={"table": "Verdict: claims"},
+        ),
+        f"{FIGURE_DIR}/verdict.md",
+        f"{FIGURE_DIR}/verdict.tex",
+    log:
+        f"{SUITE_DIR}/logs/verdict.log",
+    params:
+        out=subpath(output[0], strip_suffix=".csv"),
+        options=beside_options,
+        code=CODE["verdict"],
+
+
+rule figures:
+    # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it;
+    # one without claims and released values no verdict
+    input:
+        [] if SETTINGS.partial else rules.fig2.output,
+        rules.fig3.output if PACKED and not SETTINGS.partial else [],
         rules.table1.output,
+        rules.verdict.output if SUITE.claims or BESIDE_RELEASED else [],
         [rules.fig1.output, rules.fig4.output] if "max_frames" in SWEPT else [],
         rules.fig5.output if "compression" in SWEPT else [],

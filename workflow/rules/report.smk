@@ -11,7 +11,7 @@ localrules:
 rule resolved_suite:
     output:
         report(
-            f"{SUITE_DIR}/summary/suite.yaml",
+            f"{SUMMARY_DIR}/suite.yaml",
             caption="../report/suite.rst",
             category="Provenance",
             labels={"table": "Settings of the suite"},
@@ -29,10 +29,10 @@ rule resolved_suite:
 
 rule collect_runs:
     input:
-        every_run(rules.train.output.record),
+        finished_runs(rules.train.output.record),
     output:
         report(
-            f"{SUITE_DIR}/summary/runs.csv",
+            f"{SUMMARY_DIR}/runs.csv",
             caption="../report/runs.rst",
             category="Provenance",
             labels={"table": "Runs, versions, times"},
@@ -85,8 +85,8 @@ rule collect_norms:
 rule summary:
     input:
         rules.collect_metrics.output,
-        rules.intervals.output,
+        [] if SETTINGS.partial else rules.intervals.output,
         rules.collect_runs.output,
-        rules.collect_data.output,
-        rules.collect_norms.output,
+        [] if SETTINGS.partial else rules.collect_data.output,
+        [] if SETTINGS.partial else rules.collect_norms.output,
         rules.resolved_suite.output,

@@ -44,6 +44,8 @@ rule train:
         nodes=1,
         # asked to stop, it saves itself; started again, it goes on
         checkpointable=1,
+        # where published weights lie is no part of the result; which ones they are, the run records
+        weights_root=SETTINGS.weights_root,
     params:
         data=subpath(input.store, parent=True),
         norm=norm_option,
@@ -55,4 +57,4 @@ rule train:
         # tee stays until the last line: without it the trainer could not say that it has saved itself
         "python -m elasticast.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
-        " --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"
+        " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

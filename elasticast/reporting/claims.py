@@ -1,0 +1,105 @@
+"""Claims of a suite, tested: what `elasticast.claim_config.Claim` says, on our results and on the released curves."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from elasticast.claim_config import Claim
+from elasticast.config import Suite
+from elasticast.reporting.results import DECIMALS, NOT_RUN, Panel, Series
+
+HOLDS, FAILS, NOT_TESTED = "holds", "does not hold", "not in sweep"
+_TOLERANCE = 1e-9  # points: 1.0 below is within 1.0, whatever floats make of it
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One rule of a claim against one AST.
+
+    Attributes
+    ----------
+    claim, says, model, against : str
+        The claim, and the two experiments.
+    rule : str
+        In words.
+    x : float or None
+        Where the difference is smallest; none where nothing was compared.
+    difference : float or None
+        Smallest difference in points, model minus AST.
+    outcome : str
+        `HOLDS`, `FAILS`, `NOT_TESTED` or ``not run``.
+    """
+
+    claim: str
+    says: str
+    model: str
+    against: str
+    rule: str
+    x: float | None
+    difference: float | None
+    outcome: str
+
+
+def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -> list[Tested]:
+    """All rules of all claims, tested on our means, or on the released curves.
+
+    Parameters
+    ----------
+    panels : list of Panel
+        All panels of the suite, of lengths and of resolutions.
+    """
+    tests = []
+    for name, claim in suite.claims.items():
+        sweep = suite.evaluations[claim.evaluation]
+        series = {s.experiment: s for p in panels if p.x_name == sweep.x_name for s in p.series}
+        curves = {key: _points(s, sweep.x, released) for key, s in series.items()}
+        for against in claim.against:
+            difference = 100 * (curves[claim.model] - curves[against])
+            hop_ms = suite.runs[against]["front_end"]["hop_ms"]
+            place = place_of(series[against].trained_at, sweep.x_name, hop_ms)
+            tests += _rules(name, claim, against, (series[against].trained_at, place), difference)
+    return tests
+
+
+def place_of(x: float, x_name: str, hop_ms: float) -> str:
+    """Where on a sweep, for readers."""
+    return f"{x:g} frames" if x_name == "max_frames" else f"{hop_ms * x:g} ms hop"
+
+
+def _points(series: Series, xs: list[float], released: bool) -> pd.Series:
+    """Fractions at every x of a sweep, NaN where there is none."""
+    points = series.released if released else series.points["mean"]
+    index = [round(x, DECIMALS) for x in xs]
+    return pd.Series(dtype=float).reindex(index) if points is None else points.reindex(index)
+
+
+def _rules(name: str, claim: Claim, against: str, trained: tuple[float, str], difference: pd.Series) -> list[Tested]:
+    about, (own, place) = (name, claim.says, claim.model, against), trained
+    tests = []
+    if claim.within_own is not None:
+        rule = f"within {claim.within_own:g} at {place}"
+        tests.append(_tested(about, rule, difference[difference.index == own], -claim.within_own - _TOLERANCE))
+    if claim.better is not None:
+        beyond = claim.better == "beyond"
+        rest = difference[difference.index > own] if beyond else difference[difference.index != own]
+        tests.append(_tested(about, f"better {'beyond' if beyond else 'elsewhere than'} {place}", rest, _TOLERANCE))
+    return tests
+
+
+def _tested(about: tuple[str, str, str, str], rule: str, difference: pd.Series, least: float) -> Tested:
+    """Whether every difference reaches `least` points; one that fails decides, whatever has not run."""
+    if difference.empty:
+        return Tested(*about, rule, None, None, NOT_TESTED)
+    if difference.isna().all():
+        return Tested(*about, rule, None, None, NOT_RUN)
+    x = float(difference.idxmin())
+    outcome = FAILS if difference[x] < least else NOT_RUN if difference.isna().any() else HOLDS
+    return Tested(*about, rule, x, float(difference[x]), outcome)
+
+
+def overall(outcomes: list[str]) -> str:
+    """The outcome of several rules together: what fails decides, then what is missing."""
+    for outcome in (FAILS, NOT_RUN, HOLDS, NOT_TESTED):
+        if outcome in outcomes:
+            return outcome
+    return "no claim"

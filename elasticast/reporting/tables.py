@@ -1,0 +1,41 @@
+"""How every table is printed: tidy CSV, Markdown for a README, LaTeX for a paper."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from elasticast.files import write_text
+
+
+def markdown_table(head: Sequence[str], align: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    Parameters
+    ----------
+    align : sequence of str
+        ``---``, ``:---:`` or ``---:`` of each column.
+    """
+    lines = [head, align, *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX sets it."""
+    for character in "&%$#_{}":
+        text = text.replace(character, "\\" + character)
+    symbols = {"·": r"$\cdot$", "–": "--", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "±": r"$\pm$"}
+    for symbol, command in symbols.items():
+        text = text.replace(symbol, command)
+    return text
+
+
+def write_tables(out: Path, **content: str) -> None:
+    """Write ``OUT.KIND`` for each kind, such as csv, md and tex."""
+    for kind, text in content.items():
+        write_text(out.with_name(f"{out.name}.{kind}"), text)
+
+
+def tidy_csv(table: pd.DataFrame) -> str:
+    """A tidy table in full precision, in which no cell is empty."""
+    return table.astype(object).to_csv(index=False, na_rep="n/a")

@@ -1,0 +1,221 @@
+"""The verdict: each curve beside its released one, and each claim of the suite tested on both.
+
+Two tidy tables, a row a curve and a row a rule; Markdown and LaTeX print both.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from elasticast.config import Suite
+from elasticast.reporting.claims import FAILS, HOLDS, Tested, judge_claims, overall, place_of
+from elasticast.reporting.results import NOT_RUN, PRIMARY_METRIC, Panel, Series
+from elasticast.reporting.tables import escape, markdown_table, tidy_csv, write_tables
+
+NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"
+
+
+def curve_table(suite: Suite, panels: list[Panel], tests: list[Tested], tolerance: float | None = None) -> pd.DataFrame:
+    """A row a curve: ours and the released one where the model was trained (at native length for a flexible one).
+
+    Parameters
+    ----------
+    tests : list of Tested
+        The suite's claims, tested on our means.
+    tolerance : float, optional
+        Points within which the whole curve has to agree with the released one, for column ``agrees``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns suite, experiment, dataset, task, sweep, metric, label, x, ours, low, high (95 % interval), released
+        (fractions); mean_difference, max_difference (points, ours minus released, over the sweep; the second is the
+        largest either way), max_at; seeds, seeds_planned, clips, claim, status, runs.
+    """
+    rows = []
+    for panel in panels:
+        for series in panel.series:
+            about = {"suite": suite.name, "experiment": series.experiment, "dataset": panel.dataset, "task": panel.task}
+            about |= {"sweep": panel.x_name, "metric": panel.metric, "label": series.label, "hop_ms": panel.hop_ms}
+            outcomes = [t.outcome for t in tests if series.experiment in (t.model, t.against)]
+            row = about | _values(series, panel) | {"claim": overall(outcomes)}
+            if tolerance is not None:
+                row["agrees"] = _agrees(row, tolerance)
+            rows.append(row | {"runs": f"runs/{series.experiment}/seed*"})
+    return pd.DataFrame(rows)
+
+
+def _values(series: Series, panel: Panel) -> dict:
+    x = panel.native_x if series.trained_at is None else series.trained_at
+    score = series.at(x)
+    found = {"x": x, "ours": score.mean, "sd": score.sd, "low": None, "high": None, "released": None}
+    found |= {"mean_difference": None, "max_difference": None, "max_at": None}
+    if series.interval and score.status == "ok":
+        found |= series.points.loc[x, ["low", "high"]].to_dict()
+    if series.released is not None:
+        found["released"] = series.released.get(x)
+        difference = 100 * (series.points["mean"] - series.released).dropna()
+        if len(difference):
+            largest = difference.abs().idxmax()
+            found |= {"mean_difference": difference.mean(), "max_difference": difference[largest], "max_at": largest}
+    counts = {"seeds": score.seeds, "seeds_planned": series.seeds, "clips": score.clips}
+    return found | counts | {"status": series.shortfall or score.status}
+
+
+def _agrees(row: dict, tolerance: float) -> str:
+    if row["max_difference"] is None:
+        return NOT_RUN if row["released"] is not None else NOT_RELEASED
+    return HOLDS if abs(row["max_difference"]) <= tolerance and row["status"] == "ok" else FAILS
+
+
+def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A row a rule and AST: the smallest difference, on our means and on the released curves.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame, optional
+        Paired tests, see `elasticast.reporting.uncertainty`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns suite, claim, says, model, against, rule, x, difference (points, model minus AST), low, high (its 95 %
+        interval), p (paired test at x), outcome, released_x, released_difference, released_outcome.
+    """
+    ours, theirs = judge_claims(suite, panels, released=False), judge_claims(suite, panels, released=True)
+    rows = []
+    for own, released in zip(ours, theirs, strict=True):
+        row = {"suite": suite.name, **asdict(own)}
+        outcome = row.pop("outcome")
+        row |= {"low": None, "high": None, "p": None} | _paired(own, suite, pairs) | {"outcome": outcome}
+        beside = {"released_x": released.x, "released_difference": released.difference}
+        missing = released.outcome == NOT_RUN
+        rows.append(row | beside | {"released_outcome": NOT_RELEASED if missing else released.outcome})
+    columns = ["suite", "claim", "says", "model", "against", "rule", "x", "difference", "low", "high", "p", "outcome"]
+    return pd.DataFrame(rows, columns=[*columns, "released_x", "released_difference", "released_outcome"])
+
+
+def _paired(test: Tested, suite: Suite, pairs: pd.DataFrame | None) -> dict:
+    """Interval (points) and p of the difference at the test's x, whichever way round it was computed."""
+    if pairs is None or test.x is None:
+        return {}
+    claim = suite.claims[test.claim]
+    metric = PRIMARY_METRIC[suite.task_kind(test.model)]
+    rows = pairs[(pairs["evaluation"] == claim.evaluation) & (pairs["x"] == test.x) & (pairs["metric"] == metric)]
+    for sign, experiment, against in ((1, test.model, test.against), (-1, test.against, test.model)):
+        found = rows[(rows["experiment"] == experiment) & (rows["against"] == against)]
+        if len(found):
+            low, high = sorted(100 * sign * found.iloc[0][["low", "high"]].astype(float))
+            return {"low": low, "high": high, "p": float(found["p"].iloc[0])}
+    return {}
+
+
+# ---------------------------------------------------------------------------------------------
+# Printing
+# ---------------------------------------------------------------------------------------------
+
+
+def _points(value: float | None, x: float | None = None, digits: int = 1) -> str:
+    """A difference with its sign, and where it lies; empty where there is none."""
+    if value is None or pd.isna(value):
+        return ""
+    text = f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+    return text if x is None else f"{text} (at {x:g})"
+
+
+def _score(row: pd.Series) -> str:
+    if pd.isna(row["ours"]):
+        return row["status"]
+    text = f"{100 * row['ours']:.1f}"
+    if pd.notna(row["low"]):
+        return f"{text} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return text if pd.isna(row["sd"]) else f"{text} ± {100 * row['sd']:.1f}"
+
+
+def _curve_cells(row: pd.Series) -> list[str]:
+    """Model, where, ours, released, mean and largest difference, seeds, what came of it."""
+    missing = NOT_RELEASED if pd.isna(row["released"]) else NOT_RUN
+    released = NOT_RELEASED if pd.isna(row["released"]) else f"{100 * row['released']:.1f}"
+    differences = [_points(row["mean_difference"]), _points(row["max_difference"], row["max_at"])]
+    seeds = f"{row['seeds']} of {row['seeds_planned']}" if row["seeds"] < row["seeds_planned"] else f"{row['seeds']}"
+    cells = [row["label"], place_of(row["x"], row["sweep"], row["hop_ms"]), _score(row), released]
+    last = [row[name] for name in ("claim", "agrees") if name in row]
+    return [*cells, *(text or missing for text in differences), seeds, *last]
+
+
+def _rule_cells(row: pd.Series, labels: dict[str, str]) -> list[str]:
+    """AST, rule, smallest difference, p, outcome, the same of the released curves."""
+    p = NOT_COMPUTED if pd.isna(row["p"]) else f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001"
+    ours = _points(row["difference"], row["x"], 2) or row["outcome"]
+    theirs = _points(row["released_difference"], row["released_x"], 2) or row["released_outcome"]
+    return [labels[row["against"]], row["rule"], ours, p, row["outcome"], theirs, row["released_outcome"]]
+
+
+_CURVES = ["Model", "At", "Ours (%)", "Released (%)", "Mean difference", "Largest difference", "Seeds", "Claim"]
+_RULES = ["Against", "Rule (points)", "Smallest difference", "p", "Outcome", "Released: smallest", "Released: outcome"]
+
+
+_CAPTION = (
+    "Scores in %: means over seeds with their 95 % interval [ ] or standard deviation ±. Differences in points: ours "
+    "minus released over the whole sweep; in the rules ElasticAST minus AST, where it is smallest."
+)
+
+
+def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, head and rows of each block: one a data set and task, then one a claim with its outcome."""
+    head = [*_CURVES, "Agrees"] if "agrees" in curves else _CURVES
+    blocks = []
+    for (dataset, task, metric), rows in curves.groupby(["dataset", "task", "metric"], sort=False):
+        blocks.append((f"{dataset} · {task}, {metric}", head, [_curve_cells(row) for _, row in rows.iterrows()]))
+    labels = {name: experiment.label for name, experiment in suite.experiments.items()}
+    for (claim, says), rows in rules.groupby(["claim", "says"], sort=False):
+        title = f"{claim}: {says}: {overall(list(rows['outcome']))}"
+        title += f" (released values: {overall(list(rows['released_outcome']))})"
+        blocks.append((title, _RULES, [_rule_cells(row, labels) for _, row in rows.iterrows()]))
+    return blocks
+
+
+def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
+    """Both tables for a README, a heading a block."""
+    parts = [_CAPTION + "\n"]
+    for title, head, rows in _blocks(curves, rules, suite):
+        parts.append(f"**{title}**\n\n" + markdown_table(head, ["---"] * len(head), rows))
+    return "\n".join(parts)
+
+
+def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
+    """Both tables as ``tabular``s that need only booktabs."""
+    blocks, lines = _blocks(curves, rules, suite), []
+    for head in (blocks[0][1], _RULES):
+        own = [block for block in blocks if block[1] is head]
+        if not own:
+            continue
+        lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", " & ".join(map(escape, head)) + r" \\"]
+        for title, _, rows in own:
+            lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
+            lines += [" & ".join(map(escape, row)) + r" \\" for row in rows]
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(lines)
+
+
+def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path) -> None:
+    """Write ``OUT.csv`` (a row a curve), ``OUT_claims.csv`` (a row a rule), ``OUT.md`` and ``OUT.tex``."""
+    tidy = curves.astype(object)
+    missing = tidy["status"].where(tidy["ours"].isna(), NOT_COMPUTED)
+    for column in ("ours", "sd", "low", "high"):
+        tidy[column] = tidy[column].where(tidy[column].notna(), missing)
+    without = tidy["released"].isna()
+    for column in ("mean_difference", "max_difference", "max_at"):
+        gap = tidy["status"].where(~without, NOT_RELEASED)
+        tidy[column] = tidy[column].where(tidy[column].notna(), gap)
+    tidy["released"] = tidy["released"].where(~without, NOT_RELEASED)
+    tested = rules.astype(object)
+    for column in ("x", "difference"):
+        tested[column] = tested[column].where(tested[column].notna(), tested["outcome"])
+        beside = f"released_{column}"
+        tested[beside] = tested[beside].where(tested[beside].notna(), tested["released_outcome"])
+    for column in ("low", "high", "p"):
+        tested[column] = tested[column].where(tested[column].notna(), NOT_COMPUTED)
+    write_tables(out, csv=tidy_csv(tidy), md=markdown(curves, rules, suite), tex=latex(curves, rules, suite))
+    write_tables(out.with_name(f"{out.name}_claims"), csv=tidy_csv(tested))

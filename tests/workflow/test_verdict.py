@@ -1,0 +1,121 @@
+"""The paper's suites as plans; the verdict of the runs that exist; the authors' weights without any training."""
+
+import copy
+import json
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from elasticast.config import RunConfig
+from elasticast.models import build_model
+from tests.unit import layouts
+from tests.workflow.conftest import DATASET, TINY
+
+PARTIAL = {"suite": "tiny", "partial": "true"}
+RUNS = "results/tiny/runs"
+
+
+@pytest.fixture
+def judged(project):
+    """The finished project with released curves and a claim, which train nothing."""
+    project.suite = copy.deepcopy(TINY)
+    experiments = project.suite["experiments"]
+    experiments["hop20"]["released"] = {"dataset": "audioset", "series": "ast_hop20"}
+    released = {"dataset": "audioset", "series": "elasticast", "weights": "tiny.pth"}
+    experiments["elastic_resolution"]["released"] = released
+    claim = {"says": "as good as the AST", "model": "elastic_resolution", "against": ["hop20"], "within_own": 100.0}
+    project.suite["claims"] = {"hops": {**claim, "evaluation": "resolution"}}
+    return project
+
+
+@pytest.mark.parametrize("suite", ["paper", "paper_fair", "paper_fair_tokens"])
+def test_the_suites_of_the_paper_are_planned_without_their_data(finished, suite):
+    jobs = finished.planned("all", config={"suite": suite})
+    assert (jobs["train"], jobs["evaluate"], jobs["prepare"]) == (54, 54, 4)
+    assert jobs["verdict"] == 1
+
+
+def test_claims_and_released_curves_draw_and_train_nothing(judged):
+    jobs = judged.planned()
+    assert not {"train", "evaluate", "prepare", "configure", "configure_sweeps"} & set(jobs)
+    assert {"verdict", "fig5"} <= set(jobs)
+    done = judged.snakemake("verdict")
+    assert done.returncode == 0, done.stderr
+    claims = pd.read_csv(judged.folder / "paper_figures/tiny/verdict_claims.csv")
+    assert claims["outcome"].tolist() == ["holds"]
+    curves = pd.read_csv(judged.folder / "paper_figures/tiny/verdict.csv").set_index("experiment")
+    assert float(curves.loc["hop20", "released"]) == pytest.approx(0.413, abs=1e-3)  # at its own hop
+    assert curves.loc["ast64", "released"] == "not released"
+
+
+def test_runs_that_do_not_exist_are_said_and_not_made(judged):
+    for path in (judged.folder / RUNS / "hop20" / "seed0").iterdir():
+        path.unlink() if path.is_file() else None
+    before = {p: p.stat().st_mtime_ns for p in (judged.folder / RUNS).rglob("*") if p.is_file()}
+    jobs = judged.planned("all", config=PARTIAL)
+    assert set(jobs) == {
+        "collect_metrics",
+        "collect_runs",
+        "resolved_suite",
+        "table1",
+        "verdict",
+        "fig1",
+        "fig4",
+        "fig5",
+    }
+    done = judged.snakemake("all", config=PARTIAL)
+    assert done.returncode == 0, done.stderr
+    assert {p: p.stat().st_mtime_ns for p in (judged.folder / RUNS).rglob("*") if p.is_file()} == before
+    assert not (judged.folder / "paper_figures/tiny/verdict.md").exists()
+    drawn = judged.folder / "paper_figures/tiny/partial"
+    curves = pd.read_csv(drawn / "verdict.csv").set_index("experiment")
+    assert curves["status"].to_dict() == {n: "not run" if n == "hop20" else "ok" for n in TINY["experiments"]}
+    assert pd.read_csv(drawn / "verdict_claims.csv")["outcome"].tolist() == ["not run"]
+    assert "not run" in (drawn / "table1.md").read_text()
+
+
+def test_nothing_has_run(finished, tmp_path):
+    config = {"suite": "paper", "partial": "true", "results": str(tmp_path / "results")}
+    done = finished.snakemake("verdict", "fig4", "fig5", config=config)
+    assert done.returncode == 0, done.stderr
+    curves = pd.read_csv(finished.folder / "paper_figures/paper/partial/verdict.csv")
+    assert len(curves) == 18
+    assert set(curves["status"]) == set(curves["ours"]) == {"not run"}
+
+
+def made_up_weights(project):
+    """A file in the released layout, of as many classes as the tiny dataset has."""
+    run = yaml.safe_load((project.folder / RUNS / "elastic" / "seed0" / "config.yaml").read_text())
+    run["model"] |= {"dim": 64, "depth": 2, "heads": 1, "attention_scale": "none"}
+    classes = json.loads((project.folder / "results/data/tiny/classes.json").read_text())["events"]["classes"]
+    model = build_model(RunConfig.model_validate(run), len(classes))
+    (project.folder / "weights").mkdir()
+    torch.save(layouts.released_elastic(model.state_dict(), 2), project.folder / "weights" / "tiny.pth")
+
+
+def test_the_authors_weights_are_evaluated_without_training(judged):
+    made_up_weights(judged)
+    config = {"suite": "tiny", "released_weights": "weights"}
+    jobs = judged.planned("released", config=config)
+    assert jobs == {"evaluate_released": 1, "collect_released": 1, "resolved_suite": 1, "released": 1}
+    done = judged.snakemake("released", config=config)
+    assert done.returncode == 0, done.stderr
+    metrics = pd.read_csv(judged.folder / "results/tiny/released/metrics.csv")
+    assert set(metrics["experiment"]) == {"elastic_resolution"}
+    assert set(metrics.loc[metrics["evaluation"] == "resolution", "x"]) == {1.0, 2.0}
+    assert (metrics["n"] == DATASET["clips"]["test"]).all()
+    table = pd.read_csv(judged.folder / "paper_figures/tiny/released.csv").set_index("experiment")
+    assert table["agrees"].to_dict() == {"elastic_resolution": "does not hold"}  # they are made up
+    assert judged.planned("released", config=config) == {}
+
+
+def test_where_the_authors_weights_lie_has_to_be_said(judged):
+    done = judged.snakemake("-n", "released")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "config/config.yaml: released_weights: say in which folder the authors' weights lie" in said
+    done = judged.snakemake("-n", "released", config={"suite": "tiny", "released_weights": "elsewhere"})
+    assert done.returncode != 0
+    assert "elsewhere/tiny.pth" in done.stdout + done.stderr
