@@ -54,6 +54,12 @@ def stats_clips(wildcards):
     return "" if clips is None else f"--clips {clips}"
 
 
+def released_statistics(wildcards):
+    """Whose released statistics stand beside those of a dataset, as an option; a twin is not what they were taken of."""
+    dataset = SUITE.datasets[wildcards.dataset]
+    return "" if getattr(dataset, "twin", None) else f"--module {dataset.module}"
+
+
 def shards_of(wildcards):
     """The shares of a dataset's decoding."""
     shards = SUITE.datasets[wildcards.dataset].shards

@@ -109,11 +109,11 @@ rule stats:
     params:
         data=subpath(input.store, parent=True),
         clips=stats_clips,
-        module=lambda wildcards: SUITE.datasets[wildcards.dataset].module,
+        released=released_statistics,
         settings=lambda wildcards: json.dumps(FRONT_ENDS[wildcards.front_end]),
         code=CODE["stats"],
     message:
         "Normalisation statistics of {wildcards.dataset}"
     shell:
         "python -m elasticast stats --front-end {params.settings:q} --data {params.data:q} --out {output:q}"
-        " {params.clips} --module {params.module} --workers {threads} 2>&1 | tee -i {log:q}"
+        " {params.clips} {params.released} --workers {threads} 2>&1 | tee -i {log:q}"
