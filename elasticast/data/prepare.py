@@ -56,12 +56,13 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         clips = _completed(notes.clips, parts)
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
         _check_usable(clips, config.max_rejected, out)
-        summary = _summary(clips, notes, config, parts)
+        classes = class_lists(clips, config.tasks, notes.classes)
+        summary = {**_summary(clips, classes, config, parts), "published": notes.published}
         if _is_there(out, summary):
             LOG.info("%s: all of it is there already", out)
         else:
             (out / "summary.json").unlink(missing_ok=True)  # it says that the rest is whole
-            _write_dataset(clips, notes, config, parts, out)
+            _write_dataset(clips, classes, config, parts, out)
             write_json(out / "summary.json", summary)
         _tidy(out, kept={part.path for part in parts})
     LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in summary["clips"].items() if n))
@@ -119,13 +120,12 @@ def _completed(clips: pd.DataFrame, parts: list[Part]) -> pd.DataFrame:
 # ---------------------------------------------------------------------------------------------
 
 
-def _summary(clips: pd.DataFrame, notes: Annotations, config: DatasetConfig, parts: list[Part]) -> dict:
+def _summary(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: list[Part]) -> dict:
     """Hashes and counts of what `clips` holds."""
     used = clips[clips["status"] == "ok"]
     total = hashlib.sha256()
     for row in used[["split", "id", "sha256", *config.tasks]].itertuples(index=False, name=None):
         total.update(json.dumps([*row[:3], *map(list, row[3:])]).encode())
-    classes = class_lists(clips, config.tasks, notes.classes)
     reasons = clips.loc[clips["status"] == "rejected", ["id", "split", "reason"]].to_dict("split")["data"]
     made_of = [[part.path.name for part in parts], classes, total.hexdigest(), config.store_rate, reasons]
     return {
@@ -134,7 +134,6 @@ def _summary(clips: pd.DataFrame, notes: Annotations, config: DatasetConfig, par
         "ids_sha256": {split: _ids_hash(used, split) for split in SPLITS},
         "clips": {split: int((used["split"] == split).sum()) for split in SPLITS},
         "annotated": {split: int((clips["split"] == split).sum()) for split in SPLITS},
-        "published": notes.published,
         "rejected": len(clips) - len(used),
         "sample_rate": config.store_rate,
     }
@@ -154,15 +153,13 @@ def _is_there(out: Path, summary: dict) -> bool:
     return read_json(out / "summary.json").get("identity") == summary["identity"]
 
 
-def _write_dataset(
-    clips: pd.DataFrame, notes: Annotations, config: DatasetConfig, parts: list[Part], out: Path
-) -> None:
+def _write_dataset(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: list[Part], out: Path) -> None:
     used = clips[clips["status"] == "ok"]
     for split in SPLITS:
         of_split = [part.path for part in parts if part.path.name.startswith(f"{split}-")]
         write_index(out / f"{split}.h5", of_split, used["id"][used["split"] == split].tolist(), config.store_rate)
     write_manifest(clips, config.tasks, out / "manifest.parquet")
-    write_json(out / "classes.json", class_lists(clips, config.tasks, notes.classes))
+    write_json(out / "classes.json", classes)
     write_text(out / "ids.txt", "".join(f"{name}\n" for name in sorted(used["id"])))
     columns = {"hours": clips["duration"] / 3600, "reason": clips["reason"].map(reason_kind)}
     groups = clips.assign(**columns).groupby(["split", "status", "reason"])

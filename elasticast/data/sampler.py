@@ -119,6 +119,10 @@ class BatchSampler:
                 f"train.batch.tokens = {batch.tokens} is less than the longest clip's {self.tokens.max()} tokens"
             )
 
+    def count(self, epoch: int) -> int:
+        """Batches of an epoch; with a number of clips a batch all epochs have as many, and none has to be drawn."""
+        return len(self.epoch(epoch)) if self.batch.clips is None else len(self.tokens) // self.batch.clips
+
     def epoch(self, epoch: int) -> Batches:
         """All batches of an epoch."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)

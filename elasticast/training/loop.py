@@ -126,11 +126,11 @@ class Trainer:
 
     def _total_steps(self) -> tuple[int, float]:
         train = self.config.train
-        first = len(self.sampler.epoch(0))
+        first = self.sampler.count(0)
         if train.steps is not None:
             return train.steps, first
         # with a token budget the number of batches differs a little between epochs
-        total = sum(len(self.sampler.epoch(e)) for e in range(train.epochs))
+        total = sum(self.sampler.count(e) for e in range(train.epochs))
         return total, total / train.epochs
 
     def _batches(self) -> Iterator[tuple[int, PackedBatch, float]]:

@@ -109,7 +109,7 @@ def due_steps(sampler: BatchSampler, every: int, total: int) -> dict[int, int]:
     """Steps after which the model is measured, with the whole epochs done: each `every` epochs, and at the end."""
     due, step = {}, 0
     for epoch in itertools.count(1):
-        step += len(sampler.epoch(epoch - 1))
+        step += sampler.count(epoch - 1)
         if step >= total:
             return due | {total: epoch if step == total else epoch - 1}
         if epoch % every == 0:

@@ -168,3 +168,10 @@ def test_ranks_fill_up_to_the_longest_clip_of_the_whole_batch():
 def test_a_draw_of_a_bucket_survives_the_way_to_another_process():
     draw = pickle.loads(pickle.dumps(Draw(7, 2, 96)))
     assert (draw, draw.before, draw.longest) == (7, 2, 96)
+
+
+@pytest.mark.parametrize("batch", [Batch(clips=1), Batch(clips=3), Batch(clips=10), Batch(tokens=20)])
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 11.0)])
+def test_batches_are_counted_without_being_drawn(batch, weights):
+    sampler = BatchSampler(list(range(5, 15)), batch, seed=3, weights=weights)
+    assert [sampler.count(epoch) for epoch in range(4)] == [len(sampler.epoch(epoch)) for epoch in range(4)]

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -36,15 +37,16 @@ RELEASED_WEIGHTS = {
 CODE = {stage: code_digest(stage) for stage in STAGES}
 
 
+@cache
 def prepare_code(dataset):
     """Digest of the code that prepares a dataset: what all share, and its own."""
     return code_digest("prepare", *SUITE.datasets[dataset].code())
 
 
-def listed_ids(wildcards):
+@cache
+def listed_ids(dataset):
     """Digest of the file that says which clips of a dataset are used, where there is one; not where it lies."""
-    ids = SUITE.datasets[wildcards.dataset].ids
-    path = Path(SETTINGS.data_root, ids or "")
+    path = Path(SETTINGS.data_root, SUITE.datasets[dataset].ids or "")
     return digest(path.read_text()) if path.is_file() else None
 
 

@@ -25,7 +25,7 @@ rule prepare_shard:
         settings=lambda wildcards: json.dumps(
             SUITE.datasets[wildcards.dataset].recipe()
         ),
-        ids=listed_ids,
+        ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
@@ -82,7 +82,7 @@ rule prepare:
         settings=lambda wildcards: json.dumps(
             SUITE.datasets[wildcards.dataset].recipe()
         ),
-        ids=listed_ids,
+        ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
         "Preparing {wildcards.dataset}"
