@@ -33,14 +33,20 @@ def configure(settings: Annotated[str, typer.Option(help="JSON")], out: Out) -> 
 
 
 @app.command()
-def resolve(suite: Annotated[str, typer.Option(help="name of a file in config/suites")], out: Out) -> None:
-    """Write a suite as it is run: defaults and experiments merged and checked."""
+def resolve(
+    suite: Annotated[str, typer.Option(help="name of a file in config/suites")],
+    out: Out,
+    ablation: Annotated[str | None, typer.Option(help="name of a file in config/ablations: that, instead")] = None,
+) -> None:
+    """Write a suite, or an ablation of it, as it is run: defaults and experiments merged and checked."""
     import yaml
 
+    from elasticast.ablations import load_ablation
     from elasticast.files import write_text
     from elasticast.suites import load_suite
 
-    write_text(out, yaml.safe_dump(load_suite(suite).model_dump(mode="json"), sort_keys=False))
+    resolved = load_ablation(ablation, suite) if ablation else load_suite(suite)
+    write_text(out, yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False))
 
 
 @app.command()

@@ -43,6 +43,7 @@ STAGES = {
     "curves": (*_SCORED, "reporting/curves.py"),
     "table": (*_SCORED, "reporting/comparison.py", "reporting/tables.py"),
     "verdict": (*_SCORED, "reporting/claims.py", "reporting/tables.py", "reporting/verdict.py"),
+    "ablation": (*_SCORED, "evaluation/statistics.py", "reporting/curves.py", "reporting/tables.py"),
     "lengths": (*_DRAWN, "reporting/lengths.py"),
     "packing": (*_DRAWN, "reporting/packing.py", "data/features.py", "data/views.py"),
 }

@@ -81,39 +81,74 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     head = {"title": name, "claims": {}} | {k: suite.merged[k] for k in SuiteHead.model_fields if k in suite.merged}
     _, wrong = _collect({"head": (SuiteHead, head, "")})
     problems += [suite.file_of(problem.split(": ")[1].split(".")[0]) + problem for problem in wrong]
-    evaluations, wrong = _collect({n: (Evaluation, v, n) for n, v in suite.merged["evaluations"].items()})
-    problems += [_of_evaluation(suite, problem) for problem in wrong]
-    experiments, runs, datasets, found = _resolve_experiments(suite, evaluations, config_dir)
-    problems += said_once(suite, found, experiments)
+    resolver = Resolver(suite.merged["evaluations"], config_dir)
+    problems += [_of_evaluation(suite, problem) for problem in resolver.problems]
+    problems += said_once(suite, _resolve_experiments(suite, resolver), resolver.experiments)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    fields = {**head, "name": name, "experiments": experiments, "runs": runs}
-    resolved = validate(Suite, {**fields, "evaluations": evaluations, "datasets": datasets}, suite.path)
+    parts = ("experiments", "runs", "evaluations", "datasets")
+    fields = {**head, "name": name, **{part: getattr(resolver, part) for part in parts}}
+    resolved = validate(Suite, fields, suite.path)
     if problems := claim_problems(resolved):
         raise ConfigError([f"{suite.file_of('claims', f': {p}')}: claims.{p}" for p in problems])
     return resolved
 
 
-def _resolve_experiments(
-    suite: SuiteFile, evaluations: dict[str, Evaluation], config_dir: Path
-) -> tuple[dict[str, Experiment], dict[str, dict], dict[str, DatasetConfig], dict[str, list[str]]]:
-    """Experiments, runs and datasets as far as they are valid, and what is wrong, by experiment."""
-    experiments, runs, datasets = {}, {}, {}
+class Resolver:
+    """Experiments that are resolved one by one, and what they have in common.
+
+    Parameters
+    ----------
+    named : dict
+        Evaluations, as a file has them.
+    config_dir : Path
+        Folder that holds ``datasets``.
+
+    Attributes
+    ----------
+    evaluations : dict of str to Evaluation
+        Those that are valid.
+    problems : list of str
+        What is wrong with the others, each beginning with the name of one.
+    experiments, runs, datasets : dict
+        As in :class:`~elasticast.config.Suite`, as far as they are valid.
+    """
+
+    def __init__(self, named: dict[str, Any], config_dir: Path):
+        self.named, self.config_dir = named, config_dir
+        self.evaluations, self.problems = _collect({n: (Evaluation, v, n) for n, v in named.items()})
+        self.experiments: dict[str, Experiment] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.datasets: dict[str, DatasetConfig] = {}
+
+    def add(self, name: str, merged: dict[str, Any], where: str) -> list[str]:
+        """Resolve one experiment of merged settings; what is wrong with it, each beginning with `where`."""
+        found: list[str] = []
+        try:
+            experiment, run = _split_experiment(name, merged, where, found)
+            if run.dataset not in self.datasets:
+                self.datasets[run.dataset] = _load_named_dataset(self.config_dir, run.dataset, where)
+            found += _check_experiment(
+                run, experiment, self.datasets[run.dataset], self.named, self.evaluations, where
+            )
+            self.experiments[name] = experiment
+            self.runs[name] = run.model_dump(mode="json", exclude={"experiment", "seed"})
+        except ConfigError as error:
+            found += error.problems
+        return found
+
+
+def _resolve_experiments(suite: SuiteFile, resolver: Resolver) -> dict[str, list[str]]:
+    """What is wrong, by experiment."""
     wrong: dict[str, list[str]] = {}
     for key in suite.merged["experiments"]:
         where = f"{suite.path}: experiments.{key}"
-        found: list[str] = []
         try:
-            experiment, run = _split_experiment(key, merge_experiment(suite, key, where), where, found)
-            if run.dataset not in datasets:
-                datasets[run.dataset] = _load_named_dataset(config_dir, run.dataset, where)
-            named = suite.merged["evaluations"]
-            found += _check_experiment(run, experiment, datasets[run.dataset], named, evaluations, where)
-            experiments[key], runs[key] = experiment, run.model_dump(mode="json", exclude={"experiment", "seed"})
+            found = resolver.add(key, merge_experiment(suite, key, where), where)
         except ConfigError as error:
-            found += error.problems
+            found = error.problems
         wrong[key] = [p.removeprefix(where) for p in found]
-    return experiments, runs, datasets, wrong
+    return wrong
 
 
 def _of_evaluation(suite: SuiteFile, problem: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from elasticast.config import FrontEnd, digest
+from elasticast.ablations import load_ablations
+from elasticast.config import RunConfig, digest
 from elasticast.suites import load_suite, load_workflow_config
 from elasticast.errors import ConfigError
 from elasticast.provenance import STAGES, code_digest
@@ -15,6 +16,7 @@ from elasticast.provenance import STAGES, code_digest
 try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
+    ABLATIONS = load_ablations(SUITE)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -35,36 +37,46 @@ RELEASED_WEIGHTS = {
     if experiment.released and experiment.released.weights
 }
 CODE = {stage: code_digest(stage) for stage in STAGES}
+# every training run and dataset there is: of the suite's experiments, and of the ablations' variants
+RUNS = {
+    **{
+        ablation.trained[variant]: run
+        for ablation in ABLATIONS.values()
+        for variant, run in ablation.runs.items()
+    },
+    **SUITE.runs,
+}
+DATASETS = {k: v for a in ABLATIONS.values() for k, v in a.datasets.items()} | SUITE.datasets
 
 
 @cache
 def prepare_code(dataset):
     """Digest of the code that prepares a dataset: what all share, and its own."""
-    return code_digest("prepare", *SUITE.datasets[dataset].code())
+    return code_digest("prepare", *DATASETS[dataset].code())
 
 
 @cache
 def listed_ids(dataset):
     """Digest of the file that says which clips of a dataset are used, where there is one; not where it lies."""
-    path = Path(SETTINGS.data_root, SUITE.datasets[dataset].ids or "")
+    path = Path(SETTINGS.data_root, DATASETS[dataset].ids or "")
     return digest(path.read_text()) if path.is_file() else None
 
 
 def stats_clips(wildcards):
     """How many clips statistics are taken of, as an option; none: all of them."""
-    clips = SUITE.datasets[wildcards.dataset].stats_clips
+    clips = DATASETS[wildcards.dataset].stats_clips
     return "" if clips is None else f"--clips {clips}"
 
 
 def released_statistics(wildcards):
     """Whose released statistics stand beside those of a dataset, as an option; a twin is not what they were taken of."""
-    dataset = SUITE.datasets[wildcards.dataset]
+    dataset = DATASETS[wildcards.dataset]
     return "" if getattr(dataset, "twin", None) else f"--module {dataset.module}"
 
 
 def shards_of(wildcards):
     """The shares of a dataset's decoding."""
-    shards = SUITE.datasets[wildcards.dataset].shards
+    shards = DATASETS[wildcards.dataset].shards
     return [
         f"{DATA_DIR}/shards/{k}-of-{shards}.done".format(dataset=wildcards.dataset)
         for k in range(1, shards + 1)
@@ -76,7 +88,7 @@ def front_end_name(run):
     return f"{run['front_end']['kind']}-{digest(run['front_end'])}"
 
 
-FRONT_ENDS = {front_end_name(run): run["front_end"] for run in SUITE.runs.values()}
+FRONT_ENDS = {front_end_name(run): run["front_end"] for run in RUNS.values()}
 # figures show the test split
 SWEPT = {
     x_name
@@ -93,10 +105,16 @@ PACKED = [
 PACKED_DATASET = PACKED[0] if PACKED else next(iter(SUITE.datasets))
 
 
+def one_of(names):
+    """What a wildcard of a run may be; with `partial` nothing is made of one, and what lies there is taken as it is."""
+    return "(?!)" if SETTINGS.partial else "|".join(names)
+
+
 wildcard_constraints:
-    dataset="|".join(SUITE.datasets),
-    # with `partial` nothing is made of a run, and what lies there is taken as it is
-    experiment="(?!)" if SETTINGS.partial else "|".join(SUITE.experiments),
+    dataset="|".join(DATASETS),
+    experiment=one_of(RUNS),
+    ablation="|".join(ABLATIONS) or "(?!)",
+    variant="(?!)" if SETTINGS.partial else r"[\w-]+",
     seed=r"\d+",
     shard=r"\d+",
     shards=r"\d+",
@@ -144,7 +162,7 @@ def released_weights(wildcards):
 def prepared(name):
     """Input function: a file of the prepared dataset of the run at hand."""
     return lambda wildcards: f"{DATA_DIR}/{name}".format(
-        dataset=SUITE.runs[wildcards.experiment]["dataset"]
+        dataset=RUNS[wildcards.experiment]["dataset"]
     )
 
 
@@ -181,26 +199,33 @@ def measured_splits(wildcards):
 
 def selection_split(wildcards):
     """Store of the split that the weights of the run at hand are chosen on, where they are."""
-    select = SUITE.runs[wildcards.experiment]["train"]["select"]
+    select = RUNS[wildcards.experiment]["train"]["select"]
     return prepared(f"{select['split']}.h5")(wildcards) if select else []
 
 
 def train_code(wildcards):
     """Digest of the code that decides the weights of the run at hand."""
-    select = SUITE.runs[wildcards.experiment]["train"]["select"]
+    select = RUNS[wildcards.experiment]["train"]["select"]
     return CODE["select" if select else "train"]
 
 
 def run_settings(wildcards):
     """What decides the weights of the run at hand; a label or a colour is not part of it."""
-    return SUITE.run_config(wildcards.experiment, int(wildcards.seed)).model_dump_json()
+    named = {"experiment": wildcards.experiment, "seed": int(wildcards.seed)}
+    return RunConfig.model_validate(
+        {**RUNS[wildcards.experiment], **named}
+    ).model_dump_json()
 
 
 def sweep_settings(wildcards):
     """What is measured on the run at hand."""
+    return sweeps_of(SUITE, wildcards.experiment)
+
+
+def sweeps_of(suite, experiment):
+    """What is measured on an experiment of a suite, or on a variant of an ablation."""
     sweeps = {
-        name: sweep.model_dump()
-        for name, sweep in SUITE.sweep(wildcards.experiment).items()
+        name: sweep.model_dump() for name, sweep in suite.sweep(experiment).items()
     }
     return json.dumps({"suite": SUITE.name, "evaluations": sweeps})
 

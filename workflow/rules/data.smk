@@ -23,7 +23,7 @@ rule prepare_shard:
     params:
         out=subpath(output[0], ancestor=2),
         settings=lambda wildcards: json.dumps(
-            SUITE.datasets[wildcards.dataset].recipe()
+            DATASETS[wildcards.dataset].recipe()
         ),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),
@@ -53,7 +53,7 @@ rule prepare:
     input:
         shards=lambda wildcards: (
             []
-            if SUITE.datasets[wildcards.dataset].shards == 1
+            if DATASETS[wildcards.dataset].shards == 1
             else ancient(rules.decoded.output[0])
         ),
     output:
@@ -80,7 +80,7 @@ rule prepare:
     params:
         out=subpath(output.manifest, parent=True),
         settings=lambda wildcards: json.dumps(
-            SUITE.datasets[wildcards.dataset].recipe()
+            DATASETS[wildcards.dataset].recipe()
         ),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),

@@ -25,7 +25,7 @@ rule train:
         store=prepared("train.h5"),
         held_out=selection_split,
         manifest=prepared("manifest.parquet"),
-        norm=lambda wildcards: norm_of(SUITE.runs[wildcards.experiment]),
+        norm=lambda wildcards: norm_of(RUNS[wildcards.experiment]),
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",

@@ -1,0 +1,276 @@
+"""Ablations: one model varied in one respect, one YAML file each (``config/ablations/NAME.yaml``).
+
+A file names a `base` experiment of a suite and what is varied, as a `grid` of settings or as named `variants`. Each
+variant is resolved like an experiment of the suite: its training run lies among the suite's, named after the base and
+what differs from it, so that no settings are trained twice, whichever ablations they stand in; its evaluation belongs
+to the ablation. Like `elasticast.suites` this is read by every ``snakemake -n`` and imports neither torch nor pandas.
+"""
+
+import itertools
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from elasticast.config import Evaluation, RunConfig, Suite, digest
+from elasticast.errors import ConfigError
+from elasticast.settings import Settings
+from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, stands_in
+from elasticast.suites import Resolver, load_suite
+from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
+
+BASE = "base"
+"""The variant that is the base itself, where no other equals it."""
+Plot = Literal["curves", "factor", "heat_map", "cost"]
+_NAME_LENGTH = 60  # of the readable part of a run's name; a path has room for it many times over
+
+
+class AblationFile(Settings):
+    """What an ablation's file says for one suite, the suite's own section laid over the rest."""
+
+    title: str
+    question: str = Field("", description="what it is to find out, a sentence for the reader")
+    base: str = Field(description="experiment of the suite that variants start from")
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
+        None, min_length=1, description="dotted setting to its values; several: every combination"
+    )
+    variants: dict[Annotated[str, Field(pattern=r"^\w[\w-]*$")], dict[str, Any]] | None = Field(
+        None, min_length=1, description="name to what differs from the base, or from the `base` that it names"
+    )
+    every: dict[str, Any] = Field({}, description="laid over every base before a variant's difference")
+    evaluations: dict[str, Any] = Field({}, description="sweeps beside those of the suite")
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1, description="none: those of the suite")
+    plot: Plot = Field(
+        "curves",
+        description="curves: over the sweep; factor: over the first setting of the grid; heat_map: over a grid of "
+        "lengths and resolutions; cost: score over operations, of a sweep over tokens left out",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self):
+        if (self.grid is None) == (self.variants is None):
+            raise ValueError("give exactly one of `grid` and `variants`")
+        if BASE in (self.variants or {}):
+            raise ValueError(f"variants.{BASE}: this is what the base is called, which stands among the variants by itself")
+        return self
+
+    def differences(self) -> dict[str, dict[str, Any]]:
+        """What each variant says of itself, by name."""
+        if self.variants is not None:
+            return self.variants
+        found = {}
+        for values in itertools.product(*self.grid.values()):
+            difference: dict[str, Any] = {"label": ", ".join(_shown(value) for value in values)}
+            for key, value in zip(self.grid, values, strict=True):
+                difference = deep_merge(difference, _nested(key, value))
+            found[_slug("_".join(_shown(value) for value in values))] = difference
+        return found
+
+
+class Ablation(Suite):
+    """An ablation, resolved: a suite of its variants, whose training runs lie among those of another suite.
+
+    `experiments` and `runs` go by variant. The run of a variant is called ``trained[variant]``; variants that differ in
+    their evaluation alone share one, and what equals an experiment of the suite is that experiment's.
+    """
+
+    suite: str = Field(description="suite among whose runs those of this ablation lie")
+    question: str
+    base: str = Field(description="variant that the others are compared with")
+    trained: dict[str, str] = Field(description="variant to the name of its run")
+    factors: dict[str, dict[str, Any]] = Field(description="variant to dotted settings in which it is not the base")
+    plot: Plot
+
+    def run_config(self, experiment: str, seed: int) -> RunConfig:
+        """The run of one variant and seed."""
+        name = self.trained[experiment]
+        return RunConfig.model_validate({**self.runs[experiment], "experiment": name, "seed": seed})
+
+
+def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> Ablation:
+    """Read, merge and check an ablation of a suite.
+
+    Raises
+    ------
+    ConfigError
+        If anything in it is wrong, or it is not for this suite.
+    """
+    path = config_dir / "ablations" / f"{name}.yaml"
+    content = read_yaml(path)
+    loaded, file = load_suite(suite, config_dir), read_suite(suite, config_dir / "suites")
+    said = _for_suite(content, file, str(path))
+    if said is None:
+        raise ConfigError([f"{path}: suites: not for suite {suite!r}, but for {', '.join(content['suites'])}"])
+    return _resolve(name, said, str(path), loaded, file, config_dir)
+
+
+def load_resolved_ablation(path: Path) -> Ablation:
+    """Read `results/SUITE/ablations/NAME/ablation.yaml`: an ablation as it was run."""
+    return validate(Ablation, read_yaml(path), str(path))
+
+
+def load_ablations(suite: Suite, config_dir: Path = Path("config")) -> dict[str, Ablation]:
+    """All ablations that are for a suite, by name; files for other suites are left out.
+
+    Raises
+    ------
+    ConfigError
+        With the problems of all files at once.
+    """
+    file, found, problems = read_suite(suite.name, config_dir / "suites"), {}, []
+    for path in sorted((config_dir / "ablations").glob("*.yaml")):
+        try:
+            said = _for_suite(read_yaml(path), file, str(path))
+            if said is not None:
+                found[path.stem] = _resolve(path.stem, said, str(path), suite, file, config_dir)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _for_suite(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:
+    """What a file says for a suite: with its section for it, or for the nearest suite it extends; none: not for it.
+
+    A file without `suites` is for every suite that has its base.
+    """
+    sections = content.get("suites")
+    said = {k: v for k, v in content.items() if k != "suites"}
+    if sections is None:
+        base = content.get("base")
+        return said if base is None or base in suite.merged["experiments"] else None
+    if not isinstance(sections, dict) or not all(isinstance(s, dict) for s in sections.values()):
+        raise ConfigError([f"{path}: suites: expected names of suites, each with keys and values, found {sections!r}"])
+    names = [Path(layer).stem for layer, _ in reversed(suite.layers)]
+    name = next((n for n in names if n in sections), None)
+    return None if name is None else deep_merge(said, sections[name])
+
+
+def _resolve(
+    name: str, said: dict[str, Any], path: str, suite: Suite, file: SuiteFile, config_dir: Path
+) -> Ablation:
+    head = validate(AblationFile, said, path)
+    problems = _wrong_keys(head, path)
+    merged = {} if problems else _merged(head, file, path, problems)
+    evaluations = {**file.merged["evaluations"], **head.evaluations}
+    resolver = Resolver(evaluations, config_dir)
+    problems += [f"{path}: evaluations.{p}" for p in resolver.problems]
+    for variant, settings in merged.items():
+        where = f"{path}: {variant}"
+        found = resolver.add(variant, settings, where)
+        problems += [_placed(problem, head, path, where) for problem in found]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return _compose(name, head, suite, resolver)
+
+
+def _wrong_keys(head: AblationFile, path: str) -> list[str]:
+    """Settings that there are not, wherever they stand."""
+    problems = unknown_keys(head.every, DIFFERENCE_KEYS - {"base"}, f"{path}: every")
+    for key in head.grid or {}:
+        problems += unknown_keys({key.split(".")[0]: None}, DIFFERENCE_KEYS, f"{path}: grid")
+    for variant, difference in (head.variants or {}).items():
+        problems += unknown_keys(difference, DIFFERENCE_KEYS, f"{path}: variants.{variant}")
+    return problems
+
+
+def _merged(head: AblationFile, file: SuiteFile, path: str, problems: list[str]) -> dict[str, dict[str, Any]]:
+    """The settings of the base and of each variant."""
+    known, found = file.merged["experiments"], {}
+    for variant, difference in {BASE: {}, **head.differences()}.items():
+        base = _base_of(variant, head)
+        if base not in known:
+            key = f"variants.{variant}.base" if "base" in difference else "base"
+            problems.append(f"{path}: {key}: unknown experiment {base!r}. There is: {', '.join(known)}")
+            continue
+        start = deep_merge(merge_experiment(file, base, path), {"released": None, **head.every})
+        found[variant] = deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
+    return found
+
+
+def _base_of(variant: str, head: AblationFile) -> str:
+    """The experiment that a variant starts from."""
+    return (head.variants or {}).get(variant, {}).get("base", head.base)
+
+
+def _placed(problem: str, head: AblationFile, path: str, where: str) -> str:
+    """A problem of a variant, under the key of the file that it comes from."""
+    rest = problem.removeprefix(where)
+    if rest == problem:  # of another file
+        return problem
+    variant = where.removeprefix(f"{path}: ")
+    if rest.startswith(": ") and stands_in(head.every, rest):
+        return f"{path}: every{rest}"
+    section = f"variants.{variant}" if head.variants else f"grid ({variant})"
+    return f"{path}: {f'base ({head.base})' if variant == BASE else section}{rest}"
+
+
+def _compose(name: str, head: AblationFile, suite: Suite, resolver: Resolver) -> Ablation:
+    """The base stands among the variants: as the one that equals it, else as one more, before them."""
+    experiments, runs = dict(resolver.experiments), dict(resolver.runs)
+    own = runs[BASE], experiments[BASE].evaluations
+    same = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == own]
+    base = same[0] if same else BASE
+    if same:
+        del experiments[BASE], runs[BASE]
+    trained = {v: run_name(run, _base_of(v, head), suite) for v, run in runs.items()}
+    fields = {"name": name, "title": head.title, "question": head.question, "plot": head.plot, "base": base}
+    fields |= {"suite": suite.name, "seeds": head.seeds or suite.seeds, "trained": trained}
+    fields |= {"experiments": experiments, "runs": runs, "datasets": resolver.datasets}
+    fields["evaluations"] = {n: e for n, e in resolver.evaluations.items() if _is_used(n, experiments)}
+    fields["factors"] = {v: _differences(runs[base], run) for v, run in runs.items()}
+    return validate(Ablation, fields, name)
+
+
+def _is_used(evaluation: str, experiments: dict) -> bool:
+    return any(evaluation in experiment.evaluations for experiment in experiments.values())
+
+
+def run_name(run: dict[str, Any], base: str, suite: Suite) -> str:
+    """Name of a run: an experiment's that has these settings; else the base's, what differs from it, and a digest.
+
+    The digest leaves out what has its default value, so that a new setting renames no run.
+    """
+    for experiment, settings in suite.runs.items():
+        if settings == run:
+            return experiment
+    differences = _differences(suite.runs[base], run)
+    said = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(_shown(value))}" for key, value in differences.items())
+    config = RunConfig.model_validate({**run, "experiment": base, "seed": 0})
+    hashed = digest(config.model_dump(mode="json", exclude_defaults=True, exclude={"experiment", "seed"}))
+    return f"{base}--{said[:_NAME_LENGTH].strip('-_')}--{hashed[:6]}"
+
+
+def _differences(base: dict[str, Any], run: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted settings in which a run is not the base, with its values; none: it has no such setting."""
+    found: dict[str, Any] = {}
+    for key in dict.fromkeys([*base, *run]):
+        one, other = base.get(key), run.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found |= _differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            found[f"{prefix}{key}"] = other
+    return found
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A setting's value for readers."""
+    if isinstance(value, list):
+        return "-".join(map(_shown, value)) if len(value) < 4 else f"{_shown(value[0])}-{_shown(value[-1])}"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_shown(v)}" for k, v in value.items() if v is not None)
+    if isinstance(value, bool) or value is None:
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w-]+", "_", text).strip("_-") or "none"

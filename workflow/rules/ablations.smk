@@ -1,0 +1,183 @@
+# Ablations, config/ablations/NAME.yaml: `snakemake ablation_NAME` makes the runs, tables and figure of one, `snakemake
+# ablations` those of all that are for the suite. Trainings are those of train.smk; runs that are in the suite, or in
+# another ablation, are not repeated.
+
+ABLATION_DIR = f"{SUITE_DIR}/ablations/{{ablation}}"
+VARIANT_DIR = f"{ABLATION_DIR}/runs/{{variant}}"
+ABLATION_FIGURES = f"{FIGURE_DIR}/ablations"
+
+
+localrules:
+    resolved_ablation,
+    configure_variant,
+    ablation,
+    ablations,
+
+
+def trained(pattern):
+    """Input function: `pattern` of the training run behind a variant."""
+    return lambda wildcards: pattern.format(
+        experiment=ABLATIONS[wildcards.ablation].trained[wildcards.variant],
+        seed=wildcards.seed,
+    )
+
+
+def data_of_variant(name):
+    """Input function: a file of the prepared dataset of a variant."""
+    return lambda wildcards: f"{DATA_DIR}/{name}".format(
+        dataset=ABLATIONS[wildcards.ablation].runs[wildcards.variant]["dataset"]
+    )
+
+
+def splits_of_variant(wildcards):
+    """Stores of the splits that a variant is evaluated on."""
+    sweeps = ABLATIONS[wildcards.ablation].sweep(wildcards.variant).values()
+    splits = unique(sweep.split for sweep in sweeps)
+    return [data_of_variant(f"{split}.h5")(wildcards) for split in splits]
+
+
+def variant_sweeps(wildcards):
+    """What is measured on a variant."""
+    return sweeps_of(ABLATIONS[wildcards.ablation], wildcards.variant)
+
+
+def every_variant(pattern, seeds=True):
+    """Input function: `pattern` for each variant (and seed) of an ablation; with `partial`, where the file is there."""
+
+    def files(wildcards):
+        ablation = ABLATIONS[wildcards.ablation]
+        found = expand(
+            pattern,
+            ablation=wildcards.ablation,
+            variant=list(ablation.experiments),
+            seed=ablation.seeds,
+        )
+        found = unique(found)
+        return [f for f in found if Path(f).is_file()] if SETTINGS.partial else found
+
+    return files
+
+
+def every_trained(pattern):
+    """Input function: `pattern` for each training run of an ablation; with `partial`, where the file is there."""
+
+    def files(wildcards):
+        ablation = ABLATIONS[wildcards.ablation]
+        found = expand(
+            pattern, experiment=unique(ablation.trained.values()), seed=ablation.seeds
+        )
+        return [f for f in found if Path(f).is_file()] if SETTINGS.partial else found
+
+    return files
+
+
+rule resolved_ablation:
+    output:
+        f"{ABLATION_DIR}/ablation.yaml",
+    log:
+        f"{SUITE_DIR}/logs/resolved_ablation_{{ablation}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        suite=SUITE.name,
+        settings=lambda wildcards: digest(ABLATIONS[wildcards.ablation]),
+    shell:
+        "python -m elasticast resolve --suite {params.suite:q} --ablation {wildcards.ablation:q} --out {output:q} 2> {log:q}"
+
+
+use rule configure_sweeps as configure_variant with:
+    output:
+        f"{VARIANT_DIR}/seed{{seed}}/sweeps.yaml",
+    log:
+        f"{SUITE_DIR}/logs/configure_variant_{{ablation}}_{{variant}}_seed{{seed}}.log",
+    params:
+        settings=variant_sweeps,
+
+
+use rule evaluate as evaluate_variant with:
+    input:
+        weights=trained(rules.train.output.weights),
+        model=trained(rules.train.output.model),
+        sweeps=rules.configure_variant.output[0],
+        stores=splits_of_variant,
+        manifest=data_of_variant("manifest.parquet"),
+    output:
+        metrics=f"{VARIANT_DIR}/seed{{seed}}/metrics.csv",
+        predictions=f"{VARIANT_DIR}/seed{{seed}}/predictions.h5",
+        record=f"{VARIANT_DIR}/seed{{seed}}/evaluation.json",
+    log:
+        f"{SUITE_DIR}/logs/evaluate_variant_{{ablation}}_{{variant}}_seed{{seed}}.log",
+    benchmark:
+        f"{SUITE_DIR}/benchmarks/evaluate_variant_{{ablation}}_{{variant}}_seed{{seed}}.tsv"
+    message:
+        "Evaluating {wildcards.variant} of {wildcards.ablation}, seed {wildcards.seed}"
+
+
+use rule resample as resample_variant with:
+    input:
+        lambda wildcards: expand(
+            rules.evaluate_variant.output.predictions,
+            ablation=wildcards.ablation,
+            variant=wildcards.variant,
+            seed=ABLATIONS[wildcards.ablation].seeds,
+        ),
+    output:
+        f"{VARIANT_DIR}/resampled.h5",
+    log:
+        f"{SUITE_DIR}/logs/resample_{{ablation}}_{{variant}}.log",
+    benchmark:
+        f"{SUITE_DIR}/benchmarks/resample_{{ablation}}_{{variant}}.tsv"
+    message:
+        "Resampling {wildcards.variant} of {wildcards.ablation}"
+
+
+rule ablation:
+    input:
+        script="paper_figures/ablation.py",
+        ablation=rules.resolved_ablation.output[0],
+        metrics=every_variant(rules.evaluate_variant.output.metrics),
+        resampled=every_variant(rules.resample_variant.output[0]),
+        records=every_trained(rules.train.output.record),
+    output:
+        report(
+            f"{ABLATION_FIGURES}/{{ablation}}.png",
+            caption="../report/ablation.rst",
+            category="Ablations",
+            labels={"ablation": "{ablation}", "what": "figure"},
+        ),
+        f"{ABLATION_FIGURES}/{{ablation}}.pdf",
+        f"{ABLATION_FIGURES}/{{ablation}}.csv",
+        report(
+            f"{ABLATION_FIGURES}/{{ablation}}_table.csv",
+            caption="../report/ablation_table.rst",
+            category="Ablations",
+            labels={"ablation": "{ablation}", "what": "table"},
+        ),
+        f"{ABLATION_FIGURES}/{{ablation}}_table.md",
+        f"{ABLATION_FIGURES}/{{ablation}}_table.tex",
+    log:
+        f"{SUITE_DIR}/logs/ablation_{{ablation}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        runs=subpath(input.ablation, parent=True),
+        code=CODE["ablation"],
+    shell:
+        "python {input.script} --ablation {input.ablation:q} --runs {params.runs:q} --out {params.out:q} 2> {log:q}"
+
+
+# `ablation_NAME` for each: a target as short as a figure's
+for name in ABLATIONS:
+
+    rule:
+        name:
+            f"ablation_{name}"
+        localrule: True
+        input:
+            [f.format(ablation=name) for f in rules.ablation.output],
+
+
+rule ablations:
+    input:
+        [f.format(ablation=name) for name in ABLATIONS for f in rules.ablation.output],
