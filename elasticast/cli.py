@@ -6,11 +6,14 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from elasticast.errors import ElasticASTError
+
+if TYPE_CHECKING:
+    from elasticast.config import Suite
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -41,12 +44,16 @@ def resolve(
     """Write a suite, or an ablation of it, as it is run: defaults and experiments merged and checked."""
     import yaml
 
-    from elasticast.ablations import load_ablation
     from elasticast.files import write_text
+
+    write_text(out, yaml.safe_dump(_resolved(suite, ablation).model_dump(mode="json"), sort_keys=False))
+
+
+def _resolved(suite: str, ablation: str | None) -> "Suite":
+    from elasticast.ablations import load_ablation
     from elasticast.suites import load_suite
 
-    resolved = load_ablation(ablation, suite) if ablation else load_suite(suite)
-    write_text(out, yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False))
+    return load_ablation(ablation, suite) if ablation else load_suite(suite)
 
 
 @app.command()
@@ -257,6 +264,7 @@ def reading(
 @app.command()
 def status(
     suite: Annotated[str | None, typer.Option(help="name of a file in config/suites; else that of config.yaml")] = None,
+    ablation: Annotated[str | None, typer.Option(help="name of a file in config/ablations: its runs, instead")] = None,
     records: Annotated[Path, typer.Option(help="folder of the jobs' records")] = Path(".snakemake/submitit"),
 ) -> None:
     """Show where each run of a suite stands: state, last step, time to go, job and log."""
@@ -265,7 +273,8 @@ def status(
     from elasticast.validation import read_yaml
 
     settings = load_workflow_config(read_yaml(Path("config/config.yaml")))
-    typer.echo(table(suite_status(suite or settings.suite, Path(settings.results), records)))
+    resolved = _resolved(suite or settings.suite, ablation)
+    typer.echo(table(suite_status(resolved, Path(settings.results), records)))
 
 
 def main() -> None:
