@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from elasticast.config import Evaluation, RunConfig, Suite, digest
+from elasticast.config import RunConfig, Suite, digest
 from elasticast.errors import ConfigError
 from elasticast.settings import Settings
 from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite
@@ -53,9 +53,9 @@ class AblationFile(Settings):
         if (self.grid is None) == (self.variants is None):
             raise ValueError("give exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
-            raise ValueError(f"variants.{BASE}: this is what the base is called, which stands among the variants by itself")
+            raise ValueError(f"variants.{BASE}: this is what the base is called, which is there by itself")
         if self.grid is not None and len(self.differences()) < math.prod(map(len, self.grid.values())):
-            raise ValueError("grid: two of its points have the same name: leave out what stands twice, or use `variants`")
+            raise ValueError("grid: two points have the same name: leave out what stands twice, or use `variants`")
         return self
 
     def differences(self) -> dict[str, dict[str, Any]]:
@@ -161,9 +161,7 @@ def _for_suite(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str
     return merged
 
 
-def _resolve(
-    name: str, said: dict[str, Any], path: str, suite: Suite, file: SuiteFile, config_dir: Path
-) -> Ablation:
+def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: SuiteFile, config_dir: Path) -> Ablation:
     head = validate(AblationFile, said, path)
     problems = _wrong_keys(head, path)
     merged = {} if problems else _merged(head, file, path, problems)

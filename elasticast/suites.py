@@ -150,9 +150,7 @@ class Resolver:
             experiment, run = _split_experiment(name, merged, where, found)
             if run.dataset not in self.datasets:
                 self.datasets[run.dataset] = _load_named_dataset(self.config_dir, run.dataset, where)
-            found += _check_experiment(
-                run, experiment, self.datasets[run.dataset], self.named, self.evaluations, where
-            )
+            found += _check_experiment(run, experiment, self.datasets[run.dataset], self.named, self.evaluations, where)
             self.experiments[name] = experiment
             self.runs[name] = run.model_dump(mode="json", exclude={"experiment", "seed"})
         except ConfigError as error:

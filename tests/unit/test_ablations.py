@@ -69,7 +69,8 @@ def test_a_base_that_no_variant_equals_stands_first(load):
 def test_every_is_laid_over_the_base_and_variants_go_over_it(load):
     named = {"plain": {}, "hot": {"train": {"lr": 0.5}}, "other": {"base": "ast128", "label": "other"}}
     found = load({"title": "t", "base": "elastic", "every": {"train": {"lr": 0.125}}, "variants": named})
-    assert {name: run["train"]["lr"] for name, run in found.runs.items()} == {"plain": 0.125, "hot": 0.5, "other": 0.125}
+    rates = {name: run["train"]["lr"] for name, run in found.runs.items()}
+    assert rates == {"plain": 0.125, "hot": 0.5, "other": 0.125}
     assert found.runs["other"]["view"]["frames"] == 128
     assert found.base == "plain"
     assert found.trained["plain"].startswith("elastic--lr-0_125--")
@@ -141,7 +142,7 @@ def test_resolved_and_read_again_it_is_the_same(load, tmp_path):
         ({"grid": {"model.atention_scale": ["none"]}}, "grid (none): model.atention_scale: unknown key, did you mean"),
         ({"grid": {"modle.dim": [8]}}, "grid: modle: unknown key, did you mean `model`?"),
         ({"grid": {"model.attention_scale": ["cube"]}}, "grid (cube): model.attention_scale: "),
-        ({"grid": {"train.lr": [0.5, 0.5]}}, "two of its points have the same name"),
+        ({"grid": {"train.lr": [0.5, 0.5]}}, "two points have the same name"),
         ({"grid": {}}, "grid: "),
         ({"grid": {"train.lr": []}}, "grid.train.lr: "),
         ({"grid": None}, "give exactly one of `grid` and `variants`"),
@@ -173,5 +174,5 @@ def test_the_ablations_of_the_repository_are_for_all_suites():
         assert len(found) >= 11
         for ablation in found.values():
             assert ablation.base in ablation.runs
-            points = {name: {(e.x_name, x) for e in ablation.sweep(name).values() for x in e.x} for name in ablation.runs}
-            assert all(points[ablation.base] & found for found in points.values()), ablation.name
+            points = {v: {(e.x_name, x) for e in ablation.sweep(v).values() for x in e.x} for v in ablation.runs}
+            assert all(points[ablation.base] & other for other in points.values()), ablation.name
