@@ -41,32 +41,19 @@ def variant_sweeps(wildcards):
     return sweeps_of(ABLATIONS[wildcards.ablation], wildcards.variant)
 
 
-def every_variant(pattern, seeds=True):
-    """Input function: `pattern` for each variant (and seed) of an ablation; with `partial`, where the file is there."""
+def of_all(pattern):
+    """Input function: `pattern` for each variant, training run and seed of an ablation."""
 
     def files(wildcards):
         ablation = ABLATIONS[wildcards.ablation]
         found = expand(
             pattern,
-            ablation=wildcards.ablation,
-            variant=list(ablation.experiments),
+            ablation=ablation.name,
+            variant=list(ablation.runs),
+            experiment=unique(ablation.trained.values()),
             seed=ablation.seeds,
         )
-        found = unique(found)
-        return [f for f in found if Path(f).is_file()] if SETTINGS.partial else found
-
-    return files
-
-
-def every_trained(pattern):
-    """Input function: `pattern` for each training run of an ablation; with `partial`, where the file is there."""
-
-    def files(wildcards):
-        ablation = ABLATIONS[wildcards.ablation]
-        found = expand(
-            pattern, experiment=unique(ablation.trained.values()), seed=ablation.seeds
-        )
-        return [f for f in found if Path(f).is_file()] if SETTINGS.partial else found
+        return finished(unique(found))
 
     return files
 
@@ -135,9 +122,9 @@ rule ablation:
     input:
         script="paper_figures/ablation.py",
         ablation=rules.resolved_ablation.output[0],
-        metrics=every_variant(rules.evaluate_variant.output.metrics),
-        resampled=every_variant(rules.resample_variant.output[0]),
-        records=every_trained(rules.train.output.record),
+        metrics=of_all(rules.evaluate_variant.output.metrics),
+        resampled=of_all(rules.resample_variant.output[0]),
+        records=of_all(rules.train.output.record),
     output:
         report(
             f"{ABLATION_FIGURES}/{{ablation}}.png",
@@ -187,9 +174,9 @@ for path in sorted(Path("config/ablations").glob("*.yaml")):
     rule:
         name:
             f"ablation_{path.stem}"
-        localrule: True
         input:
             of_ablation(path.stem),
+        localrule: True
 
 
 rule ablations:

@@ -46,7 +46,9 @@ RUNS = {
     },
     **SUITE.runs,
 }
-DATASETS = {k: v for a in ABLATIONS.values() for k, v in a.datasets.items()} | SUITE.datasets
+DATASETS = {
+    k: v for a in ABLATIONS.values() for k, v in a.datasets.items()
+} | SUITE.datasets
 
 
 @cache
@@ -130,10 +132,14 @@ def every_run(pattern):
     return expand(pattern, experiment=list(SUITE.experiments), seed=SUITE.seeds)
 
 
+def finished(files):
+    """All files; with `partial` those that are there."""
+    return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
+
+
 def finished_runs(pattern):
     """`pattern` for each experiment and seed of the suite; with `partial`, where the file is there."""
-    files = every_run(pattern)
-    return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
+    return finished(every_run(pattern))
 
 
 def released_curves(_):
