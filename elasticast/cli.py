@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from elasticast.benchmarks.commands import bench
+from elasticast.command_options import ConfigFile, Data, Out, Threads
 from elasticast.errors import ElasticASTError
 
 if TYPE_CHECKING:
     from elasticast.config import Suite
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
-ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
-Out = Annotated[Path, typer.Option(help="what to write, or the folder to write into")]
-Data = Annotated[Path, typer.Option(help="folder of a prepared dataset")]
-Threads = Annotated[int, typer.Option(help="CPU threads (of each process, under torchrun)")]
 
 # Imports stand inside the verbs: torch takes seconds to import and most verbs do without it.
 
@@ -244,21 +241,7 @@ def collect(
     getattr(tables, table)(files or [], out)
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure speed: what is compared runs side by side, in turns.")
 app.add_typer(bench, name="bench")
-
-
-@bench.command()
-def reading(
-    data: Data,
-    split: Annotated[str, typer.Option(help="split to read")] = "train",
-    clips: Annotated[int, typer.Option(min=2, help="clips a measurement")] = 1000,
-    workers: Annotated[list[int] | None, typer.Option(min=0, help="loader processes, repeatable [0, 2, 4]")] = None,
-) -> None:
-    """Read random clips from the waveform store and from the audio files it was made of."""
-    from elasticast.benchmarks.reading import reading as measure
-
-    typer.echo(measure(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
 
 
 @app.command()
