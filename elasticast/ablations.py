@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from elasticast.ablation_sweeps import comparison_problems
-from elasticast.config import Evaluation, RunConfig, Suite, digest
+from elasticast.config import RunConfig, Suite, digest
 from elasticast.errors import ConfigError
 from elasticast.settings import Settings
 from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, stands_in
-from elasticast.suites import Resolver, load_suite
+from elasticast.suites import Resolver, load_suite, unknown_start
 from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
 
 BASE = "base"
@@ -53,7 +53,9 @@ class AblationFile(Settings):
         if (self.grid is None) == (self.variants is None):
             raise ValueError("give exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
-            raise ValueError(f"variants.{BASE}: this is what the base is called, which stands among the variants by itself")
+            raise ValueError(
+                f"variants.{BASE}: this is what the base is called, which stands among the variants by itself"
+            )
         return self
 
     def differences(self) -> dict[str, dict[str, Any]]:
@@ -153,12 +155,16 @@ def _for_suite(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str
         raise ConfigError([f"{path}: suites: expected names of suites, each with keys and values, found {sections!r}"])
     names = [Path(layer).stem for layer, _ in reversed(suite.layers)]
     name = next((n for n in names if n in sections), None)
-    return None if name is None else deep_merge(said, sections[name])
+    if name is None:
+        return None
+    merged = deep_merge(said, sections[name])
+    for key in ("grid", "variants"):  # what is taken back with null is not there
+        if isinstance(merged.get(key), dict):
+            merged[key] = {k: v for k, v in merged[key].items() if v is not None} or None
+    return merged
 
 
-def _resolve(
-    name: str, said: dict[str, Any], path: str, suite: Suite, file: SuiteFile, config_dir: Path
-) -> Ablation:
+def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: SuiteFile, config_dir: Path) -> Ablation:
     head = validate(AblationFile, said, path)
     problems = _wrong_keys(head, path)
     merged = {} if problems else _merged(head, file, path, problems)
@@ -167,11 +173,18 @@ def _resolve(
     problems += [f"{path}: evaluations.{p}" for p in resolver.problems]
     for variant, settings in merged.items():
         where = f"{path}: {variant}"
-        found = resolver.add(variant, settings, where)
+        found = resolver.add(variant, settings, where) or _unknown_start(variant, resolver, suite, where)
         problems += [_placed(problem, head, path, where) for problem in found]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return _compose(name, head, path, suite, resolver)
+
+
+def _unknown_start(variant: str, resolver: Resolver, suite: Suite, where: str) -> list[str]:
+    run = RunConfig.model_validate({**resolver.runs[variant], "experiment": variant, "seed": 0})
+    if run.starts_from is None or run.starts_from in suite.runs:
+        return []
+    return [f"{where}: model.init: {unknown_start(run.starts_from, suite)}"]
 
 
 def _wrong_keys(head: AblationFile, path: str) -> list[str]:
@@ -273,7 +286,7 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 def shown(value: Any) -> str:
     """A setting's value for readers."""
     if isinstance(value, list):
-        return "-".join(map(shown, value)) if len(value) < 4 else f"{shown(value[0])}-{shown(value[-1])}"
+        return "–".join(map(shown, value if len(value) < 4 else [value[0], value[-1]]))
     if isinstance(value, dict):
         return ", ".join(f"{k} {shown(v)}" for k, v in value.items() if v is not None)
     if isinstance(value, bool) or value is None:

@@ -22,6 +22,10 @@ from elasticast.settings import PositiveFloat, PositiveInt, Settings, Share, Tas
 # ---------------------------------------------------------------------------------------------
 
 
+OF_RUN = "run:"
+"""What `model.init` begins with where the weights are those of another experiment."""
+
+
 class FrontEnd(Settings):
     """Waveform to log-mel spectrogram."""
 
@@ -117,7 +121,11 @@ class ModelSettings(Settings):
     backend: Literal["auto", "xformers", "sdpa", "dense"] = Field(
         "auto", description="auto: xformers on CUDA, sdpa elsewhere; the run records which one ran"
     )
-    init: str | None = Field(None, description="weights to start from, see `elasticast.models.pretrained`")
+    init: str | None = Field(
+        None,
+        description="weights to start from, see `elasticast.models.pretrained`; run:NAME: those of another experiment "
+        "of the suite, with the same seed",
+    )
     pool_init: Literal["mean", "released", "random"] = Field(
         "mean",
         description="with `init`, attention pooling starts from the mean of the blocks' attention weights, from that "
@@ -341,6 +349,12 @@ class RunConfig(Settings):
         return self
 
     @property
+    def starts_from(self) -> str | None:
+        """The experiment whose weights training starts from, where it does."""
+        init = self.model.init or ""
+        return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
+
+    @property
     def own_compression(self) -> float:
         """The one that sweeps over something else are made at; the finest of a model that is trained at several."""
         return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
@@ -422,6 +436,10 @@ class Suite(SuiteHead):
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one experiment and seed."""
         return RunConfig.model_validate({**self.runs[experiment], "experiment": experiment, "seed": seed})
+
+    def starts_from(self, experiment: str) -> str | None:
+        """The experiment whose weights another one starts from, where it does."""
+        return self.run_config(experiment, self.seeds[0]).starts_from
 
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
         """The evaluations of one experiment, by name."""

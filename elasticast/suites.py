@@ -11,6 +11,7 @@ from typing import Any
 
 from elasticast.claim_config import claim_problems
 from elasticast.config import (
+    OF_RUN,
     Evaluation,
     Experiment,
     RunConfig,
@@ -89,9 +90,30 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     parts = ("experiments", "runs", "evaluations", "datasets")
     fields = {**head, "name": name, **{part: getattr(resolver, part) for part in parts}}
     resolved = validate(Suite, fields, suite.path)
+    if problems := _starts(resolved):
+        raise ConfigError([f"{suite.path}: experiments.{p}" for p in problems])
     if problems := claim_problems(resolved):
         raise ConfigError([f"{suite.file_of('claims', f': {p}')}: claims.{p}" for p in problems])
     return resolved
+
+
+def _starts(suite: Suite) -> list[str]:
+    """Problems of experiments that start from the weights of others: unknown ones, and circles."""
+    problems = []
+    for name in suite.runs:
+        seen, start = [name], suite.starts_from(name)
+        while start in suite.runs and start not in seen:
+            seen, start = [*seen, start], suite.starts_from(start)
+        if start in seen:
+            problems.append(f"{name}: model.init: {OF_RUN + start!r} leads back to itself")
+        elif start is not None and seen == [name]:
+            problems.append(f"{name}: model.init: {unknown_start(start, suite)}")
+    return problems
+
+
+def unknown_start(start: str, suite: Suite) -> str:
+    """What to say of a `model.init` that names no experiment."""
+    return f"{OF_RUN + start!r}: no such experiment. There is: {', '.join(suite.runs)}"
 
 
 class Resolver:
@@ -128,9 +150,7 @@ class Resolver:
             experiment, run = _split_experiment(name, merged, where, found)
             if run.dataset not in self.datasets:
                 self.datasets[run.dataset] = _load_named_dataset(self.config_dir, run.dataset, where)
-            found += _check_experiment(
-                run, experiment, self.datasets[run.dataset], self.named, self.evaluations, where
-            )
+            found += _check_experiment(run, experiment, self.datasets[run.dataset], self.named, self.evaluations, where)
             self.experiments[name] = experiment
             self.runs[name] = run.model_dump(mode="json", exclude={"experiment", "seed"})
         except ConfigError as error:

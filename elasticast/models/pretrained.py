@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from elasticast.config import ElasticASTSettings, RunConfig
+from elasticast.config import OF_RUN, ElasticASTSettings, RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
@@ -78,14 +78,14 @@ def load(source: str | Path, *, classes: list[str] | None = None, frames: int | 
 
 
 def start_from(
-    source: str, model: nn.Module, config: RunConfig, classes: list[str], folder: Path = Path()
+    source: str, model: nn.Module, config: RunConfig, classes: list[str], folder: Path = Path(), out: Path = Path()
 ) -> dict[str, Any]:
     """Start a training run from weights.
 
     Parameters
     ----------
     source : str
-        As for :func:`load`.
+        As for :func:`load`, or ``run:NAME``: the run of another experiment with the same seed.
     model : nn.Module
         The run's model, freshly initialised; what the weights lack stays as it is.
     config : RunConfig
@@ -94,13 +94,18 @@ def start_from(
         Its classes; a head of other classes is not taken over.
     folder : Path
         Where a relative path lies.
+    out : Path
+        The folder of this run, ``runs/EXPERIMENT/seedK``, beside which those of others lie.
 
     Returns
     -------
     dict
         What the run records: `source`, `found`, `notes`, `sha256`.
     """
-    weights = read_weights(source if source.startswith(TIMM) else folder / source)
+    if source.startswith(OF_RUN):
+        weights = read_weights(out.parent.parent / source.removeprefix(OF_RUN) / out.name)
+    else:
+        weights = read_weights(source if source.startswith(TIMM) else folder / source)
     same = weights.classes is None or weights.classes == classes
     try:
         notes = fit(model, weights, config, keep_head=same)

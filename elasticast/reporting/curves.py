@@ -223,6 +223,7 @@ def _width(widths: list[float], columns: int) -> float:
 
 
 def grow(figure: Figure, lines: int) -> None:
+    """Make a figure higher by so many lines of text."""
     figure.set_figheight(figure.get_figheight() + 0.155 * lines)
 
 

@@ -30,6 +30,11 @@ def escape(text: str) -> str:
     return text
 
 
+def signed(points: float, digits: int = 1) -> str:
+    """A difference in points, with its sign."""
+    return f"{round(points, digits) + 0.0:+.{digits}f}".replace("-", "−")
+
+
 def write_tables(out: Path, **content: str) -> None:
     """Write ``OUT.KIND`` for each kind, such as csv, md and tex."""
     for kind, text in content.items():

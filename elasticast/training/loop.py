@@ -84,7 +84,8 @@ class Trainer:
         self.sampler = BatchSampler(self.dataset.tokens(), config.train.batch, config.seed, weights)
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
-        self.init = config.model.init and start_from(config.model.init, model, config, clips.classes, weights_root)
+        source = config.model.init
+        self.init = source and start_from(source, model, config, clips.classes, weights_root, out)
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")

@@ -203,6 +203,16 @@ def selection_split(wildcards):
     return prepared(f"{select['split']}.h5")(wildcards) if select else []
 
 
+def starting_weights(wildcards):
+    """The trained run that the one at hand starts from, where it does."""
+    start = RunConfig.model_validate_json(run_settings(wildcards)).starts_from
+    return (
+        f"{RUN_DIR}/model.safetensors".format(experiment=start, seed=wildcards.seed)
+        if start
+        else []
+    )
+
+
 def train_code(wildcards):
     """Digest of the code that decides the weights of the run at hand."""
     select = RUNS[wildcards.experiment]["train"]["select"]

@@ -26,6 +26,7 @@ rule train:
         held_out=selection_split,
         manifest=prepared("manifest.parquet"),
         norm=lambda wildcards: norm_of(RUNS[wildcards.experiment]),
+        start=starting_weights,
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",
