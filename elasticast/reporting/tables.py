@@ -24,7 +24,7 @@ def escape(text: str) -> str:
     """Text as LaTeX sets it."""
     for character in "&%$#_{}":
         text = text.replace(character, "\\" + character)
-    symbols = {"·": r"$\cdot$", "–": "--", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "±": r"$\pm$"}
+    symbols = {"·": r"$\cdot$", "–": "--", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "±": r"$\pm$", "Δ": r"$\Delta$"}
     for symbol, command in symbols.items():
         text = text.replace(symbol, command)
     return text
