@@ -55,12 +55,20 @@ class Scores(NamedTuple):
         return Scores(seeds, self.values[:, [self.seeds.index(seed) for seed in seeds]], None)
 
 
+def paired(one: Scores, other: Scores) -> tuple[Scores, Scores]:
+    """Both over the seeds that both have."""
+    common = [seed for seed in one.seeds if seed in other.seeds]
+    return one.of_seeds(common), other.of_seeds(common)
+
+
 @dataclass(frozen=True)
 class Results:
     """What there is of an ablation.
 
     Attributes
     ----------
+    ablation : Ablation
+        With a label for each variant that no other has, and colours that were given to one variant alone.
     metrics : pandas.DataFrame
         `metrics.csv` of all variants and seeds, where ``experiment`` is the variant.
     resampled : dict
@@ -78,12 +86,6 @@ class Results:
     def metric(self) -> str:
         """What variants are compared by."""
         return PRIMARY_METRIC[self.ablation.task_kind(self.ablation.base)]
-
-    def label(self, variant: str) -> str:
-        """A variant's name for readers; several of one label go by their own names."""
-        labels = [experiment.label for experiment in self.ablation.experiments.values()]
-        label = self.ablation.experiments[variant].label
-        return label if labels.count(label) == 1 else variant
 
     def scores(self, sweep: str, variant: str) -> Scores:
         """A variant over the points of a sweep."""
@@ -150,7 +152,7 @@ def read_results(ablation: Ablation, folder: Path) -> Results:
     DataError
         If files are of other runs than the ablation's, or their clips differ.
     """
-    tables, resampled, records, origins = [], {}, {}, {}
+    ablation, tables, resampled, records, origins = _distinct(ablation), [], {}, {}, {}
     for variant, run in ablation.trained.items():
         own = folder / "runs" / variant
         files = [own / f"seed{seed}" / "metrics.csv" for seed in ablation.seeds]
@@ -163,6 +165,17 @@ def read_results(ablation: Ablation, folder: Path) -> Results:
         raise DataError(f"{one} and {other} hold different clips, or were resampled differently often")
     nothing = pd.DataFrame(columns=["experiment", "seed", *_MEASURED])
     return Results(ablation, pd.concat(tables or [nothing], ignore_index=True), resampled, records)
+
+
+def _distinct(ablation: Ablation) -> Ablation:
+    """Variants of one label go by their own names; a colour that several have is the base experiment's."""
+    labels, colors = ([getattr(e, key) for e in ablation.experiments.values()] for key in ("label", "color"))
+    experiments = {}
+    for variant, e in ablation.experiments.items():
+        label = e.label if labels.count(e.label) == 1 else variant
+        color = e.color if colors.count(e.color) == 1 else None
+        experiments[variant] = e.model_copy(update={"label": label, "color": color})
+    return ablation.model_copy(update={"experiments": experiments})
 
 
 def _read_metrics(path: Path, ablation: Ablation, variant: str) -> pd.DataFrame:
@@ -206,6 +219,17 @@ def setting(ablation: Ablation, variant: str) -> str:
     return "; ".join(said) or "as the base"
 
 
+def varied(ablation: Ablation) -> str:
+    """What varies, as the head of a column of variants."""
+    words = ", ".join(map(setting_name, ablation.grid)) or "variant"
+    return words[0].upper() + words[1:]
+
+
+def setting_name(key: str) -> str:
+    """A dotted setting for readers: ``train.batch.tokens`` is "batch tokens"."""
+    return " ".join(key.split(".")[1:] or [key]).replace("_", " ")
+
+
 def tidy(results: Results) -> pd.DataFrame:
     """Every number of every run, beside the base's of the same seed (columns `TIDY_COLUMNS`).
 
@@ -216,7 +240,12 @@ def tidy(results: Results) -> pd.DataFrame:
     ran = {key: rows for key, rows in results.metrics.groupby(["experiment", "seed"], sort=False)}
     rows = []
     for variant, run in ablation.trained.items():
-        head = {"suite": ablation.suite, "ablation": ablation.name, "variant": variant, "label": results.label(variant)}
+        head = {
+            "suite": ablation.suite,
+            "ablation": ablation.name,
+            "variant": variant,
+            "label": ablation.experiments[variant].label,
+        }
         head |= {"base": variant == ablation.base, "setting": setting(ablation, variant), "run": run}
         head |= {key: ablation.runs[variant][key] for key in ("dataset", "task")}
         for seed in ablation.seeds:

@@ -17,9 +17,11 @@ from elasticast.reporting.ablation import (
     Results,
     Scores,
     native_index,
+    paired,
     quantities,
     resampled_quantities,
     setting,
+    varied,
 )
 from elasticast.reporting.results import NOT_RUN
 from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
@@ -50,7 +52,7 @@ def compare_variants(results: Results) -> pd.DataFrame:
         for variant in variants:
             run = ablation.runs[variant]
             head = {"suite": ablation.suite, "ablation": ablation.name, "variant": variant}
-            head |= {"label": results.label(variant), "base": variant == ablation.base}
+            head |= {"label": ablation.experiments[variant].label, "base": variant == ablation.base}
             head |= {"setting": setting(ablation, variant), "run": ablation.trained[variant]}
             head |= {"dataset": run["dataset"], "task": run["task"], "sweep": sweep}
             head |= {"evaluation": ", ".join(evaluations_of(ablation, variant, sweep)), "metric": results.metric}
@@ -84,10 +86,9 @@ def _values(own: Scores, native: int, points: list[Point]) -> dict[str, dict]:
 
 def _differences(own: Scores, base: Scores, native: int) -> dict[str, dict]:
     """Deltas to the base, with an interval where both were resampled with all their seeds, and these are as many."""
-    seeds = [seed for seed in own.seeds if seed in base.seeds]
-    if not seeds:
+    one, other = paired(own, base)
+    if not one.seeds:
         return {q: {"delta": np.nan} for q in QUANTITIES}
-    one, other = own.of_seeds(seeds), base.of_seeds(seeds)
     ours, theirs = (quantities(scores.values, native) for scores in (one, other))
     found = {q: {"delta": ours[q][0].mean() - theirs[q][0].mean()} for q in QUANTITIES}
     if one.resampled and other.resampled:
@@ -116,7 +117,7 @@ def _costs(results: Results, variant: str) -> dict[str, float]:
 # ---------------------------------------------------------------------------------------------
 
 _BOLD = "**{}**"
-_HEAD = ["Variant", "Native", "Δ", "Mean", "Δ", "Worst", "Δ", "Seeds"]
+_HEAD = ["Native", "Δ", "Mean", "Δ", "Worst", "Δ", "Seeds"]
 _COST_HEAD = {
     "parameters": "Parameters (M)",
     "train_seconds": "Training (s)",
@@ -166,14 +167,14 @@ def _rows(table: pd.DataFrame) -> list[list[str]]:
     return rows
 
 
-def _cost_rows(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def _cost_rows(first: str, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Head and cells of the costs; operations only where they are measured of any variant."""
     shown = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
     rows = []
     for _, cells in table.groupby("variant", sort=False):
-        first = cells.iloc[0]
-        rows.append([first["label"], *(_cost(key, first[key]) for key in shown)])
-    return ["Variant", *(_COST_HEAD[key] for key in shown)], rows
+        variant = cells.iloc[0]
+        rows.append([variant["label"], *(_cost(key, variant[key]) for key in shown)])
+    return [first, *(_COST_HEAD[key] for key in shown)], rows
 
 
 def _cost(key: str, value: float) -> str:
@@ -189,14 +190,14 @@ def _where(results: Results, sweep: str) -> str:
     ablation = results.ablation
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
-    names = {SWEEPS["compression"]: f"compression {x:g}", SWEEPS["token_drop"]: f"share {x:g}"}
+    names = {SWEEPS["compression"]: f"compression {x:g}", SWEEPS["token_drop"]: f"a share of {x:g}"}
     at = names.get(sweep, f"{x:g} frames") + (f", compression {compression:g}" if sweep == GRID else "")
     text = f"native: {at}; mean and worst of {len(points)} points"
     beyond = any(len(points_of(ablation, v, sweep)) > len(points) for v in compared(ablation)[sweep])
     return text + " that all variants have" * beyond
 
 
-def notes(results: Results, table: pd.DataFrame) -> list[str]:
+def notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the table has to know."""
     said = (
         ["Scores are means over seeds in %, ± their standard deviation."] if (table["seeds_planned"] > 1).any() else []
@@ -222,24 +223,25 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
 
 def markdown(results: Results, table: pd.DataFrame) -> str:
     """The table for a README: a block a sweep, then what the variants cost, then how to read it."""
-    parts = [f"**{_caption(results, table)}**\n"]
+    first, parts = varied(results.ablation), [f"**{_caption(results, table)}**\n"]
     for sweep, rows in table.groupby("sweep", sort=False):
         align = ["---", *[":---:"] * 6, "---:"]
-        parts += [f"Over {sweep} ({_where(results, sweep)}):\n", markdown_table(_HEAD, align, _rows(rows))]
-    head, rows = _cost_rows(table)
+        parts += [f"Over {sweep} ({_where(results, sweep)}):\n", markdown_table([first, *_HEAD], align, _rows(rows))]
+    head, rows = _cost_rows(first, table)
     parts += ["Cost, medians over runs:\n", markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)]
-    return "\n".join([*parts, " ".join(notes(results, table)) + "\n"])
+    return "\n".join([*parts, " ".join(notes(table)) + "\n"])
 
 
 def latex(results: Results, table: pd.DataFrame) -> str:
     """The same as two ``tabular``s that need only booktabs."""
-    lines = [f"% {note}" for note in notes(results, table)]
-    lines += [r"\begin{tabular}{lccccccr}", r"\toprule", _latex_row(_HEAD)]
+    first = varied(results.ablation)
+    lines = [f"% {note}" for note in (_caption(results, table), *notes(table))]
+    lines += [r"\begin{tabular}{lccccccr}", r"\toprule", _latex_row([first, *_HEAD])]
     for sweep, rows in table.groupby("sweep", sort=False):
-        title = escape(f"{_caption(results, table)}, over {sweep} ({_where(results, sweep)})")
+        title = escape(f"{rows['metric'].iloc[0]} (%) over {sweep}; {_where(results, sweep)}")
         lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{title}}}}} \\"]
         lines += [_latex_row(row) for row in _rows(rows)]
-    head, rows = _cost_rows(table)
+    head, rows = _cost_rows(first, table)
     lines += [r"\bottomrule", r"\end{tabular}", "", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
     lines += [_latex_row(head), r"\midrule", *map(_latex_row, rows)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

@@ -95,7 +95,7 @@ def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:
     x = series.trained_at
     if x is not None and run.index[0] <= x <= run.index[-1]:
         y = 100 * np.interp(x, run.index, run)
-        ax.plot([x], [y], style.marker, **_open_marker(style.color), zorder=6)
+        ax.plot([x], [y], style.marker, **open_marker(style.color), zorder=6)
 
 
 def _draw_released(ax: Axes, curve: pd.Series, style: LineStyle) -> None:
@@ -109,7 +109,8 @@ def _thin(color: str) -> dict:
     return {"color": color, "linewidth": 0.6, "alpha": 0.85, **marked}
 
 
-def _open_marker(color: str) -> dict:
+def open_marker(color: str) -> dict:
+    """Keyword arguments of a large marker that is white inside."""
     return {"markersize": 6, "markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.3}
 
 
@@ -175,8 +176,9 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
     """Legend entries for what is not a curve: where a model was trained, the band over seeds."""
     handles: list[Artist] = []
     if any(s.seeds_run for p in panels for s in p.fixed):
-        label = _TRAINED_LABEL[panels[0].x_name]
-        handles.append(Line2D([], [], linestyle="none", marker="o", **_open_marker(MUTED), label=label))
+        swept = {p.x_name for p in panels if p.fixed}
+        label = _TRAINED_LABEL[swept.pop()] if len(swept) == 1 else "as in training"
+        handles.append(Line2D([], [], linestyle="none", marker="o", **open_marker(MUTED), label=label))
     series = [s for p in panels for s in p.series]
     if any(s.interval for s in series):
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval"))

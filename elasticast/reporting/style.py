@@ -17,6 +17,8 @@ from elasticast.config import Suite
 from elasticast.files import write_atomic
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.3, 7.0  # inches
+TITLE = {"x": 0.01, "ha": "left", "fontsize": 8}
+"""Where a title above all panels stands."""
 INK, MUTED, FAINT = "#222222", "#5F5F5F", "#D9D9D9"
 
 # flexible models, or an ablation's base: dark and thick, so that they stand out in greyscale too
@@ -128,7 +130,12 @@ def line_styles(suite: Suite, strong_ones: set[str] | None = None) -> dict[str, 
         (strong if name in strong_ones else plain).setdefault(experiment.label)
         if experiment.color:
             colors.setdefault(experiment.label, experiment.color)
-    styles = {}
+    return label_styles(list(strong), list(plain), colors)
+
+
+def label_styles(strong: list[str], plain: list[str], colors: dict[str, str] | None = None) -> dict[str, LineStyle]:
+    """Styles of labels that stand out, dark and thick, and of others; `colors` go before the palette's."""
+    styles, colors = {}, colors or {}
     for i, label in enumerate(plain):
         color = colors.get(label, _PALETTE[i % len(_PALETTE)])
         styles[label] = LineStyle(color, _DASHES[i % len(_DASHES)], _MARKERS[i % len(_MARKERS)], 1.2, 3)
