@@ -20,7 +20,6 @@ from elasticast.reporting.results import NOT_RUN
 from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, TITLE, LineStyle, label_styles, new_figure
 
 _WIDTH = 120  # points between the first and the last value of a panel
-_TITLES = {"native": "Whole clips", "mean": "Mean over {}", "worst": "Worst over {}"}
 
 
 class _Axis(NamedTuple):
@@ -56,7 +55,7 @@ def draw_factor(results: Results, table: pd.DataFrame) -> Figure:
             for i, name in enumerate(names):
                 own = cells[[lines[v] == name for v in cells["variant"]]]
                 _draw_line(ax, own, axis, styles[name], (i + 0.5) / len(names) - 0.5)
-            _dress(ax, axis, _TITLES[quantity].format(sweep))
+            _dress(ax, axis, f"{sweep[0].upper()}{sweep[1:]}: {quantity}")
         axes[0].set_ylabel(METRIC_LABEL[results.metric])
     for ax in grid[-1]:
         ax.set_xlabel(varied(ablation).split(", ")[0])

@@ -100,7 +100,7 @@ def _rows(results: Results, table: pd.DataFrame, sweeps: list[str]) -> tuple[Fig
     for sweep in sweeps:
         labels = table.loc[table["sweep"] == sweep].drop_duplicates("variant").apply(_row_label, axis=1)
         lines = [1 + label.count("\n") for label in labels]
-        row = max([0.22, *(0.06 * (one + other) + 0.04 for one, other in itertools.pairwise(lines))])
+        row = max([0.22, *(0.065 * (one + other) + 0.04 for one, other in itertools.pairwise(lines))])
         heights.append(max(2.3, 0.65 + row * len(lines)))
     figure = new_figure(DOUBLE_COLUMN, sum(heights))
     figure.get_layout_engine().set(w_pad=0.07)  # names of the right panels keep off the left ones
