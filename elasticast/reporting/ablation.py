@@ -256,8 +256,8 @@ def tidy(results: Results) -> pd.DataFrame:
             rows += [{**head, "seed": seed, "split": ablation.evaluations[r["evaluation"]].split, **r} for r in found]
     table = pd.DataFrame(rows)
     table["base_value"] = _base_values(ablation, table)
-    both = (table["value"] != NOT_RUN) & (table["base_value"] != NOT_RUN)
-    table["delta"] = (table["value"].where(both) - table["base_value"].where(both)).where(both, NOT_RUN)
+    pairs = zip(table["value"], table["base_value"], strict=True)
+    table["delta"] = [NOT_RUN if NOT_RUN in pair else pair[0] - pair[1] for pair in pairs]
     return table[list(TIDY_COLUMNS)]
 
 
