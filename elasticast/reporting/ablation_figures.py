@@ -13,7 +13,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
@@ -21,6 +20,7 @@ from elasticast.ablation_sweeps import SWEEPS, compared
 from elasticast.reporting.ablation import Results, varied
 from elasticast.reporting.ablation_factor import draw_factor
 from elasticast.reporting.ablation_heat_map import draw_heat_map
+from elasticast.reporting.ablation_table import missing_delta
 from elasticast.reporting.curves import (
     METRIC_LABEL,
     Styles,
@@ -30,7 +30,7 @@ from elasticast.reporting.curves import (
     mark_handles,
     note_shortfalls,
 )
-from elasticast.reporting.results import NOT_RUN, Panel, Series, sweep_panels
+from elasticast.reporting.results import Panel, Series, sweep_panels
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, LineStyle, line_styles, new_figure
 
 _MOST_BANDS = 2
@@ -62,8 +62,7 @@ def draw_cost(results: Results, table: pd.DataFrame) -> Figure:
     panel = _panel(results, "token_drop")
     figure, axes, styles = _rows(results, table, [SWEEPS["token_drop"]])
     labels = _draw_operations(axes[0], results, panel, styles)
-    bands = [Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval")]
-    _finish(figure, axes, [panel], bands if any(s.interval for s in panel.series) else [])
+    _finish(figure, axes, [panel], mark_handles([panel]))
     _place_labels(figure, axes[0], labels)
     return figure
 
@@ -146,7 +145,9 @@ def _draw_differences(ax: Axes, table: pd.DataFrame, styles: Styles, title: str)
         _sample_line(ax, -y, style)
         cells = table[table["variant"] == row["variant"]].set_index("quantity")
         if pd.isna(cells["delta"]).all():
-            ax.text(0.02, -y, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", color=MUTED, fontsize=7)
+            said = {"va": "center", "color": MUTED, "fontsize": 7}
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            ax.text(0.02, -y, missing_delta(row), transform=ax.get_yaxis_transform(), bbox=paper, **said)
         for quantity, offset in _OFFSETS.items():
             _draw_difference(ax, cells.loc[quantity], offset - y, style, filled=quantity == "native")
     ax.set_yticks([-y for y in range(len(variants))], [_row_label(row) for _, row in variants.iterrows()])
@@ -196,7 +197,7 @@ def _draw_operations(ax: Axes, results: Results, panel: Panel, styles: Styles) -
         own = rows[rows["experiment"] == series.experiment].drop_duplicates("x").set_index("x")["value"]
         gflops = own.reindex(points.index)
         whole += list(gflops)
-        if series.interval:
+        if series.interval or series.seeds_run > 1:
             band = {"color": style.color, "alpha": 0.18, "linewidth": 0, "zorder": style.zorder - 1}
             ax.fill_between(gflops, 100 * points["low"], 100 * points["high"], **band)
         ax.plot(gflops, 100 * points["mean"], **style.line())

@@ -146,13 +146,18 @@ def _delta(cell: pd.Series) -> str:
     if cell["base"]:
         return "base"
     if pd.isna(cell["delta"]):
-        return NOT_RUN
+        return missing_delta(cell)
     text = signed(100 * cell["delta"])
     if pd.isna(cell["delta_low"]):
         return f"{text} [{NOT_RUN}]"
     low, high = cell["delta_low"], cell["delta_high"]
     text = _BOLD.format(text) if low > 0 or high < 0 else text
     return f"{text} [{signed(100 * low)}, {signed(100 * high)}]"
+
+
+def missing_delta(cell: pd.Series) -> str:
+    """Why there is no difference to the base."""
+    return "no common seed" if cell["status"] == "ok" else cell["status"]
 
 
 def _rows(table: pd.DataFrame) -> list[list[str]]:

@@ -180,9 +180,10 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
         label = _TRAINED_LABEL[swept.pop()] if len(swept) == 1 else "as in training"
         handles.append(Line2D([], [], linestyle="none", marker="o", **open_marker(MUTED), label=label))
     series = [s for p in panels for s in p.series]
-    if any(s.interval for s in series):
+    banded = [s for s in series if s.points["low"].notna().any()]
+    if any(s.interval for s in banded):
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval"))
-    most = max((s.seeds_run for s in series if not s.interval), default=0)
+    most = max((s.seeds_run for s in banded if not s.interval), default=0)
     if most > 1:
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label=f"min–max of {most} seeds"))
     if any(s.released is not None for s in series):
