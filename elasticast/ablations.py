@@ -7,6 +7,7 @@ to the ablation. Like `elasticast.suites` this is read by every ``snakemake -n``
 """
 
 import itertools
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from elasticast.ablation_sweeps import comparison_problems
 from elasticast.config import RunConfig, Suite, digest
 from elasticast.errors import ConfigError
 from elasticast.settings import Settings
-from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, stands_in
+from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite
 from elasticast.suites import Resolver, load_suite, unknown_start
 from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
 
@@ -53,9 +54,9 @@ class AblationFile(Settings):
         if (self.grid is None) == (self.variants is None):
             raise ValueError("give exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
-            raise ValueError(
-                f"variants.{BASE}: this is what the base is called, which stands among the variants by itself"
-            )
+            raise ValueError(f"variants.{BASE}: this is what the base is called, which is there by itself")
+        if self.grid is not None and len(self.differences()) < math.prod(map(len, self.grid.values())):
+            raise ValueError("grid: two points have the same name: leave out what stands twice, or use `variants`")
         return self
 
     def differences(self) -> dict[str, dict[str, Any]]:
@@ -97,6 +98,10 @@ class Ablation(Suite):
         name = self.trained[experiment]
         return RunConfig.model_validate({**self.runs[experiment], "experiment": name, "seed": seed})
 
+    def folders(self, experiment: str) -> tuple[str, str]:
+        """Where the runs of a variant lie among the results, and where their evaluations do."""
+        return f"{self.suite}/runs/{self.trained[experiment]}", f"{self.suite}/ablations/{self.name}/runs/{experiment}"
+
 
 def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> Ablation:
     """Read, merge and check an ablation of a suite.
@@ -110,9 +115,9 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
     content = read_yaml(path)
     loaded, file = load_suite(suite, config_dir), read_suite(suite, config_dir / "suites")
     said = _for_suite(content, file, str(path))
-    if said is None:
+    if said is None and "suites" in content:
         raise ConfigError([f"{path}: suites: not for suite {suite!r}, but for {', '.join(content['suites'])}"])
-    return _resolve(name, said, str(path), loaded, file, config_dir)
+    return _resolve(name, content if said is None else said, str(path), loaded, file, config_dir)
 
 
 def load_resolved_ablation(path: Path) -> Ablation:
@@ -171,10 +176,13 @@ def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: Sui
     evaluations = {**file.merged["evaluations"], **head.evaluations}
     resolver = Resolver(evaluations, config_dir)
     problems += [f"{path}: evaluations.{p}" for p in resolver.problems]
+    of_base: list[str] = []
     for variant, settings in merged.items():
         where = f"{path}: {variant}"
         found = resolver.add(variant, settings, where) or _unknown_start(variant, resolver, suite, where)
-        problems += [_placed(problem, head, path, where) for problem in found]
+        found = [problem.removeprefix(where) for problem in found]
+        of_base = of_base or (found if variant == BASE else [])
+        problems += [_placed(p, variant, head, path) for p in found if variant == BASE or p not in of_base]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return _compose(name, head, path, suite, resolver)
@@ -216,16 +224,13 @@ def _base_of(variant: str, head: AblationFile) -> str:
     return (head.variants or {}).get(variant, {}).get("base", head.base)
 
 
-def _placed(problem: str, head: AblationFile, path: str, where: str) -> str:
-    """A problem of a variant, under the key of the file that it comes from."""
-    rest = problem.removeprefix(where)
-    if rest == problem:  # of another file
+def _placed(problem: str, variant: str, head: AblationFile, path: str) -> str:
+    """A problem of a variant, under the key of the file that it comes from; that of another file as it is."""
+    if not problem.startswith(": "):
         return problem
-    variant = where.removeprefix(f"{path}: ")
-    if rest.startswith(": ") and stands_in(head.every, rest):
-        return f"{path}: every{rest}"
-    section = f"variants.{variant}" if head.variants else f"grid ({variant})"
-    return f"{path}: {f'base ({head.base})' if variant == BASE else section}{rest}"
+    # the base is the suite's, in which nothing is wrong
+    section = "every" if variant == BASE else f"variants.{variant}" if head.variants else f"grid ({variant})"
+    return f"{path}: {section}{problem}"
 
 
 def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:

@@ -6,18 +6,18 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from elasticast.benchmarks.commands import bench
+from elasticast.command_options import ConfigFile, Data, Out, Threads
 from elasticast.errors import ElasticASTError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+if TYPE_CHECKING:
+    from elasticast.config import Suite
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
-Out = Annotated[Path, typer.Option(help="what to write, or the folder to write into")]
-Data = Annotated[Path, typer.Option(help="folder of a prepared dataset")]
-Threads = Annotated[int, typer.Option(help="CPU threads (of each process, under torchrun)")]
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 # Imports stand inside the verbs: torch takes seconds to import and most verbs do without it.
 
@@ -41,12 +41,16 @@ def resolve(
     """Write a suite, or an ablation of it, as it is run: defaults and experiments merged and checked."""
     import yaml
 
-    from elasticast.ablations import load_ablation
     from elasticast.files import write_text
+
+    write_text(out, yaml.safe_dump(_resolved(suite, ablation).model_dump(mode="json"), sort_keys=False))
+
+
+def _resolved(suite: str, ablation: str | None) -> "Suite":
+    from elasticast.ablations import load_ablation
     from elasticast.suites import load_suite
 
-    resolved = load_ablation(ablation, suite) if ablation else load_suite(suite)
-    write_text(out, yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False))
+    return load_ablation(ablation, suite) if ablation else load_suite(suite)
 
 
 @app.command()
@@ -237,26 +241,13 @@ def collect(
     getattr(tables, table)(files or [], out)
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure speed: what is compared runs side by side, in turns.")
 app.add_typer(bench, name="bench")
-
-
-@bench.command()
-def reading(
-    data: Data,
-    split: Annotated[str, typer.Option(help="split to read")] = "train",
-    clips: Annotated[int, typer.Option(min=2, help="clips a measurement")] = 1000,
-    workers: Annotated[list[int] | None, typer.Option(min=0, help="loader processes, repeatable [0, 2, 4]")] = None,
-) -> None:
-    """Read random clips from the waveform store and from the audio files it was made of."""
-    from elasticast.benchmarks.reading import reading as measure
-
-    typer.echo(measure(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
 
 
 @app.command()
 def status(
     suite: Annotated[str | None, typer.Option(help="name of a file in config/suites; else that of config.yaml")] = None,
+    ablation: Annotated[str | None, typer.Option(help="name of a file in config/ablations: its runs, instead")] = None,
     records: Annotated[Path, typer.Option(help="folder of the jobs' records")] = Path(".snakemake/submitit"),
 ) -> None:
     """Show where each run of a suite stands: state, last step, time to go, job and log."""
@@ -265,7 +256,8 @@ def status(
     from elasticast.validation import read_yaml
 
     settings = load_workflow_config(read_yaml(Path("config/config.yaml")))
-    typer.echo(table(suite_status(suite or settings.suite, Path(settings.results), records)))
+    resolved = _resolved(suite or settings.suite, ablation)
+    typer.echo(table(suite_status(resolved, Path(settings.results), records)))
 
 
 def main() -> None:

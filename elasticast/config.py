@@ -441,6 +441,10 @@ class Suite(SuiteHead):
         """The experiment whose weights another one starts from, where it does."""
         return self.run_config(experiment, self.seeds[0]).starts_from
 
+    def folders(self, experiment: str) -> tuple[str, str]:
+        """Where the runs of an experiment lie among the results, and where their evaluations do."""
+        return (f"{self.name}/runs/{experiment}",) * 2
+
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
         """The evaluations of one experiment, by name."""
         return {name: self.evaluations[name] for name in self.experiments[experiment].evaluations}

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from elasticast.config import RunConfig
-from elasticast.suites import load_suite
+from elasticast.config import RunConfig, Suite
 
 COLUMNS = ("run", "state", "step", "to go", "job", "log")
 
@@ -25,13 +24,13 @@ class RunStatus:
     log: str
 
 
-def suite_status(suite: str, results: Path, records: Path) -> list[RunStatus]:
-    """The status of every run of a suite.
+def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
+    """The status of every run of a suite, or of an ablation of one.
 
     Parameters
     ----------
-    suite : str
-        Name of a file in ``config/suites``.
+    suite : Suite
+        As `load_suite` or `load_ablation` gives it.
     results : Path
         Folder of the results.
     records : Path
@@ -39,19 +38,19 @@ def suite_status(suite: str, results: Path, records: Path) -> list[RunStatus]:
     """
     from snakemake_executor_plugin_submitit.records import read_records
 
-    loaded, states = load_suite(suite), _queue()
+    states = _queue()
     jobs = {str(Path(path).parent): record for record in read_records(records) for path in record.outputs}
     found = []
-    for experiment in loaded.experiments:
-        for seed in loaded.seeds:
-            folder = results / suite / "runs" / experiment / f"seed{seed}"
-            config = loaded.run_config(experiment, seed)
+    for experiment in suite.experiments:
+        for seed in suite.seeds:
+            folder, evaluated = (results / path / f"seed{seed}" for path in suite.folders(experiment))
+            config = suite.run_config(experiment, seed)
             record = jobs.get(str(folder))
             queued = states.get(record.job_id) if record and not record.end else None
             if queued and not queued.ended:
                 state = f"waiting ({queued.reason})" if queued.name == "PENDING" else queued.name.lower()
             else:
-                state = _state(folder, record.end if record else "")
+                state = _state(folder, evaluated, record.end if record else "")
             step, to_go = _progress(folder, config)
             to_go = to_go if state == "running" else ""
             job, log = (record.job_id, str(record.log(records))) if record else ("", "")
@@ -73,12 +72,12 @@ def _queue() -> dict:
     return (queue() or {}) if shutil.which("squeue") else {}
 
 
-def _state(folder: Path, end: str) -> str:
-    """What the files of a run say; `end` is how its last job ended."""
+def _state(folder: Path, evaluated: Path, end: str) -> str:
+    """What the files of a run and of its evaluation say; `end` is how its last job ended."""
     if _locked(folder / "checkpoint" / "lock"):
         return "running"
     if (folder / "model.safetensors").is_file():
-        return "evaluated" if (folder / "metrics.csv").is_file() else "trained"
+        return "evaluated" if (evaluated / "metrics.csv").is_file() else "trained"
     if end == "failed":
         return "failed"
     return "saved, not running" if (folder / "checkpoint" / "last.pt").is_file() else "not started"

@@ -14,63 +14,6 @@ localrules:
     ablations,
 
 
-def trained(pattern):
-    """Input function: `pattern` of the training run behind a variant."""
-    return lambda wildcards: pattern.format(
-        experiment=ABLATIONS[wildcards.ablation].trained[wildcards.variant],
-        seed=wildcards.seed,
-    )
-
-
-def data_of_variant(name):
-    """Input function: a file of the prepared dataset of a variant."""
-    return lambda wildcards: f"{DATA_DIR}/{name}".format(
-        dataset=ABLATIONS[wildcards.ablation].runs[wildcards.variant]["dataset"]
-    )
-
-
-def splits_of_variant(wildcards):
-    """Stores of the splits that a variant is evaluated on."""
-    sweeps = ABLATIONS[wildcards.ablation].sweep(wildcards.variant).values()
-    splits = unique(sweep.split for sweep in sweeps)
-    return [data_of_variant(f"{split}.h5")(wildcards) for split in splits]
-
-
-def variant_sweeps(wildcards):
-    """What is measured on a variant."""
-    return sweeps_of(ABLATIONS[wildcards.ablation], wildcards.variant)
-
-
-def every_variant(pattern, seeds=True):
-    """Input function: `pattern` for each variant (and seed) of an ablation; with `partial`, where the file is there."""
-
-    def files(wildcards):
-        ablation = ABLATIONS[wildcards.ablation]
-        found = expand(
-            pattern,
-            ablation=wildcards.ablation,
-            variant=list(ablation.experiments),
-            seed=ablation.seeds,
-        )
-        found = unique(found)
-        return [f for f in found if Path(f).is_file()] if SETTINGS.partial else found
-
-    return files
-
-
-def every_trained(pattern):
-    """Input function: `pattern` for each training run of an ablation; with `partial`, where the file is there."""
-
-    def files(wildcards):
-        ablation = ABLATIONS[wildcards.ablation]
-        found = expand(
-            pattern, experiment=unique(ablation.trained.values()), seed=ablation.seeds
-        )
-        return [f for f in found if Path(f).is_file()] if SETTINGS.partial else found
-
-    return files
-
-
 rule resolved_ablation:
     output:
         f"{ABLATION_DIR}/ablation.yaml",
@@ -135,9 +78,9 @@ rule ablation:
     input:
         script="paper_figures/ablation.py",
         ablation=rules.resolved_ablation.output[0],
-        metrics=every_variant(rules.evaluate_variant.output.metrics),
-        resampled=every_variant(rules.resample_variant.output[0]),
-        records=every_trained(rules.train.output.record),
+        metrics=of_all(rules.evaluate_variant.output.metrics),
+        resampled=of_all(rules.resample_variant.output[0]),
+        records=of_all(rules.train.output.record),
     output:
         report(
             f"{ABLATION_FIGURES}/{{ablation}}.png",
@@ -168,16 +111,16 @@ rule ablation:
 
 
 # `ablation_NAME` for each: a target as short as a figure's
-for name in ABLATIONS:
+for path in sorted(Path("config/ablations").glob("*.yaml")):
 
     rule:
         name:
-            f"ablation_{name}"
-        localrule: True
+            f"ablation_{path.stem}"
         input:
-            [f.format(ablation=name) for f in rules.ablation.output],
+            of_ablation(path.stem),
+        localrule: True
 
 
 rule ablations:
     input:
-        [f.format(ablation=name) for name in ABLATIONS for f in rules.ablation.output],
+        [of_ablation(name) for name in ABLATIONS],

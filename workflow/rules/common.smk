@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from elasticast.ablations import load_ablations
+from elasticast.ablations import load_ablation, load_ablations
 from elasticast.config import RunConfig, digest
 from elasticast.suites import load_suite, load_workflow_config
 from elasticast.errors import ConfigError
@@ -46,7 +46,9 @@ RUNS = {
     },
     **SUITE.runs,
 }
-DATASETS = {k: v for a in ABLATIONS.values() for k, v in a.datasets.items()} | SUITE.datasets
+DATASETS = {
+    k: v for a in ABLATIONS.values() for k, v in a.datasets.items()
+} | SUITE.datasets
 
 
 @cache
@@ -130,10 +132,14 @@ def every_run(pattern):
     return expand(pattern, experiment=list(SUITE.experiments), seed=SUITE.seeds)
 
 
+def finished(files):
+    """All files; with `partial` those that are there."""
+    return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
+
+
 def finished_runs(pattern):
     """`pattern` for each experiment and seed of the suite; with `partial`, where the file is there."""
-    files = every_run(pattern)
-    return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
+    return finished(every_run(pattern))
 
 
 def released_curves(_):
@@ -249,3 +255,61 @@ def figure(name, caption, title):
         labels={"figure": title},
     )
     return [shown, f"{FIGURE_DIR}/{name}.pdf"]
+
+
+def trained(pattern):
+    """Input function: `pattern` of the training run behind a variant."""
+    return lambda wildcards: pattern.format(
+        experiment=ABLATIONS[wildcards.ablation].trained[wildcards.variant],
+        seed=wildcards.seed,
+    )
+
+
+def data_of_variant(name):
+    """Input function: a file of the prepared dataset of a variant."""
+    return lambda wildcards: f"{DATA_DIR}/{name}".format(
+        dataset=ABLATIONS[wildcards.ablation].runs[wildcards.variant]["dataset"]
+    )
+
+
+def splits_of_variant(wildcards):
+    """Stores of the splits that a variant is evaluated on."""
+    sweeps = ABLATIONS[wildcards.ablation].sweep(wildcards.variant).values()
+    splits = unique(sweep.split for sweep in sweeps)
+    return [data_of_variant(f"{split}.h5")(wildcards) for split in splits]
+
+
+def variant_sweeps(wildcards):
+    """What is measured on a variant."""
+    return sweeps_of(ABLATIONS[wildcards.ablation], wildcards.variant)
+
+
+def of_all(pattern):
+    """Input function: `pattern` for each variant, training run and seed of an ablation."""
+
+    def files(wildcards):
+        ablation = ABLATIONS[wildcards.ablation]
+        found = expand(
+            pattern,
+            ablation=ablation.name,
+            variant=list(ablation.runs),
+            experiment=unique(ablation.trained.values()),
+            seed=ablation.seeds,
+        )
+        return finished(unique(found))
+
+    return files
+
+
+def of_ablation(name):
+    """What one ablation comes to; for one that is not for this suite, the reason why."""
+    if name in ABLATIONS:
+        return [file.format(ablation=name) for file in rules.ablation.output]
+
+    def refuse(_):
+        try:
+            load_ablation(name, SUITE.name)
+        except ConfigError as error:
+            raise WorkflowError(str(error)) from None
+
+    return refuse

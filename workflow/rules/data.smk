@@ -22,9 +22,7 @@ rule prepare_shard:
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output[0], ancestor=2),
-        settings=lambda wildcards: json.dumps(
-            DATASETS[wildcards.dataset].recipe()
-        ),
+        settings=lambda wildcards: json.dumps(DATASETS[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
@@ -79,9 +77,7 @@ rule prepare:
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output.manifest, parent=True),
-        settings=lambda wildcards: json.dumps(
-            DATASETS[wildcards.dataset].recipe()
-        ),
+        settings=lambda wildcards: json.dumps(DATASETS[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:

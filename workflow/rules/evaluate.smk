@@ -10,10 +10,10 @@ localrules:
 rule configure_sweeps:
     output:
         f"{RUN_DIR}/sweeps.yaml",
-    wildcard_constraints:
-        experiment=one_of(SUITE.experiments),
     log:
         f"{SUITE_DIR}/logs/configure_sweeps_{{experiment}}_seed{{seed}}.log",
+    wildcard_constraints:
+        experiment=one_of(SUITE.experiments),
     conda:
         "../../environment.yml"
     params:
@@ -33,12 +33,12 @@ rule evaluate:
         metrics=f"{RUN_DIR}/metrics.csv",
         predictions=f"{RUN_DIR}/predictions.h5",
         record=f"{RUN_DIR}/evaluation.json",
-    wildcard_constraints:
-        experiment=one_of(SUITE.experiments),
     log:
         f"{SUITE_DIR}/logs/evaluate_{{experiment}}_seed{{seed}}.log",
     benchmark:
         f"{SUITE_DIR}/benchmarks/evaluate_{{experiment}}_seed{{seed}}.tsv"
+    wildcard_constraints:
+        experiment=one_of(SUITE.experiments),
     conda:
         "../../environment.yml"
     threads: SETTINGS.train_threads
