@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from elasticast.ablation_sweeps import comparison_problems
 from elasticast.config import RunConfig, Suite, digest
 from elasticast.errors import ConfigError
 from elasticast.settings import Settings
@@ -64,10 +65,10 @@ class AblationFile(Settings):
             return self.variants
         found = {}
         for values in itertools.product(*self.grid.values()):
-            difference: dict[str, Any] = {"label": ", ".join(_shown(value) for value in values)}
+            difference: dict[str, Any] = {"label": ", ".join(shown(value) for value in values)}
             for key, value in zip(self.grid, values, strict=True):
                 difference = deep_merge(difference, _nested(key, value))
-            found[_slug("_".join(_shown(value) for value in values))] = difference
+            found[_slug("_".join(shown(value) for value in values))] = difference
         return found
 
 
@@ -83,7 +84,14 @@ class Ablation(Suite):
     base: str = Field(description="variant that the others are compared with")
     trained: dict[str, str] = Field(description="variant to the name of its run")
     factors: dict[str, dict[str, Any]] = Field(description="variant to dotted settings in which it is not the base")
+    grid: list[str] = Field([], description="dotted settings of the file's grid, in its order; none: named variants")
     plot: Plot
+
+    @model_validator(mode="after")
+    def _comparable(self):
+        if problems := comparison_problems(self):
+            raise ValueError("; ".join(problems))
+        return self
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one variant and seed."""
@@ -177,7 +185,7 @@ def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: Sui
         problems += [_placed(p, variant, head, path) for p in found if variant == BASE or p not in of_base]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    return _compose(name, head, suite, resolver)
+    return _compose(name, head, path, suite, resolver)
 
 
 def _unknown_start(variant: str, resolver: Resolver, suite: Suite, where: str) -> list[str]:
@@ -225,7 +233,7 @@ def _placed(problem: str, variant: str, head: AblationFile, path: str) -> str:
     return f"{path}: {section}{problem}"
 
 
-def _compose(name: str, head: AblationFile, suite: Suite, resolver: Resolver) -> Ablation:
+def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:
     """The base stands among the variants: as the one that equals it, else as one more, before them."""
     experiments, runs = dict(resolver.experiments), dict(resolver.runs)
     own = runs[BASE], experiments[BASE].evaluations
@@ -235,11 +243,12 @@ def _compose(name: str, head: AblationFile, suite: Suite, resolver: Resolver) ->
         del experiments[BASE], runs[BASE]
     trained = {v: run_name(run, _base_of(v, head), suite) for v, run in runs.items()}
     fields = {"name": name, "title": head.title, "question": head.question, "plot": head.plot, "base": base}
+    fields |= {"grid": list(head.grid or {})}
     fields |= {"suite": suite.name, "seeds": head.seeds or suite.seeds, "trained": trained}
     fields |= {"experiments": experiments, "runs": runs, "datasets": resolver.datasets}
     fields["evaluations"] = {n: e for n, e in resolver.evaluations.items() if _is_used(n, experiments)}
     fields["factors"] = {v: _differences(runs[base], run) for v, run in runs.items()}
-    return validate(Ablation, fields, name)
+    return validate(Ablation, fields, path)
 
 
 def _is_used(evaluation: str, experiments: dict) -> bool:
@@ -255,7 +264,7 @@ def run_name(run: dict[str, Any], base: str, suite: Suite) -> str:
         if settings == run:
             return experiment
     differences = _differences(suite.runs[base], run)
-    said = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(_shown(value))}" for key, value in differences.items())
+    said = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(shown(value))}" for key, value in differences.items())
     config = RunConfig.model_validate({**run, "experiment": base, "seed": 0})
     hashed = digest(config.model_dump(mode="json", exclude_defaults=True, exclude={"experiment", "seed"}))
     return f"{base}--{said[:_NAME_LENGTH].strip('-_')}--{hashed[:6]}"
@@ -279,12 +288,12 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A setting's value for readers."""
     if isinstance(value, list):
-        return "–".join(map(_shown, value if len(value) < 4 else [value[0], value[-1]]))
+        return "–".join(map(shown, value if len(value) < 4 else [value[0], value[-1]]))
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_shown(v)}" for k, v in value.items() if v is not None)
+        return ", ".join(f"{k} {shown(v)}" for k, v in value.items() if v is not None)
     if isinstance(value, bool) or value is None:
         return {None: "none", True: "yes", False: "no"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,11 @@ from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, Line
 
 Styles = dict[str, LineStyle]
 METRIC_LABEL = {"accuracy": "Accuracy (%)", "mAP": "mAP (%)"}
-_X_LABEL = {"max_frames": "Maximum input length (frames)", "compression": "Compression ratio"}
+_X_LABEL = {
+    "max_frames": "Maximum input length (frames)",
+    "compression": "Compression ratio",
+    "token_drop": "Share of tokens left out",
+}
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
 _TRAINED_LABEL = {"max_frames": "training length", "compression": "training resolution"}
 _LINE_HEIGHT = 1.25  # of the font size
@@ -30,15 +34,15 @@ def draw_sweeps(panels: list[Panel], styles: Styles) -> Figure:
     width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
     figure = new_figure(width, 2.25 * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    logarithmic = _is_geometric(panels)
+    logarithmic = is_logarithmic(panels)
     for i, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
-        _draw_panel(ax, panel, styles, logarithmic)
+        draw_panel(ax, panel, styles, logarithmic)
         letter = f"({chr(97 + i)}) " if len(panels) > 1 else ""
         ax.set_title(letter + panel.title, loc="left")
     for ax in axes[len(panels) :]:
         ax.remove()
-    _note_shortfalls(figure, axes, panels, width / columns, rows)
-    _legend_below(figure, _curve_handles(panels, styles) + _mark_handles(panels))
+    note_shortfalls(figure, axes, panels, width / columns, rows)
+    legend_below(figure, _curve_handles(panels, styles) + mark_handles(panels))
     return figure
 
 
@@ -46,10 +50,10 @@ def draw_teaser(panel: Panel, styles: Styles) -> Figure:
     """One column: every fixed-length model falls off its training length; curves carry their names."""
     figure = new_figure(SINGLE_COLUMN, 2.25)
     ax = figure.subplots()
-    _draw_panel(ax, panel, styles, _is_geometric([panel]))
-    _note_shortfalls(figure, [ax], [panel], SINGLE_COLUMN, 1)
+    draw_panel(ax, panel, styles, is_logarithmic([panel]))
+    note_shortfalls(figure, [ax], [panel], SINGLE_COLUMN, 1)
     names = [] if _label_ends(figure, ax, panel, styles) else _curve_handles([panel], styles)
-    _legend_below(figure, names + _mark_handles([panel]))
+    legend_below(figure, names + mark_handles([panel]))
     return figure
 
 
@@ -58,7 +62,8 @@ def draw_teaser(panel: Panel, styles: Styles) -> Figure:
 # ---------------------------------------------------------------------------------------------
 
 
-def _draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> None:
+def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> None:
+    """One panel: the curves of a data set and task, with their bands; x logarithmic or not."""
     for series in panel.series:
         if series.released is not None:
             _draw_released(ax, series.released, styles[series.label])
@@ -90,7 +95,7 @@ def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:
     x = series.trained_at
     if x is not None and run.index[0] <= x <= run.index[-1]:
         y = 100 * np.interp(x, run.index, run)
-        ax.plot([x], [y], style.marker, **_open_marker(style.color), zorder=6)
+        ax.plot([x], [y], style.marker, **open_marker(style.color), zorder=6)
 
 
 def _draw_released(ax: Axes, curve: pd.Series, style: LineStyle) -> None:
@@ -104,19 +109,25 @@ def _thin(color: str) -> dict:
     return {"color": color, "linewidth": 0.6, "alpha": 0.85, **marked}
 
 
-def _open_marker(color: str) -> dict:
+def open_marker(color: str) -> dict:
+    """Keyword arguments of a large marker that is white inside."""
     return {"markersize": 6, "markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.3}
 
 
-def _is_geometric(panels: list[Panel]) -> bool:
-    """Whether the points of the sweeps are spaced more evenly on a logarithmic axis."""
+def is_logarithmic(panels: list[Panel]) -> bool:
+    """Whether the sweeps' axis is a logarithmic one."""
+    xs = {x for p in panels for s in p.series for x in s.points.index}
+    return panels[0].x_name == "max_frames" and is_geometric(np.array(sorted(xs)))
+
+
+def is_geometric(xs: np.ndarray) -> bool:
+    """Whether ascending values, all above 0, are spaced more evenly on a logarithmic axis."""
 
     def unevenness(xs: np.ndarray) -> float:
         steps = np.diff(xs)
         return float(steps.std() / steps.mean()) if len(steps) else 0.0
 
-    xs = np.array(sorted({x for p in panels for s in p.series for x in s.points.index}))
-    return panels[0].x_name == "max_frames" and unevenness(np.log(xs)) < unevenness(xs)
+    return unevenness(np.log(xs)) < unevenness(xs)
 
 
 def _set_x(ax: Axes, panel: Panel, logarithmic: bool) -> None:
@@ -131,10 +142,13 @@ def _set_x(ax: Axes, panel: Panel, logarithmic: bool) -> None:
     else:
         margin = 0.04 * (high - low) or 0.1 * high
         ax.set_xlim(low - margin, high + margin)
-        step = 0.5 if panel.x_name == "compression" else 2.0 ** np.ceil(np.log2(max((high - low) / 6, 16)))
-        ax.xaxis.set_major_locator(MultipleLocator(step))
+        frames = 2.0 ** np.ceil(np.log2(max((high - low) / 6, 16)))
+        ax.xaxis.set_major_locator(MultipleLocator({"compression": 0.5, "token_drop": 0.2}.get(panel.x_name, frames)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    _add_top_axis(ax, panel, logarithmic)
+    if panel.x_name in _TOP_LABEL:
+        _add_top_axis(ax, panel, logarithmic)
+    else:
+        ax.spines["top"].set_visible(False)
 
 
 def _add_top_axis(ax: Axes, panel: Panel, logarithmic: bool) -> None:
@@ -158,16 +172,18 @@ def _add_top_axis(ax: Axes, panel: Panel, logarithmic: bool) -> None:
 # ---------------------------------------------------------------------------------------------
 
 
-def _mark_handles(panels: list[Panel]) -> list[Artist]:
+def mark_handles(panels: list[Panel]) -> list[Artist]:
     """Legend entries for what is not a curve: where a model was trained, the band over seeds."""
     handles: list[Artist] = []
     if any(s.seeds_run for p in panels for s in p.fixed):
-        label = _TRAINED_LABEL[panels[0].x_name]
-        handles.append(Line2D([], [], linestyle="none", marker="o", **_open_marker(MUTED), label=label))
+        swept = {p.x_name for p in panels if p.fixed}
+        label = _TRAINED_LABEL[swept.pop()] if len(swept) == 1 else "as in training"
+        handles.append(Line2D([], [], linestyle="none", marker="o", **open_marker(MUTED), label=label))
     series = [s for p in panels for s in p.series]
-    if any(s.interval for s in series):
+    banded = [s for s in series if s.points["low"].notna().any()]
+    if any(s.interval for s in banded):
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval"))
-    most = max((s.seeds_run for s in series if not s.interval), default=0)
+    most = max((s.seeds_run for s in banded if not s.interval), default=0)
     if most > 1:
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label=f"min–max of {most} seeds"))
     if any(s.released is not None for s in series):
@@ -180,7 +196,7 @@ def _curve_handles(panels: list[Panel], styles: Styles) -> list[Artist]:
     return [Line2D([], [], **styles[label].line(), label=label) for label in labels]
 
 
-def _note_shortfalls(figure: Figure, axes: list[Axes], panels: list[Panel], width: float, rows: int) -> None:
+def note_shortfalls(figure: Figure, axes: list[Axes], panels: list[Panel], width: float, rows: int) -> None:
     """Say under each panel what has not run; the figure grows by the lines this takes."""
     most = 0
     for ax, panel in zip(axes, panels, strict=False):
@@ -191,16 +207,16 @@ def _note_shortfalls(figure: Figure, axes: list[Axes], panels: list[Panel], widt
             lines = textwrap.wrap("; ".join(short), int((width - 0.3) * 72 / _CHARACTER))
             ax.set_xlabel("\n".join([ax.get_xlabel(), *lines]), linespacing=1.3)
             most = max(most, len(lines))
-    _grow(figure, rows * most)
+    grow(figure, rows * most)
 
 
-def _legend_below(figure: Figure, handles: list[Artist]) -> None:
+def legend_below(figure: Figure, handles: list[Artist]) -> None:
     """One legend for the whole figure, in as many columns as fit; the figure grows by its rows."""
     if not handles:
         return
     widths = [(len(h.get_label()) * _CHARACTER + 36) / 72 for h in handles]  # inches, with line and gap
     columns = next((n for n in range(len(widths), 1, -1) if _width(widths, n) < figure.get_figwidth()), 1)
-    _grow(figure, -(-len(widths) // columns))
+    grow(figure, -(-len(widths) // columns))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
@@ -209,7 +225,8 @@ def _width(widths: list[float], columns: int) -> float:
     return sum(max(part) for part in np.array_split(widths, columns))
 
 
-def _grow(figure: Figure, lines: int) -> None:
+def grow(figure: Figure, lines: int) -> None:
+    """Make a figure higher by so many lines of text."""
     figure.set_figheight(figure.get_figheight() + 0.155 * lines)
 
 

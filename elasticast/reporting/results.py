@@ -178,7 +178,7 @@ def sweep_panels(
 
     Parameters
     ----------
-    x_name : {"max_frames", "compression"}
+    x_name : {"max_frames", "compression", "token_drop"}
     released : dict of str to pandas.Series, optional
         Released curves by experiment, see `elasticast.reporting.released`.
     intervals : pandas.DataFrame, optional
@@ -243,6 +243,6 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained, none for any other model."""
     run = suite.runs[experiment]
-    if run["model"]["kind"] != "ast" or run["view"]["frames"] == "native":
+    if run["model"]["kind"] != "ast" or run["view"]["frames"] == "native" or x_name == "token_drop":
         return None
     return float(run["view"]["frames"] if x_name == "max_frames" else run["view"]["compression"][0])

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from elasticast.config import Suite
 from elasticast.errors import ElasticASTError
@@ -13,12 +14,17 @@ from elasticast.reporting.style import paper_style
 from elasticast.reporting.uncertainty import read_intervals
 from elasticast.suites import load_resolved_suite
 
+T = TypeVar("T", bound=Suite)
+
 
 def run_script(
     description: str | None,
-    make: Callable[[Suite, argparse.Namespace], None],
+    make: Callable[[T, argparse.Namespace], None],
     extra: Callable[[argparse.ArgumentParser], None],
     argv: Sequence[str] | None = None,
+    *,
+    of: str = "suite",
+    load: Callable[[Path], T] = load_resolved_suite,
 ) -> None:
     """Parse the arguments, load the suite and call ``make`` in the paper's style.
 
@@ -30,15 +36,19 @@ def run_script(
         Draws and writes; takes the suite and the arguments, ``out`` among them.
     extra : callable
         Adds the script's own arguments.
+    of : str
+        What is drawn, the name of the argument that says where it lies.
+    load : callable
+        Reads it.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--suite", required=True, type=Path, help="the suite as run: summary/suite.yaml")
+    parser.add_argument(f"--{of}", required=True, type=Path, help=f"the {of} as run: {of}.yaml among its results")
     parser.add_argument("--out", required=True, type=Path, help="file to write, without its ending")
     extra(parser)
     arguments = parser.parse_args(argv)
     try:
         with paper_style():
-            make(load_resolved_suite(arguments.suite), arguments)
+            make(load(vars(arguments)[of]), arguments)
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
 

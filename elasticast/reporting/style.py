@@ -17,9 +17,11 @@ from elasticast.config import Suite
 from elasticast.files import write_atomic
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.3, 7.0  # inches
+TITLE = {"x": 0.01, "ha": "left", "fontsize": 8}
+"""Where a title above all panels stands."""
 INK, MUTED, FAINT = "#222222", "#5F5F5F", "#D9D9D9"
 
-# flexible models: dark and thick, so that they stand out in greyscale too
+# flexible models, or an ablation's base: dark and thick, so that they stand out in greyscale too
 _STRONG = ("#08306B", "#000000", "#4A1486")
 # purple and green darker than the originals: neighbours in this list differ in lightness
 _PALETTE = ("#D55E00", "#56B4E9", "#9C3D7A", "#E69F00", "#007A5A", "#8C8C8C", "#5C3A21", "#B3A700")
@@ -109,20 +111,31 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def line_styles(suite: Suite) -> dict[str, LineStyle]:
+def line_styles(suite: Suite, strong_ones: set[str] | None = None) -> dict[str, LineStyle]:
     """One style a label, from the whole suite, so that a panel never recolours another.
 
     An experiment's ``color`` overrides the palette for its label.
+
+    Parameters
+    ----------
+    strong_ones : set of str, optional
+        Experiments drawn dark and thick; none: the flexible models.
     """
+    if strong_ones is None:
+        strong_ones = {name for name, run in suite.runs.items() if run["model"]["kind"] != "ast"}
     strong: dict[str, None] = {}
     plain: dict[str, None] = {}
     colors: dict[str, str] = {}
     for name, experiment in suite.experiments.items():
-        kind = suite.runs[name]["model"]["kind"]
-        (plain if kind == "ast" else strong).setdefault(experiment.label)
+        (strong if name in strong_ones else plain).setdefault(experiment.label)
         if experiment.color:
             colors.setdefault(experiment.label, experiment.color)
-    styles = {}
+    return label_styles(list(strong), list(plain), colors)
+
+
+def label_styles(strong: list[str], plain: list[str], colors: dict[str, str] | None = None) -> dict[str, LineStyle]:
+    """Styles of labels that stand out, dark and thick, and of others; `colors` go before the palette's."""
+    styles, colors = {}, colors or {}
     for i, label in enumerate(plain):
         color = colors.get(label, _PALETTE[i % len(_PALETTE)])
         styles[label] = LineStyle(color, _DASHES[i % len(_DASHES)], _MARKERS[i % len(_MARKERS)], 1.2, 3)

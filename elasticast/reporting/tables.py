@@ -24,10 +24,15 @@ def escape(text: str) -> str:
     """Text as LaTeX sets it."""
     for character in "&%$#_{}":
         text = text.replace(character, "\\" + character)
-    symbols = {"·": r"$\cdot$", "–": "--", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "±": r"$\pm$"}
+    symbols = {"·": r"$\cdot$", "–": "--", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "±": r"$\pm$", "Δ": r"$\Delta$"}
     for symbol, command in symbols.items():
         text = text.replace(symbol, command)
     return text
+
+
+def signed(points: float, digits: int = 1) -> str:
+    """A difference in points, with its sign."""
+    return f"{round(points, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def write_tables(out: Path, **content: str) -> None:

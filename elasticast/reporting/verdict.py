@@ -11,7 +11,7 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.reporting.claims import FAILS, HOLDS, Tested, judge_claims, overall, place_of
 from elasticast.reporting.results import NOT_RUN, PRIMARY_METRIC, Panel, Series
-from elasticast.reporting.tables import escape, markdown_table, tidy_csv, write_tables
+from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
 
 NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"
 
@@ -120,7 +120,7 @@ def _points(value: float | None, x: float | None = None, digits: int = 1) -> str
     """A difference with its sign, and where it lies; empty where there is none."""
     if value is None or pd.isna(value):
         return ""
-    text = f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+    text = signed(value, digits)
     return text if x is None else f"{text} (at {x:g})"
 
 

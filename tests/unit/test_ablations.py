@@ -87,7 +87,7 @@ def test_equal_settings_have_one_name_whatever_they_are_called(load):
     again = load({**SCALE, "title": "other"}, name="other")
     assert one.trained["a"] == again.trained["none"]
     shown = load({**SCALE, "grid": None, "variants": {"a": {}, "b": {"evaluations": ["far"]}}, "evaluations": {
-        "far": {"x_name": "max_frames", "x": [256]}}})  # fmt: skip
+        "far": {"x_name": "max_frames", "x": [128, 256]}}})  # fmt: skip
     assert shown.trained == {"a": "elastic", "b": "elastic"}
     assert shown.base == "a"
     assert list(shown.sweep("b")) == ["far"]
