@@ -46,6 +46,8 @@ STAGES = {
     "ablation": (
         *_DRAWN,
         "ablation_sweeps.py",
+        "ablations.py",
+        "evaluation/predictions.py",
         "evaluation/statistics.py",
         "reporting/ablation.py",
         "reporting/ablation_factor.py",
