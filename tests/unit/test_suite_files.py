@@ -186,3 +186,23 @@ def test_a_child_without_a_parent_says_what_is_missing(problems):
     assert problems(child={"title": "alone"}) == [
         f"child.yaml: {key}: this key is required" for key in ("defaults", "evaluations", "experiments", "seeds")
     ]
+
+
+def starting(**sources):
+    """The parent suite with experiments that start from others."""
+    experiments = {name: {"model": {"init": f"run:{source}"}} for name, source in sources.items()}
+    return {"extends": "parent", "experiments": experiments}
+
+
+def test_an_experiment_can_start_from_another(load):
+    found = load(child=starting(elastic="ast64"))
+    assert {name: found.starts_from(name) for name in found.runs} == {"elastic": "ast64", "ast64": None, "ast128": None}
+
+
+def test_a_start_that_leads_nowhere_or_back_is_refused(problems):
+    (unknown,) = problems(child=starting(elastic="nobody"))
+    assert unknown.startswith(
+        "child.yaml: experiments.elastic: model.init: 'run:nobody': no such experiment. There is:"
+    )
+    circle = problems(child=starting(elastic="ast128", ast128="elastic"))
+    assert "child.yaml: experiments.elastic: model.init: 'run:elastic' leads back to itself" in circle
