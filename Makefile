@@ -60,7 +60,7 @@ lint: $(READY)
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/snakefmt" --check Snakefile workflow
-	$(SNAKEMAKE) --lint
+	$(SNAKEMAKE) --lint --config custom=false
 
 clean:
 	rm -rf $(VENV) $(VENV)-uv

@@ -27,3 +27,9 @@ rule all:
     input:
         rules.figures.input,
         rules.summary.input,
+
+
+# rules of your own, where there are any (docs/extending.md); last, so that all of the above is at hand
+for file in CUSTOM_RULES:
+
+    include: file

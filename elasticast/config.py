@@ -474,6 +474,7 @@ class WorkflowConfig(Settings):
         None, description="folder with the authors' four ElasticAST files, for `snakemake released`"
     )
     partial: bool = Field(False, description="draw and judge with the runs that exist; train and evaluate nothing")
+    custom: bool = Field(True, description="include the rules of your own in workflow/custom, see docs/extending.md")
     train_threads: PositiveInt = Field(
         1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
     )
@@ -482,7 +483,7 @@ class WorkflowConfig(Settings):
         description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees",
     )
 
-    @field_validator("partial", mode="before")
+    @field_validator("partial", "custom", mode="before")
     @classmethod
     def _of_the_command_line(cls, value: Any) -> Any:
         # `--config partial=true` arrives as text: Snakemake knows Python's True only

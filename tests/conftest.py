@@ -33,7 +33,7 @@ def tiny():
 def finished(tmp_path_factory):
     """The tiny suite, run from nothing to figures."""
     project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake("all")
+    done = project.snakemake("all", "--cores", "all")
     assert done.returncode == 0, done.stderr[-4000:]
     return project
 

@@ -30,7 +30,8 @@ def once(n):
 
 def draws_of(rng, n, draws):
     """As :func:`draw_weights`, but of a generator: simulations need other draws each."""
-    return torch.from_numpy(rng.multinomial(n, np.full(n, 1 / n), size=draws).T.astype(np.float32))
+    taken = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
+    return torch.from_numpy(np.bincount(taken.ravel(), minlength=draws * n).reshape(draws, n).T.astype(np.float32))
 
 
 # ---------------------------------------------------------------------------------------------

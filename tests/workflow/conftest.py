@@ -62,7 +62,7 @@ class Project:
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.png", "*.pdf"))
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.png", "*.pdf", "custom"))
             else:
                 shutil.copy(source, folder / name)
         self.suite, self.dataset = TINY, DATASET

@@ -3,6 +3,7 @@
 import json
 import shlex
 from functools import cache
+from glob import glob
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -36,6 +37,8 @@ RELEASED_WEIGHTS = {
     for name, experiment in SUITE.experiments.items()
     if experiment.released and experiment.released.weights
 }
+# of no one but the user: git and `make lint` leave them alone
+CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 CODE = {stage: code_digest(stage) for stage in STAGES}
 # every training run and dataset there is: of the suite's experiments, and of the ablations' variants
 RUNS = {
