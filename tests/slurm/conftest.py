@@ -51,7 +51,7 @@ class Attack:
         """Start Snakemake in a session of its own; what it says goes to :meth:`said`."""
         self.count += 1
         config = [f"stepper={HERE / 'stepper.py'}", f"steps={steps}", f"seconds={seconds}"]
-        command = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "slurm"), *QUICK]
+        command = [sys.executable, "-X", "faulthandler", "-m", "snakemake", "--profile", str(ROOT / "slurm"), *QUICK]
         with self.log(self.count).open("w") as out:
             process = subprocess.Popen(
                 [*command, *self.options, *arguments, "--config", *config],
@@ -74,6 +74,15 @@ class Attack:
     def run(self, *arguments: str, **settings) -> int:
         """Run Snakemake to its end."""
         return self.start(*arguments, **settings).wait(120)
+
+    def ended(self, process: subprocess.Popen, seconds: float = 60) -> int:
+        """Exit status of a Snakemake that is about to end; an AssertionError with all threads' stacks if it hangs."""
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # faulthandler prints the stacks
+            process.wait()
+            raise AssertionError(f"no end within {seconds} s:\n{self.said()}") from None
 
     def unlock(self) -> None:
         """What Snakemake asks for after it was killed."""

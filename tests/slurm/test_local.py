@@ -1,8 +1,13 @@
 """The same jobs on one machine, without Slurm: each with devices of its own, and none that outlives Snakemake."""
 
+import ctypes
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -57,11 +62,43 @@ def test_jobs_save_themselves_and_end_with_snakemake(attack, end):
     attack.at_step("a", 5)
     wait_for((attack.folder / "starts/b").exists)
     os.kill(snakemake.pid, end)
-    assert snakemake.wait(30) != 0
+    assert attack.ended(snakemake, 30) != 0
     wait_for(lambda: not processes(attack.folder), 20)
     attack.unlock()
     assert attack.run("train/a.txt", steps=30) == 0, attack.said()
     assert attack.starts("a")[1] >= 5
+
+
+def test_ctrl_c_is_not_lost_while_snakemake_prints(attack):
+    """Its log handler drops a KeyboardInterrupt; a pipe that is full, with nobody reading, holds it in there."""
+    os.mkfifo(attack.log(1))
+    with open(os.open(attack.log(1), os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+        names = [f"slow/{'x' * 200}{i}.txt" for i in range(20)]
+        snakemake = attack.start(*names, "--seconds-between-status-checks", "60", seconds=300)
+        attack.log(1).unlink()
+        with attack.log(1).open("wb", buffering=0) as said:
+            # as soon as nobody reads, the lines on the next jobs fill the pipe
+            wait_for(lambda: said.write(pipe.read() or b"") and "Select jobs" in attack.said(), every=0.01)
+            wait_for(lambda: "pipe_write" in Path(f"/proc/{snakemake.pid}/wchan").read_text())
+            os.kill(snakemake.pid, signal.SIGINT)
+            os.set_blocking(pipe.fileno(), True)
+            reader = threading.Thread(target=shutil.copyfileobj, args=(pipe, said))
+            reader.start()
+            assert attack.ended(snakemake) != 0
+            reader.join()
+    wait_for(lambda: not processes(attack.folder), 20)
+
+
+def test_ctrl_c_is_not_lost_when_another_thread_gets_it(attack):
+    """The kernel chooses the thread; Python's handlers run in the main thread, which sleeps until a job ends."""
+    snakemake = attack.start("slow/a.txt", seconds=300)
+    wait_for((attack.folder / "starts/a").exists)
+    threads = [int(task.name) for task in Path(f"/proc/{snakemake.pid}/task").iterdir()]
+    other = max(number for number in threads if number != snakemake.pid)
+    assert ctypes.CDLL(None).tgkill(snakemake.pid, other, signal.SIGINT) == 0
+    assert attack.ended(snakemake) != 0
+    wait_for(lambda: not processes(attack.folder), 20)
 
 
 def test_a_failed_rule_shows_its_own_error(attack):

@@ -124,7 +124,18 @@ def test_ctrl_c_leaves_no_job(attack, cluster, delay):
     wait_for(lambda: "Select jobs to execute" in attack.said(), every=0.01)
     time.sleep(delay - 0.5)
     os.killpg(snakemake.pid, signal.SIGINT)
-    assert snakemake.wait(60) != 0
+    assert attack.ended(snakemake) != 0
+    wait_for(lambda: not cluster.jobs(), 15)
+
+
+@pytest.mark.parametrize("pause", [0.01, 0.1])
+def test_ctrl_c_pressed_again_leaves_no_job(attack, cluster, pause):
+    snakemake = attack.start(*(f"slow/{i}.txt" for i in range(20)), seconds=300)
+    attack.running()
+    for _ in range(3):
+        os.killpg(snakemake.pid, signal.SIGINT)
+        time.sleep(pause)
+    assert attack.ended(snakemake) != 0
     wait_for(lambda: not cluster.jobs(), 15)
 
 
@@ -291,6 +302,6 @@ def test_two_hundred_jobs(attack, cluster):
     print(f"200 jobs queued in {time.monotonic() - begun:.1f} s")
     begun = time.monotonic()
     os.killpg(snakemake.pid, signal.SIGINT)
-    snakemake.wait(60)
+    attack.ended(snakemake)
     assert not cluster.jobs("PD", "R")
     print(f"cancelled in {time.monotonic() - begun:.1f} s")

@@ -5,17 +5,16 @@ import fcntl
 import os
 import shlex
 import shutil
-import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
-from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
 from snakemake_executor_plugin_submitit.clusters import Local, RefusedError, Slurm, State, UnreachableError
@@ -28,6 +27,7 @@ from snakemake_executor_plugin_submitit.describe import (
     outputs,
     request_of,
 )
+from snakemake_executor_plugin_submitit.interrupts import POLL_S, InterruptibleExecutor
 from snakemake_executor_plugin_submitit.records import Record, refresh
 from snakemake_executor_plugin_submitit.task import RuleTask
 
@@ -45,7 +45,7 @@ class Watched:
     gone_since: float | None = None
 
 
-class Executor(RemoteExecutor):
+class Executor(InterruptibleExecutor):
     """Runs each job of the workflow as a Slurm job, or as a process of this machine."""
 
     def __init__(self, workflow, logger):
@@ -71,6 +71,7 @@ class Executor(RemoteExecutor):
         self.cluster = Local() if local else Slurm(settings.max_requeues, settings.signal_delay)
         # a job's threads are not limited by the processors of the machine that submits it
         self.workflow.global_resources["_cores"] = None
+        self.interrupts.listen()
 
     # -- submission
 
@@ -79,6 +80,7 @@ class Executor(RemoteExecutor):
         with self._alone():
             states = self._states()
             for job in jobs:
+                self.interrupts.check()
                 self.run_job_pre(job)
                 self._start(job, states)
 
@@ -89,7 +91,8 @@ class Executor(RemoteExecutor):
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         with (self.root / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while not _locked(file):
+                self.interrupts.pause(POLL_S)
             yield
 
     def _start(self, job, states: dict[str, State]) -> None:
@@ -119,7 +122,7 @@ class Executor(RemoteExecutor):
                 break
             except UnreachableError as error:
                 self.logger.warning(f"{error}\nTrying to submit {record.rule} again.")
-                time.sleep(RETRY_S)
+                self.interrupts.pause(RETRY_S)
                 taken = self._tagged(record.tag, self._states())
                 if taken:
                     record.job_id = taken
@@ -163,13 +166,14 @@ class Executor(RemoteExecutor):
         """All jobs, waiting for as long as the scheduler does not answer."""
         while (states := self.cluster.states()) is None:
             self._unanswered()
-            time.sleep(RETRY_S)
+            self.interrupts.pause(RETRY_S)
         self.silent = False
         return states
 
     def _unanswered(self) -> None:
-        if not self.silent:
-            self.logger.warning("Slurm does not answer; jobs are kept, and looked at again when it does.")
+        if self.silent or self.interrupts.pressed():  # Ctrl-C ends squeue too
+            return
+        self.logger.warning("Slurm does not answer; jobs are kept, and looked at again when it does.")
         self.silent = True
 
     def get_job_args(self, job, **kwargs) -> str:
@@ -265,10 +269,11 @@ class Executor(RemoteExecutor):
 
         `active_jobs` is empty when the interrupt came during a look at the jobs, so the list kept here decides.
         """
-        with _deaf():
-            tags = {item.record.tag for item in self.live.values()}
-            self.cluster.cancel(self.live)
-            self.live.clear()
+        with self.interrupts.answered():
+            watched = list(self.live.values())
+            self.live.clear()  # the thread that looks at jobs does not report their end
+            self.cluster.cancel(item.record.job_id for item in watched)
+            tags = {item.record.tag for item in watched}
             states = self.cluster.states() or {}
             ours = {n for n, s in states.items() if s.comment in tags or s.comment.endswith(f":{self.run}")}
             self.cluster.cancel(n for n in ours if not states[n].ended and states[n].name != "COMPLETING")
@@ -286,11 +291,9 @@ class Executor(RemoteExecutor):
         return os.path.relpath(record.log(self.root))
 
 
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Finish what is begun, however often Ctrl-C is pressed."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _locked(file: IO[str]) -> bool:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
