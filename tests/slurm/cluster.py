@@ -61,7 +61,7 @@ def missing() -> str | None:
     return f"not installed: {', '.join(absent)} (apt-get install slurm-wlm munge)" if absent else None
 
 
-def wait_for(what, seconds: float = 60, every: float = 0.2):
+def wait_for(what, seconds: float = 120, every: float = 0.2):
     """The first true value of `what()`; an AssertionError after `seconds`."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:

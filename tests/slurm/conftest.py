@@ -75,7 +75,7 @@ class Attack:
         """Run Snakemake to its end."""
         return self.start(*arguments, **settings).wait(120)
 
-    def ended(self, process: subprocess.Popen, seconds: float = 60) -> int:
+    def ended(self, process: subprocess.Popen, seconds: float = 120) -> int:
         """Exit status of a Snakemake that is about to end; an AssertionError with all threads' stacks if it hangs."""
         try:
             return process.wait(seconds)

@@ -62,7 +62,7 @@ def test_jobs_save_themselves_and_end_with_snakemake(attack, end):
     attack.at_step("a", 5)
     wait_for((attack.folder / "starts/b").exists)
     os.kill(snakemake.pid, end)
-    assert attack.ended(snakemake, 30) != 0
+    assert attack.ended(snakemake) != 0
     wait_for(lambda: not processes(attack.folder), 20)
     attack.unlock()
     assert attack.run("train/a.txt", steps=30) == 0, attack.said()

@@ -102,7 +102,7 @@ def test_a_cancelled_job_is_seen(attack, cluster):
     jobs = attack.running(2)
     begun = time.monotonic()
     cluster.run("scancel", *jobs)
-    assert snakemake.wait(60) != 0
+    assert snakemake.wait(120) != 0
     print(f"seen after {time.monotonic() - begun:.1f} s")
     assert attack.said().count("it was cancelled (CANCELLED)") == 2
     assert (attack.folder / "run/a/saved").exists()
@@ -113,7 +113,7 @@ def test_a_killed_job_is_seen_without_accounting(attack, cluster):
     (job,) = attack.running()
     wait_for((attack.folder / "starts/a").exists)
     os.kill(task_of(job), signal.SIGKILL)
-    assert snakemake.wait(60) != 0
+    assert snakemake.wait(120) != 0
     assert "it ended without a result: it could not be started, or was killed (FAILED)" in attack.said()
 
 
@@ -179,12 +179,12 @@ def test_a_live_job_with_other_settings_is_not_joined_by_a_second(attack, cluste
 
 def test_two_snakemakes_at_once(attack, cluster):
     """Snakemake's lock refuses the second; without the lock it shares the jobs of the first."""
-    first = attack.start("train/a.txt", steps=45)
+    first = attack.start("train/a.txt", steps=100)
     attack.at_step("a", 1)
-    assert attack.run("train/a.txt", steps=45) != 0
+    assert attack.run("train/a.txt", steps=100) != 0
     assert "Directory cannot be locked" in attack.said()
-    second = attack.start("train/a.txt", "--nolock", steps=45)
-    assert (first.wait(60), second.wait(60)) == (0, 0), attack.said()
+    second = attack.start("train/a.txt", "--nolock", steps=100)
+    assert (first.wait(120), second.wait(120)) == (0, 0), attack.said()
     assert "Taking over slurm job" in attack.said()
     assert attack.starts("a") == [0]
     assert len(submitted(attack)) == 1
@@ -192,7 +192,7 @@ def test_two_snakemakes_at_once(attack, cluster):
 
 def test_two_unlocked_snakemakes_at_the_same_moment(attack, cluster):
     both = [attack.start("train/a.txt", "--nolock", steps=20) for _ in range(2)]
-    assert [process.wait(90) for process in both] == [0, 0], attack.said(1) + attack.said(2)
+    assert [process.wait(180) for process in both] == [0, 0], attack.said(1) + attack.said(2)
     assert attack.starts("a") == [0]
     assert len(submitted(attack)) == 1
 
@@ -206,7 +206,7 @@ def test_the_controller_is_away_for_20_s(attack, cluster):
     time.sleep(20)
     assert (snakemake.poll(), other.poll()) == (None, None), attack.said(1) + attack.said(2)
     cluster.start_controller()
-    assert (snakemake.wait(60), other.wait(60)) == (0, 0), attack.said(1) + attack.said(2)
+    assert (snakemake.wait(120), other.wait(120)) == (0, 0), attack.said(1) + attack.said(2)
     assert attack.said(1).count("Slurm does not answer") == 1
     assert "Slurm answers again" in attack.said(1)
     assert attack.starts("a") == [0]
@@ -240,7 +240,7 @@ def test_a_job_that_would_wait_for_ever_is_ended(attack, cluster):
         wait_for(lambda: "it would wait for ever, so it was cancelled: its partition allows less time" in attack.said())
     finally:
         cluster.run("scontrol", "update", "PartitionName=gpu", "MaxTime=INFINITE")
-    assert attack.started[0].wait(30) != 0
+    assert attack.started[0].wait(120) != 0
 
 
 def test_why_jobs_wait_is_told_when_it_changes(attack, cluster):
