@@ -455,6 +455,11 @@ class Suite(SuiteHead):
         some = {n: e for n, e in sweeps.items() if e.compression is None}
         return {n: e for n, e in some.items() if not e.windows} or some
 
+    def shares_curve(self, other: "Suite", experiment: str, x_name: str) -> bool:
+        """Whether another suite has an experiment of this name with a curve over `x_name`, in the same metric."""
+        there = [suite for suite in (self, other) if experiment in suite.runs and suite.curve(experiment, x_name)]
+        return len(there) == 2 and len({suite.task_kind(experiment) for suite in there}) == 1
+
     def task_kind(self, experiment: str) -> TaskKind:
         """Whether an experiment's task has one label a clip (`single`) or a set (`multi`)."""
         run = self.runs[experiment]
@@ -473,6 +478,9 @@ class WorkflowConfig(Settings):
     released_weights: str | None = Field(
         None, description="folder with the authors' four ElasticAST files, for `snakemake released`"
     )
+    beside: str | None = Field(
+        None, description="another suite whose curves figures 4 and 5 show as well; its results have to be there"
+    )
     partial: bool = Field(False, description="draw and judge with the runs that exist; train and evaluate nothing")
     custom: bool = Field(True, description="include the rules of your own in workflow/custom, see docs/extending.md")
     train_threads: PositiveInt = Field(
@@ -483,11 +491,11 @@ class WorkflowConfig(Settings):
         description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees",
     )
 
-    @field_validator("partial", "custom", mode="before")
+    @field_validator("partial", "custom", "beside", mode="before")
     @classmethod
     def _of_the_command_line(cls, value: Any) -> Any:
         # `--config partial=true` arrives as text: Snakemake knows Python's True only
-        return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+        return {"true": True, "false": False, "null": None}.get(value, value) if isinstance(value, str) else value
 
 
 def digest(value: Any) -> str:

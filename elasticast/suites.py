@@ -97,6 +97,32 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     return resolved
 
 
+def load_beside(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path("config")) -> Suite | None:
+    """The suite whose curves stand beside those of the suite at hand; none where none is asked for.
+
+    Raises
+    ------
+    ConfigError
+        If it is unknown, the suite at hand, or has no curve in common with it.
+    """
+    name, where = settings.beside, "config/config.yaml: beside"
+    if name is None:
+        return None
+    if unknown := unknown_file(config_dir / "suites", name):
+        raise ConfigError([f"{where}: {unknown}"])
+    if name == suite.name:
+        raise ConfigError([f"{where}: {name!r} is the suite itself; name another one, or null"])
+    other, swept = load_suite(name, config_dir), ("max_frames", "compression")
+    if not any(suite.shares_curve(other, experiment, x_name) for experiment in suite.runs for x_name in swept):
+        raise ConfigError(
+            [
+                f"{where}: suite {name!r} has no experiment of the same name, metric and sweep as one of suite "
+                f"{suite.name!r}. There is: {', '.join(other.runs)}; expected one of: {', '.join(suite.runs)}"
+            ]
+        )
+    return other
+
+
 def _starts(suite: Suite) -> list[str]:
     """Problems of experiments that start from the weights of others: unknown ones, and circles."""
     problems = []

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
 
-from elasticast.reporting.results import NOT_RUN, Panel, Series
+from elasticast.reporting.results import NOT_IN_SUITE, NOT_RUN, Panel, Series
 from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, LineStyle, new_figure
 
 Styles = dict[str, LineStyle]
@@ -25,6 +25,10 @@ _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
 _TRAINED_LABEL = {"max_frames": "training length", "compression": "training resolution"}
 _LINE_HEIGHT = 1.25  # of the font size
 _CHARACTER = 4.2  # points, mean width at 7 points
+# what stands beside our curves, in their colours: a thin line with crosses, which no series of ours has, and a dotted
+# one without markers
+_RELEASED = {"linewidth": 0.6, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
+_OTHER = {"linewidth": 0.9, "linestyle": (0, (1, 1.4))}
 
 
 def draw_sweeps(panels: list[Panel], styles: Styles) -> Figure:
@@ -66,7 +70,9 @@ def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> Non
     """One panel: the curves of a data set and task, with their bands; x logarithmic or not."""
     for series in panel.series:
         if series.released is not None:
-            _draw_released(ax, series.released, styles[series.label])
+            _draw_beside(ax, series.released, styles[series.label], _RELEASED)
+        if series.other_run:
+            _draw_beside(ax, series.other.points["mean"].dropna(), styles[series.label], _OTHER)
         if series.seeds_run:
             _draw_series(ax, series, styles[series.label])
     ax.set_xlabel(_X_LABEL[panel.x_name])
@@ -98,15 +104,11 @@ def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:
         ax.plot([x], [y], style.marker, **open_marker(style.color), zorder=6)
 
 
-def _draw_released(ax: Axes, curve: pd.Series, style: LineStyle) -> None:
+def _draw_beside(ax: Axes, curve: pd.Series, style: LineStyle, look: dict) -> None:
     every = max(1, len(curve) // 8)
-    ax.plot(curve.index, 100 * curve, markevery=(every // 2, every), **_thin(style.color), zorder=style.zorder - 0.5)
-
-
-def _thin(color: str) -> dict:
-    """Released values: a thin line with crosses, which no series of ours has."""
-    marked = {"marker": "x", "markersize": 3, "markeredgewidth": 0.7}
-    return {"color": color, "linewidth": 0.6, "alpha": 0.85, **marked}
+    ax.plot(
+        curve.index, 100 * curve, markevery=(every // 2, every), color=style.color, **look, zorder=style.zorder - 0.5
+    )
 
 
 def open_marker(color: str) -> dict:
@@ -187,7 +189,9 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
     if most > 1:
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label=f"min–max of {most} seeds"))
     if any(s.released is not None for s in series):
-        handles.append(Line2D([], [], **_thin(MUTED), label="released values"))
+        handles.append(Line2D([], [], color=MUTED, **_RELEASED, label="released values"))
+    for title in dict.fromkeys(p.beside for p in panels if any(s.other_run for s in p.series)):
+        handles.append(Line2D([], [], color=MUTED, **_OTHER, label=title))
     return handles
 
 
@@ -203,11 +207,22 @@ def note_shortfalls(figure: Figure, axes: list[Axes], panels: list[Panel], width
         short = [f"{s.label}: {s.shortfall}" for s in panel.series if s.shortfall]
         if not any(s.seeds_run for s in panel.series):
             short = [f"ours: {NOT_RUN}"]
+        short += _short_beside(panel)
         if short and any(s.drawn for s in panel.series):
             lines = textwrap.wrap("; ".join(short), int((width - 0.3) * 72 / _CHARACTER))
             ax.set_xlabel("\n".join([ax.get_xlabel(), *lines]), linespacing=1.3)
             most = max(most, len(lines))
     grow(figure, rows * most)
+
+
+def _short_beside(panel: Panel) -> list[str]:
+    """What has not run of the suite beside ours, as one entry; none where nothing is missing."""
+    if panel.beside is None:
+        return []
+    said = [(s.label, s.other.shortfall if s.other else NOT_IN_SUITE) for s in panel.series]
+    words = {words for _, words in said}
+    named = [f"{label} ({words})" for label, words in said if words] if len(words) > 1 else sorted(words - {""})
+    return [f"“{panel.beside}”: {', '.join(named)}"] if named else []
 
 
 def legend_below(figure: Figure, handles: list[Artist]) -> None:

@@ -1,6 +1,6 @@
 """Tidy results joined with the suite: one :class:`Panel` per dataset, task and kind of sweep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from elasticast.settings import PRIMARY_METRIC
 # a grid's points have a `compression` as well, which no curve is drawn of
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 NOT_RUN = "not run"
+NOT_IN_SUITE = "not in suite"
 DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
 
 
@@ -58,6 +59,8 @@ class Series:
         The authors' curve of the same experiment (fractions, index x), where it has one.
     interval : bool
         Whether low and high are a 95 % interval over seeds and clips; else minimum and maximum over seeds.
+    other : Series or None
+        The same experiment in another suite, at the same x, where that suite has it.
     """
 
     experiment: str
@@ -67,11 +70,17 @@ class Series:
     seeds: int
     released: pd.Series | None = None
     interval: bool = False
+    other: "Series | None" = None
 
     @property
     def drawn(self) -> bool:
         """Whether there is anything to draw."""
-        return self.seeds_run > 0 or self.released is not None
+        return self.seeds_run > 0 or self.released is not None or self.other_run
+
+    @property
+    def other_run(self) -> bool:
+        """Whether there is anything to draw of the other suite."""
+        return self.other is not None and self.other.seeds_run > 0
 
     @cached_property
     def seeds_run(self) -> int:
@@ -105,7 +114,13 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """All experiments on one task of one dataset, swept along one axis."""
+    """All experiments on one task of one dataset, swept along one axis.
+
+    Attributes
+    ----------
+    beside : str or None
+        Title of another suite whose curves stand beside ours; none: no other suite's do.
+    """
 
     dataset: str
     task: str
@@ -113,6 +128,7 @@ class Panel:
     metric: str
     hop_ms: float
     series: tuple[Series, ...]
+    beside: str | None = None
 
     @property
     def title(self) -> str:
@@ -202,6 +218,26 @@ def sweep_panels(
     return [_with(panel, lambda s: replace(s, released=beside.get(s.experiment))) for panel in panels]
 
 
+def beside_other(panels: list[Panel], suite: Suite, other: Suite, metrics: pd.DataFrame) -> list[Panel]:
+    """Panels of a suite in which each experiment has its curve of another suite beside it, where that has one.
+
+    Parameters
+    ----------
+    metrics : pandas.DataFrame
+        Of the other suite, see :func:`read_metrics`.
+    """
+
+    def there(series: Series, panel: Panel) -> Series:
+        name = series.experiment
+        if not suite.shares_curve(other, name, panel.x_name):
+            return series
+        rows = metrics[(metrics["x_name"] == panel.x_name) & (metrics["metric"] == panel.metric)]
+        found = _series(other, rows, panel.x_name, name)
+        return replace(series, other=replace(found, points=_at(found.points, series.points.index)))
+
+    return [replace(_with(p, lambda s, p=p: there(s, p)), beside=other.title) for p in panels]
+
+
 def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -> Panel:
     run = suite.runs[names[0]]
     metric = PRIMARY_METRIC[suite.task_kind(names[0])]
@@ -235,9 +271,15 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
     by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")
     value = by_x["value"]
     columns = {"mean": value.mean(), "sd": value.std(), "low": value.min(), "high": value.max()}
-    points = pd.DataFrame({**columns, "seeds": value.size(), "clips": by_x["n"].max()}).reindex(xs)
-    points[["seeds", "clips"]] = points[["seeds", "clips"]].fillna(0).astype(int)
+    points = _at(pd.DataFrame({**columns, "seeds": value.size(), "clips": by_x["n"].max()}), xs)
     return Series(name, suite.experiments[name].label, trained_at(suite, name, x_name), points, len(suite.seeds))
+
+
+def _at(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
+    """Points of a series at these x; nothing has run at those it does not have."""
+    points = points.reindex(xs)
+    points[["seeds", "clips"]] = points[["seeds", "clips"]].fillna(0).astype(int)
+    return points
 
 
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:

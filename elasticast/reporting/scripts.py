@@ -9,7 +9,7 @@ from typing import TypeVar
 from elasticast.config import Suite
 from elasticast.errors import ElasticASTError
 from elasticast.reporting.released import read_released, released_curves
-from elasticast.reporting.results import Panel, read_metrics, sweep_panels
+from elasticast.reporting.results import Panel, beside_other, read_metrics, sweep_panels
 from elasticast.reporting.style import paper_style
 from elasticast.reporting.uncertainty import read_intervals
 from elasticast.suites import load_resolved_suite
@@ -65,6 +65,23 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         "--released", type=Path, help="the authors' curves: paper_figures/reference/released_curves.csv"
     )
     parser.add_argument("--intervals", type=Path, help="the suite's summary/intervals.csv")
+
+
+def add_curves(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of figures of curves: those of a sweep, and another suite whose curves stand beside ours."""
+    add_sweep(parser)
+    told = "another suite as run, and its metrics: suite.yaml and metrics.csv among its results"
+    parser.add_argument("--beside", nargs=2, type=Path, metavar=("SUITE", "METRICS"), help=told)
+
+
+def read_curves(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
+    """Panels of a kind of sweep from the files that :func:`add_curves` names."""
+    panels = read_panels(suite, arguments, x_name)
+    if arguments.beside is None:
+        return panels
+    resolved, metrics = arguments.beside
+    other = load_resolved_suite(resolved)
+    return beside_other(panels, suite, other, read_metrics(metrics, other.name))
 
 
 def read_panels(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:

@@ -13,15 +13,15 @@ import yaml
 
 from elasticast.config import FrontEnd
 from elasticast.data.store import PartWriter, write_index
-from elasticast.errors import DataError
+from elasticast.errors import ConfigError, DataError
 from elasticast.reporting.collect import norms
 from elasticast.reporting.comparison import compare, latex, markdown
 from elasticast.reporting.curves import _spread
 from elasticast.reporting.lengths import Grid, read_lengths, token_shares
 from elasticast.reporting.packing import attention_mask, pooling_mask
-from elasticast.reporting.results import COLUMNS, read_metrics, sweep_panels
+from elasticast.reporting.results import COLUMNS, beside_other, read_metrics, sweep_panels
 from elasticast.reporting.style import line_styles
-from elasticast.suites import load_suite
+from elasticast.suites import load_beside, load_suite, load_workflow_config
 
 SCRIPTS = Path(__file__).parents[2] / "paper_figures"
 SWEEPS = ["fig1_teaser", "fig4_length_curves", "fig5_resolution_curves"]
@@ -429,3 +429,146 @@ def test_statistics_that_runs_set_stand_beside_those_of_their_data(tmp_path, tin
     assert table.loc["`norm` of three", ["mean_difference", "clips"]].isna().all()
     norms(runs[:1], tmp_path / "norms.csv")
     assert pd.read_csv(tmp_path / "norms.csv")["source"].tolist() == ["`norm` of one"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Two suites in one figure
+# ---------------------------------------------------------------------------------------------
+
+
+def write_other(project: Path, change) -> None:
+    """Another suite on a dataset of another name; `change` alters its experiments in place."""
+    raw = yaml.safe_load((project / "config" / "suites" / "toy_suite.yaml").read_text())
+    raw["title"] = "Toy, otherwise"
+    for experiment in raw["experiments"].values():
+        experiment["dataset"] = "toy_dev"
+    change(raw["experiments"])
+    (project / "config" / "suites" / "other.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    dataset = "source: soundscapes\nclips: {train: 8, test: 8}\n"
+    (project / "config" / "datasets" / "toy_dev.yaml").write_text(dataset)
+
+
+def other_metrics() -> pd.DataFrame:
+    """AST 128 lacks its points beyond 100 frames, ElasticAST a seed; all else is 5 points above the suite at hand."""
+    table = metrics_table(skip=("hop20",)).assign(suite="other", dataset="toy_dev")
+    table["value"] += 0.05
+    gone = (table["experiment"] == "ast128") & (table["x"] > 100)
+    return table[~gone & ((table["experiment"] != "elastic") | (table["seed"] == 0))]
+
+
+def without_ast64(experiments: dict) -> None:
+    del experiments["ast64"]
+
+
+@pytest.fixture
+def two(project):
+    """Arguments of a script that draws the two suites."""
+    write_other(project, without_ast64)
+    other_metrics().to_csv(project / "other.csv", index=False)
+    resolved = load_suite("other", project / "config").model_dump(mode="json")
+    (project / "other.yaml").write_text(yaml.safe_dump(resolved))
+    return [*from_metrics(project), "--beside", str(project / "other.yaml"), str(project / "other.csv")]
+
+
+def drawn_texts(project, monkeypatch, name: str, arguments: list[str]):
+    """A figure, and each of its lines of text."""
+    from matplotlib.text import Text
+
+    drawn = []
+    monkeypatch.setattr("elasticast.reporting.style.save", lambda figure, out: drawn.append(figure))
+    run_script(project, name, *arguments)
+    return drawn[0], [" ".join(t.get_text().split()) for t in drawn[0].findobj(Text)]
+
+
+def both_panels(project: Path, x_name: str, metrics: pd.DataFrame) -> list:
+    suite, other = suite_of(project), load_suite("other", project / "config")
+    return beside_other(sweep_panels(suite, metrics_table(), x_name), suite, other, metrics)
+
+
+def test_curves_of_two_suites_meet_by_experiment_whatever_the_datasets_name(project, two):
+    (panel,) = both_panels(project, "max_frames", other_metrics())
+    ours = {s.experiment: s for s in panel.series}
+    assert (panel.dataset, panel.beside) == ("toy", "Toy, otherwise")
+    assert ours["ast64"].other is None
+    assert ours["ast128"].other.shortfall == "sweep incomplete"
+    assert ours["elastic"].other.shortfall == "1 of 2 seeds"
+    assert ours["elastic"].other.points["mean"].tolist() == [
+        pytest.approx(score("elastic", 0, x) + 0.05) for x in EVALUATIONS["lengths"]["x"]
+    ]
+
+
+def test_the_other_suites_points_are_shown_where_ours_are(project, two):
+    more = other_metrics().query("experiment == 'elastic' and x == 256").assign(x=4096.0)
+    path = project / "config" / "suites" / "other.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["evaluations"]["lengths"]["x"] = [128, 256, 4096]
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    (panel,) = both_panels(project, "max_frames", pd.concat([other_metrics(), more]))
+    found = panel.series[-1].other
+    assert found.points.index.tolist() == EVALUATIONS["lengths"]["x"]
+    assert found.points["mean"].dropna().index.tolist() == [128, 256]
+    assert found.shortfall == "sweep incomplete"
+
+
+def test_both_suites_are_drawn_and_what_is_missing_is_said(project, two, monkeypatch):
+    figure, texts = drawn_texts(project, monkeypatch, "fig4_length_curves", two)
+    assert "Toy, otherwise" in texts
+    said = "“Toy, otherwise”: AST 64 (not in suite), AST 128 (sweep incomplete), ElasticAST (1 of 2 seeds)"
+    assert any(said in text for text in texts)
+    lines = figure.axes[0].get_lines()
+    dotted = [line for line in lines if line.get_marker() == "None" and len(line.get_xdata()) > 1]
+    assert [line.get_xdata().tolist() for line in dotted] == [[32, 64], [32, 64, 128, 256]]
+    colors = [line.get_color() for line in lines if line not in dotted]
+    assert all(line.get_color() in colors for line in dotted)
+    _, alone = drawn_texts(project, monkeypatch, "fig4_length_curves", from_metrics(project))
+    assert not any("Toy, otherwise" in text for text in alone)
+
+
+def test_a_suite_that_has_not_run_is_said_once(project, two, monkeypatch):
+    other_metrics().query("experiment == 'ast128'").to_csv(project / "other.csv", index=False)
+    _, texts = drawn_texts(project, monkeypatch, "fig5_resolution_curves", two)
+    assert "Toy, otherwise" not in texts  # there is no such line
+    assert any(text.endswith("“Toy, otherwise”: not run") for text in texts)
+
+
+def test_runs_of_the_other_suite_alone_are_drawn(project, two, monkeypatch):
+    metrics_table(skip=tuple(experiments())).to_csv(project / "metrics.csv", index=False)
+    _, texts = drawn_texts(project, monkeypatch, "fig4_length_curves", two)
+    assert "Toy, otherwise" in texts
+    assert any("ours: not run" in text for text in texts)
+
+
+def of_one_label(experiments: dict) -> None:
+    for experiment in experiments.values():
+        experiment.update(dataset="speech", task="command")
+
+
+def renamed(experiments: dict) -> None:
+    for name in list(experiments):
+        experiments[f"{name}_2"] = experiments.pop(name)
+
+
+@pytest.mark.parametrize("change", [of_one_label, renamed])
+def test_suites_without_a_common_curve_are_refused(project, change):
+    (project / "config" / "datasets" / "speech.yaml").write_text("source: speech_commands\n")
+    write_other(project, change)
+    with pytest.raises(ConfigError) as error:
+        load_beside(workflow("other"), suite_of(project), project / "config")
+    said = "config/config.yaml: beside: suite 'other' has no experiment of the same name, metric and sweep as one of"
+    assert str(error.value).startswith(said)
+
+
+def workflow(beside: str | None):
+    return load_workflow_config({"suite": "toy_suite", "data_root": "d", "results": "r", "beside": beside})
+
+
+def test_the_suite_beside_ours_has_to_be_another_one(project):
+    write_other(project, without_ast64)
+    suite, config = suite_of(project), project / "config"
+    assert load_beside(workflow("other"), suite, config).name == "other"
+    for none in (None, "null"):  # the second is what `--config beside=null` comes to
+        assert load_beside(workflow(none), suite, config) is None
+    with pytest.raises(ConfigError, match=r"^config/config\.yaml: beside: 'toy_suite' is the suite itself"):
+        load_beside(workflow("toy_suite"), suite, config)
+    with pytest.raises(ConfigError, match=r"^config/config\.yaml: beside: 'oter' is unknown .*other, toy_suite"):
+        load_beside(workflow("oter"), suite, config)

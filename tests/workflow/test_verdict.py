@@ -85,6 +85,29 @@ def test_nothing_has_run(finished, tmp_path):
     assert set(curves["status"]) == set(curves["ours"]) == {"not run"}
 
 
+def test_two_suites_in_one_figure(project):
+    """The other suite's results are taken as they are, and the plain figures stay."""
+    other = yaml.safe_dump({"extends": "tiny", "title": "Tiny, otherwise", "seeds": [0, 1]})
+    (project.folder / "config/suites/tiny_other.yaml").write_text(other)
+    config, summary = {"suite": "tiny", "beside": "tiny_other"}, project.folder / "results/tiny_other/summary"
+    done = project.snakemake("-n", "fig5", config=config)
+    assert done.returncode != 0
+    assert "results/tiny_other/summary/suite.yaml does not exist" in done.stdout + done.stderr
+    assert "snakemake summary --config suite=tiny_other" in done.stdout + done.stderr
+    assert project.snakemake("results/tiny_other/summary/suite.yaml", config={"suite": "tiny_other"}).returncode == 0
+    metrics = pd.read_csv(project.folder / "results/tiny/summary/metrics.csv")
+    metrics.assign(suite="tiny_other").to_csv(summary / "metrics.csv", index=False)
+    assert project.planned("fig4", "fig5", config=config) == {"fig4": 1, "fig5": 1}
+    figures = project.folder / "paper_figures/tiny"
+    before = {path: path.read_bytes() for path in figures.glob("fig*.png")}
+    done = project.snakemake("fig4", "fig5", config=config)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in figures.glob("fig*.png")} == before
+    both = (figures / "beside_tiny_other/fig5_resolution_curves.png").read_bytes()
+    assert both != (figures / "fig5_resolution_curves.png").read_bytes()
+    assert project.planned() == {}
+
+
 def made_up_weights(project):
     """A file in the released layout, of as many classes as the tiny dataset has."""
     run = yaml.safe_load((project.folder / RUNS / "elastic" / "seed0" / "config.yaml").read_text())

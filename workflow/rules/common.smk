@@ -10,13 +10,14 @@ from snakemake.exceptions import WorkflowError
 
 from elasticast.ablations import load_ablation, load_ablations
 from elasticast.config import RunConfig, digest
-from elasticast.suites import load_suite, load_workflow_config
+from elasticast.suites import load_beside, load_suite, load_workflow_config
 from elasticast.errors import ConfigError
 from elasticast.provenance import STAGES, code_digest
 
 try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
+    BESIDE = load_beside(SETTINGS, SUITE)
     ABLATIONS = load_ablations(SUITE)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -26,9 +27,12 @@ SUITE_DIR = f"{RESULTS}/{SUITE.name}"
 RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
 DATA_DIR = f"{RESULTS}/data/{{dataset}}"
 # what is drawn of the runs that exist never takes the place of what is drawn of all
-SUMMARY_DIR = f"{SUITE_DIR}/partial" if SETTINGS.partial else f"{SUITE_DIR}/summary"
+SUMMARY = "partial" if SETTINGS.partial else "summary"
+SUMMARY_DIR = f"{SUITE_DIR}/{SUMMARY}"
 FIGURES = f"paper_figures/{SUITE.name}"
 FIGURE_DIR = f"{FIGURES}/partial" if SETTINGS.partial else FIGURES
+# nor does what shows two suites take the place of what shows one
+CURVE_DIR = f"{FIGURE_DIR}/beside_{BESIDE.name}" if BESIDE else FIGURE_DIR
 BESIDE_RELEASED = any(e.released for e in SUITE.experiments.values())
 RELEASED_CURVES = "paper_figures/reference/released_curves.csv"
 # experiments that a file of the authors' weights can stand for, and that file
@@ -150,11 +154,30 @@ def released_curves(_):
     return [RELEASED_CURVES] if BESIDE_RELEASED else []
 
 
+def other_suite(_):
+    """The suite beside ours as run, and its metrics; nothing here makes them."""
+    if BESIDE is None:
+        return []
+    folder = f"{RESULTS}/{BESIDE.name}/{SUMMARY}"
+    files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
+    if missing := [file for file in files if not Path(file).is_file()]:
+        partial = " partial=true" if SETTINGS.partial else ""
+        raise WorkflowError(
+            f"config/config.yaml: beside: {BESIDE.name!r}: {missing[0]} does not exist. It is made, with the other "
+            f"settings as here, by: snakemake summary --config suite={BESIDE.name}{partial}"
+        )
+    return files
+
+
 def beside_options(_, input):
     """What stands beside our means in figures and verdict, as options of a script: the inputs of these names."""
-    there = {name: input.get(name) for name in ("released", "intervals", "pairs")}
+    there = {
+        name: input.get(name) for name in ("released", "intervals", "pairs", "beside")
+    }
     return " ".join(
-        f"--{name} {shlex.quote(str(file))}" for name, file in there.items() if file
+        f"--{name} {shlex.join([files] if isinstance(files, str) else files)}"
+        for name, files in there.items()
+        if files
     )
 
 
@@ -249,15 +272,15 @@ def sweeps_of(suite, experiment):
     return json.dumps({"suite": SUITE.name, "evaluations": sweeps})
 
 
-def figure(name, caption, title):
+def figure(name, caption, title, folder=FIGURE_DIR):
     """The PDF and PNG of a figure, the PNG shown in the report."""
     shown = report(
-        f"{FIGURE_DIR}/{name}.png",
+        f"{folder}/{name}.png",
         caption=caption,
         category="Figures",
         labels={"figure": title},
     )
-    return [shown, f"{FIGURE_DIR}/{name}.pdf"]
+    return [shown, f"{folder}/{name}.pdf"]
 
 
 def trained(pattern):

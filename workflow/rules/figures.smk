@@ -83,6 +83,7 @@ use rule fig1 as fig4 with:
         script="paper_figures/fig4_length_curves.py",
         metrics=rules.collect_metrics.output[0],
         released=released_curves,
+        beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         suite=rules.resolved_suite.output[0],
     output:
@@ -90,6 +91,7 @@ use rule fig1 as fig4 with:
             "fig4_length_curves",
             "../report/fig4_length_curves.rst",
             "Fig. 4: native-length curves",
+            CURVE_DIR,
         ),
     log:
         f"{SUITE_DIR}/logs/fig4.log",
@@ -104,6 +106,7 @@ use rule fig1 as fig5 with:
         script="paper_figures/fig5_resolution_curves.py",
         metrics=rules.collect_metrics.output[0],
         released=released_curves,
+        beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         suite=rules.resolved_suite.output[0],
     output:
@@ -111,6 +114,7 @@ use rule fig1 as fig5 with:
             "fig5_resolution_curves",
             "../report/fig5_resolution_curves.rst",
             "Fig. 5: resolution curves",
+            CURVE_DIR,
         ),
     log:
         f"{SUITE_DIR}/logs/fig5.log",
