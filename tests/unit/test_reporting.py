@@ -535,7 +535,7 @@ def test_runs_of_the_other_suite_alone_are_drawn(project, two, monkeypatch):
     metrics_table(skip=tuple(experiments())).to_csv(project / "metrics.csv", index=False)
     _, texts = drawn_texts(project, monkeypatch, "fig4_length_curves", two)
     assert "Toy, otherwise" in texts
-    assert any("ours: not run" in text for text in texts)
+    assert any("this suite: not run" in text for text in texts)
 
 
 def of_one_label(experiments: dict) -> None:
