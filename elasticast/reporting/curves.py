@@ -206,7 +206,7 @@ def note_shortfalls(figure: Figure, axes: list[Axes], panels: list[Panel], width
     for ax, panel in zip(axes, panels, strict=False):
         short = [f"{s.label}: {s.shortfall}" for s in panel.series if s.shortfall]
         if not any(s.seeds_run for s in panel.series):
-            short = [f"ours: {NOT_RUN}"]
+            short = [f"{'this suite' if panel.beside else 'ours'}: {NOT_RUN}"]
         short += _short_beside(panel)
         if short and any(s.drawn for s in panel.series):
             lines = textwrap.wrap("; ".join(short), int((width - 0.3) * 72 / _CHARACTER))
