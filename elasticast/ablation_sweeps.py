@@ -55,7 +55,7 @@ def shared_points(ablation: "Ablation", sweep: str) -> list[Point]:
 
 
 def native_point(points: list[Point], sweep: str) -> Point:
-    """Where clips are seen whole: at the greatest length, the finest resolution, with no token left out."""
+    """The point at which most of a clip is seen: the greatest length, the finest resolution, the fewest left out."""
     if sweep == SWEEPS["max_frames"]:
         return points[-1]
     return min(points, key=lambda p: (p[1], -p[0])) if sweep == GRID else points[0]
@@ -75,9 +75,20 @@ def comparison_problems(ablation: "Ablation") -> list[str]:
     for sweep in sweeps:
         if not shared_points(ablation, sweep):
             problems.append(f"evaluations: no point of the sweep over {sweep} is shared by {', '.join(sweeps[sweep])}")
+    problems += [problem for variant in ablation.runs if (problem := _other_seconds(ablation, variant))]
     apart = [v for v in ablation.runs if sweeps and not any(v in variants for variants in sweeps.values())]
     problems += [f"{v}: evaluations: no sweep of the base {base!r} ({', '.join(sweeps)}) on split test" for v in apart]
     return problems or _plot_problems(ablation, list(sweeps))
+
+
+def _other_seconds(ablation: "Ablation", variant: str) -> str:
+    """What to say of a variant whose x are not those of the base in seconds or ms; empty where they are."""
+    own, others = (ablation.runs[v]["front_end"]["hop_ms"] for v in (variant, ablation.base))
+    swept = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
+    if own == others or not swept:
+        return ""
+    said = "the same x would be another length or resolution; vary view.compression instead"
+    return f"{variant}: front_end.hop_ms: {own}, but {others} of the base {ablation.base!r}: {said}"
 
 
 def _plot_problems(ablation: "Ablation", sweeps: list[str]) -> list[str]:

@@ -7,8 +7,8 @@ to the ablation. Like `elasticast.suites` this is read by every ``snakemake -n``
 """
 
 import itertools
-import math
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,13 +18,14 @@ from elasticast.ablation_sweeps import comparison_problems
 from elasticast.config import RunConfig, Suite, digest
 from elasticast.errors import ConfigError
 from elasticast.settings import Settings
-from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite
+from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, unknown_file
 from elasticast.suites import Resolver, load_suite, unknown_start
 from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
 
 BASE = "base"
 """The variant that is the base itself, where no other equals it."""
 Plot = Literal["curves", "factor", "heat_map", "cost"]
+_NAME = r"\w[\w-]*"
 _NAME_LENGTH = 60  # of the readable part of a run's name; a path has room for it many times over
 
 
@@ -37,7 +38,7 @@ class AblationFile(Settings):
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
         None, min_length=1, description="dotted setting to its values; several: every combination"
     )
-    variants: dict[Annotated[str, Field(pattern=r"^\w[\w-]*$")], dict[str, Any]] | None = Field(
+    variants: dict[Annotated[str, Field(pattern=f"^{_NAME}$")], dict[str, Any]] | None = Field(
         None, min_length=1, description="name to what differs from the base, or from the `base` that it names"
     )
     every: dict[str, Any] = Field({}, description="laid over every base before a variant's difference")
@@ -55,8 +56,10 @@ class AblationFile(Settings):
             raise ValueError("give exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
             raise ValueError(f"variants.{BASE}: this is what the base is called, which is there by itself")
-        if self.grid is not None and len(self.differences()) < math.prod(map(len, self.grid.values())):
-            raise ValueError("grid: two points have the same name: leave out what stands twice, or use `variants`")
+        names = Counter(_point_name(values) for values in itertools.product(*(self.grid or {}).values()))
+        if twice := [name for name, times in names.items() if times > 1]:
+            told = "leave out what stands twice, or give names of your own in `variants`"
+            raise ValueError(f"grid: several points are called {', '.join(twice)}: {told}")
         return self
 
     def differences(self) -> dict[str, dict[str, Any]]:
@@ -68,7 +71,7 @@ class AblationFile(Settings):
             difference: dict[str, Any] = {"label": ", ".join(shown(value) for value in values)}
             for key, value in zip(self.grid, values, strict=True):
                 difference = deep_merge(difference, _nested(key, value))
-            found[_slug("_".join(shown(value) for value in values))] = difference
+            found[_point_name(values)] = difference
         return found
 
 
@@ -125,6 +128,22 @@ def load_resolved_ablation(path: Path) -> Ablation:
     return validate(Ablation, read_yaml(path), str(path))
 
 
+def ablation_files(config_dir: Path = Path("config")) -> list[Path]:
+    """The files of all ablations; those that begin with a dot are an editor's.
+
+    Raises
+    ------
+    ConfigError
+        If a name cannot be a target's: `NAME_table` is what the table of `NAME` is called.
+    """
+    files = [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
+    expected = "expected letters, digits, _ and -, beginning with no -, and not ending in _table"
+    wrong = [p for p in files if not re.fullmatch(_NAME, p.stem) or p.stem.endswith("_table")]
+    if wrong:
+        raise ConfigError([f"{path}: name of an ablation: {expected}" for path in wrong])
+    return files
+
+
 def load_ablations(suite: Suite, config_dir: Path = Path("config")) -> dict[str, Ablation]:
     """All ablations that are for a suite, by name; files for other suites are left out.
 
@@ -134,7 +153,7 @@ def load_ablations(suite: Suite, config_dir: Path = Path("config")) -> dict[str,
         With the problems of all files at once.
     """
     file, found, problems = read_suite(suite.name, config_dir / "suites"), {}, []
-    for path in sorted((config_dir / "ablations").glob("*.yaml")):
+    for path in ablation_files(config_dir):
         try:
             said = _for_suite(read_yaml(path), file, str(path))
             if said is not None:
@@ -143,6 +162,10 @@ def load_ablations(suite: Suite, config_dir: Path = Path("config")) -> dict[str,
             problems += error.problems
     if problems:
         raise ConfigError(problems)
+    runs = dict(suite.runs)
+    for ablation in found.values():
+        for variant, run in ablation.runs.items():
+            assert runs.setdefault(ablation.trained[variant], run) == run, "two runs of one name"
     return found
 
 
@@ -151,13 +174,16 @@ def _for_suite(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str
 
     A file without `suites` is for every suite that has its base.
     """
-    sections = content.get("suites")
+    sections, folder = content.get("suites"), Path(suite.path).parent
     said = {k: v for k, v in content.items() if k != "suites"}
-    if sections is None:
-        base = content.get("base")
-        return said if base is None or base in suite.merged["experiments"] else None
-    if not isinstance(sections, dict) or not all(isinstance(s, dict) for s in sections.values()):
+    if "suites" not in content:
+        base = said.get("base")
+        elsewhere = isinstance(base, str) and base not in suite.merged["experiments"] and _has_base(folder, base)
+        return None if elsewhere else said
+    if not isinstance(sections, dict) or not sections or not all(isinstance(s, dict) for s in sections.values()):
         raise ConfigError([f"{path}: suites: expected names of suites, each with keys and values, found {sections!r}"])
+    if problems := [f"{path}: suites: {unknown}" for name in sections if (unknown := unknown_file(folder, name))]:
+        raise ConfigError(problems)
     names = [Path(layer).stem for layer, _ in reversed(suite.layers)]
     name = next((n for n in names if n in sections), None)
     if name is None:
@@ -165,8 +191,13 @@ def _for_suite(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str
     merged = deep_merge(said, sections[name])
     for key in ("grid", "variants"):  # what is taken back with null is not there
         if isinstance(merged.get(key), dict):
-            merged[key] = {k: v for k, v in merged[key].items() if v is not None} or None
+            merged[key] = {k: v for k, v in merged[key].items() if v is not None}
     return merged
+
+
+def _has_base(folder: Path, base: str) -> bool:
+    """Whether any suite has an experiment of this name."""
+    return any(base in read_suite(path.stem, folder).merged["experiments"] for path in sorted(folder.glob("*.yaml")))
 
 
 def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: SuiteFile, config_dir: Path) -> Ablation:
@@ -199,10 +230,23 @@ def _wrong_keys(head: AblationFile, path: str) -> list[str]:
     """Settings that there are not, wherever they stand."""
     problems = unknown_keys(head.every, DIFFERENCE_KEYS - {"base"}, f"{path}: every")
     for key in head.grid or {}:
-        problems += unknown_keys({key.split(".")[0]: None}, DIFFERENCE_KEYS, f"{path}: grid")
+        problems += _wrong_grid(key, list(head.grid), f"{path}: grid")
     for variant, difference in (head.variants or {}).items():
         problems += unknown_keys(difference, DIFFERENCE_KEYS, f"{path}: variants.{variant}")
+        if not isinstance(difference.get("base", ""), str):
+            problems.append(f"{path}: variants.{variant}.base: expected an experiment, found {difference['base']!r}")
     return problems
+
+
+def _wrong_grid(key: str, keys: list[str], where: str) -> list[str]:
+    first, *rest = key.split(".")
+    if first in DIFFERENCE_KEYS - RunConfig.model_fields.keys():
+        return [f"{where}: {key}: a grid varies settings of runs; use `variants`, which can say `{first}`"]
+    if not all(rest):
+        return [f"{where}: {key}: expected names with a dot between them, such as train.lr"]
+    if within := [other for other in keys if key.startswith(f"{other}.")]:
+        return [f"{where}: {key}: lies within {within[0]}, which the grid varies too"]
+    return unknown_keys({first: None}, RunConfig.model_fields.keys() - {"experiment", "seed"}, where)
 
 
 def _merged(head: AblationFile, file: SuiteFile, path: str, problems: list[str]) -> dict[str, dict[str, Any]]:
@@ -299,5 +343,11 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _point_name(values: tuple) -> str:
+    """Name of a grid's point, which is part of file names."""
+    return _slug("_".join(shown(value) for value in values))[:_NAME_LENGTH]
+
+
 def _slug(text: str) -> str:
+    text = re.sub(r"(?<![\w])-(?=[\d.])", "minus_", text)
     return re.sub(r"[^\w-]+", "_", text).strip("_-") or "none"

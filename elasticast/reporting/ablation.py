@@ -24,6 +24,7 @@ from elasticast.reporting.results import NOT_RUN, read_metrics
 from elasticast.settings import PRIMARY_METRIC
 
 _MEASURED = ("evaluation", "x_name", "x", "compression", "metric", "value", "n")
+_ROUNDED = 0.005  # what scores saved in float16 may move a metric
 QUANTITIES = ("native", "mean", "worst")
 TIDY_COLUMNS = (
     "suite", "ablation", "variant", "label", "base", "setting", "run", "seed", "evaluation", "split", "dataset", "task",
@@ -118,13 +119,12 @@ def resampled_quantities(scores: list[Resampled], native: int) -> dict[str, Resa
     """The same, resampled.
 
     A draw takes the same clips at every point, and the same seeds, which the experiment's name decides. So the draws of
-    a mean over points are the means of their draws; and the worst point is found anew in each draw, after the mean over
-    the seeds that it takes. The worst so has no seeds of its own: it is one value.
+    a mean over points are the means of their draws. The worst is at the point where it was measured, in every draw: the
+    least of several points would be lower in a draw than in what was drawn from, most where seeds are few.
     """
     name = scores[0].experiment
     mean = Resampled(name, np.mean([s.values for s in scores], 0), np.mean([s.draws for s in scores], 0))
-    lowest = np.min([s.means() for s in scores], 0)[:, None]
-    worst = Resampled(name, np.array([min(s.value for s in scores)]), lowest)
+    worst = min(scores, key=lambda score: score.value)
     return {"native": scores[native], "mean": mean, "worst": worst}
 
 
@@ -153,11 +153,15 @@ def read_results(ablation: Ablation, folder: Path) -> Results:
         If files are of other runs than the ablation's, or their clips differ.
     """
     ablation, tables, resampled, records, origins = _distinct(ablation), [], {}, {}, {}
+    metric = PRIMARY_METRIC[ablation.task_kind(ablation.base)]
     for variant, run in ablation.trained.items():
         own = folder / "runs" / variant
         files = [own / f"seed{seed}" / "metrics.csv" for seed in ablation.seeds]
-        tables += [_read_metrics(file, ablation, variant) for file in files if file.is_file()]
-        resampled[variant] = _read_resampled(own / "resampled.h5", run, origins)
+        measured = [_read_metrics(file, ablation, variant) for file in files if file.is_file()]
+        tables += measured
+        primary = [table[table["metric"] == metric] for table in measured]
+        found = _read_resampled(own / "resampled.h5", run, origins)
+        resampled[variant] = {key: score for key, score in found.items() if _is_current(key, score, primary)}
         trained = [folder.parents[1] / "runs" / run / f"seed{seed}" / "run.json" for seed in ablation.seeds]
         records[variant] = [read_json(file) for file in trained if file.is_file()]
     if len(origins) > 1:
@@ -183,7 +187,17 @@ def _read_metrics(path: Path, ablation: Ablation, variant: str) -> pd.DataFrame:
     others = sorted(set(table["experiment"]) - {run})
     if others:
         raise DataError(f"{path}: holds results of run {', '.join(map(repr, others))}, expected only {run!r}")
-    return table.assign(experiment=variant)
+    return table[table["evaluation"].isin(ablation.sweep(variant))].assign(experiment=variant)
+
+
+def _is_current(key: tuple[str, Point], score: Resampled, measured: list[pd.DataFrame]) -> bool:
+    """Whether a resampled score is of the runs whose metrics there are, and not of others that were before them."""
+    evaluation, at = key
+    values = []
+    for table in measured:
+        rows = table[table["evaluation"] == evaluation].itertuples()
+        values += [row.value for row in rows if point(row.x, at[1] and row.compression) == at]
+    return len(values) == len(score.values) and np.allclose(values, score.values, rtol=0, atol=_ROUNDED)
 
 
 def _read_resampled(path: Path, run: str, origins: dict[tuple, Path]) -> dict[tuple[str, Point], Resampled]:

@@ -66,7 +66,7 @@ def draw_factor(results: Results, table: pd.DataFrame) -> Figure:
 
 def _setting(run: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
-        run = run[part]
+        run = run.get(part) if isinstance(run, dict) else None  # a base without such settings has none
     return run
 
 

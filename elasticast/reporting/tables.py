@@ -22,9 +22,19 @@ def markdown_table(head: Sequence[str], align: Sequence[str], rows: Sequence[Seq
 
 def escape(text: str) -> str:
     """Text as LaTeX sets it."""
+    text = text.replace("\\", "\0")
     for character in "&%$#_{}":
         text = text.replace(character, "\\" + character)
-    symbols = {"·": r"$\cdot$", "–": "--", "−": "$-$", "≤": r"$\le$", "×": r"$\times$", "±": r"$\pm$", "Δ": r"$\Delta$"}
+    symbols = {"\0": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    symbols |= {
+        "·": r"$\cdot$",
+        "–": "--",
+        "−": "$-$",
+        "≤": r"$\le$",
+        "×": r"$\times$",
+        "±": r"$\pm$",
+        "Δ": r"$\Delta$",
+    }
     for symbol, command in symbols.items():
         text = text.replace(symbol, command)
     return text

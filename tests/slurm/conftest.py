@@ -16,6 +16,10 @@ ROOT = HERE.parents[1]
 QUICK = ("--submitit-grace", "4", "--seconds-between-status-checks", "1", "--latency-wait", "5", "--retries", "0")
 
 
+# in the background of a script Ctrl-C is ignored, by all that is started there too
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if HERE in item.path.parents:

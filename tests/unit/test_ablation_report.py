@@ -13,8 +13,8 @@ from matplotlib.transforms import Bbox
 
 from elasticast.ablations import Ablation, load_ablation
 from elasticast.errors import ConfigError
-from elasticast.evaluation.statistics import percentiles
-from elasticast.reporting.ablation import read_results, tidy
+from elasticast.evaluation.statistics import Resampled, percentiles
+from elasticast.reporting.ablation import read_results, resampled_quantities, tidy
 from elasticast.reporting.ablation_figures import draw
 from elasticast.reporting.ablation_table import compare_variants, markdown
 from elasticast.reporting.style import paper_style
@@ -139,7 +139,8 @@ def test_quantities_and_intervals_are_those_computed_by_hand(ablation, folder):
         # of two seeds a draw takes one: the second where the mean of 0 and 1 is 1
         taken = resampled[0]._replace(draws=np.tile([0, 1], (50, 1))).means().astype(int)
         scores = np.array([[r.draws[draw, taken[draw]] for r in resampled] for draw in range(50)])
-        draws[variant] = {"native": scores[:, -1], "mean": scores.mean(1), "worst": scores.min(1)}
+        worst = np.argmin([r.value for r in resampled])  # the same point in every draw
+        draws[variant] = {"native": scores[:, -1], "mean": scores.mean(1), "worst": scores[:, worst]}
     for quantity in ("native", "mean", "worst"):
         expected = percentiles(draws["mean"][quantity] - draws["attention"][quantity])
         assert found.loc[quantity, ["delta_low", "delta_high"]].tolist() == pytest.approx(expected, abs=1e-12)
@@ -152,6 +153,42 @@ def test_quantities_and_intervals_are_those_computed_by_hand(ablation, folder):
     assert found.loc["worst", "value"] == pytest.approx(by_seed.mean(0).min())
     assert found.loc["worst", "x"] == EVALUATIONS["lengths"]["x"][by_seed.mean(0).argmin()]
     assert found.loc["native", ["value", "x"]].tolist() == pytest.approx([by_seed[:, -1].mean(), 128])
+
+
+def test_resampled_scores_of_runs_that_are_no_more_are_not_used(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality)
+    file = folder / "runs" / "mean" / "seed1" / "metrics.csv"
+    table = pd.read_csv(file)
+    table.loc[table["x"] == 64, "value"] -= 0.1
+    table.to_csv(file, index=False)
+    found = rows_of(compare_variants(read_results(trial, folder)), variant="mean")
+    assert found["delta"].notna().all()
+    assert found[["low", "delta_low", "p"]].isna().all(axis=None)
+
+
+def test_rows_of_an_evaluation_that_is_no_more_are_left_out(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality)
+    before = tidy(read_results(trial, folder))
+    for file in folder.rglob("metrics.csv"):
+        table = pd.read_csv(file)
+        pd.concat([table, table.assign(evaluation="renamed")]).to_csv(file, index=False)
+    pd.testing.assert_frame_equal(tidy(read_results(trial, folder)), before)
+
+
+def test_the_worst_is_one_point_in_all_draws():
+    """A flat curve and a peaked one of the same worst: their intervals hold what was measured, of two seeds too."""
+    rng = np.random.default_rng(0)
+    outside = 0
+    for _ in range(200):
+        seeds = rng.normal(0.5, 0.005, (25, 2)) + np.linspace(0, 0.3, 25)[:, None] * rng.integers(2)
+        draws = seeds[:, None] + rng.normal(0, 0.01, (25, 300, 1))
+        scores = [Resampled("run", values, draw) for values, draw in zip(seeds, draws, strict=True)]
+        worst = resampled_quantities(scores, 0)["worst"]
+        low, high = worst.interval()
+        outside += not low <= min(s.value for s in scores) <= high
+    assert outside <= 10
 
 
 def test_a_clear_difference_is_marked_and_none_is_not(ablation, folder):

@@ -126,6 +126,37 @@ def test_a_file_without_sections_is_for_every_suite_that_has_its_base(load, tmp_
     assert load_ablations(load_suite("without", tmp_path), tmp_path) == {}
 
 
+@pytest.mark.parametrize("name", ["a+b", "a{b}", "pool_table", "-a"])
+def test_a_name_that_is_no_target_is_refused(load, tmp_path, name):
+    load(SCALE)
+    (tmp_path / "ablations" / f"{name}.yaml").write_text("{}")
+    with pytest.raises(ConfigError, match="name of an ablation: expected letters"):
+        load_ablations(load_suite("parent", tmp_path), tmp_path)
+
+
+def test_what_an_editor_leaves_is_no_ablation(load, tmp_path):
+    load(SCALE)
+    (tmp_path / "ablations" / ".#mine.yaml").write_text("{}")
+    assert list(load_ablations(load_suite("parent", tmp_path), tmp_path)) == ["mine"]
+
+
+def test_a_base_of_no_suite_is_a_mistake(load, tmp_path):
+    load(SCALE)
+    path = tmp_path / "ablations" / "mine.yaml"
+    path.write_text(path.read_text().replace("base: elastic", "base: elastik"))
+    with pytest.raises(ConfigError, match="base: unknown experiment 'elastik'"):
+        load_ablations(load_suite("parent", tmp_path), tmp_path)
+
+
+def test_names_of_points_keep_signs_apart_and_fit_into_a_file_name(load):
+    grid = {"train.token_dropout": [0.0], "train.spec_augment": [{"freq_bins": 2, "time_frames": t} for t in (3, 4)]}
+    assert all(len(name) <= 60 for name in load({**SCALE, "grid": grid}).runs)
+    assert list(load({**SCALE, "grid": {"norm": [{"mean": m, "std": 1} for m in (-4, 4)]}}).runs)[1:] == [
+        "mean_minus_4_std_1",
+        "mean_4_std_1",
+    ]
+
+
 def test_resolved_and_read_again_it_is_the_same(load, tmp_path):
     found = load(SCALE)
     path = tmp_path / "ablation.yaml"
@@ -142,7 +173,18 @@ def test_resolved_and_read_again_it_is_the_same(load, tmp_path):
         ({"grid": {"model.atention_scale": ["none"]}}, "grid (none): model.atention_scale: unknown key, did you mean"),
         ({"grid": {"modle.dim": [8]}}, "grid: modle: unknown key, did you mean `model`?"),
         ({"grid": {"model.attention_scale": ["cube"]}}, "grid (cube): model.attention_scale: "),
-        ({"grid": {"train.lr": [0.5, 0.5]}}, "two points have the same name"),
+        ({"grid": {"train.lr": [0.5, 0.5]}}, "grid: several points are called 0_5"),
+        ({"grid": {"base": ["elastic", "ast64"]}}, "grid: base: a grid varies settings of runs; use `variants`"),
+        ({"grid": {"label": ["a", "b"]}}, "grid: label: a grid varies settings of runs"),
+        ({"grid": {"train": [{"lr": 0.5}], "train.lr": [0.25]}}, "grid: train.lr: lies within train"),
+        ({"grid": {"train..lr": [0.5]}}, "grid: train..lr: expected names with a dot between them"),
+        ({"grid": {"front_end.hop_ms": [5]}}, "5: front_end.hop_ms: 5, but 10 of the base"),
+        ({"base": ["elastic"]}, "base: "),
+        ({"base": 3}, "base: "),
+        ({"grid": None, "variants": {"a": {"base": ["elastic"]}}}, "variants.a.base: expected an experiment"),
+        ({"suites": {}}, "suites: expected names of suites"),
+        ({"suites": {"parrent": {}}}, "suites: 'parrent' is unknown"),
+        ({"grid": None, "variants": {}, "suites": {"parent": {}}}, "variants: "),
         ({"grid": {}}, "grid: "),
         ({"grid": {"train.lr": []}}, "grid.train.lr: "),
         ({"grid": None}, "give exactly one of `grid` and `variants`"),

@@ -18,7 +18,7 @@ rule resolved_ablation:
     output:
         f"{ABLATION_DIR}/ablation.yaml",
     log:
-        f"{SUITE_DIR}/logs/resolved_ablation_{{ablation}}.log",
+        f"{SUITE_DIR}/logs/ablations/{{ablation}}/resolved.log",
     conda:
         "../../environment.yml"
     params:
@@ -32,7 +32,7 @@ use rule configure_sweeps as configure_variant with:
     output:
         f"{VARIANT_DIR}/seed{{seed}}/sweeps.yaml",
     log:
-        f"{SUITE_DIR}/logs/configure_variant_{{ablation}}_{{variant}}_seed{{seed}}.log",
+        f"{SUITE_DIR}/logs/ablations/{{ablation}}/configure_variant_{{variant}}_seed{{seed}}.log",
     params:
         settings=variant_sweeps,
 
@@ -49,9 +49,9 @@ use rule evaluate as evaluate_variant with:
         predictions=f"{VARIANT_DIR}/seed{{seed}}/predictions.h5",
         record=f"{VARIANT_DIR}/seed{{seed}}/evaluation.json",
     log:
-        f"{SUITE_DIR}/logs/evaluate_variant_{{ablation}}_{{variant}}_seed{{seed}}.log",
+        f"{SUITE_DIR}/logs/ablations/{{ablation}}/evaluate_variant_{{variant}}_seed{{seed}}.log",
     benchmark:
-        f"{SUITE_DIR}/benchmarks/evaluate_variant_{{ablation}}_{{variant}}_seed{{seed}}.tsv"
+        f"{SUITE_DIR}/benchmarks/ablations/{{ablation}}/evaluate_variant_{{variant}}_seed{{seed}}.tsv"
     message:
         "Evaluating {wildcards.variant} of {wildcards.ablation}, seed {wildcards.seed}"
 
@@ -67,9 +67,9 @@ use rule resample as resample_variant with:
     output:
         f"{VARIANT_DIR}/resampled.h5",
     log:
-        f"{SUITE_DIR}/logs/resample_{{ablation}}_{{variant}}.log",
+        f"{SUITE_DIR}/logs/ablations/{{ablation}}/resample_{{variant}}.log",
     benchmark:
-        f"{SUITE_DIR}/benchmarks/resample_{{ablation}}_{{variant}}.tsv"
+        f"{SUITE_DIR}/benchmarks/ablations/{{ablation}}/resample_{{variant}}.tsv"
     message:
         "Resampling {wildcards.variant} of {wildcards.ablation}"
 
@@ -99,7 +99,7 @@ rule ablation:
         f"{ABLATION_FIGURES}/{{ablation}}_table.md",
         f"{ABLATION_FIGURES}/{{ablation}}_table.tex",
     log:
-        f"{SUITE_DIR}/logs/ablation_{{ablation}}.log",
+        f"{SUITE_DIR}/logs/ablations/{{ablation}}/figure.log",
     conda:
         "../../environment.yml"
     params:
@@ -111,7 +111,7 @@ rule ablation:
 
 
 # `ablation_NAME` for each: a target as short as a figure's
-for path in sorted(Path("config/ablations").glob("*.yaml")):
+for path in ablation_files():
 
     rule:
         name:

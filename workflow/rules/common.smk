@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from elasticast.ablations import load_ablation, load_ablations
+from elasticast.ablations import ablation_files, load_ablation, load_ablations
 from elasticast.config import RunConfig, digest
 from elasticast.suites import load_beside, load_suite, load_workflow_config
 from elasticast.errors import ConfigError
