@@ -2,8 +2,8 @@
 
 A file names a `base` experiment of a suite and what is varied, as a `grid` of settings or as named `variants`. Each
 variant is resolved like an experiment of the suite: its training run lies among the suite's, named after the base and
-what differs from it, so that no settings are trained twice, whichever ablations they stand in; its evaluation belongs
-to the ablation. Like `elasticast.suites` this is read by every ``snakemake -n`` and imports neither torch nor pandas.
+what differs from it, so that what several ablations of one base share is trained once; its evaluation belongs to the
+ablation. Like `elasticast.suites` this is read by every ``snakemake -n`` and imports neither torch nor pandas.
 """
 
 import itertools
@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from elasticast.ablation_names import NAME, differences, nested, point_name, run_name, shown
 from elasticast.ablation_sweeps import comparison_problems
-from elasticast.config import RunConfig, Suite, digest
+from elasticast.config import RunConfig, Suite
 from elasticast.errors import ConfigError
 from elasticast.settings import Settings
 from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, unknown_file
@@ -25,8 +26,6 @@ from elasticast.validation import deep_merge, read_yaml, unknown_keys, validate
 BASE = "base"
 """The variant that is the base itself, where no other equals it."""
 Plot = Literal["curves", "factor", "heat_map", "cost"]
-_NAME = r"\w[\w-]*"
-_NAME_LENGTH = 60  # of the readable part of a run's name; a path has room for it many times over
 
 
 class AblationFile(Settings):
@@ -38,7 +37,7 @@ class AblationFile(Settings):
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
         None, min_length=1, description="dotted setting to its values; several: every combination"
     )
-    variants: dict[Annotated[str, Field(pattern=f"^{_NAME}$")], dict[str, Any]] | None = Field(
+    variants: dict[Annotated[str, Field(pattern=f"^{NAME}$")], dict[str, Any]] | None = Field(
         None, min_length=1, description="name to what differs from the base, or from the `base` that it names"
     )
     every: dict[str, Any] = Field({}, description="laid over every base before a variant's difference")
@@ -56,13 +55,13 @@ class AblationFile(Settings):
             raise ValueError("give exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
             raise ValueError(f"variants.{BASE}: this is what the base is called, which is there by itself")
-        names = Counter(_point_name(values) for values in itertools.product(*(self.grid or {}).values()))
+        names = Counter(point_name(values) for values in itertools.product(*(self.grid or {}).values()))
         if twice := [name for name, times in names.items() if times > 1]:
             told = "leave out what stands twice, or give names of your own in `variants`"
             raise ValueError(f"grid: several points are called {', '.join(twice)}: {told}")
         return self
 
-    def differences(self) -> dict[str, dict[str, Any]]:
+    def said(self) -> dict[str, dict[str, Any]]:
         """What each variant says of itself, by name."""
         if self.variants is not None:
             return self.variants
@@ -70,8 +69,8 @@ class AblationFile(Settings):
         for values in itertools.product(*self.grid.values()):
             difference: dict[str, Any] = {"label": ", ".join(shown(value) for value in values)}
             for key, value in zip(self.grid, values, strict=True):
-                difference = deep_merge(difference, _nested(key, value))
-            found[_point_name(values)] = difference
+                difference = deep_merge(difference, nested(key, value))
+            found[point_name(values)] = difference
         return found
 
 
@@ -138,7 +137,7 @@ def ablation_files(config_dir: Path = Path("config")) -> list[Path]:
     """
     files = [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
     expected = "expected letters, digits, _ and -, beginning with no -, and not ending in _table"
-    wrong = [p for p in files if not re.fullmatch(_NAME, p.stem) or p.stem.endswith("_table")]
+    wrong = [p for p in files if not re.fullmatch(NAME, p.stem) or p.stem.endswith("_table")]
     if wrong:
         raise ConfigError([f"{path}: name of an ablation: {expected}" for path in wrong])
     return files
@@ -252,7 +251,7 @@ def _wrong_grid(key: str, keys: list[str], where: str) -> list[str]:
 def _merged(head: AblationFile, file: SuiteFile, path: str, problems: list[str]) -> dict[str, dict[str, Any]]:
     """The settings of the base and of each variant."""
     known, found = file.merged["experiments"], {}
-    for variant, difference in {BASE: {}, **head.differences()}.items():
+    for variant, difference in {BASE: {}, **head.said()}.items():
         base = _base_of(variant, head)
         if base not in known:
             key = f"variants.{variant}.base" if "base" in difference else "base"
@@ -291,63 +290,9 @@ def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: R
     fields |= {"suite": suite.name, "seeds": head.seeds or suite.seeds, "trained": trained}
     fields |= {"experiments": experiments, "runs": runs, "datasets": resolver.datasets}
     fields["evaluations"] = {n: e for n, e in resolver.evaluations.items() if _is_used(n, experiments)}
-    fields["factors"] = {v: _differences(runs[base], run) for v, run in runs.items()}
+    fields["factors"] = {v: differences(runs[base], run) for v, run in runs.items()}
     return validate(Ablation, fields, path)
 
 
 def _is_used(evaluation: str, experiments: dict) -> bool:
     return any(evaluation in experiment.evaluations for experiment in experiments.values())
-
-
-def run_name(run: dict[str, Any], base: str, suite: Suite) -> str:
-    """Name of a run: an experiment's that has these settings; else the base's, what differs from it, and a digest.
-
-    The digest leaves out what has its default value, so that a new setting renames no run.
-    """
-    for experiment, settings in suite.runs.items():
-        if settings == run:
-            return experiment
-    differences = _differences(suite.runs[base], run)
-    said = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(shown(value))}" for key, value in differences.items())
-    config = RunConfig.model_validate({**run, "experiment": base, "seed": 0})
-    hashed = digest(config.model_dump(mode="json", exclude_defaults=True, exclude={"experiment", "seed"}))
-    return f"{base}--{said[:_NAME_LENGTH].strip('-_')}--{hashed[:6]}"
-
-
-def _differences(base: dict[str, Any], run: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted settings in which a run is not the base, with its values; none: it has no such setting."""
-    found: dict[str, Any] = {}
-    for key in dict.fromkeys([*base, *run]):
-        one, other = base.get(key), run.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found |= _differences(one, other, f"{prefix}{key}.")
-        elif one != other:
-            found[f"{prefix}{key}"] = other
-    return found
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
-
-
-def shown(value: Any) -> str:
-    """A setting's value for readers."""
-    if isinstance(value, list):
-        return "–".join(map(shown, value if len(value) < 4 else [value[0], value[-1]]))
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {shown(v)}" for k, v in value.items() if v is not None)
-    if isinstance(value, bool) or value is None:
-        return {None: "none", True: "yes", False: "no"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _point_name(values: tuple) -> str:
-    """Name of a grid's point, which is part of file names."""
-    return _slug("_".join(shown(value) for value in values))[:_NAME_LENGTH]
-
-
-def _slug(text: str) -> str:
-    text = re.sub(r"(?<![\w])-(?=[\d.])", "minus_", text)
-    return re.sub(r"[^\w-]+", "_", text).strip("_-") or "none"

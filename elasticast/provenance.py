@@ -45,6 +45,7 @@ STAGES = {
     "verdict": (*_SCORED, "reporting/claims.py", "reporting/tables.py", "reporting/verdict.py"),
     "ablation": (
         *_DRAWN,
+        "ablation_names.py",
         "ablation_sweeps.py",
         "ablations.py",
         "evaluation/predictions.py",

@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from elasticast.ablation_names import shown
 from elasticast.ablation_sweeps import Point, evaluations_of, native_point, point, shared_points
-from elasticast.ablations import Ablation, shown
+from elasticast.ablations import Ablation
 from elasticast.errors import DataError
 from elasticast.evaluation.predictions import points
 from elasticast.evaluation.statistics import Resampled

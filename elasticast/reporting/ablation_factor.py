@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from elasticast.ablation_names import shown
 from elasticast.ablation_sweeps import compared
-from elasticast.ablations import Ablation, shown
+from elasticast.ablations import Ablation
 from elasticast.reporting.ablation import QUANTITIES, Results, setting_name, varied
 from elasticast.reporting.curves import METRIC_LABEL, is_geometric, legend_below, open_marker
 from elasticast.reporting.results import NOT_RUN
