@@ -56,13 +56,18 @@ def draw_heat_map(results: Results, table: pd.DataFrame) -> Figure:
         for ax, variant in zip(part.flat, variants, strict=False):
             ax.set_title(labels[variant], loc="left", fontsize=7)
             if maps[variant] is not None:
-                _draw_map(ax, maps[variant], scale, (DOUBLE_COLUMN - _BAR) / columns - 0.1)
+                _draw_map(ax, maps[variant], scale, _width(columns))
             else:
                 _say(ax, "base" if differences and variant == results.ablation.base else NOT_RUN)
         figure.colorbar(ScalarMappable(scale.norm, scale.colors), ax=part, label=scale.label, aspect=14, pad=0.01)
     _label_axes(grid, len(variants), points)
     figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
     return figure
+
+
+def _width(columns: int) -> float:
+    """Of a map, inches."""
+    return (DOUBLE_COLUMN - _BAR) / columns - 0.1
 
 
 def _label(results: Results, variant: str, width: int) -> str:
@@ -137,6 +142,8 @@ def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
     """Ticks and names at the left of each row and under the last map of each column; what holds none is removed."""
     xs, cs = _sides(points)
     rows, columns = len(grid) // 2, grid.shape[1]
+    room = 72 * _width(columns) / len(xs)
+    turned = 45 if max(len(f"{x:g}") for x in xs) * _CHARACTER > room - 3 else 0
     for (row, column), ax in np.ndenumerate(grid):
         place = (row % rows) * columns + column
         if place >= used:
@@ -144,7 +151,7 @@ def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
             continue
         last = row >= rows and place + columns >= used
         ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(cs) - 0.5))
-        ax.set_xticks(range(len(xs)), [f"{x:g}" for x in xs] if last else [""] * len(xs), fontsize=6)
+        ax.set_xticks(range(len(xs)), [f"{x:g}" for x in xs] if last else [""] * len(xs), fontsize=6, rotation=turned)
         ax.set_yticks(range(len(cs)), [f"{c:g}" for c in cs] if column == 0 else [""] * len(cs), fontsize=6)
         ax.tick_params(length=0)
         if column == 0:
