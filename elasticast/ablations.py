@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from elasticast.ablation_names import NAME, differences, nested, point_name, run_name, shown
 from elasticast.ablation_sweeps import comparison_problems
-from elasticast.config import RunConfig, Suite
+from elasticast.config import RunConfig, Suite, start_of
 from elasticast.errors import ConfigError
 from elasticast.settings import Settings
 from elasticast.suite_files import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, unknown_file
@@ -219,10 +219,8 @@ def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: Sui
 
 
 def _unknown_start(variant: str, resolver: Resolver, suite: Suite, where: str) -> list[str]:
-    run = RunConfig.model_validate({**resolver.runs[variant], "experiment": variant, "seed": 0})
-    if run.starts_from is None or run.starts_from in suite.runs:
-        return []
-    return [f"{where}: model.init: {unknown_start(run.starts_from, suite)}"]
+    start = start_of(resolver.runs[variant])
+    return [] if start is None or start in suite.runs else [f"{where}: model.init: {unknown_start(start, suite)}"]
 
 
 def _wrong_keys(head: AblationFile, path: str) -> list[str]:

@@ -349,12 +349,6 @@ class RunConfig(Settings):
         return self
 
     @property
-    def starts_from(self) -> str | None:
-        """The experiment whose weights training starts from, where it does."""
-        init = self.model.init or ""
-        return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
-
-    @property
     def own_compression(self) -> float:
         """The one that sweeps over something else are made at; the finest of a model that is trained at several."""
         return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
@@ -365,6 +359,12 @@ class RunConfig(Settings):
         if view.frames == "native":
             return view.max_frames / compression
         return view.frames * view.compression[0] / compression
+
+
+def start_of(run: dict[str, Any]) -> str | None:
+    """The experiment whose weights a run's training starts from, where it does."""
+    init = run["model"]["init"] or ""
+    return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
 
 class Evaluation(Settings):
@@ -439,7 +439,7 @@ class Suite(SuiteHead):
 
     def starts_from(self, experiment: str) -> str | None:
         """The experiment whose weights another one starts from, where it does."""
-        return self.run_config(experiment, self.seeds[0]).starts_from
+        return start_of(self.runs[experiment])
 
     def folders(self, experiment: str) -> tuple[str, str]:
         """Where the runs of an experiment lie among the results, and where their evaluations do."""

@@ -33,8 +33,6 @@ use rule configure_sweeps as configure_variant with:
         f"{VARIANT_DIR}/seed{{seed}}/sweeps.yaml",
     log:
         f"{SUITE_DIR}/logs/ablations/{{ablation}}/configure_variant_{{variant}}_seed{{seed}}.log",
-    params:
-        settings=variant_sweeps,
 
 
 use rule evaluate as evaluate_variant with:
@@ -42,8 +40,8 @@ use rule evaluate as evaluate_variant with:
         weights=trained(rules.train.output.weights),
         model=trained(rules.train.output.model),
         sweeps=rules.configure_variant.output[0],
-        stores=splits_of_variant,
-        manifest=data_of_variant("manifest.parquet"),
+        stores=measured_splits,
+        manifest=prepared("manifest.parquet"),
     output:
         metrics=f"{VARIANT_DIR}/seed{{seed}}/metrics.csv",
         predictions=f"{VARIANT_DIR}/seed{{seed}}/predictions.h5",

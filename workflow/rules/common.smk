@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from elasticast.ablations import ablation_files, load_ablation, load_ablations
-from elasticast.config import RunConfig, digest
+from elasticast.config import RunConfig, digest, start_of
 from elasticast.suites import load_beside, load_suite, load_workflow_config
 from elasticast.errors import ConfigError
 from elasticast.provenance import STAGES, code_digest
@@ -191,10 +191,24 @@ def released_weights(wildcards):
     return f"{SETTINGS.released_weights}/{RELEASED_WEIGHTS[wildcards.experiment]}"
 
 
+def run_at_hand(wildcards):
+    """Settings of the run at hand: an experiment's, or those behind a variant of an ablation."""
+    if "variant" in wildcards.keys():
+        return ABLATIONS[wildcards.ablation].runs[wildcards.variant]
+    return RUNS[wildcards.experiment]
+
+
+def sweeps_at_hand(wildcards):
+    """Evaluations, by name, of the experiment or variant at hand."""
+    if "variant" in wildcards.keys():
+        return ABLATIONS[wildcards.ablation].sweep(wildcards.variant)
+    return SUITE.sweep(wildcards.experiment)
+
+
 def prepared(name):
     """Input function: a file of the prepared dataset of the run at hand."""
     return lambda wildcards: f"{DATA_DIR}/{name}".format(
-        dataset=RUNS[wildcards.experiment]["dataset"]
+        dataset=run_at_hand(wildcards)["dataset"]
     )
 
 
@@ -221,12 +235,8 @@ def norm_sources():
 
 def measured_splits(wildcards):
     """Stores of the splits that the run at hand is evaluated on."""
-    return [
-        prepared(f"{split}.h5")(wildcards)
-        for split in unique(
-            sweep.split for sweep in SUITE.sweep(wildcards.experiment).values()
-        )
-    ]
+    splits = unique(sweep.split for sweep in sweeps_at_hand(wildcards).values())
+    return [prepared(f"{split}.h5")(wildcards) for split in splits]
 
 
 def selection_split(wildcards):
@@ -237,7 +247,7 @@ def selection_split(wildcards):
 
 def starting_weights(wildcards):
     """The trained run that the one at hand starts from, where it does."""
-    start = RunConfig.model_validate_json(run_settings(wildcards)).starts_from
+    start = start_of(run_at_hand(wildcards))
     return (
         f"{RUN_DIR}/model.safetensors".format(experiment=start, seed=wildcards.seed)
         if start
@@ -261,14 +271,7 @@ def run_settings(wildcards):
 
 def sweep_settings(wildcards):
     """What is measured on the run at hand."""
-    return sweeps_of(SUITE, wildcards.experiment)
-
-
-def sweeps_of(suite, experiment):
-    """What is measured on an experiment of a suite, or on a variant of an ablation."""
-    sweeps = {
-        name: sweep.model_dump() for name, sweep in suite.sweep(experiment).items()
-    }
+    sweeps = {n: sweep.model_dump() for n, sweep in sweeps_at_hand(wildcards).items()}
     return json.dumps({"suite": SUITE.name, "evaluations": sweeps})
 
 
@@ -289,25 +292,6 @@ def trained(pattern):
         experiment=ABLATIONS[wildcards.ablation].trained[wildcards.variant],
         seed=wildcards.seed,
     )
-
-
-def data_of_variant(name):
-    """Input function: a file of the prepared dataset of a variant."""
-    return lambda wildcards: f"{DATA_DIR}/{name}".format(
-        dataset=ABLATIONS[wildcards.ablation].runs[wildcards.variant]["dataset"]
-    )
-
-
-def splits_of_variant(wildcards):
-    """Stores of the splits that a variant is evaluated on."""
-    sweeps = ABLATIONS[wildcards.ablation].sweep(wildcards.variant).values()
-    splits = unique(sweep.split for sweep in sweeps)
-    return [data_of_variant(f"{split}.h5")(wildcards) for split in splits]
-
-
-def variant_sweeps(wildcards):
-    """What is measured on a variant."""
-    return sweeps_of(ABLATIONS[wildcards.ablation], wildcards.variant)
 
 
 def of_all(pattern):
