@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     # torch takes seconds to import, and the workflow imports this package for every dry run
     if name in ("AudioClassifier", "load_pretrained"):
-        from elasticast import inference
+        from elasticast.inference import classifier
 
-        return getattr(inference, name)
+        return getattr(classifier, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from elasticast.ablations import load_resolved_ablation
-from elasticast.reporting.ablation import read_results, tidy
-from elasticast.reporting.ablation_figures import draw
-from elasticast.reporting.ablation_table import compare_variants, write_table
+from elasticast.config.load_ablation import load_resolved_ablation
+from elasticast.reporting.ablation.figures import draw
+from elasticast.reporting.ablation.results import read_results, tidy
+from elasticast.reporting.ablation.table import compare_variants, write_table
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import save
 from elasticast.reporting.tables import tidy_csv, write_tables

@@ -6,7 +6,7 @@ import numpy as np
 
 from elasticast.data.dataset import Clips
 from elasticast.data.views import ViewRule, spectrogram
-from elasticast.reporting.packing import draw_packing, fill_patches, packed_run
+from elasticast.reporting.packed_batch import draw_packing, fill_patches, packed_run
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import save
 

@@ -1,12 +1,12 @@
 """Table 1: each AST at its own length or resolution against the one ElasticAST, there and at native length."""
 
-from elasticast.reporting.comparison import compare, write_table
+from elasticast.reporting.comparison import comparison_table, write_table
 from elasticast.reporting.results import read_metrics
 from elasticast.reporting.scripts import add_metrics, run_script
 
 
 def write(suite, arguments):
-    write_table(compare(suite, read_metrics(arguments.metrics, suite.name)), arguments.out)
+    write_table(comparison_table(suite, read_metrics(arguments.metrics, suite.name)), arguments.out)
 
 
 def main(argv=None):

@@ -1,7 +1,7 @@
 import pytest
 
 from elasticast.config import RunConfig
-from elasticast.validation import deep_merge
+from elasticast.config.reading import deep_merge
 from tests.workflow.conftest import Project
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elasticast.benchmarks.layouts import Layout
+from elasticast.benchmarks.batching import Layout
 from elasticast.data.packing import PackedBatch, PackedClip, pack
 from elasticast.models.attention import AttentionScale, ClipMask, Rotation
 from elasticast.models.elasticast import ElasticAST

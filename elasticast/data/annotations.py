@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 
-from elasticast.dataset_config import SPLITS
+from elasticast.config.base import TaskKind
+from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.errors import DataError
-from elasticast.settings import TaskKind
 
 LOG = logging.getLogger(__name__)
 SHOWN = 200  # characters of a wrong line: a web page saved as a list may be one line
@@ -41,6 +41,16 @@ class Annotations(NamedTuple):
     clips: pd.DataFrame
     classes: dict[str, list[str]] = {}  # noqa: RUF012
     published: dict[str, int] = {}  # noqa: RUF012
+
+
+class DatasetReader(Protocol):
+    """What a dataset module offers."""
+
+    def fetch(self, config: DatasetConfig, data_root: Path, out: Path) -> None:
+        """Bring the audio into being."""
+
+    def annotate(self, config: DatasetConfig, data_root: Path, out: Path) -> Annotations:
+        """One row a clip."""
 
 
 def text_lines(path: Path, setting: str) -> Iterator[str]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from elasticast.config.base import TaskKind
 from elasticast.errors import DataError
 from elasticast.files import read_json, write_atomic, write_text
-from elasticast.settings import TaskKind
 
 COLUMNS = ("id", "split", "path", "key", "start", "duration", "sample_rate", "channels", "status", "reason")
 

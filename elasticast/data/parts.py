@@ -27,11 +27,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from elasticast.config.dataset import SPLITS, DatasetSettings
 from elasticast.data.audio import decode
 from elasticast.data.manifest import reason_kind
 from elasticast.data.recordings import UnusableAudioError
 from elasticast.data.store import PartWriter
-from elasticast.dataset_config import SPLITS, DatasetSettings
 from elasticast.errors import DataError
 from elasticast.progress import Progress
 from elasticast.provenance import code_digest

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import digest
+from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.data.annotations import Annotations, check_annotations, only_ids
-from elasticast.data.datasets import source_of
+from elasticast.data.datasets import reader_of
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
 from elasticast.data.store import write_index
-from elasticast.dataset_config import SPLITS, DatasetConfig
 from elasticast.errors import DataError
 from elasticast.files import locked, read_json, write_json, write_text
 
@@ -91,7 +91,7 @@ def prepare_shard(config: DatasetConfig, data_root: Path, out: Path, shard: int,
 
 def _planned(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotations, list[Part]]:
     """The annotations, checked, and the parts they are decoded in."""
-    source = source_of(config)
+    source = reader_of(config)
     with locked(out / ".lock-fetch", BUSY, wait=True):  # shards begin at the same time
         source.fetch(config, data_root, out)
     notes = source.annotate(config, data_root, out)

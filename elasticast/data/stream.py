@@ -24,7 +24,7 @@ MOST_CHANNELS = 256
 
 
 @dataclass(frozen=True)
-class Source:
+class AudioSource:
     """Audio that can be read in blocks, as often as wanted.
 
     Attributes
@@ -80,7 +80,7 @@ class Source:
             raise UnusableAudioError("truncated")
 
 
-def open_source(audio: Audio, sample_rate: int | None) -> Source:
+def open_source(audio: Audio, sample_rate: int | None) -> AudioSource:
     """A file, or a waveform of `sample_rate` (Hz), as a source; see :func:`file_source`, :func:`waveform_source`."""
     if isinstance(audio, str | Path):
         return file_source(Path(audio))
@@ -91,7 +91,7 @@ def open_source(audio: Audio, sample_rate: int | None) -> Source:
     return waveform_source(audio, int(sample_rate))
 
 
-def file_source(path: Path) -> Source:
+def file_source(path: Path) -> AudioSource:
     """Open an audio file; only its header is read, unless it needs ffmpeg: then its samples are counted.
 
     Raises
@@ -103,7 +103,7 @@ def file_source(path: Path) -> Source:
         length = recording.frames
         if length == math.inf:
             length = sum(map(len, recording.blocks(0, math.inf)))
-        return Source(recording.rate, int(length), lambda: _read_file(path, length))
+        return AudioSource(recording.rate, int(length), lambda: _read_file(path, length))
 
 
 def _read_file(path: Path, length: int) -> Iterator[np.ndarray]:
@@ -111,7 +111,7 @@ def _read_file(path: Path, length: int) -> Iterator[np.ndarray]:
         yield from recording.blocks(0, length)
 
 
-def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> Source:
+def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> AudioSource:
     """A waveform in memory, ``[samples]`` or ``[channels, samples]``.
 
     Floats are taken as they are (full scale is 1), integers are divided by their full scale.
@@ -132,7 +132,7 @@ def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> Source:
     if rows.dtype.kind not in "fiu":
         raise UnusableAudioError(f"expected floats or integers, got {rows.dtype}")
     starts = range(0, rows.shape[1], BLOCK)
-    return Source(sample_rate, rows.shape[1], lambda: (_scaled(rows[:, i : i + BLOCK]).T for i in starts))
+    return AudioSource(sample_rate, rows.shape[1], lambda: (_scaled(rows[:, i : i + BLOCK]).T for i in starts))
 
 
 def _scaled(block: np.ndarray) -> np.ndarray:

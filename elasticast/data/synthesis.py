@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from elasticast.dataset_config import DatasetSettings
+from elasticast.config.dataset import DatasetSettings
 from elasticast.files import write_atomic, write_text
 from elasticast.provenance import code_digest
 

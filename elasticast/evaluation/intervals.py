@@ -19,20 +19,20 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from elasticast.config.base import PRIMARY_METRIC
 from elasticast.errors import DataError
-from elasticast.evaluation.predictions import points, targets
+from elasticast.evaluation.saved_predictions import points, targets
 from elasticast.evaluation.statistics import (
     DRAWS,
     Resampled,
     accuracy,
-    compare,
     draw_weights,
     mean_average_precision,
+    paired_difference,
 )
 from elasticast.files import write_text
 from elasticast.hdf5 import writing
 from elasticast.progress import track
-from elasticast.settings import PRIMARY_METRIC
 
 T = TypeVar("T", h5py.File, h5py.Group)
 INTERVAL_COLUMNS = (
@@ -172,4 +172,4 @@ def _same_points(one: h5py.Group, other: h5py.Group) -> Iterator[tuple[_Point, _
 
 def _pair(one: _Point, other: _Point) -> dict:
     against = other.group.file.attrs["experiment"]
-    return {**one.about, "against": against, **compare(one.resampled, other.resampled)._asdict()}
+    return {**one.about, "against": against, **paired_difference(one.resampled, other.resampled)._asdict()}

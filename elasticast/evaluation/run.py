@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 
 from elasticast.config import Evaluation, RunConfig
+from elasticast.config.load_suite import load_run_config
+from elasticast.config.reading import read_yaml, validate
 from elasticast.data.manifest import read_classes, read_data_hash
 from elasticast.errors import DataError
-from elasticast.evaluation.predictions import saving
+from elasticast.evaluation.saved_predictions import saving
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
 from elasticast.models.pretrained import Pretrained, load
 from elasticast.progress import LOG
 from elasticast.provenance import job_record
-from elasticast.suites import load_run_config
-from elasticast.validation import read_yaml, validate
 
 
 def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Path | None = None) -> None:

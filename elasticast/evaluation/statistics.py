@@ -125,7 +125,7 @@ class Comparison(NamedTuple):
     p: float
 
 
-def compare(one: Resampled, other: Resampled) -> Comparison:
+def paired_difference(one: Resampled, other: Resampled) -> Comparison:
     """Paired comparison: both are measured on the same draws of clips, and each on a draw of its own seeds.
 
     The p-value is two-sided, of the bootstrap test with the draws moved to where there is no difference (Efron and

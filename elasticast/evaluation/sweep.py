@@ -19,7 +19,7 @@ from elasticast.data.views import ClipView, ViewRule, clip_tokens
 from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
-from elasticast.evaluation.predictions import Predictions
+from elasticast.evaluation.saved_predictions import Predictions
 from elasticast.progress import Progress
 
 CHUNK_CLIPS = 256

@@ -10,13 +10,13 @@ from typing import Any
 from torch import nn
 
 from elasticast.config import OF_RUN, ElasticASTSettings, RunConfig
+from elasticast.config.base import TaskKind
+from elasticast.config.reading import validate
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import fit
 from elasticast.models.weights.sources import TIMM, Weights, read_weights
-from elasticast.settings import TaskKind
-from elasticast.validation import validate
 
 
 @dataclass

@@ -1,11 +1,11 @@
-"""Claims of a suite, tested: what `elasticast.claim_config.Claim` says, on our results and on the released curves."""
+"""Claims of a suite, tested: what `elasticast.config.suite.Claim` says, on our results and on the released curves."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from elasticast.claim_config import Claim
 from elasticast.config import Suite
+from elasticast.config.suite import Claim
 from elasticast.reporting.results import DECIMALS, NOT_RUN, Panel, Series
 
 HOLDS, FAILS, NOT_TESTED = "holds", "does not hold", "not in sweep"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import RunConfig
+from elasticast.config.load_suite import load_run_config
 from elasticast.files import read_json, write_text
 from elasticast.reporting.results import COLUMNS
-from elasticast.suites import load_run_config
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",

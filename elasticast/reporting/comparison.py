@@ -18,7 +18,7 @@ _GROUPS = (("fixed_own", "flexible_there", "flexible_native"), ("fixed_worst", "
 _CELLS = tuple(q for group in _GROUPS for q in group)
 
 
-def compare(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
+def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
     """The tidy table: one row a cell.
 
     Returns

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import Suite
+from elasticast.config.base import PRIMARY_METRIC
 from elasticast.errors import DataError
-from elasticast.settings import PRIMARY_METRIC
 
 # a grid's points have a `compression` as well, which no curve is drawn of
 COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from elasticast.config import Suite
+from elasticast.config.load_suite import load_resolved_suite
 from elasticast.errors import ElasticASTError
 from elasticast.reporting.released import read_released, released_curves
 from elasticast.reporting.results import Panel, beside_other, read_metrics, sweep_panels
 from elasticast.reporting.style import paper_style
 from elasticast.reporting.uncertainty import read_intervals
-from elasticast.suites import load_resolved_suite
 
 T = TypeVar("T", bound=Suite)
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from elasticast.config import Evaluation, RunConfig
+from elasticast.config.base import PRIMARY_METRIC
 from elasticast.data.dataset import Clips
 from elasticast.data.features import Norm
 from elasticast.data.sampler import BatchSampler
@@ -14,7 +15,6 @@ from elasticast.errors import DataError
 from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.sweep import chunks, sweep
 from elasticast.progress import LOG
-from elasticast.settings import PRIMARY_METRIC
 from elasticast.training.distributed import World
 
 

@@ -7,12 +7,12 @@ import soundfile as sf
 import torch
 
 from elasticast.config import FrontEnd
+from elasticast.config.dataset import Soundscapes
 from elasticast.data.dataset import Clips, read_norm
 from elasticast.data.datasets import fsdd
 from elasticast.data.prepare import prepare
 from elasticast.data.stats import write_stats
 from elasticast.data.store import PartWriter, Store, write_index
-from elasticast.dataset_config import Soundscapes
 
 SPEAKERS = ("ada", "bob")
 

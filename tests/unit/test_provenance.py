@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from elasticast import provenance as module
-from elasticast.dataset_config import TWIN_CODE, DatasetConfig
+from elasticast.config.dataset import TWIN_CODE, DatasetConfig
 from elasticast.provenance import PACKAGE, STAGES, code_digest, git_commit, provenance, versions
 
 STAGED_FOLDERS = ("data", "models", "training", "evaluation", "reporting")
@@ -18,7 +18,6 @@ IN_NO_STAGE = {
     "evaluation/__init__.py": "holds no code",
     "reporting/__init__.py": "holds no code",
     "reporting/collect.py": "puts finished tables under one another; no result depends on how",
-    "reporting/timeline.py": "drawn by `elasticast predict`, no figure of a suite",
 }
 
 SOURCE = '''"""What it does."""

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from elasticast.config.load_suite import load_suite
 from elasticast.files import read_json
-from elasticast.suites import load_suite
 from tests.workflow.conftest import ROOT, Project
 
 CUT = {

@@ -10,7 +10,7 @@ import yaml
 
 from elasticast.config import RunConfig
 from elasticast.models import build_model
-from tests.unit import layouts
+from tests.unit.models import layouts
 from tests.workflow.conftest import DATASET, TINY
 
 PARTIAL = {"suite": "tiny", "partial": "true"}

@@ -8,9 +8,14 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from elasticast.ablations import ablation_files, load_ablation, load_ablations
-from elasticast.config import RunConfig, digest, start_of
-from elasticast.suites import load_beside, load_suite, load_workflow_config
+from elasticast.config import RunConfig, digest
+from elasticast.config.load_ablation import (
+    ablation_files,
+    load_ablation,
+    load_ablations,
+)
+from elasticast.config.load_suite import load_beside, load_suite, load_workflow_config
+from elasticast.config.run import start_of
 from elasticast.errors import ConfigError
 from elasticast.provenance import STAGES, code_digest
 

@@ -56,6 +56,6 @@ rule train:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
         # tee stays until the last line: without it the trainer could not say that it has saved itself
-        "python -m elasticast.launch --gpus {resources.gpus} --nodes {resources.nodes}"
+        "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
         " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

@@ -8,29 +8,17 @@
     :class:`~elasticast.data.annotations.Annotations`.
 
 A new dataset is a module with these two functions, and its settings, which name the module, in
-`elasticast.dataset_config`.
+`elasticast.config.dataset`.
 """
 
 from importlib import import_module
-from pathlib import Path
-from typing import Protocol
 
-from elasticast.data.annotations import Annotations
+from elasticast.config.dataset import DatasetConfig, PaperDataset
+from elasticast.data.annotations import DatasetReader
 from elasticast.data.twins import Twin
-from elasticast.dataset_config import DatasetConfig, PaperDataset
 
 
-class Source(Protocol):
-    """What a dataset module offers."""
-
-    def fetch(self, config: DatasetConfig, data_root: Path, out: Path) -> None:
-        """Bring the audio into being."""
-
-    def annotate(self, config: DatasetConfig, data_root: Path, out: Path) -> Annotations:
-        """One row a clip."""
-
-
-def source_of(config: DatasetConfig) -> Source:
+def reader_of(config: DatasetConfig) -> DatasetReader:
     """The module that reads a dataset; of a synthetic twin, together with what writes its files."""
     module = import_module(f"{__name__}.{config.module}")
     if isinstance(config, PaperDataset) and config.twin:

@@ -41,9 +41,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from elasticast.config.dataset import SPLITS, AudioSet
 from elasticast.data.annotations import SHOWN, Annotations, published_counts, read_class_names, text_lines
 from elasticast.data.lookup import index_audio, stem_of
-from elasticast.dataset_config import SPLITS, AudioSet
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)

@@ -38,9 +38,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from elasticast.config.dataset import EpicSounds
 from elasticast.data.annotations import Annotations, published_counts, text_lines
 from elasticast.data.lookup import index_audio
-from elasticast.dataset_config import EpicSounds
 from elasticast.errors import DataError
 
 # In the order of class_id, as in EPIC_Sounds_validation.csv.

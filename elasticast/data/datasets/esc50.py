@@ -36,10 +36,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from elasticast.config.dataset import Esc50
 from elasticast.data.annotations import Annotations
 from elasticast.data.download import Archive, fetch_archive, read_sums
 from elasticast.data.lookup import index_audio
-from elasticast.dataset_config import Esc50
 from elasticast.errors import DataError
 
 URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"

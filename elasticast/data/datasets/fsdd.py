@@ -32,10 +32,10 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
+from elasticast.config.dataset import FsddDigits, FsddStrings
 from elasticast.data.annotations import Annotations
 from elasticast.data.download import Archive, compare_sums, fetch_archive, read_sums
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, rms, to_int16, write_wav
-from elasticast.dataset_config import FsddDigits, FsddStrings
 from elasticast.progress import track
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
@@ -47,7 +47,7 @@ STREAMS = {"train": 0, "test": 1}
 LAYOUT = "fsdd/recordings/{digit}_{speaker}_{index}.wav"
 
 
-class Recording(NamedTuple):
+class Utterance(NamedTuple):
     """One file of the dataset."""
 
     name: str
@@ -66,12 +66,12 @@ def checksums() -> dict[str, str]:
     return read_sums(SUMS)
 
 
-def recordings() -> list[Recording]:
+def recordings() -> list[Utterance]:
     """Every recording of the dataset, there or not, in the order of its name."""
     found = []
     for name in sorted(checksums()):
         digit, speaker, index = name.removesuffix(".wav").split("_")
-        found.append(Recording(name, digit, speaker, "test" if int(index) in TEST_INDICES else "train"))
+        found.append(Utterance(name, digit, speaker, "test" if int(index) in TEST_INDICES else "train"))
     return found
 
 
@@ -105,11 +105,11 @@ def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
 class DigitString(NamedTuple):
     """The recordings a string is joined from, and the gap (s) before each."""
 
-    parts: tuple[Recording, ...]
+    parts: tuple[Utterance, ...]
     gaps: tuple[float, ...]
 
 
-Pools = dict[str, dict[str, list[Recording]]]
+Pools = dict[str, dict[str, list[Utterance]]]
 
 
 def pools() -> Pools:
@@ -140,7 +140,7 @@ def compose(config: FsddStrings, split: str, index: int, pools: Pools, seconds: 
     count = int(fewest * ((most + 1) / fewest) ** rng.uniform())
     order, gaps = rng.permutation(len(pool)), rng.uniform(*config.gap_seconds, len(pool))
     gaps[0] = 0.0
-    parts: list[Recording] = []
+    parts: list[Utterance] = []
     total = 0.0
     for place, gap in zip(order, gaps, strict=True):
         longer = total + gap + seconds.get(pool[place].name, 0.0)

@@ -38,9 +38,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from elasticast.config.dataset import Soundscapes
 from elasticast.data.annotations import Annotations
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, to_int16, unit_rms, write_wav
-from elasticast.dataset_config import Soundscapes
 from elasticast.progress import track
 
 SAMPLE_RATE = 16000

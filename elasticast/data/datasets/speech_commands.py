@@ -31,10 +31,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from elasticast.config.dataset import SPLITS, SpeechCommands
 from elasticast.data.annotations import Annotations
 from elasticast.data.download import Archive, fetch_archive
 from elasticast.data.lookup import AudioIndex, index_audio
-from elasticast.dataset_config import SPLITS, SpeechCommands
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)

@@ -34,9 +34,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from elasticast.config.dataset import VggSound
 from elasticast.data.annotations import SHOWN, Annotations, read_class_names, text_lines
 from elasticast.data.lookup import index_audio
-from elasticast.dataset_config import VggSound
 from elasticast.errors import DataError
 
 PUBLISHED = {"train": 183730, "test": 15446}

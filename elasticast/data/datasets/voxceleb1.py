@@ -30,9 +30,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from elasticast.config.dataset import VoxCeleb1
 from elasticast.data.annotations import Annotations, text_lines
 from elasticast.data.lookup import index_audio
-from elasticast.dataset_config import VoxCeleb1
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)

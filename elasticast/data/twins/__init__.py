@@ -11,25 +11,22 @@ A module for each dataset has one function, ``files(config) -> Files``: all file
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from elasticast.data.annotations import Annotations
+from elasticast.config.dataset import PaperDataset
+from elasticast.data.annotations import Annotations, DatasetReader
 from elasticast.data.synthesis import audio_folder
-from elasticast.dataset_config import PaperDataset
 from elasticast.files import write_atomic
 from elasticast.progress import track
-
-if TYPE_CHECKING:
-    from elasticast.data.datasets import Source
 
 Files = dict[str, Callable[[Path], object]]
 """Path below the folder of the twin to a function that writes the file."""
 
 
 class Twin(NamedTuple):
-    """A dataset module to whom the files are handed that it reads: see `elasticast.data.datasets.Source`."""
+    """A dataset module to whom the files are handed that it reads: see `elasticast.data.datasets`."""
 
-    reader: "Source"
+    reader: DatasetReader
 
     def fetch(self, config: PaperDataset, data_root: Path, out: Path) -> None:
         """Write the files that are not there yet to ``out/audio``."""

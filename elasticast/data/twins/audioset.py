@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 
+from elasticast.config.dataset import AudioSet, TwinSettings
 from elasticast.data.datasets.soundscapes import CLASSES, Event, draw_events, draw_seconds
 from elasticast.data.twins import Files
 from elasticast.data.twins.sounds import DEFECTS, VARIANTS, defects, render, stream, video_id, write_clip, write_lines
-from elasticast.dataset_config import AudioSet, TwinSettings
 
 # Label and name of each class, in the order of soundscapes' CLASSES.
 NAMES = {

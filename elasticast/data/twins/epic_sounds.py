@@ -7,11 +7,11 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from elasticast.config.dataset import SPLITS, EpicSounds, TwinSettings
 from elasticast.data.datasets.epic_sounds import CLASSES, SAMPLE_RATE
 from elasticast.data.datasets.soundscapes import Event, draw_seconds, mix
 from elasticast.data.twins import Files
 from elasticast.data.twins.sounds import defects, scene, stream, take, write_lines
-from elasticast.dataset_config import SPLITS, EpicSounds, TwinSettings
 
 LABELS = CLASSES[2::4][:10]
 CLIPS_A_VIDEO = 6

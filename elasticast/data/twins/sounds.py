@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from elasticast.config.dataset import SPLITS, TwinSettings
 from elasticast.data.datasets.soundscapes import CLASSES, SAMPLE_RATE, SOUNDS, Event, draw_events, mix
-from elasticast.dataset_config import SPLITS, TwinSettings
 
 TAKES = 3
 TAKE_SECONDS = 0.9  # the longest event, at 24 kHz

@@ -2,10 +2,10 @@
 
 from functools import partial
 
+from elasticast.config.dataset import TwinSettings, VggSound
 from elasticast.data.datasets.soundscapes import draw_seconds
 from elasticast.data.twins import Files
 from elasticast.data.twins.sounds import VARIANTS, defects, render, scene, stream, video_id, write_clip, write_lines
-from elasticast.dataset_config import TwinSettings, VggSound
 
 LABELS = (
     "tone pulsating",

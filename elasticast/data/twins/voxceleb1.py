@@ -4,12 +4,12 @@ from functools import partial
 
 import numpy as np
 
+from elasticast.config.dataset import TwinSettings, VoxCeleb1
 from elasticast.data.datasets.soundscapes import draw_seconds
 from elasticast.data.datasets.voxceleb1 import SPEAKERS, SPLITS
 from elasticast.data.twins import Files
 from elasticast.data.twins.sounds import defects, stream, video_id, write_clip, write_lines
 from elasticast.data.twins.voices import speech, voice
-from elasticast.dataset_config import TwinSettings, VoxCeleb1
 
 TALKING = SPEAKERS[::80]
 CLIPS_A_VIDEO = 3

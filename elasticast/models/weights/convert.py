@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from elasticast.config import RunConfig
+from elasticast.config.reading import validate
 from elasticast.data.features import Norm
 from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models.weights.layouts import AST, ELASTIC, HUGGING_FACE, SSAST, VIT, Layout
-from elasticast.validation import validate
 
 MEL_BINS = 128
 HEAD_DIM = 64

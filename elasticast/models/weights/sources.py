@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from elasticast.config import RunConfig
+from elasticast.config.base import TaskKind
+from elasticast.config.reading import validate
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.files import read_json
 from elasticast.models import build_model
 from elasticast.models.weights.convert import converted
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
-from elasticast.settings import TaskKind
-from elasticast.validation import validate
 
 TIMM = "timm:"
 OWN_FILES = ("model.safetensors", "model.json")

@@ -1,0 +1,81 @@
+"""How `elasticast bench packing` answers: a table for people, a CSV file."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from elasticast.data.manifest import write_csv
+from elasticast.provenance import provenance
+
+WIDTH = 132
+"""Characters of the tables where there is no terminal."""
+
+
+def write(found: pd.DataFrame, asked: dict[str, str | int], device: torch.device, path: Path) -> None:
+    """Write what :func:`~elasticast.benchmarks.padding.packing` found as CSV; each row says what it was measured with.
+
+    Parameters
+    ----------
+    asked : dict
+        The question: model, lengths, seed, ...
+    """
+    write_csv(found.assign(**asked, **_machine(device)), path)
+
+
+def _machine(device: torch.device) -> dict[str, str | int]:
+    own = provenance()
+    names = ("elasticast", "torch", "xformers")
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else own["machine"]["processor"],
+        "threads": torch.get_num_threads(),
+        "python": own["versions"]["python"],
+        **{name: own["versions"][name] for name in names},
+        "git_commit": own["git_commit"] or "n/a",
+        "command": " ".join(own["command"]),
+    }
+
+
+def show(found: pd.DataFrame, left_out: dict[str, str]) -> None:
+    """Print one table a measure and pass, and what is not in them."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    for title, part in found.groupby(["measure", "pass"], sort=False):
+        console.print(_table(", ".join(title), part))
+    for name, why in left_out.items():
+        console.print(f"left out: {name}: {why}")
+    if found["peak_mib"].isna().all():
+        console.print("peak memory: measured on a GPU only")
+
+
+_COLUMNS = {
+    "tokens\ncomputed": lambda row: f"{row.tokens_computed:,}",
+    "padding\n%": lambda row: f"{100 * row.padding_share:.0f}",
+    "GFLOP\nattention": lambda row: f"{row.attention_gflop:.4g}",
+    "GFLOP\nall": lambda row: f"{row.total_gflop:.4g}",
+    "mask\nMiB": lambda row: f"{row.mask_mib:.2f}",
+    "saved\nMiB": lambda row: f"{row.saved_mib:,.0f}",
+    "peak\nMiB": lambda row: f"{row.peak_mib:,.0f}",
+    "ms\na step": lambda row: f"{1e3 * row.seconds:,.1f}",
+    "\nquartiles": lambda row: f"{1e3 * row.seconds_q1:,.1f}-{1e3 * row.seconds_q3:,.1f}",
+    "\nclips/s": lambda row: f"{row.clips_per_s:,.1f}",
+    "\ntokens/s": lambda row: f"{row.tokens_per_s:,.0f}",
+    "time\nratio": lambda row: f"{row.ratio:.2f}",
+    "CPU time\nratio": lambda row: f"{row.cpu_ratio:.2f}",
+}
+
+
+def _table(title: str, part: pd.DataFrame) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("way", no_wrap=True)
+    on_gpu = part["peak_mib"].notna().all()
+    columns = {head: said for head, said in _COLUMNS.items() if not head.startswith(("CPU", "peak")[not on_gpu])}
+    for head in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in part.itertuples():
+        table.add_row(row.way, *(said(row) for said in columns.values()))
+    return table

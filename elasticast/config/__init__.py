@@ -1,0 +1,46 @@
+"""All that YAML files can say: settings, and how files are read, merged and checked.
+
+Nothing here imports torch or pandas: every ``snakemake -n`` reads these modules.
+"""
+
+from elasticast.config.ablation import Ablation, AblationFile
+from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
+from elasticast.config.dataset import DatasetConfig
+from elasticast.config.evaluation import Evaluation
+from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig, ModelSettings
+from elasticast.config.run import OF_RUN, RunConfig
+from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
+from elasticast.config.training import Batch, Schedule, Select, SpecAugment, Train
+from elasticast.config.view import FrontEnd, NormSettings, View
+from elasticast.config.workflow import WorkflowConfig
+
+__all__ = [
+    "OF_RUN",
+    "PRIMARY_METRIC",
+    "ASTSettings",
+    "Ablation",
+    "AblationFile",
+    "Batch",
+    "Claim",
+    "DatasetConfig",
+    "ElasticASTSettings",
+    "Evaluation",
+    "Experiment",
+    "FrontEnd",
+    "ModelConfig",
+    "ModelSettings",
+    "NormSettings",
+    "ReleasedSeries",
+    "RunConfig",
+    "Schedule",
+    "Select",
+    "Settings",
+    "SpecAugment",
+    "Suite",
+    "SuiteHead",
+    "TaskKind",
+    "Train",
+    "View",
+    "WorkflowConfig",
+    "digest",
+]

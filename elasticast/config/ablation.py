@@ -1,0 +1,88 @@
+"""Settings of an ablation: what its file says, and what it is once resolved."""
+
+import itertools
+from collections import Counter
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from elasticast.config.ablation_names import NAME, nested, point_name, shown
+from elasticast.config.base import Settings
+from elasticast.config.reading import deep_merge
+from elasticast.config.run import RunConfig
+from elasticast.config.suite import Suite
+
+BASE = "base"
+"""The variant that is the base itself, where no other equals it."""
+Plot = Literal["curves", "factor", "heat_map", "cost"]
+
+
+class AblationFile(Settings):
+    """What an ablation's file says for one suite, the suite's own section laid over the rest."""
+
+    title: str
+    question: str = Field("", description="what it is to find out, a sentence for the reader")
+    base: str = Field(description="experiment of the suite that variants start from")
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
+        None, min_length=1, description="dotted setting to its values; several: every combination"
+    )
+    variants: dict[Annotated[str, Field(pattern=f"^{NAME}$")], dict[str, Any]] | None = Field(
+        None, min_length=1, description="name to what differs from the base, or from the `base` that it names"
+    )
+    every: dict[str, Any] = Field({}, description="laid over every base before a variant's difference")
+    evaluations: dict[str, Any] = Field({}, description="sweeps beside those of the suite")
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1, description="none: those of the suite")
+    plot: Plot = Field(
+        "curves",
+        description="curves: over the sweep; factor: over the first setting of the grid; heat_map: over a grid of "
+        "lengths and resolutions; cost: score over operations, of a sweep over tokens left out",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self):
+        if (self.grid is None) == (self.variants is None):
+            raise ValueError("give exactly one of `grid` and `variants`")
+        if BASE in (self.variants or {}):
+            raise ValueError(f"variants.{BASE}: this is what the base is called, which is there by itself")
+        names = Counter(point_name(values) for values in itertools.product(*(self.grid or {}).values()))
+        if twice := [name for name, times in names.items() if times > 1]:
+            told = "leave out what stands twice, or give names of your own in `variants`"
+            raise ValueError(f"grid: several points are called {', '.join(twice)}: {told}")
+        return self
+
+    def said(self) -> dict[str, dict[str, Any]]:
+        """What each variant says of itself, by name."""
+        if self.variants is not None:
+            return self.variants
+        found = {}
+        for values in itertools.product(*self.grid.values()):
+            difference: dict[str, Any] = {"label": ", ".join(shown(value) for value in values)}
+            for key, value in zip(self.grid, values, strict=True):
+                difference = deep_merge(difference, nested(key, value))
+            found[point_name(values)] = difference
+        return found
+
+
+class Ablation(Suite):
+    """An ablation, resolved: a suite of its variants, whose training runs lie among those of another suite.
+
+    `experiments` and `runs` go by variant. The run of a variant is called ``trained[variant]``; variants that differ in
+    their evaluation alone share one, and what equals an experiment of the suite is that experiment's.
+    """
+
+    suite: str = Field(description="suite among whose runs those of this ablation lie")
+    question: str
+    base: str = Field(description="variant that the others are compared with")
+    trained: dict[str, str] = Field(description="variant to the name of its run")
+    factors: dict[str, dict[str, Any]] = Field(description="variant to dotted settings in which it is not the base")
+    grid: list[str] = Field([], description="dotted settings of the file's grid, in its order; none: named variants")
+    plot: Plot
+
+    def run_config(self, experiment: str, seed: int) -> RunConfig:
+        """The run of one variant and seed."""
+        name = self.trained[experiment]
+        return RunConfig.model_validate({**self.runs[experiment], "experiment": name, "seed": seed})
+
+    def folders(self, experiment: str) -> tuple[str, str]:
+        """Where the runs of a variant lie among the results, and where their evaluations do."""
+        return f"{self.suite}/runs/{self.trained[experiment]}", f"{self.suite}/ablations/{self.name}/runs/{experiment}"

@@ -1,0 +1,27 @@
+"""What all settings have in common: strict types, no unknown keys, no change after validation."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+TaskKind = Literal["single", "multi"]
+PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
+"""What figures show, intervals are of and weights are chosen by."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Hex digest of a settings object or of any JSON value."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,271 @@
+"""Settings of the datasets (``config/datasets/NAME.yaml``): one class a source, no torch or pandas import.
+
+Paths in them are relative to `data_root`; an absolute path stands for itself.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import PurePath
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share, TaskKind
+
+SPLITS = ("train", "dev", "test")
+"""Splits of every prepared dataset; one that a dataset does not have is an empty store."""
+TWIN_CODE = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
+"""The part of the package that makes synthetic twins."""
+Files = Annotated[list[str], Field(min_length=1)]
+
+
+class _Ranges(Settings):
+    """Settings in which of two ends the smaller one comes first."""
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        ranges = ("seconds", "snr_db", "recordings", "vocabulary", "gap_seconds")
+        wrong = {name: getattr(self, name, None) for name in ranges}
+        wrong = {name: value for name, value in wrong.items() if value and value[0] > value[1]}
+        if wrong:
+            raise ValueError(
+                "; ".join(f"{name} = {value}: the smaller one comes first" for name, value in wrong.items())
+            )
+        return self
+
+
+class DatasetSettings(_Ranges):
+    """Settings common to every dataset."""
+
+    module: ClassVar[str]
+    """The module in `elasticast.data.datasets` that reads it."""
+    tasks: ClassVar[dict[str, TaskKind]]
+    generated: ClassVar[bool] = False
+    """Whether `fetch` makes audio."""
+    max_rejected: Share = Field(0.0, description="share of clips that may be unusable before `prepare` fails")
+    store_rate: PositiveInt = Field(16000, description="sample rate of the waveform store (Hz)")
+    dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the recordings of the training split set aside as split dev"
+    )
+    ids: str | None = Field(None, description="file with the ids to use, one a line; none: all")
+    shards: PositiveInt = Field(1, description="jobs that share the decoding")
+    stats_clips: PositiveInt | None = Field(
+        None, description="training clips, evenly spaced, that normalisation statistics are taken of; none: all"
+    )
+
+    def recipe(self) -> dict[str, Any]:
+        """The settings that decide what is prepared: not how much may be missing, nor how the work is divided."""
+        return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
+
+    def code(self) -> tuple[str, ...]:
+        """Files of the package, and folders of them, that make and read this dataset and no other."""
+        return (f"data/datasets/{self.module}.py", *(("data/synthesis.py",) if self.generated else ()))
+
+    def splits(self) -> set[str]:
+        """Splits that the dataset's lists divide its clips into; `dev_share` may make a split dev beside."""
+        return {"train", "test"}
+
+
+# ---------------------------------------------------------------------------------------------
+# Made on the spot, or downloaded in a minute
+# ---------------------------------------------------------------------------------------------
+
+
+class Soundscapes(DatasetSettings):
+    """Synthetic soundscapes, see `elasticast.data.datasets.soundscapes`."""
+
+    module: ClassVar[str] = "soundscapes"
+    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
+    generated: ClassVar[bool] = True
+    source: Literal["soundscapes"]
+    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of clips a split")
+    seconds: list[PositiveFloat] = Field([0.5, 8.0], min_length=2, max_length=2, description="shortest, longest (s)")
+    snr_db: list[float] = Field([0.0, 15.0], min_length=2, max_length=2, description="event level over background")
+    seed: int = Field(0, ge=0)
+
+
+class FsddDigits(DatasetSettings):
+    """Free Spoken Digit Dataset, one recording a clip, see `elasticast.data.datasets.fsdd`."""
+
+    module: ClassVar[str] = "fsdd"
+    tasks: ClassVar[dict[str, TaskKind]] = {"digit": "single", "speaker": "single"}
+    source: Literal["fsdd_digits"]
+
+
+class FsddStrings(DatasetSettings):
+    """Free Spoken Digit Dataset, recordings of one speaker joined, see `elasticast.data.datasets.fsdd`."""
+
+    module: ClassVar[str] = "fsdd"
+    tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
+    generated: ClassVar[bool] = True
+    source: Literal["fsdd_strings"]
+    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of strings a split")
+    recordings: list[PositiveInt] = Field([1, 16], min_length=2, max_length=2, description="fewest, most a string")
+    vocabulary: list[Annotated[int, Field(ge=1, le=10)]] = Field(
+        [10, 10], min_length=2, max_length=2, description="fewest, most different digits a string is drawn from"
+    )
+    gap_seconds: list[Annotated[float, Field(ge=0)]] = Field(
+        [0.05, 0.3], min_length=2, max_length=2, description="pause between two (s)"
+    )
+    snr_db: list[float] | None = Field(
+        None, min_length=2, max_length=2, description="speech over pink noise; none: clean"
+    )
+    seed: int = Field(0, ge=0)
+
+
+class Esc50(DatasetSettings):
+    """ESC-50, see `elasticast.data.datasets.esc50`."""
+
+    module: ClassVar[str] = "esc50"
+    tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
+    source: Literal["esc50"]
+    folder: str = Field("esc50", description="folder that holds meta/esc50.csv and audio/")
+    test_fold: Annotated[int, Field(ge=1, le=5)] = Field(5, description="fold that is the test split")
+    dev_fold: Annotated[int, Field(ge=1, le=5)] | None = Field(None, description="fold that is the dev split")
+    trim_silence: bool = Field(
+        False, description="cut the digital silence that fills most clips up to 5 s, back to their native length"
+    )
+
+    @field_validator("dev_fold")
+    @classmethod
+    def _another_fold(cls, fold: int | None, info: Any) -> int | None:
+        if fold is not None and fold == info.data.get("test_fold"):
+            raise ValueError(f"dev_fold = {fold} is the test fold already")
+        return fold
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return super().splits() | ({"dev"} if self.dev_fold else set())
+
+
+class SpeechCommands(DatasetSettings):
+    """Speech Commands v0.02, see `elasticast.data.datasets.speech_commands`."""
+
+    module: ClassVar[str] = "speech_commands"
+    tasks: ClassVar[dict[str, TaskKind]] = {"word": "single"}
+    source: Literal["speech_commands"]
+    folder: str = Field("speech_commands_v0.02", description="folder that holds the lists and one folder a word")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
+
+# ---------------------------------------------------------------------------------------------
+# The paper's: annotations and audio have to be there
+# ---------------------------------------------------------------------------------------------
+
+
+class TwinSettings(_Ranges):
+    """A synthetic twin, see `elasticast.data.twins`."""
+
+    clips: dict[Literal["train", "dev", "test"], PositiveInt] = Field(
+        description="clips in the lists of each split, those without usable audio among them"
+    )
+    seconds: list[PositiveFloat] = Field(min_length=2, max_length=2, description="shortest, longest clip (s)")
+    missing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share without usable audio")
+    snr_db: list[float] = Field([5.0, 20.0], min_length=2, max_length=2, description="sounds over background")
+    seed: int = Field(0, ge=0)
+
+
+class PaperDataset(DatasetSettings):
+    """A dataset of the paper's, or its synthetic twin."""
+
+    twin: TwinSettings | None = Field(
+        None, description="made up below the prepared dataset, in the same files; none: the real one, in data_root"
+    )
+
+    def code(self) -> tuple[str, ...]:
+        """See `DatasetSettings.code`."""
+        return super().code() + (TWIN_CODE if self.twin else ())
+
+    @model_validator(mode="after")
+    def _twin_fits(self):
+        if self.twin is None:
+            return self
+        problems, expected = [], self.splits()
+        if set(self.twin.clips) != expected:
+            splits = ", ".join(split for split in SPLITS if split in expected)
+            problems.append(f"twin.clips names {', '.join(self.twin.clips)}; the lists of {self.module} have {splits}")
+        for name, path in self._paths():
+            if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+                problems.append(
+                    f"{name} = {path!r}: a twin is written below the prepared dataset, expected a path within it"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _paths(self) -> Iterator[tuple[str, str]]:
+        """Key and path of every file or folder that is read."""
+        for name in ("segments", "annotations", "labels", "audio"):
+            value = getattr(self, name, None)
+            files = [value] if isinstance(value, str) else chain.from_iterable((value or {}).values())
+            yield from ((name, file) for file in files)
+
+
+class AudioSet(PaperDataset):
+    """AudioSet, see `elasticast.data.datasets.audioset`."""
+
+    module: ClassVar[str] = "audioset"
+    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi"}
+    source: Literal["audioset"]
+    segments: dict[Literal["train", "dev", "test"], Files] = Field(description="segment lists (csv) of each split")
+    labels: str = Field("audioset/class_labels_indices.csv", description="the 527 classes in their order")
+    audio: str = Field("audioset/audio", description="folder that holds the clips, flat or in sub-folders")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(self.segments)
+
+
+class VggSound(PaperDataset):
+    """VGGSound, see `elasticast.data.datasets.vggsound`."""
+
+    module: ClassVar[str] = "vggsound"
+    tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
+    source: Literal["vggsound"]
+    annotations: str = Field("vggsound/vggsound.csv", description="the list of clips: id, start, label, split")
+    labels: str | None = Field(
+        None, description="classes in their order (csv with a column display_name); none: in the order of the alphabet"
+    )
+    audio: str = Field("vggsound/audio", description="folder that holds the clips, flat or in sub-folders")
+
+
+class VoxCeleb1(PaperDataset):
+    """VoxCeleb1, identification, see `elasticast.data.datasets.voxceleb1`."""
+
+    module: ClassVar[str] = "voxceleb1"
+    tasks: ClassVar[dict[str, TaskKind]] = {"speaker": "single"}
+    source: Literal["voxceleb1"]
+    annotations: str = Field("voxceleb1/iden_split.txt", description="the identification split")
+    audio: str = Field("voxceleb1", description="folder that holds id10001/..., or wav/, dev/wav/, test/wav/")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
+
+class EpicSounds(PaperDataset):
+    """EPIC-SOUNDS, see `elasticast.data.datasets.epic_sounds`."""
+
+    module: ClassVar[str] = "epic_sounds"
+    tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
+    source: Literal["epic_sounds"]
+    store_rate: PositiveInt = Field(24000, description="sample rate of the waveform store (Hz)")
+    annotations: dict[Literal["train", "dev", "test"], Files] = Field(
+        description="annotation files (csv) of each split"
+    )
+    audio: str = Field(
+        "epic_sounds/audio", description="folder with one audio file a video, or an HDF5 file with one dataset a video"
+    )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(self.annotations)
+
+
+DatasetConfig = Annotated[
+    Soundscapes | FsddDigits | FsddStrings | Esc50 | SpeechCommands | AudioSet | VggSound | VoxCeleb1 | EpicSounds,
+    Field(discriminator="source"),
+]

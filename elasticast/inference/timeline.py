@@ -1,0 +1,109 @@
+"""Scores over time: one CSV and one figure a clip."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+
+from elasticast.files import write_text
+from elasticast.inference.prediction import Prediction, Timeline
+from elasticast.reporting.style import DOUBLE_COLUMN, new_figure, paper_style, save
+
+DECIMALS = {"start": 4, "end": 4, "score": 6}
+ROW_INCHES = 0.2
+CLOCK_SECONDS = 120.0  # from here on the time axis counts in minutes and hours
+CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)  # s
+MOST_TICKS = 9
+MOST_COLUMNS = 1000
+
+
+def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], folder: Path, rows: int) -> list[Path]:
+    """Write `FILE.csv` (all labels), `FILE.pdf` and `FILE.png` (the `rows` labels with the highest peaks) of each clip.
+
+    Files of one name, from different folders, are numbered: `FILE`, `FILE_2`, ...
+
+    Returns
+    -------
+    list of Path
+        The CSV files.
+    """
+    written: list[Path] = []
+    for number, prediction in enumerate(predictions):
+        if prediction.timeline is None:
+            continue
+        stem = Path(prediction.path).stem if prediction.path else f"waveform_{number}"
+        path = _unused(folder / f"{stem}.csv", written)
+        write_text(path, timeline_table(prediction.timeline, classes).round(DECIMALS).to_csv(index=False))
+        with paper_style():
+            save(timeline_figure(prediction, classes, rows), path.with_suffix(""))
+        written.append(path)
+    return written
+
+
+def _unused(path: Path, used: Sequence[Path]) -> Path:
+    names, number = [path], 1
+    while names[-1] in used:
+        number += 1
+        names.append(path.with_name(f"{path.stem}_{number}.csv"))
+    return names[-1]
+
+
+def timeline_table(timeline: Timeline, classes: Sequence[str]) -> pd.DataFrame:
+    """Tidy scores: `start` and `end` of the window (s), `label`, `score`."""
+    windows, labels = timeline.scores.shape
+    return pd.DataFrame(
+        {
+            "start": np.repeat(timeline.start.numpy(), labels),
+            "end": np.repeat(timeline.end.numpy(), labels),
+            "label": np.tile(np.asarray(classes, dtype=object), windows),
+            "score": timeline.scores.numpy().ravel(),
+        }
+    )
+
+
+def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -> Figure:
+    """Heat map of the `rows` labels with the highest peaks, the highest on top, over time.
+
+    Where windows overlap, each is drawn up to halfway to the middle of the next; where there are more of them than
+    can be told apart, the highest score of neighbours is drawn.
+    """
+    scores = prediction.timeline.scores.numpy()
+    best = np.argsort(-scores.max(0), kind="stable")[:rows]
+    figure = new_figure(DOUBLE_COLUMN, 0.75 + ROW_INCHES * len(best))
+    ax = figure.subplots()
+    first = np.arange(0, len(scores), -(-len(scores) // MOST_COLUMNS))
+    columns = np.maximum.reduceat(scores[:, best], first)
+    edges = _edges(prediction.timeline, prediction.seconds)[[*first, -1]]
+    look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
+    mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), columns.T, **look)
+    ax.set_yticks(np.arange(len(best)) + 0.5, [classes[i] for i in best], parse_math=False)
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    ax.set_xlim(0, prediction.seconds)
+    _time_axis(ax, prediction.seconds)
+    ax.set_title(Path(prediction.path).name if prediction.path else "waveform", loc="left", parse_math=False)
+    figure.colorbar(mesh, ax=ax, label="Score", pad=0.01, aspect=12, ticks=[0, 0.5, 1])
+    return figure
+
+
+def _edges(timeline: Timeline, seconds: float) -> np.ndarray:
+    middles = (timeline.start + timeline.end).numpy() / 2
+    return np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [seconds]])
+
+
+def _time_axis(ax, seconds: float) -> None:
+    """Seconds for a short clip, minutes and seconds or hours and minutes for a long one."""
+    if seconds < CLOCK_SECONDS:
+        ax.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
+        ax.set_xlabel("Time (s)")
+        return
+    step = next((s for s in CLOCK_STEPS if seconds / s <= MOST_TICKS), CLOCK_STEPS[-1])
+    hours = seconds >= 3600
+    ax.xaxis.set_major_locator(MultipleLocator(step))
+    parts = (3600, 60) if hours else (60, 1)
+    clock = FuncFormatter(lambda s, _: f"{int(s // parts[0])}:{int(s % parts[0] // parts[1]):02d}")
+    ax.xaxis.set_major_formatter(clock)
+    ax.set_xlabel("Time (h:min)" if hours else "Time (min:s)")

@@ -1,0 +1,1 @@
+"""Jobs: how training starts on several GPUs, and where each run of a suite stands."""

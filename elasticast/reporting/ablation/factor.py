@@ -1,0 +1,142 @@
+"""Figure of an ablation over the values of a setting: `factor`."""
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from elasticast.config.ablation_names import shown
+from elasticast.config.ablation_sweeps import compared
+from elasticast.config.load_ablation import Ablation
+from elasticast.reporting.ablation.results import QUANTITIES, Results, setting_name, varied
+from elasticast.reporting.curves import METRIC_LABEL, is_geometric, legend_below, open_marker
+from elasticast.reporting.results import NOT_RUN
+from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, TITLE, LineStyle, label_styles, new_figure
+
+_WIDTH = 120  # points between the first and the last value of a panel
+
+
+class _Axis(NamedTuple):
+    """Where the values of a setting stand: numbers at their own places, what is none after them, `step` apart.
+
+    On a logarithmic axis places and step are logarithms.
+    """
+
+    places: dict[str, float]
+    numbers: set[str]
+    step: float
+    logarithmic: bool
+
+    def where(self, value: str, shift: float = 0.0) -> float:
+        """Place of a value; what is no number gives way by `shift`, -0.5 to 0.5, to others of the same value."""
+        place = self.places[value] + (0.0 if value in self.numbers else 0.25 * shift * self.step)
+        return float(np.exp(place)) if self.logarithmic else place
+
+
+def draw_factor(results: Results, table: pd.DataFrame) -> Figure:
+    """Score over the first setting of the grid: a row a sweep, a panel a quantity, a line a value of the others."""
+    ablation = results.ablation
+    sweeps = list(compared(ablation))
+    axis, lines = _axis_of(ablation), {v: _others(ablation, v) for v in ablation.experiments}
+    strong, names = lines[ablation.base], list(dict.fromkeys(lines.values()))
+    styles = label_styles([strong], [name for name in names if name != strong])
+    figure = new_figure(DOUBLE_COLUMN, 2.0 * len(sweeps))
+    grid = figure.subplots(len(sweeps), 3, squeeze=False, sharex=True)
+    for sweep, axes in zip(sweeps, grid, strict=True):
+        for ax, quantity in zip(axes, QUANTITIES, strict=True):
+            cells = table[(table["sweep"] == sweep) & (table["quantity"] == quantity)]
+            cells = cells.assign(at=[_value(ablation, v) for v in cells["variant"]])
+            for i, name in enumerate(names):
+                own = cells[[lines[v] == name for v in cells["variant"]]]
+                _draw_line(ax, own, axis, styles[name], (i + 0.5) / len(names) - 0.5)
+            _dress(ax, axis, f"{sweep[0].upper()}{sweep[1:]}: {quantity}")
+        axes[0].set_ylabel(METRIC_LABEL[results.metric])
+    for ax in grid[-1]:
+        ax.set_xlabel(varied(ablation).split(", ")[0])
+    figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
+    legend_below(figure, _factor_handles(ablation, table, styles))
+    return figure
+
+
+def _setting(run: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        run = run.get(part) if isinstance(run, dict) else None  # a base without such settings has none
+    return run
+
+
+def _value(ablation: Ablation, variant: str) -> str:
+    """The first setting of a variant, as it is shown."""
+    return shown(_setting(ablation.runs[variant], ablation.grid[0]))
+
+
+def _others(ablation: Ablation, variant: str) -> str:
+    """The other settings of a variant; its line is called so."""
+    run = ablation.runs[variant]
+    return ", ".join(f"{setting_name(key)} {shown(_setting(run, key))}" for key in ablation.grid[1:])
+
+
+def _axis_of(ablation: Ablation) -> _Axis:
+    values = [_setting(ablation.runs[v], ablation.grid[0]) for v in ablation.experiments]
+    numbers = sorted({v for v in values if isinstance(v, int | float) and not isinstance(v, bool)})
+    logarithmic = len(numbers) > 2 and numbers[0] > 0 and is_geometric(np.array(numbers))
+    places = {shown(number): float(np.log(number) if logarithmic else number) for number in numbers}
+    steps = np.diff(list(places.values()))
+    step = float(steps.mean()) if len(steps) else 1.0
+    for text in dict.fromkeys(map(shown, values)):
+        places.setdefault(text, max(places.values(), default=0.0) + step)
+    return _Axis(places, {shown(number) for number in numbers}, step, logarithmic)
+
+
+def _draw_line(ax: Axes, cells: pd.DataFrame, axis: _Axis, style: LineStyle, shift: float) -> None:
+    """A line through the numbers with the band of its intervals; what is no number stands alone."""
+    cells = cells[cells["status"] == "ok"].assign(place=lambda c: [axis.where(at, shift) for at in c["at"]])
+    number = cells["at"].isin(axis.numbers)
+    line, single = cells[number].sort_values("place"), cells[~number]
+    ax.plot(line["place"], 100 * line["value"], **style.line())
+    band = {"color": style.color, "alpha": 0.18, "linewidth": 0, "zorder": style.zorder - 1}
+    ax.fill_between(line["place"], *(100 * line[end].astype(float) for end in ("low", "high")), **band)
+    for _, cell in single.iterrows():
+        ends = [100 * cell["low"], 100 * cell["high"]]
+        ax.plot([cell["place"]] * 2, ends, color=style.color, linewidth=1.1, zorder=style.zorder)
+        ax.plot([cell["place"]], [100 * cell["value"]], **{**style.line(), "linestyle": "none"})
+    for _, cell in cells[cells["base"]].iterrows():
+        ax.plot([cell["place"]], [100 * cell["value"]], "o", **open_marker(style.color), zorder=6)
+
+
+def _dress(ax: Axes, axis: _Axis, title: str) -> None:
+    if axis.logarithmic:
+        ax.set_xscale("log")
+    texts = sorted(axis.places, key=axis.places.get)
+    turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if _crowded(axis, texts) else {}
+    ax.set_xticks([axis.where(text) for text in texts], texts, **turned)
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.margins(x=0.08)
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    ax.spines[["right", "top"]].set_visible(False)
+    ax.set_title(title, loc="left")
+
+
+def _crowded(axis: _Axis, texts: list[str]) -> bool:
+    """Whether names of neighbouring values would run into one another, side by side."""
+    places = np.array([axis.places[text] for text in texts])
+    room = np.diff(places) / max(np.ptp(places), 1e-9) * _WIDTH
+    return any(r < 2.1 * (len(a) + len(b)) + 4 for r, (a, b) in zip(room, itertools.pairwise(texts), strict=True))
+
+
+def _factor_handles(ablation: Ablation, table: pd.DataFrame, styles: dict[str, LineStyle]) -> list[Artist]:
+    handles = [Line2D([], [], **style.line(), label=name) for name, style in styles.items() if name]
+    base = styles[_others(ablation, ablation.base)]
+    handles.append(Line2D([], [], linestyle="none", marker="o", **open_marker(base.color), label="base"))
+    if table["low"].notna().any():
+        handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval"))
+    absent = table.loc[table["status"] != "ok", "label"].unique()
+    return handles + [Line2D([], [], linestyle="none", label=f"{label}: {NOT_RUN}") for label in absent]

@@ -1,0 +1,234 @@
+"""Figures of an ablation: `curves` and `cost`, each sweep beside the differences to the base; and the choice of one.
+
+The differences' rows carry the variants' names and line samples, so that they are the legend of the curves too.
+"""
+
+import itertools
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
+
+from elasticast.config.ablation_sweeps import SWEEPS, compared
+from elasticast.reporting.ablation.factor import draw_factor
+from elasticast.reporting.ablation.heat_map import draw_heat_map
+from elasticast.reporting.ablation.results import Results, varied
+from elasticast.reporting.ablation.table import missing_delta
+from elasticast.reporting.curves import (
+    METRIC_LABEL,
+    Styles,
+    draw_panel,
+    is_logarithmic,
+    legend_below,
+    mark_handles,
+    note_shortfalls,
+)
+from elasticast.reporting.results import Panel, Series, sweep_panels
+from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, LineStyle, line_styles, new_figure
+
+_MOST_BANDS = 2
+"""Curves beside the base that have a band; of more the differences alone show how sure they are."""
+_OFFSETS = {"native": 0.17, "mean": -0.17}
+_LABEL_WIDTH = 24  # characters of a line
+_SAMPLE = (-0.36, -0.06)  # inches left of the axis, where a row has its line sample
+
+
+def draw(results: Results, table: pd.DataFrame) -> Figure:
+    """The figure that an ablation asks for; `table` is that of `elasticast.reporting.ablation.table`."""
+    kinds = {"curves": draw_curves, "cost": draw_cost, "factor": draw_factor, "heat_map": draw_heat_map}
+    return kinds[results.ablation.plot](results, table)
+
+
+def draw_curves(results: Results, table: pd.DataFrame) -> Figure:
+    """A row a sweep: score over x, and the differences to the base where clips are whole and over the sweep."""
+    sweeps = {sweep: x_name for x_name, sweep in SWEEPS.items() if sweep in compared(results.ablation)}
+    panels = [_panel(results, x_name) for x_name in sweeps.values()]
+    figure, axes, styles = _rows(results, table, list(sweeps))
+    for ax, panel in zip(axes, panels, strict=True):
+        draw_panel(ax, panel, styles, is_logarithmic([panel]))
+    _finish(figure, axes, panels, mark_handles(panels))
+    return figure
+
+
+def draw_cost(results: Results, table: pd.DataFrame) -> Figure:
+    """Score over the operations of a clip, points named by the share of tokens left out, and the differences."""
+    panel = _panel(results, "token_drop")
+    figure, axes, styles = _rows(results, table, [SWEEPS["token_drop"]])
+    labels = _draw_operations(axes[0], results, panel, styles)
+    _finish(figure, axes, [panel], mark_handles([panel]))
+    _place_labels(figure, axes[0], labels)
+    return figure
+
+
+def _panel(results: Results, x_name: str) -> Panel:
+    """The curves over `x_name`, under the variants' names, with the intervals that there are."""
+    panel, base = (
+        sweep_panels(results.ablation, results.metrics, x_name, intervals=_intervals(results))[0],
+        results.ablation.base,
+    )
+    few = len(panel.series) <= 1 + _MOST_BANDS
+    return replace(panel, series=tuple(s if few or s.experiment == base else _bare(s) for s in panel.series))
+
+
+def _bare(series: Series) -> Series:
+    """A series without its band."""
+    return replace(series, points=series.points.assign(low=np.nan, high=np.nan))
+
+
+def _intervals(results: Results) -> pd.DataFrame:
+    rows, ran = [], results.metrics.groupby(["experiment", "evaluation"])["seed"].nunique()
+    for variant, scores in results.resampled.items():
+        for (evaluation, (x, compression)), score in scores.items():
+            if compression is None and len(score.values) == ran.get((variant, evaluation)):
+                low, high = score.interval()
+                rows.append((variant, results.metric, evaluation, x, low, high))
+    return pd.DataFrame(rows, columns=["experiment", "metric", "evaluation", "x", "low", "high"])
+
+
+def _rows(results: Results, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
+    """A figure of a row a sweep with its differences drawn; the axes are those left for the curves."""
+    ablation, heights = results.ablation, []
+    styles = line_styles(ablation, {ablation.base})
+    for sweep in sweeps:
+        labels = table.loc[table["sweep"] == sweep].drop_duplicates("variant").apply(_row_label, axis=1)
+        lines = [1 + label.count("\n") for label in labels]
+        row = max([0.22, *(0.065 * (one + other) + 0.04 for one, other in itertools.pairwise(lines))])
+        heights.append(max(2.3, 0.65 + row * len(lines)))
+    figure = new_figure(DOUBLE_COLUMN, sum(heights))
+    figure.get_layout_engine().set(w_pad=0.07)  # names of the right panels keep off the left ones
+    grid = figure.subplots(len(sweeps), 2, squeeze=False, height_ratios=heights, width_ratios=[1.15, 1])
+    for i, (sweep, (left, right)) in enumerate(zip(sweeps, grid, strict=True)):
+        _draw_differences(right, table[table["sweep"] == sweep], styles, varied(ablation))
+        first = table.iloc[0]
+        letter = f"({chr(97 + i)}) " if len(sweeps) > 1 else ""
+        named = (
+            f"{first['dataset']} · {first['task']}, {sweep}"
+            if len(sweeps) > 1
+            else f"{first['dataset']} · {first['task']}"
+        )
+        left.set_title(letter + named.replace("_", " "), loc="left")
+    return figure, list(grid[:, 0]), styles
+
+
+def _finish(figure: Figure, axes: list[Axes], panels: list[Panel], handles: list[Artist]) -> None:
+    note_shortfalls(figure, axes, panels, DOUBLE_COLUMN / 2.2, len(panels))
+    look = {"linestyle": "none", "marker": "o", "markersize": 3.6, "color": MUTED}
+    filled = Line2D([], [], **look, label="difference, native")
+    hollow = Line2D([], [], **look, markerfacecolor="white", label="difference, mean of the sweep")
+    legend_below(figure, [*handles, filled, hollow])
+
+
+# ---------------------------------------------------------------------------------------------
+# Differences to the base
+# ---------------------------------------------------------------------------------------------
+
+
+def _row_label(row: pd.Series) -> str:
+    """A variant's name, in lines that fit."""
+    text = f"{row['label']} (base)" if row["base"] else row["label"]
+    return "\n".join(textwrap.wrap(text, _LABEL_WIDTH))
+
+
+def _draw_differences(ax: Axes, table: pd.DataFrame, styles: Styles, title: str) -> None:
+    """A row a variant: its difference to the base with its 95 % interval, native and over the sweep."""
+    variants = table.drop_duplicates("variant")
+    ax.axvline(0, color=INK, linewidth=0.7, zorder=1)
+    for y, (_, row) in enumerate(variants.iterrows()):
+        style = styles[row["label"]]
+        _sample_line(ax, -y, style)
+        cells = table[table["variant"] == row["variant"]].set_index("quantity")
+        if pd.isna(cells["delta"]).all():
+            said = {"va": "center", "color": MUTED, "fontsize": 7}
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            ax.text(0.02, -y, missing_delta(row), transform=ax.get_yaxis_transform(), bbox=paper, **said)
+        for quantity, offset in _OFFSETS.items():
+            _draw_difference(ax, cells.loc[quantity], offset - y, style, filled=quantity == "native")
+    ax.set_yticks([-y for y in range(len(variants))], [_row_label(row) for _, row in variants.iterrows()])
+    for label, base in zip(ax.get_yticklabels(), variants["base"], strict=True):
+        label.set_fontweight("bold" if base else "normal")
+    ax.tick_params(axis="y", length=0, pad=-_SAMPLE[0] * 72 + 3)
+    ax.set_ylim(0.6 - len(variants), 0.6)
+    ax.set_xlabel("Difference to the base (points)")
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    ax.margins(x=0.06)
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    ax.spines[["left", "right", "top"]].set_visible(False)
+    ax.set_title(title, loc="left", x=0, ha="right", fontsize=7, color=MUTED)
+
+
+def _draw_difference(ax: Axes, cell: pd.Series, y: float, style: LineStyle, *, filled: bool) -> None:
+    if pd.isna(cell["delta"]):
+        return
+    if pd.notna(cell["delta_low"]):
+        ends = [100 * cell["delta_low"], 100 * cell["delta_high"]]
+        ax.plot(ends, [y, y], color=style.color, linewidth=1.1, solid_capstyle="butt", zorder=3)
+    look = {"color": style.color, "markersize": 3.8, "markeredgewidth": 1.0, "zorder": 4}
+    inside = {} if filled else {"markerfacecolor": "white"}
+    ax.plot([100 * cell["delta"]], [y], style.marker, **look, **inside)
+
+
+def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
+    """The variant's line beside its name."""
+    inches = ax.figure.dpi_scale_trans + ScaledTranslation(0, 0, ax.transAxes)
+    beside = blended_transform_factory(inches, ax.transData)
+    ends = np.linspace(*_SAMPLE, 3)
+    ax.plot(ends, [y] * 3, transform=beside, clip_on=False, markevery=[1], **style.line())
+
+
+# ---------------------------------------------------------------------------------------------
+# Score over operations
+# ---------------------------------------------------------------------------------------------
+
+
+def _draw_operations(ax: Axes, results: Results, panel: Panel, styles: Styles) -> list[tuple[float, float, str, str]]:
+    """Curves over GFLOPs; the points' x and y, what they are called, and in which colour."""
+    rows = results.metrics[results.metrics["metric"] == "gflops_per_clip"]
+    labels, whole = [], []
+    for series in panel.series:
+        style, points = styles[series.label], series.points[series.points["seeds"] > 0]
+        own = rows[rows["experiment"] == series.experiment].drop_duplicates("x").set_index("x")["value"]
+        gflops = own.reindex(points.index)
+        whole += list(gflops)
+        if series.interval or series.seeds_run > 1:
+            band = {"color": style.color, "alpha": 0.18, "linewidth": 0, "zorder": style.zorder - 1}
+            ax.fill_between(gflops, 100 * points["low"], 100 * points["high"], **band)
+        ax.plot(gflops, 100 * points["mean"], **style.line())
+        places = zip(gflops, 100 * points["mean"], points.index, strict=True)
+        labels += [(x, y, f"{100 * share:g} %", style.text_color()) for x, y, share in places]
+    if whole and max(whole) > 20 * min(whole):
+        ax.set_xscale("log")
+    ax.set_xlabel("GFLOPs a clip (at the points: tokens left out)")
+    ax.set_ylabel(METRIC_LABEL[panel.metric])
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    ax.spines[["right", "top"]].set_visible(False)
+    ax.margins(x=0.06, y=0.1)
+    return labels
+
+
+def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:
+    """Write what points are called above the highest at each place, but nothing over another name."""
+    figure.draw_without_rendering()
+    taken: list[tuple[float, float]] = []
+    highest: dict[tuple[str, str], tuple] = {}
+    for x, y, text, color in sorted(labels, key=lambda label: label[1]):
+        highest[text, f"{x:.3g}"] = (x, y, text, color)
+    for x, y, text, color in sorted(highest.values(), key=lambda label: -label[0]):
+        across, up = ax.transData.transform((x, y)) / figure.dpi * 72
+        if all(abs(across - a) > 4 * len(text) + 2 or abs(up - u) > 8 for a, u in taken):
+            taken.append((across, up))
+            said = {
+                "ha": "center",
+                "va": "bottom",
+                "fontsize": 6,
+                "color": MUTED if len(highest) < len(labels) else color,
+            }
+            ax.annotate(text, (x, y), (0, 3.5), textcoords="offset points", **said)

@@ -1,0 +1,159 @@
+"""Figure of an ablation over length and resolution at once: `heat_map`."""
+
+import textwrap
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from elasticast.config.ablation_sweeps import GRID, Point, shared_points
+from elasticast.evaluation.statistics import paired_difference
+from elasticast.reporting.ablation.results import Results, paired
+from elasticast.reporting.curves import METRIC_LABEL
+from elasticast.reporting.results import NOT_RUN
+from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, TITLE, new_figure
+from elasticast.reporting.tables import signed
+
+_COLUMNS = 4
+_TEXT, _CHARACTER = 5.5, 3.55  # points: size of a number in a cell, and width of its characters
+_BAR = 0.9  # inches that the bar of colours takes, with the labels of the axes
+
+
+class _Map(NamedTuple):
+    """A variant over a grid `[compressions, lengths]`: in % or points, and where that is sure not to be 0."""
+
+    values: np.ndarray
+    sure: np.ndarray
+
+
+class _Scale(NamedTuple):
+    """How values become colours, and what the bar of colours is called."""
+
+    norm: Normalize
+    colors: str
+    label: str
+    differences: bool
+
+
+def draw_heat_map(results: Results, table: pd.DataFrame) -> Figure:
+    """Scores of each variant over length and compression, then the differences to the base, each on one scale."""
+    variants = list(table.loc[table["sweep"] == GRID, "variant"].unique())
+    points = shared_points(results.ablation, GRID)
+    columns, rows = min(len(variants), _COLUMNS), -(-len(variants) // _COLUMNS)
+    labels = {v: _label(results, v, 96 // columns) for v in variants}
+    lines = 1 + max(label.count("\n") for label in labels.values())
+    height = 0.12 + 0.13 * lines + 0.18 * len({c for _, c in points})
+    figure = new_figure(DOUBLE_COLUMN, 2 * rows * height + 0.5)
+    grid = figure.subplots(2 * rows, columns, squeeze=False)
+    for part, differences in ((grid[:rows], False), (grid[rows:], True)):
+        maps = {v: _map(results, v, points, differences) for v in variants}
+        scale = _scale(maps, results.metric, differences)
+        for ax, variant in zip(part.flat, variants, strict=False):
+            ax.set_title(labels[variant], loc="left", fontsize=7)
+            if maps[variant] is not None:
+                _draw_map(ax, maps[variant], scale, _width(columns))
+            else:
+                _say(ax, "base" if differences and variant == results.ablation.base else NOT_RUN)
+        figure.colorbar(ScalarMappable(scale.norm, scale.colors), ax=part, label=scale.label, aspect=14, pad=0.01)
+    _label_axes(grid, len(variants), points)
+    figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
+    return figure
+
+
+def _width(columns: int) -> float:
+    """Of a map, inches."""
+    return (DOUBLE_COLUMN - _BAR) / columns - 0.1
+
+
+def _label(results: Results, variant: str, width: int) -> str:
+    experiment = results.ablation.experiments[variant]
+    text = f"{experiment.label} (base)" if variant == results.ablation.base else experiment.label
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def _map(results: Results, variant: str, points: list[Point], differences: bool) -> _Map | None:
+    """A variant's scores, or its differences to the base over the seeds that both have; none: nothing ran."""
+    own, base = (results.scores(GRID, v) for v in (variant, results.ablation.base))
+    if not differences:
+        return _arranged(100 * own.values.mean(1), np.zeros(len(points), bool), points) if own.seeds else None
+    own, base = paired(own, base)
+    if not own.seeds or variant == results.ablation.base:
+        return None
+    sure = np.zeros(len(points), bool)
+    if own.resampled and base.resampled:
+        tested = [paired_difference(one, other) for one, other in zip(own.resampled, base.resampled, strict=True)]
+        sure = np.array([t.low > 0 or t.high < 0 for t in tested])
+    return _arranged(100 * (own.values.mean(1) - base.values.mean(1)), sure, points)
+
+
+def _arranged(values: np.ndarray, sure: np.ndarray, points: list[Point]) -> _Map:
+    xs, cs = _sides(points)
+    found = _Map(np.full((len(cs), len(xs)), np.nan), np.zeros((len(cs), len(xs)), bool))
+    for (x, c), value, certain in zip(points, values, sure, strict=True):
+        found.values[cs.index(c), xs.index(x)], found.sure[cs.index(c), xs.index(x)] = value, certain
+    return found
+
+
+def _sides(points: list[Point]) -> tuple[list[float], list[float]]:
+    """Lengths and compressions of a grid."""
+    return sorted({x for x, _ in points}), sorted({c for _, c in points})
+
+
+def _scale(maps: dict[str, _Map | None], metric: str, differences: bool) -> _Scale:
+    values = np.concatenate([[], *(m.values.ravel() for m in maps.values() if m is not None)])
+    if differences:
+        most = np.nanmax(np.abs(values), initial=0.1)
+        return _Scale(Normalize(-most, most), "RdBu", "Difference (points)", True)
+    low, high = (np.nanmin(values), np.nanmax(values)) if len(values) else (0, 100)
+    return _Scale(Normalize(low, high), "cividis", METRIC_LABEL[metric], False)
+
+
+def _draw_map(ax: Axes, found: _Map, scale: _Scale, width: float) -> None:
+    """Cells in colour, with their numbers where these fit; `width` in inches."""
+    ax.imshow(found.values, norm=scale.norm, cmap=scale.colors, aspect="auto", origin="lower")
+    texts = _texts(found.values, scale.differences, 72 * width / found.values.shape[1])
+    for (row, column), text in np.ndenumerate(texts):
+        red, green, blue, _ = mpl.colormaps[scale.colors](scale.norm(found.values[row, column]))
+        color = INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+        weight = "bold" if found.sure[row, column] else "normal"
+        ax.text(column, row, text, ha="center", va="center", fontsize=_TEXT, color=color, fontweight=weight)
+
+
+def _texts(values: np.ndarray, differences: bool, width: float) -> np.ndarray:
+    """Numbers with as many digits as fit into `width` points, or none at all."""
+    for digits in (1, 0):
+        texts = [signed(v, digits) if differences else f"{v:.{digits}f}" for v in values.flat]
+        if max(map(len, texts)) * _CHARACTER < width - 1:
+            return np.array(texts).reshape(values.shape)
+    return np.full(values.shape, "")
+
+
+def _say(ax: Axes, text: str) -> None:
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=MUTED)
+    ax.spines[:].set_visible(False)
+
+
+def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
+    """Ticks and names at the left of each row and under the last map of each column; what holds none is removed."""
+    xs, cs = _sides(points)
+    rows, columns = len(grid) // 2, grid.shape[1]
+    room = 72 * _width(columns) / len(xs)
+    turned = 45 if max(len(f"{x:g}") for x in xs) * _CHARACTER > room - 3 else 0
+    for (row, column), ax in np.ndenumerate(grid):
+        place = (row % rows) * columns + column
+        if place >= used:
+            ax.remove()
+            continue
+        last = row >= rows and place + columns >= used
+        ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(cs) - 0.5))
+        ax.set_xticks(range(len(xs)), [f"{x:g}" for x in xs] if last else [""] * len(xs), fontsize=6, rotation=turned)
+        ax.set_yticks(range(len(cs)), [f"{c:g}" for c in cs] if column == 0 else [""] * len(cs), fontsize=6)
+        ax.tick_params(length=0)
+        if column == 0:
+            ax.set_ylabel("Compression")
+    grid[0, 0].figure.supxlabel("Maximum input length (frames)", fontsize=7.5)

@@ -1,0 +1,264 @@
+"""The table of an ablation: each variant where clips are seen whole, over a sweep, at its worst, and against the base.
+
+Like table 1 it exists once, as a tidy frame with one row a cell; Markdown and LaTeX are two ways to print it.
+"""
+
+import re
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+
+from elasticast.config.ablation_sweeps import GRID, SWEEPS, Point, compared, evaluations_of, points_of, shared_points
+from elasticast.evaluation.statistics import paired_difference
+from elasticast.reporting.ablation.results import (
+    QUANTITIES,
+    Results,
+    Scores,
+    native_index,
+    paired,
+    quantities,
+    resampled_quantities,
+    setting,
+    varied,
+)
+from elasticast.reporting.results import NOT_RUN
+from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
+
+COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "gflops_per_clip")
+TABLE_COLUMNS = (
+    "suite", "ablation", "variant", "label", "base", "setting", "run", "dataset", "task", "sweep", "evaluation",
+    "metric", "quantity", "x", "compression", "value", "sd", "low", "high", "seeds", "seeds_planned", "delta",
+    "delta_low", "delta_high", "p", *COSTS, "status",
+)  # fmt: skip
+_NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p")
+
+
+def compare_variants(results: Results) -> pd.DataFrame:
+    """The tidy table: a row a variant, sweep and quantity, in the order of the ablation.
+
+    Returns
+    -------
+    pandas.DataFrame
+        What each row is of (suite to metric, ``quantity``, and ``x`` and ``compression`` where it lies at one point);
+        ``value``, its ``sd`` over seeds and 95 % interval ``low`` to ``high``; ``seeds`` of ``seeds_planned``; the
+        ``delta`` to the base, over the seeds that both have, with its interval and ``p``; costs; ``status``. Scores are
+        fractions, and NaN where nothing ran.
+    """
+    ablation, rows = results.ablation, []
+    for sweep, variants in compared(ablation).items():
+        base = results.scores(sweep, ablation.base)
+        for variant in variants:
+            run = ablation.runs[variant]
+            head = {"suite": ablation.suite, "ablation": ablation.name, "variant": variant}
+            head |= {"label": ablation.experiments[variant].label, "base": variant == ablation.base}
+            head |= {"setting": setting(ablation, variant), "run": ablation.trained[variant]}
+            head |= {"dataset": run["dataset"], "task": run["task"], "sweep": sweep}
+            head |= {"evaluation": ", ".join(evaluations_of(ablation, variant, sweep)), "metric": results.metric}
+            costs = _costs(results, variant)
+            rows += [{**head, **cell, **costs} for cell in _cells(results, sweep, results.scores(sweep, variant), base)]
+    return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+
+
+def _cells(results: Results, sweep: str, own: Scores, base: Scores) -> list[dict]:
+    """A variant's quantities of a sweep."""
+    points, native = shared_points(results.ablation, sweep), native_index(results.ablation, sweep)
+    found = _values(own, native, points)
+    differences = _differences(own, base, native)
+    planned = {"seeds": len(own.seeds), "seeds_planned": len(results.ablation.seeds)}
+    status = "ok" if own.seeds else NOT_RUN
+    return [{"quantity": q, **planned, **found[q], **differences[q], "status": status} for q in QUANTITIES]
+
+
+def _values(own: Scores, native: int, points: list[Point]) -> dict[str, dict]:
+    if not own.seeds:
+        return {q: {"x": np.nan, "compression": np.nan, "value": np.nan} for q in QUANTITIES}
+    found = {}
+    for q, (values, index) in quantities(own.values, native).items():
+        x, compression = (np.nan, np.nan) if index is None else points[index]
+        sd = values.std(ddof=1) if len(values) > 1 else np.nan
+        found[q] = {"x": x, "compression": compression or np.nan, "value": values.mean(), "sd": sd}
+    for q, resampled in (resampled_quantities(own.resampled, native) if own.resampled else {}).items():
+        found[q] |= dict(zip(("low", "high"), resampled.interval(), strict=True))
+    return found
+
+
+def _differences(own: Scores, base: Scores, native: int) -> dict[str, dict]:
+    """Deltas to the base, with an interval where both were resampled with all their seeds, and these are as many."""
+    one, other = paired(own, base)
+    if not one.seeds:
+        return {q: {"delta": np.nan} for q in QUANTITIES}
+    ours, theirs = (quantities(scores.values, native) for scores in (one, other))
+    found = {q: {"delta": ours[q][0].mean() - theirs[q][0].mean()} for q in QUANTITIES}
+    if one.resampled and other.resampled:
+        ours, theirs = (resampled_quantities(scores.resampled, native) for scores in (one, other))
+        for q in QUANTITIES:
+            tested = paired_difference(ours[q], theirs[q])
+            found[q] |= {"delta_low": tested.low, "delta_high": tested.high, "p": tested.p}
+    return found
+
+
+def _costs(results: Results, variant: str) -> dict[str, float]:
+    """What a variant costs: medians over its runs, and the operations of a whole clip where that was measured."""
+    records = results.records[variant]
+    rows = results.metrics[(results.metrics["experiment"] == variant) & (results.metrics["x"] == 0)]
+    flops = rows.loc[rows["metric"] == "gflops_per_clip", "value"]
+    found = {"gflops_per_clip": float(flops.iloc[0]) if len(flops) else np.nan}
+    if not records:
+        return dict.fromkeys(COSTS, np.nan) | found
+    found |= {"parameters": records[0]["parameters"], "train_seconds": median(r["seconds"] for r in records)}
+    found |= {"tokens_per_s": median(r["tokens_per_s"] for r in records)}
+    return found | {"tokens_seen": median(r["tokens_per_s"] * r["seconds"] for r in records)}
+
+
+# ---------------------------------------------------------------------------------------------
+# Printing
+# ---------------------------------------------------------------------------------------------
+
+_BOLD = "**{}**"
+_HEAD = ["Native", "Δ", "Mean", "Δ", "Worst", "Δ", "Seeds"]
+_COST_HEAD = {
+    "parameters": "Parameters (M)",
+    "train_seconds": "Training (s)",
+    "tokens_per_s": "Tokens/s",
+    "tokens_seen": "Tokens seen (M)",
+    "gflops_per_clip": "GFLOPs a clip",
+}
+
+
+def _value(cell: pd.Series) -> str:
+    """A score in %, and for the worst where it lies."""
+    if cell["status"] != "ok":
+        return cell["status"]
+    text = f"{100 * cell['value']:.1f}"
+    if pd.notna(cell["sd"]):
+        text += f" ± {100 * cell['sd']:.1f}"
+    return f"{text} (at {_place(cell)})" if cell["quantity"] == "worst" else text
+
+
+def _place(cell: pd.Series) -> str:
+    return f"{cell['x']:g}" if pd.isna(cell["compression"]) else f"{cell['x']:g}, {cell['compression']:g}"
+
+
+def _delta(cell: pd.Series) -> str:
+    """The difference to the base in points with its interval; bold where that leaves out 0."""
+    if cell["base"]:
+        return "base"
+    if pd.isna(cell["delta"]):
+        return missing_delta(cell)
+    text = signed(100 * cell["delta"])
+    if pd.isna(cell["delta_low"]):
+        return f"{text} [{NOT_RUN}]"
+    low, high = cell["delta_low"], cell["delta_high"]
+    text = _BOLD.format(text) if low > 0 or high < 0 else text
+    return f"{text} [{signed(100 * low)}, {signed(100 * high)}]"
+
+
+def missing_delta(cell: pd.Series) -> str:
+    """Why there is no difference to the base."""
+    return "no common seed" if cell["status"] == "ok" else cell["status"]
+
+
+def _rows(table: pd.DataFrame) -> list[list[str]]:
+    """Cells of each variant of a sweep."""
+    rows = []
+    for _, cells in table.groupby("variant", sort=False):
+        first = cells.iloc[0]
+        seeds, planned = first["seeds"], first["seeds_planned"]
+        label = _BOLD.format(first["label"]) if first["base"] else first["label"]
+        texts = [text for _, cell in cells.iterrows() for text in (_value(cell), _delta(cell))]
+        rows.append([label, *texts, f"{seeds}" if seeds == planned else f"{seeds} of {planned}"])
+    return rows
+
+
+def _cost_rows(first: str, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Head and cells of the costs; operations only where they are measured of any variant."""
+    shown = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
+    rows = []
+    for _, cells in table.groupby("variant", sort=False):
+        variant = cells.iloc[0]
+        rows.append([variant["label"], *(_cost(key, variant[key]) for key in shown)])
+    return [first, *(_COST_HEAD[key] for key in shown)], rows
+
+
+def _cost(key: str, value: float) -> str:
+    if pd.isna(value):
+        return NOT_RUN
+    if key in ("parameters", "tokens_seen"):
+        return f"{value / 1e6:.3g}"
+    return f"{value:.3g}" if key == "gflops_per_clip" else f"{value:,.0f}"
+
+
+def _where(results: Results, sweep: str) -> str:
+    """Which points the quantities of a sweep are of."""
+    ablation = results.ablation
+    points = shared_points(ablation, sweep)
+    x, compression = points[native_index(ablation, sweep)]
+    names = {SWEEPS["compression"]: f"compression {x:g}", SWEEPS["token_drop"]: f"a share of {x:g}"}
+    at = names.get(sweep, f"{x:g} frames") + (f", compression {compression:g}" if sweep == GRID else "")
+    text = f"native: {at}; mean and worst of {len(points)} points"
+    beyond = any(len(points_of(ablation, v, sweep)) > len(points) for v in compared(ablation)[sweep])
+    return text + " that all variants have" * beyond
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """What a reader of the table has to know."""
+    said = (
+        ["Scores are means over seeds in %, ± their standard deviation."] if (table["seeds_planned"] > 1).any() else []
+    )
+    over = "clips and seeds" if table["seeds_planned"].iloc[0] > 1 else "clips"
+    said.append(
+        f"Δ is the difference to the base in points with its 95 % interval by bootstrap over test {over}, paired over "
+        "the clips; bold where that leaves out 0. Nothing is corrected for the number of comparisons."
+    )
+    if table["seeds_planned"].iloc[0] == 1:
+        said.append(
+            "There is one seed: intervals say how sure the scores of these runs are, and nothing of other seeds."
+        )
+    return said
+
+
+def _caption(results: Results, table: pd.DataFrame) -> str:
+    first, ablation = table.iloc[0], results.ablation
+    clips = results.metrics.loc[results.metrics["metric"] == results.metric, "n"]
+    counted = f", {int(clips.max()):,} test clips" if len(clips) else ""
+    return f"{ablation.title}: {first['dataset']} · {first['task']}, {first['metric']} (%){counted}"
+
+
+def markdown(results: Results, table: pd.DataFrame) -> str:
+    """The table for a README: a block a sweep, then what the variants cost, then how to read it."""
+    first, parts = varied(results.ablation), [f"**{_caption(results, table)}**\n"]
+    for sweep, rows in table.groupby("sweep", sort=False):
+        align = ["---", *[":---:"] * 6, "---:"]
+        parts += [f"Over {sweep} ({_where(results, sweep)}):\n", markdown_table([first, *_HEAD], align, _rows(rows))]
+    head, rows = _cost_rows(first, table)
+    parts += ["Cost, medians over runs:\n", markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)]
+    return "\n".join([*parts, " ".join(notes(table)) + "\n"])
+
+
+def latex(results: Results, table: pd.DataFrame) -> str:
+    """The same as two ``tabular``s that need only booktabs."""
+    first = varied(results.ablation)
+    lines = [f"% {note}" for note in (_caption(results, table), *notes(table))]
+    lines += [r"\begin{tabular}{lccccccr}", r"\toprule", _latex_row([first, *_HEAD])]
+    for sweep, rows in table.groupby("sweep", sort=False):
+        title = escape(f"{rows['metric'].iloc[0]} (%) over {sweep}; {_where(results, sweep)}")
+        lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{title}}}}} \\"]
+        lines += [_latex_row(row) for row in _rows(rows)]
+    head, rows = _cost_rows(first, table)
+    lines += [r"\bottomrule", r"\end{tabular}", "", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
+    lines += [_latex_row(head), r"\midrule", *map(_latex_row, rows)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_row(cells: list[str]) -> str:
+    return " & ".join(re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", escape(cell)) for cell in cells) + r" \\"
+
+
+def write_table(results: Results, table: pd.DataFrame, out: Path) -> None:
+    """Write ``OUT.csv`` (tidy, full precision), ``OUT.md`` and ``OUT.tex``."""
+    missing = [*_NUMBERS, *(key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any())]
+    printed = table.astype(object)
+    printed[missing] = printed[missing].where(printed[missing].notna(), NOT_RUN)
+    write_tables(out, csv=tidy_csv(printed), md=markdown(results, table), tex=latex(results, table))

@@ -1,0 +1,666 @@
+"""What a suite may say, and the one clear error for everything it may not."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from elasticast.config import WorkflowConfig, digest
+from elasticast.config.load_suite import load_dataset, load_run_config, load_suite, load_workflow_config, write_schema
+from elasticast.config.reading import _yaml_float, deep_merge
+from elasticast.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+SUITE = {
+    "title": "a suite",
+    "seeds": [0, 1],
+    "defaults": {
+        "dataset": "tiny",
+        "task": "events",
+        "evaluations": ["length"],
+        "view": {"frames": "native", "max_frames": 256},
+        "model": {"dim": 32, "depth": 1, "heads": 2},
+        "train": {"steps": 4, "batch": {"clips": 2}},
+    },
+    "experiments": {
+        "elastic": {"label": "ElasticAST", "model": {"kind": "elasticast", "max_frames": 256}},
+        "dropout": {"base": "elastic", "train": {"token_dropout": 0.1}},
+        "ast64": {"label": "AST", "model": {"kind": "ast"}, "view": {"frames": 64}},
+    },
+    "evaluations": {
+        "length": {"x_name": "max_frames", "x": [64, 128]},
+        "hop": {"x_name": "compression", "x": [1, 2.5]},
+    },
+}
+DATASET = {"source": "soundscapes", "clips": {"train": 4, "test": 2}}
+DELETED = object()
+E = "experiments.elastic"
+
+
+def changed(*changes) -> dict:
+    """The suite with each (dotted key, value) set."""
+    suite = copy.deepcopy(SUITE)
+    for key, value in changes:
+        *path, last = key.split(".")
+        place = suite
+        for part in path:
+            place = place.setdefault(part, {})
+        if value is DELETED:
+            del place[last]
+        else:
+            place[last] = value
+    return suite
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a suite given as a mapping or as text."""
+
+    def run(suite, dataset=DATASET):
+        for folder, name, value in (("suites", "s", suite), ("datasets", "tiny", dataset)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            text = value if isinstance(value, str) else yaml.safe_dump(value, sort_keys=False)
+            (tmp_path / folder / f"{name}.yaml").write_text(text)
+        return load_suite("s", tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def problems(load, tmp_path):
+    """What is said of a wrong suite, one line a problem; the file's name is checked and taken off."""
+
+    def run(suite, dataset=DATASET, file="suites/s.yaml"):
+        with pytest.raises(ConfigError) as caught:
+            load(suite, dataset)
+        found = caught.value.problems
+        assert all(line.startswith(f"{tmp_path / file}: ") for line in found), found
+        assert all(line in str(caught.value) for line in found)
+        return [line.removeprefix(f"{tmp_path / file}: ") for line in found]
+
+    return run
+
+
+WRONG_VALUES = [
+    # where, value, the problem
+    (f"{E}.train.lr", "1e-5", f"{E}: train.lr: '1e-5' is a string: write 1.0e-5"),
+    (f"{E}.train.grad_clip", "1E3", f"{E}: train.grad_clip: '1E3' is a string: write 1.0e+3"),
+    (f"{E}.train.steps", "100", f"{E}: train.steps: '100' is a string: write 100"),
+    (f"{E}.train.warmup_steps", "1e3", f"{E}: train.warmup_steps: '1e3' is a string: write 1000"),
+    (f"{E}.train.weight_decay", "small", f"{E}: train.weight_decay: 'small' is not a number"),
+    (f"{E}.train.weight_decay", float("nan"), f"{E}: train.weight_decay: Input should be a finite number, got nan"),
+    (
+        f"{E}.train.schedule",
+        {"kind": "cos"},
+        f"{E}: train.schedule.kind: Input should be 'constant', 'step' or 'cosine'",
+    ),
+    (
+        f"{E}.train.spec_augment",
+        {"freq": 4},
+        f"{E}: train.spec_augment.freq: unknown key, did you mean `freq_bins`? All",
+    ),
+    (
+        f"{E}.train.learning_rate",
+        0.1,
+        f"{E}: train.learning_rate: unknown key. Allowed: batch, betas, checkpoint_every, ",
+    ),
+    (f"{E}.train.token_dropout", 1.5, f"{E}: train.token_dropout: Input should be less than or equal to 1, got 1.5"),
+    (f"{E}.train.token_dropout", 1.0, f"{E}: train: `token_dropout` must be below 1"),
+    (f"{E}.train.token_dropout", "0.5", f"{E}: train.token_dropout: '0.5' is a string: write 0.5"),
+    (f"{E}.train.token_dropout", [0.0, 1.0], f"{E}: train: `token_dropout` must be below 1"),
+    (f"{E}.train.token_dropout", [0.5, 0.1], f"{E}: train: token_dropout = [0.5, 0.1]: the smaller one comes first"),
+    (f"{E}.train.token_dropout", [0.5], f"{E}: train.token_dropout: List should have at least 2 items"),
+    (f"{E}.train.token_dropout", [0.1, "1e-1"], f"{E}: train.token_dropout.1: '1e-1' is a string: write 1.0e-1"),
+    (
+        f"{E}.train.sampler",
+        "weighted",
+        f"{E}: train.sampler: Input should be 'shuffle' or 'balanced', got 'weighted'",
+    ),
+    (f"{E}.train.log_every", True, f"{E}: train.log_every: Input should be a valid integer, got True"),
+    (
+        f"{E}.train.batch.buckets",
+        True,
+        f"{E}: train.batch.buckets needs model.kind = 'ast' and view.frames = 'native':",
+    ),
+    ("experiments.ast64.train", {"batch": {"buckets": True}}, "experiments.ast64: train.batch.buckets needs model.k"),
+    (f"{E}.train.betas", [0.9], f"{E}: train.betas: List should have at least 2 items"),
+    (f"{E}.train.epochs", 3, f"{E}: train: give exactly one of `steps` and `epochs`"),
+    (f"{E}.train.batch", {"tokens": 64}, f"{E}: train.batch: give exactly one of `clips` and `tokens`"),
+    (f"{E}.train.loss", "ce", f"{E}: train.loss: 'ce' needs one label a clip, task 'events' has several: use 'bce'"),
+    (f"{E}.model", None, f"{E}: model: expected keys and values, found None"),
+    (f"{E}.model.dim", 32.5, f"{E}: model.dim: Input should be a valid integer, got 32.5"),
+    (f"{E}.model.heads", 3, f"{E}: model.dim = 32 is not a multiple of model.heads = 3"),
+    (f"{E}.model.max_frames", 264, f"{E}: model.max_frames = 264 is not a multiple of model.patch = 16"),
+    (
+        f"{E}.model.attention_scale",
+        "sqr",
+        f"{E}: model.attention_scale: Input should be 'none', 'sqrt' or 'qk_norm', got",
+    ),
+    (
+        f"{E}.model.positions",
+        "learned",
+        f"{E}: model.positions: Input should be 'table', 'interpolated', 'fractional', 'sinusoidal' or 'rotary'",
+    ),
+    (f"{E}.model.pooling", "max", f"{E}: model.pooling: Input should be 'attention', 'mean' or 'cls', got 'max'"),
+    (f"{E}.front_end", {"mel_bins": 100}, f"{E}: front_end.mel_bins = 100 is not a multiple of model.patch = 16"),
+    (f"{E}.front_end", {"n_fft": 512}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
+    (f"{E}.front_end", {"kind": "stft"}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
+    (
+        f"{E}.front_end",
+        {"kind": "stft", "n_fft": 399},
+        f"{E}: front_end: n_fft = 399: expected an even number, at least the window's 400 samples",
+    ),
+    (
+        f"{E}.front_end",
+        {"kind": "stft", "n_fft": 398},
+        f"{E}: front_end: n_fft = 398: expected an even number, at least the window's 400 samples",
+    ),
+    (f"{E}.front_end", {"kind": "fft"}, f"{E}: front_end.kind: Input should be 'kaldi' or 'stft', got 'fft'"),
+    (f"{E}.front_end", {"hop_ms": 2.5}, f"{E}: front_end.hop_ms: Input should be a valid integer, got 2.5"),
+    (f"{E}.view", None, f"{E}: view: expected keys and values, found None"),
+    (f"{E}.view.frames", "nativ", f"{E}: view.frames: expected a whole number above 0, or native, got 'nativ'"),
+    (f"{E}.view.frames", -16, f"{E}: view.frames: expected a whole number above 0, or native, got -16"),
+    (f"{E}.view.frames", 320, f"{E}: view.frames = 320 is beyond model.max_frames = 256"),
+    (f"{E}.view.max_frames", 512, f"{E}: view.max_frames = 512 is beyond model.max_frames = 256"),
+    (f"{E}.view.max_frames", 250, f"{E}: view.max_frames = 250 is not a multiple of model.patch = 16"),
+    (f"{E}.view.min_frames", 100, f"{E}: view.min_frames = 100 is not a multiple of model.patch = 16"),
+    (f"{E}.view.min_frames", 272, f"{E}: view.min_frames = 272 is above view.max_frames = 256"),
+    (
+        f"{E}.view.min_frames",
+        96,
+        f"{E}: evaluations.length.x: [64.0] lie below view.min_frames = 96",
+    ),
+    (f"{E}.view.cut_from", 100, f"{E}: view.cut_from = 100 is not a multiple of model.patch = 16"),
+    (f"{E}.view.cut_from", 272, f"{E}: view.cut_from = 272: expected 16 to 256, the lengths that clips are shown at"),
+    (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}: view.cut_from = 48: expected 64 to 256, the lengths"),
+    ("experiments.ast64.view.cut_from", 32, "experiments.ast64: view.cut_from = 32 needs view.frames = 'native', whi"),
+    (f"{E}.view.fill", "ones", f"{E}: view.fill: Input should be 'zeros', 'edge', 'repeat' or 'mask', got 'ones'"),
+    (f"{E}.view.fill", "mask", f"{E}: view.fill = 'mask' needs view.frames as a number: a native view has no padding"),
+    (
+        f"{E}.view.compression",
+        [1.0, 1.25],
+        f"{E}: view.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms",
+    ),
+    (f"{E}.view.compression", 2.0, f"{E}: view.compression: Input should be a valid list, got 2.0"),
+    (f"{E}.view.compression", [1.0, "1e0"], f"{E}: view.compression.1: '1e0' is a string: write 1.0e+0"),
+    (f"{E}.task", "speaker", f"{E}: task: 'speaker' is no task of dataset 'tiny'. Allowed: events, scene"),
+    (f"{E}.dataset", "tinny", f"{E}: dataset: 'tinny' is unknown ("),
+    (f"{E}.evaluations", ["lenght"], f"{E}: evaluations: unknown evaluation 'lenght'. There is: length, hop"),
+    (f"{E}.label", 128, f"{E}: label: Input should be a valid string, got 128"),
+    (f"{E}.label", DELETED, f"{E}: label: this key is required"),
+    (f"{E}.modle", {}, f"{E}: modle: unknown key, did you mean `model`? Allowed: base, color, "),
+    (f"{E}.seed", 3, f"{E}: seed: unknown key. Allowed: base, color, "),
+    (E, None, f"{E}: expected keys and values, found None"),
+    ("experiments.a/b", {"base": "elastic"}, "experiments.a/b: experiment: String should match pattern"),
+    (
+        "experiments.dropout.base",
+        "elsatic",
+        "experiments.dropout: base: unknown experiment 'elsatic'. There is: elastic, ",
+    ),
+    ("experiments.dropout.base", ["elastic"], "experiments.dropout: base: unknown experiment ['elastic']. There is: "),
+    ("experiments.dropout.base", "dropout", "experiments.dropout: base: 'dropout' leads back to itself"),
+    (
+        "experiments.ast64.model.kind",
+        "asst",
+        "experiments.ast64: model: 'kind' 'asst' is unknown. Allowed: 'elasticast'",
+    ),
+    ("experiments.ast64.model.kind", DELETED, "experiments.ast64: model: the key 'kind' is required"),
+    (
+        "experiments.ast64.model.prefix_tokens",
+        3,
+        "experiments.ast64: model.prefix_tokens: Input should be 0, 1 or 2, got 3",
+    ),
+    (
+        "experiments.ast64.view.frames",
+        "native",
+        "experiments.ast64: a model of kind `ast` needs `view.frames` as a number",
+    ),
+    (
+        "experiments.ast64.view.frames",
+        100,
+        "experiments.ast64: view.frames = 100 is not a multiple of model.patch = 16",
+    ),
+    (
+        "experiments.ast64.view.compression",
+        [1.0, 2.0],
+        "experiments.ast64: a model of kind `ast` needs `view.frames` as a",
+    ),
+    (
+        "experiments.ast64.train",
+        {"token_dropout": [0.0, 0.1]},
+        "experiments.ast64: train.token_dropout needs a model of kind `el",
+    ),
+    (
+        "experiments.ast64.model.time_offset",
+        True,
+        "experiments.ast64: model.time_offset needs view.fill = 'mask': with padding every training clip is as long",
+    ),
+    (f"{E}.model.time_offset", True, f"{E}: model.time_offset: unknown key. Allowed: "),
+    ("experiments", {}, "experiments: expected keys and values, found {}"),
+    ("experiments", ["a"], "experiments: expected keys and values, found ['a']"),
+    ("evaluations", None, "evaluations: expected keys and values, found None"),
+    ("evaluations.length", None, "evaluations.length: expected keys and values, found None"),
+    (
+        "evaluations.length.x_name",
+        "frames",
+        "evaluations.length: x_name: Input should be 'max_frames', 'compression' or 'token_drop'",
+    ),
+    ("evaluations.length.x", [0, 64], "evaluations.length: x = [0.0, 64.0]: frames are whole numbers above 0"),
+    ("evaluations.length.windows", True, f"{E}: evaluations.length.windows: needs view.frames as a number: a native v"),
+    (
+        "evaluations.hop.windows",
+        True,
+        "evaluations.hop: `windows` goes with x_name: max_frames, here it is compression",
+    ),
+    ("evaluations.hop.compression", [1], "evaluations.hop: `compression` goes with x_name: max_frames, here it is c"),
+    ("evaluations.length.compression", [0.5], "evaluations.length: compression.0: Input should be greater than or e"),
+    ("evaluations.drop", {"x_name": "token_drop", "x": [0, 1]}, "evaluations.drop: x = [0.0, 1.0]: a share below 1"),
+    ("evaluations.length.x", [], "evaluations.length: x: List should have at least 1 item"),
+    ("evaluations.length.x", [64.5], "evaluations.length: x = [64.5]: frames are whole numbers"),
+    ("evaluations.hop.x", ["1e0"], "evaluations.hop: x.0: '1e0' is a string: write 1.0e+0"),
+    ("defaults", None, "defaults: expected keys and values, found None"),
+    ("defaults", DELETED, "defaults: this key is required"),
+    ("defaults.view", None, "defaults: view: expected keys and values, found None"),
+    ("defaults.train.lr", "1e-5", "defaults: train.lr: '1e-5' is a string: write 1.0e-5"),
+    ("defaults.view.compression", ["2"], "defaults: view.compression.0: '2' is a string: write 2"),
+    ("defaults.dataset", "tinny", "defaults: dataset: 'tinny' is unknown ("),
+    ("defaults.modle", {}, "defaults: modle: unknown key, did you mean `model`? Allowed: color, "),
+    ("defaults.seed", 3, "defaults: seed: unknown key. Allowed: color, dataset, "),
+    ("defaults.base", "elastic", "defaults: base: unknown key. Allowed: color, dataset, "),
+    ("experimets", {}, "experimets: unknown key, did you mean `experiments`? Allowed: claims, datasets, defaults, "),
+    ("experiments.elastic.norm", {"mean": 1.0}, f"{E}: norm.std: this key is required"),
+    ("experiments.elastic.norm", {"mean": 1, "std": 2, "sdt": 1}, f"{E}: norm.sdt: unknown key, did you mean `std`?"),
+    ("experiments.elastic.norm", {"mean": -5, "std": 0}, f"{E}: norm.std: Input should be greater than"),
+    ("defaults.train.select", {"split": "train"}, "defaults: train.select.split: Input should be 'dev' or 'test', got"),
+    ("evaluations.length.split", "train", "evaluations.length: split: Input should be 'dev' or 'test', got 'train'"),
+    ("seeds", [0, 0], "seeds: each seed stands once, got [0, 0]"),
+    ("seeds", [-1], "seeds.0: Input should be greater than or equal to 0, got -1"),
+    ("seeds", 3, "seeds: Input should be a valid list, got 3"),
+    ("title", None, "title: Input should be a valid string, got None"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), WRONG_VALUES)
+def test_a_wrong_value_is_one_problem_that_names_it(problems, key, value, message):
+    (problem,) = problems(changed((key, value)))
+    assert problem.startswith(message)
+
+
+@pytest.mark.parametrize("key", ["defaults.train.select", "evaluations.length"])
+def test_a_split_has_to_be_there(load, problems, key):
+    value = SUITE["evaluations"]["length"] if key == "evaluations.length" else {}
+    suite = changed((key, value | {"split": "dev"}))
+    assert load(suite, DATASET | {"dev_share": 0.1})
+    hint = "'dev', but dataset 'tiny' has no such split; `dev_share` in config/datasets/tiny.yaml sets"
+    found = problems(suite)
+    where = f"{key.removeprefix('defaults.')}.split"
+    assert [problem.split(" clips of the")[0] for problem in found] == [
+        f"experiments.{name}: {where}: {hint}" for name in ("elastic", "ast64")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "splits"),
+    [
+        ({"source": "esc50"}, {"train", "test"}),
+        ({"source": "esc50", "dev_fold": 2}, {"train", "dev", "test"}),
+        ({"source": "speech_commands"}, {"train", "dev", "test"}),
+        ({"source": "voxceleb1"}, {"train", "dev", "test"}),
+        ({"source": "vggsound"}, {"train", "test"}),
+        ({"source": "audioset", "segments": {"train": ["a.csv"], "test": ["b.csv"]}}, {"train", "test"}),
+        ({"source": "epic_sounds", "annotations": {"train": ["a.csv"], "dev": ["b.csv"]}}, {"train", "dev"}),
+    ],
+)
+def test_splits_that_a_dataset_has_of_its_own(tmp_path, settings, splits):
+    (tmp_path / "d.yaml").write_text(yaml.safe_dump(settings))
+    assert load_dataset(tmp_path / "d.yaml").splits() == splits
+
+
+def test_stride_is_the_patch_unless_given_and_never_more(load, problems):
+    assert load(SUITE).run_config("ast64", 0).model.stride == 16
+    model = load(changed(("experiments.ast64.model.stride", 10))).run_config("ast64", 0).model
+    assert (model.patches(128), model.patches(1024)) == (12, 101)  # AST's grid
+    (problem,) = problems(changed(("experiments.ast64.model.stride", 17)))
+    assert "model.stride: a stride above model.patch = 16 would leave frames out, got 17" in problem
+
+
+def test_lengths_are_whole_patches_or_with_overlap_at_least_one(load, problems):
+    overlap = ("experiments.ast64.model.stride", 10)
+    assert load(changed(overlap, ("experiments.ast64.view.frames", 70)))
+    (problem,) = problems(changed(overlap, ("experiments.ast64.view.frames", 12)))
+    assert "view.frames = 12 is shorter than model.patch = 16" in problem
+    (problem,) = problems(changed(("experiments.ast64.view.frames", 70)))
+    assert "view.frames = 70 is not a multiple of model.patch = 16" in problem
+
+
+def test_cls_pooling_needs_a_prefix_token(load, problems):
+    none = ("experiments.ast64.model.prefix_tokens", 0)
+    (problem,) = problems(changed(none))
+    assert "model.pooling = 'cls' needs model.prefix_tokens = 1 or 2" in problem
+    assert load(changed(none, ("experiments.ast64.model.pooling", "mean")))
+
+
+def test_the_suite_of_these_tests_is_right(load):
+    suite = load(SUITE)
+    assert list(suite.runs) == ["elastic", "dropout", "ast64"]
+    assert suite.run_config("dropout", 1).train.token_dropout == 0.1
+    assert suite.task_kind("ast64") == "multi"
+    assert list(suite.sweep("elastic")) == ["length"]
+
+
+@pytest.mark.parametrize("key", ["dataset", "task", "evaluations"])
+def test_a_key_missing_everywhere_is_said_of_each_experiment_without_a_base(problems, key):
+    found = problems(changed((f"defaults.{key}", DELETED)))
+    assert found == [f"experiments.{name}: {key}: this key is required" for name in ("elastic", "ast64")]
+
+
+def test_a_sweep_must_fit_the_models_that_run_it(problems):
+    assert problems(changed(("evaluations.length.x", [64, 512]))) == [
+        "experiments.elastic: evaluations.length.x: [512.0] lie beyond model.max_frames = 256"
+    ]
+    off = "evaluations.length.x: [100.0] are not multiples of model.patch = 16"
+    found = problems(changed(("evaluations.length.x", [64, 100])))
+    assert found == [f"experiments.elastic: {off}", f"experiments.ast64: {off}"]
+
+
+@pytest.mark.parametrize("positions", ["interpolated", "fractional", "sinusoidal", "rotary"])
+def test_positions_of_any_length_have_no_limit(load, positions):
+    only = changed((f"{E}.model.positions", positions), ("evaluations.length.x", [64, 1024]))
+    only["experiments"] = {"elastic": only["experiments"]["elastic"]}
+    run = load(deep_merge(only, {"defaults": {"evaluations": ["length", "hop"]}})).run_config("elastic", 0)
+    assert (run.model.max_frames, run.model.limit) == (256, None)
+    assert load(deep_merge(only, {"defaults": {"view": {"max_frames": 512}}}))
+
+
+def test_positions_of_pairs_of_channels_need_their_number(problems):
+    for positions, settings, message in (
+        ("sinusoidal", {"dim": 30}, "model.positions = 'sinusoidal' needs model.dim as a multiple of 4, got 30"),
+        ("rotary", {"heads": 16}, "'rotary' needs model.dim / model.heads as a multiple of 4, got 2"),
+    ):
+        model = {"kind": "elasticast", "max_frames": 256, "positions": positions, **settings}
+        (problem,) = problems(changed((f"{E}.model", model)))
+        assert problem.startswith(f"{E}: ") and message in problem  # noqa: PT018
+
+
+def test_hops_of_a_sweep_are_whole_ms(load, problems):
+    sweep = (("defaults.evaluations", ["hop"]), ("evaluations.hop.x", [1.0, 1.1, 1.2]))
+    assert load(changed(*sweep))
+    off = "evaluations.hop.x: [1.1] times front_end.hop_ms = 5 are no whole numbers of ms"
+    assert problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5}))) == [f"{E}: {off}"]
+
+
+def test_an_ast_takes_native_lengths_in_buckets(load, problems):
+    native = ("experiments.ast64.view.frames", "native"), ("experiments.ast64.train", {"batch": {"buckets": True}})
+    run = load(changed(*native)).run_config("ast64", 0)
+    assert (run.view.longest, run.train.batch.buckets) == (256, True)
+    assert load(changed(*native, ("experiments.ast64.model.time_offset", True)))
+    (problem,) = problems(changed(*native, ("experiments.ast64.view.cut_from", 64)))
+    assert problem.startswith("experiments.ast64: view.cut_from is for a model of kind `elasticast`")
+    (problem,) = problems(changed(*native, ("evaluations.length.windows", True), (f"{E}.evaluations", ["hop"])))
+    assert problem.startswith("experiments.ast64: evaluations.length.windows: needs view.frames as a number")
+
+
+def test_grids_of_length_and_resolution(load, problems):
+    grid = {"x_name": "max_frames", "x": [64, 256], "compression": [1.0, 2.0]}
+    only = changed(("evaluations.length", grid), (f"{E}.view.compression", [2.0]))
+    only["experiments"] = {"elastic": only["experiments"]["elastic"]}
+    suite = load(only)  # a plain sweep over lengths would be refused
+    assert suite.curve("elastic", "max_frames") == {}
+    assert len(problems(deep_merge(only, {"evaluations": {"length": {"compression": None}}}))) == 1
+    two = {"evaluations": {"length": {"windows": True}}}
+    (problem,) = problems(deep_merge(only, two))
+    assert problem == "evaluations.length: `windows` are of a model's own resolution: leave out `compression`"
+    (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"compression": [1.0, 1.25]}}}))
+    assert (
+        problem == f"{E}: evaluations.length.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms"
+    )
+    (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [1.0, 2.0]}}}))
+    assert problem == f"{E}: evaluations.length.x: [512.0] lie beyond model.max_frames = 256"
+    assert load(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [2.0]}}}))
+
+
+def test_a_curve_is_of_plain_sweeps_and_of_windows_without_any(load):
+    suite = changed(
+        ("evaluations.windowed", {"x_name": "max_frames", "x": [64, 512], "windows": True}),
+        ("evaluations.heat", {"x_name": "max_frames", "x": [64], "compression": [1, 2]}),
+        ("experiments.ast64.evaluations", ["windowed", "heat", "length"]),
+    )
+    suite["experiments"]["alone"] = {"base": "ast64", "evaluations": ["windowed", "heat"]}
+    found = load(suite)
+    assert list(found.curve("ast64", "max_frames")) == ["length"]
+    assert list(found.curve("alone", "max_frames")) == ["windowed"]
+    assert found.curve("alone", "compression") == {}
+
+
+def test_tokens_are_dropped_at_a_length_the_model_takes(load, problems):
+    drop = ("evaluations.drop", {"x_name": "token_drop", "x": [0, 0.5]}), ("defaults.evaluations", ["drop"])
+    assert load(changed(*drop))
+    compressed = (f"{E}.view", {"max_frames": 512, "compression": [2.0, 4.0]})
+    (problem,) = problems(changed(*drop, compressed))
+    assert problem == f"{E}: evaluations.drop: 512 frames at compression 1, beyond model.max_frames = 256"
+
+
+def test_a_pooled_resolution_takes_whole_numbers_only(load, problems):
+    pooled = ("defaults.view.resolution", "max_pool"), ("defaults.evaluations", ["hop"])
+    assert load(changed(*pooled, ("evaluations.hop.x", [1, 2]), (f"{E}.view.compression", [1.0, 3.0])))
+    said = "are no whole numbers, which view.resolution = 'max_pool' needs"
+    found = problems(changed(*pooled))
+    assert found == [f"experiments.{name}: evaluations.hop.x: [2.5] {said}" for name in ("elastic", "ast64")]
+    (problem,) = problems(changed(*pooled, ("evaluations.hop.x", [2]), (f"{E}.view.compression", [1.0, 1.2])))
+    assert problem == f"{E}: view.compression: [1.2] {said}"
+
+
+def test_the_front_end_of_epic_sounds(load):
+    front_end = {"kind": "stft", "sample_rate": 24000, "n_fft": 2048, "window_ms": 10.0, "hop_ms": 5}
+    suite = changed((f"{E}.front_end", front_end), (f"{E}.view.min_frames", 64), (f"{E}.view.fill", "edge"))
+    suite["experiments"] = {"elastic": suite["experiments"]["elastic"]}
+    run = load(suite, DATASET | {"store_rate": 24000}).run_config("elastic", 0)
+    assert run.front_end.model_dump() == front_end | {"mel_bins": 128}
+    assert (run.view.min_frames, run.view.fill) == (64, "edge")
+
+
+def test_bases_in_a_circle(problems):
+    suite = changed(("experiments.elastic.base", "ast64"), ("experiments.ast64.base", "dropout"))
+    found = problems(suite)
+    assert sorted(line.split(": ")[0] for line in found) == [
+        f"experiments.{n}" for n in ("ast64", "dropout", "elastic")
+    ]
+    assert all(line.endswith("leads back to itself") for line in found)
+
+
+def test_all_problems_of_all_experiments_are_said_at_once(problems):
+    wrong = [(f"{E}.train.lr", "1e-5"), (f"{E}.view", {"frames": 100}), (f"{E}.label", 3)]
+    wrong += [("experiments.ast64.model.dim", "32"), ("experiments.dropout.train.mixup", 2.0)]
+    wrong += [("seeds", []), ("evaluations.hop.x", [-1])]
+    found = problems(changed(*wrong))
+    keys = [": ".join(line.split(": ")[:2]) for line in found]
+    assert keys == [
+        "seeds: List should have at least 1 item after validation, not 0, got []",
+        "evaluations.hop: x.0",
+        "experiments.elastic: label",
+        "experiments.elastic: train.lr",
+        "experiments.dropout: train.mixup",
+        "experiments.ast64: model.dim",
+    ]
+
+
+@pytest.mark.parametrize("order", [("elastic", "dropout", "ast64"), ("dropout", "ast64", "elastic")])
+def test_a_mistake_in_a_base_is_said_once_whatever_the_order(problems, order):
+    suite = changed((f"{E}.train.lr", "1e-5"), ("experiments.third", {"base": "dropout"}))
+    suite["experiments"] = {"third": suite["experiments"]["third"]} | {n: suite["experiments"][n] for n in order}
+    (problem,) = problems(suite)
+    assert problem.startswith("experiments.elastic: train.lr: ")
+
+
+def test_a_mistake_that_an_experiment_adds_to_its_base_is_said(problems):
+    found = problems(changed((f"{E}.train.lr", "1e-5"), ("experiments.dropout.train.lr", "2e-5")))
+    assert [line.split(" is ")[0] for line in found] == [
+        "experiments.elastic: train.lr: '1e-5'",
+        "experiments.dropout: train.lr: '2e-5'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected keys and values, found NoneType"),
+        ("- a\n- b\n", "expected keys and values, found list"),
+        ("a: [1, 2\nb: 3\n", "not valid YAML: "),
+        ("a:\n\tb: 1\n", "not valid YAML: "),
+        ("a: 1\nb: {c: 1, c: 2}\n", "not valid YAML: the key 'c' stands twice"),
+    ],
+)
+def test_a_file_that_is_no_mapping(problems, text, message):
+    (problem,) = problems(text)
+    assert problem.startswith(message)
+    assert "YAML" not in message or "line 2" in problem or "line 1" in problem
+
+
+def test_anchors_and_merge_keys_of_yaml_still_work(load):
+    text = yaml.safe_dump(SUITE, sort_keys=False)
+    text = text.replace("  elastic:\n", "  elastic: &a\n", 1) + "# end\n"
+    text = text.replace("  dropout:\n    base: elastic\n", "  dropout:\n    <<: *a\n    label: Other\n")
+    assert load(text).experiments["dropout"].label == "Other"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": "fsd"}, "'source' 'fsd' is unknown. Allowed: 'soundscapes', 'fsdd_digits', 'fsdd_strings'"),
+        ({"second": [1.0, 2.0]}, "second: unknown key, did you mean `seconds`? Allowed: clips, "),
+        ({"seconds": ["1e-1", 2.0]}, "seconds.0: '1e-1' is a string: write 1.0e-1"),
+        ({"seconds": [2.0, 1.0]}, "seconds = [2.0, 1.0]: the smaller one comes first"),
+        ({"clips": {"train": 4, "tset": 2}}, "clips.tset: Input should be 'train' or 'test', got 'tset'"),
+        ({"clips": None}, "clips: expected keys and values, found None"),
+        ({"max_rejected": 2.0}, "max_rejected: Input should be less than or equal to 1, got 2.0"),
+    ],
+)
+def test_a_wrong_dataset_file_is_one_problem_of_that_file(problems, change, message):
+    (problem,) = problems(SUITE, DATASET | change, file="datasets/tiny.yaml")
+    assert problem.startswith(message)
+
+
+def test_an_unknown_suite_names_those_there_are(load, tmp_path):
+    load(SUITE)
+    with pytest.raises(ConfigError, match=r"mni\.yaml: no such file; there is: s$"):
+        load_suite("mni", tmp_path)
+
+
+def test_the_workflows_own_configuration():
+    good = {"suite": "mini", "data_root": "data", "results": "results"}
+    assert load_workflow_config(good).train_threads == 1
+    for change, message in (
+        ({"siute": "mini"}, "siute: unknown key, did you mean `suite`?"),
+        ({"suite": 3}, "suite: Input should be a valid string, got 3"),
+        ({"train_threads": "2"}, "train_threads: '2' is a string: write 2"),
+        ({"train_threads": 0}, "train_threads: Input should be greater than 0, got 0"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_workflow_config(good | change)
+        assert str(caught.value).startswith(f"config/config.yaml: {message}")
+    with pytest.raises(ConfigError, match="3 problems in the configuration:") as caught:
+        load_workflow_config({})
+    assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize("number", [1e-5, 2.5e-4, 1e3, 1.0, 123456.0, 6.02e23])
+def test_the_hinted_number_is_one_to_yaml(number):
+    assert yaml.safe_load(_yaml_float(number)) == pytest.approx(number, rel=1e-6)
+
+
+def test_deep_merge():
+    a, b = {"x": 1, "y": {"z": 2, "w": [1, 2]}, "m": {"k": 1}}, {"y": {"w": [3], "v": {"q": 1}}, "m": 5}
+    before = copy.deepcopy((a, b))
+    merged = deep_merge(a, b)
+    assert merged == {"x": 1, "y": {"z": 2, "w": [3], "v": {"q": 1}}, "m": 5}  # lists and scalars are replaced whole
+    assert deep_merge(a, {}) == deep_merge({}, a) == deep_merge(a, a) == a
+    assert deep_merge(merged, b) == merged
+    c = {"y": {"z": 9}, "n": {"k": {"j": 1}}}
+    assert deep_merge(deep_merge(a, b), c) == deep_merge(a, deep_merge(b, c))
+    merged["y"]["v"]["q"], merged["y"]["w"][0] = 7, 7  # nothing is shared
+    assert (a, b) == before
+
+
+def digests(suite) -> dict[str, str]:
+    return {name: digest(suite.run_config(name, 0)) for name in suite.runs}
+
+
+def test_labels_and_colours_are_no_part_of_a_run(load):
+    before = digests(load(SUITE))
+    suite = load(
+        changed((f"{E}.label", "other"), ("experiments.ast64.color", "#ff0000"), ("defaults.color", "#0000FF"))
+    )
+    assert suite.experiments["elastic"].label == "other"
+    assert digests(suite) == before
+    more = load(changed(("title", "other"), ("evaluations.hop.x", [1]), ("defaults.evaluations", ["length", "hop"])))
+    assert digests(more) == before
+
+
+def test_a_new_default_changes_only_the_runs_that_use_it(load):
+    own = changed(("experiments.ast64.train", {"lr": 0.01}))
+    before, after = digests(load(own)), digests(load(deep_merge(own, {"defaults": {"train": {"lr": 0.02}}})))
+    assert {name for name in before if before[name] != after[name]} == {"elastic", "dropout"}
+
+
+def test_a_base_passes_its_changes_on(load):
+    before, after = digests(load(SUITE)), digests(load(changed((f"{E}.train", {"lr": 0.02}))))
+    assert {name for name in before if before[name] != after[name]} == {"elastic", "dropout"}
+
+
+def test_a_new_experiment_and_a_setting_spelled_out_change_no_run(load):
+    before = digests(load(SUITE))
+    same = {"lr": 1.0e-3, "optimizer": "adamw", "schedule": {"kind": "cosine"}}  # the defaults of the code
+    after = digests(load(changed(("experiments.new", {"base": "ast64"}), ("defaults.train.lr", same["lr"]))))
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_run_config_survives_its_own_file(load, tmp_path):
+    run = load(SUITE).run_config("dropout", 1)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(json.loads(run.model_dump_json())))
+    again = load_run_config(tmp_path / "config.yaml")
+    assert again == run
+    assert digest(again) == digest(run)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "suites").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_committed_suite_is_valid(path):
+    suite = load_suite(path.stem, ROOT / "config")
+    for name in suite.runs:
+        assert len({digest(suite.run_config(name, seed)) for seed in suite.seeds}) == len(suite.seeds)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "datasets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_committed_dataset_is_valid(path):
+    assert load_dataset(path).max_rejected <= 0.25  # what YouTube has lost of AudioSet, and some room
+
+
+def test_the_committed_workflow_config_is_valid():
+    path = ROOT / "config" / "config.yaml"
+    settings = load_workflow_config(yaml.safe_load(path.read_text()), str(path))
+    assert (ROOT / "config" / "suites" / f"{settings.suite}.yaml").is_file()
+
+
+def test_the_schema_file_is_fresh(tmp_path):
+    path = ROOT / "workflow" / "schemas" / "config.schema.json"
+    write_schema(tmp_path / "fresh.json")
+    fresh = (tmp_path / "fresh.json").read_text()
+    assert path.is_file() and path.read_text() == fresh, (  # noqa: PT018
+        f"{path.relative_to(ROOT)} is not what elasticast.config.WorkflowConfig says; "
+        "refresh it with `python -m elasticast.config.load_suite` in the repository's root"
+    )
+    assert json.loads(fresh)["additionalProperties"] is False
+    assert set(json.loads(fresh)["properties"]) == set(WorkflowConfig.model_fields)
+
+
+def test_reading_a_suite_needs_neither_torch_nor_pandas():
+    code = (
+        "import sys; from elasticast.config.load_suite import load_suite; import elasticast.provenance as p;"
+        "load_suite('mini');"
+        "[p.code_digest(s) for s in p.STAGES]; print([m for m in ('torch', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

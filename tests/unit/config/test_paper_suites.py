@@ -1,0 +1,190 @@
+"""The suites of the paper: the released protocol to the letter, the fair ones fair, and released curves for each."""
+
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from elasticast.config import Suite
+from elasticast.config.load_suite import load_suite
+from elasticast.errors import DataError
+from elasticast.reporting.released import as_released, read_released, released_curves
+from elasticast.reporting.results import COLUMNS, sweep_panels
+
+ROOT = Path(__file__).parents[3]
+CURVES = ROOT / "paper_figures" / "reference" / "released_curves.csv"
+HOPS = ["ast10", "ast20", "ast30", "ast40"]
+LENGTHS = ["ast400", "ast1024", "ast1600"]
+PREFIXES = {"audioset": HOPS, "vggsound": HOPS, "voxceleb1": LENGTHS, "epic": LENGTHS}
+
+
+def suite_named(name: str) -> Suite:
+    return load_suite(name, ROOT / "config")
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return suite_named("paper")
+
+
+def runs_of(suite: Suite, data: str) -> list:
+    return [suite.run_config(name, 0) for name in suite.runs if name.startswith(f"{data}_")]
+
+
+def test_every_experiment_of_the_paper_is_there(paper):
+    wanted = [f"{data}_{model}" for data, models in PREFIXES.items() for model in (*models, "elastic")]
+    assert list(paper.runs) == wanted
+    assert paper.seeds == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["paper", "paper_fair", "paper_fair_tokens"])
+def test_what_all_runs_share(name):
+    suite = suite_named(name)
+    for run in (suite.run_config(experiment, seed) for experiment in suite.runs for seed in suite.seeds):
+        model, train = run.model, run.train
+        assert (model.dim, model.depth, model.heads, model.patch, model.stride) == (768, 12, 12, 16, 16)
+        assert (train.warmup_steps, train.precision, train.grad_clip) == (1000, "bf16", None)
+        assert (train.spec_augment.freq_bins, train.spec_augment.time_frames) == (48, 192)
+        assert train.token_dropout == (0.1 if model.kind == "elasticast" else 0)
+        assert (train.sampler, train.mixup) == (("balanced", 0.5) if "audioset" in run.dataset else ("shuffle", 0))
+        assert train.loss == ("bce" if run.dataset.startswith(("audioset", "vggsound")) else "ce")
+        assert model.init == ("SSAST-Base-Patch-400.pth" if run.dataset == "voxceleb1" else "timm:vit_base_patch16_224")
+        # no clip has more tokens than the paper's L'
+        frames = run.view.max_frames if run.view.frames == "native" else run.view.frames
+        assert model.patches(frames) * model.patches(128) <= 2048
+
+
+# epochs of AST and ElasticAST, learning rates, optimisers, factor and epoch of the first decay
+RELEASED = {
+    "audioset": ((5, 15), (1e-5, 1e-5), ("adam", "adam"), (0.5, 2)),
+    "vggsound": ((40, 40), (1e-5, 1e-5), ("adam", "adam"), (0.75, 10)),
+    "voxceleb1": ((30, 40), (1e-5, 1e-5), ("adam", "adam"), (0.75, 5)),
+    "epic": ((30, 30), (1e-4, 1e-5), ("adam", "adamw"), (0.75, 2)),
+}
+
+
+@pytest.mark.parametrize("data", RELEASED)
+def test_the_released_protocol(paper, data):
+    epochs, rates, optimizers, decay = RELEASED[data]
+    for run in runs_of(paper, data):
+        which, train = run.model.kind == "elasticast", run.train
+        assert (train.epochs, train.lr, train.optimizer) == (epochs[which], rates[which], optimizers[which])
+        assert (train.schedule.kind, train.schedule.gamma, train.schedule.start_epoch) == ("step", *decay)
+        assert train.weight_decay == (1e-4 if train.optimizer == "adamw" else 5e-7)
+        assert (train.betas, train.batch.clips) == ([0.95, 0.999], 12)
+
+
+def test_lengths_and_hops(paper):
+    views = {name: paper.run_config(name, 0).view for name in paper.runs}
+    for data in ("audioset", "vggsound"):
+        hops = [(views[f"{data}_{m}"].frames, views[f"{data}_{m}"].compression) for m in HOPS]
+        assert hops == [(1024, [1.0]), (512, [2.0]), (336, [3.0]), (256, [4.0])]
+        drawn = views[f"{data}_elastic"]
+        assert [round(10 * c) for c in drawn.compression] == list(range(10, 41, 2))
+        assert (drawn.frames, drawn.fill) == (1024, "zeros")
+    for data in ("voxceleb1", "epic"):
+        assert [views[f"{data}_{m}"].frames for m in LENGTHS] == [400, 1024, 1600]
+        assert (views[f"{data}_elastic"].frames, views[f"{data}_elastic"].max_frames) == ("native", 3072)
+    assert views["voxceleb1_elastic"].tail == "drop"
+    epic = paper.run_config("epic_elastic", 0)
+    assert (epic.view.min_frames, epic.view.fill) == (192, "edge")
+    assert (epic.front_end.kind, epic.front_end.hop_ms, epic.front_end.sample_rate) == ("stft", 5, 24000)
+
+
+def test_the_sweeps_are_those_of_the_released_curves(paper):
+    table = read_released(CURVES)
+    for x_name, name, count in (("max_frames", "length", 25), ("compression", "resolution", 16)):
+        assert len(paper.evaluations[name].x) == count
+        curves = released_curves(paper, table, x_name)
+        assert set(curves) == {n for n, e in paper.experiments.items() if e.evaluations == [name]}
+        assert all(list(curve.index) == paper.evaluations[name].x for curve in curves.values())
+    own = [e.released.model_dump_json() for e in paper.experiments.values()]
+    assert len(set(own)) == len(own) == len(table[["dataset", "series"]].drop_duplicates())
+    weights = {n: e.released.weights for n, e in paper.experiments.items() if e.released.weights}
+    assert set(weights) == {"audioset_elastic", "vggsound_elastic", "voxceleb1_elastic", "epic_elastic"}
+    assert len(set(weights.values())) == 4
+
+
+def test_an_ast_and_elasticast_train_alike_in_the_fair_suite():
+    suite = suite_named("paper_fair")
+    for data in PREFIXES:
+        for a, b in itertools.pairwise(runs_of(suite, data)):
+            same = a.train.model_dump(exclude={"token_dropout"}), b.train.model_dump(exclude={"token_dropout"})
+            assert same[0] == same[1], (a.experiment, b.experiment)
+            assert (a.dataset, a.front_end, a.view.crop) == (b.dataset, b.front_end, b.view.crop)
+            # on VoxCeleb1 there is nothing to fill up for a model of native length
+            assert a.view.fill == b.view.fill or data == "voxceleb1"
+            assert a.model.init == b.model.init
+
+
+def test_every_dataset_of_the_fair_suites_has_a_split_dev():
+    for name in ("paper_fair", "paper_fair_tokens"):
+        for dataset, config in suite_named(name).datasets.items():
+            assert config.dev_share > 0 or dataset == "voxceleb1"
+
+
+def test_the_same_tokens_are_the_same_budget_and_steps():
+    suite = suite_named("paper_fair_tokens")
+    for data in PREFIXES:
+        trained = {
+            (r.train.steps, r.train.epochs, r.train.batch.tokens, r.train.batch.clips) for r in runs_of(suite, data)
+        }
+        assert len(trained) == 1
+        assert next(iter(trained))[1:] == (None, 12 * 512, None)
+        assert {r.train.schedule.kind for r in runs_of(suite, data)} == {"cosine"}
+
+
+def test_datasets_with_a_split_dev_are_the_published_ones_but_for_it():
+    for name in ("audioset", "vggsound", "epic_sounds"):
+        plain, dev = (suite_named(s).datasets[d] for s, d in (("paper", name), ("paper_fair", f"{name}_dev")))
+        assert dev.model_dump(exclude={"dev_share"}) == plain.model_dump(exclude={"dev_share"})
+
+
+# --- released curves -------------------------------------------------------------------------
+
+
+def test_released_curves_are_complete_fractions():
+    table = read_released(CURVES)
+    assert len(table) == 4 * (25 + 25) + 5 * (16 + 16)
+    assert table["value"].between(0, 1).all()
+    assert set(table["source"].str.split("@").str[0]) == {"JiuFengSC/ElasticAST"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="series"), "missing column series; expected dataset, axis, x, series, "),
+        (lambda t: t.assign(value="high"), "line 2: value = 'high' is not a number"),
+        (lambda t: pd.concat([t, t.head(1)]), "line 362: this point of the curve stands twice"),
+    ],
+)
+def test_a_damaged_reference_file_is_one_clear_error(tmp_path, change, message):
+    path = tmp_path / "curves.csv"
+    change(pd.read_csv(CURVES)).to_csv(path, index=False)
+    with pytest.raises(DataError) as caught:
+        read_released(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(("key", "value"), [("series", "ast_hop50"), ("dataset", "esc50"), ("dataset", "audioset")])
+def test_a_curve_that_was_not_released_is_an_error_that_lists_those_that_were(paper, key, value):
+    experiment = paper.experiments["vggsound_ast10"]
+    other = experiment.model_copy(update={"released": experiment.released.model_copy(update={key: value})})
+    suite = paper.model_copy(update={"experiments": paper.experiments | {"vggsound_ast10": other}})
+    with pytest.raises(
+        DataError, match=r"experiments.vggsound_ast10.released: no curve .* vggsound ast_hop40 \(accuracy\)"
+    ):
+        released_curves(suite, read_released(CURVES), "compression")
+
+
+def test_the_authors_weights_stand_for_one_run_of_each_elasticast(paper):
+    cut = as_released(paper)
+    assert (
+        list(cut.runs)
+        == list(cut.experiments)
+        == ["audioset_elastic", "vggsound_elastic", "voxceleb1_elastic", "epic_elastic"]
+    )
+    assert (cut.seeds, cut.claims) == ([0], {})
+    panels = sweep_panels(cut, pd.DataFrame(columns=list(COLUMNS)), "compression")
+    assert [p.dataset for p in panels] == ["audioset", "vggsound"]

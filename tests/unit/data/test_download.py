@@ -1,0 +1,463 @@
+import hashlib
+import io
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import zipfile
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pandas as pd
+import pytest
+
+from elasticast.config.dataset import FsddDigits
+from elasticast.data.datasets import fsdd
+from elasticast.data.download import Archive, compare_sums, download, fetch_archive
+from elasticast.data.prepare import prepare
+from elasticast.errors import DataError
+
+DIGITS = FsddDigits(source="fsdd_digits")
+
+
+@pytest.fixture
+def archive(published):
+    """As GitHub packs it, with files that are not wanted."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        contents = {f"free-x-1.0/recordings/{name}": content for name, content in published.items()}
+        contents |= {"free-x-1.0/README.md": b"x", "free-x-1.0/recordings/9_eve_0.wav": b"not of the dataset"}
+        contents |= {"../../outside.wav": b"x", "free-x-1.0/recordings/../../../up.wav": b"x"}
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content`; notes the ranges asked for; breaks off every answer after `limit` bytes once `go_on` is set."""
+
+    content, limit, ranges_known, with_length = b"", None, True, True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str | None] = []
+        self.sent, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/archive.tar.gz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, asked = self.server, self.headers.get("Range")
+        server.asked.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges_known else 0
+        if start and start >= len(server.content):
+            self.send_error(416)
+            return
+        body = server.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+        if server.with_length:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: server.limit])
+        server.sent.set()
+        server.go_on.wait(60)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(content, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        server.content = content
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.go_on.set()
+        server.shutdown()
+
+
+@pytest.fixture
+def server(archive, monkeypatch):
+    with serving(archive, monkeypatch) as server:
+        monkeypatch.setattr(fsdd, "URL", server.url)
+        yield server
+
+
+# ---------------------------------------------------------------------------------------------
+# The recordings of digits
+# ---------------------------------------------------------------------------------------------
+
+
+def recordings_in(root):
+    return {path.name: path.read_bytes() for path in (root / "fsdd" / "recordings").iterdir()}
+
+
+def test_missing_recordings_are_downloaded_once(server, sums, published, tmp_path):
+    root = tmp_path / "fresh"
+    fsdd.fetch(DIGITS, root, tmp_path / "out")
+    assert recordings_in(root) == published
+    assert {path.name for path in (root / "fsdd").iterdir()} == {"recordings", ".recordings.lock"}
+    assert not list(tmp_path.rglob("outside.wav"))
+    assert not list(tmp_path.rglob("up.wav"))
+    fsdd.fetch(DIGITS, root, tmp_path / "out")
+    assert server.asked == [None]
+
+
+def test_several_at_once_download_once(server, sums, published, tmp_path):
+    threads = [threading.Thread(target=fsdd.ensure_recordings, args=(tmp_path / "fresh",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert recordings_in(tmp_path / "fresh") == published
+    assert len(server.asked) == 1
+
+
+def test_a_damaged_archive_is_removed_and_said(server, sums, published, tmp_path):
+    whole = server.content
+    for content in (whole[:2000] + b"\0" * 50 + whole[2050:], whole[:-3000], b"<html>no such release</html>"):
+        server.content = content
+        with pytest.raises(DataError, match=r"damaged.*has been removed; run again"):
+            fsdd.ensure_recordings(tmp_path / "fresh")
+        assert not (tmp_path / "fresh" / "fsdd" / "recordings").exists()
+    server.content = whole
+    fsdd.ensure_recordings(tmp_path / "fresh")
+    assert recordings_in(tmp_path / "fresh") == published
+
+
+def test_a_corrupted_recording_in_the_archive_is_rejected(server, sums, published, tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in published.items():
+            member = tarfile.TarInfo(f"x/recordings/{name}")
+            content = content[:-2] + b"\1\1" if name == "5_ada_5.wav" else content
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    server.content = buffer.getvalue()
+    with pytest.raises(DataError, match=r"1 of 140 clips .* 1 × checksum differs from fsdd\.sha256"):
+        prepare(DIGITS, tmp_path / "fresh", tmp_path / "digits")
+    assert pd.read_csv(tmp_path / "digits" / "rejected.csv")["id"].tolist() == ["5_ada_5"]
+
+
+def test_offline_and_missing_is_one_error_that_says_what_to_set(sums, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fsdd, "URL", "http://127.0.0.1:9/nothing.tar.gz")
+    for call in (fsdd.fetch, fsdd.annotate):
+        with pytest.raises(DataError) as caught:
+            call(DIGITS, tmp_path / "nowhere", tmp_path / "out")
+        for part in ("nowhere/fsdd/recordings", "`data_root` in config/config.yaml", "--config data_root=",
+                     "fsdd/recordings/{digit}_{speaker}_{index}.wav", "140 files", "http://127.0.0.1:9"):  # fmt: skip
+            assert part in str(caught.value)
+
+
+def test_a_refused_download_is_the_same_error(server, sums, tmp_path, monkeypatch):
+    monkeypatch.setattr(Handler, "do_GET", lambda self: self.send_error(404))
+    with pytest.raises(DataError, match="404"):
+        fsdd.ensure_recordings(tmp_path / "fresh")
+
+
+# ---------------------------------------------------------------------------------------------
+# Downloads
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_length", [True, False])
+def test_a_download_without_a_length(server, tmp_path, with_length):
+    server.with_length = with_length
+    download(server.url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+def test_a_broken_off_download_goes_on_where_it_stopped(server, tmp_path):
+    server.limit = len(server.content) // 3
+    download(server.url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == server.content
+    assert server.asked == [None, *(f"bytes={k * server.limit}-" for k in (1, 2, 3))]
+
+
+def test_a_part_of_an_earlier_call_is_gone_on_from(server, tmp_path):
+    (tmp_path / "file.part").write_bytes(server.content[:1000])
+    download(server.url, tmp_path / "file")
+    assert server.asked == ["bytes=1000-"]
+    assert (tmp_path / "file").read_bytes() == server.content
+    assert not (tmp_path / "file.part").exists()
+
+
+def test_a_server_without_ranges_is_asked_from_the_start(server, tmp_path):
+    server.ranges_known = False
+    (tmp_path / "file.part").write_bytes(b"x" * 1000)
+    download(server.url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+@pytest.mark.parametrize("extra", [0, 50])
+def test_a_part_as_long_as_the_file_or_longer_starts_afresh(server, tmp_path, extra):
+    (tmp_path / "file.part").write_bytes(b"x" * (len(server.content) + extra))
+    download(server.url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+def test_a_server_that_sends_nothing_more_is_an_error_and_the_part_stays(server, tmp_path):
+    (tmp_path / "file.part").write_bytes(server.content[:1000])
+    server.limit = 0
+    with pytest.raises(DataError, match="download failed"):
+        download(server.url, tmp_path / "file")
+    assert (tmp_path / "file.part").read_bytes() == server.content[:1000]
+
+
+def test_a_size_given_is_only_for_the_progress(server, tmp_path):
+    server.with_length = False
+    download(server.url, tmp_path / "file", size=1)
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+# ---------------------------------------------------------------------------------------------
+# Any archive
+# ---------------------------------------------------------------------------------------------
+
+FILES = {"audio/a.wav": b"a" * 5000, "audio/b.wav": random.Random(0).randbytes(3 << 20), "meta/list.csv": b"a\nb\n"}
+SPECIAL = {
+    "link": (tarfile.SYMTYPE, stat.S_IFLNK),
+    "hard": (tarfile.LNKTYPE, None),
+    "device": (tarfile.CHRTYPE, stat.S_IFCHR),
+    "fifo": (tarfile.FIFOTYPE, stat.S_IFIFO),
+    "folder": (tarfile.DIRTYPE, stat.S_IFDIR),
+}
+OUTSIDE = ("../outside.wav", "audio/../../outside.wav", "/tmp/elasticast-outside.wav", "./../outside.wav")
+
+
+def pack_tar(files, special=()):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name in special:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = SPECIAL[name][0], "/etc/passwd"
+            tar.addfile(member)
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def pack_zip(files, special=()):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in special:
+            if SPECIAL[name][1]:
+                member = zipfile.ZipInfo(name)
+                member.external_attr = (SPECIAL[name][1] | 0o777) << 16
+                packed.writestr(member, "/etc/passwd")
+        for name, content in files.items():
+            packed.writestr(name, content)
+    return buffer.getvalue()
+
+
+PACK = {".zip": pack_zip, ".tar.gz": pack_tar}
+both = pytest.mark.parametrize("suffix", PACK)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    with serving(b"", monkeypatch) as server:
+        yield server
+
+
+def archive_of(server, suffix, **others):
+    return Archive(server.url, f"data{suffix}", str, "data/audio/*.wav", **others)
+
+
+def sums_of(files, path):
+    path.write_text("".join(f"{hashlib.md5(content).hexdigest()}  {name}\n" for name, content in files.items()))
+    return path
+
+
+def files_in(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if not path.is_dir()}
+
+
+@both
+def test_an_archive_is_unpacked_once_and_removed(serve, suffix, tmp_path):
+    serve.content = PACK[suffix](FILES)
+    archive = archive_of(serve, suffix, sha256=hashlib.sha256(serve.content).hexdigest())
+    for _ in range(2):
+        fetch_archive(archive, tmp_path / "new" / "data")
+    assert files_in(tmp_path / "new" / "data") == FILES
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"data", ".data.lock"}
+    assert len(serve.asked) == 1
+
+
+@both
+def test_a_folder_with_anything_in_it_is_left_alone(serve, suffix, tmp_path):
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert not serve.asked
+
+
+@both
+def test_an_empty_folder_is_filled(serve, suffix, tmp_path):
+    serve.content = PACK[suffix](FILES)
+    (tmp_path / "data").mkdir()
+    fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert files_in(tmp_path / "data") == FILES
+
+
+@both
+def test_an_archive_put_there_by_hand_is_used(serve, suffix, tmp_path):
+    (tmp_path / f"data{suffix}").write_bytes(PACK[suffix](FILES))
+    fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert files_in(tmp_path / "data") == FILES
+    assert not serve.asked
+
+
+@both
+def test_nothing_but_plain_files_inside_is_ever_written(serve, suffix, tmp_path):
+    serve.content = PACK[suffix](FILES | dict.fromkeys(OUTSIDE, b"x"), special=SPECIAL)
+    root = tmp_path / "a" / "b" / "c"
+    fetch_archive(archive_of(serve, suffix), root / "data")
+    assert files_in(root / "data") == FILES
+    assert not list(tmp_path.rglob("outside.wav"))
+    assert not any(os.path.lexists(name) for name in OUTSIDE if name.startswith("/"))
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
+@both
+def test_a_file_below_a_link_of_the_archive_stays_inside(serve, suffix, tmp_path):
+    serve.content = PACK[suffix]({"link/inside.wav": b"x"}, special=["link"])
+    fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert files_in(tmp_path / "data") == {"link/inside.wav": b"x"}
+
+
+@both
+def test_an_archive_with_another_checksum_is_removed(serve, suffix, tmp_path):
+    serve.content = PACK[suffix](FILES | {"audio/a.wav": b"b" * 5000})
+    expected = hashlib.sha256(PACK[suffix](FILES)).hexdigest()
+    with pytest.raises(DataError) as caught:
+        fetch_archive(archive_of(serve, suffix, sha256=expected), tmp_path / "data")
+    for part in (expected, hashlib.sha256(serve.content).hexdigest(), "has been removed; run again", serve.url):
+        assert part in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {".data.lock"}
+
+
+@both
+@pytest.mark.parametrize("change", [{"audio/a.wav": b"b" * 5000}, {"audio/a.wav": None}])
+def test_every_file_is_compared_where_the_archive_has_no_checksum(serve, suffix, change, tmp_path):
+    sums = sums_of(FILES, tmp_path / "data.md5")
+    serve.content = PACK[suffix]({k: v for k, v in (FILES | change).items() if v is not None})
+    wrong = "missing" if None in change.values() else r"checksum differs from data\.md5"
+    with pytest.raises(DataError, match=rf"1 of its files .* audio/a\.wav: {wrong}\) and has been removed"):
+        fetch_archive(archive_of(serve, suffix, sums=sums), tmp_path / "data")
+    assert {path.name for path in tmp_path.iterdir()} == {".data.lock", "data.md5"}
+    serve.content = PACK[suffix](FILES)
+    fetch_archive(archive_of(serve, suffix, sums=sums), tmp_path / "data")
+    assert set(compare_sums(tmp_path / "data", sums).values()) == {""}
+
+
+@both
+def test_an_archive_of_something_else_is_said(serve, suffix, tmp_path):
+    for content in (PACK[suffix]({}), b"<html>gone</html>", b""):
+        serve.content = content
+        with pytest.raises(DataError, match=r"was damaged \(.+\) and has been removed; run again"):
+            fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+        assert {path.name for path in tmp_path.iterdir()} == {".data.lock"}
+
+
+@both
+def test_whichever_byte_is_damaged_the_folder_is_whole_or_not_there(suffix, tmp_path):
+    files = {"a.wav": b"abc" * 40, "b.wav": bytes(range(60))}
+    archive = Archive("http://127.0.0.1:9/", f"data{suffix}", str, "", sums=sums_of(files, tmp_path / "data.md5"))
+    whole = PACK[suffix](files)
+    for place in range(len(whole)):
+        (tmp_path / archive.name).write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            fetch_archive(archive, tmp_path / f"data{place}")
+        except DataError as error:
+            assert "has been removed; run again" in str(error)  # noqa: PT017
+            assert not (tmp_path / f"data{place}").exists()
+        else:
+            assert files_in(tmp_path / f"data{place}") == files
+        assert not (tmp_path / archive.name).exists()
+
+
+# ---------------------------------------------------------------------------------------------
+# Several processes, and ones that end early
+# ---------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+from elasticast.data.download import Archive, fetch_archive
+from elasticast.errors import DataError
+url, name, folder, largest = sys.argv[1:]
+if int(largest):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
+try:
+    fetch_archive(Archive(url, name, str, "data"), Path(folder))
+except DataError as error:
+    sys.exit(str(error))
+"""
+
+
+def start(server, suffix, folder, largest=0):
+    command = [sys.executable, "-c", SCRIPT, server.url, f"data{suffix}", str(folder), str(largest)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@both
+def test_two_processes_download_and_unpack_once(serve, suffix, tmp_path):
+    serve.content = PACK[suffix](FILES)
+    serve.go_on.clear()  # the first is held in its download, with its last byte not yet confirmed
+    serve.with_length = False
+    first = start(serve, suffix, tmp_path / "data")
+    assert serve.sent.wait(60)
+    second = start(serve, suffix, tmp_path / "data")
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(2)
+    serve.go_on.set()
+    assert [process.wait(60) for process in (first, second)] == [0, 0]
+    assert files_in(tmp_path / "data") == FILES
+    assert len(serve.asked) == 1
+
+
+@both
+def test_after_a_kill_the_download_goes_on(serve, suffix, tmp_path):
+    serve.content, serve.limit = PACK[suffix](FILES), 2 << 20
+    serve.go_on.clear()
+    process = start(serve, suffix, tmp_path / "data")
+    assert serve.sent.wait(60)
+    while not (tmp_path / f"data{suffix}.part").is_file() or not (tmp_path / f"data{suffix}.part").stat().st_size:
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    got = (tmp_path / f"data{suffix}.part").stat().st_size
+    serve.go_on.set()
+    serve.limit = None
+    (tmp_path / ".data.part" / "old").mkdir(parents=True)  # as a call killed while it unpacks leaves it
+    fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert serve.asked == [None, f"bytes={got}-"]
+    assert files_in(tmp_path / "data") == FILES
+    assert {path.name for path in tmp_path.iterdir()} == {"data", ".data.lock"}
+
+
+@both
+def test_where_there_is_no_room_the_archive_is_kept(serve, suffix, tmp_path):
+    files = {"zeros.wav": bytes(4 << 20)}
+    (tmp_path / f"data{suffix}").write_bytes(PACK[suffix](files))
+    process = start(serve, suffix, tmp_path / "data", largest=1 << 20)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "File too large" in text
+    assert {path.name for path in tmp_path.iterdir()} == {f"data{suffix}", ".data.lock"}
+    fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert files_in(tmp_path / "data") == files
+    assert not serve.asked

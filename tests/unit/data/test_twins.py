@@ -1,0 +1,313 @@
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+import yaml
+from pydantic import TypeAdapter
+
+from elasticast.config.dataset import SPLITS, DatasetConfig
+from elasticast.config.load_suite import load_dataset
+from elasticast.data.annotations import check_annotations
+from elasticast.data.datasets import audioset, epic_sounds, reader_of, vggsound, voxceleb1
+from elasticast.data.manifest import read_classes, read_manifest, reason_kind
+from elasticast.data.prepare import prepare
+from elasticast.data.store import Store
+from elasticast.data.twins import audioset as twins_audioset
+from elasticast.data.twins.sounds import SAMPLE_RATE, write_clip
+from elasticast.data.twins.voices import speech, voice
+from elasticast.errors import ConfigError
+from elasticast.files import read_json
+
+MODULES = {"audioset": audioset, "vggsound": vggsound, "voxceleb1": voxceleb1, "epic_sounds": epic_sounds}
+LISTS = {
+    "audioset": {"segments": {"train": ["a/one.csv", "a/two.csv"], "test": ["a/eval.csv"]}, "labels": "a/classes.csv"},
+    "vggsound": {"annotations": "v/vggsound.csv", "labels": "v/classes.csv"},
+    "voxceleb1": {},
+    "epic_sounds": {
+        "annotations": {"train": ["e/one.csv", "e/two.csv"], "test": ["e/test.csv"]},
+        "audio": "e/all.hdf5",
+    },
+}
+CLIPS = {"train": 50, "test": 20}
+# A fifth of 50, 20 and, of VoxCeleb1, 30 clips, the defects in turns; of EPIC-SOUNDS' 9 and 4 videos of six clips each.
+REASONS = {
+    "audioset": {"missing": 9, "truncated": 3, "silent": 1, "longer than its segment": 1},
+    "vggsound": {"missing": 9, "truncated": 3, "silent": 2},
+    "voxceleb1": {"missing": 13, "truncated": 4, "silent": 3},
+    "epic_sounds": {"missing": 18},
+}
+
+
+def settings(name, **twin):
+    """A small twin, a fifth of whose clips are unusable."""
+    clips = CLIPS | ({"dev": 30} if name == "voxceleb1" else {})
+    twin = {"clips": clips, "seconds": [0.3, 1.5], "missing": 0.2} | twin
+    return TypeAdapter(DatasetConfig).validate_python(
+        {"source": name, "max_rejected": 0.5, "twin": twin, **LISTS[name]}
+    )
+
+
+def fetched(config, out):
+    reader_of(config).fetch(config, out / "no data root", out)
+    return contents(out)
+
+
+def contents(out):
+    files = {str(path.relative_to(out)): path.read_bytes() for path in (out / "audio").rglob("*") if path.is_file()}
+    return {name: content for name, content in files.items() if name != "audio/recipe.json"}
+
+
+def annotated(config, out):
+    return reader_of(config).annotate(config, out / "no data root", out)
+
+
+def prepared(config, out):
+    prepare(config, out.parent / "no data root", out)
+    return read_manifest(out / "manifest.parquet")
+
+
+@pytest.fixture(scope="module", params=MODULES)
+def twin(request, tmp_path_factory):
+    """Name, folder and manifest of a prepared twin."""
+    out = tmp_path_factory.mktemp("twins") / request.param
+    return request.param, out, prepared(settings(request.param), out)
+
+
+# ---------------------------------------------------------------------------------------------
+# From raw files to a prepared dataset
+# ---------------------------------------------------------------------------------------------
+
+
+def test_its_own_reader_finds_every_clip_of_the_lists(twin):
+    name, out, clips = twin
+    config = settings(name)
+    notes = MODULES[name].annotate(config, out / "audio", out)
+    assert Counter(notes.clips["split"]) == config.twin.clips
+    assert clips["id"].tolist() == notes.clips["id"].tolist()
+    pd.testing.assert_frame_equal(annotated(config, out).clips, notes.clips)
+
+
+def test_reasons_are_the_intended_and_no_other(twin):
+    name, _, clips = twin
+    rejected = clips[clips["status"] == "rejected"]
+    assert Counter(rejected["reason"].map(reason_kind)) == REASONS[name]
+
+
+def test_lengths_are_those_asked_for_and_audio_is_audible(twin):
+    name, out, clips = twin
+    used = clips[clips["status"] == "ok"]
+    assert used["duration"].between(0.299, 1.501).all()
+    assert used["duration"].std() > 0.1
+    for split in used["split"].unique():
+        store = Store(out / f"{split}.h5")
+        assert store.sample_rate == {"epic_sounds": 24000}.get(name, 16000)
+        assert all(np.ptp(store[i].astype(int)) > 200 for i in range(len(store)))
+
+
+def test_all_forms_of_files_occur(twin):
+    name, _, clips = twin
+    used = clips[clips["status"] == "ok"]
+    names = used["path"].map(lambda path: Path(path).as_posix()).tolist()
+    forms = {
+        "audioset": [r"/[\w-]{11}\.wav", r"/Y[\w-]{11}\.wav", r"_\d+_\d+\.flac", r"_\d+\.\d{3}\.flac"],
+        "vggsound": [r"audio/[\w-]{11}_\d{6}\.wav", r"/train/[\w-]{11}_\d{6}\.flac"],
+        "voxceleb1": [r"voxceleb1/wav/id\d{5}/", r"voxceleb1/dev/wav/id\d{5}/"],
+        "epic_sounds": [r"e/all\.hdf5"],
+    }
+    for form in forms[name]:
+        assert any(re.search(form, path) for path in names), form
+    if name in ("audioset", "vggsound"):
+        assert set(used["channels"]) == {1, 2}
+        assert set(used["sample_rate"]) == {16000, 32000}
+
+
+def test_classes_stay_the_published_ones_where_the_reader_knows_them(twin):
+    name, out, clips = twin
+    ((task, info),) = read_classes(out / "classes.json").items()
+    heard = {label for labels in clips[task] for label in labels}
+    assert len(info["classes"]) == {"voxceleb1": 1251, "epic_sounds": 44}.get(name, 10)
+    assert len(heard) == {"voxceleb1": 16}.get(name, 10)
+    assert any("," in label for label in heard) or name in ("voxceleb1", "epic_sounds")
+
+
+def test_the_summary_does_not_compare_with_the_published_counts(twin):
+    assert read_json(twin[1] / "summary.json")["published"] == {}
+
+
+def test_clips_of_one_recording_are_told(twin):
+    """So that `dev_share` divides no video."""
+    name, out, _ = twin
+    config = settings(name)
+    clips = annotated(config, out).clips
+    if name == "audioset":
+        assert "group" not in clips
+    else:
+        assert clips.groupby("group").size().max() == {"vggsound": 2, "voxceleb1": 3, "epic_sounds": 6}[name]
+        assert (clips.groupby("group")["split"].nunique() == 1).all()
+
+
+@pytest.mark.parametrize("name", ["audioset", "vggsound", "epic_sounds"])
+def test_a_dev_split_can_be_set_aside(name, tmp_path):
+    """Videos are named so that their hash divides them evenly."""
+    twin = load_dataset(Path(__file__).parents[3] / f"config/datasets/{name}_twin.yaml").twin
+    config = settings(name, clips=twin.clips, seconds=[0.1, 0.3], missing=0.0)
+    fetched(config, tmp_path)
+    clips = check_annotations(annotated(config, tmp_path).clips, config.tasks, dev_share=0.2)
+    assert 0.1 < clips["split"].eq("dev").sum() / twin.clips["train"] < 0.3
+
+
+# ---------------------------------------------------------------------------------------------
+# Repeatable
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_same_settings_give_the_same_files_and_another_seed_others(name, tmp_path):
+    one, two = (fetched(settings(name), tmp_path / folder) for folder in ("one", "two"))
+    assert one == two
+    other = fetched(settings(name, seed=1), tmp_path / "one")
+    classes = {path for path in one if path.endswith("classes.csv")}
+    assert {path for path in one.keys() & other.keys() if one[path] == other[path]} == classes
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_an_interrupted_fetch_left_is_completed_and_nothing_is_written_twice(name, tmp_path):
+    config = settings(name)
+    whole = fetched(config, tmp_path)
+    times = {path: (tmp_path / path).stat().st_mtime_ns for path in whole}
+    gone = sorted(whole)[::2]
+    for path in gone:
+        (tmp_path / path).unlink()
+    (tmp_path / gone[0]).with_name(".left.wav.1.part").write_bytes(b"half")
+    reader_of(config).fetch(config, tmp_path, tmp_path)
+    (tmp_path / gone[0]).with_name(".left.wav.1.part").unlink()
+    assert contents(tmp_path) == whole
+    kept = set(whole).difference(gone)
+    assert all((tmp_path / path).stat().st_mtime_ns == times[path] for path in kept)
+
+
+def test_fewer_clips_leave_nothing_of_the_others(tmp_path):
+    fetched(settings("vggsound"), tmp_path)
+    few = {"clips": {"train": 5, "test": 5}}
+    assert fetched(settings("vggsound", **few), tmp_path) == fetched(settings("vggsound", **few), tmp_path / "new")
+
+
+def test_preparing_twice_gives_the_same_hash_and_no_other_work(twin):
+    name, out, _ = twin
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.h5")}
+    prepare(settings(name), out.parent / "no data root", out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.h5")} == before
+
+
+# ---------------------------------------------------------------------------------------------
+# What is in it
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vggsound", "epic_sounds", "voxceleb1"])
+def test_length_does_not_tell_the_label(name, tmp_path):
+    """The most frequent label among training clips of like length is right about as often as any."""
+    clips = {"train": 400, "test": 200} | ({"dev": 1} if name == "voxceleb1" else {})
+    config = settings(name, clips=clips, seconds=[0.1, 1.0], missing=0.0)
+    table = prepared(config, tmp_path / name)
+    task = next(iter(config.tasks))
+    train, test = (table[table["split"] == split] for split in ("train", "test"))
+    nearest = np.abs(test["duration"].to_numpy()[:, None] - train["duration"].to_numpy()).argsort(axis=1)[:, :15]
+    labels = train[task].map(lambda names: names[0]).to_numpy()
+    told = [Counter(labels[places]).most_common(1)[0][0] for places in nearest]
+    right = np.mean([guess == names[0] for guess, names in zip(told, test[task], strict=True)])
+    assert right < 1 / len(set(labels)) + 0.1
+
+
+def test_a_shorter_audioset_clip_holds_fewer_classes(tmp_path):
+    config = settings("audioset", clips={"train": 200, "test": 1}, seconds=[10.0, 10.0])
+    long = annotated_lists(config, tmp_path / "long")
+    twin = config.twin.model_copy(update={"seconds": [3.0, 3.0]})
+    short = annotated_lists(config.model_copy(update={"twin": twin}), tmp_path / "short")
+    assert 1.8 < long.map(len).mean() < 2.7
+    assert short.map(len).mean() < 0.9 * long.map(len).mean()
+
+
+def annotated_lists(config, out):
+    """Labels of the training clips, from the lists alone."""
+    for name, write in twins_audioset.files(config).items():
+        if name.endswith(".csv"):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            write(out / name)
+    names = audioset.read_class_names(out / config.labels)
+    parts = [audioset.read_segments(out / file, names).labels for file in config.segments["train"]]
+    return pd.Series([labels for part in parts for labels in part])
+
+
+def test_speakers_differ_in_pitch_and_clips_of_one_resemble_each_other():
+    """The spectrum of a clip is nearer to that of its own speaker's clips than to that of others, in the mean."""
+    spectra = {}
+    for number in range(6):
+        clips = [speech(np.random.default_rng([number, i]), voice(number, 6), 4.0, [20.0, 20.0]) for i in range(4)]
+        spectra[number] = [np.log(np.abs(np.fft.rfft(clip.reshape(-1, 1600) / 32768)).mean(0) + 1e-3) for clip in clips]
+    within = [np.abs(a - b).mean() for found in spectra.values() for a in found for b in found if a is not b]
+    between = [np.abs(a - b).mean() for i in spectra for j in spectra if i < j for a in spectra[i] for b in spectra[j]]
+    assert np.mean(within) < 0.8 * np.mean(between)
+    assert len({voice(number, 16) for number in range(16)}) == 16
+
+
+@pytest.mark.parametrize("variant", range(4))
+def test_a_clip_of_another_rate_or_more_channels_sounds_the_same(variant, tmp_path):
+    wave = (8000 * np.sin(np.arange(4000) / 5)).astype(np.int16)
+    write_clip(lambda: wave, "flac", variant, "", tmp_path / "clip")
+    found, rate = sf.read(tmp_path / "clip", dtype="int16", always_2d=True)
+    assert (rate, found.shape[1]) == (SAMPLE_RATE * (1 + variant // 2), 1 + variant % 2)
+    step = rate // SAMPLE_RATE
+    np.testing.assert_allclose(found[::step, -1], wave, atol=1)
+
+
+# ---------------------------------------------------------------------------------------------
+# Settings
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_without_a_twin_the_real_files_are_read_and_nothing_is_made(name, tmp_path):
+    config = settings(name).model_copy(update={"twin": None})
+    assert reader_of(config) is MODULES[name]
+    reader_of(config).fetch(config, tmp_path, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    assert config.code() == (f"data/datasets/{name}.py",)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_committed_twins_differ_from_the_real_ones_in_nothing_but_the_flag(name, request):
+    folder = request.config.rootpath / "config" / "datasets"
+    real = {"audioset": "audioset_balanced"}.get(name, name)
+    twin, real = load_dataset(folder / f"{name}_twin.yaml"), load_dataset(folder / f"{real}.yaml")
+    allowed = {"twin", "max_rejected"}
+    assert twin.model_dump(exclude=allowed) == real.model_dump(exclude=allowed)
+    assert real.twin is None
+    assert twin.twin.missing < twin.max_rejected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"twin": {"clips": {"train": 5}}}, r"twin\.clips names train; the lists of vggsound have train, test"),
+        ({"annotations": "/data/vggsound.csv"}, r"annotations = '/data/vggsound\.csv': a twin is written below"),
+        ({"audio": "../vggsound"}, r"audio = '\.\./vggsound': a twin is written below the prepared dataset"),
+        ({"twin": {"seconds": [3.0, 1.0]}}, r"seconds = \[3\.0, 1\.0\]: the smaller one comes first"),
+        ({"twin": {"missing": 1.0}}, r"twin\.missing"),
+    ],
+)
+def test_impossible_twins_are_refused(change, message, tmp_path):
+    value = settings("vggsound").model_dump(mode="json")
+    value["twin"] |= change.pop("twin", {})
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(value | change))
+    with pytest.raises(ConfigError, match=message):
+        load_dataset(tmp_path / "x.yaml")
+
+
+def test_splits_of_a_twin_are_those_of_its_lists():
+    assert settings("voxceleb1").splits() == set(SPLITS)
+    assert settings("audioset").splits() == settings("epic_sounds").splits() == {"train", "test"}

@@ -1,0 +1,215 @@
+import numpy as np
+import pytest
+import soundfile as sf
+
+from elasticast.config.dataset import VggSound
+from elasticast.config.load_suite import load_dataset
+from elasticast.data.annotations import check_annotations
+from elasticast.data.datasets import vggsound
+from elasticast.data.manifest import read_manifest
+from elasticast.data.prepare import prepare
+from elasticast.errors import DataError
+
+CONFIG = VggSound(source="vggsound")
+ROWS = """\
+zwUv7mdl0S4,6,"bird chirping, tweeting",train
+--_PbEuAVEZ,0,playing gong,test
+--_PbEuAVEZ,1234,police car (siren),train
+zxR0XDlKt_8,300,playing gong,train
+"""
+IDS = ["zwUv7mdl0S4_000006", "--_PbEuAVEZ_000000", "--_PbEuAVEZ_001234", "zxR0XDlKt_8_000300"]
+LABELS = ["bird chirping, tweeting", "playing gong", "police car (siren)", "playing gong"]
+SURPLUS = "zxRfVeKqQW4,348,extending ladders,train\n"
+
+
+def write(root, text, name="vggsound.csv"):
+    path = root / "vggsound" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The list, and a folder with the audio of no clip."""
+    write(tmp_path, ROWS)
+    touch(tmp_path, "x.wav")
+    return tmp_path
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / "vggsound/audio" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def annotate(root, config=CONFIG):
+    return vggsound.annotate(config, root, root / "out")
+
+
+def with_labels(root, *names):
+    """Settings with a list of classes."""
+    rows = "".join(f'{number},vgg_{number},"{name}"\n' for number, name in enumerate(names))
+    write(root, "index,mid,display_name\n" + rows, "labels.csv")
+    return CONFIG.model_copy(update={"labels": "vggsound/labels.csv"})
+
+
+# ---------------------------------------------------------------------------------------------
+# The list of clips
+# ---------------------------------------------------------------------------------------------
+
+
+def test_rows_are_those_of_the_list(root):
+    notes = annotate(root)
+    assert notes.clips["id"].tolist() == IDS
+    assert notes.clips["sound"].tolist() == [[label] for label in LABELS]
+    assert notes.clips["split"].tolist() == ["train", "test", "train", "train"]
+    assert (notes.clips["reason"] == "missing").all()
+    assert notes.classes == {"sound": ["bird chirping, tweeting", "playing gong", "police car (siren)"]}
+
+
+def test_clips_of_a_video_are_never_divided(root):
+    rows = "".join(f"video{n // 4:06d},{n},playing gong,train\n" for n in range(400))
+    write(root, rows)
+    clips = check_annotations(annotate(root).clips, CONFIG.tasks, dev_share=0.5)
+    assert set(clips["split"]) == {"dev", "train"}
+    assert (clips["split"].groupby(clips["id"].str[:11]).nunique() == 1).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: text + "\n",
+        lambda text: text.removesuffix("\n"),
+        lambda text: text.replace("playing gong", '"playing gong"'),
+    ],
+    ids=["CRLF", "BOM", "empty line", "no last newline", "all quoted"],
+)
+def test_harmless_differences_change_nothing(root, change):
+    whole = annotate(root).clips
+    write(root, change(ROWS))
+    assert annotate(root).clips.equals(whole)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "#NAME?,0,playing gong,test",
+        "1.23E+05,0,playing gong,test",
+        "zxR0XDlKt_8;300;playing gong;train",
+        "zxR0XDlKt_8,300,bird chirping, tweeting,train",
+        'zxR0XDlKt_8,300,"bird chirping, tweeting,train',
+        "zxR0XDlKt_8,300,playing gong",
+        "zxR0XDlKt_8,300,,train",
+        "zxR0XDlKt_8,-1,playing gong,train",
+        "zxR0XDlKt_8,30.5,playing gong,train",
+        "zxR0XDlKt_8,300,playing gong,validation",
+        "zxR0XDlKt_8_000300,300,playing gong,train",
+        "youtube_id,start,label,split",
+    ],
+)
+def test_a_damaged_row_is_refused_with_its_line_and_what_would_be_right(root, row):
+    path = write(root, ROWS + row + "\n" + ROWS)
+    with pytest.raises(DataError) as error:
+        annotate(root)
+    assert str(error.value).startswith(f"{path}, line 5: {row!r}; a row should be like")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"", "no clip in it"), (ROWS.encode("utf-16"), "not UTF-8 text"), (None, "cannot be read: No such file")],
+)
+def test_a_list_that_is_none_is_refused(root, content, problem):
+    path = write(root, content or b"")
+    if content is None:
+        path.unlink()
+    with pytest.raises(DataError, match=problem) as error:
+        annotate(root)
+    assert str(path) in str(error.value)
+
+
+def test_the_class_that_is_not_published_is_rejected(root):
+    assert annotate(root).published == {"train": 183730, "test": 15446}
+    write(root, ROWS + SURPLUS)
+    touch(root, "zxRfVeKqQW4_000348.wav")
+    notes = annotate(root)
+    assert notes.clips["reason"].iloc[-1] == "not one of the published classes (extending ladders)"
+    assert "extending ladders" not in notes.classes["sound"]
+    assert notes.published == {"train": 183971, "test": 15496}
+
+
+# ---------------------------------------------------------------------------------------------
+# The list of classes
+# ---------------------------------------------------------------------------------------------
+
+
+def test_classes_are_in_the_order_of_their_list(root):
+    names = ["police car (siren)", "zither", "playing gong", "bird chirping, tweeting"]
+    assert annotate(root, with_labels(root, *names)).classes == {"sound": names}
+
+
+def test_underscores_of_released_lists_are_commas(root):
+    config = with_labels(root, "police car (siren)", "playing gong", "bird chirping_ tweeting")
+    assert annotate(root, config).classes == {
+        "sound": ["police car (siren)", "playing gong", "bird chirping, tweeting"]
+    }
+
+
+def test_a_label_of_no_class_is_refused_with_its_line(root):
+    config = with_labels(root, "playing gong", "bird chirping, tweeting")
+    with pytest.raises(DataError, match=r"line 3: label 'police car \(siren\)' is not in the file that `labels` names"):
+        annotate(root, config)
+
+
+def test_a_list_of_classes_may_name_the_one_that_is_not_published(root):
+    write(root, ROWS + SURPLUS)
+    names = sorted({*LABELS, "extending ladders"})
+    notes = annotate(root, with_labels(root, *names))
+    assert notes.clips["reason"].iloc[-1] == "missing"
+    assert notes.published == {"train": 183971, "test": 15496}
+    assert annotate(root, with_labels(root, *sorted(set(LABELS)))).clips["reason"].iloc[-1].startswith("not one of")
+
+
+# ---------------------------------------------------------------------------------------------
+# Audio
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "mp4"])
+@pytest.mark.parametrize("folder", ["", "train/a/"])
+def test_names_hold_the_start_in_six_digits(root, extension, folder):
+    touch(root, *(f"{folder}{name}.{extension}" for name in IDS[:3]), f"{folder}zxR0XDlKt_8_300.{extension}")
+    clips = annotate(root).clips
+    assert clips["path"].tolist()[:3] == [f"{root}/vggsound/audio/{folder}{name}.{extension}" for name in IDS[:3]]
+    assert clips["reason"].tolist() == ["", "", "", "missing"]
+
+
+def test_no_audio_folder_is_an_error(root):
+    with pytest.raises(DataError, match="no such folder; `audio` in the dataset's settings"):
+        annotate(root, CONFIG.model_copy(update={"audio": "elsewhere"}))
+
+
+def test_example_settings_are_those_of_the_download(request):
+    config = load_dataset(request.config.rootpath / "config/datasets/vggsound.yaml")
+    assert config.model_copy(update={"max_rejected": 0.0}) == CONFIG
+
+
+def test_prepared_with_one_clip_of_each_fate(root):
+    write(root, ROWS + SURPLUS + ROWS.splitlines(keepends=True)[0])
+    rng = np.random.default_rng(0)
+    for name in (*IDS[:2], "zxRfVeKqQW4_000348"):
+        sf.write(root / f"vggsound/audio/{name}.flac", (rng.standard_normal(8000) * 1000).astype(np.int16), 8000)
+    (root / "vggsound/audio" / f"{IDS[2]}.wav").touch()
+    prepare(CONFIG.model_copy(update={"max_rejected": 0.7}), root, root / "out")
+    clips = read_manifest(root / "out" / "manifest.parquet").set_index("id")
+    assert clips["reason"].to_dict() == {
+        IDS[0]: "",
+        IDS[1]: "",
+        IDS[2]: "empty",
+        IDS[3]: "missing",
+        "zxRfVeKqQW4_000348": "not one of the published classes (extending ladders)",
+        f"{IDS[0]}#2": "duplicate id",
+    }

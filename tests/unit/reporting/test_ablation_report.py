@@ -1,0 +1,374 @@
+"""Tables and figures of ablations: what is compared with what, how sure it is, and what is said of missing runs."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from elasticast.config.load_ablation import Ablation, load_ablation
+from elasticast.errors import ConfigError
+from elasticast.evaluation.statistics import Resampled, percentiles
+from elasticast.reporting.ablation.figures import draw
+from elasticast.reporting.ablation.results import read_results, resampled_quantities, tidy
+from elasticast.reporting.ablation.table import compare_variants, markdown
+from elasticast.reporting.style import paper_style
+from tests.unit.reporting.ablation_results import write_results
+
+SCRIPT = Path(__file__).parents[3] / "paper_figures" / "ablation.py"
+EVALUATIONS = {
+    "lengths": {"x_name": "max_frames", "x": [32.0, 64.0, 128.0]},
+    "windows": {"x_name": "max_frames", "x": [64.0, 128.0, 256.0], "windows": True},
+    "hops": {"x_name": "compression", "x": [1.0, 2.0]},
+    "both": {"x_name": "max_frames", "x": [64.0, 128.0], "compression": [1.0, 2.0]},
+    "fewer": {"x_name": "token_drop", "x": [0.0, 0.5, 0.8]},
+    "held_out": {"x_name": "max_frames", "x": [32.0, 64.0], "split": "dev"},
+}
+EXPERIMENTS = {
+    "elastic": {"label": "ElasticAST", "model": {"kind": "elasticast", "max_frames": 256}, "view": {"max_frames": 128}},
+    "fixed": {"label": "AST", "model": {"kind": "ast"}, "view": {"frames": 64}},
+}
+GRIDS = {
+    "curves": {"grid": {"model.pooling": ["attention", "mean"]}},
+    "factor": {"grid": {"train.token_dropout": [0.0, 0.2, [0.0, 0.5]], "model.pooling": ["attention", "mean"]}},
+    "heat_map": {"grid": {"train.lr": [1.0e-3, 1.0e-4, 1.0e-5]}, "every": {"evaluations": ["both"]}},
+    "cost": {"grid": {"train.token_dropout": [0.0, 0.5]}, "every": {"evaluations": ["fewer"]}},
+}
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    """A folder of settings with a suite, and datasets of one label and of several labels a clip."""
+    folder = tmp_path / "config"
+    for name in ("suites", "datasets", "ablations"):
+        (folder / name).mkdir(parents=True)
+    defaults = {"dataset": "toy", "task": "scene", "evaluations": ["lengths"]}
+    defaults["train"] = {"steps": 1, "batch": {"clips": 2}, "loss": "bce"}
+    suite = {"title": "Toy", "seeds": [0, 1], "defaults": defaults, "experiments": EXPERIMENTS}
+    (folder / "suites" / "toy.yaml").write_text(yaml.safe_dump({**suite, "evaluations": EVALUATIONS}))
+    for name in ("toy", "other"):
+        (folder / "datasets" / f"{name}.yaml").write_text(
+            "source: soundscapes\nclips: {train: 8, test: 8}\ndev_share: 0.5\n"
+        )
+    return folder
+
+
+@pytest.fixture
+def ablation(config):
+    """Writes an ablation's file and resolves it."""
+
+    def make(name="trial", **said) -> Ablation:
+        file = {"title": "Trial", "base": "elastic", **said}
+        (config / "ablations" / f"{name}.yaml").write_text(yaml.safe_dump(file, sort_keys=False))
+        return load_ablation(name, "toy", config)
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "results" / "toy" / "ablations" / "trial"
+
+
+def quality(variant: str, seed: int, x: float, compression: float) -> float:
+    """Better at length, worse when coarse or without tokens; the mean pools worse."""
+    length = np.log2(x) / 16 if x > 1 else 0.4 * (1 - x)
+    return 0.3 + length - 0.05 * compression - 0.2 * ("mean" in variant) + 0.03 * seed
+
+
+def run_script(ablation: Ablation, folder: Path) -> Path:
+    spec = importlib.util.spec_from_file_location("ablation_script", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ablation.yaml").write_text(yaml.safe_dump(ablation.model_dump(mode="json")))
+    out = folder / "out" / "trial"
+    script.main(["--ablation", str(folder / "ablation.yaml"), "--runs", str(folder), "--out", str(out)])
+    return out
+
+
+def rows_of(table: pd.DataFrame, **where) -> pd.DataFrame:
+    for key, value in where.items():
+        table = table[table[key] == value]
+    return table
+
+
+# ---------------------------------------------------------------------------------------------
+# Differences to the base
+# ---------------------------------------------------------------------------------------------
+
+
+def test_each_number_stands_beside_the_base_of_its_seed(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality)
+    table = tidy(read_results(trial, folder))
+    measured = [pd.read_csv(file) for file in folder.rglob("metrics.csv")]
+    assert len(table) == sum(map(len, measured))
+    for _, row in rows_of(table, variant="mean", metric="accuracy").iterrows():
+        files = [folder / "runs" / v / f"seed{row['seed']}" / "metrics.csv" for v in ("mean", "attention")]
+        values = [rows_of(pd.read_csv(file), x=row["x"], metric="accuracy")["value"].item() for file in files]
+        assert (row["value"], row["base_value"]) == tuple(values)
+        assert row["delta"] == values[0] - values[1]
+    assert (rows_of(table, base=True)["delta"] == 0).all()
+    assert set(table["setting"]) == {"as the base", "model.pooling = mean"}
+    assert set(table["run"]) == {"elastic", trial.trained["mean"]}
+
+
+def test_the_base_does_not_differ_from_itself(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality)
+    base = rows_of(compare_variants(read_results(trial, folder)), base=True)
+    assert (base[["delta", "delta_low", "delta_high"]] == 0).all(axis=None)
+    assert (base["p"] == 1).all()
+
+
+def test_quantities_and_intervals_are_those_computed_by_hand(ablation, folder):
+    """From each clip's predictions, with loops over draws in place of weights and means of draws."""
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality, clips=40, draws=50)
+    results = read_results(trial, folder)
+    found = rows_of(compare_variants(results), variant="mean").set_index("quantity")
+    draws = {}
+    for variant in ("mean", "attention"):
+        resampled = [results.resampled[variant]["lengths", (x, None)] for x in EVALUATIONS["lengths"]["x"]]
+        # of two seeds a draw takes one: the second where the mean of 0 and 1 is 1
+        taken = resampled[0]._replace(draws=np.tile([0, 1], (50, 1))).means().astype(int)
+        scores = np.array([[r.draws[draw, taken[draw]] for r in resampled] for draw in range(50)])
+        worst = np.argmin([r.value for r in resampled])  # the same point in every draw
+        draws[variant] = {"native": scores[:, -1], "mean": scores.mean(1), "worst": scores[:, worst]}
+    for quantity in ("native", "mean", "worst"):
+        expected = percentiles(draws["mean"][quantity] - draws["attention"][quantity])
+        assert found.loc[quantity, ["delta_low", "delta_high"]].tolist() == pytest.approx(expected, abs=1e-12)
+        own = percentiles(draws["mean"][quantity])
+        assert found.loc[quantity, ["low", "high"]].tolist() == pytest.approx(own, abs=1e-12)
+    files = [pd.read_csv(folder / "runs" / "mean" / f"seed{s}" / "metrics.csv") for s in (0, 1)]
+    by_seed = np.array([rows_of(f, metric="accuracy")["value"] for f in files])
+    means = by_seed.mean(1)
+    assert found.loc["mean", ["value", "sd"]].tolist() == pytest.approx([means.mean(), means.std(ddof=1)])
+    assert found.loc["worst", "value"] == pytest.approx(by_seed.mean(0).min())
+    assert found.loc["worst", "x"] == EVALUATIONS["lengths"]["x"][by_seed.mean(0).argmin()]
+    assert found.loc["native", ["value", "x"]].tolist() == pytest.approx([by_seed[:, -1].mean(), 128])
+
+
+def test_resampled_scores_of_runs_that_are_no_more_are_not_used(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality)
+    file = folder / "runs" / "mean" / "seed1" / "metrics.csv"
+    table = pd.read_csv(file)
+    table.loc[table["x"] == 64, "value"] -= 0.1
+    table.to_csv(file, index=False)
+    found = rows_of(compare_variants(read_results(trial, folder)), variant="mean")
+    assert found["delta"].notna().all()
+    assert found[["low", "delta_low", "p"]].isna().all(axis=None)
+
+
+def test_rows_of_an_evaluation_that_is_no_more_are_left_out(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality)
+    before = tidy(read_results(trial, folder))
+    for file in folder.rglob("metrics.csv"):
+        table = pd.read_csv(file)
+        pd.concat([table, table.assign(evaluation="renamed")]).to_csv(file, index=False)
+    pd.testing.assert_frame_equal(tidy(read_results(trial, folder)), before)
+
+
+def test_the_worst_is_one_point_in_all_draws():
+    """A flat curve and a peaked one of the same worst: their intervals hold what was measured, of two seeds too."""
+    rng = np.random.default_rng(0)
+    outside = 0
+    for _ in range(200):
+        seeds = rng.normal(0.5, 0.005, (25, 2)) + np.linspace(0, 0.3, 25)[:, None] * rng.integers(2)
+        draws = seeds[:, None] + rng.normal(0, 0.01, (25, 300, 1))
+        scores = [Resampled("run", values, draw) for values, draw in zip(seeds, draws, strict=True)]
+        worst = resampled_quantities(scores, 0)["worst"]
+        low, high = worst.interval()
+        outside += not low <= min(s.value for s in scores) <= high
+    assert outside <= 10
+
+
+def test_a_clear_difference_is_marked_and_none_is_not(ablation, folder):
+    trial = ablation(variants={"mean": {"label": "mean", "model": {"pooling": "mean"}}, "same": {"train": {"lr": 0.5}}})
+    write_results(trial, folder, lambda v, s, x, c: 0.3 if v == "mean" else 0.8, clips=200)
+    results = read_results(trial, folder)
+    scores = markdown(results, compare_variants(results)).split("Cost")[0]
+    rows = {line.split("|")[1].strip(): line for line in scores.splitlines() if line.startswith("|")}
+    assert rows["mean"].count("**−") == 3
+    assert "**" not in rows["same"]
+    assert "**base**" in rows  # the variant's own name: the label of its experiment is that of `same` too
+
+
+def test_windows_are_compared_with_the_base_over_common_points(ablation, folder):
+    variants = {"long": {"label": "windows", "evaluations": ["windows"]}}
+    trial = ablation(base="fixed", variants=variants)
+    assert len(set(trial.trained.values())) == 1
+    write_results(trial, folder, quality)
+    results = read_results(trial, folder)
+    table = compare_variants(results)
+    assert set(table["sweep"]) == {"length"}
+    native = rows_of(table, variant="long", quantity="native").iloc[0]
+    assert (native["x"], native["evaluation"]) == (128, "windows")
+    assert "2 points that all variants have" in markdown(results, table)
+    beside = rows_of(tidy(results), variant="long", metric="accuracy")
+    assert beside.loc[beside["x"] == 256, "delta"].isna().all()
+    assert beside.loc[beside["x"] < 256, "delta"].notna().all()
+
+
+# ---------------------------------------------------------------------------------------------
+# What is missing
+# ---------------------------------------------------------------------------------------------
+
+
+def cells_of(path: str) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+@pytest.mark.parametrize(
+    ("plot", "missing"),
+    [*((plot, "all") for plot in GRIDS), ("curves", "a seed"), ("curves", "the base"), ("cost", "a seed")],
+)
+def test_missing_runs_are_said(ablation, folder, plot, missing):
+    trial = ablation(plot=plot, **GRIDS[plot])
+    absent = next(v for v in trial.trained if v != trial.base)
+    gone = {"a seed": [(absent, 1)], "the base": [(trial.base, s) for s in trial.seeds]}
+    gone["all"] = [(v, s) for v in trial.trained for s in trial.seeds]
+    write_results(trial, folder, quality, missing=tuple(gone[missing]), draws=20)
+    out = run_script(trial, folder)
+    table, numbers = cells_of(f"{out}_table.csv"), cells_of(f"{out}.csv")
+    for cells in (table, numbers):
+        assert not (cells == "").to_numpy().any()
+    variant = {"a seed": absent, "the base": trial.base}.get(missing, absent)
+    own = rows_of(table, variant=variant)
+    assert (own["delta_low"] == "not run").all()
+    if missing == "a seed":
+        assert (own["seeds"] == "1").all()
+        assert (own["value"] != "not run").all()
+        assert (rows_of(numbers, variant=variant, seed="1")[["value", "n", "delta"]] == "not run").all(axis=None)
+    else:
+        assert (own[["value", "delta", "status"]] == "not run").all(axis=None)
+        assert (table["delta"] == "not run").all()
+    text = Path(f"{out}_table.md").read_text()
+    assert "not run" in text
+    assert "nan" not in text
+    assert Path(f"{out}.png").stat().st_size > 0
+
+
+def test_costs_are_those_of_the_records(ablation, folder):
+    trial = ablation(plot="cost", **GRIDS["cost"])
+    write_results(trial, folder, quality, draws=20)
+    table = compare_variants(read_results(trial, folder)).drop_duplicates("variant").set_index("variant")
+    assert table["parameters"].tolist() == [1e6 * (1 + i) for i in range(len(table))]
+    assert (table["train_seconds"] == 100.5).all()
+    assert (table["tokens_seen"] == 502_500).all()
+    assert table["gflops_per_clip"].tolist() == pytest.approx([2.2] * len(table))
+
+
+def test_one_seed_says_so(ablation, folder):
+    trial = ablation(seeds=[3], grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality)
+    results = read_results(trial, folder)
+    table = compare_variants(results)
+    assert "one seed" in markdown(results, table)
+    assert table["sd"].isna().all()
+    assert table["delta_low"].notna().all()
+
+
+# ---------------------------------------------------------------------------------------------
+# Figures
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plot", GRIDS)
+def test_every_plot_is_drawn(ablation, folder, plot):
+    trial = ablation(plot=plot, **GRIDS[plot])
+    write_results(trial, folder, quality, draws=20)
+    out = run_script(trial, folder)
+    assert Path(f"{out}.pdf").read_bytes().startswith(b"%PDF")
+    assert Path(f"{out}.png").read_bytes().startswith(b"\x89PNG")
+    assert r"\begin{tabular}" in Path(f"{out}_table.tex").read_text()
+
+
+def drawn_texts(figure: Figure, monkeypatch) -> list[tuple[str, Bbox]]:
+    """Every text that is drawn, and where; ticks outside of an axis are not."""
+    drawn, draw_text = {}, Text.draw
+
+    def record(text, renderer):
+        drawn[id(text)] = text
+        draw_text(text, renderer)
+
+    figure.draw_without_rendering()  # places are right from the second time on
+    monkeypatch.setattr(Text, "draw", record)
+    figure.draw_without_rendering()
+    return [(t.get_text(), t.get_window_extent()) for t in drawn.values() if t.get_text().strip()]
+
+
+@pytest.mark.parametrize("plot", GRIDS)
+def test_no_two_texts_of_a_figure_overlap(ablation, folder, plot, monkeypatch):
+    """With names that are long and many."""
+    names = {f"v{i}": {"label": f"a name of several words, and of many {i}"} for i in range(7)}
+    variants = {name: {**label, "train": {"lr": 0.1 / (1 + i)}} for i, (name, label) in enumerate(names.items())}
+    said = {"every": GRIDS[plot].get("every", {}), "variants": variants} if plot != "factor" else GRIDS[plot]
+    trial = ablation(plot=plot, **said)
+    write_results(trial, folder, quality, draws=20)
+    results = read_results(trial, folder)
+    with paper_style():
+        figure = draw(results, compare_variants(results))
+        texts = drawn_texts(figure, monkeypatch)
+    assert any("several words" in text or "0–0.5" in text for text, _ in texts)
+    width, height = figure.bbox.size
+    for i, (text, box) in enumerate(texts):
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -1, f"{text!r} is cut off"
+        for other, beside in texts[i + 1 :]:
+            wide = min(box.x1, beside.x1) - max(box.x0, beside.x0)
+            high = min(box.y1, beside.y1) - max(box.y0, beside.y0)
+            assert wide < 1.5 or high < 1.5, f"{text!r} and {other!r}"
+
+
+# ---------------------------------------------------------------------------------------------
+# What is refused
+# ---------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "another dataset": ({"variants": {"a": {"dataset": "other"}}}, "dataset: 'other', but 'toy' of the base"),
+    "another task": ({"variants": {"a": {"task": "events"}}}, "task: 'events', but 'scene' of the base"),
+    "another sweep": ({"variants": {"a": {"evaluations": ["hops"]}}}, "a: evaluations: no sweep of the base"),
+    "another split": ({"variants": {"a": {"evaluations": ["held_out"]}}}, "a: evaluations: no sweep of the base"),
+    "no test split": ({"grid": {"train.lr": [1.0]}, "every": {"evaluations": ["held_out"]}}, "none on split test"),
+    "factor without grid": ({"variants": {"a": {"train": {"lr": 1.0}}}, "plot": "factor"}, "factor needs a `grid`"),
+    "map without a grid": (
+        {"grid": {"train.lr": [1.0]}, "plot": "heat_map"},
+        "heat_map needs an evaluation over length",
+    ),
+    "cost without operations": ({"grid": {"train.lr": [1.0]}, "plot": "cost"}, "cost needs an evaluation over tokens"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_compared_is_refused_before_anything_runs(ablation, case):
+    said, message = REFUSED[case]
+    with pytest.raises(ConfigError, match=r"ablations/trial\.yaml") as raised:
+        ablation(**said)
+    assert message in str(raised.value)
+
+
+def test_results_of_another_run_are_refused(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality, draws=20)
+    (folder / "runs" / "mean").rename(folder / "runs" / "old")
+    (folder / "runs" / "attention").rename(folder / "runs" / "mean")
+    with pytest.raises(SystemExit, match=r"mean/seed0/metrics\.csv: holds results of run 'elastic', expected only"):
+        run_script(trial, folder)
+
+
+def test_different_clips_are_refused(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality, draws=20)
+    other = folder.with_name("more_clips")
+    write_results(trial, other, quality, draws=20, clips=61)
+    (other / "runs" / "mean" / "resampled.h5").replace(folder / "runs" / "mean" / "resampled.h5")
+    with pytest.raises(SystemExit, match="hold different clips"):
+        run_script(trial, folder)

@@ -1,0 +1,444 @@
+"""The training loop: what a run's weights depend on, stopping and going on, and what it leaves behind."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from elasticast.config import Train, digest
+from elasticast.data.dataset import norm_of
+from elasticast.data.features import Norm
+from elasticast.errors import DataError, ElasticASTError
+from elasticast.files import locked
+from elasticast.models.pretrained import load
+from elasticast.provenance import code_digest
+from elasticast.training import loop
+from elasticast.training.checkpoint import load_checkpoint, save_model
+from elasticast.training.history import HISTORY_FIELDS
+from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
+from elasticast.training.optim import build_optimizer, learning_rate, loss_of
+from tests.unit.training.ranks import stop_at
+
+pytestmark = pytest.mark.usefixtures("cpu")
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "elasticast_losses.json"
+BUSY = {  # everything that draws random numbers
+    "view": {"max_frames": 96, "compression": [1.0, 2.0]},
+    "train": {"token_dropout": 0.2, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}, "steps": 8},
+}
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """`fit` answers signals from then on; give the test process its own answers back."""
+    before = {number: signal.getsignal(number) for number in loop.STOP_SIGNALS}
+    yield
+    for number, answer in before.items():
+        signal.signal(number, answer)
+
+
+@pytest.fixture
+def trainer(tiny, train_clips, norm, tmp_path):
+    """A trainer into a folder of `tmp_path`."""
+
+    def build(folder="run", data_hash="data", **difference):
+        return Trainer(tiny(**difference), train_clips, norm, tmp_path / folder, data_hash)
+
+    return build
+
+
+def interrupt(found: Trainer, step: int) -> None:
+    """Train up to a step and save, as a run does that is told to stop."""
+    stop_at(found, step)
+    with pytest.raises(SystemExit) as caught:
+        found.fit()
+    assert caught.value.code == EXIT_CHECKPOINTED == 85
+
+
+def history(folder: Path) -> list[dict]:
+    with (folder / "history" / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def losses(folder: Path) -> list[tuple]:
+    """Everything in a history but the speed."""
+    return [tuple(row[name] for name in HISTORY_FIELDS[:5]) for row in history(folder)]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_weights(trainer, tmp_path):
+    trainer("a", **BUSY).fit()
+    trainer("b", **BUSY).fit()
+    trainer("c", **BUSY, seed=1).fit()
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+    assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("batch", [{"clips": 4}, {"clips": None, "tokens": 150}])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(trainer, tmp_path, batch, precision):
+    settings = {"view": BUSY["view"], "train": BUSY["train"] | {"batch": batch, "precision": precision}}
+    trainer("whole", **settings).fit()
+    for step in (3, 6):  # in the midst of an epoch, away from a checkpoint, and after a resume
+        interrupt(trainer("parts", **settings), step)
+        assert torch.load(tmp_path / "parts" / "checkpoint" / "last.pt", weights_only=True)["step"] == step
+        assert not (tmp_path / "parts" / "run.json").exists()
+    trainer("parts", **settings).fit()
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert json.loads((tmp_path / "parts" / "run.json").read_text())["restarts"] == 2
+    assert not (tmp_path / "parts" / "checkpoint").exists()
+
+
+OPTIONS = {
+    "random lengths and drop-out, rotary, CLS": {
+        "model": {"positions": "rotary", "pooling": "cls"},
+        "view": {"max_frames": 192, "cut_from": 32},
+        "train": {"token_dropout": [0.0, 0.5]},
+    },
+    "longer than the table, pooled": {
+        "model": {"positions": "interpolated", "pooling": "mean", "max_frames": 64},
+        "view": {"compression": [1.0, 2.0], "resolution": "max_pool"},
+    },
+    "fractional": {"model": {"positions": "fractional"}},
+    "sinusoidal": {"model": {"positions": "sinusoidal"}},
+    "masked, shifted": {
+        "model": {"kind": "ast", "time_offset": True, "prefix_tokens": 2},
+        "view": {"frames": 192, "fill": "mask"},
+    },
+    "buckets": {
+        "model": {"kind": "ast", "pooling": "mean"},
+        "view": {"frames": "native", "max_frames": 192},
+        "train": {"batch": {"clips": 4, "buckets": True}},
+    },
+    "buckets of tokens, shifted": {
+        "model": {"kind": "ast", "time_offset": True},
+        "view": {"frames": "native", "max_frames": 192},
+        "train": {"batch": {"clips": None, "tokens": 300, "buckets": True}, "sampler": "balanced"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_trains_and_goes_on_bit_for_bit(trainer, tmp_path, name):
+    settings = {**OPTIONS[name], "train": {"steps": 7, "workers": 0} | OPTIONS[name].get("train", {})}
+    trainer("whole", **settings).fit()
+    interrupt(trainer("parts", **settings), 4)
+    trainer("parts", **settings).fit()
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    processes = {**settings, "train": settings["train"] | {"workers": 2}}
+    trainer("processes", **processes).fit()
+    assert weights(tmp_path / "processes") == weights(tmp_path / "whole")
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
+    trainer("whole", **BUSY).fit()
+    killed = trainer("parts", **BUSY)
+    update = killed._update
+    killed._update = lambda *args: update(*args) if killed.step < 5 else pytest.fail("killed")
+    with pytest.raises(pytest.fail.Exception):
+        killed.fit()
+    assert [row["step"] for row in history(tmp_path / "parts")] == list("12345")  # the checkpoint is of step 4
+    trainer("parts", **BUSY).fit()
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert [int(row["step"]) for row in history(tmp_path / "parts")] == list(range(1, 9))
+
+
+def test_statistics_in_the_settings_take_the_place_of_the_file(tiny, norm, prepared):
+    file = prepared / "norm.json"
+    assert norm_of(tiny(), file) == norm
+    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), file) == norm_of(tiny(norm={"mean": -5, "std": 4.5}), None)
+    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), None) == Norm(-5, 4.5)
+    with pytest.raises(ElasticASTError, match=r"--norm: needed unless the run's settings give `norm`"):
+        norm_of(tiny(), None)
+
+
+def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared, tmp_path):
+    config = tiny(norm={"mean": -5, "std": 4.5}, train={"steps": 1})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    command = [sys.executable, "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
+    done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "run").norm == Norm(-5, 4.5)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR2"])
+def test_a_signal_stops_the_command_and_the_same_command_goes_on(tiny, trainer, prepared, tmp_path, name):
+    config = tiny(**BUSY)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
+    argv = ["elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
+    argv += ["--norm", str(prepared / "norm.json"), "--out", "run"]
+    code = (
+        "import os, signal, sys\n"
+        "from elasticast import cli\n"
+        "from elasticast.training.loop import Trainer\n"
+        "update = Trainer._update\n"
+        "def interrupted(self, *args):\n"
+        f"    if self.step == 4: os.kill(os.getpid(), signal.{name})\n"
+        "    return update(self, *args)\n"
+        "Trainer._update = interrupted\n"
+        f"sys.argv = {argv}\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, "stopped and saved at step 5" in done.stderr) == (85, True), done.stderr
+    data_hash = json.loads((prepared / "summary.json").read_text())["sha256"]
+    trainer("run", data_hash, **BUSY).fit()
+    trainer("whole", data_hash, **BUSY).fit()
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("other", [{"train": {**BUSY["train"], "lr": 2.0e-3}}, {"seed": 1}, {"data_hash": "other"}])
+def test_a_checkpoint_of_another_run_is_ignored(trainer, tmp_path, other):
+    interrupt(trainer("run", **BUSY), 3)
+    settings = {**BUSY, **other}
+    trainer("fresh", **settings).fit()
+    trainer("run", **settings).fit()
+    assert weights(tmp_path / "run") == weights(tmp_path / "fresh")
+    assert losses(tmp_path / "run") == losses(tmp_path / "fresh")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["restarts"] == 0
+
+
+def test_a_checkpoint_of_other_code_is_ignored(trainer, tmp_path, monkeypatch):
+    interrupt(trainer("run"), 3)
+    monkeypatch.setattr(loop, "code_digest", lambda _: "other")
+    found = trainer("run")
+    assert load_checkpoint(found.folder / "last.pt", found.identity) is None
+    assert load_checkpoint(found.folder / "none.pt", found.identity) is None
+
+
+def test_a_second_process_on_a_folder_is_refused(trainer, tmp_path):
+    with (
+        locked(tmp_path / "run" / "checkpoint" / "lock", ""),
+        pytest.raises(ElasticASTError, match="another process is training"),
+    ):
+        trainer("run").fit()
+    trainer("run").fit()  # the lock ends with its holder
+
+
+def test_a_finished_run_trains_again_to_the_same(trainer, tmp_path):
+    trainer("run").fit()
+    first = weights(tmp_path / "run")
+    trainer("run").fit()
+    assert weights(tmp_path / "run") == first
+    assert len(history(tmp_path / "run")) == 4
+    assert len(list((tmp_path / "run" / "history").glob("events.out.*"))) == 1
+
+
+def test_a_loss_that_is_no_number_is_one_clear_error(trainer, tmp_path):
+    found = trainer("run", train={"lr": 1.0e30, "grad_clip": None, "steps": 20})
+    with pytest.raises(ElasticASTError, match=r"tiny: the loss is (nan|inf) at step \d+; try a lower train\.lr"):
+        found.fit()
+    assert not (tmp_path / "run" / "model.json").exists()
+
+
+def test_half_precision_needs_a_gpu(trainer):
+    with pytest.raises(ElasticASTError, match=r"train\.precision: 'fp16' runs on CUDA only"):
+        trainer(train={"precision": "fp16"})
+
+
+@pytest.mark.parametrize("kind", ["elasticast", "ast"])
+def test_the_loss_goes_down(trainer, tmp_path, kind):
+    trainer("run", model={"kind": kind}, train={"steps": 40, "batch": {"clips": 12}, "lr": 3.0e-3}).fit()
+    found = [float(row["loss"]) for row in history(tmp_path / "run")]
+    assert sum(found[-3:]) / 3 < 0.7 * found[0]
+
+
+@pytest.mark.parametrize("batch", [{"clips": 5}, {"clips": None, "tokens": 150}])
+def test_epochs_are_whole_passes(trainer, tmp_path, batch):
+    found = trainer("run", train={"steps": None, "epochs": 3, "batch": batch})
+    expected = [len(found.sampler.epoch(epoch)) for epoch in range(3)]
+    found.fit()
+    epochs = [int(row["epoch"]) for row in history(tmp_path / "run")]
+    assert [epochs.count(epoch) for epoch in range(4)] == [*expected, 0]
+
+
+def test_every_log_every_steps_and_at_the_end(trainer, tmp_path):
+    trainer("run", train={"steps": 7, "log_every": 3}).fit()
+    assert [int(row["step"]) for row in history(tmp_path / "run")] == [3, 6, 7]
+
+
+def test_what_a_run_records(tiny, trainer, tmp_path):
+    trainer("run").fit()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert set(record) == {
+        *("experiment", "seed", "config_digest", "code_digest", "data_sha256", "device", "attention_backend"),
+        *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init"),
+        *("world_size", "devices", "clips_per_s", "tokens_per_s", "selection"),
+        *("git_commit", "versions", "machine", "command"),
+    }
+    assert (record["experiment"], record["seed"], record["steps"], record["restarts"]) == ("tiny", 0, 4, 0)
+    assert record["config_digest"] == digest(tiny())
+    assert (record["code_digest"], record["data_sha256"]) == (code_digest("train"), "data")
+    assert (record["device"], record["attention_backend"]) == ("cpu", "sdpa")
+    assert (record["world_size"], record["devices"]) == (1, ["cpu"])
+    assert record["clips_per_s"] * record["seconds"] == pytest.approx(4 * tiny().train.batch.clips, rel=0.01)
+    assert record["parameters"] > 10_000
+    assert record["seconds"] > 0
+    assert record["peak_memory_mib"] > 50
+    assert set(history(tmp_path / "run")[0]) == set(HISTORY_FIELDS)
+
+
+# ---------------------------------------------------------------------------------------------
+# The finished model
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(trainer, tmp_path):
+    found = trainer("run")
+    save_model(tmp_path / "run", found.model, found.config, found.norm, found.clips.classes, found.clips.kind)
+    return tmp_path / "run", found
+
+
+def test_save_and_load(saved):
+    folder, found = saved
+    loaded = load(folder)
+    assert (loaded.config, loaded.norm) == (found.config, found.norm)
+    assert (loaded.classes, loaded.kind, loaded.config.task) == (found.clips.classes, "multi", "events")
+    assert not loaded.model.training
+    assert not loaded.notes
+    expected, state = found.model.state_dict(), loaded.model.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(value.cpu(), expected[name].cpu()) for name, value in state.items())
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "gone", "other"])
+def test_damaged_weights_are_one_clear_error(saved, trainer, tmp_path, damage):
+    folder, _ = saved
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "other":
+        other = trainer("other", model={"dim": 16})
+        save_model(tmp_path / "other", other.model, other.config, other.norm, other.clips.classes, "multi")
+        path.write_bytes(weights(tmp_path / "other"))
+    else:
+        path.write_bytes({"cut": content[: len(content) // 2], "text": b"no weights" * 9, "empty": b""}[damage])
+    damaged = r"run/model\.safetensors: cannot be loaded: "
+    misfit = r"run: looks like elasticast .* but\n  of another shape"
+    with pytest.raises(DataError, match=misfit if damage == "other" else damaged):
+        load(folder)
+
+
+def test_a_folder_without_a_model_is_one_clear_error(saved, tmp_path):
+    with pytest.raises(DataError, match=r"nothing: no such file or folder"):
+        load(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        DataError, match=r"empty: no model here; a trained model is a folder with model\.safetensors and"
+    ):
+        load(tmp_path / "empty")
+    (saved[0] / "model.json").write_text('{"format": ')
+    with pytest.raises(DataError, match=r"model\.json: cannot be read: "):
+        load(saved[0])
+
+
+# ---------------------------------------------------------------------------------------------
+# Learning rate, optimiser, loss
+# ---------------------------------------------------------------------------------------------
+
+
+def rates(total=100, per_epoch=10.0, **settings) -> list[float]:
+    train = Train(steps=total, batch={"clips": 1}, lr=0.1, **settings)
+    return [learning_rate(train, step, total, per_epoch) for step in range(total)]
+
+
+@pytest.mark.parametrize("kind", ["constant", "step", "cosine"])
+def test_warm_up_is_linear_and_reaches_the_rate(kind):
+    found = rates(warmup_steps=10, schedule={"kind": kind, "start_epoch": 5})
+    assert found[:10] == pytest.approx([0.01 * (step + 1) for step in range(10)])
+    assert found[10] == pytest.approx(0.1)
+    assert max(found) == pytest.approx(0.1)
+
+
+def test_constant():
+    assert rates(schedule={"kind": "constant"}) == [0.1] * 100
+
+
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_cosine_falls_to_nothing(warmup):
+    found = rates(warmup_steps=warmup)[warmup:]
+    assert all(a > b for a, b in pairwise(found))
+    assert found[len(found) // 2] == pytest.approx(0.05)
+    assert 0 < found[-1] < 0.1 * 1e-3
+
+
+def test_step_decays_at_its_epochs():
+    found = rates(schedule={"kind": "step", "gamma": 0.5, "start_epoch": 2, "every_epochs": 3})
+    by_epoch = [found[10 * epoch : 10 * epoch + 10] for epoch in range(10)]
+    assert all(len(set(epoch)) == 1 for epoch in by_epoch)
+    assert [epoch[0] for epoch in by_epoch] == pytest.approx([0.1] * 2 + [0.05] * 3 + [0.025] * 3 + [0.0125] * 2)
+
+
+def test_step_decay_of_the_paper_starts_at_the_second_epoch_and_halves_each():
+    found = rates(schedule={"kind": "step"})
+    assert found[::10] == pytest.approx([0.1, 0.1, *(0.1 * 0.5**k for k in range(1, 9))])
+
+
+def test_adamw_decays_matrices_only_and_adam_everything(trainer):
+    model = trainer().model
+    train = {"steps": 1, "batch": {"clips": 1}, "weight_decay": 0.3}
+    decayed, others = build_optimizer(model, Train(**train)).param_groups
+    linear = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Linear)}
+    assert {id(p) for p in decayed["params"]} == linear
+    assert {id(p) for p in others["params"]} == {id(p) for p in model.parameters()} - linear
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
+    (adam,) = build_optimizer(model, Train(**train, optimizer="adam")).param_groups
+    assert (len(adam["params"]), adam["weight_decay"]) == (len(list(model.parameters())), 0.3)
+
+
+def test_losses_are_their_definitions():
+    logits, one_hot = torch.randn(6, 4), torch.eye(4)[[0, 1, 2, 3, 0, 1]]
+    log_p = logits.log_softmax(1)
+    torch.testing.assert_close(loss_of(logits, one_hot, "ce"), -(one_hot * log_p).sum(1).mean())
+    soft = 0.3 * one_hot + 0.7 * one_hot.roll(1, 0)
+    torch.testing.assert_close(loss_of(logits, soft, "ce"), -(soft * log_p).sum(1).mean())
+    p = logits.sigmoid()
+    expected = -(soft * p.log() + (1 - soft) * (1 - p).log()).mean()
+    torch.testing.assert_close(loss_of(logits, soft, "bce"), expected)
+    assert loss_of(logits.bfloat16(), soft, "bce").dtype == torch.float32
+
+
+# ---------------------------------------------------------------------------------------------
+# A golden curve
+# ---------------------------------------------------------------------------------------------
+
+
+def test_golden_loss_curve(trainer, tmp_path):
+    """The loss of a tiny ElasticAST over 30 steps; ``GOLDEN=refresh pytest -k golden`` writes a new curve."""
+    settings = {"view": {"max_frames": 128}, "train": {**BUSY["train"], "steps": 30, "warmup_steps": 5}}
+    trainer("run", **settings).fit()
+    found = [float(row["loss"]) for row in history(tmp_path / "run")]
+    if os.environ.get("GOLDEN") == "refresh":
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(json.dumps([round(loss, 6) for loss in found], indent=1) + "\n")
+    expected = json.loads(GOLDEN.read_text())
+    assert all(math.isfinite(loss) for loss in found)
+    assert found == pytest.approx(expected, rel=1e-3), (
+        "training gives other losses than before; if that is meant, refresh the curve with "
+        "`GOLDEN=refresh pytest tests/unit/test_training.py -k golden` and say why in the commit"
+    )
+
+
+def test_a_damaged_checkpoint_is_one_clear_error(tmp_path):
+    path = tmp_path / "last.pt"
+    for content in (b"", b"not a checkpoint", b"PK\x03\x04" + bytes(100)):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"last\.pt: damaged checkpoint, delete it to start anew"):
+            load_checkpoint(path, "identity")
