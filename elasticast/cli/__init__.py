@@ -63,7 +63,7 @@ def prepare(
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="decode the K-th of N shares only")] = None,
 ) -> None:
     """Fetch or generate a dataset's audio, decode it, and write manifest and waveform store."""
-    from elasticast.config.load_suite import load_dataset
+    from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
 
     path = Path(dataset) if dataset.endswith((".yaml", ".yml")) else Path("config/datasets", f"{dataset}.yaml")

@@ -37,7 +37,9 @@ def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Pa
     """
     begun = time.monotonic()
     settings = read_yaml(sweeps_file)
-    sweeps = {n: validate(Evaluation, v, f"{sweeps_file}: evaluations.{n}") for n, v in settings["evaluations"].items()}
+    sweeps = {
+        n: validate(Evaluation, v, str(sweeps_file), "evaluations", n) for n, v in settings["evaluations"].items()
+    }
     device = "cuda" if torch.cuda.is_available() else "cpu"
     trained = load(source) if run is None else standing_for(load(source), load_run_config(run), data, str(source))
     config = trained.config

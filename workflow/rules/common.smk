@@ -22,7 +22,7 @@ try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
     BESIDE = load_beside(SETTINGS, SUITE)
-    ABLATIONS = load_ablations(SUITE)
+    ABLATIONS, _ = load_ablations(SUITE)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from elasticast.config.dataset import SPLITS, DatasetConfig
-from elasticast.config.load_suite import load_dataset
+from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import audioset, epic_sounds, reader_of, vggsound, voxceleb1
 from elasticast.data.manifest import read_classes, read_manifest, reason_kind
