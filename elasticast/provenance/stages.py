@@ -1,20 +1,21 @@
 """Which part of the package decides the output of each stage of the workflow."""
 
+from functools import cache
 from pathlib import Path
 
-from elasticast.config import RunConfig
+from elasticast.config.run import RunSettings
 from elasticast.provenance.source import Source
 
 PACKAGE = Path(__file__).parents[1]
 
 # Each of these is a part that several stages share.
 _RUN = ("config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
-_SUITE = (*_RUN, "config/base.py", "config/run.py:start_of", "config/dataset.py", "config/suite.py:Suite")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
     "data/features.py",
-    "data/manifest.py:read_classes,read_data_hash,read_manifest",
+    "data/manifest.py:read_classes,read_manifest",
     "data/packing.py",
     "data/sampler.py",
     "data/store.py:Store",
@@ -44,6 +45,7 @@ _TRAINING = (
     *_MODELS,
     "cli/__init__.py:train",
     "config/base.py",
+    "data/manifest.py:read_data_hash",
     "training/checkpoint.py",
     "training/distributed.py",
     "training/loop.py",
@@ -56,6 +58,7 @@ _EVALUATION = (
     *_SWEEPS,
     *_OWN_WEIGHTS,
     "cli/__init__.py:evaluate",
+    "data/manifest.py:read_data_hash",
     "evaluation/run.py",
     "models/pretrained.py:load",
 )
@@ -78,7 +81,7 @@ _SCRIPT = (
 _TABLE = (*_SCRIPT, "reporting/comparison.py", "reporting/tables.py")
 
 STAGES = {
-    "synthesis": ("config/dataset.py:DatasetSettings", "data/synthesis.py"),
+    "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
     "decode": _DECODING,
     "prepare": (
         *_DECODING,
@@ -147,6 +150,7 @@ START = (*_OWN_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pre
 """What training adds for runs that start from weights (`model.init`)."""
 
 
+@cache
 def code_digest(stage: str, *more: str) -> str:
     """Digest of the code that decides a stage's output, without what cannot change it: comments, docstrings, layout.
 
@@ -160,6 +164,6 @@ def code_digest(stage: str, *more: str) -> str:
     return Source(PACKAGE, declarations=stage in WITH_DEFAULTS).digest((*STAGES[stage], *more))
 
 
-def training_code(run: RunConfig) -> str:
+def training_code(run: RunSettings) -> str:
     """Digest of the code that decides the weights of a run: `select` and `model.init` add to it."""
     return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))
