@@ -46,6 +46,7 @@ class Source:
     def __init__(self, folder: Path, declarations: bool = False):
         self.folder, self.declarations = folder, declarations
         self._modules: dict[str, Module] = {}
+        self._followed: dict[Import, Place | str | None] = {}
 
     def module(self, path: str) -> Module:
         """The module at a path below the package."""
@@ -56,13 +57,16 @@ class Source:
 
     def resolve(self, path: str, used: str | Import) -> Place | str | None:
         """What a name in a module refers to: the place that defines it, or the import of another package."""
-        if isinstance(used, Import):
-            return self._follow(used)
-        module = self.module(path)
-        if module.defining(used):
-            return Place(path, used)
-        target = module.imports.get(used)
-        return self._follow(target) if isinstance(target, Import) else target
+        if isinstance(used, str):
+            module = self.module(path)
+            if module.defining(used):
+                return Place(path, used)
+            used = module.imports.get(used)
+        if not isinstance(used, Import):
+            return used
+        if used not in self._followed:
+            self._followed[used] = self._follow(used)
+        return self._followed[used]
 
     def select(self, parts: Iterable[str]) -> dict[str, list[Statement]]:
         """Statements by the path of their module.

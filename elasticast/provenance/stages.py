@@ -161,7 +161,12 @@ def code_digest(stage: str, *more: str) -> str:
     more : str
         Further modules of the package, or definitions in them.
     """
-    return Source(PACKAGE, declarations=stage in WITH_DEFAULTS).digest((*STAGES[stage], *more))
+    return _source(declarations=stage in WITH_DEFAULTS).digest((*STAGES[stage], *more))
+
+
+@cache
+def _source(declarations: bool) -> Source:
+    return Source(PACKAGE, declarations)
 
 
 def training_code(run: RunSettings) -> str:
