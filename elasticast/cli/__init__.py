@@ -92,7 +92,9 @@ def stats(
     out: Out,
     clips: Annotated[int | None, typer.Option(min=1, help="training clips, evenly spaced; else all")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes that compute")] = 1,
-    module: Annotated[str | None, typer.Option(help="module of the dataset, for released values beside")] = None,
+    module: Annotated[
+        str | None, typer.Option(help="module of the dataset, to compare with what was released for it")
+    ] = None,
 ) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""
     from elasticast.config import FrontEnd

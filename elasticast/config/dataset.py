@@ -58,8 +58,9 @@ class DatasetSettings(_Ranges):
         return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
 
     def code(self) -> tuple[str, ...]:
-        """Files of the package, and folders of them, that make and read this dataset and no other."""
-        return (f"data/datasets/{self.module}.py", *(("data/synthesis.py",) if self.generated else ()))
+        """Code of the package that makes and reads this dataset, as in `elasticast.provenance.stages.STAGES`."""
+        own = (f"config/dataset.py:{type(self).__name__}", f"data/datasets/{self.module}.py")
+        return own + (("data/synthesis.py",) if self.generated else ())
 
     def splits(self) -> set[str]:
         """Splits that the dataset's lists divide its clips into; `dev_share` may make a split dev beside."""

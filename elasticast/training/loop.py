@@ -25,7 +25,7 @@ from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
 from elasticast.models.pretrained import start_from
 from elasticast.progress import LOG
-from elasticast.provenance import code_digest, job_record
+from elasticast.provenance import job_record, training_code
 from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.distributed import World
 from elasticast.training.history import reporting
@@ -94,11 +94,11 @@ class Trainer:
         self.asked = self.stop = False  # of this rank; of any, agreed on after each step
         self.folder = out / "checkpoint"
         self.total, self.steps_per_epoch = self._total_steps()
-        self.selection, self.stage = None, "train"
+        self.selection, self.code = None, training_code(config)
         if config.train.select is not None:
             due = due_steps(self.sampler, config.train.select.every_epochs, self.total)
-            self.selection, self.stage = Selection(config, held_out, norm, self.world, due), "select"
-        parts = [config.model_dump(mode="json"), data_hash, norm.mean, norm.std, code_digest(self.stage)]
+            self.selection = Selection(config, held_out, norm, self.world, due)
+        parts = [config.model_dump(mode="json"), data_hash, norm.mean, norm.std, self.code]
         self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
 
     def fit(self) -> None:
@@ -277,7 +277,7 @@ class Trainer:
         if not self.world.main:
             return
         record = {
-            **job_record(self.stage, self.config, self.data_hash, self.device.type),
+            **job_record(self.code, self.config, self.data_hash, self.device.type),
             "world_size": self.world.size,
             "devices": devices,
             "init": self.init,
