@@ -110,7 +110,7 @@ def test_an_error_that_passes_keeps_the_jobs_and_warns_once(plugin, error):
     for _ in range(checks.MAX_FAILED - 1):
         assert plugin.check() == ["1", "2"]
     assert len(plugin.logger.warnings) == 1
-    assert repr(error) in plugin.logger.warnings[0]
+    assert f"{type(error).__name__}: {error}" in plugin.logger.warnings[0]
     plugin.answers(RUNNING)
     assert plugin.check() == ["1", "2"]
     plugin.cluster.answer = error
@@ -139,7 +139,7 @@ def test_any_other_error_ends_the_workflow_and_cancels_its_jobs(plugin, monkeypa
         plugin.check()
     (stopped,) = plugin.workflow.scheduler.stopped
     assert isinstance(stopped, executor.WorkflowError)
-    assert repr(error) in str(stopped) or f"{type(error).__name__}: {error}" in str(stopped)
+    assert f"{type(error).__name__}: {error}" in str(stopped)
     plugin.check()
     assert len(plugin.workflow.scheduler.stopped) == 1, "one error is enough"
     plugin.answers(RUNNING)

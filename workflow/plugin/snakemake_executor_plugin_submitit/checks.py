@@ -37,8 +37,8 @@ class Checks:
         except TEMPORARY as error:
             self.failed += 1
             if self.failed >= MAX_FAILED:
-                return f"{self.failed} checks of the jobs failed in a row, the last one with {error!r}"
-            self._warn(f"The jobs could not be checked: {error!r}. Trying again.")
+                return f"{self.failed} checks of the jobs failed in a row, the last one with {_text(error)}"
+            self._warn(f"The jobs could not be checked: {_text(error)}. Trying again.")
         except Exception:
             return f"the check of the jobs failed with an error that is a bug:\n{traceback.format_exc()}"
         else:
@@ -52,3 +52,7 @@ class Checks:
         if text != self.warning:
             self.logger.warning(text)
             self.warning = text
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
