@@ -20,7 +20,7 @@ from elasticast.data.features import Norm
 from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
-from elasticast.files import locked, write_atomic, write_json
+from elasticast.files import exclusive, write_atomic, write_json
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
 from elasticast.models.pretrained import start_from
@@ -103,7 +103,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end and write the model, or stop at a signal with :data:`EXIT_CHECKPOINTED`."""
-        with locked(self.folder / "lock", BUSY) if self.world.main else contextlib.nullcontext():
+        with exclusive(self.folder, BUSY) if self.world.main else contextlib.nullcontext():
             self._resume()
             self.replica = self.world.replicate(self.model)
             for number in STOP_SIGNALS:
