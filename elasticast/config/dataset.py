@@ -116,13 +116,13 @@ class FsddStrings(DatasetSettings):
     )
     clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of strings per split. [clips]")
     recordings: list[PositiveInt] = Field(
-        [1, 16], min_length=2, max_length=2, description="Fewest and most recordings per string."
+        [1, 16], min_length=2, max_length=2, description="Fewest and most recordings per string. [recordings]"
     )
     vocabulary: list[Annotated[int, Field(ge=1, le=10)]] = Field(
         [10, 10],
         min_length=2,
         max_length=2,
-        description="Fewest and most different digits that a string is drawn from.",
+        description="Fewest and most different digits that a string is drawn from. [digits]",
     )
     gap_seconds: list[Annotated[float, Field(ge=0)]] = Field(
         [0.05, 0.3], min_length=2, max_length=2, description="Shortest and longest pause between recordings. [s]"
@@ -145,7 +145,7 @@ class Esc50(DatasetSettings):
     folder: str = Field("esc50", description="Folder with `meta/esc50.csv` and `audio/`.")
     test_fold: Annotated[int, Field(ge=1, le=5)] = Field(5, description="Fold used as split `test`.")
     dev_fold: Annotated[int, Field(ge=1, le=5)] | None = Field(
-        None, description="Fold used as split `dev`; `null` trains on it."
+        None, description="Fold used as split `dev`; `null` makes no such split."
     )
     trim_silence: bool = Field(
         False, description="Remove the digital silence that pads most clips to 5 s, which restores their native length."

@@ -17,17 +17,11 @@ from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Experiment, Suite, SuiteHead, claim_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError
-from elasticast.files import write_json
 
 
 def load_workflow_config(value: dict[str, Any], where: str = "config/config.yaml") -> WorkflowConfig:
     """Validate the workflow's own configuration."""
     return validate(WorkflowConfig, value, where)
-
-
-def write_schema(path: Path = Path("workflow/schemas/config.schema.json")) -> None:
-    """Write the JSON schema of `config/config.yaml`; ``python -m elasticast.config.load_suite`` does it."""
-    write_json(path, {"$schema": "https://json-schema.org/draft/2020-12/schema", **WorkflowConfig.model_json_schema()})
 
 
 def load_run_config(path: Path) -> RunConfig:
@@ -256,7 +250,3 @@ def _check_splits(
         for key, split in splits.items()
         if split not in dataset.splits() and not dataset.dev_share
     ]
-
-
-if __name__ == "__main__":
-    write_schema()

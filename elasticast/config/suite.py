@@ -31,7 +31,7 @@ class Claim(Settings):
     says: str = Field(description="The claim in words.")
     model: str = Field(description="Experiment with the flexible model.")
     against: list[str] = Field(min_length=1, description="Experiments with fixed-length models.")
-    evaluation: str = Field(description="Evaluation that is compared. All these experiments must have it.")
+    evaluation: str = Field(description="Evaluation whose results are compared. All these experiments must have it.")
     within_own: Percent | None = Field(
         None, description="The model may be this much below each AST where that AST was trained. [points]"
     )

@@ -109,7 +109,7 @@ class Train(Settings):
     )
     workers: int = Field(0, ge=0, description="Data loader processes; 0 loads data in the training process.")
     checkpoint_every: PositiveInt = Field(200, description="Time between checkpoints. [steps]")
-    log_every: PositiveInt = Field(50, description="Time between lines of the log. [steps]")
+    log_every: PositiveInt = Field(50, description="Time between entries in the log. [steps]")
 
     @model_validator(mode="after")
     def _one_length(self):
