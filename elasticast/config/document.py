@@ -17,7 +17,7 @@ from elasticast.config.ablation import AblationFile
 from elasticast.config.dataset import DatasetConfig, DatasetSettings, PaperDataset, TwinSettings
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
-from elasticast.config.run import RunConfig
+from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, View
@@ -155,7 +155,7 @@ def tables() -> dict[str, list[Row]]:
         "config.yaml": rows(WorkflowConfig),
         "suite": [*SUITE_KEYS, *rows(SuiteHead, only=("seeds", "claims"))],
         "experiment": [BASE_KEY, *rows(Experiment)],
-        "run": rows(RunConfig, only=("dataset", "task", "norm")),
+        "run": rows(RunSettings, only=("dataset", "task", "norm")),
         "front_end": rows(FrontEnd, "front_end."),
         "view": rows(View, "view."),
         "model": rows(ModelSettings, "model."),
