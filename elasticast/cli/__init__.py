@@ -269,4 +269,5 @@ def main() -> None:
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
     except OSError as error:  # a full disk, a folder that cannot be written to, a file that is not there
-        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")
+        reason = error.strerror or str(error)
+        sys.exit(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}")
