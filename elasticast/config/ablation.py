@@ -81,7 +81,7 @@ class Ablation(Suite):
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one variant and seed."""
         name = self.trained[experiment]
-        return RunConfig.model_validate({**self.runs[experiment], "experiment": name, "seed": seed})
+        return RunConfig.of(self.runs[experiment], name, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
         """Where the runs of a variant lie among the results, and where their evaluations do."""

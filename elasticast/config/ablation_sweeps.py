@@ -63,7 +63,7 @@ def comparison_problems(ablation: Ablation) -> list[str]:
     base, problems = ablation.base, []
     for variant, run in ablation.runs.items():
         for key in ("dataset", "task"):
-            own, others = run[key], ablation.runs[base][key]
+            own, others = getattr(run, key), getattr(ablation.runs[base], key)
             if own != others:
                 problems.append(f"{variant}: {key}: {own!r}, but {others!r} of the base {base!r}: no common test clips")
     sweeps = compared(ablation)
@@ -80,7 +80,7 @@ def comparison_problems(ablation: Ablation) -> list[str]:
 
 def _other_seconds(ablation: Ablation, variant: str) -> str:
     """What to say of a variant whose x are not those of the base in seconds or ms; empty where they are."""
-    own, others = (ablation.runs[v]["front_end"]["hop_ms"] for v in (variant, ablation.base))
+    own, others = (ablation.runs[v].front_end.hop_ms for v in (variant, ablation.base))
     swept = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
     if own == others or not swept:
         return ""

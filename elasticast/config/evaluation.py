@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from elasticast.config.base import Settings
-from elasticast.config.run import RunConfig, wrong_resolutions
+from elasticast.config.run import RunSettings, wrong_resolutions
 
 
 class Evaluation(Settings):
@@ -39,7 +39,7 @@ class Evaluation(Settings):
         return self
 
 
-def sweep_problems(run: RunConfig, name: str, sweep: Evaluation, where: str) -> list[str]:
+def sweep_problems(run: RunSettings, name: str, sweep: Evaluation, where: str) -> list[str]:
     """Problems between an experiment and one of its sweeps."""
     where, limit = f"{where}: evaluations.{name}", run.model.limit
     if sweep.x_name == "max_frames":
@@ -53,7 +53,7 @@ def sweep_problems(run: RunConfig, name: str, sweep: Evaluation, where: str) -> 
     return [f"{where}: {most:g} frames at compression {finest:g}, beyond model.max_frames = {limit}"]
 
 
-def _length_problems(run: RunConfig, sweep: Evaluation) -> list[str]:
+def _length_problems(run: RunSettings, sweep: Evaluation) -> list[str]:
     """What is wrong with a sweep over lengths, each said from behind its name."""
     view, model, problems = run.view, run.model, []
     if sweep.windows and view.frames == "native":

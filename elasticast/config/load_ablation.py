@@ -16,7 +16,7 @@ from elasticast.config.ablation_sweeps import comparison_problems
 from elasticast.config.load_suite import Resolver, load_suite, unknown_start
 from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, unknown_file
 from elasticast.config.reading import deep_merge, read_yaml, unknown_keys, validate
-from elasticast.config.run import RunConfig, start_of
+from elasticast.config.run import RunConfig
 from elasticast.config.suite import Suite
 from elasticast.errors import ConfigError
 
@@ -135,7 +135,7 @@ def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: Sui
 
 
 def _unknown_start(variant: str, resolver: Resolver, suite: Suite, where: str) -> list[str]:
-    start = start_of(resolver.runs[variant])
+    start = resolver.runs[variant].starts_from
     return [] if start is None or start in suite.runs else [f"{where}: model.init: {unknown_start(start, suite)}"]
 
 

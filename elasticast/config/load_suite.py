@@ -13,7 +13,7 @@ from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation, sweep_problems
 from elasticast.config.merging import SuiteFile, merge_experiment, read_suite, said_once, unknown_file
 from elasticast.config.reading import read_yaml, validate
-from elasticast.config.run import OF_RUN, RunConfig
+from elasticast.config.run import OF_RUN, RunConfig, RunSettings
 from elasticast.config.suite import Experiment, Suite, SuiteHead, claim_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError
@@ -120,9 +120,9 @@ def _starts(suite: Suite) -> list[str]:
     """Problems of experiments that start from the weights of others: unknown ones, and circles."""
     problems = []
     for name in suite.runs:
-        seen, start = [name], suite.starts_from(name)
+        seen, start = [name], suite.runs[name].starts_from
         while start in suite.runs and start not in seen:
-            seen, start = [*seen, start], suite.starts_from(start)
+            seen, start = [*seen, start], suite.runs[start].starts_from
         if start in seen:
             problems.append(f"{name}: model.init: {OF_RUN + start!r} leads back to itself")
         elif start is not None and seen == [name]:
@@ -159,7 +159,7 @@ class Resolver:
         self.named, self.config_dir = named, config_dir
         self.evaluations, self.problems = _collect({n: (Evaluation, v, n) for n, v in named.items()})
         self.experiments: dict[str, Experiment] = {}
-        self.runs: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, RunSettings] = {}
         self.datasets: dict[str, DatasetConfig] = {}
 
     def add(self, name: str, merged: dict[str, Any], where: str) -> list[str]:
@@ -171,7 +171,7 @@ class Resolver:
                 self.datasets[run.dataset] = _load_named_dataset(self.config_dir, run.dataset, where)
             found += _check_experiment(run, experiment, self.datasets[run.dataset], self.named, self.evaluations, where)
             self.experiments[name] = experiment
-            self.runs[name] = run.model_dump(mode="json", exclude={"experiment", "seed"})
+            self.runs[name] = run.settings
         except ConfigError as error:
             found += error.problems
         return found

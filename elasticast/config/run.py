@@ -1,7 +1,5 @@
 """Settings of one training run, and which of them do not go together."""
 
-from typing import Any
-
 from pydantic import Field, model_validator
 
 from elasticast.config.base import Settings
@@ -13,11 +11,9 @@ OF_RUN = "run:"
 """What `model.init` begins with where the weights are those of another experiment."""
 
 
-class RunConfig(Settings):
-    """All that decides the weights of one training run, but for the code and the data."""
+class RunSettings(Settings):
+    """Settings of the runs of an experiment, the same for every seed."""
 
-    experiment: str = Field(pattern=r"^\w[\w-]*$")
-    seed: int = Field(ge=0)
     dataset: str
     task: str
     front_end: FrontEnd = FrontEnd()
@@ -68,6 +64,12 @@ class RunConfig(Settings):
         """The one that sweeps over something else are made at; the finest of a model that is trained at several."""
         return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
 
+    @property
+    def starts_from(self) -> str | None:
+        """The experiment whose weights training starts from, if it starts from another experiment."""
+        init = self.model.init or ""
+        return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
+
     def most_frames(self, compression: float) -> float:
         """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
         view = self.view
@@ -76,18 +78,29 @@ class RunConfig(Settings):
         return view.frames * view.compression[0] / compression
 
 
-def start_of(run: dict[str, Any]) -> str | None:
-    """The experiment whose weights a run's training starts from, where it does."""
-    init = run["model"]["init"] or ""
-    return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
+class RunConfig(RunSettings):
+    """All that decides the weights of one training run, except for code and data."""
+
+    experiment: str = Field(pattern=r"^\w[\w-]*$")
+    seed: int = Field(ge=0)
+
+    @classmethod
+    def of(cls, settings: RunSettings, experiment: str, seed: int) -> "RunConfig":
+        """The run of one experiment and seed; the settings have been validated already."""
+        return cls(experiment=experiment, seed=seed, **dict(settings))
+
+    @property
+    def settings(self) -> RunSettings:
+        """The settings that all seeds share."""
+        return RunSettings.model_construct(**{name: getattr(self, name) for name in RunSettings.model_fields})
 
 
-def option_problems(run: RunConfig) -> list[str]:
+def option_problems(run: RunSettings) -> list[str]:
     """Problems between the options of a run."""
     return _buckets(run) + _resolution(run) + _fill(run) + _time_offset(run) + _positions(run) + _cut(run)
 
 
-def _buckets(run: RunConfig) -> list[str]:
+def _buckets(run: RunSettings) -> list[str]:
     native_ast = run.model.kind == "ast" and run.view.frames == "native"
     if run.train.batch.buckets and not native_ast:
         needed = "model.kind = 'ast' and view.frames = 'native': nothing else is filled up to a batch's longest clip"
@@ -97,13 +110,13 @@ def _buckets(run: RunConfig) -> list[str]:
     return []
 
 
-def _fill(run: RunConfig) -> list[str]:
+def _fill(run: RunSettings) -> list[str]:
     if run.view.fill == "mask" and run.view.frames == "native":
         return ["view.fill = 'mask' needs view.frames as a number: a native view has no padding to leave out"]
     return []
 
 
-def _time_offset(run: RunConfig) -> list[str]:
+def _time_offset(run: RunSettings) -> list[str]:
     as_long = run.view.frames != "native" and run.view.fill != "mask"
     if run.model.kind == "ast" and run.model.time_offset and as_long:
         needed = "view.fill = 'mask': with padding every training clip is as long as the position table"
@@ -111,7 +124,7 @@ def _time_offset(run: RunConfig) -> list[str]:
     return []
 
 
-def _positions(run: RunConfig) -> list[str]:
+def _positions(run: RunSettings) -> list[str]:
     model = run.model
     if model.kind != "elasticast":
         return []
@@ -123,7 +136,7 @@ def _positions(run: RunConfig) -> list[str]:
     return []
 
 
-def _cut(run: RunConfig) -> list[str]:
+def _cut(run: RunSettings) -> list[str]:
     view, cut = run.view, run.view.cut_from
     if cut is None:
         return []
@@ -139,12 +152,12 @@ def _cut(run: RunConfig) -> list[str]:
     return []
 
 
-def _resolution(run: RunConfig) -> list[str]:
+def _resolution(run: RunSettings) -> list[str]:
     wrong = wrong_resolutions(run, run.view.compression)
     return [f"view.compression: {wrong}"] if wrong else []
 
 
-def wrong_resolutions(run: RunConfig, compressions: list[float]) -> str | None:
+def wrong_resolutions(run: RunSettings, compressions: list[float]) -> str | None:
     """What is wrong with the compressions that a run cannot be shown at."""
     if run.view.resolution == "max_pool":
         off = [c for c in compressions if c != int(c)]

@@ -3,14 +3,14 @@
 Labels, colours, claims and released curves never decide what is trained.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from elasticast.config.base import Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.run import RunConfig, start_of
+from elasticast.config.run import RunConfig, RunSettings
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -73,21 +73,17 @@ class SuiteHead(Settings):
 
 
 class Suite(SuiteHead):
-    """A whole suite, resolved: `runs[name]` is the experiment's `RunConfig` without its seed."""
+    """A suite with all its settings merged and checked; `runs[name]` are the settings of the experiment's runs."""
 
     name: str
     experiments: dict[str, Experiment]
-    runs: dict[str, dict[str, Any]]
+    runs: dict[str, RunSettings]
     evaluations: dict[str, Evaluation]
     datasets: dict[str, DatasetConfig]
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one experiment and seed."""
-        return RunConfig.model_validate({**self.runs[experiment], "experiment": experiment, "seed": seed})
-
-    def starts_from(self, experiment: str) -> str | None:
-        """The experiment whose weights another one starts from, where it does."""
-        return start_of(self.runs[experiment])
+        return RunConfig.of(self.runs[experiment], experiment, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
         """Where the runs of an experiment lie among the results, and where their evaluations do."""
@@ -111,7 +107,7 @@ class Suite(SuiteHead):
     def task_kind(self, experiment: str) -> TaskKind:
         """Whether an experiment's task has one label a clip (`single`) or a set (`multi`)."""
         run = self.runs[experiment]
-        return self.datasets[run["dataset"]].tasks[run["task"]]
+        return self.datasets[run.dataset].tasks[run.task]
 
 
 def claim_problems(suite: Suite) -> list[str]:
@@ -131,8 +127,8 @@ def _misfit(suite: Suite, claim: Claim, key: str, experiment: str) -> str:
     if claim.evaluation not in curves:
         return f"evaluation: {claim.evaluation!r} is no curve of {experiment}, which has: {', '.join(curves)}"
     run = suite.runs[experiment]
-    if (run["model"]["kind"] == "ast" and run["view"]["frames"] != "native") != (key == "against"):
+    if (run.model.kind == "ast" and run.view.frames != "native") != (key == "against"):
         wanted = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
-        about = f"kind {run['model']['kind']!r}, view.frames {run['view']['frames']!r}"
+        about = f"kind {run.model.kind!r}, view.frames {run.view.frames!r}"
         return f"{key}: {experiment!r} is of {about}; expected {wanted}"
     return ""

@@ -46,8 +46,8 @@ def test_a_grid_has_every_combination(load):
     assert list(found.runs) == ["none_0", "none_0_5", "none_0_0_5", "sqrt_0", "sqrt_0_5", "sqrt_0_0_5"]
     for name, run in found.runs.items():
         scale, _, dropout = name.partition("_")
-        assert run["model"]["attention_scale"] == scale
-        assert run["train"]["token_dropout"] == {"0": 0.0, "0_5": 0.5, "0_0_5": [0.0, 0.5]}[dropout]
+        assert run.model.attention_scale == scale
+        assert run.train.token_dropout == {"0": 0.0, "0_5": 0.5, "0_0_5": [0.0, 0.5]}[dropout]
     assert found.experiments["none_0_0_5"].label == "none, 0–0.5"
     assert found.factors["none_0_5"] == {"model.attention_scale": "none", "train.token_dropout": 0.5}
 
@@ -69,9 +69,9 @@ def test_a_base_that_no_variant_equals_stands_first(load):
 def test_every_is_laid_over_the_base_and_variants_go_over_it(load):
     named = {"plain": {}, "hot": {"train": {"lr": 0.5}}, "other": {"base": "ast128", "label": "other"}}
     found = load({"title": "t", "base": "elastic", "every": {"train": {"lr": 0.125}}, "variants": named})
-    rates = {name: run["train"]["lr"] for name, run in found.runs.items()}
+    rates = {name: run.train.lr for name, run in found.runs.items()}
     assert rates == {"plain": 0.125, "hot": 0.5, "other": 0.125}
-    assert found.runs["other"]["view"]["frames"] == 128
+    assert found.runs["other"].view.frames == 128
     assert found.base == "plain"
     assert found.trained["plain"].startswith("elastic--lr-0_125--")
     assert found.trained["other"].startswith("ast128--lr-0_125--")
@@ -79,7 +79,7 @@ def test_every_is_laid_over_the_base_and_variants_go_over_it(load):
 
 def test_a_variant_outranks_what_its_suite_lays_over_all(load):
     found = load({**SCALE, "grid": {"train.lr": [0.0625]}}, suite="child")
-    assert {name: run["train"]["lr"] for name, run in found.runs.items()} == {"base": 0.25, "0_0625": 0.0625}
+    assert {name: run.train.lr for name, run in found.runs.items()} == {"base": 0.25, "0_0625": 0.0625}
 
 
 def test_equal_settings_have_one_name_whatever_they_are_called(load):

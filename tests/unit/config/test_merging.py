@@ -99,7 +99,7 @@ def test_every_is_laid_over_each_experiment_last(load):
 
 def test_datasets_are_renamed_in_every_experiment(load):
     suite = load(child={"extends": "parent", "datasets": {"tiny": "twin"}})
-    assert {run["dataset"] for run in suite.runs.values()} == {"twin"}
+    assert {run.dataset for run in suite.runs.values()} == {"twin"}
     assert list(suite.datasets) == ["twin"]
     again = load(
         child={"extends": "parent", "datasets": {"tiny": "twin"}},
@@ -196,7 +196,11 @@ def starting(**sources):
 
 def test_an_experiment_can_start_from_another(load):
     found = load(child=starting(elastic="ast64"))
-    assert {name: found.starts_from(name) for name in found.runs} == {"elastic": "ast64", "ast64": None, "ast128": None}
+    assert {name: found.runs[name].starts_from for name in found.runs} == {
+        "elastic": "ast64",
+        "ast64": None,
+        "ast128": None,
+    }
 
 
 def test_a_start_that_leads_nowhere_or_back_is_refused(problems):
