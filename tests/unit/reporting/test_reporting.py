@@ -350,7 +350,7 @@ def test_tokens_are_conserved(length):
 
 
 def test_frames_are_those_of_the_models():
-    from elasticast.data.views import native_frames
+    from elasticast.config.frames import native_frames
 
     samples = [1, 399, 400, 560, 2799, 2800, 2960, 16000, 128000]
     assert Grid().frames(np.array(samples) / 16000).tolist() == [native_frames(s, FrontEnd(), 16) for s in samples]
