@@ -11,6 +11,7 @@ from elasticast.config.base import Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.run import RunConfig, RunSettings
+from elasticast.errors import Problem
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -68,7 +69,7 @@ class SuiteHead(Settings):
     @classmethod
     def _different(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("each seed stands once")
+            raise ValueError("list each seed once")
         return seeds
 
 
@@ -110,25 +111,28 @@ class Suite(SuiteHead):
         return self.datasets[run.dataset].tasks[run.task]
 
 
-def claim_problems(suite: Suite) -> list[str]:
-    """Problems between the claims of a suite and the experiments they name, each beginning with ``NAME: key: ``."""
+def claim_problems(suite: Suite) -> list[Problem]:
+    """Problems between the claims of a suite and the experiments they name; their keys begin with the claim's name."""
     problems = []
     for name, claim in suite.claims.items():
         for key, experiments in (("model", [claim.model]), ("against", claim.against)):
-            problems += [f"{name}: {p}" for e in experiments if (p := _misfit(suite, claim, key, e))]
+            found = [_claim_problem(suite, claim, key, experiment) for experiment in experiments]
+            problems += [problem.at("", name) for problem in found if problem is not None]
     return problems
 
 
-def _misfit(suite: Suite, claim: Claim, key: str, experiment: str) -> str:
-    """What is wrong with one experiment of a claim; empty where nothing is."""
+def _claim_problem(suite: Suite, claim: Claim, key: str, experiment: str) -> Problem | None:
+    """The problem of one experiment of a claim, if there is one."""
     if experiment not in suite.runs:
-        return f"{key}: unknown experiment {experiment!r}. There is: {', '.join(suite.runs)}"
+        message = f"no such experiment. Expected one of: {', '.join(suite.runs)}"
+        return Problem.between(key, experiment, message)
     curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
     if claim.evaluation not in curves:
-        return f"evaluation: {claim.evaluation!r} is no curve of {experiment}, which has: {', '.join(curves)}"
+        message = f"is no curve of {experiment}. Expected one of: {', '.join(curves)}"
+        return Problem.between("evaluation", claim.evaluation, message)
     run = suite.runs[experiment]
     if (run.model.kind == "ast" and run.view.frames != "native") != (key == "against"):
         wanted = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
-        about = f"kind {run.model.kind!r}, view.frames {run.view.frames!r}"
-        return f"{key}: {experiment!r} is of {about}; expected {wanted}"
-    return ""
+        has = f"has model.kind = {run.model.kind!r} and view.frames = {run.view.frames!r}"
+        return Problem.between(key, experiment, f"{has}; expected {wanted}")
+    return None
