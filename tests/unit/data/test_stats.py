@@ -14,6 +14,7 @@ from elasticast.data.dataset import read_norm
 from elasticast.data.features import Norm, log_mel
 from elasticast.data.stats import RELEASED, evenly_spaced, log_mel_stats, stats_rows, write_stats
 from elasticast.errors import DataError
+from tests.complaints import assert_names, complains
 
 FRONT_END = FrontEnd()
 EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
@@ -111,9 +112,9 @@ def test_a_single_clip_is_all_there_is(tmp_path, write_store):
 
 
 def test_wrong_use_is_one_clear_error(tmp_path, write_store, store):
-    with pytest.raises(DataError, match=r"empty\.h5: no clip to take statistics of"):
+    with complains(DataError, "empty.h5"):
         log_mel_stats(write_store(tmp_path / "empty.h5", []), FRONT_END)
-    with pytest.raises(DataError, match=r"front_end\.sample_rate = 24000, but .*train\.h5 holds 16000 Hz"):
+    with complains(DataError, "front_end.sample_rate", 24000, "train.h5", 16000):
         log_mel_stats(store, EPIC)
 
 
@@ -126,7 +127,7 @@ def test_what_is_written(store, tmp_path, caplog):
     assert FrontEnd(**found["front_end"]) == FRONT_END
     assert found["released"]["ElasticAST"] == {"mean": -5.08, "std": 4.453}
     assert read_norm(out) == Norm(found["mean"], found["std"])
-    assert "ElasticAST has mean -5.0800, std 4.4530" in caplog.text
+    assert_names(caplog.text, "-5.0800", "4.4530")
     ours, elastic, _ = stats_rows("vgg", found)
     assert (ours["source"], ours["mean"], ours["clips"], ours["of"]) == ("this data", found["mean"], 2, 5)
     assert (elastic["dataset"], elastic["source"], elastic["std"]) == ("vgg", "ElasticAST", 4.453)
