@@ -244,7 +244,7 @@ def test_another_number_of_classes_takes_a_new_head(elastic, elastic_file):
     assert any(names(note, 2) and names(note, 309) for note in found.notes)
     named = load(elastic_file, classes=[f"c{i}" for i in range(309)])
     assert torch.equal(named.model.head.weight, elastic[1].head.weight)
-    assert (named.classes[0], any(names(note, 309) for note in named.notes)) == ("c0", False)
+    assert (named.classes[0], any(note.startswith("head") for note in named.notes)) == ("c0", False)
 
 
 @pytest.mark.parametrize(("pool_init", "divisor"), [("mean", 1), ("released", 6), ("random", None)])
