@@ -11,6 +11,7 @@ from elasticast.config.base import Settings
 from elasticast.config.reading import deep_merge
 from elasticast.config.run import RunConfig
 from elasticast.config.suite import Suite
+from elasticast.errors import Problem, SettingsError
 
 BASE = "base"
 """The variant that is the base itself, where no other equals it."""
@@ -43,15 +44,16 @@ class AblationFile(Settings):
         if (self.grid is None) == (self.variants is None):
             raise ValueError("give exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
-            raise ValueError(f"variants.{BASE}: this is what the base is called, which is there by itself")
+            message = "this name is reserved for the base itself"
+            raise SettingsError([Problem("", ("variants", BASE), message)])
         names = Counter(point_name(values) for values in itertools.product(*(self.grid or {}).values()))
         if twice := [name for name, times in names.items() if times > 1]:
-            told = "leave out what stands twice, or give names of your own in `variants`"
-            raise ValueError(f"grid: several points are called {', '.join(twice)}: {told}")
+            message = f"several points are called {', '.join(twice)}; remove duplicates, or use `variants` with names"
+            raise SettingsError([Problem("", ("grid",), message)])
         return self
 
-    def said(self) -> dict[str, dict[str, Any]]:
-        """What each variant says of itself, by name."""
+    def differences(self) -> dict[str, dict[str, Any]]:
+        """The difference of each variant from the base, by name."""
         if self.variants is not None:
             return self.variants
         found = {}
@@ -81,7 +83,7 @@ class Ablation(Suite):
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one variant and seed."""
         name = self.trained[experiment]
-        return RunConfig.model_validate({**self.runs[experiment], "experiment": name, "seed": seed})
+        return RunConfig.of(self.runs[experiment], name, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
         """Where the runs of a variant lie among the results, and where their evaluations do."""

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from elasticast.config.base import digest
-from elasticast.config.run import RunConfig
+from elasticast.config.run import RunSettings
 from elasticast.config.suite import Suite
 
 NAME = r"\w[\w-]*"
@@ -12,7 +12,7 @@ NAME = r"\w[\w-]*"
 _LENGTH = 60  # of the readable part of a name; a path has room for it many times over
 
 
-def run_name(run: dict[str, Any], base: str, suite: Suite) -> str:
+def run_name(run: RunSettings, base: str, suite: Suite) -> str:
     """Name of a run: an experiment's that has these settings; else the base's, what differs from it, and a digest.
 
     The digest leaves out what has its default value, so that a new setting renames no run.
@@ -22,18 +22,21 @@ def run_name(run: dict[str, Any], base: str, suite: Suite) -> str:
             return experiment
     found = differences(suite.runs[base], run)
     said = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(shown(value))}" for key, value in found.items())
-    config = RunConfig.model_validate({**run, "experiment": base, "seed": 0})
-    hashed = digest(config.model_dump(mode="json", exclude_defaults=True, exclude={"experiment", "seed"}))
+    hashed = digest(run.model_dump(mode="json", exclude_defaults=True))
     return f"{base}--{said[:_LENGTH].strip('-_')}--{hashed[:6]}"
 
 
-def differences(base: dict[str, Any], run: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted settings in which a run is not the base, with its values; none: it has no such setting."""
+def differences(base: RunSettings, run: RunSettings) -> dict[str, Any]:
+    """Dotted settings in which a run differs from the base, with its values; None where it has no such setting."""
+    return _differences(base.model_dump(mode="json"), run.model_dump(mode="json"), "")
+
+
+def _differences(base: dict[str, Any], run: dict[str, Any], prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in dict.fromkeys([*base, *run]):
         one, other = base.get(key), run.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            found |= differences(one, other, f"{prefix}{key}.")
+            found |= _differences(one, other, f"{prefix}{key}.")
         elif one != other:
             found[f"{prefix}{key}"] = other
     return found

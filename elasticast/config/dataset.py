@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share, TaskKind
+from elasticast.errors import Problem, SettingsError
 
 SPLITS = ("train", "dev", "test")
 """Splits of every prepared dataset; one that a dataset does not have is an empty store."""
@@ -28,9 +29,8 @@ class _Ranges(Settings):
         wrong = {name: getattr(self, name, None) for name in ranges}
         wrong = {name: value for name, value in wrong.items() if value and value[0] > value[1]}
         if wrong:
-            raise ValueError(
-                "; ".join(f"{name} = {value}: the smaller one comes first" for name, value in wrong.items())
-            )
+            message = "the smaller number comes first"
+            raise SettingsError([Problem("", (name,), message, value) for name, value in wrong.items()])
         return self
 
 
@@ -58,8 +58,9 @@ class DatasetSettings(_Ranges):
         return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
 
     def code(self) -> tuple[str, ...]:
-        """Files of the package, and folders of them, that make and read this dataset and no other."""
-        return (f"data/datasets/{self.module}.py", *(("data/synthesis.py",) if self.generated else ()))
+        """Code of the package that makes and reads this dataset, as in `elasticast.provenance.stages.STAGES`."""
+        own = (f"config/dataset.py:{type(self).__name__}", f"data/datasets/{self.module}.py")
+        return own + (("data/synthesis.py",) if self.generated else ())
 
     def splits(self) -> set[str]:
         """Splits that the dataset's lists divide its clips into; `dev_share` may make a split dev beside."""
@@ -130,7 +131,7 @@ class Esc50(DatasetSettings):
     @classmethod
     def _another_fold(cls, fold: int | None, info: Any) -> int | None:
         if fold is not None and fold == info.data.get("test_fold"):
-            raise ValueError(f"dev_fold = {fold} is the test fold already")
+            raise ValueError("is the test fold already")
         return fold
 
     def splits(self) -> set[str]:
@@ -186,14 +187,14 @@ class PaperDataset(DatasetSettings):
         problems, expected = [], self.splits()
         if set(self.twin.clips) != expected:
             splits = ", ".join(split for split in SPLITS if split in expected)
-            problems.append(f"twin.clips names {', '.join(self.twin.clips)}; the lists of {self.module} have {splits}")
+            message = f"expected the splits of the lists of {self.module}: {splits}"
+            problems.append(Problem("", ("twin", "clips"), message, self.twin.clips))
         for name, path in self._paths():
             if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-                problems.append(
-                    f"{name} = {path!r}: a twin is written below the prepared dataset, expected a path within it"
-                )
+                message = "expected a relative path: the files of a twin are written below the prepared data set"
+                problems.append(Problem("", (name,), message, path))
         if problems:
-            raise ValueError("; ".join(problems))
+            raise SettingsError(problems)
         return self
 
     def _paths(self) -> Iterator[tuple[str, str]]:

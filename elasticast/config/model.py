@@ -43,7 +43,7 @@ class ModelSettings(Settings):
     def _stride_within_patch(cls, stride: int | None, info: ValidationInfo) -> int | None:
         patch = info.data.get("patch")
         if stride is not None and patch is not None and stride > patch:
-            raise ValueError(f"a stride above model.patch = {patch} would leave frames out")
+            raise ValueError(f"is above model.patch = {patch}, which would leave frames out")
         return patch if stride is None else stride
 
     def patches(self, length: int) -> int:

@@ -3,14 +3,15 @@
 Labels, colours, claims and released curves never decide what is trained.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from elasticast.config.base import Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.run import RunConfig, start_of
+from elasticast.config.run import RunConfig, RunSettings
+from elasticast.errors import Problem
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -68,26 +69,22 @@ class SuiteHead(Settings):
     @classmethod
     def _different(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("each seed stands once")
+            raise ValueError("list each seed once")
         return seeds
 
 
 class Suite(SuiteHead):
-    """A whole suite, resolved: `runs[name]` is the experiment's `RunConfig` without its seed."""
+    """A suite with all its settings merged and checked; `runs[name]` are the settings of the experiment's runs."""
 
     name: str
     experiments: dict[str, Experiment]
-    runs: dict[str, dict[str, Any]]
+    runs: dict[str, RunSettings]
     evaluations: dict[str, Evaluation]
     datasets: dict[str, DatasetConfig]
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one experiment and seed."""
-        return RunConfig.model_validate({**self.runs[experiment], "experiment": experiment, "seed": seed})
-
-    def starts_from(self, experiment: str) -> str | None:
-        """The experiment whose weights another one starts from, where it does."""
-        return start_of(self.runs[experiment])
+        return RunConfig.of(self.runs[experiment], experiment, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
         """Where the runs of an experiment lie among the results, and where their evaluations do."""
@@ -111,28 +108,31 @@ class Suite(SuiteHead):
     def task_kind(self, experiment: str) -> TaskKind:
         """Whether an experiment's task has one label a clip (`single`) or a set (`multi`)."""
         run = self.runs[experiment]
-        return self.datasets[run["dataset"]].tasks[run["task"]]
+        return self.datasets[run.dataset].tasks[run.task]
 
 
-def claim_problems(suite: Suite) -> list[str]:
-    """Problems between the claims of a suite and the experiments they name, each beginning with ``NAME: key: ``."""
+def claim_problems(suite: Suite) -> list[Problem]:
+    """Problems between the claims of a suite and the experiments they name; their keys begin with the claim's name."""
     problems = []
     for name, claim in suite.claims.items():
         for key, experiments in (("model", [claim.model]), ("against", claim.against)):
-            problems += [f"{name}: {p}" for e in experiments if (p := _misfit(suite, claim, key, e))]
+            found = [_claim_problem(suite, claim, key, experiment) for experiment in experiments]
+            problems += [problem.at("", name) for problem in found if problem is not None]
     return problems
 
 
-def _misfit(suite: Suite, claim: Claim, key: str, experiment: str) -> str:
-    """What is wrong with one experiment of a claim; empty where nothing is."""
+def _claim_problem(suite: Suite, claim: Claim, key: str, experiment: str) -> Problem | None:
+    """The problem of one experiment of a claim, if there is one."""
     if experiment not in suite.runs:
-        return f"{key}: unknown experiment {experiment!r}. There is: {', '.join(suite.runs)}"
+        message = f"no such experiment. Expected one of: {', '.join(suite.runs)}"
+        return Problem.between(key, experiment, message)
     curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
     if claim.evaluation not in curves:
-        return f"evaluation: {claim.evaluation!r} is no curve of {experiment}, which has: {', '.join(curves)}"
+        message = f"is no curve of {experiment}. Expected one of: {', '.join(curves)}"
+        return Problem.between("evaluation", claim.evaluation, message)
     run = suite.runs[experiment]
-    if (run["model"]["kind"] == "ast" and run["view"]["frames"] != "native") != (key == "against"):
+    if (run.model.kind == "ast" and run.view.frames != "native") != (key == "against"):
         wanted = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
-        about = f"kind {run['model']['kind']!r}, view.frames {run['view']['frames']!r}"
-        return f"{key}: {experiment!r} is of {about}; expected {wanted}"
-    return ""
+        has = f"has model.kind = {run.model.kind!r} and view.frames = {run.view.frames!r}"
+        return Problem.between(key, experiment, f"{has}; expected {wanted}")
+    return None

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share
+from elasticast.errors import Problem, SettingsError
 
 
 class Batch(Settings):
@@ -20,7 +21,7 @@ class Batch(Settings):
     @model_validator(mode="after")
     def _one(self):
         if (self.clips is None) == (self.tokens is None):
-            raise ValueError("give exactly one of `clips` and `tokens` (an inherited one is taken back with null)")
+            raise ValueError("give exactly one of `clips` and `tokens` (null removes an inherited one)")
         return self
 
 
@@ -89,12 +90,14 @@ class Train(Settings):
     @model_validator(mode="after")
     def _one_length(self):
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of `steps` and `epochs` (an inherited one is taken back with null)")
+            raise ValueError("give exactly one of `steps` and `epochs` (null removes an inherited one)")
         low, high = self.dropout_range
         if high >= 1:
-            raise ValueError("`token_dropout` must be below 1: at least one token has to stay")
+            message = "should be below 1: at least one token has to stay"
+            raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
         if low > high:
-            raise ValueError(f"token_dropout = {self.token_dropout}: the smaller one comes first")
+            message = "the smaller number comes first"
+            raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
         return self
 
     @property

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
+from elasticast.errors import Problem, SettingsError
 
 
 class FrontEnd(Settings):
@@ -24,10 +25,11 @@ class FrontEnd(Settings):
     @model_validator(mode="after")
     def _transform(self):
         if (self.kind == "stft") != (self.n_fft is not None):
-            raise ValueError("`n_fft` goes with kind `stft`, which needs it (an inherited one is taken back with null)")
+            raise ValueError("`n_fft` is required for kind `stft`, and for no other (null removes an inherited one)")
         window = self.window_ms * self.sample_rate / 1000
         if self.n_fft is not None and (self.n_fft % 2 or self.n_fft < window):
-            raise ValueError(f"n_fft = {self.n_fft}: expected an even number, at least the window's {window:g} samples")
+            message = f"expected an even number, at least the window's {window:g} samples"
+            raise SettingsError([Problem("", ("n_fft",), message, self.n_fft)])
         return self
 
     def misfits(self, compressions: list[float]) -> list[float]:

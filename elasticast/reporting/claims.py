@@ -55,7 +55,7 @@ def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -
         curves = {key: _points(s, sweep.x, released) for key, s in series.items()}
         for against in claim.against:
             difference = 100 * (curves[claim.model] - curves[against])
-            hop_ms = suite.runs[against]["front_end"]["hop_ms"]
+            hop_ms = suite.runs[against].front_end.hop_ms
             place = place_of(series[against].trained_at, sweep.x_name, hop_ms)
             tests += _rules(name, claim, against, (series[against].trained_at, place), difference)
     return tests

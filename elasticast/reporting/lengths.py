@@ -126,22 +126,22 @@ def read_lengths(manifest: Path, suite: Suite) -> Lengths:
     if not len(seconds):
         raise DataError(f"{manifest}: no clip has status 'ok'")
     dataset = manifest.parent.name
-    runs = [run for run in suite.runs.values() if run["dataset"] == dataset]
+    runs = [run for run in suite.runs.values() if run.dataset == dataset]
     if not runs:
-        known = ", ".join(sorted({run["dataset"] for run in suite.runs.values()}))
+        known = ", ".join(sorted({run.dataset for run in suite.runs.values()}))
         raise DataError(
             f"{manifest}: suite {suite.name!r} has no dataset {dataset!r} (the folder's name); it has {known}"
         )
-    front, patch = runs[0]["front_end"], runs[0]["model"]["patch"]
-    framing = (front["sample_rate"], front["window_ms"], front["hop_ms"])
-    grid = Grid(*framing, patch, front["mel_bins"], centred=front["kind"] == "stft")
+    front, patch = runs[0].front_end, runs[0].model.patch
+    framing = (front.sample_rate, front.window_ms, front.hop_ms)
+    grid = Grid(*framing, patch, front.mel_bins, centred=front.kind == "stft")
     # at another hop the same frames span another time: those models belong to fig. 5
-    at_native_hop = [r for r in runs if r["view"]["compression"] == [1.0]]
-    lengths = {r["view"]["frames"] for r in at_native_hop if r["model"]["kind"] == "ast"}
+    at_native_hop = [r for r in runs if r.view.compression == [1.0]]
+    lengths = {r.view.frames for r in at_native_hop if r.model.kind == "ast"}
     fixed = sorted(lengths - {"native"})
-    flexible = [r["view"] for r in runs if r["view"]["frames"] == "native"]
-    longest = max((view["max_frames"] for view in flexible), default=None)
-    return Lengths(dataset, seconds, grid, fixed, longest, max((v["min_frames"] or 0 for v in flexible), default=0))
+    flexible = [r.view for r in runs if r.view.frames == "native"]
+    longest = max((view.max_frames for view in flexible), default=None)
+    return Lengths(dataset, seconds, grid, fixed, longest, max((v.min_frames or 0 for v in flexible), default=0))
 
 
 def draw_lengths(datasets: list[Lengths]) -> Figure:

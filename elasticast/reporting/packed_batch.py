@@ -25,8 +25,8 @@ def packed_run(suite: Suite, dataset: str) -> RunConfig:
         If there is none.
     """
     for name, run in suite.runs.items():
-        native = run["view"]["frames"] == "native" and run["model"]["kind"] == "elasticast"
-        if run["dataset"] == dataset and native:
+        native = run.view.frames == "native" and run.model.kind == "elasticast"
+        if run.dataset == dataset and native:
             return suite.run_config(name, suite.seeds[0])
     raise DataError(f"suite {suite.name!r}: no ElasticAST with view.frames: native on dataset {dataset!r}")
 

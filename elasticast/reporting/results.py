@@ -208,7 +208,7 @@ def sweep_panels(
     groups: dict[tuple[str, str], list[str]] = {}
     for name, run in suite.runs.items():
         if suite.curve(name, x_name):
-            groups.setdefault((run["dataset"], run["task"]), []).append(name)
+            groups.setdefault((run.dataset, run.task), []).append(name)
     if not groups:
         raise DataError(f"suite {suite.name!r}: no experiment has an evaluation with x_name: {x_name}")
     panels = [_panel(suite, metrics, x_name, names) for names in groups.values()]
@@ -243,7 +243,7 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
     metric = PRIMARY_METRIC[suite.task_kind(names[0])]
     rows = metrics[(metrics["x_name"] == x_name) & (metrics["metric"] == metric)]
     series = tuple(_series(suite, rows, x_name, name) for name in names)
-    return Panel(run["dataset"], run["task"], x_name, metric, run["front_end"]["hop_ms"], series)
+    return Panel(run.dataset, run.task, x_name, metric, run.front_end.hop_ms, series)
 
 
 def _with(panel: Panel, change: Callable[[Series], Series]) -> Panel:
@@ -285,6 +285,6 @@ def _at(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained, none for any other model."""
     run = suite.runs[experiment]
-    if run["model"]["kind"] != "ast" or run["view"]["frames"] == "native" or x_name == "token_drop":
+    if run.model.kind != "ast" or run.view.frames == "native" or x_name == "token_drop":
         return None
-    return float(run["view"]["frames"] if x_name == "max_frames" else run["view"]["compression"][0])
+    return float(run.view.frames if x_name == "max_frames" else run.view.compression[0])

@@ -122,7 +122,7 @@ def line_styles(suite: Suite, strong_ones: set[str] | None = None) -> dict[str, 
         Experiments drawn dark and thick; none: the flexible models.
     """
     if strong_ones is None:
-        strong_ones = {name for name, run in suite.runs.items() if run["model"]["kind"] != "ast"}
+        strong_ones = {name for name, run in suite.runs.items() if run.model.kind != "ast"}
     strong: dict[str, None] = {}
     plain: dict[str, None] = {}
     colors: dict[str, str] = {}

@@ -2,17 +2,24 @@
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 _PR_SET_PDEATHSIG = 1
+BOOT_S = 30
+UNUSABLE = ("inval", "drain", "fail")
+"""How the states of nodes begin that do not become idle by waiting."""
+HARMLESS = re.compile(r"pmi|MPI|MailProg|state file|state save file|xcpuinfo|Domain socket directory")
+"""Errors that the daemons also log when the cluster boots."""
 
 CONF = """\
 ClusterName=test
@@ -43,6 +50,8 @@ KillWait=5
 EnforcePartLimits=ALL
 SchedulerParameters=sched_interval=2,sched_min_interval=100000,bf_interval=5
 SlurmctldParameters=preempt_send_user_signal
+# a node may have more CPUs than this machine
+SlurmdParameters=config_overrides
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1} CPUs=4 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
@@ -72,6 +81,14 @@ def wait_for(what, seconds: float = 120, every: float = 0.2):
     raise AssertionError(f"not within {seconds} s: {getattr(what, '__name__', what)}")
 
 
+class BootError(Exception):
+    """The cluster does not boot: the reason in one line, and the last errors of its logs in `logs`."""
+
+    def __init__(self, reason: str, logs: str):
+        super().__init__(f"the test cluster does not boot: {reason}")
+        self.logs = logs
+
+
 class Cluster:
     """Starts munge, slurmctld and a slurmd for each of the nodes n1 and n2; they end with this process."""
 
@@ -93,17 +110,50 @@ class Cluster:
         (self.folder / "gres.conf").write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:
-        """Boot, and wait until both nodes are idle."""
+        """Boot, and wait until both nodes are idle.
+
+        Raises
+        ------
+        BootError
+            If a daemon ends, a node cannot be used, or the nodes are not idle after `BOOT_S` seconds.
+        """
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         places = [f"--{name}-file={self.folder}/munge.{name}" for name in ("key", "pid", "log", "seed")]
         self._daemon("munged", "--foreground", "--force", f"--socket={self.folder}/munge.socket", *places)
-        wait_for((self.folder / "munge.socket").exists)
+        self._wait_for_boot((self.folder / "munge.socket").exists)
         self.start_controller("-c")
         for node in ("n1", "n2"):
             self.start_node(node)
-        wait_for(lambda: self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T").split() == ["idle", "idle"])
+        self._wait_for_boot(self._nodes_are_idle)
+
+    def _wait_for_boot(self, ready: Callable[[], bool]) -> None:
+        limit = time.monotonic() + BOOT_S
+        while time.monotonic() < limit:
+            time.sleep(0.2)
+            for name, process in self.daemons.items():
+                if process.poll() is not None:
+                    last = (self._errors(name) or ["no error in its log"])[-1]
+                    raise BootError(f"{name} ended with status {process.returncode}: {last}", self.last_errors())
+            if ready():
+                return
+        raise BootError(f"the nodes are not idle after {BOOT_S} s", self.last_errors())
+
+    def _nodes_are_idle(self) -> bool:
+        rows = [line.split("|") for line in self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%N|%T|%E").splitlines()]
+        for name, state, why in rows:
+            if state.startswith(UNUSABLE):
+                raise BootError(f"node {name} is {state}: {why}", self.last_errors())
+        return [state for _, state, _ in rows] == ["idle", "idle"]
+
+    def last_errors(self, count: int = 5) -> str:
+        """The last errors that each daemon logged, after its name."""
+        return "\n".join(f"{name}: {line}" for name in self.daemons for line in self._errors(name)[-count:])
+
+    def _errors(self, daemon: str) -> list[str]:
+        lines = (self.folder / f"{daemon}.out").read_text().splitlines()
+        return [line for line in lines if re.search("error|fatal", line, re.IGNORECASE) and not HARMLESS.search(line)]
 
     def start_controller(self, *options: str) -> None:
         """Start slurmctld."""
@@ -144,9 +194,10 @@ class Cluster:
         wait_for(lambda: not self.jobs(), 40)
 
     def stop(self) -> None:
-        """End the daemons and whatever their jobs left behind: all processes that know this cluster."""
-        self.run("scancel", f"--user={os.getuid()}")
-        time.sleep(1)
+        """End the daemons and whatever their jobs left behind: all processes with this cluster's SLURM_CONF."""
+        if all(process.poll() is None for process in self.daemons.values()):  # else scancel waits for an answer
+            self.run("scancel", f"--user={os.getuid()}")
+            time.sleep(1)
         mark = f"SLURM_CONF={self.conf}".encode()
         for number in (signal.SIGTERM, signal.SIGKILL):
             for entry in Path("/proc").iterdir():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import Cluster, missing, wait_for
+from tests.slurm.cluster import BootError, Cluster, missing, wait_for
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -39,6 +39,10 @@ def cluster():
             try:
                 cluster.start()
                 yield cluster
+            except BootError as error:
+                # pytest repeats the failure for every test that needs the cluster, but shows the output only once
+                print(error.logs)
+                raise pytest.fail.Exception(str(error), pytrace=False) from None
             finally:
                 cluster.stop()
 

@@ -104,3 +104,15 @@ def test_ctrl_c_is_not_lost_when_another_thread_gets_it(attack):
 def test_a_failed_rule_shows_its_own_error(attack):
     assert attack.run("broken/a.txt") != 0
     assert "the number of wheels is 5, not 4" in attack.said()
+
+
+def test_jobs_that_can_no_longer_be_checked_are_ended(attack):
+    """Someone deletes the folder of the records: after some tries the workflow ends, and its jobs with it."""
+    snakemake = attack.start("train/a.txt", "--seconds-between-status-checks", "0", steps=1000)
+    attack.at_step("a", 2)
+    (records,) = attack.folder.glob(".snakemake/submitit/*-*")
+    shutil.rmtree(records)
+    assert attack.ended(snakemake) != 0
+    assert str(records) in attack.said()
+    wait_for(lambda: not processes(attack.folder), 20)
+    assert (attack.folder / "run/a/saved").exists()

@@ -15,15 +15,14 @@ from elasticast.config.load_ablation import (
     load_ablations,
 )
 from elasticast.config.load_suite import load_beside, load_suite, load_workflow_config
-from elasticast.config.run import start_of
 from elasticast.errors import ConfigError
-from elasticast.provenance import STAGES, code_digest
+from elasticast.provenance import STAGES, code_digest, training_code
 
 try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
     BESIDE = load_beside(SETTINGS, SUITE)
-    ABLATIONS = load_ablations(SUITE)
+    ABLATIONS, _ = load_ablations(SUITE)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -83,7 +82,7 @@ def stats_clips(wildcards):
 
 
 def released_statistics(wildcards):
-    """Whose released statistics stand beside those of a dataset, as an option; a twin is not what they were taken of."""
+    """Option with the module of a dataset, whose released statistics its own are compared with; not for twins."""
     dataset = DATASETS[wildcards.dataset]
     return "" if getattr(dataset, "twin", None) else f"--module {dataset.module}"
 
@@ -99,10 +98,10 @@ def shards_of(wildcards):
 
 def front_end_name(run):
     """Name of a run's front end in file names: what is computed with it is shared by all runs that have it."""
-    return f"{run['front_end']['kind']}-{digest(run['front_end'])}"
+    return f"{run.front_end.kind}-{digest(run.front_end)}"
 
 
-FRONT_ENDS = {front_end_name(run): run["front_end"] for run in RUNS.values()}
+FRONT_ENDS = {front_end_name(run): run.front_end for run in RUNS.values()}
 # figures show the test split
 SWEPT = {
     x_name
@@ -112,9 +111,9 @@ SWEPT = {
 }
 # fig. 3 packs a batch of the first experiment that trains at native length
 PACKED = [
-    run["dataset"]
+    run.dataset
     for run in SUITE.runs.values()
-    if run["view"]["frames"] == "native" and run["model"]["kind"] == "elasticast"
+    if run.view.frames == "native" and run.model.kind == "elasticast"
 ]
 PACKED_DATASET = PACKED[0] if PACKED else next(iter(SUITE.datasets))
 
@@ -213,15 +212,15 @@ def sweeps_at_hand(wildcards):
 def prepared(name):
     """Input function: a file of the prepared dataset of the run at hand."""
     return lambda wildcards: f"{DATA_DIR}/{name}".format(
-        dataset=run_at_hand(wildcards)["dataset"]
+        dataset=run_at_hand(wildcards).dataset
     )
 
 
 def norm_of(run):
     """The file with the normalisation statistics that a run uses; none where its settings say them."""
-    if run["norm"]:
+    if run.norm:
         return []
-    return f"{DATA_DIR}/norm-{front_end_name(run)}.json".format(dataset=run["dataset"])
+    return f"{DATA_DIR}/norm-{front_end_name(run)}.json".format(dataset=run.dataset)
 
 
 def norm_option(wildcards, input):
@@ -246,13 +245,13 @@ def measured_splits(wildcards):
 
 def selection_split(wildcards):
     """Store of the split that the weights of the run at hand are chosen on, where they are."""
-    select = RUNS[wildcards.experiment]["train"]["select"]
-    return prepared(f"{select['split']}.h5")(wildcards) if select else []
+    select = RUNS[wildcards.experiment].train.select
+    return prepared(f"{select.split}.h5")(wildcards) if select else []
 
 
 def starting_weights(wildcards):
     """The trained run that the one at hand starts from, where it does."""
-    start = start_of(run_at_hand(wildcards))
+    start = run_at_hand(wildcards).starts_from
     return (
         f"{RUN_DIR}/model.safetensors".format(experiment=start, seed=wildcards.seed)
         if start
@@ -262,15 +261,14 @@ def starting_weights(wildcards):
 
 def train_code(wildcards):
     """Digest of the code that decides the weights of the run at hand."""
-    select = RUNS[wildcards.experiment]["train"]["select"]
-    return CODE["select" if select else "train"]
+    return training_code(RUNS[wildcards.experiment])
 
 
 def run_settings(wildcards):
     """What decides the weights of the run at hand; a label or a colour is not part of it."""
-    named = {"experiment": wildcards.experiment, "seed": int(wildcards.seed)}
-    return RunConfig.model_validate(
-        {**RUNS[wildcards.experiment], **named}
+    run = RUNS[wildcards.experiment]
+    return RunConfig.of(
+        run, wildcards.experiment, int(wildcards.seed)
     ).model_dump_json()
 
 

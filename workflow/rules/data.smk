@@ -106,7 +106,7 @@ rule stats:
         data=subpath(input.store, parent=True),
         clips=stats_clips,
         released=released_statistics,
-        settings=lambda wildcards: json.dumps(FRONT_ENDS[wildcards.front_end]),
+        settings=lambda wildcards: FRONT_ENDS[wildcards.front_end].model_dump_json(),
         code=CODE["stats"],
     message:
         "Normalisation statistics of {wildcards.dataset}"

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from elasticast.config.ablation_names import shown
 from elasticast.config.ablation_sweeps import compared
 from elasticast.config.load_ablation import Ablation
+from elasticast.config.run import RunSettings
 from elasticast.reporting.ablation.results import QUANTITIES, Results, setting_name, varied
 from elasticast.reporting.curves import METRIC_LABEL, is_geometric, legend_below, open_marker
 from elasticast.reporting.results import NOT_RUN
@@ -65,10 +66,11 @@ def draw_factor(results: Results, table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _setting(run: dict[str, Any], key: str) -> Any:
+def _setting(run: RunSettings, key: str) -> Any:
+    value: Any = run.model_dump(mode="json")
     for part in key.split("."):
-        run = run.get(part) if isinstance(run, dict) else None  # a base without such settings has none
-    return run
+        value = value.get(part) if isinstance(value, dict) else None  # a base without such settings has none
+    return value
 
 
 def _value(ablation: Ablation, variant: str) -> str:

@@ -262,7 +262,7 @@ def tidy(results: Results) -> pd.DataFrame:
             "label": ablation.experiments[variant].label,
         }
         head |= {"base": variant == ablation.base, "setting": setting(ablation, variant), "run": run}
-        head |= {key: ablation.runs[variant][key] for key in ("dataset", "task")}
+        head |= {key: getattr(ablation.runs[variant], key) for key in ("dataset", "task")}
         for seed in ablation.seeds:
             if (variant, seed) in ran:
                 found = ran[variant, seed][list(_MEASURED)].to_dict("records")

@@ -54,7 +54,7 @@ def compare_variants(results: Results) -> pd.DataFrame:
             head = {"suite": ablation.suite, "ablation": ablation.name, "variant": variant}
             head |= {"label": ablation.experiments[variant].label, "base": variant == ablation.base}
             head |= {"setting": setting(ablation, variant), "run": ablation.trained[variant]}
-            head |= {"dataset": run["dataset"], "task": run["task"], "sweep": sweep}
+            head |= {"dataset": run.dataset, "task": run.task, "sweep": sweep}
             head |= {"evaluation": ", ".join(evaluations_of(ablation, variant, sweep)), "metric": results.metric}
             costs = _costs(results, variant)
             rows += [{**head, **cell, **costs} for cell in _cells(results, sweep, results.scores(sweep, variant), base)]

@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from elasticast.config.dataset import AudioSet
-from elasticast.config.load_suite import load_dataset
+from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations, read_class_names
 from elasticast.data.datasets import audioset
 from elasticast.data.manifest import class_lists, read_manifest

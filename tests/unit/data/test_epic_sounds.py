@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from elasticast.config.dataset import EpicSounds
-from elasticast.config.load_suite import load_dataset
+from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations, published_counts
 from elasticast.data.audio import UnusableAudioError, decode
 from elasticast.data.datasets import epic_sounds

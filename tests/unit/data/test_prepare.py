@@ -6,7 +6,7 @@ import pytest
 import soundfile as sf
 
 from elasticast.config.dataset import DatasetConfig, Soundscapes
-from elasticast.config.load_suite import load_dataset
+from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import Annotations
 from elasticast.data.datasets import reader_of
 from elasticast.data.manifest import COLUMNS, read_classes, read_manifest

@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from elasticast.config.dataset import SPLITS, DatasetConfig
-from elasticast.config.load_suite import load_dataset
+from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import audioset, epic_sounds, reader_of, vggsound, voxceleb1
 from elasticast.data.manifest import read_classes, read_manifest, reason_kind
@@ -277,7 +277,7 @@ def test_without_a_twin_the_real_files_are_read_and_nothing_is_made(name, tmp_pa
     assert reader_of(config) is MODULES[name]
     reader_of(config).fetch(config, tmp_path, tmp_path / "out")
     assert not list(tmp_path.iterdir())
-    assert config.code() == (f"data/datasets/{name}.py",)
+    assert config.code() == (f"config/dataset.py:{type(config).__name__}", f"data/datasets/{name}.py")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -3,7 +3,7 @@ import pytest
 import soundfile as sf
 
 from elasticast.config.dataset import VggSound
-from elasticast.config.load_suite import load_dataset
+from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import vggsound
 from elasticast.data.manifest import read_manifest

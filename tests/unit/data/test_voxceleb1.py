@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from elasticast.config.dataset import VoxCeleb1
-from elasticast.config.load_suite import load_dataset
+from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations
 from elasticast.data.audio import decode
 from elasticast.data.datasets import voxceleb1

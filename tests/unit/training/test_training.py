@@ -217,7 +217,7 @@ def test_a_checkpoint_of_another_run_is_ignored(trainer, tmp_path, other):
 
 def test_a_checkpoint_of_other_code_is_ignored(trainer, tmp_path, monkeypatch):
     interrupt(trainer("run"), 3)
-    monkeypatch.setattr(loop, "code_digest", lambda _: "other")
+    monkeypatch.setattr(loop, "training_code", lambda _: "other")
     found = trainer("run")
     assert load_checkpoint(found.folder / "last.pt", found.identity) is None
     assert load_checkpoint(found.folder / "none.pt", found.identity) is None

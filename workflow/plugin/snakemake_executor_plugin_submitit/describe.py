@@ -3,14 +3,19 @@
 import os
 import re
 import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from snakemake.io import is_flagged
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from snakemake_executor_plugin_submitit.clusters import Request
-from snakemake_executor_plugin_submitit.records import short_digest
+from snakemake_executor_plugin_submitit.clusters import Request, State
+from snakemake_executor_plugin_submitit.records import Record, short_digest
 
 LINES_SHOWN = 20
+NOT_REPORTED = ("", "None", "COMPLETING", "COMPLETED")
+"""Reasons and states that :func:`changes` leaves out."""
 ENDS = {
     "CANCELLED": "it was cancelled",
     "TIMEOUT": "it reached its time limit: give the rule more `runtime` (set-resources in the profile)",
@@ -91,10 +96,40 @@ def _flags(text: str | None) -> dict[str, str | bool]:
 
 
 def last_lines(job, log: Path) -> str:
-    """The end of the rule's own log, or of the job's where the rule has none."""
-    own = [Path(path) for path in job.log if Path(path).is_file() and Path(path).stat().st_size]
-    for path in [*own, log]:
-        if path.is_file():
+    """The end of the rule's log, or of the job's log if the rule has none."""
+    for path in [*map(Path, job.log), log]:
+        try:
             lines = path.read_text(errors="replace").splitlines()[-LINES_SHOWN:]
+        except OSError:  # it must not keep the failure of the job from being reported
+            continue
+        if lines or path == log:
             return f"\nlast lines of {path}:\n" + "\n".join(f"  {line}" for line in lines)
     return ""
+
+
+@dataclass
+class Watched:
+    """A job that the executor checks: Snakemake's view of it, its record, and what the last check saw."""
+
+    info: SubmittedJobInfo
+    record: Record
+    reason: str = ""
+    gone_since: float | None = None
+
+
+def changes(jobs: Iterable[Watched], states: dict[str, State]) -> list[str]:
+    """One line for each reason to wait that is new for some of the jobs; remembers the reasons in the jobs."""
+    new: dict[str, list[Watched]] = {}
+    for item in jobs:
+        state = states.get(item.record.job_id)
+        reason = "" if state is None else state.reason if state.name == "PENDING" else state.name
+        if reason != item.reason:
+            item.reason = reason
+            new.setdefault(reason, []).append(item)
+    return [_change(reason, items) for reason, items in new.items() if reason not in NOT_REPORTED]
+
+
+def _change(reason: str, items: list[Watched]) -> str:
+    more = f" and {len(items) - 1} more" if len(items) > 1 else ""
+    what = "running" if reason == "RUNNING" else f"waiting, {explained(reason)}"
+    return f"job {items[0].record.job_id} ({items[0].record.rule}){more}: {what}"

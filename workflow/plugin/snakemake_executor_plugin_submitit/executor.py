@@ -8,7 +8,6 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -17,8 +16,11 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
+from snakemake_executor_plugin_submitit.checks import Checks
 from snakemake_executor_plugin_submitit.clusters import Local, RefusedError, Slurm, State, UnreachableError
 from snakemake_executor_plugin_submitit.describe import (
+    Watched,
+    changes,
     described,
     digests,
     explained,
@@ -32,17 +34,6 @@ from snakemake_executor_plugin_submitit.records import Record, refresh
 from snakemake_executor_plugin_submitit.task import RuleTask
 
 RETRY_S = 5
-UNTOLD = ("", "None", "COMPLETING", "COMPLETED")
-
-
-@dataclass
-class Watched:
-    """A job in the queue: what Snakemake knows of it, what is on disk, what was last seen."""
-
-    info: SubmittedJobInfo
-    record: Record
-    reason: str = ""
-    gone_since: float | None = None
 
 
 class Executor(InterruptibleExecutor):
@@ -53,6 +44,8 @@ class Executor(InterruptibleExecutor):
         self.live: dict[str, Watched] = {}
         self.refusals: set[str] = set()
         self.silent = False
+        self.checks = Checks(logger)
+        self.fatal: str | None = None
         super().__init__(workflow, logger)
 
     def __post_init__(self):
@@ -192,11 +185,15 @@ class Executor(InterruptibleExecutor):
     # -- state
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
-        """Report the jobs that have ended; an error here would end the workflow and leave its jobs running."""
-        try:
-            self._check()
-        except Exception as error:
-            self.logger.warning(f"Jobs could not be looked at, trying again: {error!r}")
+        """Report the jobs that have ended.
+
+        An exception from here would end the workflow and leave its jobs running. So an error that cannot be retried
+        goes to Snakemake's scheduler, which then calls :meth:`shutdown`.
+        """
+        if self.fatal is None:
+            self.fatal = self.checks.run(self._check)
+            if self.fatal is not None:
+                self.workflow.scheduler.executor_error_callback(WorkflowError(f"Cancelling all jobs: {self.fatal}"))
         for info in active_jobs:
             if info.external_jobid in self.live:
                 yield info
@@ -220,7 +217,8 @@ class Executor(InterruptibleExecutor):
             elif states is not None:
                 self._look(item, states.get(item.record.job_id))
         if states is not None:
-            self._tell_waiting(states)
+            for line in changes(list(self.live.values()), states):
+                self.logger.info(line)
 
     def _look(self, item: Watched, state: State | None) -> None:
         """Judge a job without a result."""
@@ -238,31 +236,24 @@ class Executor(InterruptibleExecutor):
             self._ended(item, 1, f"it would wait for ever, so it was cancelled: {explained(state.reason)}")
 
     def _ended(self, item: Watched, code: int, message: str) -> None:
-        if self.live.pop(item.record.job_id, None) is None:  # cancelled meanwhile
+        if item.record.job_id not in self.live:  # cancelled meanwhile
             return
         item.record.end = "failed" if code else "done"
-        item.record.write(self.root)
+        item.record.write(self.root)  # before the job is forgotten: after an error the next check tries again
+        if self.live.pop(item.record.job_id, None) is None:
+            return
         if code == 0:
             self.report_job_success(item.info)
         else:
             self.report_job_error(item.info, msg=message)
 
-    def _tell_waiting(self, states: dict[str, State]) -> None:
-        """Say what jobs wait for, when it changes, once for all that wait for the same."""
-        news: dict[str, list[Watched]] = {}
-        for item in list(self.live.values()):
-            state = states.get(item.record.job_id)
-            reason = "" if state is None else state.reason if state.name == "PENDING" else state.name
-            if reason != item.reason:
-                item.reason = reason
-                news.setdefault(reason, []).append(item)
-        for reason, items in news.items():
-            if reason not in UNTOLD:
-                first = f"{items[0].record.job_id} ({items[0].record.rule})"
-                who = f"job {first}" if len(items) == 1 else f"job {first} and {len(items) - 1} more"
-                self.logger.info(f"{who}: {'running' if reason == 'RUNNING' else f'waiting, {explained(reason)}'}")
-
     # -- end
+
+    def shutdown(self) -> None:
+        """Stop checking jobs; after an error of a check, cancel them first."""
+        if self.fatal is not None:
+            self.cancel_jobs([])
+        super().shutdown()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel everything this process has submitted or taken over, also what it was just about to register.

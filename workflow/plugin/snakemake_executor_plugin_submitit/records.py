@@ -4,14 +4,17 @@
 """
 
 import hashlib
+import json
 import os
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from elasticast.files import read_json, write_json
-
 TAG = "smk"
+
+
+class RecordError(Exception):
+    """A file in the folder of records that is not a record."""
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Record:
         """Exit status and message of a job that ended by itself; none for others."""
         try:
             kind, value = pickle.loads(self.result(root).read_bytes())
-        except (FileNotFoundError, EOFError):
+        except (FileNotFoundError, EOFError, pickle.UnpicklingError):  # not written yet, or only in part
             return None
         return value if kind == "success" else (1, value)
 
@@ -68,14 +71,33 @@ class Record:
         return f"{TAG}:{self.key}:{self.spec}:{self.run}"
 
     def write(self, root: Path) -> None:
-        """Keep it; a job that makes the same files replaces it."""
-        write_json(_path(root, self.key), asdict(self))
+        """Write the record; it replaces that of an earlier job for the same files."""
+        path = root / "jobs" / f"{self.key}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
 
 
 def read_records(root: Path) -> list[Record]:
-    """The last job of all files, oldest first."""
-    found = [Record(**read_json(path)) for path in (root / "jobs").glob("*.json")]
-    return sorted(found, key=lambda record: record.submitted)
+    """Read the records of a project, oldest job first.
+
+    Raises
+    ------
+    RecordError
+        If a file is not a record.
+    """
+    return sorted((_read(path) for path in (root / "jobs").glob("*.json")), key=lambda record: record.submitted)
+
+
+def _read(path: Path) -> Record:
+    try:
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{path}: not the record of a job: {error}; delete it if no job is running") from None
 
 
 def refresh(folder: Path) -> None:
@@ -86,7 +108,3 @@ def refresh(folder: Path) -> None:
 def short_digest(*parts: str) -> str:
     """Digest of texts, short enough for a comment in the queue."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _path(root: Path, key: str) -> Path:
-    return root / "jobs" / f"{key}.json"
