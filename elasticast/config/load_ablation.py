@@ -30,6 +30,7 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
         If anything in it is wrong, or it is not for this suite.
     """
     path = config_dir / "ablations" / f"{name}.yaml"
+    _check_name(path)
     content = read_yaml(path)
     loaded, file = load_suite(suite, config_dir), read_suite(suite, config_dir / "suites")
     said = _for_suite(content, file, str(path))
@@ -44,44 +45,39 @@ def load_resolved_ablation(path: Path) -> Ablation:
 
 
 def ablation_files(config_dir: Path = Path("config")) -> list[Path]:
-    """The files of all ablations; those that begin with a dot are an editor's.
+    """The files of all ablations; those that begin with a dot are an editor's."""
+    return [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
 
-    Raises
-    ------
-    ConfigError
-        If a name cannot be a target's: `NAME_table` is what the table of `NAME` is called.
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that cannot be a target's: `NAME_table` is what the table of `NAME` is called."""
+    if not re.fullmatch(NAME, path.stem) or path.stem.endswith("_table"):
+        expected = "expected letters, digits, _ and -, beginning with no -, and not ending in _table"
+        raise ConfigError([f"{path}: name of an ablation: {expected}"])
+
+
+def load_ablations(
+    suite: Suite, config_dir: Path = Path("config")
+) -> tuple[dict[str, Ablation], dict[str, ConfigError]]:
+    """All ablations of a suite; files for other suites are left out.
+
+    Returns
+    -------
+    ablations : dict of str to Ablation
+        The valid ablations, by name.
+    errors : dict of str to ConfigError
+        What is wrong with each other file, by name.
     """
-    files = [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
-    expected = "expected letters, digits, _ and -, beginning with no -, and not ending in _table"
-    wrong = [p for p in files if not re.fullmatch(NAME, p.stem) or p.stem.endswith("_table")]
-    if wrong:
-        raise ConfigError([f"{path}: name of an ablation: {expected}" for path in wrong])
-    return files
-
-
-def load_ablations(suite: Suite, config_dir: Path = Path("config")) -> dict[str, Ablation]:
-    """All ablations that are for a suite, by name; files for other suites are left out.
-
-    Raises
-    ------
-    ConfigError
-        With the problems of all files at once.
-    """
-    file, found, problems = read_suite(suite.name, config_dir / "suites"), {}, []
+    file, ablations, errors = read_suite(suite.name, config_dir / "suites"), {}, {}
     for path in ablation_files(config_dir):
         try:
+            _check_name(path)
             said = _for_suite(read_yaml(path), file, str(path))
             if said is not None:
-                found[path.stem] = _resolve(path.stem, said, str(path), suite, file, config_dir)
+                ablations[path.stem] = _resolve(path.stem, said, str(path), suite, file, config_dir)
         except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    runs = dict(suite.runs)
-    for ablation in found.values():
-        for variant, run in ablation.runs.items():
-            assert runs.setdefault(ablation.trained[variant], run) == run, "two runs of one name"
-    return found
+            errors[path.stem] = error
+    return ablations, errors
 
 
 def _for_suite(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:

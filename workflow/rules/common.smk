@@ -22,7 +22,9 @@ try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
     BESIDE = load_beside(SETTINGS, SUITE)
-    ABLATIONS = load_ablations(SUITE)
+    ABLATIONS, WRONG = load_ablations(SUITE)
+    if WRONG:
+        raise ConfigError([p for error in WRONG.values() for p in error.problems])
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 

@@ -105,7 +105,7 @@ def test_a_section_for_a_suite_holds_for_those_that_extend_it(load, tmp_path):
     assert load(said, suite="child").trained["0_5"].startswith("ast64--lr-0_5")
     other = copy.deepcopy(PARENT)
     load(said, suites={**SUITES, "stranger": other})
-    assert load_ablations(load_suite("stranger", tmp_path), tmp_path) == {}
+    assert load_ablations(load_suite("stranger", tmp_path), tmp_path) == ({}, {})
     with pytest.raises(ConfigError, match="not for suite 'stranger', but for parent"):
         load_ablation("mine", "stranger", tmp_path)
 
@@ -122,30 +122,45 @@ def test_a_file_without_sections_is_for_every_suite_that_has_its_base(load, tmp_
     without["experiments"]["flexible"] = without["experiments"].pop("elastic")
     del without["claims"]
     load(SCALE, suites={**SUITES, "without": without})
-    assert list(load_ablations(load_suite("child", tmp_path), tmp_path)) == ["mine"]
-    assert load_ablations(load_suite("without", tmp_path), tmp_path) == {}
+    ablations, errors = load_ablations(load_suite("child", tmp_path), tmp_path)
+    assert (list(ablations), errors) == (["mine"], {})
+    assert load_ablations(load_suite("without", tmp_path), tmp_path) == ({}, {})
 
 
 @pytest.mark.parametrize("name", ["a+b", "a{b}", "pool_table", "-a"])
 def test_a_name_that_is_no_target_is_refused(load, tmp_path, name):
     load(SCALE)
     (tmp_path / "ablations" / f"{name}.yaml").write_text("{}")
-    with pytest.raises(ConfigError, match="name of an ablation: expected letters"):
-        load_ablations(load_suite("parent", tmp_path), tmp_path)
+    ablations, errors = load_ablations(load_suite("parent", tmp_path), tmp_path)
+    assert (list(ablations), list(errors)) == (["mine"], [name])
+    assert f"{name}.yaml" in str(errors[name])
+    with pytest.raises(ConfigError, match="name of an ablation"):
+        load_ablation(name, "parent", tmp_path)
 
 
 def test_what_an_editor_leaves_is_no_ablation(load, tmp_path):
     load(SCALE)
     (tmp_path / "ablations" / ".#mine.yaml").write_text("{}")
-    assert list(load_ablations(load_suite("parent", tmp_path), tmp_path)) == ["mine"]
+    ablations, errors = load_ablations(load_suite("parent", tmp_path), tmp_path)
+    assert (list(ablations), errors) == (["mine"], {})
 
 
 def test_a_base_of_no_suite_is_a_mistake(load, tmp_path):
     load(SCALE)
     path = tmp_path / "ablations" / "mine.yaml"
     path.write_text(path.read_text().replace("base: elastic", "base: elastik"))
-    with pytest.raises(ConfigError, match="base: unknown experiment 'elastik'"):
-        load_ablations(load_suite("parent", tmp_path), tmp_path)
+    ablations, errors = load_ablations(load_suite("parent", tmp_path), tmp_path)
+    assert (ablations, list(errors)) == ({}, ["mine"])
+    assert "base: unknown experiment 'elastik'" in str(errors["mine"])
+
+
+def test_a_mistake_in_one_file_leaves_the_others(load, tmp_path):
+    load(SCALE)
+    (tmp_path / "ablations" / "wrong.yaml").write_text("title: [\n")
+    load(SCALE, name="other")
+    ablations, errors = load_ablations(load_suite("parent", tmp_path), tmp_path)
+    assert (list(ablations), list(errors)) == (["mine", "other"], ["wrong"])
+    assert "wrong.yaml" in str(errors["wrong"])
 
 
 def test_names_of_points_keep_signs_apart_and_fit_into_a_file_name(load):
@@ -212,8 +227,9 @@ def test_a_mistake_is_told_with_file_and_key(problems, said, told):
 
 def test_the_ablations_of_the_repository_are_for_all_suites():
     for suite in ("mini", "fsdd", "paper", "paper_fair", "paper_fair_tokens", "paper_mini"):
-        found = load_ablations(load_suite(suite))
+        found, errors = load_ablations(load_suite(suite))
         assert len(found) >= 11
+        assert errors == {}
         for ablation in found.values():
             assert ablation.base in ablation.runs
             points = {v: {(e.x_name, x) for e in ablation.sweep(v).values() for x in e.x} for v in ablation.runs}
