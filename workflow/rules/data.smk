@@ -1,12 +1,50 @@
 # Audio and annotations to manifest, waveform store and normalisation statistics.
 
+import json
+from functools import cache
+
+
+@cache
+def prepare_code(dataset):
+    """Digest of the code that prepares a dataset: what all datasets share, and its own modules."""
+    return code_digest("prepare", *PLAN.datasets[dataset].code())
+
+
+@cache
+def listed_ids(dataset):
+    """Digest of the file that lists the clips to use; its path is not part of it. None without such a file."""
+    path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
+    return digest(path.read_text()) if path.is_file() else None
+
+
+def stats_clips(wildcards):
+    """Option: how many clips the statistics are computed over; without it all."""
+    clips = PLAN.datasets[wildcards.dataset].stats_clips
+    return "" if clips is None else f"--clips {clips}"
+
+
+def released_statistics(wildcards):
+    """Option: the dataset whose released statistics the file also gets; a twin has none."""
+    dataset = PLAN.datasets[wildcards.dataset]
+    return "" if getattr(dataset, "twin", None) else f"--module {dataset.module}"
+
+
+def shards_of(wildcards):
+    """Every share of a dataset's decoding."""
+    shards = PLAN.datasets[wildcards.dataset].shards
+    return [
+        f"{DATA_DIR}/shards/{k}-of-{shards}.done".format(dataset=wildcards.dataset)
+        for k in range(1, shards + 1)
+    ]
+
 
 localrules:
     decoded,
 
 
 rule prepare_shard:
-    # a share of the decoding, for datasets with `shards` above 1; the parts it makes are not declared: they outlive it
+    # A share of the decoding, for datasets with `shards` above 1. Its parts are no declared outputs, because Snakemake
+    # deletes those of a failed job.
     output:
         touch(f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done"),
     log:
@@ -22,7 +60,7 @@ rule prepare_shard:
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output[0], ancestor=2),
-        settings=lambda wildcards: json.dumps(DATASETS[wildcards.dataset].recipe()),
+        settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
@@ -33,7 +71,7 @@ rule prepare_shard:
 
 
 rule decoded:
-    # one name for all shares, so that dividing the work otherwise prepares nothing anew
+    # One file for all shares, so that a different number of shares does not run `prepare` again.
     input:
         shards_of,
     output:
@@ -47,11 +85,12 @@ rule decoded:
 
 
 rule prepare:
-    # rejected.csv and the decoded parts are written beside these and not declared: they have to outlive a failed job
+    # rejected.csv and the decoded parts are written to the same folder, but are no declared outputs, because Snakemake
+    # deletes those of a failed job.
     input:
         shards=lambda wildcards: (
             []
-            if DATASETS[wildcards.dataset].shards == 1
+            if PLAN.datasets[wildcards.dataset].shards == 1
             else ancient(rules.decoded.output[0])
         ),
     output:
@@ -73,11 +112,11 @@ rule prepare:
     resources:
         mem_mb=6000,
         runtime=720,
-        # where the audio lies is no part of the result, and unlike in params a change here re-runs nothing
+        # a resource, because a change of params would prepare the same audio again when only its folder changes
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output.manifest, parent=True),
-        settings=lambda wildcards: json.dumps(DATASETS[wildcards.dataset].recipe()),
+        settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
         code=lambda wildcards: prepare_code(wildcards.dataset),
     message:
@@ -106,7 +145,9 @@ rule stats:
         data=subpath(input.store, parent=True),
         clips=stats_clips,
         released=released_statistics,
-        settings=lambda wildcards: FRONT_ENDS[wildcards.front_end].model_dump_json(),
+        settings=lambda wildcards: PLAN.front_ends[
+            wildcards.front_end
+        ].model_dump_json(),
         code=CODE["stats"],
     message:
         "Normalisation statistics of {wildcards.dataset}"

@@ -1,5 +1,47 @@
-# The paper's figures and table: `snakemake fig4` regenerates one. A figure's inputs are its script, its data and
-# the resolved suite; the code behind the scripts is in params, so that editing it redraws figures and nothing else.
+# The paper's figures and tables: `snakemake fig4` draws one. The inputs of a figure are its script, its data and the
+# settings of the suite. A digest of the code behind the script is in params, so that an edit redraws only figures.
+
+import shlex
+
+# figures that show two suites do not replace those that show one
+CURVE_DIR = f"{FIGURE_DIR}/beside_{SETTINGS.beside}" if SETTINGS.beside else FIGURE_DIR
+
+
+def other_suite(_):
+    """Settings and metrics of the suite that `beside` names; no rule makes them."""
+    if SETTINGS.beside is None:
+        return []
+    folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
+    files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
+    if missing := [file for file in files if not Path(file).is_file()]:
+        partial = " partial=true" if SETTINGS.partial else ""
+        raise WorkflowError(
+            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. With the same other "
+            f"settings, this command makes it: snakemake summary --config suite={SETTINGS.beside}{partial}"
+        )
+    return files
+
+
+def comparison_options(_, input):
+    """Options: what a figure compares our means with, from the inputs of the same names."""
+    names = ("released", "intervals", "pairs", "beside")
+    files = {name: input.get(name) for name in names}
+    return " ".join(
+        f"--{name} {shlex.join([paths] if isinstance(paths, str) else paths)}"
+        for name, paths in files.items()
+        if paths
+    )
+
+
+def packed_dataset():
+    """Dataset of figure 3; a suite without ElasticAST at native length has no such figure, unless it is asked for."""
+    return PLAN.packed_dataset or next(iter(SUITE.datasets))
+
+
+def drawn_figures():
+    """The figures and tables of the suite; `partial` leaves out those of the data, which it does not prepare."""
+    skipped = ("fig2", "fig3") if SETTINGS.partial else ()
+    return [name for name in PLAN.figures if name not in skipped]
 
 
 localrules:
@@ -29,11 +71,9 @@ rule fig1:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
-        options="",
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
-        " {params.options} 2> {log:q}"
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig2:
@@ -61,8 +101,8 @@ rule fig2:
 rule fig3:
     input:
         script="paper_figures/fig3_packing.py",
-        store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
-        manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=PACKED_DATASET),
+        store=f"{DATA_DIR}/train.h5".format(dataset=packed_dataset()),
+        manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=packed_dataset()),
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),
@@ -78,7 +118,7 @@ rule fig3:
         "python {input.script} --suite {input.suite:q} --data {params.data:q} --out {params.out:q} 2> {log:q}"
 
 
-use rule fig1 as fig4 with:
+rule fig4:
     input:
         script="paper_figures/fig4_length_curves.py",
         metrics=rules.collect_metrics.output[0],
@@ -95,13 +135,18 @@ use rule fig1 as fig4 with:
         ),
     log:
         f"{SUITE_DIR}/logs/fig4.log",
+    conda:
+        "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
-        options=beside_options,
+        options=comparison_options,
         code=CODE["curves"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options} 2> {log:q}"
 
 
-use rule fig1 as fig5 with:
+use rule fig4 as fig5 with:
     input:
         script="paper_figures/fig5_resolution_curves.py",
         metrics=rules.collect_metrics.output[0],
@@ -118,13 +163,9 @@ use rule fig1 as fig5 with:
         ),
     log:
         f"{SUITE_DIR}/logs/fig5.log",
-    params:
-        out=subpath(output[0], strip_suffix=".png"),
-        options=beside_options,
-        code=CODE["curves"],
 
 
-use rule fig1 as table1 with:
+rule table1:
     input:
         script="paper_figures/table1.py",
         metrics=rules.collect_metrics.output[0],
@@ -140,13 +181,16 @@ use rule fig1 as table1 with:
         f"{FIGURE_DIR}/table1.tex",
     log:
         f"{SUITE_DIR}/logs/table1.log",
+    conda:
+        "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".csv"),
-        options="",
         code=CODE["table"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
-use rule fig1 as verdict with:
+rule verdict:
     input:
         script="paper_figures/verdict.py",
         metrics=rules.collect_metrics.output[0],
@@ -171,19 +215,17 @@ use rule fig1 as verdict with:
         f"{FIGURE_DIR}/verdict.tex",
     log:
         f"{SUITE_DIR}/logs/verdict.log",
+    conda:
+        "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".csv"),
-        options=beside_options,
+        options=comparison_options,
         code=CODE["verdict"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options} 2> {log:q}"
 
 
 rule figures:
-    # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it;
-    # one without claims and released values no verdict
     input:
-        [] if SETTINGS.partial else rules.fig2.output,
-        rules.fig3.output if PACKED and not SETTINGS.partial else [],
-        rules.table1.output,
-        rules.verdict.output if SUITE.claims or BESIDE_RELEASED else [],
-        [rules.fig1.output, rules.fig4.output] if "max_frames" in SWEPT else [],
-        rules.fig5.output if "compression" in SWEPT else [],
+        [getattr(rules, name).output for name in drawn_figures()],

@@ -1,4 +1,13 @@
-# What the report shows beside figures and table: settings, data, runs.
+# Tables of the report about settings, data and runs.
+
+
+def norm_sources():
+    """One file per normalisation in use: statistics, or the settings of a run that give mean and standard deviation."""
+    settings = f"{RUN_DIR}/config.yaml"
+    return unique(
+        norm_file(name) or settings.format(experiment=name, seed=SUITE.seeds[0])
+        for name in SUITE.runs
+    )
 
 
 localrules:
@@ -29,7 +38,7 @@ rule resolved_suite:
 
 rule collect_runs:
     input:
-        finished_runs(rules.train.output.record),
+        existing(every_run(rules.train.output.record)),
     output:
         report(
             f"{SUMMARY_DIR}/runs.csv",

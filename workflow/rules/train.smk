@@ -1,4 +1,32 @@
-# One training run an experiment and seed.
+# One training run per experiment and seed.
+
+import shlex
+
+
+def run_settings(wildcards):
+    """Settings that decide the weights of a run; its label and colour are not among them."""
+    run = PLAN.run_config(wildcards.experiment, int(wildcards.seed))
+    return run.model_dump_json()
+
+
+def training_splits(wildcards):
+    """Waveform stores of the splits that a run trains on and selects its weights on."""
+    return stores(wildcards, needs(wildcards).splits)
+
+
+def starting_weights(wildcards):
+    """Weights of the run that a run starts from; [] if it starts from no other run."""
+    start = needs(wildcards).starts_from
+    return (
+        f"{RUN_DIR}/model.safetensors".format(experiment=start, seed=wildcards.seed)
+        if start
+        else []
+    )
+
+
+def norm_option(_, input):
+    """Option: the normalisation statistics of a run."""
+    return f"--norm {shlex.quote(input.norm)}" if input.norm else ""
 
 
 localrules:
@@ -19,13 +47,13 @@ rule configure:
 
 
 rule train:
-    # the checkpoint and the history lie beside these and are not declared: they have to outlive an interrupted job
+    # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
+    # those of an interrupted job.
     input:
         config=rules.configure.output[0],
-        store=prepared("train.h5"),
-        held_out=selection_split,
+        stores=training_splits,
         manifest=prepared("manifest.parquet"),
-        norm=lambda wildcards: norm_of(RUNS[wildcards.experiment]),
+        norm=lambda wildcards: norm_file(wildcards.experiment),
         start=starting_weights,
     output:
         weights=f"{RUN_DIR}/model.safetensors",
@@ -43,19 +71,20 @@ rule train:
         runtime=1440,
         gpus=SETTINGS.train_gpus,
         nodes=1,
-        # asked to stop, it saves itself; started again, it goes on
+        # it saves a checkpoint when it is asked to stop, and continues from it when it is started again
         checkpointable=1,
-        # where published weights lie is no part of the result; which ones they are, the run records
+        # a resource, because a change of params would train again when only this folder changes; the run records
+        # which published weights it used
         weights_root=SETTINGS.weights_root,
     params:
-        data=subpath(input.store, parent=True),
+        data=subpath(input.manifest, parent=True),
         norm=norm_option,
         out=subpath(output.weights, parent=True),
-        code=train_code,
+        code=lambda wildcards: CODE[needs(wildcards).stage],
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
-        # tee stays until the last line: without it the trainer could not say that it has saved itself
+        # tee ignores the signals that stop the trainer, and so logs its last line: that it saved a checkpoint
         "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
         " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"
