@@ -2,57 +2,10 @@
 # ablations` those of all ablations of the suite. The rules of train.smk train the variants; a run that an experiment of
 # the suite or another ablation already has is not repeated.
 
-from elasticast.config.load_ablation import ablation_files, load_ablation
+from elasticast.config.load_ablation import ablation_files
 
 ABLATION_DIR = f"{SUITE_DIR}/ablations/{{ablation}}"
 VARIANT_DIR = f"{ABLATION_DIR}/runs/{{variant}}"
-
-
-def variant_run(pattern):
-    """Input function: `pattern` of the training run of a variant."""
-    return lambda wildcards: pattern.format(
-        experiment=PLAN.run_of(wildcards.variant, wildcards.ablation),
-        seed=wildcards.seed,
-    )
-
-
-def every_variant(pattern):
-    """Input function: `pattern` for each variant, or its training run, and seed of an ablation."""
-
-    def files(wildcards):
-        ablation = ABLATIONS[wildcards.ablation]
-        paths = expand(
-            pattern,
-            ablation=ablation.name,
-            variant=list(ablation.runs),
-            experiment=unique(ablation.trained.values()),
-            seed=ablation.seeds,
-        )
-        return existing(unique(paths))
-
-    return files
-
-
-def ablation_results(name):
-    """Tables and figure of an ablation, or an input function that raises why there are none."""
-    if name in ABLATIONS:
-        return [file.format(ablation=name) for file in rules.ablation.output]
-
-    def refuse(_):
-        try:
-            load_ablation(name, SUITE.name)
-        except ConfigError as error:
-            raise WorkflowError(str(error)) from None
-
-    return refuse
-
-
-def every_ablation(_):
-    """Tables and figures of every ablation of the suite."""
-    if ABLATION_ERRORS:
-        problems = [p for error in ABLATION_ERRORS.values() for p in error.problems]
-        raise WorkflowError(str(ConfigError(problems)))
-    return [file for name in ABLATIONS for file in ablation_results(name)]
 
 
 localrules:

@@ -31,7 +31,11 @@ RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
 DATA_DIR = f"{RESULTS}/data/{{dataset}}"
 # with `partial`, tables and figures of the runs that exist go to folders of their own, and leave complete ones alone
 SUMMARY_DIR = f"{SUITE_DIR}/{'partial' if SETTINGS.partial else 'summary'}"
-FIGURE_DIR = f"paper_figures/{SUITE.name}{'/partial' if SETTINGS.partial else ''}"
+FIGURE_DIR = (
+    f"paper_figures/{SUITE.name}/partial"
+    if SETTINGS.partial
+    else f"paper_figures/{SUITE.name}"
+)
 # Git and `make lint` ignore this folder
 CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
@@ -89,6 +93,11 @@ def experiment_of(wildcards):
 def needs(wildcards):
     """What the training run of a job needs."""
     return PLAN.needs(PLAN.run_of(*experiment_of(wildcards)))
+
+
+def evaluations(wildcards):
+    """Evaluations, by name, of an experiment or a variant."""
+    return PLAN.evaluations(*experiment_of(wildcards))
 
 
 def prepared(name):

@@ -1,41 +1,12 @@
 # Audio and annotations to manifest, waveform store and normalisation statistics.
 
 import json
-from functools import cache
 
-
-@cache
-def prepare_code(dataset):
-    """Digest of the code that prepares a dataset: what all datasets share, and its own modules."""
-    return code_digest("prepare", *PLAN.datasets[dataset].code())
-
-
-@cache
-def listed_ids(dataset):
-    """Digest of the file that lists the clips to use; its path is not part of it. None without such a file."""
-    path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
-    return digest(path.read_text()) if path.is_file() else None
-
-
-def stats_clips(wildcards):
-    """Option: how many clips the statistics are computed over; without it all."""
-    clips = PLAN.datasets[wildcards.dataset].stats_clips
-    return "" if clips is None else f"--clips {clips}"
-
-
-def released_statistics(wildcards):
-    """Option: the dataset whose released statistics the file also gets; a twin has none."""
-    dataset = PLAN.datasets[wildcards.dataset]
-    return "" if getattr(dataset, "twin", None) else f"--module {dataset.module}"
-
-
-def shards_of(wildcards):
-    """Every share of a dataset's decoding."""
-    shards = PLAN.datasets[wildcards.dataset].shards
-    return [
-        f"{DATA_DIR}/shards/{k}-of-{shards}.done".format(dataset=wildcards.dataset)
-        for k in range(1, shards + 1)
-    ]
+# a dataset is prepared by code that all datasets share, and by modules of its own
+PREPARE_CODE = {
+    name: code_digest("prepare", *dataset.code())
+    for name, dataset in PLAN.datasets.items()
+}
 
 
 localrules:
@@ -62,7 +33,7 @@ rule prepare_shard:
         out=subpath(output[0], ancestor=2),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
-        code=lambda wildcards: prepare_code(wildcards.dataset),
+        code=lambda wildcards: PREPARE_CODE[wildcards.dataset],
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
     shell:
@@ -73,7 +44,12 @@ rule prepare_shard:
 rule decoded:
     # One file for all shares, so that a different number of shares does not run `prepare` again.
     input:
-        shards_of,
+        lambda wildcards: expand(
+            f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done",
+            dataset=wildcards.dataset,
+            shard=range(1, PLAN.datasets[wildcards.dataset].shards + 1),
+            shards=PLAN.datasets[wildcards.dataset].shards,
+        ),
     output:
         touch(f"{DATA_DIR}/shards/all.done"),
     log:
@@ -118,7 +94,7 @@ rule prepare:
         out=subpath(output.manifest, parent=True),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
-        code=lambda wildcards: prepare_code(wildcards.dataset),
+        code=lambda wildcards: PREPARE_CODE[wildcards.dataset],
     message:
         "Preparing {wildcards.dataset}"
     shell:
@@ -143,8 +119,18 @@ rule stats:
         runtime=240,
     params:
         data=subpath(input.store, parent=True),
-        clips=stats_clips,
-        released=released_statistics,
+        # statistics of all clips, if the settings of the dataset give no number
+        clips=lambda wildcards: (
+            f"--clips {clips}"
+            if (clips := PLAN.datasets[wildcards.dataset].stats_clips)
+            else ""
+        ),
+        # adds the released statistics of this dataset to the file; a twin has none
+        released=lambda wildcards: (
+            ""
+            if getattr(PLAN.datasets[wildcards.dataset], "twin", None)
+            else f"--module {PLAN.datasets[wildcards.dataset].module}"
+        ),
         settings=lambda wildcards: PLAN.front_ends[
             wildcards.front_end
         ].model_dump_json(),

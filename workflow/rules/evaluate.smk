@@ -3,13 +3,6 @@
 import json
 
 
-def sweep_settings(wildcards):
-    """The evaluations of an experiment or a variant."""
-    evaluations = PLAN.evaluations(*experiment_of(wildcards))
-    sweeps = {name: sweep.model_dump() for name, sweep in evaluations.items()}
-    return json.dumps({"suite": SUITE.name, "evaluations": sweeps})
-
-
 localrules:
     configure_sweeps,
     collect_metrics,
@@ -26,7 +19,15 @@ rule configure_sweeps:
     conda:
         "../../environment.yml"
     params:
-        settings=sweep_settings,
+        settings=lambda wildcards: json.dumps(
+            {
+                "suite": SUITE.name,
+                "evaluations": {
+                    name: evaluation.model_dump()
+                    for name, evaluation in evaluations(wildcards).items()
+                },
+            }
+        ),
     shell:
         "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
 

@@ -1,47 +1,10 @@
 # The paper's figures and tables: `snakemake fig4` draws one. The inputs of a figure are its script, its data and the
 # settings of the suite. A digest of the code behind the script is in params, so that an edit redraws only figures.
 
-import shlex
-
 # figures that show two suites do not replace those that show one
 CURVE_DIR = f"{FIGURE_DIR}/beside_{SETTINGS.beside}" if SETTINGS.beside else FIGURE_DIR
-
-
-def other_suite(_):
-    """Settings and metrics of the suite that `beside` names; no rule makes them."""
-    if SETTINGS.beside is None:
-        return []
-    folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
-    files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
-    if missing := [file for file in files if not Path(file).is_file()]:
-        partial = " partial=true" if SETTINGS.partial else ""
-        raise WorkflowError(
-            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. With the same other "
-            f"settings, this command makes it: snakemake summary --config suite={SETTINGS.beside}{partial}"
-        )
-    return files
-
-
-def comparison_options(_, input):
-    """Options: what a figure compares our means with, from the inputs of the same names."""
-    names = ("released", "intervals", "pairs", "beside")
-    files = {name: input.get(name) for name in names}
-    return " ".join(
-        f"--{name} {shlex.join([paths] if isinstance(paths, str) else paths)}"
-        for name, paths in files.items()
-        if paths
-    )
-
-
-def packed_dataset():
-    """Dataset of figure 3; a suite without ElasticAST at native length has no such figure, unless it is asked for."""
-    return PLAN.packed_dataset or next(iter(SUITE.datasets))
-
-
-def drawn_figures():
-    """The figures and tables of the suite; `partial` leaves out those of the data, which it does not prepare."""
-    skipped = ("fig2", "fig3") if SETTINGS.partial else ()
-    return [name for name in PLAN.figures if name not in skipped]
+# a suite without ElasticAST at native length has no figure 3, but `snakemake fig3` draws one for it too
+PACKED_DATASET = PLAN.packed_dataset or next(iter(SUITE.datasets))
 
 
 localrules:
@@ -101,8 +64,8 @@ rule fig2:
 rule fig3:
     input:
         script="paper_figures/fig3_packing.py",
-        store=f"{DATA_DIR}/train.h5".format(dataset=packed_dataset()),
-        manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=packed_dataset()),
+        store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
+        manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=PACKED_DATASET),
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),

@@ -1,27 +1,6 @@
 # `snakemake released`: evaluates the authors' weights, without any training, and compares with the released curves.
 
 
-def released_weights(wildcards):
-    """The authors' weights for an experiment."""
-    if SETTINGS.released_weights is None:
-        raise WorkflowError(
-            "config/config.yaml: released_weights: expected the folder that holds the authors' weights, for example "
-            "--config released_weights=/weights; docs/paper.md names the files"
-        )
-    return f"{SETTINGS.released_weights}/{PLAN.released_weights[wildcards.experiment]}"
-
-
-def released_metrics(_):
-    """Metrics of the authors' weights for each experiment that has some."""
-    if not PLAN.released_weights:
-        raise WorkflowError(
-            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` evaluates"
-        )
-    return expand(
-        rules.evaluate_released.output.metrics, experiment=list(PLAN.released_weights)
-    )
-
-
 localrules:
     collect_released,
     released,

@@ -1,15 +1,6 @@
 # Tables of the report about settings, data and runs.
 
 
-def norm_sources():
-    """One file per normalisation in use: statistics, or the settings of a run that give mean and standard deviation."""
-    settings = f"{RUN_DIR}/config.yaml"
-    return unique(
-        norm_file(name) or settings.format(experiment=name, seed=SUITE.seeds[0])
-        for name in SUITE.runs
-    )
-
-
 localrules:
     resolved_suite,
     collect_runs,

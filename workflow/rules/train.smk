@@ -3,32 +3,6 @@
 import shlex
 
 
-def run_settings(wildcards):
-    """Settings that decide the weights of a run; its label and colour are not among them."""
-    run = PLAN.run_config(wildcards.experiment, int(wildcards.seed))
-    return run.model_dump_json()
-
-
-def training_splits(wildcards):
-    """Waveform stores of the splits that a run trains on and selects its weights on."""
-    return stores(wildcards, needs(wildcards).splits)
-
-
-def starting_weights(wildcards):
-    """Weights of the run that a run starts from; [] if it starts from no other run."""
-    start = needs(wildcards).starts_from
-    return (
-        f"{RUN_DIR}/model.safetensors".format(experiment=start, seed=wildcards.seed)
-        if start
-        else []
-    )
-
-
-def norm_option(_, input):
-    """Option: the normalisation statistics of a run."""
-    return f"--norm {shlex.quote(input.norm)}" if input.norm else ""
-
-
 localrules:
     configure,
 
@@ -41,7 +15,10 @@ rule configure:
     conda:
         "../../environment.yml"
     params:
-        settings=run_settings,
+        # a label or a colour is not part of a run's settings
+        settings=lambda wildcards: PLAN.run_config(
+            wildcards.experiment, int(wildcards.seed)
+        ).model_dump_json(),
     shell:
         "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
 
@@ -51,10 +28,14 @@ rule train:
     # those of an interrupted job.
     input:
         config=rules.configure.output[0],
-        stores=training_splits,
+        stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
         manifest=prepared("manifest.parquet"),
         norm=lambda wildcards: norm_file(wildcards.experiment),
-        start=starting_weights,
+        start=lambda wildcards: expand(
+            f"{RUN_DIR}/model.safetensors",
+            experiment=needs(wildcards).starts_from or [],
+            seed=wildcards.seed,
+        ),
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",
@@ -78,7 +59,9 @@ rule train:
         weights_root=SETTINGS.weights_root,
     params:
         data=subpath(input.manifest, parent=True),
-        norm=norm_option,
+        norm=lambda wildcards, input: (
+            f"--norm {shlex.quote(input.norm)}" if input.norm else ""
+        ),
         out=subpath(output.weights, parent=True),
         code=lambda wildcards: CODE[needs(wildcards).stage],
     message:
