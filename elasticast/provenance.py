@@ -18,7 +18,13 @@ PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", 
 _MEASURED = ("data/windows.py", "evaluation/flops.py", "evaluation/metrics.py", "evaluation/sweep.py")
 _VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampler.py", "data/views.py", "models")
 _DRAWN = ("reporting/scripts.py", "reporting/style.py")
-_SCORED = (*_DRAWN, "reporting/released.py", "reporting/results.py", "reporting/uncertainty.py")
+_SCORED = (
+    *_DRAWN,
+    "reporting/panel_inputs.py",
+    "reporting/panels.py",
+    "reporting/read_tables.py",
+    "reporting/released_curves.py",
+)
 _DECODED = ("data/audio.py", "data/ffmpeg.py", "data/recordings.py", "data/store.py")
 STAGES = {
     "synthesis": ("data/synthesis.py",),
@@ -40,7 +46,7 @@ STAGES = {
         "evaluation/saved_predictions.py",
         "evaluation/statistics.py",
     ),
-    "curves": (*_SCORED, "reporting/curves.py"),
+    "curves": (*_SCORED, "reporting/captions.py", "reporting/curves.py", "reporting/legend.py"),
     "table": (*_SCORED, "reporting/comparison.py", "reporting/tables.py"),
     "verdict": (*_SCORED, "reporting/claims.py", "reporting/tables.py", "reporting/verdict.py"),
     "ablation": (
@@ -52,8 +58,11 @@ STAGES = {
         "evaluation/saved_predictions.py",
         "evaluation/statistics.py",
         "reporting/ablation",
+        "reporting/captions.py",
         "reporting/curves.py",
-        "reporting/results.py",
+        "reporting/legend.py",
+        "reporting/panels.py",
+        "reporting/read_tables.py",
         "reporting/tables.py",
     ),
     "lengths": (*_DRAWN, "reporting/lengths.py"),

@@ -16,7 +16,7 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class ReleasedSeries(Settings):
-    """A curve that the authors released, see `elasticast.reporting.released`."""
+    """A curve that the authors released, see `elasticast.reporting.released_curves`."""
 
     dataset: str = Field(description="of paper_figures/reference/released_curves.csv")
     series: str = Field(description="of the same file")

@@ -96,6 +96,7 @@ rule ablation:
         ),
         f"{ABLATION_FIGURES}/{{ablation}}_table.md",
         f"{ABLATION_FIGURES}/{{ablation}}_table.tex",
+        caption=f"{ABLATION_FIGURES}/{{ablation}}.rst",
     log:
         f"{SUITE_DIR}/logs/ablations/{{ablation}}/figure.log",
     conda:

@@ -23,6 +23,7 @@ rule fig1:
             "../report/fig1_teaser.rst",
             "Fig. 1: one model for every length",
         ),
+        caption=f"{FIGURE_DIR}/fig1_teaser.rst",
     log:
         f"{SUITE_DIR}/logs/fig1.log",
     conda:
@@ -93,6 +94,7 @@ use rule fig1 as fig4 with:
             "Fig. 4: native-length curves",
             CURVE_DIR,
         ),
+        caption=f"{CURVE_DIR}/fig4_length_curves.rst",
     log:
         f"{SUITE_DIR}/logs/fig4.log",
     params:
@@ -116,6 +118,7 @@ use rule fig1 as fig5 with:
             "Fig. 5: resolution curves",
             CURVE_DIR,
         ),
+        caption=f"{CURVE_DIR}/fig5_resolution_curves.rst",
     log:
         f"{SUITE_DIR}/logs/fig5.log",
     params:
