@@ -16,7 +16,9 @@ PACKAGE = Path(__file__).parent
 PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
 
 _MEASURED = ("data/windows.py", "evaluation/flops.py", "evaluation/metrics.py", "evaluation/sweep.py")
-_VIEWED = ("data/dataset.py", "data/features.py", "data/packing.py", "data/sampler.py", "data/views.py", "models")
+_FRAMED = ("config/frames.py", "data/features.py")
+_ENCODED = (*_FRAMED, "data/encoder.py", "data/packing.py", "data/views.py")
+_VIEWED = (*_ENCODED, "data/dataset.py", "data/sampler.py", "models")
 _DRAWN = ("reporting/scripts.py", "reporting/style.py")
 _SCORED = (
     *_DRAWN,
@@ -37,7 +39,7 @@ STAGES = {
         "data/parts.py",
         "data/prepare.py",
     ),
-    "stats": ("data/features.py", "data/stats.py"),
+    "stats": (*_FRAMED, "data/stats.py"),
     "train": (*_VIEWED, "data/augment.py", "training"),
     "select": (*_VIEWED, *_MEASURED, "data/augment.py", "training"),
     "evaluate": (*_VIEWED, *_MEASURED, "evaluation/saved_predictions.py", "evaluation/run.py"),
@@ -65,8 +67,14 @@ STAGES = {
         "reporting/read_tables.py",
         "reporting/tables.py",
     ),
-    "lengths": (*_DRAWN, "reporting/lengths.py"),
-    "packing": (*_DRAWN, "reporting/packed_batch.py", "data/features.py", "data/views.py"),
+    "lengths": (
+        *_DRAWN,
+        "config/frames.py",
+        "data/views.py",
+        "reporting/native_lengths.py",
+        "reporting/token_shares.py",
+    ),
+    "packing": (*_DRAWN, *_ENCODED, "reporting/captions.py", "reporting/packed_batch.py"),
 }
 """The part of the package that decides each stage's output; a change elsewhere re-runs nothing of it.
 
@@ -135,21 +143,31 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def job_record(stage: str, config: RunConfig, data_hash: str, device: str) -> dict[str, Any]:
-    """What a training or evaluation job records of its settings, code, data and device, with its provenance."""
-    import torch
+def job_record(
+    stage: str, config: RunConfig, data_sha256: str, *, device: str, attention_backend: str, threads: int
+) -> dict[str, Any]:
+    """What a training or evaluation job records of its settings, code, data and device, with its provenance.
 
-    from elasticast.models.attention import resolve_backend
-
+    Parameters
+    ----------
+    stage : str
+        Key of :data:`STAGES`.
+    config : RunConfig
+        The run.
+    data_sha256 : str
+        Hash of the prepared data.
+    device, attention_backend, threads
+        How it was computed, see :func:`elasticast.models.device.compute_record`.
+    """
     return {
         "experiment": config.experiment,
         "seed": config.seed,
         "config_digest": digest(config),
         "code_digest": code_digest(stage),
-        "data_sha256": data_hash,
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "attention_backend": resolve_backend(config.model.backend, device),
-        "threads": torch.get_num_threads(),
+        "data_sha256": data_sha256,
+        "device": device,
+        "attention_backend": attention_backend,
+        "threads": threads,
         **provenance(),
     }
 

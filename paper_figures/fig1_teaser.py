@@ -1,7 +1,7 @@
 """Fig. 1: score over input length of ASTs, trained at one length each, and of ElasticAST (first panel of figure 4)."""
 
-from elasticast.reporting.captions import curve_caption
 from elasticast.reporting.curves import draw_teaser
+from elasticast.reporting.legend import curve_caption
 from elasticast.reporting.panel_inputs import add_metrics
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.read_tables import read_metrics

@@ -1,7 +1,7 @@
 """Fig. 5: score over temporal resolution, one panel per dataset and task."""
 
-from elasticast.reporting.captions import curve_caption
 from elasticast.reporting.curves import draw_sweeps
+from elasticast.reporting.legend import curve_caption
 from elasticast.reporting.panel_inputs import add_curves, read_curves
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import line_styles, save

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
+from elasticast.config.frames import patch_count
 
 
 class ModelSettings(Settings):
@@ -48,7 +49,7 @@ class ModelSettings(Settings):
 
     def patches(self, length: int) -> int:
         """Patches along an axis of `length` mel bins or frames."""
-        return (length - self.patch) // self.stride + 1
+        return patch_count(length, self.patch, self.stride)
 
     def misfit(self, length: int) -> str | None:
         """What is wrong with an axis of `length` mel bins or frames; what overlapping patches leave over is unused."""

@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from elasticast.config.base import Settings
+from elasticast.config.frames import compressed_frames
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
@@ -70,12 +71,9 @@ class RunSettings(Settings):
         init = self.model.init or ""
         return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
-    def most_frames(self, compression: float) -> float:
+    def most_frames(self, compression: float) -> int:
         """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
-        view = self.view
-        if view.frames == "native":
-            return view.max_frames / compression
-        return view.frames * view.compression[0] / compression
+        return compressed_frames(self.view.span(), compression, self.model.patch, self.model.stride)
 
 
 class RunConfig(RunSettings):

@@ -74,6 +74,19 @@ class View(Settings):
         """Most frames of a clip, counted at the finest compression of the two kinds of view: see `ViewRule`."""
         return self.max_frames if self.frames == "native" else self.frames
 
+    def span(self, frames: int | None = None) -> float:
+        """Frames at compression 1 that the longest clip may have.
+
+        Parameters
+        ----------
+        frames : int, optional
+            Another length than the view's: `frames` of a fixed view, which counts them at its first compression, or
+            `max_frames` of a native one.
+        """
+        if self.frames == "native":
+            return frames or self.max_frames
+        return (frames or self.frames) * self.compression[0]
+
     @field_validator("frames", mode="before")
     @classmethod
     def _number_or_native(cls, value: Any) -> Any:

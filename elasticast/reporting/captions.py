@@ -1,12 +1,11 @@
-"""Captions of figures: what was drawn, in sentences; the report includes them.
+"""Sentences of captions, which say what a figure shows; the report includes them.
 
 Captions are reStructuredText, so names go through :func:`escape`.
 """
 
 import re
 
-from elasticast.reporting.legend import Marks, marks_of
-from elasticast.reporting.panels import Panel
+from elasticast.config import RunConfig
 
 ONE_SEED = "With one seed, intervals do not show how much other seeds would differ."
 
@@ -14,18 +13,6 @@ ONE_SEED = "With one seed, intervals do not show how much other seeds would diff
 def escape(text: str) -> str:
     """Escape the characters that reStructuredText takes as markup."""
     return re.sub(r"([\\*`_|])", r"\\\1", text)
-
-
-def curve_caption(panels: list[Panel]) -> str:
-    """What the curves, bands and markers of a figure are."""
-    marks = marks_of(panels)
-    sentences = [means(*marks.seeds), *_bands(marks)]
-    if marks.training_marks:
-        sentences.append(f"Open markers show the training {' or '.join(marks.training_marks)} of each AST.")
-    if marks.released:
-        sentences.append("Thin lines with crosses are the curves that the authors released.")
-    sentences += [f"Dotted lines are the means of the suite “{escape(title)}”." for title in marks.others]
-    return " ".join(sentences)
 
 
 def means(fewest: int, most: int) -> str:
@@ -44,16 +31,13 @@ def bootstrap(seeds: int) -> str:
     return "bootstrap over test clips and seeds" if seeds > 1 else "bootstrap over test clips"
 
 
-def _bands(marks: Marks) -> list[str]:
-    """What the bands show; which curves have which band, if they differ."""
-    intervals = f"95 % intervals from a {bootstrap(marks.seeds[1])}"
-    kinds = {intervals: marks.intervals, "the minimum and maximum over seeds": marks.ranges}
-    drawn = {text: labels for text, labels in kinds.items() if labels}
-    if not drawn:
-        return ["There are no bands."] if marks.bare else []
-    if len(drawn) == 1 and not marks.bare:
-        sentence = f"Bands show {next(iter(drawn))}."
-    else:
-        named = [f"{text} ({', '.join(map(escape, labels))})" for text, labels in drawn.items()]
-        sentence = f"Bands show {' or '.join(named)}{'; the other curves have none' if marks.bare else ''}."
-    return [sentence, ONE_SEED] if marks.intervals and marks.seeds[1] == 1 else [sentence]
+def describe_native(run: RunConfig) -> str:
+    """How a run takes clips at native length."""
+    view, model = run.view, run.model
+    shortest = f"at least {view.min_frames} and " if view.min_frames else ""
+    tail = "the last patch filled up" if view.tail == "fill" else "frames after the last whole patch left out"
+    apart = f", {model.stride} apart" if model.stride != model.patch else ""
+    return (
+        f"``{run.experiment}``: {shortest}at most {view.max_frames} frames, {tail} "
+        f"({model.patch} × {model.patch} patches{apart})"
+    )

@@ -1,7 +1,4 @@
-"""What figures of curves show besides the means, and their legend.
-
-The legend and the caption (`elasticast.reporting.captions`) are both made from :func:`marks_of`.
-"""
+"""Legend and caption of figures of curves, both made from :func:`marks_of`."""
 
 import textwrap
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from elasticast.reporting.captions import ONE_SEED, bootstrap, escape, means
 from elasticast.reporting.panels import NOT_IN_SUITE, NOT_RUN, Panel
 from elasticast.reporting.style import MUTED, LineStyle
 
@@ -80,6 +78,38 @@ def marks_of(panels: list[Panel]) -> Marks:
 def open_marker(color: str) -> dict:
     """Keyword arguments of a large marker that is white inside."""
     return {"markersize": 6, "markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.3}
+
+
+# ---------------------------------------------------------------------------------------------
+# Caption
+# ---------------------------------------------------------------------------------------------
+
+
+def curve_caption(panels: list[Panel]) -> str:
+    """What the curves, bands and markers of a figure are."""
+    marks = marks_of(panels)
+    sentences = [means(*marks.seeds), *_bands(marks)]
+    if marks.training_marks:
+        sentences.append(f"Open markers show the training {' or '.join(marks.training_marks)} of each AST.")
+    if marks.released:
+        sentences.append("Thin lines with crosses are the curves that the authors released.")
+    sentences += [f"Dotted lines are the means of the suite “{escape(title)}”." for title in marks.others]
+    return " ".join(sentences)
+
+
+def _bands(marks: Marks) -> list[str]:
+    """What the bands show; which curves have which band, if they differ."""
+    intervals = f"95 % intervals from a {bootstrap(marks.seeds[1])}"
+    kinds = {intervals: marks.intervals, "the minimum and maximum over seeds": marks.ranges}
+    drawn = {text: labels for text, labels in kinds.items() if labels}
+    if not drawn:
+        return ["There are no bands."] if marks.bare else []
+    if len(drawn) == 1 and not marks.bare:
+        sentence = f"Bands show {next(iter(drawn))}."
+    else:
+        named = [f"{text} ({', '.join(map(escape, labels))})" for text, labels in drawn.items()]
+        sentence = f"Bands show {' or '.join(named)}{'; the other curves have none' if marks.bare else ''}."
+    return [sentence, ONE_SEED] if marks.intervals and marks.seeds[1] == 1 else [sentence]
 
 
 # ---------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ rule fig2:
             "../report/fig2_native_lengths.rst",
             "Fig. 2: native lengths, cropping, padding",
         ),
+        caption=f"{FIGURE_DIR}/fig2_native_lengths.rst",
     log:
         f"{SUITE_DIR}/logs/fig2.log",
     conda:
@@ -67,6 +68,7 @@ rule fig3:
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),
+        caption=f"{FIGURE_DIR}/fig3_packing.rst",
     log:
         f"{SUITE_DIR}/logs/fig3.log",
     conda:

@@ -5,7 +5,8 @@ import pandas as pd
 from elasticast.config.ablation_sweeps import GRID
 from elasticast.reporting.ablation.figures import panels_of
 from elasticast.reporting.ablation.scores import AblationResults
-from elasticast.reporting.captions import ONE_SEED, bootstrap, curve_caption, means
+from elasticast.reporting.captions import ONE_SEED, bootstrap, means
+from elasticast.reporting.legend import curve_caption
 
 
 def figure_caption(results: AblationResults, table: pd.DataFrame) -> str:

@@ -1,56 +1,100 @@
-"""Figure 2: tokens of clips at each length."""
+"""Figure 2: tokens at each length, counted as the data path does."""
 
 import os
 
 import numpy as np
 import pytest
 
-from elasticast.config import FrontEnd
+from elasticast.config import FrontEnd, RunConfig
+from elasticast.data.dataset import ClipDataset, Clips
+from elasticast.data.features import Norm
+from elasticast.data.sampler import ClipRequest
 from elasticast.errors import DataError
-from elasticast.reporting.lengths import Grid, read_lengths, token_shares
-from tests.unit.reporting.toy_suite import prepare_data, suite_of
+from elasticast.reporting.native_lengths import draw_lengths, lengths_caption
+from elasticast.reporting.token_shares import read_lengths, token_shares
+from tests.unit.reporting.toy_suite import VIEWS, change_experiments, line_texts, prepare_data, suite_of
 
 
-def test_token_shares_by_hand():
-    grid = Grid()
-    # 16,000 samples: 1 + (16000 - 400) // 160 = 98 frames, 7 patches = 112; 0.01 s: one patch; 2 s: 198 -> 208
-    frames = grid.frames(np.array([1.0, 0.01, 2.0]))
-    assert frames.tolist() == [112, 16, 208]
-    shares = token_shares(frames, 112, grid)
-    assert (shares.kept, shares.discarded, shares.added) == ((112 + 16 + 112) / 2, 96 / 2, 96 / 2)
+def tokens_given(clips: Clips, config: RunConfig) -> int:
+    """Tokens of all clips as the data path packs them."""
+    dataset = ClipDataset(clips, config, Norm(0.0, 1.0))
+    return sum(len(dataset[ClipRequest(i)].patches) for i in range(len(clips)))
 
 
-@pytest.mark.parametrize("length", [16, 64, 256, 1024])
-def test_tokens_are_conserved(length):
-    frames = Grid().frames(np.random.default_rng(0).lognormal(0.7, 0.8, 200))
-    shares = token_shares(frames, length, Grid())
-    assert shares.kept + shares.discarded == frames.sum() / 2
-    assert shares.kept + shares.added == len(frames) * length / 2
-    cropped = token_shares(frames, length, Grid(), least=0)
-    assert (cropped.kept, cropped.discarded, cropped.added) == (shares.kept, shares.discarded, 0)
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("case", VIEWS)
+def test_tokens_are_those_of_packed_clips(project, case, seed):
+    data = prepare_data(project / "toy", np.random.default_rng(seed).lognormal(-0.5, 0.9, 12).clip(0.01, 4))
+    change_experiments(project, **VIEWS[case])
+    suite, clips = suite_of(project), Clips(data, "train", "events")
+    found = read_lengths(data / "manifest.parquet", suite)
+    assert [length.name for length in found.lengths] == ["64", "128", "native, ≤ 256"]
+    native = suite.run_config("elastic", 0)
+    unlimited = native.view.model_copy(update={"max_frames": 10_000, "min_frames": None})
+    for length, name in zip(found.lengths, ["ast64", "ast128", "elastic"], strict=True):
+        config, shares = suite.run_config(name, 0), length.shares
+        assert shares.kept + shares.added == tokens_given(clips, config)
+        whole = native.model_copy(update={"view": unlimited, "model": config.model, "front_end": config.front_end})
+        assert shares.kept + shares.discarded == shares.native == tokens_given(clips, whole)
+        assert min(shares.kept, shares.discarded, shares.added) >= 0
 
 
-def test_frames_are_those_of_the_models():
-    from elasticast.data.views import native_frames
-
-    samples = [1, 399, 400, 560, 2799, 2800, 2960, 16000, 128000]
-    assert Grid().frames(np.array(samples) / 16000).tolist() == [native_frames(s, FrontEnd(), 16) for s in samples]
-    epic = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
-    samples = [1, 1799, 1800, 1919, 1920, 24000]
-    found = Grid(24000, 10.0, 5, centred=True).frames(np.array(samples) / 24000)
-    assert found.tolist() == [native_frames(s, epic, 16) for s in samples]
-
-
-def test_clips_filled_up_to_the_fewest_frames_have_tokens_added():
-    shares = token_shares(np.array([16, 112, 208]), 160, Grid(), least=64)
-    assert (shares.kept, shares.discarded, shares.added) == ((16 + 112 + 160) / 2, 48 / 2, 48 / 2)
+def test_token_shares_by_hand(project):
+    """1 s has 98 frames, 7 patches; 0.01 s has 1 frame, 1 patch; 2 s has 198 frames, 13 patches; 8 bands."""
+    run = suite_of(project).run_config("ast64", 0)
+    run = run.model_copy(update={"view": run.view.model_copy(update={"frames": 112})})
+    samples = np.array([16000, 160, 32000])
+    shares = token_shares(run, samples, "fill")
+    assert (shares.kept, shares.discarded, shares.added) == (8 * (7 + 1 + 7), 8 * 6, 8 * 6)
+    shares = token_shares(run, samples, "drop")
+    assert (shares.kept, shares.discarded, shares.added) == (8 * (6 + 1 + 7), 8 * 5, 8 * (1 + 6))
+    apart = run.model_copy(update={"model": run.model.model_copy(update={"stride": 10})})
+    bands = (128 - 16) // 10 + 1
+    shares = token_shares(
+        apart, samples, "fill"
+    )  # (T - 16) / 10 + 1 patches, rounded up: 10, 1 and 20; 10 of 112 frames
+    assert (shares.kept, shares.discarded, shares.added) == (bands * (10 + 1 + 10), bands * 10, bands * 9)
 
 
 def test_lengths_come_from_the_suite(project):
     data = prepare_data(project / "toy", np.array([0.3, 2.6]))
-    lengths = read_lengths(data / "manifest.parquet", suite_of(project))
-    assert lengths.seconds.tolist() == [0.3, 2.6]  # without the rejected clip
-    assert (lengths.fixed, lengths.longest) == ([64, 128], 256)  # not the AST of another hop
+    found = read_lengths(data / "manifest.parquet", suite_of(project))
+    assert found.seconds.tolist() == [0.3, 2.6]  # without the rejected clip
+    assert [length.name for length in found.fixed] == ["64", "128"]  # not the AST of another hop
+    assert [length.seconds for length in found.fixed] == [0.64, 1.28]
+    assert found.native.experiment == "elastic"
     os.rename(data, project / "other")
-    with pytest.raises(DataError, match="has no dataset 'other'"):
+    with pytest.raises(DataError) as error:
         read_lengths(project / "other" / "manifest.parquet", suite_of(project))
+    assert all(token in str(error.value) for token in ("other/manifest.parquet", "'other'", "toy_suite", "toy"))
+
+
+def test_runs_of_one_length_that_count_tokens_differently_have_rows_of_their_own(project):
+    data = prepare_data(project / "toy", np.array([0.3, 2.6]))
+    change_experiments(project, ast128={"view": {"frames": 64, "fill": "mask"}})
+    found = read_lengths(data / "manifest.parquet", suite_of(project))
+    assert [length.name for length in found.fixed] == ["64, AST 64", "64, AST 128"]
+    padded, masked = (length.shares for length in found.fixed)
+    assert (padded.kept, padded.discarded) == (masked.kept, masked.discarded)
+    assert (padded.added, masked.added) == (8 * 2, 0)  # of 28 frames, 2 patches of 4
+
+
+def test_the_figure_shows_the_counted_tokens(project):
+    data = prepare_data(project / "toy", np.array([0.3, 0.5, 0.8, 1.4, 2.6]))
+    change_experiments(project, elastic={"view": {"max_frames": 256, "min_frames": 32, "tail": "drop"}})
+    found = read_lengths(data / "manifest.parquet", suite_of(project))
+    figure = draw_lengths([found])
+    shares = [length.shares for length in found.lengths]
+    bars = [round(bar.get_width() * s.native / 100) for bar, s in zip(figure.axes[1].patches[::3], shares, strict=True)]
+    assert bars == [s.kept for s in shares]
+    assert {"64", "128", "native, ≤ 256"} <= set(line_texts(figure))
+    caption = lengths_caption([found])
+    assert all(token in caption for token in ("elastic", "256", "32", "left out", "16 × 16", "toy"))
+
+
+def test_front_end_is_that_of_the_run(project):
+    """Windows around each hop, as in EPIC-SOUNDS, make more frames of the same clip."""
+    run, samples = suite_of(project).run_config("elastic", 0), np.array([16000])
+    centred = FrontEnd(kind="stft", n_fft=2048, window_ms=10, hop_ms=5)
+    native = [token_shares(r, samples, "fill").native for r in (run, run.model_copy(update={"front_end": centred}))]
+    assert native == [8 * 7, 8 * 13]  # 98 and 1 + 16000 // 80 = 201 frames

@@ -11,13 +11,30 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from elasticast.config.load_suite import load_suite
-from elasticast.data.store import PartWriter, write_index
+from elasticast.data.store import write_index, writing_part
 from elasticast.reporting.read_tables import METRICS
 
 SCRIPTS = Path(__file__).parents[3] / "paper_figures"
 EVALUATIONS = {
     "lengths": {"x_name": "max_frames", "x": [32.0, 64.0, 128.0, 256.0]},
     "hops": {"x_name": "compression", "x": [1.0, 1.2, 2.0, 4.0]},
+}
+
+
+STRIDES = {"model": {"stride": 10}}
+STFT = {"front_end": {"kind": "stft", "n_fft": 1024, "window_ms": 10, "hop_ms": 5}}
+# changes of experiments that change how many tokens a clip has
+VIEWS = {
+    "as it is": {},
+    "tail": {"elastic": {"view": {"max_frames": 256, "tail": "drop"}}},
+    "fewest frames": {"elastic": {"view": {"max_frames": 256, "min_frames": 32}}},
+    "stride": {"ast64": STRIDES, "ast128": STRIDES, "elastic": STRIDES},
+    "tail and stride": {
+        "ast64": STRIDES,
+        "elastic": {**STRIDES, "view": {"max_frames": 256, "min_frames": 32, "tail": "drop"}},
+    },
+    "masked padding": {"ast64": {"view": {"frames": 64, "fill": "mask"}}},
+    "front end": {"ast64": STFT, "ast128": STFT, "elastic": STFT},
 }
 
 
@@ -58,6 +75,16 @@ def metrics_table(skip: tuple[str, ...] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(METRICS))
 
 
+def change_experiments(project: Path, **changes: dict) -> None:
+    """Change settings of experiments in the suite's file; `model` settings are added to those that are there."""
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    raw = yaml.safe_load(path.read_text())
+    for name, change in changes.items():
+        old = raw["experiments"][name]
+        old.update({**change, "model": {**old["model"], **change.get("model", {})}})
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+
+
 def suite_of(project: Path):
     return load_suite("toy_suite", project / "config")
 
@@ -73,7 +100,7 @@ def prepare_data(folder: Path, seconds: np.ndarray) -> Path:
     pd.concat([manifest, rejected]).to_parquet(folder / "manifest.parquet")
     (folder / "classes.json").write_text(json.dumps({"events": {"kind": "multi", "classes": ["a", "b"]}}))
     rng = np.random.default_rng(0)
-    with PartWriter(folder / "part.h5", 16000) as writer:
+    with writing_part(folder / "part.h5", 16000) as writer:
         for n in samples:
             writer.append(rng.integers(-9000, 9000, n, dtype=np.int16))
     write_index(folder / "train.h5", [folder / "part.h5"], ids, 16000)
