@@ -86,6 +86,39 @@ def locked(path: Path, busy: str, *, shared: bool = False, wait: bool = False) -
         yield
 
 
+@contextmanager
+def exclusive(folder: Path, busy: str) -> Iterator[None]:
+    """Let one process at a time work in a folder.
+
+    Two lock files are needed: `lock` decides which process works, `in_use` tells :func:`in_use` that one does. Asking
+    takes the second lock for a moment, which the process that starts to work waits for. So asking never makes it fail.
+
+    Parameters
+    ----------
+    busy : str
+        Message of the error if another process works there.
+
+    Raises
+    ------
+    ElasticASTError
+        If another process works in the folder.
+    """
+    with locked(folder / "lock", busy), locked(folder / "in_use", busy, wait=True):
+        yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process works in a folder, see :func:`exclusive`; also for folders that one may only read."""
+    try:
+        with (folder / "in_use").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:

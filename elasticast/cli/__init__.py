@@ -63,7 +63,7 @@ def prepare(
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="decode the K-th of N shares only")] = None,
 ) -> None:
     """Fetch or generate a dataset's audio, decode it, and write manifest and waveform store."""
-    from elasticast.config.load_suite import load_dataset
+    from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
 
     path = Path(dataset) if dataset.endswith((".yaml", ".yml")) else Path("config/datasets", f"{dataset}.yaml")
@@ -92,7 +92,9 @@ def stats(
     out: Out,
     clips: Annotated[int | None, typer.Option(min=1, help="training clips, evenly spaced; else all")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes that compute")] = 1,
-    module: Annotated[str | None, typer.Option(help="module of the dataset, for released values beside")] = None,
+    module: Annotated[
+        str | None, typer.Option(help="module of the dataset, to compare with what was released for it")
+    ] = None,
 ) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""
     from elasticast.config import FrontEnd

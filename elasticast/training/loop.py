@@ -19,13 +19,13 @@ from elasticast.data.dataset import ClipDataset
 from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
-from elasticast.files import locked, write_atomic, write_json
+from elasticast.files import exclusive, write_atomic, write_json
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
 from elasticast.models.device import compute_record, device_name
 from elasticast.models.pretrained import start_from
 from elasticast.progress import LOG
-from elasticast.provenance import code_digest, job_record
+from elasticast.provenance import job_record, training_code
 from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.distributed import World
 from elasticast.training.history import reporting
@@ -77,11 +77,11 @@ class Trainer:
         self.asked = self.stop = False  # of this rank; of any, agreed on after each step
         self.folder = out / "checkpoint"
         self.total, self.steps_per_epoch = self._total_steps()
-        self.selection, self.stage = None, "train"
+        self.selection, self.code = None, training_code(config)
         if config.train.select is not None:
             due = due_steps(self.sampler, config.train.select.every_epochs, self.total)
-            self.selection, self.stage = Selection(config, inputs.held_out, norm, self.world, due), "select"
-        parts = [config.model_dump(mode="json"), inputs.data_sha256, norm.mean, norm.std, code_digest(self.stage)]
+            self.selection = Selection(config, inputs.held_out, norm, self.world, due)
+        parts = [config.model_dump(mode="json"), inputs.data_sha256, norm.mean, norm.std, self.code]
         self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
 
     def _start(self, model: nn.Module) -> dict | None:
@@ -94,7 +94,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end and write the model, or stop at a signal with :data:`EXIT_CHECKPOINTED`."""
-        with locked(self.folder / "lock", BUSY) if self.world.main else contextlib.nullcontext():
+        with exclusive(self.folder, BUSY) if self.world.main else contextlib.nullcontext():
             self._resume()
             self.replica = self.world.replicate(self.model)
             for number in STOP_SIGNALS:
@@ -267,7 +267,7 @@ class Trainer:
             return
         computed = compute_record(self.config.model.backend, self.device)
         record = {
-            **job_record(self.stage, self.config, self.inputs.data_sha256, **computed),
+            **job_record(self.code, self.config, self.inputs.data_sha256, **computed),
             "world_size": self.world.size,
             "devices": devices,
             "init": self.init,

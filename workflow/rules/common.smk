@@ -16,13 +16,13 @@ from elasticast.config.load_ablation import (
 )
 from elasticast.config.load_suite import load_beside, load_suite, load_workflow_config
 from elasticast.errors import ConfigError
-from elasticast.provenance import STAGES, code_digest
+from elasticast.provenance import STAGES, code_digest, training_code
 
 try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
     BESIDE = load_beside(SETTINGS, SUITE)
-    ABLATIONS = load_ablations(SUITE)
+    ABLATIONS, _ = load_ablations(SUITE)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -82,7 +82,7 @@ def stats_clips(wildcards):
 
 
 def released_statistics(wildcards):
-    """Whose released statistics stand beside those of a dataset, as an option; a twin is not what they were taken of."""
+    """Option with the module of a dataset, whose released statistics its own are compared with; not for twins."""
     dataset = DATASETS[wildcards.dataset]
     return "" if getattr(dataset, "twin", None) else f"--module {dataset.module}"
 
@@ -261,8 +261,7 @@ def starting_weights(wildcards):
 
 def train_code(wildcards):
     """Digest of the code that decides the weights of the run at hand."""
-    select = RUNS[wildcards.experiment].train.select
-    return CODE["select" if select else "train"]
+    return training_code(RUNS[wildcards.experiment])
 
 
 def run_settings(wildcards):
