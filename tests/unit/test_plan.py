@@ -88,7 +88,7 @@ def test_the_settings_of_a_variants_run_are_the_variants(plan):
 def test_a_run_needs_the_training_split_and_the_statistics_of_its_front_end(plan):
     found = plan()
     needs = found.needs("elastic")
-    assert needs == Needs("tiny", front_end_name(found.runs["elastic"].front_end), ("train",), None, "train")
+    assert needs == Needs("tiny", front_end_name(found.runs["elastic"].front_end), ("train",), None, ("train",))
     assert found.front_ends[needs.norm] == found.runs["elastic"].front_end
 
 

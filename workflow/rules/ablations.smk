@@ -97,6 +97,7 @@ rule ablation:
         ),
         f"{FIGURE_DIR}/ablations/{{ablation}}_table.md",
         f"{FIGURE_DIR}/ablations/{{ablation}}_table.tex",
+        caption=f"{FIGURE_DIR}/ablations/{{ablation}}.rst",
     log:
         f"{SUITE_DIR}/logs/ablations/{{ablation}}/figure.log",
     conda:

@@ -28,6 +28,7 @@ rule fig1:
             "../report/fig1_teaser.rst",
             "Fig. 1: one model for every length",
         ),
+        caption=f"{FIGURE_DIR}/fig1_teaser.rst",
     log:
         f"{SUITE_DIR}/logs/fig1.log",
     conda:
@@ -50,6 +51,7 @@ rule fig2:
             "../report/fig2_native_lengths.rst",
             "Fig. 2: native lengths, cropping, padding",
         ),
+        caption=f"{FIGURE_DIR}/fig2_native_lengths.rst",
     log:
         f"{SUITE_DIR}/logs/fig2.log",
     conda:
@@ -69,6 +71,7 @@ rule fig3:
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),
+        caption=f"{FIGURE_DIR}/fig3_packing.rst",
     log:
         f"{SUITE_DIR}/logs/fig3.log",
     conda:
@@ -96,6 +99,7 @@ rule fig4:
             "Fig. 4: native-length curves",
             CURVE_DIR,
         ),
+        caption=f"{CURVE_DIR}/fig4_length_curves.rst",
     log:
         f"{SUITE_DIR}/logs/fig4.log",
     conda:
@@ -124,6 +128,7 @@ use rule fig4 as fig5 with:
             "Fig. 5: resolution curves",
             CURVE_DIR,
         ),
+        caption=f"{CURVE_DIR}/fig5_resolution_curves.rst",
     log:
         f"{SUITE_DIR}/logs/fig5.log",
 
