@@ -63,7 +63,7 @@ def prepare(
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="decode the K-th of N shares only")] = None,
 ) -> None:
     """Fetch or generate a dataset's audio, decode it, and write manifest and waveform store."""
-    from elasticast.config.load_suite import load_dataset
+    from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
 
     path = Path(dataset) if dataset.endswith((".yaml", ".yml")) else Path("config/datasets", f"{dataset}.yaml")
@@ -92,7 +92,9 @@ def stats(
     out: Out,
     clips: Annotated[int | None, typer.Option(min=1, help="training clips, evenly spaced; else all")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes that compute")] = 1,
-    module: Annotated[str | None, typer.Option(help="module of the dataset, for released values beside")] = None,
+    module: Annotated[
+        str | None, typer.Option(help="module of the dataset, to compare with what was released for it")
+    ] = None,
 ) -> None:
     """Compute the normalisation statistics of a prepared dataset's training split."""
     from elasticast.config import FrontEnd
@@ -116,18 +118,14 @@ def train(
     import torch
 
     from elasticast.config.load_suite import load_run_config
-    from elasticast.data.dataset import Clips, norm_of
-    from elasticast.data.manifest import read_data_hash
     from elasticast.training.distributed import joined
+    from elasticast.training.inputs import read_inputs
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
     with joined() as world:
         run = load_run_config(config)
-        clips, select = Clips(data, "train", run.task), run.train.select
-        held_out = Clips(data, select.split, run.task) if select else None
-        statistics, hashed = norm_of(run, norm), read_data_hash(data)
-        Trainer(run, clips, statistics, out, hashed, world, held_out, weights_root).fit()
+        Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 
 
 @app.command()
@@ -269,4 +267,5 @@ def main() -> None:
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
     except OSError as error:  # a full disk, a folder that cannot be written to, a file that is not there
-        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")
+        reason = error.strerror or str(error)
+        sys.exit(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}")

@@ -3,6 +3,7 @@
 from elasticast.config.ablation import Ablation
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.suite import Suite
+from elasticast.errors import Problem
 
 Point = tuple[float, float | None]
 """x, and in a grid the compression; none: a sweep over x alone."""
@@ -58,41 +59,61 @@ def native_point(points: list[Point], sweep: str) -> Point:
     return min(points, key=lambda p: (p[1], -p[0])) if sweep == GRID else points[0]
 
 
-def comparison_problems(ablation: Ablation) -> list[str]:
-    """Why the variants of an ablation cannot be compared, or not drawn as it says."""
-    base, problems = ablation.base, []
+def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
+    """Why the variants of an ablation cannot be compared, or cannot be drawn as the file asks.
+
+    Returns
+    -------
+    list of (str or None, Problem)
+        Each problem with the variant that it belongs to, or None if it belongs to the ablation as a whole. The keys are
+        counted from the variant, or from the top of the file.
+    """
+    base = ablation.runs[ablation.base]
+    problems: list[tuple[str | None, Problem]] = []
     for variant, run in ablation.runs.items():
         for key in ("dataset", "task"):
-            own, others = getattr(run, key), getattr(ablation.runs[base], key)
-            if own != others:
-                problems.append(f"{variant}: {key}: {own!r}, but {others!r} of the base {base!r}: no common test clips")
+            value, expected = getattr(run, key), getattr(base, key)
+            if value != expected:
+                message = f"the base {ablation.base!r} has {expected!r}, so that they have no test clips in common"
+                problems.append((variant, Problem.between(key, value, message)))
     sweeps = compared(ablation)
     if not sweeps:
-        problems.append(f"{base}: evaluations: none on split test, which variants are compared on")
+        evaluations = ablation.experiments[ablation.base].evaluations
+        message = "none of them is on split test, on which variants are compared"
+        problems.append((None, Problem.between("evaluations", evaluations, message)))
     for sweep in sweeps:
         if not shared_points(ablation, sweep):
-            problems.append(f"evaluations: no point of the sweep over {sweep} is shared by {', '.join(sweeps[sweep])}")
-    problems += [problem for variant in ablation.runs if (problem := _other_seconds(ablation, variant))]
-    apart = [v for v in ablation.runs if sweeps and not any(v in variants for variants in sweeps.values())]
-    problems += [f"{v}: evaluations: no sweep of the base {base!r} ({', '.join(sweeps)}) on split test" for v in apart]
-    return problems or _plot_problems(ablation, list(sweeps))
+            message = f"no point of the sweep over {sweep} is shared by {', '.join(sweeps[sweep])}"
+            problems.append((None, Problem("", ("evaluations",), message)))
+    for variant in ablation.runs:
+        problems += [(variant, problem) for problem in _hop_problems(ablation, variant)]
+        if sweeps and not any(variant in variants for variants in sweeps.values()):
+            message = f"no sweep of the base {ablation.base!r} ({', '.join(sweeps)}) on split test"
+            problems.append(
+                (variant, Problem.between("evaluations", ablation.experiments[variant].evaluations, message))
+            )
+    return problems or [(None, problem) for problem in _plot_problems(ablation, list(sweeps))]
 
 
-def _other_seconds(ablation: Ablation, variant: str) -> str:
-    """What to say of a variant whose x are not those of the base in seconds or ms; empty where they are."""
-    own, others = (ablation.runs[v].front_end.hop_ms for v in (variant, ablation.base))
+def _hop_problems(ablation: Ablation, variant: str) -> list[Problem]:
+    """Problems of a variant whose x stand for other seconds or ms than those of the base."""
+    hop_ms, base_hop_ms = (ablation.runs[v].front_end.hop_ms for v in (variant, ablation.base))
     swept = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
-    if own == others or not swept:
-        return ""
-    said = "the same x would be another length or resolution; vary view.compression instead"
-    return f"{variant}: front_end.hop_ms: {own}, but {others} of the base {ablation.base!r}: {said}"
+    if hop_ms == base_hop_ms or not swept:
+        return []
+    message = (
+        f"the base {ablation.base!r} has {base_hop_ms}, so that the same x would be another length or resolution; "
+        "vary view.compression instead"
+    )
+    return [Problem.between("front_end.hop_ms", hop_ms, message)]
 
 
-def _plot_problems(ablation: Ablation, sweeps: list[str]) -> list[str]:
+def _plot_problems(ablation: Ablation, sweeps: list[str]) -> list[Problem]:
     if ablation.plot == "factor":
-        needed = "a `grid`, whose first setting is the figure's axis; named variants are drawn by plot: curves"
-        return [] if ablation.grid else [f"plot: factor needs {needed}"]
+        message = "needs a `grid`, whose first setting is the figure's axis; use plot: curves for named variants"
+        return [] if ablation.grid else [Problem.between("plot", ablation.plot, message)]
     needed = _NEEDED[ablation.plot]
     if any(sweep in needed for sweep in sweeps):
         return []
-    return [f"plot: {ablation.plot} needs an evaluation over {' or '.join(needed)}, the base has: {', '.join(sweeps)}"]
+    message = f"needs an evaluation over {' or '.join(needed)}; the base has: {', '.join(sweeps)}"
+    return [Problem.between("plot", ablation.plot, message)]

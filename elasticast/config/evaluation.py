@@ -6,69 +6,89 @@ from pydantic import Field, model_validator
 
 from elasticast.config.base import Settings
 from elasticast.config.run import RunSettings, wrong_resolutions
+from elasticast.errors import Problem, SettingsError
 
 
 class Evaluation(Settings):
     """A sweep of one trained model over lengths, resolutions, both, or tokens left out."""
 
-    x_name: Literal["max_frames", "compression", "token_drop"]
-    x: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="frames, the paper's compression ratio, or share of each clip's tokens left out"
+    x_name: Literal["max_frames", "compression", "token_drop"] = Field(
+        description="What varies: the length (`max_frames`), the resolution (`compression`), or the share of "
+        "tokens left out (`token_drop`)."
     )
-    split: Literal["dev", "test"] = Field("test", description="clips that are measured; figures show test alone")
+    x: list[Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="Values of the sweep: frames, compression factors, or shares."
+    )
+    split: Literal["dev", "test"] = Field(
+        "test", description="Split that is evaluated. Figures and table 1 only show `test`."
+    )
     compression: list[Annotated[float, Field(ge=1)]] | None = Field(
-        None, min_length=1, description="max_frames: a grid, every x (frames at compression 1) at each of these"
+        None,
+        min_length=1,
+        description="With `max_frames`: evaluate every length at each of these compressions. Lengths then count "
+        "frames at compression 1.",
     )
     windows: bool = Field(
-        False, description="max_frames: a fixed view's model hears x frames beyond its own in windows of its own length"
+        False,
+        description="With `max_frames`, for fixed views: evaluate longer inputs in half-overlapping windows of "
+        "the view's length.",
     )
 
     @model_validator(mode="after")
     def _whole_frames(self):
+        message = None
         if self.x_name == "max_frames" and any(x != int(x) or not x for x in self.x):
-            raise ValueError(f"x = {self.x}: frames are whole numbers above 0")
-        if self.x_name == "token_drop" and max(self.x) >= 1:
-            raise ValueError(f"x = {self.x}: a share below 1, at least one token has to stay")
-        if self.x_name == "compression" and min(self.x) < 1:
-            raise ValueError(f"x = {self.x}: compression starts at 1; for a finer hop lower front_end.hop_ms")
+            message = "expected frames, whole numbers above 0"
+        elif self.x_name == "token_drop" and max(self.x) >= 1:
+            message = "expected shares below 1: at least one token has to stay"
+        elif self.x_name == "compression" and min(self.x) < 1:
+            message = "compression starts at 1; for a finer hop lower front_end.hop_ms"
+        problems = [Problem("", ("x",), message, self.x)] if message else []
         for key in ("windows", "compression"):
             if getattr(self, key) and self.x_name != "max_frames":
-                raise ValueError(f"`{key}` goes with x_name: max_frames, here it is {self.x_name}")
+                message = f"needs x_name: max_frames, which is {self.x_name}"
+                problems.append(Problem("", (key,), message, getattr(self, key)))
         if self.windows and self.compression:
-            raise ValueError("`windows` are of a model's own resolution: leave out `compression`")
+            message = "leave it out: `windows` are evaluated at the model's own resolution"
+            problems.append(Problem("", ("compression",), message, self.compression))
+        if problems:
+            raise SettingsError(problems)
         return self
 
 
-def sweep_problems(run: RunSettings, name: str, sweep: Evaluation, where: str) -> list[str]:
-    """Problems between an experiment and one of its sweeps."""
-    where, limit = f"{where}: evaluations.{name}", run.model.limit
+def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
+    """Problems between a run and one of its sweeps; their keys are counted from the sweep."""
     if sweep.x_name == "max_frames":
-        return [f"{where}{problem}" for problem in _length_problems(run, sweep)]
+        return _length_problems(run, sweep)
+    limit = run.model.limit
     finest = min(sweep.x) if sweep.x_name == "compression" else run.own_compression
     if sweep.x_name == "compression" and (wrong := wrong_resolutions(run, sweep.x)):
-        return [f"{where}.x: {wrong}"]
+        return [Problem.between("x", *wrong)]
     most = run.most_frames(finest)
     if limit is None or most <= limit:
         return []
-    return [f"{where}: {most:g} frames at compression {finest:g}, beyond model.max_frames = {limit}"]
+    message = f"{most:g} frames at compression {finest:g} are beyond model.max_frames = {limit}"
+    return [Problem.between("x", sweep.x, message)]
 
 
-def _length_problems(run: RunSettings, sweep: Evaluation) -> list[str]:
-    """What is wrong with a sweep over lengths, each said from behind its name."""
+def _length_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
+    """Problems of a sweep over lengths."""
     view, model, problems = run.view, run.model, []
     if sweep.windows and view.frames == "native":
-        problems.append(".windows: needs view.frames as a number: a native view takes longer clips whole")
+        message = "needs view.frames as a number: a native view takes longer clips whole"
+        problems.append(Problem.between("windows", True, message))
     if sweep.compression is None and len(view.compression) == 1 and view.compression != [1.0]:
-        problems.append(f": a sweep over lengths is at compression 1, view.compression is {view.compression}")
+        message = f"a sweep over lengths is at compression 1, but view.compression is {view.compression}"
+        problems.append(Problem.between("x_name", sweep.x_name, message))
     if wrong := wrong_resolutions(run, sweep.compression or []):
-        problems.append(f".compression: {wrong}")
+        problems.append(Problem.between("compression", *wrong))
     if off := [x for x in sweep.x if model.misfit(int(x))]:
         wrong = "not multiples of" if model.stride == model.patch else "shorter than"
-        problems.append(f".x: {off} are {wrong} model.patch = {model.patch}")
+        problems.append(Problem.between("x", off, f"{wrong} model.patch = {model.patch}"))
     finest = min(sweep.compression or [1.0])
     if model.limit is not None and not sweep.windows and (far := [x for x in sweep.x if x / finest > model.limit]):
-        problems.append(f".x: {far} lie beyond model.max_frames = {model.limit}")
+        problems.append(Problem.between("x", far, f"beyond model.max_frames = {model.limit}"))
     least = view.min_frames if view.frames == "native" and view.min_frames else 0
     if few := [x for x in sweep.x if x < least]:
-        problems.append(f".x: {few} lie below view.min_frames = {least}")
+        problems.append(Problem.between("x", few, f"below view.min_frames = {least}"))
     return problems

@@ -1,9 +1,9 @@
-"""Ablations: one model varied in one respect, one YAML file each (``config/ablations/NAME.yaml``).
+"""Loading ablations: one model varied in one respect, one YAML file each (``config/ablations/NAME.yaml``).
 
 A file names a `base` experiment of a suite and what is varied, as a `grid` of settings or as named `variants`. Each
-variant is resolved like an experiment of the suite: its training run lies among the suite's, named after the base and
-what differs from it, so that what several ablations of one base share is trained once; its evaluation belongs to the
-ablation. Nothing here imports torch or pandas: every ``snakemake -n`` reads it.
+variant is resolved like an experiment of the suite. Its training run is stored among the suite's runs, named after the
+base and the settings that differ, so that ablations with the same variant train it once; its evaluation belongs to the
+ablation.
 """
 
 import re
@@ -13,12 +13,13 @@ from typing import Any
 from elasticast.config.ablation import BASE, Ablation, AblationFile
 from elasticast.config.ablation_names import NAME, differences, run_name
 from elasticast.config.ablation_sweeps import comparison_problems
-from elasticast.config.load_suite import Resolver, load_suite, unknown_start
-from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite, unknown_file
-from elasticast.config.reading import deep_merge, read_yaml, unknown_keys, validate
+from elasticast.config.load_suite import load_suite, unknown_start
+from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite
+from elasticast.config.reading import deep_merge, no_such_file, read_yaml, unknown_keys, validate
+from elasticast.config.resolving import Resolver
 from elasticast.config.run import RunConfig
 from elasticast.config.suite import Suite
-from elasticast.errors import ConfigError
+from elasticast.errors import ConfigError, Problem, distinct
 
 
 def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> Ablation:
@@ -27,16 +28,16 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
     Raises
     ------
     ConfigError
-        If anything in it is wrong, or it is not for this suite.
+        If anything in it is wrong, or it is for other suites.
     """
     path = config_dir / "ablations" / f"{name}.yaml"
-    _check_name(path)
     content = read_yaml(path)
     loaded, file = load_suite(suite, config_dir), read_suite(suite, config_dir / "suites")
-    said = _for_suite(content, file, str(path))
-    if said is None and "suites" in content:
-        raise ConfigError([f"{path}: suites: not for suite {suite!r}, but for {', '.join(content['suites'])}"])
-    return _resolve(name, content if said is None else said, str(path), loaded, file, config_dir)
+    settings = _settings_for(content, file, str(path))
+    if settings is None and "suites" in content:
+        message = f"the ablation is not for suite {suite!r}. It is for: {', '.join(content['suites'])}"
+        raise ConfigError([Problem(str(path), ("suites",), message)])
+    return _resolve(name, content if settings is None else settings, str(path), loaded, file, config_dir)
 
 
 def load_resolved_ablation(path: Path) -> Ablation:
@@ -45,62 +46,72 @@ def load_resolved_ablation(path: Path) -> Ablation:
 
 
 def ablation_files(config_dir: Path = Path("config")) -> list[Path]:
-    """The files of all ablations; those that begin with a dot are an editor's."""
+    """The files of all ablations, without those that begin with a dot, which editors leave behind."""
     return [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
-
-
-def _check_name(path: Path) -> None:
-    """Refuse a name that cannot be a target's: `NAME_table` is what the table of `NAME` is called."""
-    if not re.fullmatch(NAME, path.stem) or path.stem.endswith("_table"):
-        expected = "expected letters, digits, _ and -, beginning with no -, and not ending in _table"
-        raise ConfigError([f"{path}: name of an ablation: {expected}"])
 
 
 def load_ablations(
     suite: Suite, config_dir: Path = Path("config")
 ) -> tuple[dict[str, Ablation], dict[str, ConfigError]]:
-    """All ablations of a suite; files for other suites are left out.
+    """Read, merge and check all ablations that are for a suite.
+
+    A mistake in one file leaves the others usable, and everything that needs no ablation.
 
     Returns
     -------
     ablations : dict of str to Ablation
-        The valid ablations, by name.
-    errors : dict of str to ConfigError
-        What is wrong with each other file, by name.
+        By name, without the ablations for other suites.
+    broken : dict of str to ConfigError
+        By name, the files with mistakes.
     """
-    file, ablations, errors = read_suite(suite.name, config_dir / "suites"), {}, {}
+    file = read_suite(suite.name, config_dir / "suites")
+    ablations: dict[str, Ablation] = {}
+    broken: dict[str, ConfigError] = {}
     for path in ablation_files(config_dir):
         try:
             _check_name(path)
-            said = _for_suite(read_yaml(path), file, str(path))
-            if said is not None:
-                ablations[path.stem] = _resolve(path.stem, said, str(path), suite, file, config_dir)
+            settings = _settings_for(read_yaml(path), file, str(path))
+            if settings is not None:
+                ablations[path.stem] = _resolve(path.stem, settings, str(path), suite, file, config_dir)
         except ConfigError as error:
-            errors[path.stem] = error
-    return ablations, errors
+            broken[path.stem] = error
+    runs = dict(suite.runs)
+    for ablation in ablations.values():
+        for variant, run in ablation.runs.items():
+            assert runs.setdefault(ablation.trained[variant], run) == run, "two runs of one name"
+    return ablations, broken
 
 
-def _for_suite(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:
-    """What a file says for a suite: with its section for it, or for the nearest suite it extends; none: not for it.
+def _check_name(path: Path) -> None:
+    if not re.fullmatch(NAME, path.stem) or path.stem.endswith("_table"):
+        message = "name of an ablation: expected letters, digits, _ and -, not beginning with - or ending in _table"
+        raise ConfigError([Problem(str(path), (), message, path.stem)])
 
-    A file without `suites` is for every suite that has its base.
+
+def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:
+    """The settings of an ablation for a suite, or None if the ablation is for other suites.
+
+    A section for the suite, or for the nearest suite that it extends, is merged over the rest of the file. A file
+    without `suites` is for every suite that has its base.
     """
     sections, folder = content.get("suites"), Path(suite.path).parent
-    said = {k: v for k, v in content.items() if k != "suites"}
+    settings = {k: v for k, v in content.items() if k != "suites"}
     if "suites" not in content:
-        base = said.get("base")
+        base = settings.get("base")
         elsewhere = isinstance(base, str) and base not in suite.merged["experiments"] and _has_base(folder, base)
-        return None if elsewhere else said
+        return None if elsewhere else settings
     if not isinstance(sections, dict) or not sections or not all(isinstance(s, dict) for s in sections.values()):
-        raise ConfigError([f"{path}: suites: expected names of suites, each with keys and values, found {sections!r}"])
-    if problems := [f"{path}: suites: {unknown}" for name in sections if (unknown := unknown_file(folder, name))]:
-        raise ConfigError(problems)
-    names = [Path(layer).stem for layer, _ in reversed(suite.layers)]
-    name = next((n for n in names if n in sections), None)
+        message = "expected names of suites, each with keys and values"
+        raise ConfigError([Problem(path, ("suites",), message, sections)])
+    unknown = {name: missing for name in sections if (missing := no_such_file(folder, name))}
+    if unknown:
+        raise ConfigError([Problem(path, ("suites", str(name)), missing) for name, missing in unknown.items()])
+    chain = [Path(layer).stem for layer, _ in reversed(suite.layers)]
+    name = next((n for n in chain if n in sections), None)
     if name is None:
         return None
-    merged = deep_merge(said, sections[name])
-    for key in ("grid", "variants"):  # what is taken back with null is not there
+    merged = deep_merge(settings, sections[name])
+    for key in ("grid", "variants"):  # null removes an entry
         if isinstance(merged.get(key), dict):
             merged[key] = {k: v for k, v in merged[key].items() if v is not None}
     return merged
@@ -111,65 +122,68 @@ def _has_base(folder: Path, base: str) -> bool:
     return any(base in read_suite(path.stem, folder).merged["experiments"] for path in sorted(folder.glob("*.yaml")))
 
 
-def _resolve(name: str, said: dict[str, Any], path: str, suite: Suite, file: SuiteFile, config_dir: Path) -> Ablation:
-    head = validate(AblationFile, said, path)
-    problems = _wrong_keys(head, path)
-    merged = {} if problems else _merged(head, file, path, problems)
-    evaluations = {**file.merged["evaluations"], **head.evaluations}
-    resolver = Resolver(evaluations, config_dir)
-    problems += [f"{path}: evaluations.{p}" for p in resolver.problems]
-    of_base: list[str] = []
-    for variant, settings in merged.items():
-        where = f"{path}: {variant}"
-        found = resolver.add(variant, settings, where) or _unknown_start(variant, resolver, suite, where)
-        found = [problem.removeprefix(where) for problem in found]
-        of_base = of_base or (found if variant == BASE else [])
-        problems += [_placed(p, variant, head, path) for p in found if variant == BASE or p not in of_base]
+def _resolve(name: str, settings: dict, path: str, suite: Suite, file: SuiteFile, config_dir: Path) -> Ablation:
+    head = validate(AblationFile, settings, path)
+    problems = _key_problems(head, path)
+    merged = {} if problems else _merge_variants(head, file, path, problems)
+    resolver = Resolver({**file.merged["evaluations"], **head.evaluations}, config_dir)
+    problems += [problem.at(path, "evaluations") for problem in resolver.problems]
+    by_variant: dict[str, list[Problem]] = {}
+    for variant, variant_settings in merged.items():
+        by_variant[variant] = resolver.add(variant, variant_settings) or _start_problems(variant, resolver, suite)
+    problems += _locate(by_variant, head, path)
     if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(distinct(problems))
     return _compose(name, head, path, suite, resolver)
 
 
-def _unknown_start(variant: str, resolver: Resolver, suite: Suite, where: str) -> list[str]:
+def _start_problems(variant: str, resolver: Resolver, suite: Suite) -> list[Problem]:
     start = resolver.runs[variant].starts_from
-    return [] if start is None or start in suite.runs else [f"{where}: model.init: {unknown_start(start, suite)}"]
+    return [] if start is None or start in suite.runs else [unknown_start(start, suite)]
 
 
-def _wrong_keys(head: AblationFile, path: str) -> list[str]:
-    """Settings that there are not, wherever they stand."""
-    problems = unknown_keys(head.every, DIFFERENCE_KEYS - {"base"}, f"{path}: every")
+def _key_problems(head: AblationFile, path: str) -> list[Problem]:
+    """Problems of unknown settings."""
+    problems = unknown_keys(head.every, DIFFERENCE_KEYS - {"base"}, path, "every")
     for key in head.grid or {}:
-        problems += _wrong_grid(key, list(head.grid), f"{path}: grid")
+        problems += _grid_problems(key, list(head.grid), path)
     for variant, difference in (head.variants or {}).items():
-        problems += unknown_keys(difference, DIFFERENCE_KEYS, f"{path}: variants.{variant}")
-        if not isinstance(difference.get("base", ""), str):
-            problems.append(f"{path}: variants.{variant}.base: expected an experiment, found {difference['base']!r}")
+        problems += unknown_keys(difference, DIFFERENCE_KEYS, path, "variants", variant)
+        if not isinstance(base := difference.get("base", ""), str):
+            problems.append(Problem(path, ("variants", variant, "base"), "expected the name of an experiment", base))
     return problems
 
 
-def _wrong_grid(key: str, keys: list[str], where: str) -> list[str]:
+def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
+    """Problems of one setting of a grid."""
     first, *rest = key.split(".")
-    if first in DIFFERENCE_KEYS - RunConfig.model_fields.keys():
-        return [f"{where}: {key}: a grid varies settings of runs; use `variants`, which can say `{first}`"]
-    if not all(rest):
-        return [f"{where}: {key}: expected names with a dot between them, such as train.lr"]
-    if within := [other for other in keys if key.startswith(f"{other}.")]:
-        return [f"{where}: {key}: lies within {within[0]}, which the grid varies too"]
-    return unknown_keys({first: None}, RunConfig.model_fields.keys() - {"experiment", "seed"}, where)
+    settings = RunConfig.model_fields.keys() - {"experiment", "seed"}
+    message = None
+    if first in DIFFERENCE_KEYS - settings:
+        message = f"a grid varies settings of runs; use `variants`, which can change `{first}`"
+    elif not all(rest):
+        message = "expected names with a dot between them, such as train.lr"
+    elif within := [other for other in keys if key.startswith(f"{other}.")]:
+        message = f"is part of {within[0]}, which the grid varies too"
+    if message:
+        return [Problem(path, ("grid", key), message)]
+    return unknown_keys({first: None}, settings, path, "grid")
 
 
-def _merged(head: AblationFile, file: SuiteFile, path: str, problems: list[str]) -> dict[str, dict[str, Any]]:
-    """The settings of the base and of each variant."""
-    known, found = file.merged["experiments"], {}
-    for variant, difference in {BASE: {}, **head.said()}.items():
+def _merge_variants(
+    head: AblationFile, file: SuiteFile, path: str, problems: list[Problem]
+) -> dict[str, dict[str, Any]]:
+    """The settings of the base and of each variant; unknown bases are added to `problems`."""
+    known, merged = file.merged["experiments"], {}
+    for variant, difference in {BASE: {}, **head.differences()}.items():
         base = _base_of(variant, head)
         if base not in known:
-            key = f"variants.{variant}.base" if "base" in difference else "base"
-            problems.append(f"{path}: {key}: unknown experiment {base!r}. There is: {', '.join(known)}")
+            key = ("variants", variant, "base") if "base" in difference else ("base",)
+            problems.append(Problem(path, key, f"no such experiment. Expected one of: {', '.join(known)}", base))
             continue
-        start = deep_merge(merge_experiment(file, base, path), {"released": None, **head.every})
-        found[variant] = deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
-    return found
+        start = deep_merge(merge_experiment(file, base), {"released": None, **head.every})
+        merged[variant] = deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
+    return merged
 
 
 def _base_of(variant: str, head: AblationFile) -> str:
@@ -177,20 +191,46 @@ def _base_of(variant: str, head: AblationFile) -> str:
     return (head.variants or {}).get(variant, {}).get("base", head.base)
 
 
-def _placed(problem: str, variant: str, head: AblationFile, path: str) -> str:
-    """A problem of a variant, under the key of the file that it comes from; that of another file as it is."""
-    if not problem.startswith(": "):
-        return problem
-    # the base is the suite's, in which nothing is wrong
-    section = "every" if variant == BASE else f"variants.{variant}" if head.variants else f"grid ({variant})"
-    return f"{path}: {section}{problem}"
+def _locate(by_variant: dict[str, list[Problem]], head: AblationFile, path: str) -> list[Problem]:
+    """All problems of variants, each once, under the key of the ablation's file that it comes from.
+
+    A mistake of the base is one of `every`, for the suite itself is valid.
+    """
+    found = [problem if problem.file else problem.at(path, "every") for problem in by_variant.get(BASE, [])]
+    variants_of: list[tuple[Problem, list[str]]] = []
+    for variant, problems in by_variant.items():
+        for problem in problems if variant != BASE else []:
+            if problem in by_variant.get(BASE, []):
+                continue
+            same = next((variants for other, variants in variants_of if other == problem), None)
+            if same is None:
+                variants_of.append((problem, [variant]))
+            else:
+                same.append(variant)
+    for problem, variants in variants_of:
+        found += _at_variants(problem, variants, head, path)
+    return found
+
+
+def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path: str) -> list[Problem]:
+    """A problem of some variants: under each of named variants, or once under the grid."""
+    if problem.file:
+        return [problem]
+    if head.variants:
+        return [problem.at(path, "variants", variant) for variant in variants]
+    for setting in head.grid:
+        parts = tuple(setting.split("."))
+        if problem.key[: len(parts)] == parts:
+            return [Problem(path, ("grid", setting, *problem.key[len(parts) :]), problem.message, problem.value)]
+    points = variants[0] if len(variants) == 1 else f"{variants[0]} and {len(variants) - 1} more"
+    return [problem.at(path, f"grid ({points})")]
 
 
 def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:
-    """The base stands among the variants: as the one that equals it, else as one more, before them."""
+    """The ablation; its base is the variant that equals the base experiment, or one more variant before the others."""
     experiments, runs = dict(resolver.experiments), dict(resolver.runs)
-    own = runs[BASE], experiments[BASE].evaluations
-    same = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == own]
+    of_base = runs[BASE], experiments[BASE].evaluations
+    same = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == of_base]
     base = same[0] if same else BASE
     if same:
         del experiments[BASE], runs[BASE]
@@ -203,7 +243,13 @@ def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: R
     fields["factors"] = {v: differences(runs[base], run) for v, run in runs.items()}
     ablation = validate(Ablation, fields, path)
     if problems := comparison_problems(ablation):
-        raise ConfigError([f"{path}: {problem}" for problem in problems])
+        raise ConfigError(
+            distinct(
+                located
+                for variant, problem in problems
+                for located in ([problem.at(path)] if variant is None else _at_variants(problem, [variant], head, path))
+            )
+        )
     return ablation
 
 

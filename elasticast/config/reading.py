@@ -1,8 +1,9 @@
-"""Reading YAML and checking it against settings: all problems at once, each with the file, the key and the value."""
+"""Reading YAML files and checking them against settings: all problems at once, each with file, key and value."""
 
 import copy
 import difflib
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,33 +11,48 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from elasticast.errors import ConfigError
+from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key stands twice: the first of two experiments of one name would be lost in silence."""
+    """YAML in which no key may appear twice: YAML would silently drop the first of two experiments of one name."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         names = [key.value for key, _ in node.value]
         for key, _ in node.value:
             if names.count(key.value) > 1:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
         return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping, with an error that names the file and line."""
+    """Read a YAML mapping.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or it is not a mapping; names the file and the line.
+    """
     if not path.is_file():
-        near = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ConfigError([f"{path}: no such file; there is: {', '.join(near) or 'nothing'}"])
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
+        raise ConfigError([Problem(str(path), (), f"no such file. Files there: {known}")])
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not valid YAML: {error}"]) from None
+        raise ConfigError([Problem(str(path), (), f"not valid YAML: {error}")]) from None
     if not isinstance(value, dict):
-        raise ConfigError([f"{path}: expected keys and values, found {type(value).__name__}"])
+        raise ConfigError([Problem(str(path), (), f"expected keys and values, got {type(value).__name__}")])
     return value
+
+
+def no_such_file(folder: Path, name: Any) -> str | None:
+    """Why `name` does not name a YAML file of a folder; None if it does."""
+    path = folder / f"{name}.yaml"
+    if isinstance(name, str) and path.is_file():
+        return None
+    known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+    return f"there is no {path}. Expected one of: {known}"
 
 
 def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
@@ -58,18 +74,18 @@ def _yaml_float(number: float) -> str:
     return f"{mantissa}{'0' if mantissa.endswith('.') else ''}e{sign}{abs(int(exponent))}"
 
 
-def _number_hint(value: str, *, whole: bool) -> str:
-    """What to write for a number that came as a string."""
+def _number_hint(text: str, *, whole: bool) -> str:
+    """What to write for a number that was read as text."""
     try:
-        number = float(value)
+        number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        return f"{value!r} is not a number"
-    if "e" not in value.lower():
-        return f"{value!r} is a string: write {value.strip()}"
+        return "is not a number"
+    if "e" not in text.lower():
+        return f"is text; write {text.strip()}"
     right = int(number) if whole and number.is_integer() else _yaml_float(number)
-    return f"{value!r} is a string: write {right} (YAML reads 1e-5 as text and 1.0e-5 as a number)"
+    return f"is text; write {right} (YAML reads 1e-5 as text and 1.0e-5 as a number)"
 
 
 def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
@@ -77,32 +93,19 @@ def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
     return f"unknown key{f', did you mean `{near[0]}`?' if near else '.'} Allowed: {', '.join(sorted(allowed))}"
 
 
-def unknown_keys(value: dict, allowed: Iterable[str], where: str) -> list[str]:
+def unknown_keys(value: dict, allowed: Iterable[str], file: str, *section: str) -> list[Problem]:
     """A problem for each key of `value` that is not in `allowed`."""
-    return [f"{where}: {key}: {_unknown_key(key, allowed)}" for key in value if key not in allowed]
+    unknown = [key for key in value if key not in allowed]
+    return [Problem(file, (*section, str(key)), _unknown_key(key, allowed)) for key in unknown]
 
 
-def _hint(error: dict[str, Any], allowed: list[str]) -> str:
-    kind, value = error["type"], error["input"]
-    if kind == "extra_forbidden":
-        return _unknown_key(error["loc"][-1], allowed)
-    if kind in ("float_type", "int_type") and isinstance(value, str):
-        return _number_hint(value, whole=kind == "int_type")
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"expected keys and values, found {value!r}"
-    if kind == "missing":
-        return "this key is required"
-    if kind == "union_tag_invalid":
-        context = error["ctx"]
-        return f"{context['discriminator']} {context['tag']!r} is unknown. Allowed: {context['expected_tags']}"
-    if kind == "union_tag_not_found":
-        return f"the key {error['ctx']['discriminator']} is required"
-    message = error["msg"].removeprefix("Value error, ")
-    return message if isinstance(value, dict) else f"{message}, got {value!r}"
+def not_a_mapping(value: Any, file: str, *section: str) -> Problem:
+    """The problem of a value that should hold keys and values."""
+    return Problem(file, section, "expected keys and values", value)
 
 
 def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
-    """Keys allowed at the place of an unknown one, following the discriminators in `location`."""
+    """Keys allowed where there is an unknown one, following the discriminators in `location`."""
     current: Any = model
     for part in location[:-1]:
         fields = getattr(current, "model_fields", {})
@@ -118,11 +121,22 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
 
 
 _TAGS = ("elasticast", "ast", "[key]", "[share]", "[range]")
-"""What pydantic puts between the keys and a reader of the file does not see there: the tags of unions."""
+"""Tags of unions, which pydantic puts between the keys and which are not in the file."""
 
 
-def validate(model: Any, value: Any, where: str) -> Any:
-    """Validate `value`; every problem names `where` and the key.
+def validate(model: Any, value: Any, file: str, *section: str) -> Any:
+    """Check a value against settings.
+
+    Parameters
+    ----------
+    model : type
+        Settings class, or a union of such classes.
+    value : Any
+        What was read.
+    file : str
+        Where it comes from, for the problems: a file, or an option of a command.
+    section : str
+        Keys of the file under which the value was found.
 
     Raises
     ------
@@ -132,14 +146,40 @@ def validate(model: Any, value: Any, where: str) -> Any:
     try:
         return TypeAdapter(model).validate_python(value)
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            root = model
-            location = item["loc"]
-            if not isinstance(model, type):  # a discriminated union: its first location is the tag
-                options = model.__origin__.__args__
-                tagged = [o for o in options if location and location[0] in repr(o.model_fields)]
-                root, location = (tagged[0], location[1:]) if tagged else (options[0], location)
-            key = ".".join(str(p) for p in location if p not in _TAGS)
-            problems.append(f"{where}: {key + ': ' if key else ''}{_hint(item, _allowed_keys(root, location))}")
-        raise ConfigError(list(dict.fromkeys(problems))) from None
+        found = [problem for item in error.errors() for problem in _problems(model, item)]
+        raise ConfigError(distinct(problem.at(file, *section) for problem in found)) from None
+
+
+def _problems(model: Any, item: dict[str, Any]) -> list[Problem]:
+    """The problems of one error of pydantic's, their keys counted from the validated value."""
+    location = item["loc"]
+    if not isinstance(model, type):  # a discriminated union: its first location is the tag
+        options = model.__origin__.__args__
+        tagged = [o for o in options if location and location[0] in repr(o.model_fields)]
+        model, location = (tagged[0], location[1:]) if tagged else (options[0], location)
+    key = tuple(str(part) for part in location if part not in _TAGS)
+    raised = item.get("ctx", {}).get("error")
+    if isinstance(raised, SettingsError):
+        return [problem.at("", *key) for problem in raised.problems]
+    return [_problem(key, item, _allowed_keys(model, location))]
+
+
+def _problem(key: tuple[str, ...], item: dict[str, Any], allowed: list[str]) -> Problem:
+    kind, value = item["type"], item["input"]
+    if kind == "extra_forbidden":
+        return Problem("", key, _unknown_key(item["loc"][-1], allowed))
+    if kind in ("float_type", "int_type") and isinstance(value, str):
+        return Problem("", key, _number_hint(value, whole=kind == "int_type"), value)
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return not_a_mapping(value, "", *key)
+    if kind == "missing":
+        return Problem("", key, "this key is required")
+    if kind == "union_tag_invalid":
+        context = item["ctx"]
+        tag = (*key, context["discriminator"].strip("'"))
+        return Problem("", tag, f"expected one of {context['expected_tags']}", context["tag"])
+    if kind == "union_tag_not_found":
+        return Problem("", (*key, item["ctx"]["discriminator"].strip("'")), "this key is required")
+    message = item["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^(Input|List|String|Dictionary) should", "should", message).split(" after validation")[0]
+    return Problem("", key, message, NO_VALUE if isinstance(value, dict) else value)

@@ -3,9 +3,11 @@
 from pydantic import Field, model_validator
 
 from elasticast.config.base import Settings
+from elasticast.config.frames import compressed_frames
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
+from elasticast.errors import Problem, SettingsError
 
 OF_RUN = "run:"
 """What `model.init` begins with where the weights are those of another experiment."""
@@ -14,49 +16,21 @@ OF_RUN = "run:"
 class RunSettings(Settings):
     """Settings of the runs of an experiment, the same for every seed."""
 
-    dataset: str
-    task: str
-    front_end: FrontEnd = FrontEnd()
+    dataset: str = Field(description="Name of a file in `config/datasets`, without `.yaml`.")
+    task: str = Field(description="Which labels of the dataset are learned; docs/datasets.md lists the tasks.")
+    front_end: FrontEnd = Field(FrontEnd(), description="How the log-mel is computed.")
     norm: NormSettings | None = Field(
-        None, description="normalise with this mean and standard deviation; none: with the training split's"
+        None,
+        description="Mean and standard deviation that normalise the log-mel; `null` uses those of the training split.",
     )
-    view: View = View()
-    model: ModelConfig
-    train: Train
+    view: View = Field(View(), description="Part of a clip that the model is given.")
+    model: ModelConfig = Field(description="The model.")
+    train: Train = Field(description="The training.")
 
     @model_validator(mode="after")
     def _consistent(self):
-        view, model = self.view, self.model
-        problems = []
-        if model.dim % model.heads:
-            problems.append(f"model.dim = {model.dim} is not a multiple of model.heads = {model.heads}")
-        lengths = {"front_end.mel_bins": self.front_end.mel_bins}
-        lengths |= {"view.frames": view.frames, "view.max_frames": view.max_frames}
-        if view.min_frames is not None:
-            lengths["view.min_frames"] = view.min_frames
-            if view.min_frames > view.max_frames:
-                problems.append(f"view.min_frames = {view.min_frames} is above view.max_frames = {view.max_frames}")
-        if isinstance(model, ElasticASTSettings):
-            lengths["model.max_frames"] = model.max_frames
-        for name, frames in lengths.items():
-            if frames != "native" and (misfit := model.misfit(frames)):
-                problems.append(f"{name} = {frames} {misfit}")
-        if isinstance(model, ASTSettings) and model.pooling == "cls" and not model.prefix_tokens:
-            problems.append("model.pooling = 'cls' needs model.prefix_tokens = 1 or 2")
-        bucketed = view.frames == "native" and self.train.batch.buckets
-        if isinstance(model, ASTSettings) and not (
-            (bucketed or view.frames != "native") and len(view.compression) == 1
-        ):
-            said = "as a number (or native with `train.batch.buckets`) and one `view.compression`"
-            problems.append(f"a model of kind `ast` needs `view.frames` {said}")
-        if isinstance(model, ASTSettings) and self.train.token_dropout:
-            problems.append("train.token_dropout needs a model of kind `elasticast`: an `ast` takes whole clips")
-        longest = "view.max_frames" if view.frames == "native" else "view.frames"
-        if model.limit is not None and self.most_frames(min(view.compression)) > model.limit:
-            problems.append(f"{longest} = {lengths[longest]} is beyond model.max_frames = {model.limit}")
-        problems += option_problems(self)
-        if problems:
-            raise ValueError("; ".join(problems))
+        if problems := run_problems(self):
+            raise SettingsError(problems)
         return self
 
     @property
@@ -70,19 +44,16 @@ class RunSettings(Settings):
         init = self.model.init or ""
         return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
-    def most_frames(self, compression: float) -> float:
+    def most_frames(self, compression: float) -> int:
         """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
-        view = self.view
-        if view.frames == "native":
-            return view.max_frames / compression
-        return view.frames * view.compression[0] / compression
+        return compressed_frames(self.view.span(), compression, self.model.patch, self.model.stride)
 
 
 class RunConfig(RunSettings):
     """All that decides the weights of one training run, except for code and data."""
 
-    experiment: str = Field(pattern=r"^\w[\w-]*$")
-    seed: int = Field(ge=0)
+    experiment: str = Field(pattern=r"^\w[\w-]*$", description="Name of the experiment.")
+    seed: int = Field(ge=0, description="Seed of all random numbers of the run.")
 
     @classmethod
     def of(cls, settings: RunSettings, experiment: str, seed: int) -> "RunConfig":
@@ -95,73 +66,116 @@ class RunConfig(RunSettings):
         return RunSettings.model_construct(**{name: getattr(self, name) for name in RunSettings.model_fields})
 
 
-def option_problems(run: RunSettings) -> list[str]:
-    """Problems between the options of a run."""
-    return _buckets(run) + _resolution(run) + _fill(run) + _time_offset(run) + _positions(run) + _cut(run)
+def run_problems(run: RunSettings) -> list[Problem]:
+    """Settings of a run that are valid one by one, but do not go together."""
+    problems = [*_length_problems(run), *_buckets(run), *_resolution(run), *_fill(run), *_positions(run), *_cut(run)]
+    return problems + (_ast_problems(run) if isinstance(run.model, ASTSettings) else [])
 
 
-def _buckets(run: RunSettings) -> list[str]:
+def _length_problems(run: RunSettings) -> list[Problem]:
+    """Lengths that are not whole patches, or beyond what positions reach."""
+    view, model, problems = run.view, run.model, []
+    if model.dim % model.heads:
+        problems.append(Problem.between("model.dim", model.dim, f"is not a multiple of model.heads = {model.heads}"))
+    lengths = {"front_end.mel_bins": run.front_end.mel_bins}
+    lengths |= {"view.frames": view.frames, "view.max_frames": view.max_frames}
+    if view.min_frames is not None:
+        lengths["view.min_frames"] = view.min_frames
+        if view.min_frames > view.max_frames:
+            message = f"is above view.max_frames = {view.max_frames}"
+            problems.append(Problem.between("view.min_frames", view.min_frames, message))
+    if isinstance(model, ElasticASTSettings):
+        lengths["model.max_frames"] = model.max_frames
+    for key, frames in lengths.items():
+        if frames != "native" and (misfit := model.misfit(frames)):
+            problems.append(Problem.between(key, frames, misfit))
+    longest = "view.max_frames" if view.frames == "native" else "view.frames"
+    if model.limit is not None and run.most_frames(min(view.compression)) > model.limit:
+        problems.append(Problem.between(longest, lengths[longest], f"is beyond model.max_frames = {model.limit}"))
+    return problems
+
+
+def _ast_problems(run: RunSettings) -> list[Problem]:
+    view, model, problems = run.view, run.model, []
+    if model.pooling == "cls" and not model.prefix_tokens:
+        problems.append(Problem.between("model.pooling", "cls", "needs model.prefix_tokens = 1 or 2"))
+    if view.frames == "native" and not run.train.batch.buckets:
+        message = "a model of kind `ast` needs a number (or native with train.batch.buckets = true)"
+        problems.append(Problem.between("view.frames", view.frames, message))
+    if len(view.compression) > 1:
+        problems.append(
+            Problem.between("view.compression", view.compression, "a model of kind `ast` needs a single one")
+        )
+    if run.train.token_dropout:
+        message = "needs a model of kind `elasticast`: an `ast` takes whole clips"
+        problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
+    if model.time_offset and view.frames != "native" and view.fill != "mask":
+        message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
+        problems.append(Problem.between("model.time_offset", True, message))
+    return problems
+
+
+def _buckets(run: RunSettings) -> list[Problem]:
     native_ast = run.model.kind == "ast" and run.view.frames == "native"
     if run.train.batch.buckets and not native_ast:
-        needed = "model.kind = 'ast' and view.frames = 'native': nothing else is filled up to a batch's longest clip"
-        return [f"train.batch.buckets needs {needed}"]
+        message = (
+            "needs model.kind = 'ast' and view.frames = 'native': only such batches are padded to their longest clip"
+        )
+        return [Problem.between("train.batch.buckets", True, message)]
     if native_ast and run.view.cut_from is not None:
-        return ["view.cut_from is for a model of kind `elasticast`: an `ast` fills its clips up again"]
+        message = "needs a model of kind `elasticast`: an `ast` pads the shortened clips again"
+        return [Problem.between("view.cut_from", run.view.cut_from, message)]
     return []
 
 
-def _fill(run: RunSettings) -> list[str]:
+def _fill(run: RunSettings) -> list[Problem]:
     if run.view.fill == "mask" and run.view.frames == "native":
-        return ["view.fill = 'mask' needs view.frames as a number: a native view has no padding to leave out"]
+        message = "needs view.frames as a number: a native view has no padding to leave out"
+        return [Problem.between("view.fill", "mask", message)]
     return []
 
 
-def _time_offset(run: RunSettings) -> list[str]:
-    as_long = run.view.frames != "native" and run.view.fill != "mask"
-    if run.model.kind == "ast" and run.model.time_offset and as_long:
-        needed = "view.fill = 'mask': with padding every training clip is as long as the position table"
-        return [f"model.time_offset needs {needed}"]
-    return []
-
-
-def _positions(run: RunSettings) -> list[str]:
+def _positions(run: RunSettings) -> list[Problem]:
     model = run.model
-    if model.kind != "elasticast":
+    if not isinstance(model, ElasticASTSettings):
         return []
     if model.positions == "sinusoidal" and model.dim % 4:
-        return [f"model.positions = 'sinusoidal' needs model.dim as a multiple of 4, got {model.dim}"]
+        message = f"needs model.dim as a multiple of 4, got {model.dim}"
+        return [Problem.between("model.positions", model.positions, message)]
     width = model.dim / model.heads
     if model.positions == "rotary" and width % 4:
-        return [f"model.positions = 'rotary' needs model.dim / model.heads as a multiple of 4, got {width:g}"]
+        message = f"needs model.dim / model.heads as a multiple of 4, got {width:g}"
+        return [Problem.between("model.positions", model.positions, message)]
     return []
 
 
-def _cut(run: RunSettings) -> list[str]:
+def _cut(run: RunSettings) -> list[Problem]:
     view, cut = run.view, run.view.cut_from
     if cut is None:
         return []
+    shortest = view.min_frames or run.model.patch
     if view.frames != "native":
-        return [
-            f"view.cut_from = {cut} needs view.frames = 'native', which is {view.frames}: a fixed view has one length"
-        ]
-    if misfit := run.model.misfit(cut):
-        return [f"view.cut_from = {cut} {misfit}"]
-    least = view.min_frames or run.model.patch
-    if not least <= cut <= view.max_frames:
-        return [f"view.cut_from = {cut}: expected {least} to {view.max_frames}, the lengths that clips are shown at"]
-    return []
+        message = f"needs view.frames = 'native', which is {view.frames}: a fixed view has one length"
+    elif misfit := run.model.misfit(cut):
+        message = misfit
+    elif not shortest <= cut <= view.max_frames:
+        message = f"expected {shortest} to {view.max_frames}, the lengths of clips in this view"
+    else:
+        return []
+    return [Problem.between("view.cut_from", cut, message)]
 
 
-def _resolution(run: RunSettings) -> list[str]:
+def _resolution(run: RunSettings) -> list[Problem]:
     wrong = wrong_resolutions(run, run.view.compression)
-    return [f"view.compression: {wrong}"] if wrong else []
+    return [Problem.between("view.compression", *wrong)] if wrong else []
 
 
-def wrong_resolutions(run: RunSettings, compressions: list[float]) -> str | None:
-    """What is wrong with the compressions that a run cannot be shown at."""
+def wrong_resolutions(run: RunSettings, compressions: list[float]) -> tuple[list[float], str] | None:
+    """The compressions at which a run's spectrograms cannot be made, and why; None if there are none."""
     if run.view.resolution == "max_pool":
-        off = [c for c in compressions if c != int(c)]
-        return f"{off} are no whole numbers, which view.resolution = 'max_pool' needs" if off else None
-    if off := run.front_end.misfits(compressions):
-        return f"{off} times front_end.hop_ms = {run.front_end.hop_ms} are no whole numbers of ms"
-    return None
+        wrong = [c for c in compressions if c != int(c)]
+        message = "view.resolution = 'max_pool' needs whole numbers"
+    else:
+        wrong = run.front_end.misfits(compressions)
+        message = f"times front_end.hop_ms = {run.front_end.hop_ms} is not a whole number of ms"
+    return (wrong, message) if wrong else None

@@ -153,16 +153,11 @@ def write_stats(
     clips, workers : int
         As for :func:`log_mel_stats`.
     module : str, optional
-        Module of the dataset in `elasticast.data.datasets`: what is released for it stands beside.
+        Module of the dataset in `elasticast.data.datasets`, with whose released statistics these are compared.
     """
     found = log_mel_stats(Store(prepared / "train.h5"), front_end, clips, workers)
-    released = RELEASED.get(module)
-    norms = released.norms if released and released.front_end == front_end else {}
-    beside = {recipe: {"mean": norm.mean, "std": norm.std} for recipe, norm in norms.items()}
-    write_json(out, {**found, "front_end": front_end.model_dump(), "released": beside})
+    write_json(out, {**found, "front_end": front_end.model_dump(), "module": module})
     LOG.info("%s: mean %.4f, std %.4f, of %d of %d clips", out, *(found[k] for k in ("mean", "std", "clips", "of")))
-    for recipe, norm in norms.items():
-        LOG.info("  %s has mean %.4f, std %.4f", recipe, norm.mean, norm.std)
 
 
 def stats_rows(dataset: str, stats: dict[str, Any]) -> list[dict[str, Any]]:
@@ -173,7 +168,13 @@ def stats_rows(dataset: str, stats: dict[str, Any]) -> list[dict[str, Any]]:
     head = {"dataset": dataset, "front_end": stats["front_end"]["kind"]}
     ours = {name: stats[name] for name in ("mean", "std", "mean_error", "std_error", "clips", "of")}
     rows = [{**head, "source": "this data", **ours}]
-    for recipe, norm in stats["released"].items():
-        differences = {f"{name}_difference": norm[name] - stats[name] for name in ("mean", "std")}
-        rows.append({**head, "source": recipe, **norm, **differences})
+    for recipe, norm in released_norms(stats["module"], FrontEnd(**stats["front_end"])).items():
+        differences = {f"{name}_difference": getattr(norm, name) - stats[name] for name in ("mean", "std")}
+        rows.append({**head, "source": recipe, "mean": norm.mean, "std": norm.std, **differences})
     return rows
+
+
+def released_norms(module: str | None, front_end: FrontEnd) -> dict[str, Norm]:
+    """Released statistics of a dataset's module, by recipe; none if they are of another front end."""
+    released = RELEASED.get(module)
+    return released.norms if released and released.front_end == front_end else {}

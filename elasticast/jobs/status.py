@@ -1,13 +1,14 @@
 """Where each run of a suite stands: state, last step, time to go, and its job if it has one."""
 
 import csv
-import fcntl
 import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from elasticast.config import RunConfig, Suite
+from elasticast.errors import DataError
+from elasticast.files import in_use
 
 COLUMNS = ("run", "state", "step", "to go", "job", "log")
 
@@ -36,10 +37,8 @@ def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
     records : Path
         Folder of the jobs' records (``submitit-folder`` in the profile).
     """
-    from snakemake_executor_plugin_submitit.records import read_records
-
     states = _queue()
-    jobs = {str(Path(path).parent): record for record in read_records(records) for path in record.outputs}
+    jobs = {str(Path(path).parent): record for record in _records(records) for path in record.outputs}
     found = []
     for experiment in suite.experiments:
         for seed in suite.seeds:
@@ -72,9 +71,19 @@ def _queue() -> dict:
     return (queue() or {}) if shutil.which("squeue") else {}
 
 
+def _records(folder: Path) -> list:
+    """The records of this project's jobs, oldest first."""
+    from snakemake_executor_plugin_submitit.records import RecordError, read_records
+
+    try:
+        return read_records(folder)
+    except RecordError as error:
+        raise DataError(str(error)) from None
+
+
 def _state(folder: Path, evaluated: Path, end: str) -> str:
     """What the files of a run and of its evaluation say; `end` is how its last job ended."""
-    if _locked(folder / "checkpoint" / "lock"):
+    if in_use(folder / "checkpoint"):
         return "running"
     if (folder / "model.safetensors").is_file():
         return "evaluated" if (evaluated / "metrics.csv").is_file() else "trained"
@@ -83,24 +92,13 @@ def _state(folder: Path, evaluated: Path, end: str) -> str:
     return "saved, not running" if (folder / "checkpoint" / "last.pt").is_file() else "not started"
 
 
-def _locked(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
 def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
     """Last step of how many, and the time to go at the speed of the last lines of history.csv."""
     path = folder / "history" / "history.csv"
     if not path.is_file():
         return "", ""
     with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be half written
     if not rows:
         return "0", ""
     step, train = int(rows[-1]["step"]), config.train

@@ -82,6 +82,8 @@ rule collect_metrics:
         f"{SUITE_DIR}/logs/collect_metrics.log",
     conda:
         "../../environment.yml"
+    params:
+        code=CODE["collect"],
     shell:
         "python -m elasticast collect metrics {input:q} --out {output:q} 2> {log:q}"
 

@@ -32,7 +32,7 @@ rule evaluate_released:
     params:
         data=subpath(input.manifest, parent=True),
         out=subpath(output.metrics, parent=True),
-        code=CODE["evaluate"],
+        code=CODE["released"],
     message:
         "Evaluating the authors' weights as {wildcards.experiment}"
     shell:
@@ -49,6 +49,8 @@ rule collect_released:
         f"{SUITE_DIR}/logs/collect_released.log",
     conda:
         "../../environment.yml"
+    params:
+        code=CODE["collect"],
     shell:
         "python -m elasticast collect metrics {input:q} --out {output:q} 2> {log:q}"
 

@@ -41,6 +41,8 @@ rule collect_runs:
         f"{SUITE_DIR}/logs/collect_runs.log",
     conda:
         "../../environment.yml"
+    params:
+        code=CODE["collect"],
     shell:
         "python -m elasticast collect runs {input:q} --out {output:q} 2> {log:q}"
 
@@ -60,6 +62,8 @@ rule collect_data:
         f"{SUITE_DIR}/logs/collect_data.log",
     conda:
         "../../environment.yml"
+    params:
+        code=CODE["collect"],
     shell:
         "python -m elasticast collect data {input.tables:q} --out {output:q} 2> {log:q}"
 
@@ -78,6 +82,8 @@ rule collect_norms:
         f"{SUITE_DIR}/logs/collect_norms.log",
     conda:
         "../../environment.yml"
+    params:
+        code=CODE["collect"],
     shell:
         "python -m elasticast collect norms {input:q} --out {output:q} 2> {log:q}"
 

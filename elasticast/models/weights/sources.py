@@ -120,7 +120,7 @@ def _from_run(folder: Path) -> Weights:
     path = folder / OWN_FILES[1]
     about = read_json(path)
     try:
-        config = validate(RunConfig, about["config"], f"{path}: config")
+        config = validate(RunConfig, about["config"], str(path), "config")
         norm = Norm(about["norm"]["mean"], about["norm"]["std"])
         classes, kind = about["classes"], about["kind"]
     except (KeyError, TypeError):

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from elasticast.config import WorkflowConfig, digest
-from elasticast.config.load_suite import load_dataset, load_run_config, load_suite, load_workflow_config, write_schema
+from elasticast.config import digest
+from elasticast.config.load_suite import load_run_config, load_suite, load_workflow_config
 from elasticast.config.reading import _yaml_float, deep_merge
-from elasticast.errors import ConfigError
+from elasticast.config.resolving import load_dataset
+from elasticast.errors import NO_VALUE, ConfigError
 
 ROOT = Path(__file__).parents[3]
 SUITE = {
@@ -38,6 +39,7 @@ SUITE = {
 }
 DATASET = {"source": "soundscapes", "clips": {"train": 4, "test": 2}}
 DELETED = object()
+NAN = float("nan")
 E = "experiments.elastic"
 
 
@@ -56,6 +58,11 @@ def changed(*changes) -> dict:
     return suite
 
 
+def keys(problems) -> list[str]:
+    """The keys of problems, with dots."""
+    return [".".join(problem.key) for problem in problems]
+
+
 @pytest.fixture
 def load(tmp_path):
     """Load a suite given as a mapping or as text."""
@@ -72,222 +79,140 @@ def load(tmp_path):
 
 @pytest.fixture
 def problems(load, tmp_path):
-    """What is said of a wrong suite, one line a problem; the file's name is checked and taken off."""
+    """The problems of a wrong suite, all of the file given."""
 
     def run(suite, dataset=DATASET, file="suites/s.yaml"):
         with pytest.raises(ConfigError) as caught:
             load(suite, dataset)
         found = caught.value.problems
-        assert all(line.startswith(f"{tmp_path / file}: ") for line in found), found
-        assert all(line in str(caught.value) for line in found)
-        return [line.removeprefix(f"{tmp_path / file}: ") for line in found]
+        assert {problem.file for problem in found} == {str(tmp_path / file)}, found
+        assert all(str(problem) in str(caught.value) for problem in found)
+        return found
 
     return run
 
 
 WRONG_VALUES = [
-    # where, value, the problem
-    (f"{E}.train.lr", "1e-5", f"{E}: train.lr: '1e-5' is a string: write 1.0e-5"),
-    (f"{E}.train.grad_clip", "1E3", f"{E}: train.grad_clip: '1E3' is a string: write 1.0e+3"),
-    (f"{E}.train.steps", "100", f"{E}: train.steps: '100' is a string: write 100"),
-    (f"{E}.train.warmup_steps", "1e3", f"{E}: train.warmup_steps: '1e3' is a string: write 1000"),
-    (f"{E}.train.weight_decay", "small", f"{E}: train.weight_decay: 'small' is not a number"),
-    (f"{E}.train.weight_decay", float("nan"), f"{E}: train.weight_decay: Input should be a finite number, got nan"),
-    (
-        f"{E}.train.schedule",
-        {"kind": "cos"},
-        f"{E}: train.schedule.kind: Input should be 'constant', 'step' or 'cosine'",
-    ),
-    (
-        f"{E}.train.spec_augment",
-        {"freq": 4},
-        f"{E}: train.spec_augment.freq: unknown key, did you mean `freq_bins`? All",
-    ),
-    (
-        f"{E}.train.learning_rate",
-        0.1,
-        f"{E}: train.learning_rate: unknown key. Allowed: batch, betas, checkpoint_every, ",
-    ),
-    (f"{E}.train.token_dropout", 1.5, f"{E}: train.token_dropout: Input should be less than or equal to 1, got 1.5"),
-    (f"{E}.train.token_dropout", 1.0, f"{E}: train: `token_dropout` must be below 1"),
-    (f"{E}.train.token_dropout", "0.5", f"{E}: train.token_dropout: '0.5' is a string: write 0.5"),
-    (f"{E}.train.token_dropout", [0.0, 1.0], f"{E}: train: `token_dropout` must be below 1"),
-    (f"{E}.train.token_dropout", [0.5, 0.1], f"{E}: train: token_dropout = [0.5, 0.1]: the smaller one comes first"),
-    (f"{E}.train.token_dropout", [0.5], f"{E}: train.token_dropout: List should have at least 2 items"),
-    (f"{E}.train.token_dropout", [0.1, "1e-1"], f"{E}: train.token_dropout.1: '1e-1' is a string: write 1.0e-1"),
-    (
-        f"{E}.train.sampler",
-        "weighted",
-        f"{E}: train.sampler: Input should be 'shuffle' or 'balanced', got 'weighted'",
-    ),
-    (f"{E}.train.log_every", True, f"{E}: train.log_every: Input should be a valid integer, got True"),
-    (
-        f"{E}.train.batch.buckets",
-        True,
-        f"{E}: train.batch.buckets needs model.kind = 'ast' and view.frames = 'native':",
-    ),
-    ("experiments.ast64.train", {"batch": {"buckets": True}}, "experiments.ast64: train.batch.buckets needs model.k"),
-    (f"{E}.train.betas", [0.9], f"{E}: train.betas: List should have at least 2 items"),
-    (f"{E}.train.epochs", 3, f"{E}: train: give exactly one of `steps` and `epochs`"),
-    (f"{E}.train.batch", {"tokens": 64}, f"{E}: train.batch: give exactly one of `clips` and `tokens`"),
-    (f"{E}.train.loss", "ce", f"{E}: train.loss: 'ce' needs one label a clip, task 'events' has several: use 'bce'"),
-    (f"{E}.model", None, f"{E}: model: expected keys and values, found None"),
-    (f"{E}.model.dim", 32.5, f"{E}: model.dim: Input should be a valid integer, got 32.5"),
-    (f"{E}.model.heads", 3, f"{E}: model.dim = 32 is not a multiple of model.heads = 3"),
-    (f"{E}.model.max_frames", 264, f"{E}: model.max_frames = 264 is not a multiple of model.patch = 16"),
-    (
-        f"{E}.model.attention_scale",
-        "sqr",
-        f"{E}: model.attention_scale: Input should be 'none', 'sqrt' or 'qk_norm', got",
-    ),
-    (
-        f"{E}.model.positions",
-        "learned",
-        f"{E}: model.positions: Input should be 'table', 'interpolated', 'fractional', 'sinusoidal' or 'rotary'",
-    ),
-    (f"{E}.model.pooling", "max", f"{E}: model.pooling: Input should be 'attention', 'mean' or 'cls', got 'max'"),
-    (f"{E}.front_end", {"mel_bins": 100}, f"{E}: front_end.mel_bins = 100 is not a multiple of model.patch = 16"),
-    (f"{E}.front_end", {"n_fft": 512}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
-    (f"{E}.front_end", {"kind": "stft"}, f"{E}: front_end: `n_fft` goes with kind `stft`, which needs it"),
-    (
-        f"{E}.front_end",
-        {"kind": "stft", "n_fft": 399},
-        f"{E}: front_end: n_fft = 399: expected an even number, at least the window's 400 samples",
-    ),
-    (
-        f"{E}.front_end",
-        {"kind": "stft", "n_fft": 398},
-        f"{E}: front_end: n_fft = 398: expected an even number, at least the window's 400 samples",
-    ),
-    (f"{E}.front_end", {"kind": "fft"}, f"{E}: front_end.kind: Input should be 'kaldi' or 'stft', got 'fft'"),
-    (f"{E}.front_end", {"hop_ms": 2.5}, f"{E}: front_end.hop_ms: Input should be a valid integer, got 2.5"),
-    (f"{E}.view", None, f"{E}: view: expected keys and values, found None"),
-    (f"{E}.view.frames", "nativ", f"{E}: view.frames: expected a whole number above 0, or native, got 'nativ'"),
-    (f"{E}.view.frames", -16, f"{E}: view.frames: expected a whole number above 0, or native, got -16"),
-    (f"{E}.view.frames", 320, f"{E}: view.frames = 320 is beyond model.max_frames = 256"),
-    (f"{E}.view.max_frames", 512, f"{E}: view.max_frames = 512 is beyond model.max_frames = 256"),
-    (f"{E}.view.max_frames", 250, f"{E}: view.max_frames = 250 is not a multiple of model.patch = 16"),
-    (f"{E}.view.min_frames", 100, f"{E}: view.min_frames = 100 is not a multiple of model.patch = 16"),
-    (f"{E}.view.min_frames", 272, f"{E}: view.min_frames = 272 is above view.max_frames = 256"),
-    (
-        f"{E}.view.min_frames",
-        96,
-        f"{E}: evaluations.length.x: [64.0] lie below view.min_frames = 96",
-    ),
-    (f"{E}.view.cut_from", 100, f"{E}: view.cut_from = 100 is not a multiple of model.patch = 16"),
-    (f"{E}.view.cut_from", 272, f"{E}: view.cut_from = 272: expected 16 to 256, the lengths that clips are shown at"),
-    (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}: view.cut_from = 48: expected 64 to 256, the lengths"),
-    ("experiments.ast64.view.cut_from", 32, "experiments.ast64: view.cut_from = 32 needs view.frames = 'native', whi"),
-    (f"{E}.view.fill", "ones", f"{E}: view.fill: Input should be 'zeros', 'edge', 'repeat' or 'mask', got 'ones'"),
-    (f"{E}.view.fill", "mask", f"{E}: view.fill = 'mask' needs view.frames as a number: a native view has no padding"),
-    (
-        f"{E}.view.compression",
-        [1.0, 1.25],
-        f"{E}: view.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms",
-    ),
-    (f"{E}.view.compression", 2.0, f"{E}: view.compression: Input should be a valid list, got 2.0"),
-    (f"{E}.view.compression", [1.0, "1e0"], f"{E}: view.compression.1: '1e0' is a string: write 1.0e+0"),
-    (f"{E}.task", "speaker", f"{E}: task: 'speaker' is no task of dataset 'tiny'. Allowed: events, scene"),
-    (f"{E}.dataset", "tinny", f"{E}: dataset: 'tinny' is unknown ("),
-    (f"{E}.evaluations", ["lenght"], f"{E}: evaluations: unknown evaluation 'lenght'. There is: length, hop"),
-    (f"{E}.label", 128, f"{E}: label: Input should be a valid string, got 128"),
-    (f"{E}.label", DELETED, f"{E}: label: this key is required"),
-    (f"{E}.modle", {}, f"{E}: modle: unknown key, did you mean `model`? Allowed: base, color, "),
-    (f"{E}.seed", 3, f"{E}: seed: unknown key. Allowed: base, color, "),
-    (E, None, f"{E}: expected keys and values, found None"),
-    ("experiments.a/b", {"base": "elastic"}, "experiments.a/b: experiment: String should match pattern"),
-    (
-        "experiments.dropout.base",
-        "elsatic",
-        "experiments.dropout: base: unknown experiment 'elsatic'. There is: elastic, ",
-    ),
-    ("experiments.dropout.base", ["elastic"], "experiments.dropout: base: unknown experiment ['elastic']. There is: "),
-    ("experiments.dropout.base", "dropout", "experiments.dropout: base: 'dropout' leads back to itself"),
-    (
-        "experiments.ast64.model.kind",
-        "asst",
-        "experiments.ast64: model: 'kind' 'asst' is unknown. Allowed: 'elasticast'",
-    ),
-    ("experiments.ast64.model.kind", DELETED, "experiments.ast64: model: the key 'kind' is required"),
-    (
-        "experiments.ast64.model.prefix_tokens",
-        3,
-        "experiments.ast64: model.prefix_tokens: Input should be 0, 1 or 2, got 3",
-    ),
-    (
-        "experiments.ast64.view.frames",
-        "native",
-        "experiments.ast64: a model of kind `ast` needs `view.frames` as a number",
-    ),
-    (
-        "experiments.ast64.view.frames",
-        100,
-        "experiments.ast64: view.frames = 100 is not a multiple of model.patch = 16",
-    ),
-    (
-        "experiments.ast64.view.compression",
-        [1.0, 2.0],
-        "experiments.ast64: a model of kind `ast` needs `view.frames` as a",
-    ),
-    (
-        "experiments.ast64.train",
-        {"token_dropout": [0.0, 0.1]},
-        "experiments.ast64: train.token_dropout needs a model of kind `el",
-    ),
-    (
-        "experiments.ast64.model.time_offset",
-        True,
-        "experiments.ast64: model.time_offset needs view.fill = 'mask': with padding every training clip is as long",
-    ),
-    (f"{E}.model.time_offset", True, f"{E}: model.time_offset: unknown key. Allowed: "),
-    ("experiments", {}, "experiments: expected keys and values, found {}"),
-    ("experiments", ["a"], "experiments: expected keys and values, found ['a']"),
-    ("evaluations", None, "evaluations: expected keys and values, found None"),
-    ("evaluations.length", None, "evaluations.length: expected keys and values, found None"),
-    (
-        "evaluations.length.x_name",
-        "frames",
-        "evaluations.length: x_name: Input should be 'max_frames', 'compression' or 'token_drop'",
-    ),
-    ("evaluations.length.x", [0, 64], "evaluations.length: x = [0.0, 64.0]: frames are whole numbers above 0"),
-    ("evaluations.length.windows", True, f"{E}: evaluations.length.windows: needs view.frames as a number: a native v"),
-    (
-        "evaluations.hop.windows",
-        True,
-        "evaluations.hop: `windows` goes with x_name: max_frames, here it is compression",
-    ),
-    ("evaluations.hop.compression", [1], "evaluations.hop: `compression` goes with x_name: max_frames, here it is c"),
-    ("evaluations.length.compression", [0.5], "evaluations.length: compression.0: Input should be greater than or e"),
-    ("evaluations.drop", {"x_name": "token_drop", "x": [0, 1]}, "evaluations.drop: x = [0.0, 1.0]: a share below 1"),
-    ("evaluations.length.x", [], "evaluations.length: x: List should have at least 1 item"),
-    ("evaluations.length.x", [64.5], "evaluations.length: x = [64.5]: frames are whole numbers"),
-    ("evaluations.hop.x", ["1e0"], "evaluations.hop: x.0: '1e0' is a string: write 1.0e+0"),
-    ("defaults", None, "defaults: expected keys and values, found None"),
-    ("defaults", DELETED, "defaults: this key is required"),
-    ("defaults.view", None, "defaults: view: expected keys and values, found None"),
-    ("defaults.train.lr", "1e-5", "defaults: train.lr: '1e-5' is a string: write 1.0e-5"),
-    ("defaults.view.compression", ["2"], "defaults: view.compression.0: '2' is a string: write 2"),
-    ("defaults.dataset", "tinny", "defaults: dataset: 'tinny' is unknown ("),
-    ("defaults.modle", {}, "defaults: modle: unknown key, did you mean `model`? Allowed: color, "),
-    ("defaults.seed", 3, "defaults: seed: unknown key. Allowed: color, dataset, "),
-    ("defaults.base", "elastic", "defaults: base: unknown key. Allowed: color, dataset, "),
-    ("experimets", {}, "experimets: unknown key, did you mean `experiments`? Allowed: claims, datasets, defaults, "),
-    ("experiments.elastic.norm", {"mean": 1.0}, f"{E}: norm.std: this key is required"),
-    ("experiments.elastic.norm", {"mean": 1, "std": 2, "sdt": 1}, f"{E}: norm.sdt: unknown key, did you mean `std`?"),
-    ("experiments.elastic.norm", {"mean": -5, "std": 0}, f"{E}: norm.std: Input should be greater than"),
-    ("defaults.train.select", {"split": "train"}, "defaults: train.select.split: Input should be 'dev' or 'test', got"),
-    ("evaluations.length.split", "train", "evaluations.length: split: Input should be 'dev' or 'test', got 'train'"),
-    ("seeds", [0, 0], "seeds: each seed stands once, got [0, 0]"),
-    ("seeds", [-1], "seeds.0: Input should be greater than or equal to 0, got -1"),
-    ("seeds", 3, "seeds: Input should be a valid list, got 3"),
-    ("title", None, "title: Input should be a valid string, got None"),
+    # key that is set, its value; key of the problem, its value, and what the message suggests
+    (f"{E}.train.lr", "1e-5", f"{E}.train.lr", "1e-5", "1.0e-5"),
+    (f"{E}.train.grad_clip", "1E3", f"{E}.train.grad_clip", "1E3", "1.0e+3"),
+    (f"{E}.train.steps", "100", f"{E}.train.steps", "100", "100"),
+    (f"{E}.train.warmup_steps", "1e3", f"{E}.train.warmup_steps", "1e3", "1000"),
+    (f"{E}.train.weight_decay", "small", f"{E}.train.weight_decay", "small", ""),
+    (f"{E}.train.weight_decay", NAN, f"{E}.train.weight_decay", NAN, ""),
+    (f"{E}.train.schedule", {"kind": "cos"}, f"{E}.train.schedule.kind", "cos", ""),
+    (f"{E}.train.spec_augment", {"freq": 4}, f"{E}.train.spec_augment.freq", NO_VALUE, "freq_bins"),
+    (f"{E}.train.learning_rate", 0.1, f"{E}.train.learning_rate", NO_VALUE, ""),
+    (f"{E}.train.token_dropout", 1.5, f"{E}.train.token_dropout", 1.5, ""),
+    (f"{E}.train.token_dropout", 1.0, f"{E}.train.token_dropout", 1.0, ""),
+    (f"{E}.train.token_dropout", "0.5", f"{E}.train.token_dropout", "0.5", "0.5"),
+    (f"{E}.train.token_dropout", [0.0, 1.0], f"{E}.train.token_dropout", [0.0, 1.0], ""),
+    (f"{E}.train.token_dropout", [0.5, 0.1], f"{E}.train.token_dropout", [0.5, 0.1], ""),
+    (f"{E}.train.token_dropout", [0.5], f"{E}.train.token_dropout", [0.5], ""),
+    (f"{E}.train.token_dropout", [0.1, "1e-1"], f"{E}.train.token_dropout.1", "1e-1", "1.0e-1"),
+    (f"{E}.train.sampler", "weighted", f"{E}.train.sampler", "weighted", ""),
+    (f"{E}.train.log_every", True, f"{E}.train.log_every", True, ""),
+    (f"{E}.train.batch.buckets", True, f"{E}.train.batch.buckets", True, ""),
+    ("experiments.ast64.train", {"batch": {"buckets": True}}, "experiments.ast64.train.batch.buckets", True, ""),
+    (f"{E}.train.betas", [0.9], f"{E}.train.betas", [0.9], ""),
+    (f"{E}.train.epochs", 3, f"{E}.train", NO_VALUE, ""),
+    (f"{E}.train.batch", {"tokens": 64}, f"{E}.train.batch", NO_VALUE, ""),
+    (f"{E}.train.loss", "ce", f"{E}.train.loss", "ce", ""),
+    (f"{E}.model", None, f"{E}.model", None, ""),
+    (f"{E}.model.dim", 32.5, f"{E}.model.dim", 32.5, ""),
+    (f"{E}.model.heads", 3, f"{E}.model.dim", 32, ""),
+    (f"{E}.model.max_frames", 264, f"{E}.model.max_frames", 264, ""),
+    (f"{E}.model.attention_scale", "sqr", f"{E}.model.attention_scale", "sqr", ""),
+    (f"{E}.model.positions", "learned", f"{E}.model.positions", "learned", ""),
+    (f"{E}.model.pooling", "max", f"{E}.model.pooling", "max", ""),
+    (f"{E}.front_end", {"mel_bins": 100}, f"{E}.front_end.mel_bins", 100, ""),
+    (f"{E}.front_end", {"n_fft": 512}, f"{E}.front_end", NO_VALUE, ""),
+    (f"{E}.front_end", {"kind": "stft"}, f"{E}.front_end", NO_VALUE, ""),
+    (f"{E}.front_end", {"kind": "stft", "n_fft": 399}, f"{E}.front_end.n_fft", 399, ""),
+    (f"{E}.front_end", {"kind": "stft", "n_fft": 398}, f"{E}.front_end.n_fft", 398, ""),
+    (f"{E}.front_end", {"kind": "fft"}, f"{E}.front_end.kind", "fft", ""),
+    (f"{E}.front_end", {"hop_ms": 2.5}, f"{E}.front_end.hop_ms", 2.5, ""),
+    (f"{E}.view", None, f"{E}.view", None, ""),
+    (f"{E}.view.frames", "nativ", f"{E}.view.frames", "nativ", ""),
+    (f"{E}.view.frames", -16, f"{E}.view.frames", -16, ""),
+    (f"{E}.view.frames", 320, f"{E}.view.frames", 320, ""),
+    (f"{E}.view.max_frames", 512, f"{E}.view.max_frames", 512, ""),
+    (f"{E}.view.max_frames", 250, f"{E}.view.max_frames", 250, ""),
+    (f"{E}.view.min_frames", 100, f"{E}.view.min_frames", 100, ""),
+    (f"{E}.view.min_frames", 272, f"{E}.view.min_frames", 272, ""),
+    (f"{E}.view.min_frames", 96, f"{E}.evaluations.length.x", [64.0], ""),
+    (f"{E}.view.cut_from", 100, f"{E}.view.cut_from", 100, ""),
+    (f"{E}.view.cut_from", 272, f"{E}.view.cut_from", 272, ""),
+    (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}.view.cut_from", 48, ""),
+    ("experiments.ast64.view.cut_from", 32, "experiments.ast64.view.cut_from", 32, ""),
+    (f"{E}.view.fill", "ones", f"{E}.view.fill", "ones", ""),
+    (f"{E}.view.fill", "mask", f"{E}.view.fill", "mask", ""),
+    (f"{E}.view.compression", [1.0, 1.25], f"{E}.view.compression", [1.25], ""),
+    (f"{E}.view.compression", 2.0, f"{E}.view.compression", 2.0, ""),
+    (f"{E}.view.compression", [1.0, "1e0"], f"{E}.view.compression.1", "1e0", "1.0e+0"),
+    (f"{E}.task", "speaker", f"{E}.task", "speaker", ""),
+    (f"{E}.dataset", "tinny", f"{E}.dataset", "tinny", ""),
+    (f"{E}.evaluations", ["lenght"], f"{E}.evaluations", "lenght", ""),
+    (f"{E}.label", 128, f"{E}.label", 128, ""),
+    (f"{E}.label", DELETED, f"{E}.label", NO_VALUE, ""),
+    (f"{E}.modle", {}, f"{E}.modle", NO_VALUE, "model"),
+    (f"{E}.seed", 3, f"{E}.seed", NO_VALUE, ""),
+    (E, None, E, None, ""),
+    ("experiments.a/b", {"base": "elastic"}, "experiments.a/b.experiment", "a/b", ""),
+    ("experiments.dropout.base", "elsatic", "experiments.dropout.base", "elsatic", ""),
+    ("experiments.dropout.base", ["elastic"], "experiments.dropout.base", ["elastic"], ""),
+    ("experiments.dropout.base", "dropout", "experiments.dropout.base", "dropout", ""),
+    ("experiments.ast64.model.kind", "asst", "experiments.ast64.model.kind", "asst", ""),
+    ("experiments.ast64.model.kind", DELETED, "experiments.ast64.model.kind", NO_VALUE, ""),
+    ("experiments.ast64.model.prefix_tokens", 3, "experiments.ast64.model.prefix_tokens", 3, ""),
+    ("experiments.ast64.view.frames", "native", "experiments.ast64.view.frames", "native", ""),
+    ("experiments.ast64.view.frames", 100, "experiments.ast64.view.frames", 100, ""),
+    ("experiments.ast64.view.compression", [1.0, 2.0], "experiments.ast64.view.compression", [1.0, 2.0], ""),
+    ("experiments.ast64.train", {"token_dropout": [0.0, 0.1]}, "experiments.ast64.train.token_dropout", [0.0, 0.1], ""),
+    ("experiments.ast64.model.time_offset", True, "experiments.ast64.model.time_offset", True, ""),
+    (f"{E}.model.time_offset", True, f"{E}.model.time_offset", NO_VALUE, ""),
+    ("experiments", {}, "experiments", {}, ""),
+    ("experiments", ["a"], "experiments", ["a"], ""),
+    ("evaluations", None, "evaluations", None, ""),
+    ("evaluations.length", None, "evaluations.length", None, ""),
+    ("evaluations.length.x_name", "frames", "evaluations.length.x_name", "frames", ""),
+    ("evaluations.length.x", [0, 64], "evaluations.length.x", [0.0, 64.0], ""),
+    ("evaluations.length.windows", True, f"{E}.evaluations.length.windows", True, ""),
+    ("evaluations.hop.windows", True, "evaluations.hop.windows", True, ""),
+    ("evaluations.hop.compression", [1], "evaluations.hop.compression", [1.0], ""),
+    ("evaluations.length.compression", [0.5], "evaluations.length.compression.0", 0.5, ""),
+    ("evaluations.drop", {"x_name": "token_drop", "x": [0, 1]}, "evaluations.drop.x", [0.0, 1.0], ""),
+    ("evaluations.length.x", [], "evaluations.length.x", [], ""),
+    ("evaluations.length.x", [64.5], "evaluations.length.x", [64.5], ""),
+    ("evaluations.hop.x", ["1e0"], "evaluations.hop.x.0", "1e0", "1.0e+0"),
+    ("defaults", None, "defaults", None, ""),
+    ("defaults", DELETED, "defaults", NO_VALUE, ""),
+    ("defaults.view", None, "defaults.view", None, ""),
+    ("defaults.train.lr", "1e-5", "defaults.train.lr", "1e-5", "1.0e-5"),
+    ("defaults.view.compression", ["2"], "defaults.view.compression.0", "2", "2"),
+    ("defaults.dataset", "tinny", "defaults.dataset", "tinny", ""),
+    ("defaults.modle", {}, "defaults.modle", NO_VALUE, "model"),
+    ("defaults.seed", 3, "defaults.seed", NO_VALUE, ""),
+    ("defaults.base", "elastic", "defaults.base", NO_VALUE, ""),
+    ("experimets", {}, "experimets", NO_VALUE, "experiments"),
+    (f"{E}.norm", {"mean": 1.0}, f"{E}.norm.std", NO_VALUE, ""),
+    (f"{E}.norm", {"mean": 1, "std": 2, "sdt": 1}, f"{E}.norm.sdt", NO_VALUE, "std"),
+    (f"{E}.norm", {"mean": -5, "std": 0}, f"{E}.norm.std", 0, ""),
+    ("defaults.train.select", {"split": "train"}, "defaults.train.select.split", "train", ""),
+    ("evaluations.length.split", "train", "evaluations.length.split", "train", ""),
+    ("seeds", [0, 0], "seeds", [0, 0], ""),
+    ("seeds", [-1], "seeds.0", -1, ""),
+    ("seeds", 3, "seeds", 3, ""),
+    ("title", None, "title", None, ""),
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "message"), WRONG_VALUES)
-def test_a_wrong_value_is_one_problem_that_names_it(problems, key, value, message):
+@pytest.mark.parametrize(("key", "value", "named", "shown", "hint"), WRONG_VALUES)
+def test_a_wrong_value_is_one_problem_that_names_it(problems, key, value, named, shown, hint):
     (problem,) = problems(changed((key, value)))
-    assert problem.startswith(message)
+    assert ".".join(problem.key) == named
+    assert problem.value == shown or (problem.value is not NO_VALUE and problem.value != problem.value)  # NaN
+    assert hint in problem.message
 
 
 @pytest.mark.parametrize("key", ["defaults.train.select", "evaluations.length"])
@@ -295,12 +220,10 @@ def test_a_split_has_to_be_there(load, problems, key):
     value = SUITE["evaluations"]["length"] if key == "evaluations.length" else {}
     suite = changed((key, value | {"split": "dev"}))
     assert load(suite, DATASET | {"dev_share": 0.1})
-    hint = "'dev', but dataset 'tiny' has no such split; `dev_share` in config/datasets/tiny.yaml sets"
     found = problems(suite)
     where = f"{key.removeprefix('defaults.')}.split"
-    assert [problem.split(" clips of the")[0] for problem in found] == [
-        f"experiments.{name}: {where}: {hint}" for name in ("elastic", "ast64")
-    ]
+    assert keys(found) == [f"experiments.{name}.{where}" for name in ("elastic", "ast64")]
+    assert all(p.value == "dev" and "dev_share" in p.message and "tiny.yaml" in p.message for p in found)
 
 
 @pytest.mark.parametrize(
@@ -325,22 +248,23 @@ def test_stride_is_the_patch_unless_given_and_never_more(load, problems):
     model = load(changed(("experiments.ast64.model.stride", 10))).run_config("ast64", 0).model
     assert (model.patches(128), model.patches(1024)) == (12, 101)  # AST's grid
     (problem,) = problems(changed(("experiments.ast64.model.stride", 17)))
-    assert "model.stride: a stride above model.patch = 16 would leave frames out, got 17" in problem
+    assert (keys([problem]), problem.value) == (["experiments.ast64.model.stride"], 17)
 
 
 def test_lengths_are_whole_patches_or_with_overlap_at_least_one(load, problems):
     overlap = ("experiments.ast64.model.stride", 10)
     assert load(changed(overlap, ("experiments.ast64.view.frames", 70)))
     (problem,) = problems(changed(overlap, ("experiments.ast64.view.frames", 12)))
-    assert "view.frames = 12 is shorter than model.patch = 16" in problem
+    assert (keys([problem]), problem.value) == (["experiments.ast64.view.frames"], 12)
     (problem,) = problems(changed(("experiments.ast64.view.frames", 70)))
-    assert "view.frames = 70 is not a multiple of model.patch = 16" in problem
+    assert (keys([problem]), problem.value) == (["experiments.ast64.view.frames"], 70)
 
 
 def test_cls_pooling_needs_a_prefix_token(load, problems):
     none = ("experiments.ast64.model.prefix_tokens", 0)
     (problem,) = problems(changed(none))
-    assert "model.pooling = 'cls' needs model.prefix_tokens = 1 or 2" in problem
+    assert (keys([problem]), problem.value) == (["experiments.ast64.model.pooling"], "cls")
+    assert "model.prefix_tokens" in problem.message
     assert load(changed(none, ("experiments.ast64.model.pooling", "mean")))
 
 
@@ -355,16 +279,16 @@ def test_the_suite_of_these_tests_is_right(load):
 @pytest.mark.parametrize("key", ["dataset", "task", "evaluations"])
 def test_a_key_missing_everywhere_is_said_of_each_experiment_without_a_base(problems, key):
     found = problems(changed((f"defaults.{key}", DELETED)))
-    assert found == [f"experiments.{name}: {key}: this key is required" for name in ("elastic", "ast64")]
+    assert keys(found) == [f"experiments.{name}.{key}" for name in ("elastic", "ast64")]
 
 
 def test_a_sweep_must_fit_the_models_that_run_it(problems):
-    assert problems(changed(("evaluations.length.x", [64, 512]))) == [
-        "experiments.elastic: evaluations.length.x: [512.0] lie beyond model.max_frames = 256"
-    ]
-    off = "evaluations.length.x: [100.0] are not multiples of model.patch = 16"
+    (problem,) = problems(changed(("evaluations.length.x", [64, 512])))
+    assert (keys([problem]), problem.value) == (["experiments.elastic.evaluations.length.x"], [512.0])
+    assert "model.max_frames = 256" in problem.message
     found = problems(changed(("evaluations.length.x", [64, 100])))
-    assert found == [f"experiments.elastic: {off}", f"experiments.ast64: {off}"]
+    assert keys(found) == [f"experiments.{name}.evaluations.length.x" for name in ("elastic", "ast64")]
+    assert all(p.value == [100.0] and "model.patch = 16" in p.message for p in found)
 
 
 @pytest.mark.parametrize("positions", ["interpolated", "fractional", "sinusoidal", "rotary"])
@@ -377,20 +301,19 @@ def test_positions_of_any_length_have_no_limit(load, positions):
 
 
 def test_positions_of_pairs_of_channels_need_their_number(problems):
-    for positions, settings, message in (
-        ("sinusoidal", {"dim": 30}, "model.positions = 'sinusoidal' needs model.dim as a multiple of 4, got 30"),
-        ("rotary", {"heads": 16}, "'rotary' needs model.dim / model.heads as a multiple of 4, got 2"),
-    ):
+    for positions, settings, got in (("sinusoidal", {"dim": 30}, "30"), ("rotary", {"heads": 16}, "2")):
         model = {"kind": "elasticast", "max_frames": 256, "positions": positions, **settings}
         (problem,) = problems(changed((f"{E}.model", model)))
-        assert problem.startswith(f"{E}: ") and message in problem  # noqa: PT018
+        assert (keys([problem]), problem.value) == ([f"{E}.model.positions"], positions)
+        assert problem.message.endswith(got)
 
 
 def test_hops_of_a_sweep_are_whole_ms(load, problems):
     sweep = (("defaults.evaluations", ["hop"]), ("evaluations.hop.x", [1.0, 1.1, 1.2]))
     assert load(changed(*sweep))
-    off = "evaluations.hop.x: [1.1] times front_end.hop_ms = 5 are no whole numbers of ms"
-    assert problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5}))) == [f"{E}: {off}"]
+    (problem,) = problems(changed(*sweep, (f"{E}.front_end", {"hop_ms": 5})))
+    assert (keys([problem]), problem.value) == ([f"{E}.evaluations.hop.x"], [1.1])
+    assert "front_end.hop_ms = 5" in problem.message
 
 
 def test_an_ast_takes_native_lengths_in_buckets(load, problems):
@@ -399,9 +322,9 @@ def test_an_ast_takes_native_lengths_in_buckets(load, problems):
     assert (run.view.longest, run.train.batch.buckets) == (256, True)
     assert load(changed(*native, ("experiments.ast64.model.time_offset", True)))
     (problem,) = problems(changed(*native, ("experiments.ast64.view.cut_from", 64)))
-    assert problem.startswith("experiments.ast64: view.cut_from is for a model of kind `elasticast`")
+    assert (keys([problem]), problem.value) == (["experiments.ast64.view.cut_from"], 64)
     (problem,) = problems(changed(*native, ("evaluations.length.windows", True), (f"{E}.evaluations", ["hop"])))
-    assert problem.startswith("experiments.ast64: evaluations.length.windows: needs view.frames as a number")
+    assert keys([problem]) == ["experiments.ast64.evaluations.length.windows"]
 
 
 def test_grids_of_length_and_resolution(load, problems):
@@ -413,13 +336,11 @@ def test_grids_of_length_and_resolution(load, problems):
     assert len(problems(deep_merge(only, {"evaluations": {"length": {"compression": None}}}))) == 1
     two = {"evaluations": {"length": {"windows": True}}}
     (problem,) = problems(deep_merge(only, two))
-    assert problem == "evaluations.length: `windows` are of a model's own resolution: leave out `compression`"
+    assert (keys([problem]), problem.value) == (["evaluations.length.compression"], [1.0, 2.0])
     (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"compression": [1.0, 1.25]}}}))
-    assert (
-        problem == f"{E}: evaluations.length.compression: [1.25] times front_end.hop_ms = 10 are no whole numbers of ms"
-    )
+    assert (keys([problem]), problem.value) == ([f"{E}.evaluations.length.compression"], [1.25])
     (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [1.0, 2.0]}}}))
-    assert problem == f"{E}: evaluations.length.x: [512.0] lie beyond model.max_frames = 256"
+    assert (keys([problem]), problem.value) == ([f"{E}.evaluations.length.x"], [512.0])
     assert load(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [2.0]}}}))
 
 
@@ -441,17 +362,18 @@ def test_tokens_are_dropped_at_a_length_the_model_takes(load, problems):
     assert load(changed(*drop))
     compressed = (f"{E}.view", {"max_frames": 512, "compression": [2.0, 4.0]})
     (problem,) = problems(changed(*drop, compressed))
-    assert problem == f"{E}: evaluations.drop: 512 frames at compression 1, beyond model.max_frames = 256"
+    assert keys([problem]) == [f"{E}.evaluations.drop.x"]
+    assert "model.max_frames = 256" in problem.message
 
 
 def test_a_pooled_resolution_takes_whole_numbers_only(load, problems):
     pooled = ("defaults.view.resolution", "max_pool"), ("defaults.evaluations", ["hop"])
     assert load(changed(*pooled, ("evaluations.hop.x", [1, 2]), (f"{E}.view.compression", [1.0, 3.0])))
-    said = "are no whole numbers, which view.resolution = 'max_pool' needs"
     found = problems(changed(*pooled))
-    assert found == [f"experiments.{name}: evaluations.hop.x: [2.5] {said}" for name in ("elastic", "ast64")]
+    assert keys(found) == [f"experiments.{name}.evaluations.hop.x" for name in ("elastic", "ast64")]
+    assert all(p.value == [2.5] and "max_pool" in p.message for p in found)
     (problem,) = problems(changed(*pooled, ("evaluations.hop.x", [2]), (f"{E}.view.compression", [1.0, 1.2])))
-    assert problem == f"{E}: view.compression: [1.2] {said}"
+    assert (keys([problem]), problem.value) == ([f"{E}.view.compression"], [1.2])
 
 
 def test_the_front_end_of_epic_sounds(load):
@@ -466,10 +388,7 @@ def test_the_front_end_of_epic_sounds(load):
 def test_bases_in_a_circle(problems):
     suite = changed(("experiments.elastic.base", "ast64"), ("experiments.ast64.base", "dropout"))
     found = problems(suite)
-    assert sorted(line.split(": ")[0] for line in found) == [
-        f"experiments.{n}" for n in ("ast64", "dropout", "elastic")
-    ]
-    assert all(line.endswith("leads back to itself") for line in found)
+    assert sorted(keys(found)) == [f"experiments.{n}.base" for n in ("ast64", "dropout", "elastic")]
 
 
 def test_all_problems_of_all_experiments_are_said_at_once(problems):
@@ -477,14 +396,13 @@ def test_all_problems_of_all_experiments_are_said_at_once(problems):
     wrong += [("experiments.ast64.model.dim", "32"), ("experiments.dropout.train.mixup", 2.0)]
     wrong += [("seeds", []), ("evaluations.hop.x", [-1])]
     found = problems(changed(*wrong))
-    keys = [": ".join(line.split(": ")[:2]) for line in found]
-    assert keys == [
-        "seeds: List should have at least 1 item after validation, not 0, got []",
-        "evaluations.hop: x.0",
-        "experiments.elastic: label",
-        "experiments.elastic: train.lr",
-        "experiments.dropout: train.mixup",
-        "experiments.ast64: model.dim",
+    assert keys(found) == [
+        "seeds",
+        "evaluations.hop.x.0",
+        "experiments.elastic.label",
+        "experiments.elastic.train.lr",
+        "experiments.dropout.train.mixup",
+        "experiments.ast64.model.dim",
     ]
 
 
@@ -493,31 +411,31 @@ def test_a_mistake_in_a_base_is_said_once_whatever_the_order(problems, order):
     suite = changed((f"{E}.train.lr", "1e-5"), ("experiments.third", {"base": "dropout"}))
     suite["experiments"] = {"third": suite["experiments"]["third"]} | {n: suite["experiments"][n] for n in order}
     (problem,) = problems(suite)
-    assert problem.startswith("experiments.elastic: train.lr: ")
+    assert keys([problem]) == ["experiments.elastic.train.lr"]
 
 
 def test_a_mistake_that_an_experiment_adds_to_its_base_is_said(problems):
     found = problems(changed((f"{E}.train.lr", "1e-5"), ("experiments.dropout.train.lr", "2e-5")))
-    assert [line.split(" is ")[0] for line in found] == [
-        "experiments.elastic: train.lr: '1e-5'",
-        "experiments.dropout: train.lr: '2e-5'",
+    assert [(*keys([p]), p.value) for p in found] == [
+        ("experiments.elastic.train.lr", "1e-5"),
+        ("experiments.dropout.train.lr", "2e-5"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "token"),
     [
-        ("", "expected keys and values, found NoneType"),
-        ("- a\n- b\n", "expected keys and values, found list"),
-        ("a: [1, 2\nb: 3\n", "not valid YAML: "),
-        ("a:\n\tb: 1\n", "not valid YAML: "),
-        ("a: 1\nb: {c: 1, c: 2}\n", "not valid YAML: the key 'c' stands twice"),
+        ("", "NoneType"),
+        ("- a\n- b\n", "list"),
+        ("a: [1, 2\nb: 3\n", "line 2"),
+        ("a:\n\tb: 1\n", "line 2"),
+        ("a: 1\nb: {c: 1, c: 2}\n", "'c'"),
     ],
 )
-def test_a_file_that_is_no_mapping(problems, text, message):
+def test_a_file_that_is_no_mapping(problems, text, token):
     (problem,) = problems(text)
-    assert problem.startswith(message)
-    assert "YAML" not in message or "line 2" in problem or "line 1" in problem
+    assert problem.key == ()
+    assert token in problem.message
 
 
 def test_anchors_and_merge_keys_of_yaml_still_work(load):
@@ -528,41 +446,36 @@ def test_anchors_and_merge_keys_of_yaml_still_work(load):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "key", "value"),
     [
-        ({"source": "fsd"}, "'source' 'fsd' is unknown. Allowed: 'soundscapes', 'fsdd_digits', 'fsdd_strings'"),
-        ({"second": [1.0, 2.0]}, "second: unknown key, did you mean `seconds`? Allowed: clips, "),
-        ({"seconds": ["1e-1", 2.0]}, "seconds.0: '1e-1' is a string: write 1.0e-1"),
-        ({"seconds": [2.0, 1.0]}, "seconds = [2.0, 1.0]: the smaller one comes first"),
-        ({"clips": {"train": 4, "tset": 2}}, "clips.tset: Input should be 'train' or 'test', got 'tset'"),
-        ({"clips": None}, "clips: expected keys and values, found None"),
-        ({"max_rejected": 2.0}, "max_rejected: Input should be less than or equal to 1, got 2.0"),
+        ({"source": "fsd"}, "source", "fsd"),
+        ({"second": [1.0, 2.0]}, "second", NO_VALUE),
+        ({"seconds": ["1e-1", 2.0]}, "seconds.0", "1e-1"),
+        ({"seconds": [2.0, 1.0]}, "seconds", [2.0, 1.0]),
+        ({"clips": {"train": 4, "tset": 2}}, "clips.tset", "tset"),
+        ({"clips": None}, "clips", None),
+        ({"max_rejected": 2.0}, "max_rejected", 2.0),
     ],
 )
-def test_a_wrong_dataset_file_is_one_problem_of_that_file(problems, change, message):
+def test_a_wrong_dataset_file_is_one_problem_of_that_file(problems, change, key, value):
     (problem,) = problems(SUITE, DATASET | change, file="datasets/tiny.yaml")
-    assert problem.startswith(message)
+    assert (keys([problem]), problem.value) == ([key], value)
 
 
 def test_an_unknown_suite_names_those_there_are(load, tmp_path):
     load(SUITE)
-    with pytest.raises(ConfigError, match=r"mni\.yaml: no such file; there is: s$"):
+    with pytest.raises(ConfigError, match=r"mni\.yaml: .*: s$"):
         load_suite("mni", tmp_path)
 
 
 def test_the_workflows_own_configuration():
     good = {"suite": "mini", "data_root": "data", "results": "results"}
     assert load_workflow_config(good).train_threads == 1
-    for change, message in (
-        ({"siute": "mini"}, "siute: unknown key, did you mean `suite`?"),
-        ({"suite": 3}, "suite: Input should be a valid string, got 3"),
-        ({"train_threads": "2"}, "train_threads: '2' is a string: write 2"),
-        ({"train_threads": 0}, "train_threads: Input should be greater than 0, got 0"),
-    ):
-        with pytest.raises(ConfigError) as caught:
-            load_workflow_config(good | change)
-        assert str(caught.value).startswith(f"config/config.yaml: {message}")
-    with pytest.raises(ConfigError, match="3 problems in the configuration:") as caught:
+    for key, value in {"siute": NO_VALUE, "suite": 3, "train_threads": "2", "train_gpus": -1}.items():
+        with pytest.raises(ConfigError, match=f"config/config.yaml: {key}") as caught:
+            load_workflow_config(good | {key: value})
+        assert [problem.value for problem in caught.value.problems] == [value]
+    with pytest.raises(ConfigError) as caught:
         load_workflow_config({})
     assert len(caught.value.problems) == 3
 
@@ -642,18 +555,6 @@ def test_the_committed_workflow_config_is_valid():
     path = ROOT / "config" / "config.yaml"
     settings = load_workflow_config(yaml.safe_load(path.read_text()), str(path))
     assert (ROOT / "config" / "suites" / f"{settings.suite}.yaml").is_file()
-
-
-def test_the_schema_file_is_fresh(tmp_path):
-    path = ROOT / "workflow" / "schemas" / "config.schema.json"
-    write_schema(tmp_path / "fresh.json")
-    fresh = (tmp_path / "fresh.json").read_text()
-    assert path.is_file() and path.read_text() == fresh, (  # noqa: PT018
-        f"{path.relative_to(ROOT)} is not what elasticast.config.WorkflowConfig says; "
-        "refresh it with `python -m elasticast.config.load_suite` in the repository's root"
-    )
-    assert json.loads(fresh)["additionalProperties"] is False
-    assert set(json.loads(fresh)["properties"]) == set(WorkflowConfig.model_fields)
 
 
 def test_reading_a_suite_needs_neither_torch_nor_pandas():

@@ -1,11 +1,13 @@
 """Suites that extend others: what is inherited, renamed, laid over all, and whose mistake a mistake is."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from elasticast.config import digest
 from elasticast.config.load_suite import load_suite
-from elasticast.errors import ConfigError
+from elasticast.errors import NO_VALUE, ConfigError
 
 PARENT = {
     "title": "Parent",
@@ -52,14 +54,19 @@ def load(tmp_path):
     return run
 
 
+def places(problems) -> list[tuple]:
+    """Name of the file, dotted key and value of each problem."""
+    return [(Path(p.file).name, ".".join(p.key), p.value) for p in problems]
+
+
 @pytest.fixture
 def problems(load, tmp_path):
-    """What is said of wrong suites, without the folder."""
+    """The problems of wrong suites."""
 
     def run(*args, **suites):
         with pytest.raises(ConfigError) as caught:
             load(*args, **suites)
-        return [line.replace(f"{tmp_path / 'suites'}/", "") for line in caught.value.problems]
+        return caught.value.problems
 
     return run
 
@@ -119,72 +126,67 @@ def test_claims_and_released_series_re_train_nothing(load):
 
 
 WRONG = [
-    # the child's difference, what is said
-    ({"defaults": {"train": {"lr": "1e-5"}}}, "child.yaml: defaults: train.lr: '1e-5' is a string: write 1.0e-5"),
-    ({"every": {"train": {"lr": "1e-5"}}}, "child.yaml: every: train.lr: '1e-5' is a string: write 1.0e-5"),
-    ({"every": {"trian": {}}}, "child.yaml: every: trian: unknown key, did you mean `train`? Allowed: color, "),
-    ({"every": {"base": "ast64"}}, "child.yaml: every: base: unknown key. Allowed: color, "),
-    ({"every": 3}, "child.yaml: every: expected keys and values, found 3"),
-    ({"defaults": []}, "child.yaml: defaults: expected keys and values, found []"),
-    ({"experiments": {"ast64": {"label": 3}}}, "child.yaml: experiments.ast64: label: Input should be a valid string"),
-    ({"experiments": {"ast64": {"modle": {}}}}, "child.yaml: experiments.ast64: modle: unknown key, did you mean"),
-    ({"evaluations": {"length": {"x": []}}}, "child.yaml: evaluations.length: x: List should have at least 1 item"),
-    ({"evaluations": {"length": {"x": [64.5]}}}, "child.yaml: evaluations.length: x = [64.5]: frames are whole"),
-    ({"seeds": [0, 0]}, "child.yaml: seeds: each seed stands once, got [0, 0]"),
-    ({"datasets": {"tinny": "twin"}}, "child.yaml: datasets.tinny: no experiment uses this dataset. Used: tiny"),
-    ({"datasets": {"tiny": 3}}, "child.yaml: datasets.tiny: 3 is unknown ("),
-    ({"datasets": {"tiny": "twinn"}}, "child.yaml: datasets.tiny: 'twinn' is unknown ("),
-    ({"every": {"view": {"frames": 72}}}, "child.yaml: experiments.elastic: view.frames = 72 is not a multiple of"),
-    ({"experimets": {}}, "child.yaml: experimets: unknown key, did you mean `experiments`?"),
-    (
-        {"claims": {"length": {"model": "elastik"}}},
-        "child.yaml: claims.length: model: unknown experiment 'elastik'. Th",
-    ),
-    (
-        {"claims": {"length": {"model": "ast64"}}},
-        "child.yaml: claims.length: model: 'ast64' is of kind 'ast', view.frames 64; expe",
-    ),
-    ({"claims": {"length": {"against": ["elastic"]}}}, "child.yaml: claims.length: against: 'elastic' is of kind 'ela"),
-    ({"claims": {"length": {"evaluation": "hop"}}}, "child.yaml: claims.length: evaluation: 'hop' is no curve of ela"),
-    ({"claims": {"length": {"within_own": None}}}, "child.yaml: claims.length: give `within_own`, `better`, or both"),
-    ({"claims": {"length": {"better": "longer"}}}, "child.yaml: claims.length.better: Input should be 'beyond' or 'e"),
-    ({"extends": "parant"}, "child.yaml: extends: 'parant' is unknown ("),
-    ({"extends": "child"}, "child.yaml: extends: 'child' leads back to itself"),
-    ({"extends": ["parent"]}, "child.yaml: extends: ['parent'] is unknown ("),
+    # the difference of the child; key and value of the problem, and what the message suggests
+    ({"defaults": {"train": {"lr": "1e-5"}}}, "defaults.train.lr", "1e-5", "1.0e-5"),
+    ({"every": {"train": {"lr": "1e-5"}}}, "every.train.lr", "1e-5", "1.0e-5"),
+    ({"every": {"trian": {}}}, "every.trian", NO_VALUE, "train"),
+    ({"every": {"base": "ast64"}}, "every.base", NO_VALUE, ""),
+    ({"every": 3}, "every", 3, ""),
+    ({"defaults": []}, "defaults", [], ""),
+    ({"experiments": {"ast64": {"label": 3}}}, "experiments.ast64.label", 3, ""),
+    ({"experiments": {"ast64": {"modle": {}}}}, "experiments.ast64.modle", NO_VALUE, "model"),
+    ({"evaluations": {"length": {"x": []}}}, "evaluations.length.x", [], ""),
+    ({"evaluations": {"length": {"x": [64.5]}}}, "evaluations.length.x", [64.5], ""),
+    ({"seeds": [0, 0]}, "seeds", [0, 0], ""),
+    ({"datasets": {"tinny": "twin"}}, "datasets.tinny", "twin", ""),
+    ({"datasets": {"tiny": 3}}, "datasets.tiny", 3, ""),
+    ({"datasets": {"tiny": "twinn"}}, "datasets.tiny", "twinn", ""),
+    ({"every": {"view": {"frames": 72}}}, "experiments.elastic.view.frames", 72, ""),
+    ({"experimets": {}}, "experimets", NO_VALUE, "experiments"),
+    ({"claims": {"length": {"model": "elastik"}}}, "claims.length.model", "elastik", ""),
+    ({"claims": {"length": {"model": "ast64"}}}, "claims.length.model", "ast64", ""),
+    ({"claims": {"length": {"against": ["elastic"]}}}, "claims.length.against", "elastic", ""),
+    ({"claims": {"length": {"evaluation": "hop"}}}, "claims.length.evaluation", "hop", ""),
+    ({"claims": {"length": {"within_own": None}}}, "claims.length", NO_VALUE, ""),
+    ({"claims": {"length": {"better": "longer"}}}, "claims.length.better", "longer", ""),
+    ({"extends": "parant"}, "extends", "parant", ""),
+    ({"extends": "child"}, "extends", "child", ""),
+    ({"extends": ["parent"]}, "extends", ["parent"], ""),
 ]
 
 
-@pytest.mark.parametrize(("difference", "message"), WRONG)
-def test_a_mistake_of_a_child_names_the_childs_file(problems, difference, message):
+@pytest.mark.parametrize(("difference", "key", "value", "hint"), WRONG)
+def test_a_mistake_of_a_child_names_the_childs_file(problems, difference, key, value, hint):
     found = problems(child={"extends": "parent", **difference})
-    assert found[0].startswith(message)
-    assert len(found) == 1 or {line.split(": ")[1].split(".")[0] for line in found} <= {"experiments", "claims"}
+    assert places(found[:1]) == [("child.yaml", key, value)]
+    assert hint in found[0].message
+    assert len(found) == 1 or {problem.key[0] for problem in found} <= {"experiments", "claims"}
 
 
 def test_a_mistake_of_the_parent_names_the_parents_file(problems):
     parent = PARENT | {"defaults": PARENT["defaults"] | {"view": {"crop": "end"}}}
     (problem,) = problems(parent, child={"extends": "parent", "every": {"model": {"dim": 16}}})
-    assert problem.startswith("parent.yaml: defaults: view.crop: Input should be 'random' or 'start', got 'end'")
+    assert places([problem]) == [("parent.yaml", "defaults.view.crop", "end")]
 
 
 def test_mistakes_of_both_files_are_said_at_once(problems):
     parent = PARENT | {"seeds": [-1]}
     child = {"extends": "parent", "every": {"train": {"lr": "1e-5"}}, "experiments": {"ast64": {"label": 3}}}
-    assert [line.split(" is ")[0].split(" Input")[0] for line in problems(parent, child=child)] == [
-        "parent.yaml: seeds.0:",
-        "child.yaml: every: train.lr: '1e-5'",
-        "child.yaml: experiments.ast64: label:",
+    assert places(problems(parent, child=child)) == [
+        ("parent.yaml", "seeds.0", -1),
+        ("child.yaml", "every.train.lr", "1e-5"),
+        ("child.yaml", "experiments.ast64.label", 3),
     ]
 
 
 def test_suites_that_extend_each_other(problems):
     (problem,) = problems(a={"extends": "b"}, b={"extends": "a"})
-    assert problem == "a.yaml: extends: 'b' leads back to itself"
+    assert places([problem]) == [("a.yaml", "extends", "b")]
 
 
 def test_a_child_without_a_parent_says_what_is_missing(problems):
-    assert problems(child={"title": "alone"}) == [
-        f"child.yaml: {key}: this key is required" for key in ("defaults", "evaluations", "experiments", "seeds")
+    assert places(problems(child={"title": "alone"})) == [
+        ("child.yaml", key, NO_VALUE) for key in ("defaults", "evaluations", "experiments", "seeds")
     ]
 
 
@@ -205,8 +207,6 @@ def test_an_experiment_can_start_from_another(load):
 
 def test_a_start_that_leads_nowhere_or_back_is_refused(problems):
     (unknown,) = problems(child=starting(elastic="nobody"))
-    assert unknown.startswith(
-        "child.yaml: experiments.elastic: model.init: 'run:nobody': no such experiment. There is:"
-    )
+    assert places([unknown]) == [("child.yaml", "experiments.elastic.model.init", "run:nobody")]
     circle = problems(child=starting(elastic="ast128", ast128="elastic"))
-    assert "child.yaml: experiments.elastic: model.init: 'run:elastic' leads back to itself" in circle
+    assert ("child.yaml", "experiments.elastic.model.init", "run:elastic") in places(circle)

@@ -1,7 +1,6 @@
 """Normalisation statistics: exact, the same however they are computed, honest about samples."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from elasticast.data.dataset import read_norm
 from elasticast.data.features import Norm, log_mel
 from elasticast.data.stats import RELEASED, evenly_spaced, log_mel_stats, stats_rows, write_stats
 from elasticast.errors import DataError
+from tests.complaints import complains
 
 FRONT_END = FrontEnd()
 EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
@@ -111,22 +111,19 @@ def test_a_single_clip_is_all_there_is(tmp_path, write_store):
 
 
 def test_wrong_use_is_one_clear_error(tmp_path, write_store, store):
-    with pytest.raises(DataError, match=r"empty\.h5: no clip to take statistics of"):
+    with complains(DataError, "empty.h5"):
         log_mel_stats(write_store(tmp_path / "empty.h5", []), FRONT_END)
-    with pytest.raises(DataError, match=r"front_end\.sample_rate = 24000, but .*train\.h5 holds 16000 Hz"):
+    with complains(DataError, "front_end.sample_rate", 24000, "train.h5", 16000):
         log_mel_stats(store, EPIC)
 
 
-def test_what_is_written(store, tmp_path, caplog):
+def test_what_is_written(store, tmp_path):
     out = tmp_path / "norm.json"
-    with caplog.at_level(logging.INFO):
-        write_stats(tmp_path, FRONT_END, out, clips=2, module="vggsound")
+    write_stats(tmp_path, FRONT_END, out, clips=2, module="vggsound")
     found = json.loads(out.read_text())
-    assert {k: v for k, v in found.items() if k not in ("front_end", "released")} == log_mel_stats(store, FRONT_END, 2)
+    assert {k: v for k, v in found.items() if k not in ("front_end", "module")} == log_mel_stats(store, FRONT_END, 2)
     assert FrontEnd(**found["front_end"]) == FRONT_END
-    assert found["released"]["ElasticAST"] == {"mean": -5.08, "std": 4.453}
     assert read_norm(out) == Norm(found["mean"], found["std"])
-    assert "ElasticAST has mean -5.0800, std 4.4530" in caplog.text
     ours, elastic, _ = stats_rows("vgg", found)
     assert (ours["source"], ours["mean"], ours["clips"], ours["of"]) == ("this data", found["mean"], 2, 5)
     assert (elastic["dataset"], elastic["source"], elastic["std"]) == ("vgg", "ElasticAST", 4.453)
@@ -138,7 +135,6 @@ def test_what_is_written(store, tmp_path, caplog):
 def test_what_has_nothing_released_stands_alone(store, tmp_path, module_name):
     write_stats(tmp_path, FRONT_END, tmp_path / "norm.json", module=module_name)
     found = json.loads((tmp_path / "norm.json").read_text())
-    assert found["released"] == {}
     assert [row["source"] for row in stats_rows("toy", found)] == ["this data"]
 
 

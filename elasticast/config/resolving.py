@@ -1,0 +1,148 @@
+"""Merged settings of experiments, checked: against the settings' own rules, their data set and their evaluations."""
+
+from pathlib import Path
+from typing import Any
+
+from elasticast.config.dataset import DatasetConfig
+from elasticast.config.evaluation import Evaluation, sweep_problems
+from elasticast.config.reading import no_such_file, read_yaml, validate
+from elasticast.config.run import RunConfig, RunSettings
+from elasticast.config.suite import Experiment
+from elasticast.errors import ConfigError, Problem
+
+
+def load_dataset(path: Path) -> DatasetConfig:
+    """Read `config/datasets/NAME.yaml`.
+
+    Raises
+    ------
+    ConfigError
+        With all problems of the file.
+    """
+    return validate(DatasetConfig, read_yaml(path), str(path))
+
+
+def collect(items: dict[str, tuple]) -> tuple[dict[str, Any], list[Problem]]:
+    """Validate several values.
+
+    Parameters
+    ----------
+    items : dict of str to tuple
+        Arguments of :func:`~elasticast.config.reading.validate` by name.
+
+    Returns
+    -------
+    tuple of dict and list of Problem
+        The valid ones by name, and the problems of all others.
+    """
+    valid, problems = {}, []
+    for name, arguments in items.items():
+        try:
+            valid[name] = validate(*arguments)
+        except ConfigError as error:
+            problems += error.problems
+    return valid, problems
+
+
+class Resolver:
+    """Resolves experiments one by one, and keeps what is valid.
+
+    Parameters
+    ----------
+    named : dict
+        Evaluations as they are in the file.
+    config_dir : Path
+        Folder that holds ``datasets``.
+
+    Attributes
+    ----------
+    evaluations : dict of str to Evaluation
+        The valid evaluations.
+    problems : list of Problem
+        Problems of the other evaluations; their keys begin with the evaluation's name.
+    experiments, runs, datasets : dict
+        As in :class:`~elasticast.config.Suite`, as far as they are valid.
+    """
+
+    def __init__(self, named: dict[str, Any], config_dir: Path):
+        self.named, self.config_dir = named, config_dir
+        self.evaluations, self.problems = collect({n: (Evaluation, v, "", n) for n, v in named.items()})
+        self.experiments: dict[str, Experiment] = {}
+        self.runs: dict[str, RunSettings] = {}
+        self.datasets: dict[str, DatasetConfig] = {}
+
+    def add(self, name: str, merged: dict[str, Any]) -> list[Problem]:
+        """Resolve one experiment from its merged settings.
+
+        Returns
+        -------
+        list of Problem
+            Their keys are counted from the experiment and they have no file, unless the data set's file is wrong.
+        """
+        cosmetic = {k: v for k, v in merged.items() if k in Experiment.model_fields}
+        settings = {k: v for k, v in merged.items() if k not in cosmetic} | {"experiment": name, "seed": 0}
+        checked, problems = collect({"experiment": (Experiment, cosmetic, ""), "run": (RunConfig, settings, "")})
+        if problems:
+            return problems
+        experiment, run = checked["experiment"], checked["run"]
+        try:
+            dataset = self._dataset(run.dataset)
+        except ConfigError as error:
+            return error.problems
+        self.experiments[name], self.runs[name] = experiment, run.settings
+        return [
+            *_dataset_problems(run, dataset),
+            *_split_problems(run, experiment, dataset, self.evaluations),
+            *self._evaluation_problems(run, experiment),
+        ]
+
+    def _dataset(self, name: str) -> DatasetConfig:
+        if name not in self.datasets:
+            folder = self.config_dir / "datasets"
+            if missing := no_such_file(folder, name):
+                raise ConfigError([Problem("", ("dataset",), missing, name)])
+            self.datasets[name] = load_dataset(folder / f"{name}.yaml")
+        return self.datasets[name]
+
+    def _evaluation_problems(self, run: RunConfig, experiment: Experiment) -> list[Problem]:
+        problems = []
+        for name in experiment.evaluations:
+            if name not in self.named:
+                message = f"no such evaluation. Expected some of: {', '.join(self.named)}"
+                problems.append(Problem.between("evaluations", name, message))
+            elif name in self.evaluations:
+                problems += [p.at("", "evaluations", name) for p in sweep_problems(run, self.evaluations[name])]
+        return problems
+
+
+def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
+    """Problems between a run and its data set."""
+    problems = []
+    if run.task not in dataset.tasks:
+        message = f"data set {run.dataset!r} has no such task. Expected one of: {', '.join(dataset.tasks)}"
+        problems.append(Problem.between("task", run.task, message))
+    elif dataset.tasks[run.task] == "multi" and run.train.loss == "ce":
+        message = f"needs one label per clip, but clips of task {run.task!r} have several; use 'bce'"
+        problems.append(Problem.between("train.loss", "ce", message))
+    if run.front_end.sample_rate != dataset.store_rate:
+        message = f"data set {run.dataset!r} is stored at another rate, store_rate = {dataset.store_rate} Hz"
+        problems.append(Problem.between("front_end.sample_rate", run.front_end.sample_rate, message))
+    return problems
+
+
+def _split_problems(
+    run: RunConfig, experiment: Experiment, dataset: DatasetConfig, evaluations: dict[str, Evaluation]
+) -> list[Problem]:
+    """Problems of splits that a model is evaluated on and that the data set does not have."""
+    splits = {f"evaluations.{n}.split": evaluations[n].split for n in experiment.evaluations if n in evaluations}
+    if run.train.select is not None:
+        splits["train.select.split"] = run.train.select.split
+    message = (
+        f"data set {run.dataset!r} has no such split; set `dev_share` in config/datasets/{run.dataset}.yaml to hold "
+        "out some clips of its training split"
+    )
+    return [
+        Problem.between(key, split, message)
+        for key, split in splits.items()
+        if split not in dataset.splits() and not dataset.dev_share
+    ]

@@ -1,0 +1,81 @@
+"""What a result records of its origin: versions, git commit, machine."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from elasticast.config import RunConfig, digest
+from elasticast.provenance.stages import PACKAGE
+
+PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
+
+
+def git_commit(folder: Path = PACKAGE) -> str | None:
+    """Commit of the checkout that holds `folder`, with ``-dirty`` when files differ from it; none outside of git."""
+    try:
+        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def provenance() -> dict[str, Any]:
+    """What every result records beside its own settings and timing."""
+    return {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cpus": os.cpu_count()},
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def job_record(
+    code: str, config: RunConfig, data_sha256: str, *, device: str, attention_backend: str, threads: int
+) -> dict[str, Any]:
+    """What a training or evaluation job records of its settings, data and device, with its provenance.
+
+    Parameters
+    ----------
+    code : str
+        Digest of the code that decides the result.
+    config : RunConfig
+        The run.
+    data_sha256 : str
+        Digest of the prepared dataset.
+    device, attention_backend, threads
+        How it was computed, see :func:`elasticast.models.device.compute_record`.
+    """
+    return {
+        "experiment": config.experiment,
+        "seed": config.seed,
+        "config_digest": digest(config),
+        "code_digest": code,
+        "data_sha256": data_sha256,
+        "device": device,
+        "attention_backend": attention_backend,
+        "threads": threads,
+        **provenance(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

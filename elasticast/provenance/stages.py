@@ -1,0 +1,178 @@
+"""Which part of the package decides the output of each stage of the workflow."""
+
+from functools import cache
+from pathlib import Path
+
+from elasticast.config.run import RunSettings
+from elasticast.provenance.source import Source
+
+PACKAGE = Path(__file__).parents[1]
+
+# Each of these is a part that several stages share.
+_RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
+_CLIPS = (
+    "data/augment.py",
+    "data/dataset.py",
+    "data/encoder.py",
+    "data/features.py",
+    "data/manifest.py:read_classes,read_manifest",
+    "data/packing.py",
+    "data/sampler.py",
+    "data/store.py:Store",
+    "data/views.py",
+)
+_MODELS = (
+    "models/__init__.py",
+    "models/ast.py",
+    "models/attention.py",
+    "models/device.py",
+    "models/elasticast.py",
+    "models/pooling.py",
+    "models/positions.py",
+    "models/transformer.py",
+)
+_SWEEPS = (
+    "data/windows.py:window_views",
+    "evaluation/flops.py",
+    "evaluation/metrics.py",
+    "evaluation/saved_predictions.py",
+    "evaluation/sweep.py",
+)
+_OWN_WEIGHTS = ("models/weights/adapt.py", "models/weights/sources.py")
+_PUBLISHED_WEIGHTS = ("data/stats.py:RELEASED", "models/weights/convert.py", "models/weights/layouts.py")
+_TRAINING = (
+    *_RUN,
+    *_CLIPS,
+    *_MODELS,
+    "cli/__init__.py:train",
+    "config/base.py",
+    "data/manifest.py:read_data_hash",
+    "training/checkpoint.py",
+    "training/distributed.py",
+    "training/inputs.py",
+    "training/loop.py",
+    "training/optim.py",
+)
+_EVALUATION = (
+    *_RUN,
+    *_CLIPS,
+    *_MODELS,
+    *_SWEEPS,
+    *_OWN_WEIGHTS,
+    "cli/__init__.py:evaluate",
+    "data/manifest.py:read_data_hash",
+    "evaluation/run.py",
+    "models/pretrained.py:load",
+)
+_DECODING = (
+    "data/audio.py",
+    "data/ffmpeg.py",
+    "data/manifest.py:reason_kind",
+    "data/parts.py:decode_parts",
+    "data/recordings.py",
+    "data/store.py:REMEDY,writing_part",
+)
+_SCRIPT = (
+    *_SUITE,
+    "reporting/released.py",
+    "reporting/results.py",
+    "reporting/scripts.py",
+    "reporting/style.py",
+    "reporting/uncertainty.py",
+)
+_TABLE = (*_SCRIPT, "reporting/comparison.py", "reporting/tables.py")
+
+STAGES = {
+    "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
+    "decode": _DECODING,
+    "prepare": (
+        *_DECODING,
+        "cli/__init__.py:prepare",
+        "config/base.py",
+        "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
+        "data/annotations.py",
+        "data/datasets/__init__.py",
+        "data/lookup.py",
+        "data/manifest.py",
+        "data/parts.py",
+        "data/prepare.py",
+        "data/store.py:write_index",
+    ),
+    "stats": (
+        "cli/__init__.py:stats",
+        "config/frames.py:hop_samples,margins,window_samples",
+        "config/view.py:FrontEnd",
+        "data/features.py",
+        "data/stats.py:write_stats",
+        "data/store.py:Store",
+    ),
+    "train": _TRAINING,
+    "select": (*_TRAINING, *_SWEEPS, "training/selection.py"),
+    "evaluate": _EVALUATION,
+    "released": (*_EVALUATION, *_PUBLISHED_WEIGHTS),
+    "intervals": (
+        "cli/__init__.py:intervals,resample",
+        "config/base.py",
+        "evaluation/intervals.py",
+        "evaluation/saved_predictions.py:points,targets",
+        "evaluation/statistics.py",
+    ),
+    "collect": (
+        *_RUN,
+        "cli/__init__.py:collect",
+        "data/features.py:Norm",
+        "data/stats.py:stats_rows",
+        "reporting/collect.py",
+        "reporting/results.py:COLUMNS",
+    ),
+    "curves": (*_SCRIPT, "reporting/curves.py"),
+    "table": _TABLE,
+    "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
+    "ablation": (
+        *_SCRIPT,
+        "config/ablation.py",
+        "config/ablation_names.py",
+        "config/ablation_sweeps.py",
+        "evaluation/saved_predictions.py:points",
+        "evaluation/statistics.py",
+        "reporting/ablation",
+        "reporting/curves.py",
+        "reporting/tables.py",
+    ),
+    "lengths": (*_SCRIPT, "reporting/lengths.py"),
+    "packing": (*_SCRIPT, *_CLIPS, "reporting/packed_batch.py"),
+}
+"""Stage to modules of the package, or ``MODULE:NAME,NAME`` for some definitions in one; see `Source.select`.
+
+A change elsewhere re-runs nothing of the stage. A dataset adds its `code()` to `synthesis` and `prepare`. `select` is
+`train` of runs that keep the best weights on a split; `released` is `evaluate` of published weights.
+"""
+WITH_DEFAULTS = ("released",)
+"""Stages that fill settings up with defaults themselves; in all others the params of the rules hold every value."""
+START = (*_OWN_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:init_source,start_from")
+"""What training adds for runs that start from weights (`model.init`)."""
+
+
+@cache
+def code_digest(stage: str, *more: str) -> str:
+    """Digest of the code that decides a stage's output, without what cannot change it: comments, docstrings, layout.
+
+    Parameters
+    ----------
+    stage : str
+        One of :data:`STAGES`.
+    more : str
+        Further modules of the package, or definitions in them.
+    """
+    return _source(declarations=stage in WITH_DEFAULTS).digest((*STAGES[stage], *more))
+
+
+@cache
+def _source(declarations: bool) -> Source:
+    return Source(PACKAGE, declarations)
+
+
+def training_code(run: RunSettings) -> str:
+    """Digest of the code that decides the weights of a run: `select` and `model.init` add to it."""
+    return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))

@@ -1,0 +1,229 @@
+"""A module's source as top-level statements without what changes no result."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+PACKAGE = "elasticast"
+SETTINGS = "Settings"
+"""Base class of all settings."""
+
+
+class Import(NamedTuple):
+    """An import from this package, as written; `name` is None for a whole module."""
+
+    module: str
+    name: str | None
+
+
+@dataclass(eq=False)
+class Statement:
+    """Top-level code of a module.
+
+    Attributes
+    ----------
+    names : set of str
+        Names that it binds.
+    effect : bool
+        Whether importing the module may do more than bind names: all such statements of a module are one.
+    text : str
+        What it does; empty if it only declares types or settings.
+    uses : list of str or Import
+        What `text` refers to, in order: names of the module, and what functions import from the package themselves.
+    mentions : list of str or Import
+        `uses`, and what type hints and declarations of settings refer to.
+    """
+
+    names: set[str]
+    effect: bool = False
+    text: str = ""
+    uses: list[str | Import] = field(default_factory=list)
+    mentions: list[str | Import] = field(default_factory=list)
+
+
+class Module(NamedTuple):
+    """The statements of a module without its imports; and each imported name, with the import."""
+
+    statements: list[Statement]
+    imports: dict[str, str | Import]
+
+    def defining(self, name: str) -> list[Statement]:
+        """The statements that bind a name."""
+        return [statement for statement in self.statements if name in statement.names]
+
+
+@cache
+def parse(text: str, settings: frozenset[str]) -> Module:
+    """Parse a module.
+
+    Parameters
+    ----------
+    text : str
+        Its source.
+    settings : frozenset of str
+        Classes of settings: their fields and checks are left out.
+    """
+    imports: dict[str, str | Import] = {}
+    rest = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports |= _imported(node)
+        elif not _is_text(node) and not _is_for_type_checkers(node):
+            rest.append(node)
+    bound = Counter(name for node in rest for name in _bound(node))
+    statements, ordered = [], Statement(set(), effect=True)
+    for node in rest:
+        statement = _statement(node, settings)
+        if _is_definition(node) and all(bound[name] == 1 for name in statement.names):
+            statements.append(statement)
+        else:
+            ordered.names |= statement.names
+            ordered.text += f"{statement.text}\n"
+            ordered.uses += statement.uses
+            ordered.mentions += statement.mentions
+    used = {name for statement in (*statements, ordered) for name in statement.mentions}
+    unused = [of for name, of in imports.items() if isinstance(of, str) and name not in used | {"TYPE_CHECKING"}]
+    ordered.text += "".join(f"import {of}\n" for of in unused)
+    module = Module([*statements, *([ordered] if ordered.text else [])], imports)
+    known = set(bound) | imports.keys()
+    for statement in module.statements:
+        statement.uses = [name for name in statement.uses if name in known or isinstance(name, Import)]
+        statement.mentions = [name for name in statement.mentions if name in known or isinstance(name, Import)]
+    return module
+
+
+def _statement(node: ast.stmt, settings: frozenset[str]) -> Statement:
+    names = set(_bound(node))
+    if isinstance(node, ast.ClassDef) and node.name in settings:
+        node.body = [part for part in node.body if not _is_check(part)]
+    mentions = list(_references(node))
+    bare = _Bare(settings).visit(node)
+    if bare is None or _is_type(bare):
+        return Statement(names, mentions=mentions)
+    uses = list(_references(bare))
+    for part in ast.walk(bare):
+        if isinstance(part, ast.ImportFrom) and _is_internal(part):
+            part.module = PACKAGE
+    return Statement(names, text=ast.unparse(bare), uses=uses, mentions=mentions)
+
+
+def _references(node: ast.stmt) -> Iterator[str | Import]:
+    """Names in a statement, and what it imports from the package."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.ImportFrom) and _is_internal(part):
+            yield from (target for target in _imported(part).values() if isinstance(target, Import))
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str | Import]:
+    """Names that an import binds, and what they refer to."""
+    if isinstance(node, ast.Import):
+        return {a.asname or a.name.partition(".")[0]: a.name for a in node.names}
+    module = "." * node.level + (node.module or "")
+    if _is_internal(node):
+        return {a.asname or a.name: Import(module, a.name) for a in node.names}
+    return {a.asname or a.name: f"{module}:{a.name}" for a in node.names}
+
+
+def _is_internal(node: ast.ImportFrom) -> bool:
+    return (node.module or "").partition(".")[0] == PACKAGE
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """Names that a top-level statement binds."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from _imported(node)
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        yield from (part.id for target in targets for part in ast.walk(target) if _is_stored(part))
+    else:
+        yield from (part.id for part in ast.walk(node) if _is_stored(part))
+        for body in ("body", "orelse", "finalbody"):
+            yield from (name for part in getattr(node, body, []) for name in _bound(part))
+
+
+def _is_stored(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    """Whether a statement binds names and does nothing else."""
+    if isinstance(node, ast.Assign):
+        return all(not isinstance(part, ast.Attribute | ast.Subscript) for t in node.targets for part in ast.walk(t))
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.target, ast.Name)
+    return isinstance(node, ast.FunctionDef | ast.ClassDef)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Whether a statement is a string and nothing else: a docstring, of an attribute too."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_for_type_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _is_type(node: ast.stmt) -> bool:
+    """Whether a statement names a type: it says which values are valid, and changes none."""
+    value = node.value if isinstance(node, ast.Assign) else None
+    return isinstance(value, ast.Subscript) and ast.unparse(value.value) in ("Annotated", "Literal")
+
+
+def _is_check(node: ast.stmt) -> bool:
+    """Whether a method only accepts or rejects settings, which cannot be changed once they are made."""
+    return isinstance(node, ast.FunctionDef) and any(
+        ast.unparse(decorator) == "model_validator(mode='after')" for decorator in node.decorator_list
+    )
+
+
+def _is_field(node: ast.stmt) -> bool:
+    """Whether a line of a settings class declares a field, or how all fields are validated."""
+    if isinstance(node, ast.AnnAssign):
+        return "ClassVar" not in ast.unparse(node.annotation)
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "model_config"
+
+
+class _Bare(ast.NodeTransformer):
+    """Leaves out docstrings, type hints, and the fields of settings, whose values are in the params of the rules."""
+
+    def __init__(self, settings: frozenset[str]):
+        self.settings = settings
+        self.in_class = False
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef | None:
+        if node.name in self.settings:
+            node.body = [part for part in node.body if not _is_field(part)]
+        node.body = self._body(node, in_class=True)
+        empty = all(isinstance(part, ast.Pass) for part in node.body)
+        plain = node.name == SETTINGS or [ast.unparse(base) for base in node.bases] == [SETTINGS]
+        return None if node.name in self.settings and plain and empty else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        node.body = self._body(node, in_class=False)
+        self.generic_visit(node.args)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
+        if self.in_class:  # of a data class, where the order of all fields counts
+            return node
+        if node.value is None:
+            return None
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+    def _body(self, node: ast.ClassDef | ast.FunctionDef, in_class: bool) -> list[ast.stmt]:
+        before, self.in_class = self.in_class, in_class
+        body = [new for part in node.body if not _is_text(part) and (new := self.visit(part)) is not None]
+        self.in_class = before
+        return body or [ast.Pass()]

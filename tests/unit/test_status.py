@@ -1,0 +1,103 @@
+"""`elasticast status`: what it says of runs, and that it never gets in the way of one."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from elasticast import status
+from elasticast.errors import DataError, ElasticASTError
+from elasticast.files import exclusive, in_use
+from elasticast.training import loop
+from elasticast.training.loop import Trainer
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """`fit` sets handlers; restore those of the test process."""
+    before = {number: signal.getsignal(number) for number in loop.STOP_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+ASK = """
+import sys
+from pathlib import Path
+from elasticast.status import _state
+
+folder = Path(sys.argv[1])
+states = {_state(folder, folder, "")}
+print(*states, flush=True)
+while not (folder / "stop").exists():
+    states.add(_state(folder, folder, ""))
+print(*sorted(states), sep=",")
+"""
+
+
+@pytest.mark.usefixtures("cpu")
+def test_status_never_makes_a_run_fail_that_starts(tiny, train_clips, norm, tmp_path):
+    """Another process asks for the state of a run without a pause."""
+    folder = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", ASK, str(folder)], stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout.readline() == "not started\n"
+        try:
+            for _ in range(3):
+                Trainer(tiny(), train_clips, norm, folder, "data").fit()
+            for _ in range(2000):
+                with exclusive(folder / "checkpoint", "busy"):
+                    pass
+        finally:
+            folder.mkdir(exist_ok=True)
+            (folder / "stop").touch()
+        assert asking.stdout.read().splitlines()[-1] == "not started,running,trained"
+    assert asking.returncode == 0
+
+
+def test_a_folder_is_in_use_as_long_as_a_process_works_in_it(tmp_path):
+    folder = tmp_path / "checkpoint"
+    assert not in_use(folder)
+    with exclusive(folder, "busy"):
+        assert in_use(folder)
+        with pytest.raises(ElasticASTError) as raised, exclusive(folder, "busy"):
+            pass
+        assert str(folder) in str(raised.value)
+        assert in_use(folder)
+    assert not in_use(folder)
+
+
+def test_a_killed_process_uses_nothing(tmp_path):
+    code = "import sys, time; from pathlib import Path; from elasticast.files import exclusive\n"
+    code += "with exclusive(Path(sys.argv[1]), ''):\n    print('begun', flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"begun\n"
+        assert in_use(tmp_path)
+        process.kill()
+        process.wait()
+    assert not in_use(tmp_path)
+
+
+def test_a_history_that_is_being_written(tiny, tmp_path):
+    """Only whole lines count, whatever part of the last one is there."""
+    path = tmp_path / "history" / "history.csv"
+    path.parent.mkdir()
+    head = "step,epoch,loss,lr,grad_norm,clips_per_s,tokens_per_s\n"
+    line = "1,0,2.5,0.001,1.0,8.0,100.0\n"
+    last = "2,0,2.5,0.001,1.0,8.0,"
+    for size in range(len(last)):
+        path.write_text(head + line + last[:size])
+        step, to_go = status._progress(tmp_path, tiny())
+        assert (step, to_go) in {("1 of 4", "0:00:02"), ("2 of 4", "0:00:01")}
+
+
+def test_a_broken_record_is_an_error_with_its_path(tmp_path):
+    path = tmp_path / "jobs" / "a.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"job_id": "7"}))
+    with pytest.raises(DataError) as raised:
+        status._records(tmp_path)
+    assert str(path) in str(raised.value)
+    assert status._records(Path(tmp_path / "absent")) == []
