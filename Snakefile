@@ -30,7 +30,7 @@ rule all:
         rules.summary.input,
 
 
-# Your own rules, workflow/custom/*.smk (docs/extending.md). They come last, so that they can use every rule above.
+# your own rules (docs/extending.md), last, so that they can use every rule above
 for file in CUSTOM_RULES:
 
     include: file

@@ -1,7 +1,7 @@
 """Plan of a suite and its ablations: which training runs there are, what each needs, which figures are drawn.
 
 The workflow asks these questions; `workflow/rules/common.smk` turns the answers into paths. Nothing here imports
-Snakemake or torch, or looks at files.
+Snakemake or torch, or looks at files of a project.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, digest
 from elasticast.config.run import RunSettings
-from elasticast.provenance import training_parts
+from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
 """The axes that figures of a suite are drawn over: length and resolution."""
@@ -35,15 +35,12 @@ class Needs:
         Splits of `dataset` that it reads: ``train``, and the split that its weights are selected on.
     starts_from : str or None
         Training run whose weights it starts from.
-    code : tuple of str
-        Stage and further code that decide its weights: arguments of `elasticast.provenance.code_digest`.
     """
 
     dataset: str
     norm: str | None
     splits: tuple[str, ...]
     starts_from: str | None
-    code: tuple[str, ...]
 
 
 class Plan:
@@ -95,8 +92,15 @@ class Plan:
             norm=None if settings.norm else front_end_name(settings.front_end),
             splits=("train", select.split) if select else ("train",),
             starts_from=settings.starts_from,
-            code=training_parts(settings),
         )
+
+    def training_code(self, run: str) -> str:
+        """Digest of the code that decides the weights of a training run."""
+        return training_code(self.runs[run])
+
+    def prepare_code(self, dataset: str) -> str:
+        """Digest of the code that prepares a dataset: what all datasets share, and its own modules."""
+        return code_digest("prepare", *self.datasets[dataset].code())
 
     def run_config(self, run: str, seed: int) -> RunConfig:
         """All settings of a training run with one seed."""

@@ -31,7 +31,6 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
         If anything in it is wrong, or it is for other suites.
     """
     path = config_dir / "ablations" / f"{name}.yaml"
-    _check_name(path)
     content = read_yaml(path)
     loaded, file = load_suite(suite, config_dir), read_suite(suite, config_dir / "suites")
     settings = _settings_for(content, file, str(path))

@@ -1,7 +1,7 @@
 """Where a result comes from: the code that decides it, and what it records of versions, settings and machine."""
 
 from elasticast.provenance.record import PACKAGES, git_commit, job_record, provenance, versions
-from elasticast.provenance.stages import PACKAGE, STAGES, START, code_digest, training_code, training_parts
+from elasticast.provenance.stages import PACKAGE, STAGES, START, code_digest, training_code
 
 __all__ = [
     "PACKAGE",
@@ -13,6 +13,5 @@ __all__ = [
     "job_record",
     "provenance",
     "training_code",
-    "training_parts",
     "versions",
 ]

@@ -183,11 +183,6 @@ def _source(declarations: bool) -> Source:
     return Source(PACKAGE, declarations)
 
 
-def training_parts(run: RunSettings) -> tuple[str, ...]:
-    """Stage and further code that decide the weights of a run, as :func:`code_digest` takes them."""
-    return ("select" if run.train.select else "train", *(START if run.model.init else ()))
-
-
 def training_code(run: RunSettings) -> str:
-    """Digest of the code that decides the weights of a run."""
-    return code_digest(*training_parts(run))
+    """Digest of the code that decides the weights of a run: `train.select` and `model.init` add to it."""
+    return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))

@@ -2,12 +2,6 @@
 
 import json
 
-# a dataset is prepared by code that all datasets share, and by modules of its own
-PREPARE_CODE = {
-    name: code_digest("prepare", *dataset.code())
-    for name, dataset in PLAN.datasets.items()
-}
-
 
 localrules:
     decoded,
@@ -33,7 +27,7 @@ rule prepare_shard:
         out=subpath(output[0], ancestor=2),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
-        code=lambda wildcards: PREPARE_CODE[wildcards.dataset],
+        code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
     shell:
@@ -94,7 +88,7 @@ rule prepare:
         out=subpath(output.manifest, parent=True),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
-        code=lambda wildcards: PREPARE_CODE[wildcards.dataset],
+        code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Preparing {wildcards.dataset}"
     shell:

@@ -120,7 +120,9 @@ def ablation_results(name):
 
     def refuse(_):
         try:
-            load_ablation(name, SUITE.name)
+            if name in ABLATION_ERRORS:
+                raise ABLATION_ERRORS[name]
+            load_ablation(name, SUITE.name)  # raises: it is for other suites
         except ConfigError as error:
             raise WorkflowError(str(error)) from None
 

@@ -63,7 +63,7 @@ rule train:
             f"--norm {shlex.quote(input.norm)}" if input.norm else ""
         ),
         out=subpath(output.weights, parent=True),
-        code=lambda wildcards: code_digest(*needs(wildcards).code),
+        code=lambda wildcards: PLAN.training_code(wildcards.experiment),
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
