@@ -19,7 +19,7 @@ from elasticast.data.dataset import norm_of
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
 from elasticast.training import loop
 from elasticast.training.checkpoint import load_checkpoint, save_model
@@ -174,7 +174,7 @@ def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared,
     command = [sys.executable, "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
     done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert load(tmp_path / "run").norm == Norm(-5, 4.5)
+    assert load_model(tmp_path / "run").norm == Norm(-5, 4.5)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR2"])
@@ -300,17 +300,17 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
 
 
 @pytest.fixture
-def saved(trainer, tmp_path):
+def saved(trainer, train_clips, norm, tmp_path):
     found = trainer("run")
-    save_model(tmp_path / "run", found.model, found.config, found.norm, found.clips.classes, found.clips.kind)
+    save_model(tmp_path / "run", found.model, found.config, norm, train_clips.classes, train_clips.kind)
     return tmp_path / "run", found
 
 
 def test_save_and_load(saved):
     folder, found = saved
-    loaded = load(folder)
-    assert (loaded.config, loaded.norm) == (found.config, found.norm)
-    assert (loaded.classes, loaded.kind, loaded.config.task) == (found.clips.classes, "multi", "events")
+    loaded = load_model(folder)
+    assert (loaded.config, loaded.norm) == (found.config, found.inputs.norm)
+    assert (loaded.classes, loaded.kind, loaded.config.task) == (found.inputs.clips.classes, "multi", "events")
     assert not loaded.model.training
     assert not loaded.notes
     expected, state = found.model.state_dict(), loaded.model.state_dict()
@@ -334,20 +334,20 @@ def test_damaged_weights_are_one_clear_error(saved, trainer, tmp_path, damage):
     damaged = r"run/model\.safetensors: cannot be loaded: "
     misfit = r"run: looks like elasticast .* but\n  of another shape"
     with pytest.raises(DataError, match=misfit if damage == "other" else damaged):
-        load(folder)
+        load_model(folder)
 
 
 def test_a_folder_without_a_model_is_one_clear_error(saved, tmp_path):
     with pytest.raises(DataError, match=r"nothing: no such file or folder"):
-        load(tmp_path / "nothing")
+        load_model(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(
         DataError, match=r"empty: no model here; a trained model is a folder with model\.safetensors and"
     ):
-        load(tmp_path / "empty")
+        load_model(tmp_path / "empty")
     (saved[0] / "model.json").write_text('{"format": ')
     with pytest.raises(DataError, match=r"model\.json: cannot be read: "):
-        load(saved[0])
+        load_model(saved[0])
 
 
 # ---------------------------------------------------------------------------------------------
