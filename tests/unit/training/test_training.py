@@ -327,7 +327,7 @@ def test_damaged_weights_are_one_clear_error(saved, trainer, tmp_path, damage):
         path.unlink()
     elif damage == "other":
         other = trainer("other", model={"dim": 16})
-        save_model(tmp_path / "other", other.model, other.config, other.norm, other.clips.classes, "multi")
+        save_model(tmp_path / "other", other.model, other.config, other.inputs.norm, other.inputs.clips.classes, "multi")
         path.write_bytes(weights(tmp_path / "other"))
     else:
         path.write_bytes({"cut": content[: len(content) // 2], "text": b"no weights" * 9, "empty": b""}[damage])
