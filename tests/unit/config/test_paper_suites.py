@@ -9,8 +9,9 @@ import pytest
 from elasticast.config import Suite
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError
-from elasticast.reporting.released import as_released, read_released, released_curves
-from elasticast.reporting.results import COLUMNS, sweep_panels
+from elasticast.reporting.panels import sweep_panels
+from elasticast.reporting.read_tables import METRICS, read_released
+from elasticast.reporting.released_curves import keep_released_weights, released_curves
 
 ROOT = Path(__file__).parents[3]
 CURVES = ROOT / "paper_figures" / "reference" / "released_curves.csv"
@@ -152,19 +153,20 @@ def test_released_curves_are_complete_fractions():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "named"),
     [
-        (lambda t: t.drop(columns="series"), "missing column series; expected dataset, axis, x, series, "),
-        (lambda t: t.assign(value="high"), "line 2: value = 'high' is not a number"),
-        (lambda t: pd.concat([t, t.head(1)]), "line 362: this point of the curve stands twice"),
+        (lambda t: t.drop(columns="series"), ["column series", "dataset, axis, x, series, "]),
+        (lambda t: t.assign(value="high"), ["line 2:", "value", "'high'"]),
+        (lambda t: pd.concat([t, t.head(1)]), ["line 362:", "x"]),
     ],
 )
-def test_a_damaged_reference_file_is_one_clear_error(tmp_path, change, message):
+def test_a_damaged_reference_file_is_one_clear_error(tmp_path, change, named):
     path = tmp_path / "curves.csv"
     change(pd.read_csv(CURVES)).to_csv(path, index=False)
     with pytest.raises(DataError) as caught:
         read_released(path)
-    assert str(caught.value).startswith(f"{path}: {message}")
+    assert str(caught.value).startswith(f"{path}: ")
+    assert all(token in str(caught.value) for token in named)
 
 
 @pytest.mark.parametrize(("key", "value"), [("series", "ast_hop50"), ("dataset", "esc50"), ("dataset", "audioset")])
@@ -179,12 +181,12 @@ def test_a_curve_that_was_not_released_is_an_error_that_lists_those_that_were(pa
 
 
 def test_the_authors_weights_stand_for_one_run_of_each_elasticast(paper):
-    cut = as_released(paper)
+    cut = keep_released_weights(paper)
     assert (
         list(cut.runs)
         == list(cut.experiments)
         == ["audioset_elastic", "vggsound_elastic", "voxceleb1_elastic", "epic_elastic"]
     )
     assert (cut.seeds, cut.claims) == ([0], {})
-    panels = sweep_panels(cut, pd.DataFrame(columns=list(COLUMNS)), "compression")
+    panels = sweep_panels(cut, pd.DataFrame(columns=list(METRICS)), "compression")
     assert [p.dataset for p in panels] == ["audioset", "vggsound"]

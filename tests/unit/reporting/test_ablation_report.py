@@ -15,8 +15,10 @@ from elasticast.config.load_ablation import Ablation, load_ablation
 from elasticast.errors import ConfigError
 from elasticast.evaluation.statistics import Resampled, percentiles
 from elasticast.reporting.ablation.figures import draw
-from elasticast.reporting.ablation.results import read_results, resampled_quantities, tidy
-from elasticast.reporting.ablation.table import compare_variants, markdown
+from elasticast.reporting.ablation.read_results import read_results
+from elasticast.reporting.ablation.run_table import run_table
+from elasticast.reporting.ablation.scores import resampled_quantities
+from elasticast.reporting.ablation.variant_table import compare_variants, markdown
 from elasticast.reporting.style import paper_style
 from tests.unit.reporting.ablation_results import write_results
 
@@ -106,7 +108,7 @@ def rows_of(table: pd.DataFrame, **where) -> pd.DataFrame:
 def test_each_number_stands_beside_the_base_of_its_seed(ablation, folder):
     trial = ablation(grid={"model.pooling": ["attention", "mean"]})
     write_results(trial, folder, quality)
-    table = tidy(read_results(trial, folder))
+    table = run_table(read_results(trial, folder))
     measured = [pd.read_csv(file) for file in folder.rglob("metrics.csv")]
     assert len(table) == sum(map(len, measured))
     for _, row in rows_of(table, variant="mean", metric="accuracy").iterrows():
@@ -170,11 +172,11 @@ def test_resampled_scores_of_runs_that_are_no_more_are_not_used(ablation, folder
 def test_rows_of_an_evaluation_that_is_no_more_are_left_out(ablation, folder):
     trial = ablation(grid={"model.pooling": ["attention", "mean"]})
     write_results(trial, folder, quality)
-    before = tidy(read_results(trial, folder))
+    before = run_table(read_results(trial, folder))
     for file in folder.rglob("metrics.csv"):
         table = pd.read_csv(file)
         pd.concat([table, table.assign(evaluation="renamed")]).to_csv(file, index=False)
-    pd.testing.assert_frame_equal(tidy(read_results(trial, folder)), before)
+    pd.testing.assert_frame_equal(run_table(read_results(trial, folder)), before)
 
 
 def test_the_worst_is_one_point_in_all_draws():
@@ -213,7 +215,7 @@ def test_windows_are_compared_with_the_base_over_common_points(ablation, folder)
     native = rows_of(table, variant="long", quantity="native").iloc[0]
     assert (native["x"], native["evaluation"]) == (128, "windows")
     assert "2 points that all variants have" in markdown(results, table)
-    beside = rows_of(tidy(results), variant="long", metric="accuracy")
+    beside = rows_of(run_table(results), variant="long", metric="accuracy")
     assert beside.loc[beside["x"] == 256, "delta"].isna().all()
     assert beside.loc[beside["x"] < 256, "delta"].notna().all()
 

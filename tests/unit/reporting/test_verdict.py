@@ -14,10 +14,10 @@ from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError
 from elasticast.reporting.claims import judge_claims, overall
 from elasticast.reporting.curves import draw_sweeps
-from elasticast.reporting.released import read_released, released_curves
-from elasticast.reporting.results import COLUMNS, sweep_panels
+from elasticast.reporting.panels import sweep_panels
+from elasticast.reporting.read_tables import INTERVALS, METRICS, PAIRS, read_intervals, read_pairs, read_released
+from elasticast.reporting.released_curves import released_curves
 from elasticast.reporting.style import line_styles
-from elasticast.reporting.uncertainty import INTERVALS, PAIRS, read_intervals, read_pairs
 from elasticast.reporting.verdict import claim_table, curve_table, latex, markdown, write_verdict
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +47,7 @@ def metrics_of(curves: dict[str, pd.Series], seeds=(0, 1, 2), spread=0.01) -> pd
             for x, value in curve.items():
                 about = ["paper", name, seed, "length", "voxceleb1", "speaker", "max_frames"]
                 rows.append([*about, x, "accuracy", value + spread * (seed - 1), 8251])
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(METRICS))
 
 
 def panels_of(suite, released, curves, **more):
