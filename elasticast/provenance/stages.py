@@ -184,5 +184,5 @@ def _source(declarations: bool) -> Source:
 
 
 def training_code(run: RunSettings) -> str:
-    """Digest of the code that decides the weights of a run: `select` and `model.init` add to it."""
+    """Digest of the code that decides the weights of a run: `train.select` and `model.init` add to it."""
     return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))
