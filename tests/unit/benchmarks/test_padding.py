@@ -18,6 +18,7 @@ from elasticast.benchmarks.setup import MODELS, clip_tokens, device_of, model_co
 from elasticast.benchmarks.timing import in_turns, saved_bytes
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError, ElasticASTError
+from tests.complaints import complains
 
 CPU = torch.device("cpu")
 TOKENS = [8, 24, 16, 40]
@@ -115,7 +116,7 @@ def test_a_way_that_computes_something_else_is_an_error(tiny, ways, measure, mon
         return RowMask(torch.ones(len(places.owner), 1, 1, places.owner.shape[1], dtype=torch.bool), [])
 
     monkeypatch.setattr(RowPlaces, "mask", see_all)
-    with pytest.raises(ElasticASTError, match="padded-longest: outputs differ from those of packed-sdpa by"):
+    with complains(ElasticASTError, "padded-longest", "packed-sdpa"):
         differences(subject(measure, tiny()), ways)
 
 
@@ -169,7 +170,7 @@ def test_lengths_are_log_uniform_and_repeatable():
     assert {n % 8 for n in tokens} == {0}
     below = [np.mean(np.array(tokens) < 8 * frames / 16) for frames in (128, 768)]
     assert below == pytest.approx([np.log(2) / np.log(48), np.log(12) / np.log(48)], abs=0.03)
-    with pytest.raises(ElasticASTError, match="--shortest 8: expected 16 to --max-frames = 3072"):
+    with complains(ElasticASTError, "--shortest", 8, 16, "--max-frames", 3072):
         clip_tokens(config, 4, 0, shortest=8)
 
 
@@ -179,7 +180,7 @@ def test_lengths_of_a_dataset(prepared, train_clips, tiny):
     frames = [min(128, -(-(1 + (samples - 400) // 160) // 16) * 16) for samples in train_clips.samples]
     assert sorted(every) == sorted(frames[i] // 2 for i in range(12))
     assert max(every) == 64 > min(every)
-    with pytest.raises(DataError, match="split 'train' has 12 usable clips, fewer than --clips = 13"):
+    with complains(DataError, prepared, "train", 12, "--clips", 13):
         clip_tokens(config, 13, 0, prepared=prepared)
 
 
@@ -190,24 +191,24 @@ def test_models_are_those_of_the_suites(tmp_path):
         own = load_suite(suite).run_config(experiment, 0).model
         assert config.model == own.model_copy(update={"max_frames": 2048})
         assert (config.model.dim, config.model.depth, config.model.heads) == (dim, depth, heads)
-    for name, said in {
-        "huge": "expected tiny, base, SUITE/EXPERIMENT",
-        "mini/none": "suite 'mini' has no experiment 'none': events_ast64, ",
-        "mini/events_ast64": "expected a model of kind `elasticast` with pooling `attention`",
-        str(tmp_path / "config.yaml"): "no such file",
+    for name, named in {
+        "huge": ["tiny", "base", "SUITE/EXPERIMENT"],
+        "mini/none": ["events_ast64"],
+        "mini/events_ast64": ["elasticast", "attention"],
+        str(tmp_path / "config.yaml"): [],
     }.items():
-        with pytest.raises(ElasticASTError, match=f"{said}"):
+        with complains(ElasticASTError, name, *named):
             model_config(name, 1024)
-    with pytest.raises(ElasticASTError, match=r"max_frames = 100 is not a multiple of model\.patch"):
+    with complains(ElasticASTError, "view.max_frames", 100, "model.patch", 16):
         model_config("tiny", 100)
 
 
 def test_what_is_not_there_cannot_be_chosen(ways, cpu):
     assert list(chosen(ways, {}, ["bucketed"])) == ["packed-sdpa", "bucketed"]
     assert chosen(ways, {}, []) == ways
-    with pytest.raises(ElasticASTError, match=r"--way rows-8: no such way here: too long\. There is: packed-sdpa, "):
+    with complains(ElasticASTError, "--way", "rows-8", "too long", "packed-sdpa", "rows-40"):
         chosen(ways, {"rows-8": "too long"}, ["rows-8"])
-    with pytest.raises(ElasticASTError, match="--device cuda: there is no GPU"):
+    with complains(ElasticASTError, "--device", "cuda"):
         device_of("cuda")
     found, _ = ways_of(model_config("tiny", 64), [8, 32], device_of("auto"), bucket=1, row_tokens=[])
     assert list(found) == ["packed-sdpa", "packed-dense", "padded-longest", "padded-limit", "one-by-one", "bucketed"]

@@ -17,6 +17,7 @@ from elasticast.data.manifest import class_lists, reason_kind
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.errors import DataError
+from tests.complaints import complains
 
 RATE = 24000
 TRAIN = """\
@@ -226,7 +227,7 @@ def test_a_span_past_the_end_is_found_by_decoding(root, config, waves, layout):
     clips = annotated(config, root)
     assert clips["reason"].eq("").all()
     decoded(clips.iloc[0])
-    with pytest.raises(UnusableAudioError, match="span"):
+    with complains(UnusableAudioError, "span"):
         decoded(clips.iloc[1])
 
 
@@ -261,50 +262,60 @@ def test_an_id_in_two_files_is_used_once(root, config, waves):
 # ---------------------------------------------------------------------------------------------
 
 DAMAGED = {
-    "without labels": (without(TRAIN, "class", "class_id", "description"), r"no labels .*test split.*`annotations`"),
-    "without a column": (without(TRAIN, "video_id"), "no column video_id; it has annotation_id, participant_id"),
-    "without class_id": (without(TRAIN, "class_id"), "no column class_id"),
-    "half a span": (without(TRAIN, "stop_sample"), "no column stop_sample"),
+    "without labels": (without(TRAIN, "class", "class_id", "description"), "class", "class_id", "annotations"),
+    "without a column": (without(TRAIN, "video_id"), "video_id", "annotation_id", "participant_id"),
+    "without class_id": (without(TRAIN, "class_id"), "class_id"),
+    "half a span": (without(TRAIN, "stop_sample"), "stop_sample"),
     "without spans": (
         without(TRAIN, "start_sample", "stop_sample", "start_timestamp", "stop_timestamp"),
-        "no column start_sample, stop_sample",
+        "start_sample",
+        "stop_sample",
     ),
-    "semicolons": (TRAIN.replace(",", ";"), "no column annotation_id"),
-    "empty": ("", "it has none"),
-    "comma without quotes": (TRAIN.replace('"', ""), r"line 3: 11 values, expected 10 .*1 of 3 lines"),
+    "semicolons": (TRAIN.replace(",", ";"), "annotation_id"),
+    "empty": ("", "annotation_id"),
+    "comma without quotes": (TRAIN.replace('"', ""), "line 3", 11, 10, 1, 3),
     "quote not closed": (
         TRAIN.replace("paper rustle", '"paper rustle') + VALIDATION.splitlines()[1] * 4000,
-        "line 5: field larger than .* a quotation mark may be missing",
+        "line 5",
     ),
-    "cut off": (TRAIN[:-10], r"line 4: 8 values, expected 10"),
+    "cut off": (TRAIN[:-10], "line 4", 8, 10),
     "cut numbers": (
         TRAIN.replace("00:00:00.300", "00:00.3"),
-        r"line 2: stop_timestamp = '00:00.3'; expected HH:MM:SS.mmm",
+        "line 2",
+        "stop_timestamp",
+        "'00:00.3'",
     ),
     "rounded samples": (
         TRAIN.replace("24000", "2.4E+04"),
-        r"line 3: stop_sample = '2.4E\+04'; expected a whole number",
+        "line 3",
+        "stop_sample",
+        "'2.4E+04'",
     ),
-    "negative": (TRAIN.replace(",2400,", ",-2400,"), r"line 2: start_sample = '-2400'"),
-    "nothing": (TRAIN.replace(",2400,", ",,"), r"line 2: start_sample = ''"),
-    "shifted": (TRAIN.replace("P01_02_0,P01,P01_02,", "P01_02_0,P01_02,P01,"), r"line 4: video_id = 'P01'; .*P01_11"),
-    "no id": (TRAIN.replace("P01_02_0,", ","), r"line 4: annotation_id = ''"),
+    "negative": (TRAIN.replace(",2400,", ",-2400,"), "line 2", "start_sample", "'-2400'"),
+    "nothing": (TRAIN.replace(",2400,", ",,"), "line 2", "start_sample", "''"),
+    "shifted": (TRAIN.replace("P01_02_0,P01,P01_02,", "P01_02_0,P01_02,P01,"), "line 4", "video_id", "'P01'", "P01_11"),
+    "no id": (TRAIN.replace("P01_02_0,", ","), "line 4", "annotation_id", "''"),
     "other numbers": (
         TRAIN.replace("rustle,4", "rustle,3"),
-        r"line 3: class = 'rustle', class_id = '3'; .*2 of 3 lines",
+        "line 3",
+        "class",
+        "'rustle'",
+        "class_id",
+        "'3'",
+        2,
+        3,
     ),
-    "unknown class": (TRAIN.replace("rustle,4", "rusle,4"), r"line 3: class = 'rusle', class_id = '4'"),
-    "number of no class": (TRAIN.replace("rustle,4", "rustle,44"), r"line 3: class = 'rustle', class_id = '44'"),
+    "unknown class": (TRAIN.replace("rustle,4", "rusle,4"), "line 3", "class", "'rusle'", "class_id", "'4'"),
+    "number of no class": (TRAIN.replace("rustle,4", "rustle,44"), "line 3", "class", "'rustle'", "class_id", "'44'"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_damaged_file_is_refused_and_named(root, config, damage):
-    text, message = DAMAGED[damage]
+    text, *named = DAMAGED[damage]
     path = write_csv(root, text)
-    with pytest.raises(DataError, match=message) as caught:
+    with complains(DataError, path, *named):
         annotated(config, root)
-    assert str(caught.value).startswith(str(path))
 
 
 def test_windows_line_ends_and_byte_order_mark_are_read(root, config, waves):
@@ -335,22 +346,21 @@ def test_a_pickle_is_never_loaded(root, config, name):
     mark = root / "loaded"
     (root / name).write_bytes(pickle.dumps([Bomb(mark), "é"]))
     config = config.model_copy(update={"annotations": {"train": [name]}})
-    message = r"runs whatever program it holds; take EPIC_Sounds_train\.csv" if name.endswith("pkl") else "not UTF-8"
-    with pytest.raises(DataError, match=message):
+    with complains(DataError, name):
         annotated(config, root)
     assert not mark.exists()
 
 
 def test_annotations_that_are_not_there_are_named(root, config):
     config = config.model_copy(update={"annotations": {"train": ["nowhere.csv"]}})
-    with pytest.raises(DataError, match=r"nowhere\.csv: cannot be read: No such file .*`annotations`"):
+    with complains(DataError, "nowhere.csv", "annotations"):
         annotated(config, root)
 
 
 def test_hdf5_of_untold_rate_is_never_taken_for_another(root, config, waves):
     LAYOUTS["hdf5 of float32"](root / "audio", waves)
     config = config.model_copy(update={"store_rate": 16000})
-    with pytest.raises(DataError, match=r"audio: its sample rate is not told, .*`store_rate` = 16000; .* 24000"):
+    with complains(DataError, root / "audio", "store_rate", 16000, RATE):
         annotated(config, root)
     with h5py.File(root / "audio", "a") as file:
         for video in waves:
@@ -373,7 +383,7 @@ def test_audio_that_cannot_be_read_is_named(root, config, waves, damage):
     if damage == "cut off":
         LAYOUTS["hdf5 of float32"](root / "audio", waves)
         (root / "audio").write_bytes((root / "audio").read_bytes()[:-5000])
-    with pytest.raises(DataError, match=r"audio: neither a folder nor a readable HDF5 file .*`audio`"):
+    with complains(DataError, root / "audio", "audio"):
         annotated(config, root)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from elasticast.data.lookup import EXTENSIONS, index_audio
 from elasticast.errors import DataError
+from tests.complaints import assert_names, complains
 
 
 def touch(folder, *names):
@@ -80,7 +81,7 @@ def test_both_unicode_forms_of_a_name_are_one_clip(tmp_path, caplog):
     index = index_audio(tmp_path)
     assert len(index) == 1
     assert index.paths([unicodedata.normalize("NFD", "é")]) == [index.find("é")]
-    assert "1 clips have several audio files" in caplog.text
+    assert_names(caplog.text, 1)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def test_one_of_several_is_chosen_whatever_their_order_on_disk(tmp_path, caplog,
         touch(folder, *order, "other.wav")
         caplog.clear()
         assert index_audio(folder).paths(["a", "other"]) == [str(folder / chosen), str(folder / "other.wav")]
-        assert f"1 clips have several audio files; of clip a, for example, {folder / chosen} is used" in caplog.text
+        assert_names(caplog.text, 1, "a", folder / chosen)
         assert len(caplog.records) == 1
 
 
@@ -196,7 +197,7 @@ def test_an_audio_folder_that_cannot_be_read_is_an_error(tmp_path, as_anybody):
     (tmp_path / "audio").chmod(0)
     text = as_anybody(tmp_path / "audio")
     (tmp_path / "audio").chmod(0o755)
-    assert text.startswith(f"{tmp_path}/audio: cannot be read: Permission denied; `audio` in the dataset's settings")
+    assert_names(text, f"{tmp_path}/audio", "Permission denied", "`audio`")
 
 
 def test_names_that_are_not_utf8_do_no_harm(tmp_path, caplog):
@@ -206,7 +207,7 @@ def test_names_that_are_not_utf8_do_no_harm(tmp_path, caplog):
         os.mkdir(path) if b"." not in name else open(path, "wb").close()
     index = index_audio(tmp_path)
     assert index.paths(["a", "b"]) == [str(tmp_path / "a.wav"), ""]
-    assert r"'caf\udce9': its name is not UTF-8, rename it" in caplog.text
+    assert r"'caf\udce9'" in caplog.text
     caplog.text.encode()
 
 
@@ -215,33 +216,24 @@ def test_names_that_are_not_utf8_do_no_harm(tmp_path, caplog):
 # ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [("nowhere", "no such folder"), ("list.csv", "a file, not a folder"), ("empty", "no audio file in it or below")],
-)
-def test_a_wrong_folder_names_the_setting(tmp_path, name, problem):
+@pytest.mark.parametrize("name", ["nowhere", "list.csv", "empty"])
+def test_a_wrong_folder_names_the_setting(tmp_path, name):
     touch(tmp_path, "list.csv", "empty/sub/notes.txt")
-    should = "`sound` in the dataset's settings should name the folder of the audio files, relative to data_root"
-    with pytest.raises(DataError) as error:
+    with complains(DataError, tmp_path / name, "sound", "data_root"):
         index_audio(tmp_path / name, setting="sound")
-    assert str(error.value).startswith(f"{tmp_path / name}: {problem}")
-    assert str(error.value).endswith(should)
 
 
 def test_when_no_clip_is_found_a_name_of_each_is_shown(tmp_path, caplog):
     touch(tmp_path, "clip-0001.wav")
     assert index_audio(tmp_path).paths(["0001", "0002"]) == ["", ""]
-    problem = (
-        f"none of the 2 clips, such as 0001, has an audio file; the names there are like '{tmp_path}/clip-0001.wav'"
-    )
-    assert problem in caplog.text
+    assert_names(caplog.text, 2, "0001", f"{tmp_path}/clip-0001.wav")
 
 
 def test_the_count_of_files_and_clips_is_logged(tmp_path, caplog):
     touch(tmp_path, "a.wav", "a.mp3", "b.wav")
     with caplog.at_level(logging.INFO):
         index_audio(tmp_path)
-    assert "3 audio files, of 2 clips" in caplog.text
+    assert_names(caplog.text, 3, 2)
 
 
 # ---------------------------------------------------------------------------------------------

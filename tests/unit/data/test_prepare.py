@@ -13,6 +13,7 @@ from elasticast.data.manifest import COLUMNS, read_classes, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.errors import ConfigError, DataError
+from tests.complaints import assert_names, complains
 
 FILES = {"manifest.parquet", "classes.json", "ids.txt", "rejected.csv", "summary.csv", "summary.json"}
 FILES |= {"train.h5", "dev.h5", "test.h5", "parts", ".lock", ".lock-fetch"}
@@ -76,7 +77,7 @@ def test_every_source_has_its_module():
 
 def test_a_range_the_wrong_way_round_is_an_error(tmp_path):
     (tmp_path / "x.yaml").write_text("source: soundscapes\nclips: {train: 1, test: 1}\nseconds: [8.0, 0.5]\n")
-    with pytest.raises(ConfigError, match=r"x\.yaml: .*seconds = \[8\.0, 0\.5\]: the smaller one comes first"):
+    with complains(ConfigError, "x.yaml", "seconds", "[8.0, 0.5]"):
         load_dataset(tmp_path / "x.yaml")
 
 
@@ -139,17 +140,14 @@ def test_each_damaged_file_ends_with_its_reason(tmp_path, zoo, listed, caplog):
     assert json.loads((out / "summary.json").read_text())["rejected"] == 7
     summary = pd.read_csv(out / "summary.csv")
     assert summary[summary["status"] == "rejected"]["clips"].sum() == 7
-    assert "1 clips with more than one channel: averaged to mono" in caplog.text
+    assert_names(caplog.text, 1, "mono")
 
 
 def test_too_many_rejected_fail_with_the_counts_and_what_to_set(tmp_path, zoo, listed):
     listed(zoo[0])
-    with pytest.raises(DataError) as caught:
+    named = (7, 12, "58.33%", "max_rejected", "50.00%", tmp_path / "broken" / "rejected.csv", "1 × empty", 2)
+    with complains(DataError, *named):
         prepare(soundscapes(max_rejected=0.5), tmp_path, tmp_path / "broken")
-    message = str(caught.value)
-    for part in ("7 of 12", "58.33%", "`max_rejected` in the dataset's settings", "50.00%", "rejected.csv",
-                 "1 × empty", "and 2 more reasons"):  # fmt: skip
-        assert part in message
     left = {path.name for path in (tmp_path / "broken").iterdir() if not path.name.startswith(".")}
     assert left == {"rejected.csv", "parts"}
     assert len(pd.read_csv(tmp_path / "broken" / "rejected.csv")) == 7
@@ -157,17 +155,17 @@ def test_too_many_rejected_fail_with_the_counts_and_what_to_set(tmp_path, zoo, l
 
 def test_one_rejected_clip_fails_by_default(tmp_path, zoo, listed):
     listed([row for row in zoo[0] if row["id"].startswith(("good", "empty"))])
-    with pytest.raises(DataError, match=r"1 of 5 clips \(20.00%\) are unusable"):
+    with complains(DataError, 1, 5, "20.00%"):
         prepare(soundscapes(), tmp_path, tmp_path / "out")
 
 
 def test_a_split_without_a_usable_clip_fails(tmp_path, zoo, listed):
     listed([row | {"split": "test" if row["id"] == "empty" else "train"} for row in zoo[0]])
-    with pytest.raises(DataError, match=r"split 'test' has no usable clip: 1 × empty; see .*rejected\.csv"):
+    with complains(DataError, "test", "1 × empty", tmp_path / "out" / "rejected.csv"):
         prepare(soundscapes(max_rejected=1.0), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out" / "train.h5").exists()
     listed([row | {"split": "train"} for row in zoo[0]])
-    with pytest.raises(DataError, match="split 'test' has no usable clip; none is annotated, or `ids` or"):
+    with complains(DataError, "test", "ids"):
         prepare(soundscapes(max_rejected=1.0), tmp_path, tmp_path / "out")
 
 

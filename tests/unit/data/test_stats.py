@@ -13,6 +13,7 @@ from elasticast.data.dataset import read_norm
 from elasticast.data.features import Norm, log_mel
 from elasticast.data.stats import RELEASED, evenly_spaced, log_mel_stats, stats_rows, write_stats
 from elasticast.errors import DataError
+from tests.complaints import complains
 
 FRONT_END = FrontEnd()
 EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
@@ -110,9 +111,9 @@ def test_a_single_clip_is_all_there_is(tmp_path, write_store):
 
 
 def test_wrong_use_is_one_clear_error(tmp_path, write_store, store):
-    with pytest.raises(DataError, match=r"empty\.h5: no clip to take statistics of"):
+    with complains(DataError, "empty.h5"):
         log_mel_stats(write_store(tmp_path / "empty.h5", []), FRONT_END)
-    with pytest.raises(DataError, match=r"front_end\.sample_rate = 24000, but .*train\.h5 holds 16000 Hz"):
+    with complains(DataError, "front_end.sample_rate", 24000, "train.h5", 16000):
         log_mel_stats(store, EPIC)
 
 

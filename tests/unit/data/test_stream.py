@@ -8,6 +8,7 @@ from elasticast.data import recordings
 from elasticast.data.audio import LARGEST_TERM, UnusableAudioError, decode, ratio, resampled
 from elasticast.data.stream import BLOCK, file_source, open_source, spans, waveform_source
 from elasticast.errors import ElasticASTError
+from tests.complaints import complains
 
 
 def joined(source, rate=16000):
@@ -72,7 +73,7 @@ def test_spans_are_slices(step):
 
 
 def test_a_stream_that_ends_early_is_truncated():
-    with pytest.raises(UnusableAudioError, match="truncated"):
+    with complains(UnusableAudioError, "truncated"):
         list(spans(torch.zeros(900).split(100), [0, 500], 500))
 
 
@@ -89,24 +90,24 @@ def test_kinds_of_waveforms_are_the_same_audio():
 
 
 @pytest.mark.parametrize(
-    ("wave", "reason"),
+    ("wave", "named"),
     [
         (np.zeros(0), "empty"),
         (np.zeros(399), "too short"),
-        (np.zeros((1, 2, 9000)), "got the shape"),
-        (np.zeros((9000, 2)), "transpose"),
-        (np.zeros(9000, dtype=complex), "complex"),
+        (np.zeros((1, 2, 9000)), "1, 2, 9000"),
+        (np.zeros((9000, 2)), "9000, 2"),
+        (np.zeros(9000, dtype=complex), "complex128"),
         (np.zeros(9000, dtype=bool), "bool"),
-        ([0.0, 1.0], "got list"),
+        ([0.0, 1.0], "list"),
     ],
 )
-def test_what_is_no_waveform_is_said(wave, reason):
-    with pytest.raises(UnusableAudioError, match=reason):
+def test_what_is_no_waveform_is_said(wave, named):
+    with complains(UnusableAudioError, named):
         open_source(wave, 16000)
 
 
 def test_a_waveform_needs_a_rate():
-    with pytest.raises(ElasticASTError, match="sample_rate"):
+    with complains(ElasticASTError, "sample_rate"):
         open_source(np.zeros(9000), None)
 
 
@@ -114,5 +115,5 @@ def test_a_waveform_needs_a_rate():
 def test_non_finite_samples_are_found_wherever_they_are(bad):
     wave = np.zeros(3 * BLOCK)
     wave[2 * BLOCK + 1] = bad
-    with pytest.raises(UnusableAudioError, match="non-finite"):
+    with complains(UnusableAudioError, "non-finite"):
         joined(waveform_source(wave, 16000))

@@ -9,6 +9,7 @@ from elasticast.data.datasets import vggsound
 from elasticast.data.manifest import read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.errors import DataError
+from tests.complaints import complains
 
 CONFIG = VggSound(source="vggsound")
 ROWS = """\
@@ -113,22 +114,17 @@ def test_harmless_differences_change_nothing(root, change):
 )
 def test_a_damaged_row_is_refused_with_its_line_and_what_would_be_right(root, row):
     path = write(root, ROWS + row + "\n" + ROWS)
-    with pytest.raises(DataError) as error:
+    with complains(DataError, path, "line 5", repr(row)):
         annotate(root)
-    assert str(error.value).startswith(f"{path}, line 5: {row!r}; a row should be like")
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [(b"", "no clip in it"), (ROWS.encode("utf-16"), "not UTF-8 text"), (None, "cannot be read: No such file")],
-)
-def test_a_list_that_is_none_is_refused(root, content, problem):
+@pytest.mark.parametrize("content", [b"", ROWS.encode("utf-16"), None], ids=["empty", "UTF-16", "not there"])
+def test_a_list_that_is_none_is_refused(root, content):
     path = write(root, content or b"")
     if content is None:
         path.unlink()
-    with pytest.raises(DataError, match=problem) as error:
+    with complains(DataError, path):
         annotate(root)
-    assert str(path) in str(error.value)
 
 
 def test_the_class_that_is_not_published_is_rejected(root):
@@ -160,7 +156,7 @@ def test_underscores_of_released_lists_are_commas(root):
 
 def test_a_label_of_no_class_is_refused_with_its_line(root):
     config = with_labels(root, "playing gong", "bird chirping, tweeting")
-    with pytest.raises(DataError, match=r"line 3: label 'police car \(siren\)' is not in the file that `labels` names"):
+    with complains(DataError, "line 3", "police car (siren)", "labels"):
         annotate(root, config)
 
 
@@ -188,7 +184,7 @@ def test_names_hold_the_start_in_six_digits(root, extension, folder):
 
 
 def test_no_audio_folder_is_an_error(root):
-    with pytest.raises(DataError, match="no such folder; `audio` in the dataset's settings"):
+    with complains(DataError, root / "elsewhere", "audio"):
         annotate(root, CONFIG.model_copy(update={"audio": "elsewhere"}))
 
 

@@ -15,6 +15,7 @@ from elasticast.data.manifest import class_lists
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.errors import DataError
+from tests.complaints import complains, names
 
 CONFIG = VoxCeleb1(source="voxceleb1")
 # Names of files and of videos repeat; ids of videos may begin with - or _.
@@ -127,20 +128,15 @@ def test_other_ways_to_write_the_list_say_the_same(tmp_path, written):
 )
 def test_a_damaged_line_is_named(tmp_path, line):
     path = write_list(tmp_path, f"{LIST}\n{line}\n")
-    with pytest.raises(DataError) as caught:
+    with complains(DataError, path, "line 8", repr(line), "id10001", "id11251", 1, 8):
         voxceleb1.read_split(path)
-    message = str(caught.value)
-    assert f"{path}, line 8: {line!r}" in message
-    assert "1 (train), 2 (dev) or 3 (test)" in message
-    assert "id10001 to id11251" in message
-    assert "1 of 8 lines" in message
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe1\x00 \x00"], ids=["not there", "UTF-16"])
 def test_a_list_that_cannot_be_read_is_named(tmp_path, content):
     if content:
         write_list(tmp_path, content)
-    with pytest.raises(DataError, match=r"iden_split\.txt: (cannot be read|not UTF-8).*`annotations`"):
+    with complains(DataError, "iden_split.txt", "annotations"):
         annotated(tmp_path)
 
 
@@ -194,7 +190,7 @@ def test_another_format_is_read_where_the_wav_is_not_there(tmp_path, caplog):
     np.testing.assert_array_equal(
         decode(Path(clips["path"].iloc[0]), rate=16000).samples, noise(PATHS[0].replace(".wav", ".flac"))
     )
-    assert any("1 clips are not there as wav" in record.message for record in caplog.records)
+    assert any(names(record.message, 1) and names(record.message, "wav") for record in caplog.records)
 
 
 def test_as_published_nothing_is_warned_of(tmp_path, caplog):
@@ -208,13 +204,13 @@ def test_a_folder_of_other_audio_is_refused(tmp_path):
     write_list(tmp_path)
     write_audio(tmp_path, [""] * 6)
     config = CONFIG.model_copy(update={"audio": "voxceleb1/id10001"})
-    with pytest.raises(DataError, match=r"id10001: no audio file below it lies in folders .*`audio`.* dev/wav/"):
+    with complains(DataError, "voxceleb1/id10001", "audio"):
         annotated(tmp_path, config)
 
 
 def test_no_folder_is_refused(tmp_path):
     write_list(tmp_path)
-    with pytest.raises(DataError, match=r"nowhere: .*`audio`"):
+    with complains(DataError, tmp_path / "nowhere", "audio"):
         annotated(tmp_path, CONFIG.model_copy(update={"audio": "nowhere"}))
 
 

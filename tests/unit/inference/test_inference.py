@@ -20,6 +20,7 @@ from elasticast.errors import DataError, ElasticASTError
 from elasticast.evaluation.sweep import sweep
 from elasticast.models import build_model
 from elasticast.training.checkpoint import save_model
+from tests.complaints import complains, names
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
 LABELS = [f"label {i}" for i in range(10)]
@@ -84,7 +85,7 @@ def test_a_test_clips_prediction_is_evaluations(tiny, tmp_path, prepared, test_c
     found = trained(tmp_path, config)
     x = config.view.max_frames if config.view.frames == "native" else config.view.frames
     evaluation = Evaluation(x_name="max_frames", x=[x])
-    expected = sweep(found.model, test_clips, config, found.norm, evaluation, Quiet())[x]
+    expected = sweep(found.model, test_clips, config, found.encoder.norm, evaluation, Quiet())[x]
     predictions = found.predict([prepared / "audio" / f"{name}.wav" for name in test_clips.ids])
     assert [p.windows for p in predictions] == [1] * len(test_clips)
     torch.testing.assert_close(logits(predictions), expected, **TOLERANCE)
@@ -153,7 +154,7 @@ def test_windows_of_frames_around_every_hop_are_those_of_the_whole_clip(epic, sa
     starts = window_starts(whole.shape[1], 256, 0.5) if windows > 1 else [0]
     weights = window_weights(starts, 256) if windows > 1 else [1.0]
     view = ViewRule(epic.config)(samples)
-    parts = [pack_clip(0, epic.norm(view.cut(whole[:, s:])), torch.empty(0), epic.config.model) for s in starts]
+    parts = [epic.encoder.encode(whole[:, s:], view) for s in starts]
     with torch.inference_mode():
         expected = sum(w * epic.model(pack([part]))[0] for w, part in zip(weights, parts, strict=True))
     torch.testing.assert_close(found.logits, expected.float(), atol=1e-4, rtol=0)
@@ -232,7 +233,7 @@ def test_a_stream_equals_the_whole_file(classifier, ten_minutes):
     wave, rate = sf.read(ten_minutes, dtype="float32")
     whole = torchaudio.transforms.Resample(rate, 16000)(torch.from_numpy(wave))
     whole = (whole * 32768).round().clamp(-32768, 32767) / 32768
-    spectrogram = classifier.norm(log_mel(whole, classifier.config.front_end))
+    spectrogram = classifier.encoder.norm(log_mel(whole, classifier.config.front_end))
     frames = spectrogram.shape[1]
     starts = [*range(0, frames - 256, 128), frames - 256]
     model = classifier.config.model
@@ -276,24 +277,24 @@ def test_the_window_can_be_chosen(classifier, fixed):
     ]
     assert classifier.predict(wave, sample_rate=16000, window=0.64, overlap=0)[0].windows == 4
     assert fixed.predict(wave, sample_rate=16000, window=1.28)[0].windows == 3
-    with pytest.raises(ElasticASTError, match=r"the position table holds 256 \(2.56 s\)"):
+    with complains(ElasticASTError, "window", "3.0", 304, 256, "2.56"):
         classifier.predict(wave, sample_rate=16000, window=3.0)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("wrong", "named"),
     [
-        ({"overlap": 1.0}, "overlap = 1.0"),
-        ({"pooling": "median"}, "Unknown pooling: 'median'. Allowed: mean, max"),
-        ({"top_k": 0}, "top_k = 0"),
-        ({"sample_rate": -1}, "sample_rate = -1"),
-        ({"sample_rate": None}, "sample_rate: say"),
-        ({"window": 0.0}, "window = 0.0"),
-        ({"on_error": "ignore"}, "Unknown on_error"),
+        ({"overlap": 1.0}, ["1.0"]),
+        ({"pooling": "median"}, ["'median'", "mean", "max"]),
+        ({"top_k": 0}, [0]),
+        ({"sample_rate": -1}, ["-1"]),
+        ({"sample_rate": None}, []),
+        ({"window": 0.0}, ["0.0"]),
+        ({"on_error": "ignore"}, ["'ignore'", "raise", "keep"]),
     ],
 )
-def test_impossible_arguments_are_said(classifier, wrong, message):
-    with pytest.raises(ElasticASTError, match=message):
+def test_impossible_arguments_are_said(classifier, wrong, named):
+    with complains(ElasticASTError, *wrong, *named):
         classifier.predict(noise(1.0), **{"sample_rate": 16000, **wrong})
 
 
@@ -302,13 +303,13 @@ def test_broken_audio_costs_the_others_nothing(classifier, tmp_path):
     late = np.append(np.zeros(100_000, np.float32), np.nan)
     items = [waves[0], tmp_path / "none.wav", late, [1.0, 2.0], waves[1], np.zeros(3)]
     found = classifier.predict(items, sample_rate=16000, on_error="keep", token_budget=600)
-    reasons = [None, "missing", "non-finite samples", "expected a path, an array or a tensor, got list", None]
-    assert [p.error for p in found] == [*reasons, "too short (< 25 ms)"]
+    for prediction, reason in zip(found, [None, "missing", "non-finite", "list", None, "too short"], strict=True):
+        assert reason is prediction.error is None or names(prediction.error, reason)
     expected = logits(classifier.predict(waves, sample_rate=16000))
     torch.testing.assert_close(logits([found[0], found[4]]), expected, **TOLERANCE)
-    with pytest.raises(DataError, match=r"none.wav: missing"):
+    with complains(DataError, tmp_path / "none.wav", "missing"):
         classifier.predict([waves[0], tmp_path / "none.wav"], sample_rate=16000)
-    with pytest.raises(DataError, match="waveform 1: non-finite"):
+    with complains(DataError, "waveform 1", "non-finite"):
         classifier.predict([waves[0], late], sample_rate=16000)
 
 
@@ -319,5 +320,5 @@ def test_nothing_in_nothing_out(classifier):
 def test_importing_the_package_does_not_import_torch():
     code = "import elasticast, sys; assert 'torch' not in sys.modules; elasticast.load_pretrained"
     subprocess.run([sys.executable, "-c", code], check=True)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with complains(AttributeError, "nothing"):
         _ = elasticast.nothing

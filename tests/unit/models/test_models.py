@@ -9,6 +9,7 @@ from elasticast.data.sampler import token_batches
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models import build_model
 from elasticast.models.attention import ClipMask, attend, resolve_backend
+from tests.complaints import complains
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
 FRAMES = (16, 96, 48, 256, 96)
@@ -109,7 +110,7 @@ def test_a_clip_touches_no_other(tiny, clips):
 
 
 def test_too_long_a_clip_is_one_clear_error(tiny):
-    with pytest.raises(DataError, match="17 time patches is longer than the position table of 16"):
+    with complains(DataError, 17, 16, "view.max_frames", "model.max_frames"):
         model_of(tiny())(pack([random_clip(0, 272)]))
 
 
@@ -216,7 +217,7 @@ def test_with_a_time_offset_shorter_clips_take_the_first_positions(tiny):
 
 
 def test_ast_takes_one_length_only(tiny):
-    with pytest.raises(ValueError, match="one length"):
+    with complains(ValueError, 2, 4):
         model_of(tiny(model={"kind": "ast"}))(pack([random_clip(0, 32), random_clip(1, 64)]))
 
 
@@ -246,5 +247,5 @@ def test_xformers_equals_dense(dtype, tolerance):
 def test_backend_is_never_swapped_in_silence():
     assert resolve_backend("auto", "cpu") == "sdpa"
     assert resolve_backend("auto", "cuda") == "xformers"
-    with pytest.raises(ElasticASTError, match="'xformers' has no kernels on cpu"):
+    with complains(ElasticASTError, "model.backend", "xformers", "cpu", "sdpa", "auto"):
         resolve_backend("xformers", "cpu")

@@ -24,8 +24,10 @@ from elasticast.provenance import code_digest
 from elasticast.training import loop
 from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.history import HISTORY_FIELDS
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
+from tests.complaints import assert_names, complains
 from tests.unit.training.ranks import stop_at
 
 pytestmark = pytest.mark.usefixtures("cpu")
@@ -51,7 +53,7 @@ def trainer(tiny, train_clips, norm, tmp_path):
     """A trainer into a folder of `tmp_path`."""
 
     def build(folder="run", data_hash="data", **difference):
-        return Trainer(tiny(**difference), train_clips, norm, tmp_path / folder, data_hash)
+        return Trainer(tiny(**difference), RunInputs(train_clips, norm, data_hash), tmp_path / folder)
 
     return build
 
@@ -163,7 +165,7 @@ def test_statistics_in_the_settings_take_the_place_of_the_file(tiny, norm, prepa
     assert norm_of(tiny(), file) == norm
     assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), file) == norm_of(tiny(norm={"mean": -5, "std": 4.5}), None)
     assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), None) == Norm(-5, 4.5)
-    with pytest.raises(ElasticASTError, match=r"--norm: needed unless the run's settings give `norm`"):
+    with complains(ElasticASTError, "--norm", "norm"):
         norm_of(tiny(), None)
 
 
@@ -195,7 +197,8 @@ def test_a_signal_stops_the_command_and_the_same_command_goes_on(tiny, trainer, 
         "cli.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, "stopped and saved at step 5" in done.stderr) == (85, True), done.stderr
+    assert done.returncode == 85, done.stderr
+    assert_names(done.stderr, "step 5")
     data_hash = json.loads((prepared / "summary.json").read_text())["sha256"]
     trainer("run", data_hash, **BUSY).fit()
     trainer("whole", data_hash, **BUSY).fit()
@@ -224,7 +227,7 @@ def test_a_checkpoint_of_other_code_is_ignored(trainer, tmp_path, monkeypatch):
 def test_a_second_process_on_a_folder_is_refused(trainer, tmp_path):
     with (
         locked(tmp_path / "run" / "checkpoint" / "lock", ""),
-        pytest.raises(ElasticASTError, match="another process is training"),
+        complains(ElasticASTError, tmp_path / "run"),
     ):
         trainer("run").fit()
     trainer("run").fit()  # the lock ends with its holder
@@ -241,13 +244,13 @@ def test_a_finished_run_trains_again_to_the_same(trainer, tmp_path):
 
 def test_a_loss_that_is_no_number_is_one_clear_error(trainer, tmp_path):
     found = trainer("run", train={"lr": 1.0e30, "grad_clip": None, "steps": 20})
-    with pytest.raises(ElasticASTError, match=r"tiny: the loss is (nan|inf) at step \d+; try a lower train\.lr"):
+    with complains(ElasticASTError, "tiny", "step", "train.lr"):
         found.fit()
     assert not (tmp_path / "run" / "model.json").exists()
 
 
 def test_half_precision_needs_a_gpu(trainer):
-    with pytest.raises(ElasticASTError, match=r"train\.precision: 'fp16' runs on CUDA only"):
+    with complains(ElasticASTError, "train.precision", "fp16", "CUDA"):
         trainer(train={"precision": "fp16"})
 
 
@@ -330,22 +333,19 @@ def test_damaged_weights_are_one_clear_error(saved, trainer, tmp_path, damage):
         path.write_bytes(weights(tmp_path / "other"))
     else:
         path.write_bytes({"cut": content[: len(content) // 2], "text": b"no weights" * 9, "empty": b""}[damage])
-    damaged = r"run/model\.safetensors: cannot be loaded: "
-    misfit = r"run: looks like elasticast .* but\n  of another shape"
-    with pytest.raises(DataError, match=misfit if damage == "other" else damaged):
+    # weights of another size can be read, but do not fit
+    with complains(DataError, *([folder, "trunk.norm.weight", [16], [32]] if damage == "other" else [path])):
         load(folder)
 
 
 def test_a_folder_without_a_model_is_one_clear_error(saved, tmp_path):
-    with pytest.raises(DataError, match=r"nothing: no such file or folder"):
+    with complains(DataError, tmp_path / "nothing"):
         load(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        DataError, match=r"empty: no model here; a trained model is a folder with model\.safetensors and"
-    ):
+    with complains(DataError, tmp_path / "empty", "model.safetensors", "model.json"):
         load(tmp_path / "empty")
     (saved[0] / "model.json").write_text('{"format": ')
-    with pytest.raises(DataError, match=r"model\.json: cannot be read: "):
+    with complains(DataError, saved[0] / "model.json"):
         load(saved[0])
 
 
@@ -440,5 +440,5 @@ def test_a_damaged_checkpoint_is_one_clear_error(tmp_path):
     path = tmp_path / "last.pt"
     for content in (b"", b"not a checkpoint", b"PK\x03\x04" + bytes(100)):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"last\.pt: damaged checkpoint, delete it to start anew"):
+        with complains(DataError, path):
             load_checkpoint(path, "identity")
