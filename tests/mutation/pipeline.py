@@ -4,152 +4,19 @@ Used by `tests.mutation.stale`, which puts a changed copy of the package first o
 """
 
 import dataclasses
-import hashlib
 import importlib.util
 import json
-import os
-import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-import h5py
-import matplotlib.image
-import numpy as np
-import pandas as pd
 import yaml
 
-TWIN = {"train": 10, "test": 6}
-DATASETS = {
-    "toy": {"source": "soundscapes", "clips": {"train": 12, "test": 8}, "seconds": [0.3, 2.5], "dev_share": 0.3},
-    "voices": {
-        "source": "voxceleb1",
-        "max_rejected": 0.9,
-        "twin": {"clips": TWIN | {"dev": 6}, "seconds": [0.3, 1.5], "missing": 0.2},
-    },
-    "events": {
-        "source": "audioset",
-        "segments": {"train": ["a/train.csv"], "test": ["a/test.csv"]},
-        "max_rejected": 0.9,
-        "twin": {"clips": TWIN, "seconds": [0.3, 1.5], "missing": 0.2},
-    },
-    "videos": {"source": "vggsound", "max_rejected": 0.9, "twin": {"clips": TWIN, "seconds": [0.3, 1.5]}},
-    "kitchens": {
-        "source": "epic_sounds",
-        "annotations": {"train": ["e/train.csv"], "test": ["e/test.csv"]},
-        "audio": "e/audio.hdf5",
-        "max_rejected": 0.9,
-        "twin": {"clips": {"train": 4, "test": 3}, "seconds": [0.3, 1.5]},
-    },
-}
-SHARED = {"dim": 16, "depth": 1, "heads": 2}
-ELASTIC = {"kind": "elasticast", "max_frames": 256}
-AST = {"kind": "ast"}
-SINUSOIDAL = {"positions": "sinusoidal", "pooling": "cls"}
-AUGMENTED = {
-    "mixup": 0.5,
-    "spec_augment": {"freq_bins": 8, "time_frames": 128},
-    "token_dropout": [0.1, 0.4],
-    "sampler": "balanced",
-    "warmup_steps": 2,
-    "optimizer": "adam",
-    "batch": {"clips": None, "tokens": 100},
-}
-STFT = {"kind": "stft", "sample_rate": 24000, "n_fft": 2048, "window_ms": 10, "hop_ms": 5}
-EXPERIMENTS = {
-    "ast64": {"model": AST, "view": {"frames": 64}, "evaluations": ["length", "windowed"]},
-    "elastic": {"model": ELASTIC, "evaluations": ["length", "cost", "held_out"]},
-    "hop20": {
-        "released": {"dataset": "audioset", "series": "ast_hop20"},
-        "model": AST,
-        "view": {"frames": 64, "compression": [2.0], "fill": "repeat"},
-        "evaluations": ["resolution"],
-    },
-    "resolution": {
-        "released": {"dataset": "audioset", "series": "elasticast"},
-        "model": ELASTIC,
-        "view": {"compression": [1.0, 2.0]},
-        "evaluations": ["resolution", "grid"],
-    },
-    "augmented": {"model": ELASTIC | {"positions": "fractional"}, "view": {"cut_from": 32}, "train": AUGMENTED},
-    "selected": {
-        "model": ELASTIC | {"positions": "rotary"},
-        "train": {"select": {"split": "dev"}, "epochs": 2, "steps": None},
-    },
-    "continued": {"model": ELASTIC | {"init": "run:elastic", "pooling": "mean"}, "norm": {"mean": -6.0, "std": 4.0}},
-    "buckets": {
-        "model": AST | {"pooling": "mean", "prefix_tokens": 0},
-        "train": {"batch": {"buckets": True}, "schedule": {"kind": "step"}},
-    },
-    "masked": {"model": AST | {"time_offset": True}, "view": {"frames": 128, "fill": "mask"}},
-    "scene": {"task": "scene", "model": ELASTIC | SINUSOIDAL, "train": {"loss": "ce"}},
-    "voices": {"dataset": "voices", "task": "speaker", "model": ELASTIC, "train": {"loss": "ce"}},
-    "events": {"dataset": "events", "model": ELASTIC},
-    "videos": {"dataset": "videos", "task": "sound", "model": ELASTIC, "train": {"loss": "ce"}},
-    "kitchens": {"dataset": "kitchens", "task": "sound", "front_end": STFT, "model": ELASTIC, "train": {"loss": "ce"}},
-    "like_released": {"model": {**ELASTIC, "dim": 64, "heads": 1, "attention_scale": "none"}},
-    "published": {
-        "model": {**AST, "dim": 64, "heads": 1, "init": "published.pth", "stride": 10, "head_norm_eps": 1e-5},
-        "view": {"frames": 128},
-    },
-}
-SUITE = {
-    "title": "Tiny",
-    "seeds": [0, 1],
-    "defaults": {
-        "dataset": "toy",
-        "task": "events",
-        "evaluations": ["length"],
-        "view": {"frames": "native", "max_frames": 256},
-        "model": SHARED,
-        "train": {"steps": 3, "batch": {"clips": 4}, "log_every": 1},
-    },
-    # figures have few styles for lines that stand out
-    "experiments": {
-        name: {"label": f"{settings['model']['kind']} {i % 4}"} | settings
-        for i, (name, settings) in enumerate(EXPERIMENTS.items())
-    },
-    "evaluations": {
-        "length": {"x_name": "max_frames", "x": [32, 64, 128]},
-        "resolution": {"x_name": "compression", "x": [1.0, 2.0]},
-        "windowed": {"x_name": "max_frames", "x": [64, 128], "windows": True},
-        "cost": {"x_name": "token_drop", "x": [0, 0.5]},
-        "grid": {"x_name": "max_frames", "x": [64, 128], "compression": [1.0, 2.0]},
-        "held_out": {"x_name": "max_frames", "x": [64], "split": "dev"},
-    },
-    "claims": {
-        "longer": {
-            "says": "better beyond",
-            "model": "elastic",
-            "against": ["ast64"],
-            "evaluation": "length",
-            "within_own": 2.0,
-            "better": "beyond",
-        }
-    },
-}
-ABLATION = {
-    "title": "Heads",
-    "suites": {"tiny": {"base": "elastic", "grid": {"model.heads": [1, 2]}}},
-    "seeds": [0],
-    "plot": "factor",
-}
+from tests.mutation.fingerprint import fingerprint, set_speed
+
+SETTINGS = yaml.safe_load(Path(__file__).with_name("pipeline.yaml").read_text(encoding="utf-8"))
+SEEDS, EXPERIMENTS = SETTINGS["suite"]["seeds"], list(SETTINGS["suite"]["experiments"])
 CLASSES = 10
-PART = re.compile("-[0-9a-f]{12}")
-"""End of the name of a part, which depends on the times of audio files."""
-TIMES = (
-    "seconds",
-    "per_s",
-    "memory",
-    "git_commit",
-    "versions",
-    "version_",
-    "machine",
-    "command",
-    "code_digest",
-    "restarts",
-    "identity",
-)
 
 
 @dataclasses.dataclass
@@ -196,12 +63,13 @@ class Pipeline:
         for name in self.suite.datasets:
             self.dataset(name)
         for name in EXPERIMENTS:
-            for seed in SUITE["seeds"]:
+            for seed in SEEDS:
                 self.experiment(name, seed)
         self.released()
         self.tables()
         self.figures()
-        self.ablation()
+        for name in SETTINGS["ablations"]:
+            self.ablation(name)
         return self.jobs
 
     def settings(self) -> None:
@@ -322,7 +190,7 @@ class Pipeline:
 
         resampled = {}
         for name in EXPERIMENTS:
-            of = {f"evaluate {name} {s}": self.out / "runs" / name / f"seed{s}/predictions.h5" for s in SUITE["seeds"]}
+            of = {f"evaluate {name} {s}": self.out / "runs" / name / f"seed{s}/predictions.h5" for s in SEEDS}
             file = self.out / "runs" / name / "resampled.h5"
             resampled[self.resample(name, of, file)] = file
         summary = self.out / "summary"
@@ -330,25 +198,25 @@ class Pipeline:
         options = ["--out", files[0], "--pairs", files[1]]
         call = lambda: cli("intervals", *resampled.values(), *options)  # noqa: E731
         self.run("intervals", "intervals", code_digest("intervals"), list(resampled), files, call)
-        each = [(name, seed) for name in EXPERIMENTS for seed in SUITE["seeds"]]
+        each = [(name, seed) for name in EXPERIMENTS for seed in SEEDS]
         trained = {f"train {n} {s}": self.out / f"runs/{n}/seed{s}/run.json" for n, s in each}
         measured = {f"evaluate {n} {s}": self.out / f"runs/{n}/seed{s}/metrics.csv" for n, s in each}
-        prepared = {f"prepare {name}": Path(f"results/data/{name}/summary.csv") for name in DATASETS}
+        prepared = {f"prepare {name}": Path(f"results/data/{name}/summary.csv") for name in SETTINGS["datasets"]}
         norms = self.norms | {"suite": self.out / "runs/continued/seed0/config.yaml"}
         for table, inputs in {"metrics": measured, "runs": trained, "data": prepared, "norms": norms}.items():
             out = summary / f"{table}.csv"
             call = lambda t=table, i=inputs, o=out: cli("collect", t, *i.values(), "--out", o)  # noqa: E731
             self.run(f"collect {table}", "collect", code_digest("collect"), list(inputs), [out], call)
 
-    def figure(self, script: str, stage: str, inputs: list[str], *options: object) -> None:
+    def figure(self, script: str, stage: str, inputs: list[str], *options: object, name: str = "") -> None:
         from elasticast.provenance import code_digest
 
-        out = Path("figures") / script
+        name = name or script
+        out = Path("figures") / name
         out.parent.mkdir(exist_ok=True)
-        call = lambda: run_script(script, *options, "--out", out)  # noqa: E731
-        call()
-        files = sorted(file for file in Path("figures").glob(f"{script}*") if file.suffix != ".pdf")
-        self.jobs[script] = Job(stage, code_digest(stage), inputs, fingerprint(files))
+        run_script(script, *options, "--out", out)
+        files = sorted(file for file in Path("figures").glob(f"{name}*") if file.suffix != ".pdf")
+        self.jobs[name] = Job(stage, code_digest(stage), inputs, fingerprint(files))
 
     def figures(self) -> None:
         suite, summary = self.out / "suite.yaml", self.out / "summary"
@@ -367,33 +235,36 @@ class Pipeline:
         self.figure("table1", "table", of, *curves)
         self.figure("verdict", "verdict", with_intervals, *curves, *beside, "--pairs", summary / "pairs.csv")
 
-    def ablation(self) -> None:
+    def ablation(self, about: str) -> None:
         from elasticast.config import digest
         from elasticast.config.load_ablation import load_ablation
 
-        ablation = load_ablation("heads", "tiny")
-        folder = self.out / "ablations/heads"
-        file = folder / "ablation.yaml"
-        call = lambda: cli("resolve", "--suite", "tiny", "--ablation", "heads", "--out", file)  # noqa: E731
-        self.run("ablation settings", "resolve", digest(ablation), [], [file], call)
-        inputs = ["ablation settings"]
+        ablation = load_ablation(about, "tiny")
+        folder = self.out / "ablations" / about
+        settings, file = f"settings {about}", folder / "ablation.yaml"
+        call = lambda: cli("resolve", "--suite", "tiny", "--ablation", about, "--out", file)  # noqa: E731
+        self.run(settings, "resolve", digest(ablation), [], [file], call)
+        inputs = [settings]
         for variant, trained in ablation.trained.items():
             if f"train {trained} 0" not in self.jobs:
                 self.train(trained, 0, ablation.run_config(variant, 0))
             out = folder / "runs" / variant
             sweeps = {n: e.model_dump() for n, e in ablation.sweep(variant).items()}
-            name, model = f"evaluate heads {variant}", self.out / "runs" / trained / "seed0"
+            name, model = f"evaluate {about} {variant}", self.out / "runs" / trained / "seed0"
             self.evaluate(name, f"train {trained} 0", "toy", model, out / "seed0", sweeps)
             predictions = {name: out / "seed0/predictions.h5"}
-            inputs += [name, f"train {trained} 0", self.resample(f"heads {variant}", predictions, out / "resampled.h5")]
-        self.figure("ablation", "ablation", inputs, "--ablation", file, "--runs", folder)
+            resampled = self.resample(f"{about} {variant}", predictions, out / "resampled.h5")
+            inputs += [name, f"train {trained} 0", resampled]
+        self.figure("ablation", "ablation", inputs, "--ablation", file, "--runs", folder, name=f"ablation_{about}")
 
 
 def write_project(root: Path) -> None:
     """Write scripts, settings and published weights of the pipeline to the current folder."""
     shutil.copytree(root / "paper_figures", "paper_figures", ignore=shutil.ignore_patterns("*.png", "*.pdf"))
-    files = {f"datasets/{name}": value for name, value in DATASETS.items()}
-    for name, value in {**files, "suites/tiny": SUITE, "ablations/heads": ABLATION}.items():
+    files = {f"datasets/{name}": value for name, value in SETTINGS["datasets"].items()}
+    files |= {f"ablations/{name}": value for name, value in SETTINGS["ablations"].items()}
+    files["suites/tiny"] = SETTINGS["suite"]
+    for name, value in files.items():
         path = Path("config") / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(value, sort_keys=False))
@@ -418,14 +289,6 @@ def _write_weights() -> None:
         torch.save(layout(model.state_dict(), 1), f"{name}.pth")
 
 
-def set_speed(record: Path) -> None:
-    """Replace how long a training took: tables of ablations show it."""
-    about = json.loads(record.read_text())
-    record.write_text(
-        json.dumps({key: 1.0 if _is_time(key) and type(value) is float else value for key, value in about.items()})
-    )
-
-
 def cli(*arguments: object) -> None:
     """Call a verb of the `elasticast` command."""
     from elasticast.cli import app
@@ -439,61 +302,3 @@ def run_script(name: str, *arguments: object) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.main([str(argument) for argument in arguments])
-
-
-# ---------------------------------------------------------------------------------------------
-# What files hold, without times and places
-# ---------------------------------------------------------------------------------------------
-
-
-def fingerprint(files: Iterable[Path]) -> str:
-    """Digest of what files hold, but for times, versions and the folder that they are in."""
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.suffix.encode() + _content(file))
-    return total.hexdigest()[:12]
-
-
-def _content(file: Path) -> bytes:
-    if "audio" in file.parts:
-        return file.read_bytes()
-    match file.suffix:
-        case ".json":
-            return json.dumps(_timeless(json.loads(file.read_text())), sort_keys=True).replace(os.getcwd(), "").encode()
-        case ".yaml":
-            return json.dumps(yaml.safe_load(file.read_text()), sort_keys=True).encode()
-        case ".csv":
-            table = pd.read_csv(file, dtype=str)
-            return table[[name for name in table if not _is_time(name)]].to_csv().replace(os.getcwd(), "").encode()
-        case ".parquet":
-            return pd.read_parquet(file).to_csv().replace(os.getcwd(), "").encode()
-        case ".h5":
-            return _hdf5(file)
-        case ".png":
-            return np.ascontiguousarray(matplotlib.image.imread(file)).tobytes()
-    return file.read_bytes()
-
-
-def _is_time(name: str) -> bool:
-    return any(time in name for time in TIMES)
-
-
-def _timeless(value):
-    if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if not _is_time(key)}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
-
-
-def _hdf5(file: Path) -> bytes:
-    total = hashlib.sha256()
-
-    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        total.update(f"{name} {sorted(item.attrs.items())}".replace(os.getcwd(), "").encode())
-        if isinstance(item, h5py.Dataset):
-            values = item[()]
-            total.update(PART.sub("", repr(values.tolist())).encode() if values.dtype == object else values.tobytes())
-
-    with h5py.File(file, "r") as opened:
-        total.update(str(sorted(opened.attrs.items())).encode())
-        opened.visititems(add)
-    return total.digest()

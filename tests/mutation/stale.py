@@ -6,7 +6,8 @@
 For each mutant of the package, a tiny pipeline (`tests.mutation.pipeline`) runs in a process of its own. A job is
 *stale* if it writes something else than without the change though the workflow would repeat neither the job nor one
 that it depends on; a mutant is *over-run* if jobs would be repeated that all write the same. Mutants are drawn, with a
-fixed seed, from the lines that the pipeline runs. A mutant that stops the pipeline is *failed*: the jobs before count.
+fixed seed, from the lines that the pipeline runs. A mutant that stops the pipeline is *failed*: the jobs before it
+count, and another one is drawn.
 """
 
 import argparse
@@ -22,7 +23,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -37,7 +37,9 @@ PRELOADED = (
     "torchaudio", "torch.utils.data", "torch.utils.tensorboard", "typer", "yaml",
 )  # fmt: skip
 PATIENCE_SECONDS = 180
-COLUMNS = ("module", "line", "mutation", "changed", "repeated", "stale", "verdict")
+TRIES = 4
+"""Mutants that are tried for each that does not stop the pipeline."""
+COLUMNS = ("module", "line", "mutation", "changed", "repeated", "stale", "verdict", "error")
 
 
 def main() -> None:
@@ -59,8 +61,11 @@ def main() -> None:
         lines, before, again = before["lines"], _jobs(before), _jobs(again)
         if unstable := [name for name, job in before.items() if again[name].output != job.output]:
             sys.exit(f"two runs of the same code differ in: {', '.join(unstable)}")
-        todo = _drawn(arguments, lines)
-        rows = list(_rows(todo, before, Path(folder), arguments.workers))
+        candidates = _candidates(arguments, lines)
+        rows = []
+        with multiprocessing.pool.ThreadPool(arguments.workers) as pool:
+            for some in pool.imap(lambda c: _rows(*c, before, Path(folder), arguments.each), candidates.items()):
+                rows += some
     if arguments.out:
         with arguments.out.open("w", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS).writeheader()
@@ -69,38 +74,36 @@ def main() -> None:
     sys.exit(any(row["verdict"] == "STALE" for row in rows))
 
 
-def _drawn(arguments: argparse.Namespace, lines: dict[str, list[int]]) -> list[tuple[str, Mutant]]:
-    """Mutants of each module: of lines that the pipeline runs, if there are any."""
-    todo = []
+def _candidates(arguments: argparse.Namespace, lines: dict[str, list[int]]) -> dict[str, list[Mutant]]:
+    """Mutants of each module in random order: of lines that the pipeline runs, if there are any."""
+    found = {}
     for file in sorted((ROOT / PACKAGE).rglob("*.py")):
         path = file.relative_to(ROOT / PACKAGE).as_posix()
-        if not any(fnmatch.fnmatch(path, pattern) for pattern in arguments.modules):
-            continue
-        found, run = mutants(file.read_text(encoding="utf-8")), set(lines.get(path, ()))
-        some = [mutant for mutant in found if mutant.line in run] or found
-        drawn = random.Random(f"{arguments.seed} {path}").sample(some, min(arguments.each, len(some)))
-        todo += [(path, mutant) for mutant in drawn]
-    return todo
+        if any(fnmatch.fnmatch(path, pattern) for pattern in arguments.modules):
+            every, run = mutants(file.read_text(encoding="utf-8")), set(lines.get(path, ()))
+            some = [mutant for mutant in every if mutant.line in run] or every
+            random.Random(f"{arguments.seed} {path}").shuffle(some)
+            found[path] = some[: TRIES * arguments.each]
+    return found
 
 
-def _rows(todo: list[tuple[str, Mutant]], before: dict[str, Job], folder: Path, workers: int):
-    """The table's rows, printed as they come."""
-    with multiprocessing.pool.ThreadPool(workers) as pool:
-        jobs = [(path, mutant, before, folder / str(number)) for number, (path, mutant) in enumerate(todo)]
-        for row in pool.imap(lambda job: _row(*job), jobs):
-            print("  ".join(f"{name}: {row[name]}" for name in COLUMNS if row[name]), flush=True)
-            yield row
+def _rows(path: str, candidates: list[Mutant], before: dict[str, Job], folder: Path, each: int) -> list[dict]:
+    """The table's rows of a module, printed as they come."""
+    rows = []
+    for number, mutant in enumerate(candidates):
+        if sum(row["verdict"] != "failed" for row in rows) < each:
+            rows.append(_row(path, mutant, before, folder / f"{path.replace('/', '-')}-{number}"))
+            print("  ".join(f"{name}: {rows[-1][name]}" for name in COLUMNS if rows[-1][name]), flush=True)
+    return rows
 
 
 def _row(path: str, mutant: Mutant, before: dict[str, Job], folder: Path) -> dict[str, object]:
-    begun = time.monotonic()
     package = folder / "code" / PACKAGE
     shutil.copytree(ROOT / PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / path).write_text(mutant.source, encoding="utf-8")
     found = _in_process(package, folder / "run")
     shutil.rmtree(folder)
     row = {"module": path, "line": mutant.line, "mutation": str(mutant).partition(": ")[2]}
-    print(f"[{time.monotonic() - begun:.0f} s] ", end="")
     return {**dict.fromkeys(COLUMNS, ""), **row, **compared(before, _jobs(found), found.get("error", ""))}
 
 
@@ -128,7 +131,7 @@ def compared(before: dict[str, Job], after: dict[str, Job], error: str) -> dict[
         "STALE" if stale else f"failed: {error}" if error else "re-run" if changed else "over-run" if own else "none"
     )
     stages = {"changed": changed, "repeated": own, "stale": stale}
-    return {"verdict": verdict} | {
+    return {"verdict": verdict, "error": error} | {
         what: " ".join(dict.fromkeys(after[n].stage for n in names)) for what, names in stages.items()
     }
 
