@@ -153,10 +153,10 @@ def test_one_figure_by_name(project):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"suite": "mimi"}, r"config/suites/mimi\.yaml: no such file; there is: .*tiny"),
-        ({"suite": "tiny", "beside": "mimi"}, r"config/config\.yaml: beside: 'mimi' is unknown .*There is: .*tiny"),
-        ({"suit": "tiny"}, r"config/config\.yaml: suit: unknown key, did you mean `suite`\?"),
-        ({"train_threads": 0}, r"config/config\.yaml: train_threads: .*greater than 0, got 0"),
+        ({"suite": "mimi"}, r"config/suites/mimi\.yaml: .*tiny"),
+        ({"suite": "tiny", "beside": "mimi"}, r"config/config\.yaml: beside = 'mimi': .*tiny"),
+        ({"suit": "tiny"}, r"config/config\.yaml: suit: .*suite"),
+        ({"train_threads": 0}, r"config/config\.yaml: train_threads = 0: "),
     ],
 )
 def test_bad_settings_are_one_clear_error(project, settings, message):
