@@ -4,7 +4,7 @@
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
 # EXTRAS=dev,equality also installs Hugging Face transformers and timm, for the tests that compare with them
-# CONFIG passes other keys of config/config.yaml, ARGS more to snakemake or pytest:
+# CONFIG passes other keys of config/config.yaml; ARGS passes options to snakemake or pytest:
 # make run CONFIG="train_threads=2" ARGS="--cores 2", make test ARGS="-k packed"
 
 VENV := .venv
@@ -13,7 +13,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3, \
 	$(shell command -v $(p) >/dev/null && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 READY := $(VENV)/.ready
-# what the suite calls (python, elasticast) comes from the environment, and so does snakemake itself
+# the environment provides snakemake, and the commands that the suite calls (python, elasticast)
 SNAKEMAKE := PATH="$(BIN):$$PATH" "$(BIN)/snakemake"
 ARGS ?=
 EXTRAS ?= dev
@@ -29,11 +29,11 @@ SETTINGS = --config suite='$(SUITE)' data_root='$(DATA_ROOT)' results='$(RESULTS
 
 setup: $(READY)
 
-# an environment that lost its interpreter or Snakemake is set up anew
+# an environment without its interpreter or Snakemake is set up again
 ifeq ($(wildcard $(BIN)/snakemake),)
 .PHONY: $(READY)
 endif
-# pyproject.toml alone decides what is installed; the package itself is linked, so that edits need no new set-up
+# only pyproject.toml decides what is installed; the package is linked, so that edits need no new set-up
 $(READY): pyproject.toml
 ifneq ($(PYTHON),)
 	@test -x "$(BIN)/python" || $(PYTHON) -m venv $(VENV)

@@ -29,7 +29,7 @@ rule all:
         rules.summary.input,
 
 
-# rules of your own, where there are any (docs/extending.md); last, so that all of the above is at hand
+# your own rules (docs/extending.md), last, so that they can use everything above
 for file in CUSTOM_RULES:
 
     include: file

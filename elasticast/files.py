@@ -1,5 +1,6 @@
 """Atomic writing (a file is there whole, or not at all), locks, and reading of JSON."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,15 +12,41 @@ from typing import Any
 from elasticast.errors import DataError, ElasticASTError
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file in the folder of `path` to write to; it replaces `path` if the `with` block raises no error.
+
+    The file reaches the disk before it is renamed, so that after a power cut `path` is the old file or the whole new
+    one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        write(temporary)
+        yield temporary
+        _to_disk(temporary)
         temporary.replace(path)
+        with contextlib.suppress(OSError):  # some network file systems refuse it for folders
+            _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, is on disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(opened)
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, which then replaces `path`; see :func:`replacing`."""
+    with replacing(path) as temporary:
+        write(temporary)
 
 
 def write_text(path: Path, text: str) -> None:

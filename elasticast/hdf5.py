@@ -1,12 +1,14 @@
-"""Atomic writing of HDF5 files, with an error where a disk is full."""
+"""HDF5 files: reading with errors that name the file, atomic writing with an error if the disk is full."""
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+
+from elasticast.errors import DataError
+from elasticast.files import replacing
 
 
 class Disk(io.FileIO):
@@ -35,17 +37,38 @@ class Disk(io.FileIO):
         if self.error is not None:
             raise self.error
 
+    def __exit__(self, error_type: type[BaseException] | None, *rest: object) -> None:
+        """Close the file, and raise the error that was kept unless there is another one."""
+        super().__exit__(error_type, *rest)
+        if error_type is None:
+            self.check()
+
+
+def open_hdf5(path: Path, remedy: str) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    remedy : str
+        What the user can do if it cannot be read; it ends the error message.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; {remedy}")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:  # h5py's errors do not name the file
+        raise DataError(f"{path}: cannot be read ({error}); {remedy}") from None
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file, which appears at `path` when the `with` block ends without an error, else not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    disk = Disk(temporary)
-    try:
-        with disk, h5py.File(disk, "w") as file:
-            yield file
-        disk.check()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, Disk(temporary) as disk, h5py.File(disk, "w") as file:
+        yield file

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from elasticast.data.dataset import Clips
-from elasticast.data.views import ViewRule, spectrogram
+from elasticast.data.encoder import ClipEncoder
+from elasticast.data.features import Norm
+from elasticast.data.views import ViewRule
 from elasticast.reporting.packed_batch import draw_packing, fill_patches, packed_run
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import save
@@ -16,14 +18,12 @@ def draw(suite, arguments):
     clips, rule = Clips(arguments.data, "train", config.task), ViewRule(config)
     chosen = np.random.default_rng(arguments.seed).permutation(len(clips))[: arguments.clips]
     views = [rule(int(clips.samples[i])) for i in chosen]
-    settings, how = config.front_end, config.view.resolution
-    mels = [
-        spectrogram(clips.waveform(i), settings, view.compression, how) for i, view in zip(chosen, views, strict=True)
-    ]
+    encoder = ClipEncoder(config, Norm(0.0, 0.5))  # changes nothing: the figure shows the log-mel as it is
+    mels = [encoder.spectrogram(clips.waveform(i), view.compression) for i, view in zip(chosen, views, strict=True)]
+    tokens = [len(encoder.encode(mel, view).patches) for mel, view in zip(mels, views, strict=True)]
     mels = [fill_patches(mel.numpy(), view.frames) for mel, view in zip(mels, views, strict=True)]
     labels = [f"{clips.samples[i] / config.front_end.sample_rate:.1f} s" for i in chosen]
-    patch = config.model.patch
-    save(draw_packing(mels, labels, [mel.size // patch**2 for mel in mels]), arguments.out)
+    save(draw_packing(mels, labels, tokens), arguments.out)
 
 
 def add_data(parser):

@@ -8,12 +8,14 @@ import torch
 
 from elasticast.benchmarks.batching import Ways, all_ways, chosen
 from elasticast.config import ElasticASTSettings, RunConfig
+from elasticast.config.frames import compressed_frames
 from elasticast.config.load_suite import load_run_config, load_suite
 from elasticast.config.reading import deep_merge, validate
 from elasticast.data.manifest import read_manifest
-from elasticast.data.views import ViewRule, compressed_frames
+from elasticast.data.views import ViewRule
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.attention import resolve_backend
+from elasticast.models.device import default_device
 
 MODELS = {"tiny": "mini/events_elastic", "base": "paper/voxceleb1_elastic"}
 """Short names of models: SUITE/EXPERIMENT."""
@@ -81,7 +83,7 @@ def device_of(name: str) -> torch.device:
     """``cpu``, ``cuda``, or with ``auto`` the GPU where there is one."""
     if name == "cuda" and not torch.cuda.is_available():
         raise ElasticASTError("--device cuda: there is no GPU here that torch can use")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cpu") if name == "cpu" else default_device()
 
 
 def ways_of(

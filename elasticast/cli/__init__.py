@@ -118,18 +118,14 @@ def train(
     import torch
 
     from elasticast.config.load_suite import load_run_config
-    from elasticast.data.dataset import Clips, norm_of
-    from elasticast.data.manifest import read_data_hash
     from elasticast.training.distributed import joined
+    from elasticast.training.inputs import read_inputs
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
     with joined() as world:
         run = load_run_config(config)
-        clips, select = Clips(data, "train", run.task), run.train.select
-        held_out = Clips(data, select.split, run.task) if select else None
-        statistics, hashed = norm_of(run, norm), read_data_hash(data)
-        Trainer(run, clips, statistics, out, hashed, world, held_out, weights_root).fit()
+        Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 
 
 @app.command()
@@ -271,4 +267,5 @@ def main() -> None:
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
     except OSError as error:  # a full disk, a folder that cannot be written to, a file that is not there
-        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}")
+        reason = error.strerror or str(error)
+        sys.exit(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}")

@@ -21,22 +21,30 @@ Plot = Literal["curves", "factor", "heat_map", "cost"]
 class AblationFile(Settings):
     """What an ablation's file says for one suite, the suite's own section laid over the rest."""
 
-    title: str
-    question: str = Field("", description="what it is to find out, a sentence for the reader")
-    base: str = Field(description="experiment of the suite that variants start from")
+    title: str = Field(description="Title of figures and tables.")
+    question: str = Field("", description="The question that the ablation answers, in one sentence.")
+    base: str = Field(description="Experiment of the suite that the variants start from.")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
-        None, min_length=1, description="dotted setting to its values; several: every combination"
+        None,
+        min_length=1,
+        description="Settings with dots (`model.depth`), each with a list of values. Several settings give every "
+        "combination. Set either this or `variants`.",
     )
     variants: dict[Annotated[str, Field(pattern=f"^{NAME}$")], dict[str, Any]] | None = Field(
-        None, min_length=1, description="name to what differs from the base, or from the `base` that it names"
+        None,
+        min_length=1,
+        description="Named variants, each with its differences from the base, or from another experiment that it "
+        "names as `base`.",
     )
-    every: dict[str, Any] = Field({}, description="laid over every base before a variant's difference")
-    evaluations: dict[str, Any] = Field({}, description="sweeps beside those of the suite")
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1, description="none: those of the suite")
+    every: dict[str, Any] = Field({}, description="Settings applied to every base before the differences of a variant.")
+    evaluations: dict[str, Any] = Field({}, description="Further evaluations, in addition to those of the suite.")
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="Seeds; `null` uses those of the suite."
+    )
     plot: Plot = Field(
         "curves",
-        description="curves: over the sweep; factor: over the first setting of the grid; heat_map: over a grid of "
-        "lengths and resolutions; cost: score over operations, of a sweep over tokens left out",
+        description="The figure. `curves`: score over the sweep. `factor`: score over the first setting of the "
+        "grid. `heat_map`: score over lengths and resolutions. `cost`: score over operations.",
     )
 
     @model_validator(mode="after")
@@ -72,13 +80,15 @@ class Ablation(Suite):
     their evaluation alone share one, and what equals an experiment of the suite is that experiment's.
     """
 
-    suite: str = Field(description="suite among whose runs those of this ablation lie")
-    question: str
-    base: str = Field(description="variant that the others are compared with")
-    trained: dict[str, str] = Field(description="variant to the name of its run")
-    factors: dict[str, dict[str, Any]] = Field(description="variant to dotted settings in which it is not the base")
-    grid: list[str] = Field([], description="dotted settings of the file's grid, in its order; none: named variants")
-    plot: Plot
+    suite: str = Field(description="Suite that holds the training runs of this ablation.")
+    question: str = Field(description="The question that the ablation answers.")
+    base: str = Field(description="Variant that the others are compared with.")
+    trained: dict[str, str] = Field(description="Name of the training run of each variant.")
+    factors: dict[str, dict[str, Any]] = Field(
+        description="Settings in which each variant differs from the base, with their values."
+    )
+    grid: list[str] = Field([], description="Settings of the grid, in the order of the file; empty for named variants.")
+    plot: Plot = Field(description="The figure.")
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one variant and seed."""

@@ -42,15 +42,21 @@ class DatasetSettings(_Ranges):
     tasks: ClassVar[dict[str, TaskKind]]
     generated: ClassVar[bool] = False
     """Whether `fetch` makes audio."""
-    max_rejected: Share = Field(0.0, description="share of clips that may be unusable before `prepare` fails")
-    store_rate: PositiveInt = Field(16000, description="sample rate of the waveform store (Hz)")
+    max_rejected: Share = Field(0.0, description="Share of clips that may be unusable before `prepare` fails.")
+    store_rate: PositiveInt = Field(16000, description="Sample rate of the waveform store. [Hz]")
     dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="share of the recordings of the training split set aside as split dev"
+        0.0,
+        description="Share of the recordings (or videos, speakers) of the training split that become split `dev`, "
+        "chosen by a hash of their names.",
     )
-    ids: str | None = Field(None, description="file with the ids to use, one a line; none: all")
-    shards: PositiveInt = Field(1, description="jobs that share the decoding")
+    ids: str | None = Field(
+        None, description="File with the ids of the clips to use, one per line; `null` uses all clips."
+    )
+    shards: PositiveInt = Field(1, description="Number of jobs that share the decoding.")
     stats_clips: PositiveInt | None = Field(
-        None, description="training clips, evenly spaced, that normalisation statistics are taken of; none: all"
+        None,
+        description="Number of training clips, evenly spaced, that normalisation statistics are computed from; "
+        "`null` uses all. [clips]",
     )
 
     def recipe(self) -> dict[str, Any]:
@@ -78,11 +84,18 @@ class Soundscapes(DatasetSettings):
     module: ClassVar[str] = "soundscapes"
     tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
     generated: ClassVar[bool] = True
-    source: Literal["soundscapes"]
-    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of clips a split")
-    seconds: list[PositiveFloat] = Field([0.5, 8.0], min_length=2, max_length=2, description="shortest, longest (s)")
-    snr_db: list[float] = Field([0.0, 15.0], min_length=2, max_length=2, description="event level over background")
-    seed: int = Field(0, ge=0)
+    source: Literal["soundscapes"] = Field(description="Synthetic soundscapes.")
+    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of clips per split. [clips]")
+    seconds: list[PositiveFloat] = Field(
+        [0.5, 8.0], min_length=2, max_length=2, description="Shortest and longest clip. [s]"
+    )
+    snr_db: list[float] = Field(
+        [0.0, 15.0],
+        min_length=2,
+        max_length=2,
+        description="Level of the events above the background, least and most. [dB]",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
 
 
 class FsddDigits(DatasetSettings):
@@ -90,7 +103,7 @@ class FsddDigits(DatasetSettings):
 
     module: ClassVar[str] = "fsdd"
     tasks: ClassVar[dict[str, TaskKind]] = {"digit": "single", "speaker": "single"}
-    source: Literal["fsdd_digits"]
+    source: Literal["fsdd_digits"] = Field(description="Free Spoken Digit Dataset, one recording per clip.")
 
 
 class FsddStrings(DatasetSettings):
@@ -99,19 +112,29 @@ class FsddStrings(DatasetSettings):
     module: ClassVar[str] = "fsdd"
     tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
     generated: ClassVar[bool] = True
-    source: Literal["fsdd_strings"]
-    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="number of strings a split")
-    recordings: list[PositiveInt] = Field([1, 16], min_length=2, max_length=2, description="fewest, most a string")
+    source: Literal["fsdd_strings"] = Field(
+        description="Free Spoken Digit Dataset, several recordings of one speaker joined."
+    )
+    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of strings per split. [clips]")
+    recordings: list[PositiveInt] = Field(
+        [1, 16], min_length=2, max_length=2, description="Fewest and most recordings per string. [recordings]"
+    )
     vocabulary: list[Annotated[int, Field(ge=1, le=10)]] = Field(
-        [10, 10], min_length=2, max_length=2, description="fewest, most different digits a string is drawn from"
+        [10, 10],
+        min_length=2,
+        max_length=2,
+        description="Fewest and most different digits that a string is drawn from. [digits]",
     )
     gap_seconds: list[Annotated[float, Field(ge=0)]] = Field(
-        [0.05, 0.3], min_length=2, max_length=2, description="pause between two (s)"
+        [0.05, 0.3], min_length=2, max_length=2, description="Shortest and longest pause between recordings. [s]"
     )
     snr_db: list[float] | None = Field(
-        None, min_length=2, max_length=2, description="speech over pink noise; none: clean"
+        None,
+        min_length=2,
+        max_length=2,
+        description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
 
 
 class Esc50(DatasetSettings):
@@ -119,12 +142,14 @@ class Esc50(DatasetSettings):
 
     module: ClassVar[str] = "esc50"
     tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
-    source: Literal["esc50"]
-    folder: str = Field("esc50", description="folder that holds meta/esc50.csv and audio/")
-    test_fold: Annotated[int, Field(ge=1, le=5)] = Field(5, description="fold that is the test split")
-    dev_fold: Annotated[int, Field(ge=1, le=5)] | None = Field(None, description="fold that is the dev split")
+    source: Literal["esc50"] = Field(description="ESC-50.")
+    folder: str = Field("esc50", description="Folder with `meta/esc50.csv` and `audio/`.")
+    test_fold: Annotated[int, Field(ge=1, le=5)] = Field(5, description="Fold used as split `test`.")
+    dev_fold: Annotated[int, Field(ge=1, le=5)] | None = Field(
+        None, description="Fold used as split `dev`; `null` makes no such split."
+    )
     trim_silence: bool = Field(
-        False, description="cut the digital silence that fills most clips up to 5 s, back to their native length"
+        False, description="Remove the digital silence that pads most clips to 5 s, which restores their native length."
     )
 
     @field_validator("dev_fold")
@@ -144,8 +169,8 @@ class SpeechCommands(DatasetSettings):
 
     module: ClassVar[str] = "speech_commands"
     tasks: ClassVar[dict[str, TaskKind]] = {"word": "single"}
-    source: Literal["speech_commands"]
-    folder: str = Field("speech_commands_v0.02", description="folder that holds the lists and one folder a word")
+    source: Literal["speech_commands"] = Field(description="Speech Commands v0.02.")
+    folder: str = Field("speech_commands_v0.02", description="Folder with the lists and one sub-folder per word.")
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""
@@ -161,19 +186,30 @@ class TwinSettings(_Ranges):
     """A synthetic twin, see `elasticast.data.twins`."""
 
     clips: dict[Literal["train", "dev", "test"], PositiveInt] = Field(
-        description="clips in the lists of each split, those without usable audio among them"
+        description="Number of clips in the lists of each split, including those without usable audio. [clips]"
     )
-    seconds: list[PositiveFloat] = Field(min_length=2, max_length=2, description="shortest, longest clip (s)")
-    missing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share without usable audio")
-    snr_db: list[float] = Field([5.0, 20.0], min_length=2, max_length=2, description="sounds over background")
-    seed: int = Field(0, ge=0)
+    seconds: list[PositiveFloat] = Field(
+        min_length=2, max_length=2, description="Shortest and longest clip; lengths are log-normal in between. [s]"
+    )
+    missing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of clips without usable audio. Must stay below `max_rejected`."
+    )
+    snr_db: list[float] = Field(
+        [5.0, 20.0],
+        min_length=2,
+        max_length=2,
+        description="Level of the sounds above the background, least and most. [dB]",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
 
 
 class PaperDataset(DatasetSettings):
     """A dataset of the paper's, or its synthetic twin."""
 
     twin: TwinSettings | None = Field(
-        None, description="made up below the prepared dataset, in the same files; none: the real one, in data_root"
+        None,
+        description="Replace the dataset by a small synthetic one in the same file formats; `null` reads the real "
+        "one from `data_root`.",
     )
 
     def code(self) -> tuple[str, ...]:
@@ -210,10 +246,10 @@ class AudioSet(PaperDataset):
 
     module: ClassVar[str] = "audioset"
     tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi"}
-    source: Literal["audioset"]
-    segments: dict[Literal["train", "dev", "test"], Files] = Field(description="segment lists (csv) of each split")
-    labels: str = Field("audioset/class_labels_indices.csv", description="the 527 classes in their order")
-    audio: str = Field("audioset/audio", description="folder that holds the clips, flat or in sub-folders")
+    source: Literal["audioset"] = Field(description="AudioSet.")
+    segments: dict[Literal["train", "dev", "test"], Files] = Field(description="Segment lists (csv) of each split.")
+    labels: str = Field("audioset/class_labels_indices.csv", description="List of the 527 classes (csv), in order.")
+    audio: str = Field("audioset/audio", description="Folder with the clips, flat or in sub-folders.")
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""
@@ -225,12 +261,14 @@ class VggSound(PaperDataset):
 
     module: ClassVar[str] = "vggsound"
     tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
-    source: Literal["vggsound"]
-    annotations: str = Field("vggsound/vggsound.csv", description="the list of clips: id, start, label, split")
+    source: Literal["vggsound"] = Field(description="VGGSound.")
+    annotations: str = Field("vggsound/vggsound.csv", description="List of clips (csv): id, start, label, split.")
     labels: str | None = Field(
-        None, description="classes in their order (csv with a column display_name); none: in the order of the alphabet"
+        None,
+        description="List of the classes in order (csv with a column `display_name`); `null` sorts them "
+        "alphabetically.",
     )
-    audio: str = Field("vggsound/audio", description="folder that holds the clips, flat or in sub-folders")
+    audio: str = Field("vggsound/audio", description="Folder with the clips, flat or in sub-folders.")
 
 
 class VoxCeleb1(PaperDataset):
@@ -238,9 +276,11 @@ class VoxCeleb1(PaperDataset):
 
     module: ClassVar[str] = "voxceleb1"
     tasks: ClassVar[dict[str, TaskKind]] = {"speaker": "single"}
-    source: Literal["voxceleb1"]
-    annotations: str = Field("voxceleb1/iden_split.txt", description="the identification split")
-    audio: str = Field("voxceleb1", description="folder that holds id10001/..., or wav/, dev/wav/, test/wav/")
+    source: Literal["voxceleb1"] = Field(description="VoxCeleb1, identification.")
+    annotations: str = Field("voxceleb1/iden_split.txt", description="File with the identification split.")
+    audio: str = Field(
+        "voxceleb1", description="Folder with `id10001/...`, or with `wav/`, `dev/wav/` and `test/wav/`."
+    )
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""
@@ -252,13 +292,14 @@ class EpicSounds(PaperDataset):
 
     module: ClassVar[str] = "epic_sounds"
     tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
-    source: Literal["epic_sounds"]
-    store_rate: PositiveInt = Field(24000, description="sample rate of the waveform store (Hz)")
+    source: Literal["epic_sounds"] = Field(description="EPIC-SOUNDS.")
+    store_rate: PositiveInt = Field(24000, description="Sample rate of the waveform store. [Hz]")
     annotations: dict[Literal["train", "dev", "test"], Files] = Field(
-        description="annotation files (csv) of each split"
+        description="Annotation files (csv) of each split."
     )
     audio: str = Field(
-        "epic_sounds/audio", description="folder with one audio file a video, or an HDF5 file with one dataset a video"
+        "epic_sounds/audio",
+        description="Folder with one audio file per video, or an HDF5 file with one dataset per video.",
     )
 
     def splits(self) -> set[str]:

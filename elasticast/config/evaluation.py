@@ -12,16 +12,26 @@ from elasticast.errors import Problem, SettingsError
 class Evaluation(Settings):
     """A sweep of one trained model over lengths, resolutions, both, or tokens left out."""
 
-    x_name: Literal["max_frames", "compression", "token_drop"]
-    x: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="frames, the paper's compression ratio, or share of each clip's tokens left out"
+    x_name: Literal["max_frames", "compression", "token_drop"] = Field(
+        description="What varies: the length (`max_frames`), the resolution (`compression`), or the share of "
+        "tokens left out (`token_drop`)."
     )
-    split: Literal["dev", "test"] = Field("test", description="clips that are measured; figures show test alone")
+    x: list[Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="Values of the sweep: frames, compression factors, or shares."
+    )
+    split: Literal["dev", "test"] = Field(
+        "test", description="Split that is evaluated. Figures and table 1 only show `test`."
+    )
     compression: list[Annotated[float, Field(ge=1)]] | None = Field(
-        None, min_length=1, description="max_frames: a grid, every x (frames at compression 1) at each of these"
+        None,
+        min_length=1,
+        description="With `max_frames`: evaluate every length at each of these compressions. Lengths then count "
+        "frames at compression 1.",
     )
     windows: bool = Field(
-        False, description="max_frames: a fixed view's model hears x frames beyond its own in windows of its own length"
+        False,
+        description="With `max_frames`, for fixed views: evaluate longer inputs in half-overlapping windows of "
+        "the view's length.",
     )
 
     @model_validator(mode="after")

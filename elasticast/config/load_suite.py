@@ -15,7 +15,6 @@ from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Suite, SuiteHead, claim_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
-from elasticast.files import write_json
 
 WORKFLOW_FILE = "config/config.yaml"
 
@@ -23,11 +22,6 @@ WORKFLOW_FILE = "config/config.yaml"
 def load_workflow_config(value: dict[str, Any], file: str = WORKFLOW_FILE) -> WorkflowConfig:
     """Check the settings of the workflow."""
     return validate(WorkflowConfig, value, file)
-
-
-def write_schema(path: Path = Path("workflow/schemas/config.schema.json")) -> None:
-    """Write the JSON schema of `config/config.yaml`; ``python -m elasticast.config.load_suite`` does it."""
-    write_json(path, {"$schema": "https://json-schema.org/draft/2020-12/schema", **WorkflowConfig.model_json_schema()})
 
 
 def load_run_config(path: Path) -> RunConfig:
@@ -142,7 +136,3 @@ def _at_evaluation(file: SuiteFile, problem: Problem) -> Problem:
     """A problem whose key begins with an evaluation's name, in the file that sets the value."""
     name, *key = problem.key
     return problem.at(file.file_of(("evaluations", name), tuple(key)), "evaluations")
-
-
-if __name__ == "__main__":
-    write_schema()

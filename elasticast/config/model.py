@@ -5,37 +5,48 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
+from elasticast.config.frames import patch_count
 
 
 class ModelSettings(Settings):
     """Settings common to every transformer here."""
 
-    dim: PositiveInt = 192
-    depth: PositiveInt = 12
-    heads: PositiveInt = 3
-    mlp_ratio: PositiveFloat = 4.0
-    patch: PositiveInt = Field(16, description="patch edge in mel bins and frames")
-    stride: PositiveInt | None = Field(
-        None, validate_default=True, description="mel bins and frames between patches; below `patch` they overlap"
+    dim: PositiveInt = Field(192, description="Width of the tokens, a multiple of `model.heads`.")
+    depth: PositiveInt = Field(12, description="Number of transformer blocks.")
+    heads: PositiveInt = Field(3, description="Number of attention heads.")
+    mlp_ratio: PositiveFloat = Field(
+        4.0, description="Width of the hidden layer of each MLP, as a multiple of `model.dim`."
     )
-    norm_eps: PositiveFloat = Field(1.0e-6, description="epsilon of the LayerNorms")
-    head_norm_eps: PositiveFloat | None = Field(None, description="epsilon of the head's LayerNorm; none: the same")
+    patch: PositiveInt = Field(16, description="Height and width of a patch. [mel bins, frames]")
+    stride: PositiveInt | None = Field(
+        None,
+        validate_default=True,
+        description="Step between patches; `null` means `model.patch`. Patches overlap if it is smaller. [mel "
+        "bins, frames]",
+    )
+    norm_eps: PositiveFloat = Field(1.0e-6, description="Epsilon of the LayerNorms.")
+    head_norm_eps: PositiveFloat | None = Field(
+        None, description="Epsilon of the LayerNorm in the classification head; `null` means `model.norm_eps`."
+    )
     attention_scale: Literal["none", "sqrt", "qk_norm"] = Field(
         "sqrt",
-        description="none: as in the released ElasticAST weights; sqrt: 1/sqrt(head dim); qk_norm: normalised q, k",
+        description="Scaling of attention scores. `sqrt`: 1 / sqrt(head dim). `none`: no scaling, as in the "
+        "released ElasticAST weights. `qk_norm`: normalised queries and keys.",
     )
     backend: Literal["auto", "xformers", "sdpa", "dense"] = Field(
-        "auto", description="auto: xformers on CUDA, sdpa elsewhere; the run records which one ran"
+        "auto",
+        description="Attention backend. `auto` selects `xformers` on CUDA and `sdpa` elsewhere. `dense` is the "
+        "reference implementation.",
     )
     init: str | None = Field(
         None,
-        description="weights to start from, see `elasticast.models.pretrained`; run:NAME: those of another experiment "
-        "of the suite, with the same seed",
+        description="Weights to start from: the folder of a run, a published weight file or folder, `timm:NAME`, "
+        "or `run:NAME` (another experiment of the suite, same seed). `null` starts at random.",
     )
     pool_init: Literal["mean", "released", "random"] = Field(
         "mean",
-        description="with `init`, attention pooling starts from the mean of the blocks' attention weights, from that "
-        "mean divided by 6 (as in the released ElasticAST), or at random",
+        description="How attention pooling starts if `init` is set: from the `mean` of the blocks' attention "
+        "weights, from that mean divided by 6 (`released`), or at `random`.",
     )
 
     @field_validator("stride")
@@ -48,7 +59,7 @@ class ModelSettings(Settings):
 
     def patches(self, length: int) -> int:
         """Patches along an axis of `length` mel bins or frames."""
-        return (length - self.patch) // self.stride + 1
+        return patch_count(length, self.patch, self.stride)
 
     def misfit(self, length: int) -> str | None:
         """What is wrong with an axis of `length` mel bins or frames; what overlapping patches leave over is unused."""
@@ -65,15 +76,22 @@ class ModelSettings(Settings):
 class ElasticASTSettings(ModelSettings):
     """`elasticast.models.elasticast.ElasticAST`."""
 
-    kind: Literal["elasticast"]
-    max_frames: PositiveInt = Field(1024, description="length of the time position table; `table`: of the longest clip")
+    kind: Literal["elasticast"] = Field(description="The ElasticAST model.")
+    max_frames: PositiveInt = Field(
+        1024,
+        description="Length of the table of time positions. With `positions: table` it is also the longest clip "
+        "allowed. [frames]",
+    )
     positions: Literal["table", "interpolated", "fractional", "sinusoidal", "rotary"] = Field(
         "table",
-        description="table: a learned one for frequency and one for time; interpolated: longer clips are squeezed onto "
-        "the time table; fractional: every clip is stretched over it; sinusoidal: fixed; rotary: of queries and keys",
+        description="`table`: learned, for frequency and time. `interpolated`: longer clips are squeezed onto the "
+        "table. `fractional`: every clip is stretched over the table, as in NaViT. `sinusoidal`: "
+        "fixed. `rotary`: rotates queries and keys.",
     )
     pooling: Literal["attention", "mean", "cls"] = Field(
-        "attention", description="of a clip's tokens: by a learned query, their mean, or a CLS token of its own"
+        "attention",
+        description="How the tokens of a clip become one vector: `attention` with a learned query, their `mean`, "
+        "or a `cls` token per clip.",
     )
 
     @property
@@ -85,15 +103,19 @@ class ElasticASTSettings(ModelSettings):
 class ASTSettings(ModelSettings):
     """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`, or batch by batch at another."""
 
-    kind: Literal["ast"]
-    prefix_tokens: Literal[0, 1, 2] = Field(1, description="0: none; 1: CLS (ViT); 2: CLS and distillation (DeiT)")
+    kind: Literal["ast"] = Field(description="The AST model.")
+    prefix_tokens: Literal[0, 1, 2] = Field(
+        1, description="Tokens before the patches: 1 is CLS (ViT), 2 is CLS and distillation (DeiT)."
+    )
     pooling: Literal["cls", "mean", "attention"] = Field(
-        "cls", description="cls: mean of the prefix tokens; mean, attention: over the patches, without prefix tokens"
+        "cls",
+        description="How tokens become one vector: `cls` averages the prefix tokens; `mean` and `attention` pool "
+        "the patches and ignore the prefix tokens.",
     )
     time_offset: bool = Field(
         False,
-        description="a clip shorter than the position table takes a stretch of it: in training from a place drawn at "
-        "random, in evaluation from the first (PaSST); else the table is interpolated to its length",
+        description="Give short clips a section of the time positions (random in training, the first in "
+        "evaluation, as in PaSST). Otherwise the table is interpolated to their length.",
     )
 
 

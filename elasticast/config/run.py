@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from elasticast.config.base import Settings
+from elasticast.config.frames import compressed_frames
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
@@ -15,15 +16,16 @@ OF_RUN = "run:"
 class RunSettings(Settings):
     """Settings of the runs of an experiment, the same for every seed."""
 
-    dataset: str
-    task: str
-    front_end: FrontEnd = FrontEnd()
+    dataset: str = Field(description="Name of a file in `config/datasets`, without `.yaml`.")
+    task: str = Field(description="Which labels of the dataset are learned; docs/datasets.md lists the tasks.")
+    front_end: FrontEnd = Field(FrontEnd(), description="How the log-mel is computed.")
     norm: NormSettings | None = Field(
-        None, description="normalise with this mean and standard deviation; none: with the training split's"
+        None,
+        description="Mean and standard deviation that normalise the log-mel; `null` uses those of the training split.",
     )
-    view: View = View()
-    model: ModelConfig
-    train: Train
+    view: View = Field(View(), description="Part of a clip that the model is given.")
+    model: ModelConfig = Field(description="The model.")
+    train: Train = Field(description="The training.")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -42,19 +44,16 @@ class RunSettings(Settings):
         init = self.model.init or ""
         return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
-    def most_frames(self, compression: float) -> float:
+    def most_frames(self, compression: float) -> int:
         """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
-        view = self.view
-        if view.frames == "native":
-            return view.max_frames / compression
-        return view.frames * view.compression[0] / compression
+        return compressed_frames(self.view.span(), compression, self.model.patch, self.model.stride)
 
 
 class RunConfig(RunSettings):
     """All that decides the weights of one training run, except for code and data."""
 
-    experiment: str = Field(pattern=r"^\w[\w-]*$")
-    seed: int = Field(ge=0)
+    experiment: str = Field(pattern=r"^\w[\w-]*$", description="Name of the experiment.")
+    seed: int = Field(ge=0, description="Seed of all random numbers of the run.")
 
     @classmethod
     def of(cls, settings: RunSettings, experiment: str, seed: int) -> "RunConfig":

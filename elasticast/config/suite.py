@@ -19,25 +19,27 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 class ReleasedSeries(Settings):
     """A curve that the authors released, see `elasticast.reporting.released`."""
 
-    dataset: str = Field(description="of paper_figures/reference/released_curves.csv")
-    series: str = Field(description="of the same file")
+    dataset: str = Field(description="Column `dataset` of paper_figures/reference/released_curves.csv.")
+    series: str = Field(description="Column `series` of the same file.")
     weights: str | None = Field(
-        None, description="file in `released_weights` that drew this curve, where it was released"
+        None, description="File in `released_weights` that produced the curve, if the authors released it."
     )
 
 
 class Claim(Settings):
     """What the paper says of one flexible model and the fixed-length ones beside it, over one sweep."""
 
-    says: str = Field(description="the claim in words")
-    model: str = Field(description="experiment with the flexible model")
-    against: list[str] = Field(min_length=1, description="experiments with fixed-length models")
-    evaluation: str = Field(description="the sweep, which all of them have")
+    says: str = Field(description="The claim in words.")
+    model: str = Field(description="Experiment with the flexible model.")
+    against: list[str] = Field(min_length=1, description="Experiments with fixed-length models.")
+    evaluation: str = Field(description="Evaluation whose results are compared. All these experiments must have it.")
     within_own: Percent | None = Field(
-        None, description="points that the model may lie below each AST at that AST's own length or resolution"
+        None, description="The model may be this much below each AST where that AST was trained. [points]"
     )
     better: Literal["beyond", "elsewhere"] | None = Field(
-        None, description="it is better than each AST at every x above that AST's own, or at every other x"
+        None,
+        description="The model must be better than each AST at every larger x (`beyond`), or at every other x "
+        "(`elsewhere`).",
     )
 
     @model_validator(mode="after")
@@ -50,20 +52,24 @@ class Claim(Settings):
 class Experiment(Settings):
     """What a suite says of an experiment beside its settings: never re-runs training."""
 
-    label: str
+    label: str = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
     color: str | None = Field(
-        None, pattern="^#[0-9A-Fa-f]{6}$", description="#RRGGBB; none: from the palette, by label"
+        None, pattern="^#[0-9A-Fa-f]{6}$", description="Colour as `#RRGGBB`; `null` takes one from the palette."
     )
-    evaluations: list[str] = Field(min_length=1)
-    released: ReleasedSeries | None = Field(None, description="the authors' curve of the same experiment; none: none")
+    evaluations: list[str] = Field(min_length=1, description="Names of the evaluations to run.")
+    released: ReleasedSeries | None = Field(
+        None, description="The authors' curve for this experiment, if they released one."
+    )
 
 
 class SuiteHead(Settings):
     """What a suite file says beside its experiments and evaluations."""
 
-    title: str
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    claims: dict[str, Claim] = Field({}, description="what the paper says, as rules that are tested")
+    title: str = Field(description="Title of the report and figures.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        min_length=1, description="Every experiment is trained once per seed."
+    )
+    claims: dict[str, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
 
     @field_validator("seeds")
     @classmethod
@@ -76,11 +82,11 @@ class SuiteHead(Settings):
 class Suite(SuiteHead):
     """A suite with all its settings merged and checked; `runs[name]` are the settings of the experiment's runs."""
 
-    name: str
-    experiments: dict[str, Experiment]
-    runs: dict[str, RunSettings]
-    evaluations: dict[str, Evaluation]
-    datasets: dict[str, DatasetConfig]
+    name: str = Field(description="Name of the suite.")
+    experiments: dict[str, Experiment] = Field(description="Experiments, by name.")
+    runs: dict[str, RunSettings] = Field(description="Settings of the runs of each experiment, without the seed.")
+    evaluations: dict[str, Evaluation] = Field(description="Evaluations, by name.")
+    datasets: dict[str, DatasetConfig] = Field(description="Datasets that the runs use, by name.")
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one experiment and seed."""

@@ -11,11 +11,17 @@ from elasticast.errors import Problem, SettingsError
 class Batch(Settings):
     """What an optimisation step sees, on all GPUs together: clips or tokens, exactly one."""
 
-    clips: PositiveInt | None = None
-    tokens: PositiveInt | None = Field(None, description="token budget before token dropout; a batch never exceeds it")
+    clips: PositiveInt | None = Field(
+        None, description="Clips per optimisation step. Set either this or `tokens`. [clips]"
+    )
+    tokens: PositiveInt | None = Field(
+        None,
+        description="Token budget per optimisation step, counted before token dropout and never exceeded. [tokens]",
+    )
     buckets: bool = Field(
         False,
-        description="clips of similar length make a batch, filled up to its longest; for an `ast` at native length",
+        description="Group clips of similar length and pad them to the longest of the batch. For `ast` with "
+        "`view.frames: native`.",
     )
 
     @model_validator(mode="after")
@@ -28,24 +34,31 @@ class Batch(Settings):
 class Schedule(Settings):
     """Learning rate after warm-up."""
 
-    kind: Literal["constant", "step", "cosine"] = "cosine"
-    gamma: PositiveFloat = Field(0.5, description="step: factor of each decay")
-    start_epoch: PositiveFloat = Field(2, description="step: epoch of the first decay")
-    every_epochs: PositiveFloat = Field(1, description="step: epochs between decays")
+    kind: Literal["constant", "step", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
+    gamma: PositiveFloat = Field(0.5, description="With `step`: factor of each decay.")
+    start_epoch: PositiveFloat = Field(2, description="With `step`: when the first decay happens. [epochs]")
+    every_epochs: PositiveFloat = Field(1, description="With `step`: time between decays. [epochs]")
 
 
 class SpecAugment(Settings):
     """Masks on the log-mel; the time mask scales with the clip's length."""
 
-    freq_bins: int = Field(0, ge=0, description="widest frequency mask")
-    time_frames: int = Field(0, ge=0, description="widest time mask in a clip of 1,024 frames")
+    freq_bins: int = Field(0, ge=0, description="Largest width of the frequency mask. [mel bins]")
+    time_frames: int = Field(
+        0,
+        ge=0,
+        description="Largest width of the time mask in a clip of 1,024 frames; scales with the length of the "
+        "clip. [frames]",
+    )
 
 
 class Select(Settings):
     """Which weights of a run are kept: the best of several times on a split, by accuracy or mAP."""
 
-    split: Literal["dev", "test"] = Field(description="what the model is evaluated on while it trains")
-    every_epochs: PositiveInt = Field(1, description="whole epochs between evaluations; the last is at the end")
+    split: Literal["dev", "test"] = Field(description="Split that the model is evaluated on during training.")
+    every_epochs: PositiveInt = Field(
+        1, description="Time between these evaluations; the last one is at the end of training. [epochs]"
+    )
 
 
 def _one_or_range(value: Any) -> str:
@@ -61,31 +74,43 @@ OneOrRange = Annotated[
 class Train(Settings):
     """Optimisation."""
 
-    steps: PositiveInt | None = None
-    epochs: PositiveInt | None = None
-    batch: Batch
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    lr: PositiveFloat = 1.0e-3
-    betas: list[Share] = Field([0.9, 0.999], min_length=2, max_length=2)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_steps: int = Field(0, ge=0)
-    schedule: Schedule = Schedule()
-    loss: Literal["bce", "ce"] = "bce"
-    grad_clip: PositiveFloat | None = Field(1.0, description="largest gradient norm; none: no clipping")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="autocast; fp16 on CUDA only")
+    steps: PositiveInt | None = Field(None, description="Length of training. Set either this or `epochs`. [steps]")
+    epochs: PositiveInt | None = Field(None, description="Length of training. [epochs]")
+    batch: Batch = Field(description="Size of a batch, shared by all GPUs.")
+    optimizer: Literal["adam", "adamw"] = Field(
+        "adamw", description="`adamw` decays matrices only, `adam` decays all weights."
+    )
+    lr: PositiveFloat = Field(1.0e-3, description="Learning rate after the warm-up.")
+    betas: list[Share] = Field(
+        [0.9, 0.999], min_length=2, max_length=2, description="Coefficients of Adam's running averages."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay.")
+    warmup_steps: int = Field(0, ge=0, description="Length of the linear warm-up. [steps]")
+    schedule: Schedule = Field(Schedule(), description="Learning rate after the warm-up.")
+    loss: Literal["bce", "ce"] = Field(
+        "bce",
+        description="Binary cross-entropy (`bce`) or cross-entropy (`ce`). `ce` needs a task with one label per clip.",
+    )
+    grad_clip: PositiveFloat | None = Field(1.0, description="Largest gradient norm; `null` does not clip.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast type. `fp16` needs CUDA.")
     sampler: Literal["shuffle", "balanced"] = Field(
         "shuffle",
-        description="an epoch: every clip once; or as many draws with replacement, rare labels more often, as in AST",
+        description="What an epoch is. `shuffle`: every clip once. `balanced`: as many draws with replacement, "
+        "clips with rare labels more often, as in AST.",
     )
     token_dropout: OneOrRange = Field(
-        0.0, description="share of each clip's tokens dropped in training, or [least, most]: drawn for each clip"
+        0.0,
+        description="Share of the tokens of each clip dropped in training (`elasticast` only). `[least, most]` "
+        "draws a share per clip.",
     )
-    mixup: Share = Field(0.0, description="share of clips mixed with another (waveforms and targets)")
-    spec_augment: SpecAugment = SpecAugment()
-    select: Select | None = Field(None, description="keep the best weights on a split; none: the last")
-    workers: int = Field(0, ge=0, description="data loader processes; 0: in the training process")
-    checkpoint_every: PositiveInt = Field(200, description="steps")
-    log_every: PositiveInt = Field(50, description="steps")
+    mixup: Share = Field(0.0, description="Share of clips mixed with another clip (waveforms and targets).")
+    spec_augment: SpecAugment = Field(SpecAugment(), description="Masks on the log-mel.")
+    select: Select | None = Field(
+        None, description="Keep the best weights on a split, by accuracy or mAP; `null` keeps the last."
+    )
+    workers: int = Field(0, ge=0, description="Data loader processes; 0 loads data in the training process.")
+    checkpoint_every: PositiveInt = Field(200, description="Time between checkpoints. [steps]")
+    log_every: PositiveInt = Field(50, description="Time between entries in the log. [steps]")
 
     @model_validator(mode="after")
     def _one_length(self):

@@ -12,14 +12,20 @@ class FrontEnd(Settings):
     """Waveform to log-mel spectrogram."""
 
     kind: Literal["kaldi", "stft"] = Field(
-        "kaldi", description="kaldi: energies, as in AST; stft: magnitudes around each hop, as in EPIC-SOUNDS"
+        "kaldi",
+        description="Kind of log-mel. `kaldi`: energies, as in AST. `stft`: magnitudes around each hop, HTK mel, "
+        "log(x + 1e-6), as in EPIC-SOUNDS.",
     )
-    sample_rate: PositiveInt = Field(16000, description="Hz; that of the waveform store")
-    mel_bins: PositiveInt = Field(128, description="mel bands, a multiple of the patch size")
-    window_ms: PositiveFloat = Field(25.0, description="analysis window, the same at every hop")
-    hop_ms: PositiveInt = Field(10, description="hop at compression 1, whole ms as all hops")
+    sample_rate: PositiveInt = Field(
+        16000, description="Sample rate of the waveform. Must equal `store_rate` of the dataset. [Hz]"
+    )
+    mel_bins: PositiveInt = Field(128, description="Number of mel bands, a multiple of `model.patch`.")
+    window_ms: PositiveFloat = Field(25.0, description="Length of the analysis window, the same at every hop. [ms]")
+    hop_ms: PositiveInt = Field(10, description="Hop at compression 1. [ms]")
     n_fft: PositiveInt | None = Field(
-        None, description="stft: points of the Fourier transform, an even number; kaldi: the next power of 2"
+        None,
+        description="Size of the Fourier transform, an even number. Required with `stft`; `kaldi` uses the next "
+        "power of 2. [samples]",
     )
 
     @model_validator(mode="after")
@@ -42,39 +48,61 @@ class View(Settings):
     """Which part of a clip the model is trained on, at which time resolution."""
 
     frames: PositiveInt | Literal["native"] = Field(
-        "native", description="frames of every clip (cropped or padded), or each clip's own length"
+        "native",
+        description="`native` keeps each clip's length. A number crops or pads every clip to that many frames. "
+        "[frames]",
     )
-    max_frames: PositiveInt = Field(1024, description="native: longer clips are cut to this many frames")
+    max_frames: PositiveInt = Field(1024, description="Native view: longer clips are cut to this length. [frames]")
     min_frames: PositiveInt | None = Field(
-        None, description="native: shorter clips are filled up to this many frames; none: to one patch"
+        None, description="Native view: shorter clips are padded to this length; `null` pads to one patch. [frames]"
     )
     tail: Literal["fill", "drop"] = Field(
-        "fill", description="native: frames after the last whole patch are filled up to one, or left out"
+        "fill",
+        description="Native view: pad the frames after the last whole patch to a patch (`fill`), or leave them "
+        "out (`drop`).",
     )
     cut_from: PositiveInt | None = Field(
         None,
-        description="native: training cuts each clip to a length drawn from this many frames to its own; none: no cut",
+        description="Native view: training cuts each clip to a random length between this one and its full "
+        "length; `null` does not cut. [frames]",
     )
     fill: Literal["zeros", "edge", "repeat", "mask"] = Field(
         "zeros",
-        description="what fills a short clip up: zeros as in AST, its last frame as in EPIC-SOUNDS, the clip itself "
-        "over and over; mask: nothing, the tokens that would hold padding alone are left out of a fixed view",
+        description="How short clips are padded: `zeros` as in AST, `edge` (the last frame) as in EPIC-SOUNDS, "
+        "`repeat` (the clip again and again). `mask` leaves padded tokens out of a fixed view.",
     )
     compression: list[Annotated[float, Field(ge=1)]] = Field(
-        [1.0], min_length=1, description="hop = hop_ms x compression; several: one is drawn for each training clip"
+        [1.0],
+        min_length=1,
+        description="The hop is `front_end.hop_ms` times this factor. With several factors, training draws one "
+        "per clip.",
     )
     resolution: Literal["hop", "max_pool"] = Field(
         "hop",
-        description="how compression is made: by a longer hop, or by the maximum of so many frames, a whole number",
+        description="How compression is made: a longer `hop`, or `max_pool`, the maximum over that many frames "
+        "(whole factors only).",
     )
     crop: Literal["random", "start"] = Field(
-        "random", description="where training cuts; evaluation cuts from the start"
+        "random", description="Where training cuts a clip. Evaluation always cuts from the start."
     )
 
     @property
     def longest(self) -> int:
         """Most frames of a clip, counted at the finest compression of the two kinds of view: see `ViewRule`."""
         return self.max_frames if self.frames == "native" else self.frames
+
+    def span(self, frames: int | None = None) -> float:
+        """Frames at compression 1 that the longest clip may have.
+
+        Parameters
+        ----------
+        frames : int, optional
+            Another length than the view's: `frames` of a fixed view, which counts them at its first compression, or
+            `max_frames` of a native one.
+        """
+        if self.frames == "native":
+            return frames or self.max_frames
+        return (frames or self.frames) * self.compression[0]
 
     @field_validator("frames", mode="before")
     @classmethod
@@ -87,5 +115,5 @@ class View(Settings):
 class NormSettings(Settings):
     """Statistics that the log-mel is normalised with, in place of those of the training split."""
 
-    mean: float
-    std: PositiveFloat
+    mean: float = Field(description="Mean that is subtracted from the log-mel.")
+    std: PositiveFloat = Field(description="Standard deviation. The log-mel is divided by twice this value, as in AST.")

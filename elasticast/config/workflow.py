@@ -10,26 +10,34 @@ from elasticast.config.base import PositiveInt, Settings
 class WorkflowConfig(Settings):
     """`config/config.yaml`: which suite runs, and where things lie."""
 
-    suite: str = Field(description="name of a file in config/suites, without .yaml")
+    suite: str = Field(description="Name of a file in `config/suites`, without `.yaml`.")
     data_root: str = Field(
-        description="folder with downloaded datasets, one sub-folder each; missing ones are fetched into it"
+        description="Folder with downloaded datasets, one sub-folder each. Missing datasets are downloaded into "
+        "it if they can be."
     )
-    results: str = Field(description="folder for data, runs and tables")
-    weights_root: str = Field(".", description="folder with published weights: where a relative model.init is found")
+    results: str = Field(description="Folder for data, runs and tables.")
+    weights_root: str = Field(
+        ".", description="Folder with published weights. A relative `model.init` is looked up in it."
+    )
     released_weights: str | None = Field(
-        None, description="folder with the authors' four ElasticAST files, for `snakemake released`"
+        None, description="Folder with the authors' four ElasticAST files, for `snakemake released`."
     )
     beside: str | None = Field(
-        None, description="another suite whose curves figures 4 and 5 show as well; its results have to be there"
+        None, description="Another suite whose curves are added to figures 4 and 5. Its results must exist."
     )
-    partial: bool = Field(False, description="draw and judge with the runs that exist; train and evaluate nothing")
-    custom: bool = Field(True, description="include the rules of your own in workflow/custom, see docs/extending.md")
+    partial: bool = Field(
+        False, description="Draw and judge with the runs that exist, without training or evaluating anything."
+    )
+    custom: bool = Field(True, description="Include the rules in `workflow/custom`, see docs/extending.md.")
     train_threads: PositiveInt = Field(
-        1, description="CPU threads of a training run; part of what makes a CPU run repeatable"
+        1,
+        description="CPU threads of a training run or evaluation. Results on a CPU repeat bit for bit only with "
+        "the same number.",
     )
     train_gpus: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="GPUs that a training run asks a cluster for, one process each; 0: none, the run uses what it sees",
+        description="GPUs that a training run asks a cluster for, one process each. With 0, a run uses the GPU it "
+        "sees.",
     )
 
     @field_validator("partial", "custom", "beside", mode="before")

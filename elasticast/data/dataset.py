@@ -1,8 +1,8 @@
-"""The one dataset class: prepared waveforms in, packed clips out."""
+"""Clips of a prepared split, and the dataset that training reads them from."""
 
 import dataclasses
 import zlib
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,16 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from elasticast.config import ASTSettings, RunConfig
+from elasticast.config import ASTSettings, FrontEnd, RunConfig
+from elasticast.config.frames import patch_frames
 from elasticast.data.augment import mixup, spec_augment
+from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm, check_rate
 from elasticast.data.manifest import read_classes, read_manifest
-from elasticast.data.packing import PackedClip, kept_tokens, pack_clip
-from elasticast.data.sampler import Draw, balanced_weights
+from elasticast.data.packing import PackedClip, kept_tokens
+from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
-from elasticast.data.views import ClipView, ViewRule, clip_tokens, spectrogram
+from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import read_json
 
@@ -111,17 +113,26 @@ class Clips:
         """`[clips]` int64, length of each waveform in samples."""
         return np.asarray(self.store.lengths)
 
+    def check_rate(self, front_end: FrontEnd) -> None:
+        """Refuse another sample rate than the front end's.
+
+        Raises
+        ------
+        DataError
+            If they differ.
+        """
+        check_rate(front_end, self.store.sample_rate, self.store.path)
+
     def waveform(self, index: int) -> Tensor:
         """`[S]` float32 in [-1, 1]."""
         return torch.from_numpy(self.store[index].astype(np.float32) / 32768.0)
 
 
 class ClipDataset(Dataset):
-    """Clips of one split as a run wants to see them.
+    """Training clips of a run, each as tokens; a :class:`~elasticast.data.sampler.ClipRequest` is the index.
 
-    Randomness (compression, length, crop, augmentation, offset, token dropout) is drawn from (seed, epoch, clip), so
-    that a clip looks the same whatever the number of workers, the order, or the step a run is resumed at. A clip that
-    its epoch draws again, see :class:`~elasticast.data.sampler.Draw`, looks another way each time.
+    Randomness (compression, length, crop, augmentation, offset, token dropout) is drawn from the seed, the clip, the
+    epoch and the draw. So a clip does not depend on the number of workers, the order, or the step a run is resumed at.
 
     Parameters
     ----------
@@ -131,17 +142,12 @@ class ClipDataset(Dataset):
         The run.
     norm : Norm
         Normalisation statistics.
-    training : bool
-        With augmentation, random crops and token dropout, or without.
-    rule : ViewRule, optional
-        Another view than the run's own, for sweeps.
     """
 
-    def __init__(self, clips: Clips, config: RunConfig, norm: Norm, *, training: bool, rule: ViewRule | None = None):
-        self.clips, self.config, self.norm, self.training = clips, config, norm, training
-        check_rate(config.front_end, clips.store.sample_rate, clips.store.path)
-        self.rule = rule or ViewRule(config)
-        self.epoch = 0
+    def __init__(self, clips: Clips, config: RunConfig, norm: Norm):
+        clips.check_rate(config.front_end)
+        self.clips, self.config = clips, config
+        self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self._kept: dict[int, Tensor] = {}
         # loader processes start anew every epoch: what they kept would be lost
         self._room = KEPT_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
@@ -151,53 +157,38 @@ class ClipDataset(Dataset):
 
     def tokens(self) -> np.ndarray:
         """`[clips]` int64, tokens of each clip's largest view, before token dropout."""
-        lengths, place = np.unique(self.clips.samples, return_inverse=True)
-        return np.array([self.tokens_of(self.rule.largest(int(samples))) for samples in lengths])[place]
-
-    def tokens_of(self, view: ClipView) -> int:
-        """Tokens of a view, before token dropout."""
-        return clip_tokens(self.config, view)
-
-    def __getitem__(self, index: int) -> PackedClip:
-        if not self.training:
-            view = self.view(index)
-            shown = view.cut(self.spectrogram(self.clips.waveform(index), view.compression))
-            return self.packed(index, self.norm(shown), self.clips.target(index), view)
-        return self._training_item(index)
-
-    def view(self, index: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
-        """How this clip is shown; one of a bucket as long as the longest clip beside it."""
-        view = self.rule(int(self.clips.samples[index]), draw, length)
-        if not (isinstance(index, Draw) and index.longest):
-            return view
         model = self.config.model
-        time_patches = index.longest // model.patches(self.config.front_end.mel_bins)
-        frames = model.patch + (time_patches - 1) * model.stride
-        # where a stretch of the position table is drawn, the places are the table's
-        return dataclasses.replace(view, frames=frames, full=self.config.view.longest if model.time_offset else None)
+        frames = self.rule.most_frames(self.clips.samples)
+        return model.patches(frames) * model.patches(self.config.front_end.mel_bins)
 
-    def spectrogram(self, waveform: Tensor, compression: float) -> Tensor:
-        """Log-mel `[F, T]` of a waveform `[S]`, as the run's settings want it."""
-        return spectrogram(waveform, self.config.front_end, compression, self.config.view.resolution)
-
-    def packed(self, index: int, spectrogram: Tensor, target: Tensor, view: ClipView) -> PackedClip:
-        """Tokens of a normalised spectrogram `[F, T]`, the clip as `view` shows it."""
-        return pack_clip(index, spectrogram, target, self.config.model, view.grid_frames)
-
-    def _training_item(self, index: int) -> PackedClip:
-        train = self.config.train
-        key = f"{self.config.seed}/{self.epoch}/{self.clips.ids[index]}"
-        if isinstance(index, Draw) and index.before:
-            key += f"/{index.before}"
-        generator = Generator().manual_seed(zlib.crc32(key.encode()))
+    def __getitem__(self, request: ClipRequest) -> PackedClip:
+        generator = self._generator(request)
         draw = torch.rand((), generator=generator).item()
         cuts = self.config.view.cut_from is not None
-        view = self.view(index, draw, torch.rand((), generator=generator).item() if cuts else 1.0)
-        spectrogram, target = self._mixed(index, view.compression, generator)
+        view = self._view(request, draw, torch.rand((), generator=generator).item() if cuts else 1.0)
+        spectrogram, target = self._mixed(request.index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
-        spectrogram = self.norm(view.cut(spectrogram, start))
-        clip = self.packed(index, spec_augment(spectrogram, train.spec_augment, 0.0, generator), target, view)
+        mask = partial(spec_augment, settings=self.config.train.spec_augment, fill=0.0, generator=generator)
+        about = {"index": request.index, "target": target, "start": start, "augment": mask}
+        clip = self.encoder.encode(spectrogram, view, **about)
         return self._dropped(self._shifted(clip, generator), generator)
+
+    def _generator(self, request: ClipRequest) -> Generator:
+        key = f"{self.config.seed}/{request.epoch}/{self.clips.ids[request.index]}"
+        if request.draw:
+            key += f"/{request.draw}"
+        return Generator().manual_seed(zlib.crc32(key.encode()))
+
+    def _view(self, request: ClipRequest, draw: float, length: float) -> ClipView:
+        """The view of a clip, in a batch of a bucket as long as the batch's longest clip."""
+        view = self.rule(int(self.clips.samples[request.index]), draw, length)
+        if not request.fill_to:
+            return view
+        model = self.config.model
+        time_patches = request.fill_to // model.patches(self.config.front_end.mel_bins)
+        frames = patch_frames(time_patches, model.patch, model.stride)
+        # where a stretch of the position table is drawn, the places are the table's
+        return dataclasses.replace(view, frames=frames, full=self.config.view.longest if model.time_offset else None)
 
     def _shifted(self, clip: PackedClip, generator: Generator) -> PackedClip:
         """A training clip at a random place of its grid, for `model.time_offset`."""
@@ -227,13 +218,13 @@ class ClipDataset(Dataset):
         share = (gammas[0] / gammas.sum()).item()
         mixed = mixup(self.clips.waveform(index), self.clips.waveform(other), share)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(other)
-        return self.spectrogram(mixed, compression), target
+        return self.encoder.spectrogram(mixed, compression), target
 
     def _log_mel(self, index: int, compression: float) -> Tensor:
         """Log-mel of a clip; while there is room it is kept for the epochs to come."""
         if index in self._kept:
             return self._kept[index]
-        spectrogram = self.spectrogram(self.clips.waveform(index), compression)
+        spectrogram = self.encoder.spectrogram(self.clips.waveform(index), compression)
         if spectrogram.nbytes <= self._room:
             self._kept[index] = spectrogram.contiguous()
             self._room -= spectrogram.nbytes

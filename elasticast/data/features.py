@@ -17,6 +17,7 @@ import torchaudio.compliance.kaldi as kaldi
 from torch import Tensor
 
 from elasticast.config import FrontEnd
+from elasticast.config.frames import hop_samples, margins, window_samples
 from elasticast.errors import DataError
 
 KALDI_FLOOR = torch.finfo(torch.float32).eps
@@ -44,35 +45,6 @@ class Norm:
         return (log_mel - self.mean) / (2 * self.std)
 
 
-def hop_samples(front_end: FrontEnd, compression: float) -> int:
-    """Hop in samples at a compression; the hop is a whole number of ms, as in the paper.
-
-    ``round`` and not ``int``: 10 x 1.2 is 12.000000000000002 but 10 x 2.3 is 22.999999999999996.
-    """
-    hop_ms = round(front_end.hop_ms * compression)
-    return round(hop_ms * front_end.sample_rate / 1000)
-
-
-def window_samples(front_end: FrontEnd) -> int:
-    """Analysis window in samples."""
-    return round(front_end.window_ms * front_end.sample_rate / 1000)
-
-
-def margins(front_end: FrontEnd) -> tuple[int, int]:
-    """Zeros that a clip is given before its first and after its last sample."""
-    window = window_samples(front_end)
-    return (0, 0) if front_end.kind == "kaldi" else (window - window // 2, window // 2)
-
-
-def frame_count(samples: int, front_end: FrontEnd, compression: float = 1.0) -> int:
-    """Frames T that :func:`log_mel` makes of S samples.
-
-    ``1 + (S - W) // H`` for `kaldi`, where fewer samples than a window make one frame; ``1 + S // H`` for `stft`.
-    """
-    surplus = samples + sum(margins(front_end)) - window_samples(front_end)
-    return 1 + max(0, surplus) // hop_samples(front_end, compression)
-
-
 def check_rate(front_end: FrontEnd, sample_rate: int, where: object) -> None:
     """Refuse a store of another sample rate than the front end's.
 
@@ -97,12 +69,12 @@ def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0, *, 
     compression : float
         The paper's time compression: the hop grows, the window stays.
     whole : bool
-        Whether this is a whole clip; a part cut out of one has its :func:`margins` already.
+        Whether this is a whole clip; a part cut out of one has its `margins` already.
 
     Returns
     -------
     Tensor
-        `[F, T]`, see :func:`frame_count`.
+        `[F, T]`, see :func:`~elasticast.config.frames.frame_count`.
     """
     hop = hop_samples(front_end, compression)
     if front_end.kind == "kaldi":

@@ -7,6 +7,7 @@ L' is the length of the position table (no longer clip fits) and the unit of the
 Shape legend: B clips, N tokens of all clips, P patch edge, C classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -78,9 +79,16 @@ class PackedBatch:
         return lengths.to(self.patches.device)
 
     def to(self, device: torch.device | str) -> "PackedBatch":
-        """The batch on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PackedBatch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+        """The batch on another device; a copy from pinned memory does not wait."""
+        return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
+
+    def pin_memory(self) -> "PackedBatch":
+        """The batch in page-locked memory; a `DataLoader` with `pin_memory` calls this."""
+        return self._each_tensor(Tensor.pin_memory)
+
+    def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return PackedBatch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
 
     def __len__(self) -> int:
         return len(self.seqlens)

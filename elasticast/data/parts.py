@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -31,8 +30,9 @@ from elasticast.config.dataset import SPLITS, DatasetSettings
 from elasticast.data.audio import decode
 from elasticast.data.manifest import reason_kind
 from elasticast.data.recordings import UnusableAudioError
-from elasticast.data.store import PartWriter
+from elasticast.data.store import REMEDY, PartWriter, writing_part
 from elasticast.errors import DataError
+from elasticast.hdf5 import open_hdf5
 from elasticast.progress import Progress
 from elasticast.provenance import code_digest
 
@@ -130,7 +130,7 @@ def decode_parts(parts: list[Part], config: DatasetSettings, workers: int) -> No
         for part in todo:
             part.path.parent.mkdir(parents=True, exist_ok=True)
             jobs = (Job(*row) for row in part.rows[list(Job._fields)].itertuples(index=False, name=None))
-            with PartWriter(part.path, config.store_rate) as writer:
+            with writing_part(part.path, config.store_rate) as writer:
                 outcomes = []
                 for outcome in decoded(jobs):
                     if outcome.samples is not None:
@@ -148,8 +148,8 @@ def _is_final(part: Part) -> bool:
         return False
     try:
         reasons = read_outcomes(part)["reason"]
-    except (OSError, KeyError) as error:
-        LOG.warning("%s: cannot be read (%s): decoded again", part.path, error)
+    except (DataError, OSError, KeyError) as error:
+        LOG.warning("%s: cannot be read, so its clips are decoded again: %s", part.path, error)
         return False
     met = part.rows["path"][(reasons != "") & (part.rows["reason"] == "")]
     return not any(_is_over(reasons[row], path) for row, path in met.items())
@@ -176,7 +176,7 @@ def _write_outcomes(writer: PartWriter, outcomes: list[Outcome]) -> None:
 
 def read_outcomes(part: Part) -> pd.DataFrame:
     """What became of the rows of a part: ``reason``, ``seconds``, ``sample_rate``, ``channels``, ``sha256``."""
-    with h5py.File(part.path, "r") as file:
+    with open_hdf5(part.path, REMEDY) as file:
         columns = {name: file[name].asstr()[:] for name in ("reason", "sha256")}
         columns |= {name: file[name][:] for name in ("seconds", "sample_rate", "channels")}
     return pd.DataFrame(columns, index=part.rows.index)

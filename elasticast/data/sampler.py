@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -16,29 +16,35 @@ BUCKET_BATCHES = 50
 """Batches whose clips are sorted by length together, `train.batch.buckets`."""
 
 
-class Draw(int):
-    """Index of a clip that its epoch has drawn `before` times already; a first draw is a plain number.
+class ClipRequest(NamedTuple):
+    """What a batch asks the dataset for: a clip, and how to present it.
 
-    The dataset shows the clip another way each time. Counted within the whole epoch, so that it does not depend on
-    batches, workers, or where a run is resumed. In buckets `longest` are the tokens of its batch's longest clip, which
-    it is filled up to.
+    Attributes
+    ----------
+    index : int
+        Place of the clip in the dataset.
+    epoch : int
+        Epoch, from 0.
+    draw : int
+        How often the epoch has drawn this clip before; each draw is presented another way. It is counted within the
+        whole epoch, so that it does not depend on batches, workers, or where a run is resumed.
+    fill_to : int
+        In buckets: tokens of the longest clip of the batch, which this one is filled up to. Else 0.
     """
 
-    before: int = 0
-    longest: int = 0
-
-    def __new__(cls, index: int, before: int = 0, longest: int = 0) -> "Draw":
-        """An index with the number of earlier draws, and the tokens of the longest clip beside it."""
-        draw = super().__new__(cls, index)
-        draw.before, draw.longest = before, longest
-        return draw
+    index: int
+    epoch: int = 0
+    draw: int = 0
+    fill_to: int = 0
 
 
-class Batches(Sequence[list[int]]):
-    """Batches of an epoch as lists of clip indices, each made when it is taken: there may be millions of clips.
+class Batches(Sequence[list[ClipRequest]]):
+    """Batches of an epoch, each made when it is taken: there may be millions of clips.
 
     Parameters
     ----------
+    epoch : int
+        Epoch, from 0.
     order : ndarray
         `[n]` int64, the epoch's clips as they are drawn.
     bounds : sequence of int
@@ -46,11 +52,18 @@ class Batches(Sequence[list[int]]):
     repeats : bool
         Whether a clip may come more than once.
     tokens : ndarray, optional
-        Of each clip: each draw then knows the longest of its batch.
+        Tokens of each clip; if given, the clips of a batch are filled up to its longest.
     """
 
-    def __init__(self, order: np.ndarray, bounds: Sequence[int], repeats: bool, tokens: np.ndarray | None = None):
-        self.order, self.bounds, self.repeats, self.tokens = order, bounds, repeats, tokens
+    def __init__(
+        self,
+        epoch: int,
+        order: np.ndarray,
+        bounds: Sequence[int],
+        repeats: bool,
+        tokens: np.ndarray | None = None,
+    ):
+        self.epoch, self.order, self.bounds, self.repeats, self.tokens = epoch, order, bounds, repeats, tokens
 
     @cached_property
     def before(self) -> np.ndarray:
@@ -65,7 +78,7 @@ class Batches(Sequence[list[int]]):
         return len(self.bounds) - 1
 
     @overload
-    def __getitem__(self, place: int) -> list[int]: ...
+    def __getitem__(self, place: int) -> list[ClipRequest]: ...
 
     @overload
     def __getitem__(self, place: slice) -> "Batches": ...
@@ -80,11 +93,9 @@ class Batches(Sequence[list[int]]):
         place = range(len(self))[place]
         part = slice(self.bounds[place], self.bounds[place + 1])
         clips = self.order[part].tolist()
-        if not self.repeats and self.tokens is None:
-            return clips
-        before = self.before[part].tolist() if self.repeats else [0] * len(clips)
-        longest = 0 if self.tokens is None else int(self.tokens[clips].max())
-        return [Draw(i, n, longest) if n or longest else i for i, n in zip(clips, before, strict=True)]
+        draws = self.before[part].tolist() if self.repeats else [0] * len(clips)
+        fill_to = 0 if self.tokens is None else int(self.tokens[clips].max())
+        return [ClipRequest(clip, self.epoch, draw, fill_to) for clip, draw in zip(clips, draws, strict=True)]
 
 
 class BatchSampler:
@@ -95,7 +106,8 @@ class BatchSampler:
     tokens : sequence of int
         Tokens of each clip (its largest view), for the budget.
     batch : Batch
-        Clips a batch (the last, smaller batch of an epoch is dropped), or the token budget no batch exceeds.
+        Clips per batch, or the token budget no batch exceeds. With a number of clips, the clips left over at the end
+        of an epoch are dropped; they are drawn at random, so that no clip is left out more often than others.
     seed : int
         Seed of the shuffle.
     weights : ndarray, optional
@@ -131,14 +143,19 @@ class BatchSampler:
         else:
             weights = torch.from_numpy(self.weights)
             order = torch.multinomial(weights, len(weights), replacement=True, generator=generator).numpy()
+        repeats = self.weights is not None
+        if self.batch.clips is not None:  # before buckets sort by length: the longest would be left over
+            order = order[: self.count(epoch) * self.batch.clips]
         if self.batch.buckets:
             order, bounds = _bucketed(order, self.tokens, self.batch, generator)
-            return Batches(order, bounds, repeats=self.weights is not None, tokens=self.tokens)
+            return Batches(epoch, order, bounds, repeats, self.tokens)
         if self.batch.clips is not None:
-            bounds: Sequence[int] = range(0, len(order) + 1, self.batch.clips)
-        else:
-            bounds = _token_bounds(self.tokens[order], self.batch.tokens)
-        return Batches(order, bounds, repeats=self.weights is not None)
+            return Batches(epoch, order, range(0, len(order) + 1, self.batch.clips), repeats)
+        return Batches(epoch, order, _token_bounds(self.tokens[order], self.batch.tokens), repeats)
+
+    def sizes(self, batch: Sequence[ClipRequest]) -> list[int]:
+        """Tokens of each clip of a batch."""
+        return self.tokens[[request.index for request in batch]].tolist()
 
 
 def balanced_weights(owners: np.ndarray, labels: np.ndarray, clips: int, classes: int) -> np.ndarray:
@@ -167,7 +184,7 @@ def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Ge
     """Order and bounds of batches of clips of similar length, none beyond the budget once filled up to its longest.
 
     The clips of some :data:`BUCKET_BATCHES` batches are sorted by length and cut into batches, which are shuffled; so
-    a clip meets others from one epoch to the next.
+    a clip meets others from one epoch to the next. With a number of clips per batch, `order` is a multiple of it.
     """
     size = BUCKET_BATCHES * (batch.clips or max(1, batch.tokens // int(tokens[order].mean())))
     found: list[np.ndarray] = []
@@ -175,7 +192,7 @@ def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Ge
         part = order[first : first + size]
         part = part[np.argsort(tokens[part], kind="stable")]
         if batch.clips is not None:
-            found += [part[k : k + batch.clips] for k in range(0, len(part) - batch.clips + 1, batch.clips)]
+            found += [part[k : k + batch.clips] for k in range(0, len(part), batch.clips)]
         else:
             found += np.split(part, _padded_cuts(tokens[part].tolist(), batch.tokens))
     found = [found[k] for k in torch.randperm(len(found), generator=generator).tolist()]
@@ -206,15 +223,25 @@ def token_batches(order: list[int], tokens: list[int], budget: int) -> Iterator[
         yield current
 
 
-def deal(batch: list[int], tokens: list[int], ranks: int) -> list[list[int]]:
+def deal(tokens: Sequence[int], ranks: int) -> list[list[int]]:
     """Deal a batch out to ranks, about as many tokens to each: the largest clip first, always to the least loaded.
 
-    Each rank's clips keep the order they have in the batch. With fewer clips than ranks, some get none.
+    Parameters
+    ----------
+    tokens : sequence of int
+        Tokens of each clip of the batch.
+    ranks : int
+        Number of ranks.
+
+    Returns
+    -------
+    list of list of int
+        Places in the batch of each rank's clips, ascending. With fewer clips than ranks, some ranks get none.
     """
     places: list[list[int]] = [[] for _ in range(ranks)]
     load = [0] * ranks
-    for place in sorted(range(len(batch)), key=lambda place: -tokens[batch[place]]):
+    for place in sorted(range(len(tokens)), key=lambda place: -tokens[place]):
         rank = load.index(min(load))
         places[rank].append(place)
-        load[rank] += tokens[batch[place]]
-    return [[batch[place] for place in sorted(own)] for own in places]
+        load[rank] += tokens[place]
+    return [sorted(own) for own in places]

@@ -13,30 +13,28 @@ and what became of each of its rows of the manifest, see :mod:`elasticast.data.p
 
 import os
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from elasticast.errors import DataError
-from elasticast.hdf5 import Disk, writing
+from elasticast.files import replacing
+from elasticast.hdf5 import Disk, open_hdf5, writing
 
 CHUNK = 1 << 16  # samples: about 4 s, so that reading one clip touches one or two chunks
+REMEDY = "delete it and run `elasticast prepare` again, which makes it anew"
+"""What to do if a file of the store cannot be read."""
 
 
 class PartWriter:
-    """Append clips; the part appears at `path` when the `with` block ends without an error, else not at all."""
+    """Append clips to a part, see :func:`writing_part`."""
 
-    def __init__(self, path: Path, rate: int):
-        self.path, self.rate = path, rate
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._offsets = [0]
-
-    def __enter__(self) -> "PartWriter":
-        self._disk = Disk(self._temporary)
-        self._file = h5py.File(self._disk, "w")
-        self._audio = self._file.create_dataset("audio", (0,), np.int16, maxshape=(None,), chunks=(CHUNK,))
-        return self
+    def __init__(self, file: h5py.File, disk: Disk):
+        self._file, self._disk, self._offsets = file, disk, [0]
+        self._audio = file.create_dataset("audio", (0,), np.int16, maxshape=(None,), chunks=(CHUNK,))
 
     def append(self, samples: np.ndarray) -> None:
         """Add one clip, int16 ``[samples]``."""
@@ -51,27 +49,26 @@ class PartWriter:
         text = column.dtype == object
         self._file.create_dataset(name, data=column, dtype=h5py.string_dtype() if text else column.dtype)
 
-    def __exit__(self, error_type, error, traceback) -> None:
-        try:
-            if error_type is None:
-                self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
-                self._file.attrs["sample_rate"] = self.rate
-            self._file.close()
-            if error_type is None:
-                self._disk.check()
-                os.fsync(self._disk.fileno())  # a power cut must not leave a part that is there and not whole
-            self._disk.close()
-            if error_type is None:
-                os.replace(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+    def finish(self, rate: int) -> None:
+        """Add the offsets of the clips, and their sample rate (Hz)."""
+        self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
+        self._file.attrs["sample_rate"] = rate
+
+
+@contextmanager
+def writing_part(path: Path, rate: int) -> Iterator[PartWriter]:
+    """A new part of sample rate `rate` (Hz), which appears at `path` if the `with` block raises no error."""
+    with replacing(path) as temporary, Disk(temporary) as disk, h5py.File(disk, "w") as file:
+        writer = PartWriter(file, disk)
+        yield writer
+        writer.finish(rate)
 
 
 def write_index(path: Path, parts: list[Path], ids: list[str], rate: int) -> None:
     """Join parts, in their order, into the store `path`; `ids` are those of all their clips."""
     sizes, first = [], [0]
     for part in parts:
-        with h5py.File(part, "r") as file:
+        with open_hdf5(part, REMEDY) as file:
             sizes.append(np.diff(file["offsets"][:]))
         first.append(first[-1] + len(sizes[-1]))
     assert first[-1] == len(ids), f"{path}: {first[-1]} clips in the parts, {len(ids)} ids"
@@ -96,7 +93,7 @@ class Store:
         self.path = Path(path)
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such waveform store; `elasticast prepare` makes it")
-        with h5py.File(self.path, "r") as file:
+        with open_hdf5(self.path, REMEDY) as file:
             if "first" not in file:
                 raise DataError(f"{self.path}: written by an earlier version; run `elasticast prepare` again")
             self.offsets: np.ndarray = file["offsets"][:]
@@ -115,7 +112,7 @@ class Store:
     @property
     def ids(self) -> list[str]:
         """Id of each clip."""
-        with h5py.File(self.path, "r") as file:
+        with open_hdf5(self.path, REMEDY) as file:
             return _texts(file["id"])
 
     @property
@@ -131,14 +128,18 @@ class Store:
             raise IndexError(f"{self.path}: clip {index} of {len(self)}")
         part = bisect_right(self.first, index) - 1
         before = self.offsets[self.first[part]]
-        return self._opened(part)["audio"][self.offsets[index] - before : self.offsets[index + 1] - before]
+        audio = self._opened(part)["audio"]
+        try:
+            return audio[self.offsets[index] - before : self.offsets[index + 1] - before]
+        except OSError as error:  # h5py's errors do not name the file
+            raise DataError(f"{self.parts[part]}: clip {index} cannot be read ({error}); {REMEDY}") from None
 
     def _opened(self, part: int) -> h5py.File:
         if self._process != os.getpid():
             self.close()  # a handle from before a fork shares its place in the file with the parent
             self._process = os.getpid()
         if part not in self._files:
-            self._files[part] = h5py.File(self.parts[part], "r")
+            self._files[part] = open_hdf5(self.parts[part], REMEDY)
         return self._files[part]
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Views: how long a clip is shown to a model, and at which resolution.
+"""Views: how much of a clip a model is given, and at which resolution.
 
-The two models differ here and nowhere else in the pipeline: a fixed-length AST sees every clip at N frames
-(cropped or padded), ElasticAST sees each clip's native length up to a limit.
+The two models differ here and nowhere else in the pipeline: a fixed-length AST takes every clip at N frames (cropped or
+padded), ElasticAST takes each clip's native length up to a limit.
 
 Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled up, with zeros as
 AST pads or with the clip's last frame, so that nothing of a short clip is lost; with `view.tail: drop` it is rounded
@@ -9,25 +9,33 @@ down), and to `view.min_frames` at least. At compression c it is ``floor(L / c /
 as in the paper's resolution sweep.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from elasticast.config import FrontEnd, RunConfig
-from elasticast.data.features import frame_count, log_mel
+from elasticast.config import RunConfig
+from elasticast.config.frames import compressed_frames, native_frames
 
 Fill = Literal["zeros", "edge", "repeat", "mask"]
 
 
 @dataclass(frozen=True)
 class ClipView:
-    """What one clip is shown as: `frames` frames at `compression`; a shorter clip is filled up to it.
+    """The part of one clip that a model is given: `frames` frames at `compression`; a shorter clip is filled up to it.
 
-    `full` are the frames of a view whose padding is left out: those that positions count, none where it is all shown.
-    `first` is the clip's first frame that is shown, of a window.
+    Attributes
+    ----------
+    frames : int
+        Frames.
+    compression : float
+        The paper's time compression.
+    fill : {"zeros", "edge", "repeat", "mask"}
+        What a shorter clip is filled up with.
+    full : int or None
+        If padding is left out: the frames that positions are counted in, with the padding.
+    first : int
+        First frame of the clip in the view, for windows.
     """
 
     frames: int
@@ -38,60 +46,12 @@ class ClipView:
 
     @property
     def grid_frames(self) -> int:
-        """Frames that the places of the clip's patches are counted in."""
+        """Frames that the positions of the clip's patches are counted in."""
         return self.full or self.frames
-
-    def cut(self, log_mel: Tensor, start: float = 0.0) -> Tensor:
-        """The clip's log-mel `[F, T]` as it is shown, `[F, frames]`; see :func:`crop_or_pad`."""
-        return crop_or_pad(log_mel[:, self.first :], self.frames, start, self.fill)
-
-
-def spectrogram(
-    waveform: Tensor, front_end: FrontEnd, compression: float, resolution: str, *, whole: bool = True
-) -> Tensor:
-    """Log-mel `[F, T]` of a waveform `[S]` at a compression.
-
-    Parameters
-    ----------
-    compression : float
-        The paper's time compression.
-    resolution : {"hop", "max_pool"}
-        By a longer hop; or by the maximum of every `compression` frames, a whole number (what is left over at the end
-        is pooled too).
-    whole : bool
-        See :func:`~elasticast.data.features.log_mel`.
-    """
-    if resolution == "hop":
-        return log_mel(waveform, front_end, compression, whole=whole)
-    frames = log_mel(waveform, front_end, whole=whole)
-    return torch.nn.functional.max_pool1d(frames, int(compression), ceil_mode=True)
-
-
-def spectrogram_frames(samples: int, front_end: FrontEnd, compression: float, resolution: str) -> int:
-    """Frames T that :func:`spectrogram` makes of S samples."""
-    if resolution == "hop":
-        return frame_count(samples, front_end, compression)
-    return math.ceil(frame_count(samples, front_end) / compression)
-
-
-def native_frames(samples: int, front_end: FrontEnd, patch: int, stride: int | None = None) -> int:
-    """Frames of a clip at compression 1, rounded up to a whole patch."""
-    stride = stride or patch
-    return patch + max(0, math.ceil((frame_count(samples, front_end) - patch) / stride)) * stride
-
-
-def compressed_frames(frames: float, compression: float, patch: int, stride: int | None = None) -> int:
-    """``floor(frames / compression / patch) * patch``, at least one patch.
-
-    With a `stride` below `patch` the same holds of overlapping patches: as many frames as whole patches cover.
-    The small constant undoes float noise: 768 / 1.2 / 16 is 40.00000000000001 or 39.99999999999999.
-    """
-    stride = stride or patch
-    return patch + max(0, math.floor((frames / compression - patch) / stride + 1e-6)) * stride
 
 
 def clip_tokens(config: RunConfig, view: ClipView) -> int:
-    """Tokens of a view, before any is left out."""
+    """Tokens of a view, before token dropout."""
     return config.model.patches(view.frames) * config.model.patches(config.front_end.mel_bins)
 
 
@@ -110,12 +70,10 @@ class ViewRule:
 
     def __init__(self, config: RunConfig, *, max_frames: int | None = None, compression: float | None = None):
         self.front_end, self.steps = config.front_end, (config.model.patch, config.model.stride)
-        view = self.view = config.view
-        self.compressions = view.compression if compression is None else [compression]
-        self.fixed = view.frames != "native"
-        # a fixed view trained at another hop covers frames x compression frames at compression 1
-        frames = max_frames or (view.frames if self.fixed else view.max_frames)
-        self.span = frames * view.compression[0] if self.fixed else frames
+        self.view = config.view
+        self.compressions = self.view.compression if compression is None else [compression]
+        self.fixed = self.view.frames != "native"
+        self.span = self.view.span(max_frames)
 
     def __call__(self, samples: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
         """View of a clip of `samples` samples; `draw` in [0, 1) picks among several compressions.
@@ -140,32 +98,13 @@ class ViewRule:
         return min(frames, shortest + int(length * (longer + 1)) * stride)
 
     def _native(self, samples: int) -> int:
-        if self.view.tail == "fill":
-            own = native_frames(samples, self.front_end, *self.steps)
-        else:
-            own = compressed_frames(frame_count(samples, self.front_end), 1.0, *self.steps)
-        return max(own, self.view.min_frames or 0)
+        return max(native_frames(samples, self.front_end, *self.steps, self.view.tail), self.view.min_frames or 0)
 
     def largest(self, samples: int) -> ClipView:
         """The view with the most frames that training may draw."""
         return self.at(samples, min(self.compressions))
 
-
-def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0, fill: Fill = "zeros") -> Tensor:
-    """Cut or pad `[F, T]` to `[F, frames]`.
-
-    Parameters
-    ----------
-    start : float
-        Where to cut, 0 the first possible place, 1 the last.
-    fill : {"zeros", "edge", "repeat", "mask"}
-        Pad with zeros *before* normalisation, as in AST's data loader, or with the last frame, as in EPIC-SOUNDS', or
-        with the clip from its begin on. Where padding is masked, what is left of the last patch is zeros.
-    """
-    surplus = log_mel.shape[1] - frames
-    if surplus < 0 and fill == "repeat":
-        return log_mel.repeat(1, -(-frames // log_mel.shape[1]))[:, :frames]
-    if surplus <= 0:
-        return torch.nn.functional.pad(log_mel, (0, -surplus), "replicate" if fill == "edge" else "constant")
-    first = round(start * surplus)
-    return log_mel[:, first : first + frames]
+    def most_frames(self, samples: np.ndarray) -> np.ndarray:
+        """Frames `[n]` int64 of the largest view of each clip, `samples` `[n]` their lengths in samples."""
+        lengths, place = np.unique(samples, return_inverse=True)
+        return np.array([self.largest(int(length)).frames for length in lengths], np.int64)[place]

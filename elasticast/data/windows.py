@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.data.features import frame_count, hop_samples, margins, window_samples
-from elasticast.data.views import ClipView, ViewRule, spectrogram_frames
+from elasticast.config.frames import frame_count, hop_samples, margins, spectrogram_frames, window_samples
+from elasticast.data.views import ClipView, ViewRule
 
 OVERLAP = 0.5
 """Share of a window that the next one covers again, unless something else is asked for."""
@@ -36,7 +36,7 @@ class Windows:
     weights : ndarray
         `[W]`, share of the clip that each speaks for; they sum to 1.
     margins : tuple of int
-        Zeros to put before and after the clip, see `elasticast.data.features.margins`; none of a clip that is one
+        Zeros to put before and after the clip, see `elasticast.config.frames.margins`; none of a clip that is one
         window, whose log-mel is made as of any clip.
     """
 

@@ -31,7 +31,7 @@ from elasticast.evaluation.statistics import (
     paired_difference,
 )
 from elasticast.files import write_text
-from elasticast.hdf5 import writing
+from elasticast.hdf5 import open_hdf5, writing
 from elasticast.progress import track
 
 T = TypeVar("T", h5py.File, h5py.Group)
@@ -64,7 +64,7 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
         If the files are of several experiments, or their clips differ.
     """
     with ExitStack() as opened, writing(out) as file:
-        runs = [opened.enter_context(h5py.File(path)) for path in files]
+        runs = [opened.enter_context(open_hdf5(path, "run `elasticast evaluate` again")) for path in files]
         for name in _SHARED:
             file.attrs[name] = _common(runs, lambda run, name=name: run.attrs[name], f"differ in {name}")
         _common(runs, lambda run: sorted(run), "were evaluated over different sweeps")
@@ -143,7 +143,7 @@ def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
         If a pair was evaluated on different clips, or resampled differently often.
     """
     with ExitStack() as opened:
-        runs = [opened.enter_context(h5py.File(path)) for path in files]
+        runs = [opened.enter_context(open_hdf5(path, "run `elasticast resample` again")) for path in files]
         _common(runs, lambda run: run.attrs["draws"], "are of different numbers of draws")
         rows = [_interval(_Point(x)) for run in runs for evaluation in run.values() for x in points(evaluation)]
         write_text(intervals, pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS)).to_csv(index=False))

@@ -4,8 +4,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from elasticast.config import Evaluation, RunConfig
 from elasticast.config.load_suite import load_run_config
 from elasticast.config.reading import read_yaml, validate
@@ -14,6 +12,7 @@ from elasticast.errors import DataError
 from elasticast.evaluation.saved_predictions import saving
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
+from elasticast.models.device import compute_record, default_device
 from elasticast.models.pretrained import Pretrained, load
 from elasticast.progress import LOG
 from elasticast.provenance import code_digest, job_record
@@ -40,7 +39,7 @@ def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Pa
     sweeps = {
         n: validate(Evaluation, v, str(sweeps_file), "evaluations", n) for n, v in settings["evaluations"].items()
     }
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     trained = load(source) if run is None else standing_for(load(source), load_run_config(run), data, str(source))
     config = trained.config
     with saving(out / "predictions.h5", settings["suite"], config) as saved:
@@ -48,7 +47,7 @@ def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Pa
     table.insert(0, "suite", settings["suite"])
     write_text(out / "metrics.csv", table.to_csv(index=False))
     code = code_digest("evaluate" if run is None else "released")
-    record = job_record(code, config, read_data_hash(data), device)
+    record = job_record(code, config, read_data_hash(data), **compute_record(config.model.backend, device))
     write_json(out / "evaluation.json", {**record, "seconds": round(time.monotonic() - begun, 3)})
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import ASTSettings, Evaluation, RunConfig
-from elasticast.data.dataset import ClipDataset, Clips
+from elasticast.data.dataset import Clips
+from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
 from elasticast.data.sampler import token_batches
@@ -93,7 +94,8 @@ def sweep(
         x to `[clips, C]` float32 on the CPU.
     """
     rules = view_rules(config, evaluation, compression)
-    dataset = ClipDataset(clips, config, norm, training=False)
+    clips.check_rate(config.front_end)
+    encoder = ClipEncoder(config, norm)
     room = torch.empty(len(rules), len(clips), len(clips.classes)) if room is None else room
     logits = dict(zip(rules, room, strict=True))
     model.eval()
@@ -101,7 +103,7 @@ def sweep(
         points = ((x, rule, i, int(clips.samples[i])) for x, rule in rules.items() for i in chunk)
         parts = {(x, i): _shown(rule, x, evaluation, config, i, samples) for x, rule, i, samples in points}
         # many x show a clip alike (a clip shorter than all of them, say): each distinct view runs once
-        done = _run_views(model, dataset, {shown for some in parts.values() for shown, _ in some})
+        done = _run_views(model, clips, encoder, {shown for some in parts.values() for shown, _ in some})
         for (x, i), some in parts.items():
             logits[x][i] = sum(weight * done[shown] for shown, weight in some)
         log.update(chunk.stop)
@@ -109,18 +111,18 @@ def sweep(
 
 
 @torch.inference_mode()
-def _run_views(model: nn.Module, dataset: ClipDataset, views: set[Shown]) -> dict[Shown, Tensor]:
+def _run_views(model: nn.Module, clips: Clips, encoder: ClipEncoder, views: set[Shown]) -> dict[Shown, Tensor]:
     device = next(model.parameters()).device
     done: dict[Shown, Tensor] = {}
-    for batch in _batches(dataset, views):
+    for batch in _batches(clips, encoder, views):
         logits = model(pack([clip for _, clip in batch]).to(device)).float().cpu()
         done |= {shown: row for (shown, _), row in zip(batch, logits, strict=True)}
     return done
 
 
-def _batches(dataset: ClipDataset, views: set[Shown]) -> Iterator[list[tuple[Shown, PackedClip]]]:
+def _batches(clips: Clips, encoder: ClipEncoder, views: set[Shown]) -> Iterator[list[tuple[Shown, PackedClip]]]:
     """Batches of packed views; one log-mel a clip and compression, and for AST one length a batch."""
-    one_length = isinstance(dataset.config.model, ASTSettings)
+    one_length = isinstance(encoder.config.model, ASTSettings)
 
     def length(shown: Shown) -> int:
         return shown.view.grid_frames if one_length else 0
@@ -133,24 +135,22 @@ def _batches(dataset: ClipDataset, views: set[Shown]) -> Iterator[list[tuple[Sho
         spectrograms: dict[int, Tensor] = {}
         for _, same in itertools.groupby(group, key=length):
             members = list(same)
-            tokens = [dataset.tokens_of(shown.view) for shown in members]
+            tokens = [clip_tokens(encoder.config, shown.view) for shown in members]
             for picked in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
                 batch = []
                 for shown in (members[k] for k in picked):
                     if shown.clip not in spectrograms:
-                        waveform = dataset.clips.waveform(shown.clip)
-                        spectrograms[shown.clip] = dataset.spectrogram(waveform, compression)
-                    batch.append((shown, _packed(dataset, shown, spectrograms[shown.clip])))
+                        spectrograms[shown.clip] = encoder.spectrogram(clips.waveform(shown.clip), compression)
+                    batch.append((shown, _encoded(clips, encoder, shown, spectrograms[shown.clip])))
                 yield batch
 
 
-def _packed(dataset: ClipDataset, shown: Shown, spectrogram: Tensor) -> PackedClip:
+def _encoded(clips: Clips, encoder: ClipEncoder, shown: Shown, spectrogram: Tensor) -> PackedClip:
     """Tokens of a clip, some of them left out; which, its id decides: those of a smaller share are among them."""
-    cut, target = dataset.norm(shown.view.cut(spectrogram)), dataset.clips.targets[shown.clip]
-    clip = dataset.packed(shown.clip, cut, target, shown.view)
+    clip = encoder.encode(spectrogram, shown.view, index=shown.clip, target=clips.targets[shown.clip])
     if not shown.dropped:
         return clip
-    generator = torch.Generator().manual_seed(zlib.crc32(dataset.clips.ids[shown.clip].encode()))
+    generator = torch.Generator().manual_seed(zlib.crc32(clips.ids[shown.clip].encode()))
     return clip.only(kept_tokens(len(clip.patches), shown.dropped, generator))
 
 

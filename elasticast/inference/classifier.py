@@ -22,13 +22,15 @@ from torch import Tensor
 
 from elasticast.config import ASTSettings
 from elasticast.data.audio import UnusableAudioError
-from elasticast.data.packing import PackedClip, pack, pack_clip
+from elasticast.data.encoder import ClipEncoder
+from elasticast.data.packing import PackedClip, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, AudioSource, open_source, spans
-from elasticast.data.views import ViewRule, spectrogram
+from elasticast.data.views import ViewRule, clip_tokens
 from elasticast.data.windows import OVERLAP, Windows, cut_windows
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.inference.prediction import Prediction, Timeline
+from elasticast.models.device import default_device
 from elasticast.models.pretrained import Pretrained, load
 from elasticast.progress import Progress
 
@@ -94,7 +96,8 @@ class AudioClassifier:
 
     def __init__(self, pretrained: Pretrained):
         self.pretrained = pretrained
-        self.model, self.config, self.norm = pretrained.model.eval(), pretrained.config, pretrained.norm
+        self.model, self.config = pretrained.model.eval(), pretrained.config
+        self.encoder = ClipEncoder(pretrained.config, pretrained.norm)
         self.classes, self.kind = list(pretrained.classes), pretrained.kind
         self.compression = self.config.own_compression
 
@@ -186,8 +189,8 @@ class AudioClassifier:
     def _run(self, jobs: list[_Job], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
         """Show all windows of all clips to the model, in batches of at most `budget` tokens."""
         device, held = next(self.model.parameters()).device, {}
-        units, patches = [job for job in jobs for _ in range(len(job.windows))], self.config.model.patches
-        tokens = [patches(job.windows.view.frames) * patches(self.config.front_end.mel_bins) for job in units]
+        units = [job for job in jobs for _ in range(len(job.windows))]
+        tokens = [clip_tokens(self.config, job.windows.view) for job in units]
         # a clip is decoded when its turn comes, so that no more than one batch is in memory
         turns = self._decoded(jobs, held, on_error)
         long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
@@ -219,18 +222,16 @@ class AudioClassifier:
                 waves = spans(blocks, job.windows.starts.tolist(), job.windows.span)
                 for index, wave in enumerate(waves, start=first):
                     job.low, job.high = min(job.low, wave.min().item()), max(job.high, wave.max().item())
-                    held[index] = self._packed(index, wave, job.windows)
+                    held[index] = self._encoded(index, wave, job.windows)
                     yield index
             except UnusableAudioError as error:
                 job.fail(error, on_error)
             first += len(job.windows)
 
-    def _packed(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
-        """Tokens of one window, by the same steps as in evaluation."""
-        view = windows.view
-        resolution, whole = self.config.view.resolution, not any(windows.margins)
-        log_mel = spectrogram(wave, self.config.front_end, view.compression, resolution, whole=whole)
-        return pack_clip(index, self.norm(view.cut(log_mel)), torch.empty(0), self.config.model, view.grid_frames)
+    def _encoded(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
+        """Tokens of one window."""
+        log_mel = self.encoder.spectrogram(wave, windows.view.compression, whole=not any(windows.margins))
+        return self.encoder.encode(log_mel, windows.view, index=index)
 
     def _prediction(self, job: _Job, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
         seconds = job.source.seconds if job.source else 0.0
@@ -306,5 +307,5 @@ def load_pretrained(
     LOG.info("%s: %s", source, pretrained.found)
     for note in pretrained.notes:  # a warning shows without a set-up of logging: a new head, say, knows nothing
         LOG.warning("%s: %s", source, note)
-    pretrained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pretrained.model.to(device or default_device())
     return AudioClassifier(pretrained)

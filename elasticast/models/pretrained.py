@@ -77,41 +77,56 @@ def load(source: str | Path, *, classes: list[str] | None = None, frames: int | 
     return Pretrained(model.eval(), config, weights.norm, list(names), weights.kind, weights.found, notes)
 
 
-def start_from(
-    source: str, model: nn.Module, config: RunConfig, classes: list[str], folder: Path = Path(), out: Path = Path()
-) -> dict[str, Any]:
+def init_source(init: str, root: Path, run: Path) -> str:
+    """The weights that `model.init` names, as :func:`read_weights` takes them.
+
+    Parameters
+    ----------
+    init : str
+        A path, ``timm:NAME``, or ``run:NAME``: the run of another experiment with the same seed.
+    root : Path
+        Folder that a relative path is looked up in.
+    run : Path
+        Folder of the run that starts from the weights, ``runs/EXPERIMENT/seedK``; those of other runs are next to it.
+    """
+    if init.startswith(TIMM):
+        return init
+    if init.startswith(OF_RUN):
+        return str(run.parent.parent / init.removeprefix(OF_RUN) / run.name)
+    return str(root / init)
+
+
+def start_from(source: str, model: nn.Module, config: RunConfig, classes: list[str]) -> dict[str, Any]:
     """Start a training run from weights.
 
     Parameters
     ----------
     source : str
-        As for :func:`load`, or ``run:NAME``: the run of another experiment with the same seed.
+        See :func:`init_source`.
     model : nn.Module
         The run's model, freshly initialised; what the weights lack stays as it is.
     config : RunConfig
         The run.
     classes : list of str
         Its classes; a head of other classes is not taken over.
-    folder : Path
-        Where a relative path lies.
-    out : Path
-        The folder of this run, ``runs/EXPERIMENT/seedK``, beside which those of others lie.
 
     Returns
     -------
     dict
-        What the run records: `source`, `found`, `notes`, `sha256`.
+        What the run records: `found`, `notes`, `sha256`.
+
+    Raises
+    ------
+    DataError
+        If the weights are not recognised or do not fit.
     """
-    if source.startswith(OF_RUN):
-        weights = read_weights(out.parent.parent / source.removeprefix(OF_RUN) / out.name)
-    else:
-        weights = read_weights(source if source.startswith(TIMM) else folder / source)
+    weights = read_weights(source)
     same = weights.classes is None or weights.classes == classes
     try:
         notes = fit(model, weights, config, keep_head=same)
     except DataError as error:
         raise DataError(f"model.init: {source}: {error}") from None
-    return {"source": source, "found": weights.found, "notes": [*weights.notes, *notes], "sha256": weights.sha256}
+    return {"found": weights.found, "notes": [*weights.notes, *notes], "sha256": weights.sha256}
 
 
 def _at_length(weights: Weights, frames: int | None, where: str) -> RunConfig:

@@ -44,7 +44,9 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def job_record(code: str, config: RunConfig, data_hash: str, device: str) -> dict[str, Any]:
+def job_record(
+    code: str, config: RunConfig, data_sha256: str, *, device: str, attention_backend: str, threads: int
+) -> dict[str, Any]:
     """What a training or evaluation job records of its settings, data and device, with its provenance.
 
     Parameters
@@ -53,24 +55,20 @@ def job_record(code: str, config: RunConfig, data_hash: str, device: str) -> dic
         Digest of the code that decides the result.
     config : RunConfig
         The run.
-    data_hash : str
+    data_sha256 : str
         Digest of the prepared dataset.
-    device : {'cpu', 'cuda'}
-        Where it ran.
+    device, attention_backend, threads
+        How it was computed, see :func:`elasticast.models.device.compute_record`.
     """
-    import torch
-
-    from elasticast.models.attention import resolve_backend
-
     return {
         "experiment": config.experiment,
         "seed": config.seed,
         "config_digest": digest(config),
         "code_digest": code,
-        "data_sha256": data_hash,
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "attention_backend": resolve_backend(config.model.backend, device),
-        "threads": torch.get_num_threads(),
+        "data_sha256": data_sha256,
+        "device": device,
+        "attention_backend": attention_backend,
+        "threads": threads,
         **provenance(),
     }
 

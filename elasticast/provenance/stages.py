@@ -9,11 +9,12 @@ from elasticast.provenance.source import Source
 PACKAGE = Path(__file__).parents[1]
 
 # Each of these is a part that several stages share.
-_RUN = ("config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
+_RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
 _SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
+    "data/encoder.py",
     "data/features.py",
     "data/manifest.py:read_classes,read_manifest",
     "data/packing.py",
@@ -25,6 +26,7 @@ _MODELS = (
     "models/__init__.py",
     "models/ast.py",
     "models/attention.py",
+    "models/device.py",
     "models/elasticast.py",
     "models/pooling.py",
     "models/positions.py",
@@ -48,6 +50,7 @@ _TRAINING = (
     "data/manifest.py:read_data_hash",
     "training/checkpoint.py",
     "training/distributed.py",
+    "training/inputs.py",
     "training/loop.py",
     "training/optim.py",
 )
@@ -68,7 +71,7 @@ _DECODING = (
     "data/manifest.py:reason_kind",
     "data/parts.py:decode_parts",
     "data/recordings.py",
-    "data/store.py:PartWriter",
+    "data/store.py:REMEDY,writing_part",
 )
 _SCRIPT = (
     *_SUITE,
@@ -98,6 +101,7 @@ STAGES = {
     ),
     "stats": (
         "cli/__init__.py:stats",
+        "config/frames.py:hop_samples,margins,window_samples",
         "config/view.py:FrontEnd",
         "data/features.py",
         "data/stats.py:write_stats",
@@ -146,7 +150,7 @@ A change elsewhere re-runs nothing of the stage. A dataset adds its `code()` to 
 """
 WITH_DEFAULTS = ("released",)
 """Stages that fill settings up with defaults themselves; in all others the params of the rules hold every value."""
-START = (*_OWN_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:start_from")
+START = (*_OWN_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:init_source,start_from")
 """What training adds for runs that start from weights (`model.init`)."""
 
 

@@ -22,15 +22,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from elasticast.data.sampler import deal
 from elasticast.errors import ElasticASTError
+from elasticast.models.device import default_device
 from elasticast.progress import LOG
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)
 """Longest wait of one process for another: for rank 0 to save, or for a slow batch to be read."""
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
@@ -49,23 +46,30 @@ class World:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = field(default_factory=_device)
+    device: torch.device = field(default_factory=default_device)
 
     @property
     def main(self) -> bool:
         """Whether this process writes files and tells of progress."""
         return self.rank == 0
 
-    def share(self, batch: list[int], tokens: list[int]) -> tuple[list[int], float]:
+    def share(self, batch: list[T], tokens: list[int]) -> tuple[list[T], float]:
         """Clips of a batch for this rank, and its weight: the share of the batch's clips they are.
 
         Every rank has to compute something, or the others would wait for its gradients: where there are fewer clips
         than ranks, those left over take the smallest clip, with weight 0.
+
+        Parameters
+        ----------
+        batch : list
+            The clips.
+        tokens : list of int
+            Tokens of each.
         """
-        own = deal(batch, tokens, self.size)[self.rank]
+        own = deal(tokens, self.size)[self.rank]
         if own:
-            return own, len(own) / len(batch)
-        return [min(batch, key=tokens.__getitem__)], 0.0
+            return [batch[place] for place in own], len(own) / len(batch)
+        return [batch[tokens.index(min(tokens))]], 0.0
 
     def replicate(self, model: nn.Module) -> nn.Module:
         """The model with rank 0's weights, whose backward pass leaves each gradient's mean over ranks on every rank."""
@@ -134,7 +138,7 @@ def local_device(local_rank: int, local_size: int) -> torch.device:
     ElasticASTError
         If there are more processes than GPUs.
     """
-    device = _device()
+    device = default_device()
     if device.type == "cuda":
         gpus = torch.cuda.device_count()
         if local_size > gpus:

@@ -15,20 +15,21 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from elasticast.config import RunConfig, digest
-from elasticast.data.dataset import ClipDataset, Clips
-from elasticast.data.features import Norm
+from elasticast.data.dataset import ClipDataset
 from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive, write_atomic, write_json
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
+from elasticast.models.device import compute_record, device_name
 from elasticast.models.pretrained import start_from
 from elasticast.progress import LOG
 from elasticast.provenance import job_record, training_code
 from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.distributed import World
 from elasticast.training.history import reporting
+from elasticast.training.inputs import RunInputs
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 from elasticast.training.selection import Selection, due_steps
 
@@ -46,46 +47,28 @@ class Trainer:
     ----------
     config : RunConfig
         The run.
-    clips : Clips
-        Training clips.
-    norm : Norm
-        Normalisation statistics.
+    inputs : RunInputs
+        Clips, statistics, and weights to start from.
     out : Path
         The run's folder.
-    data_hash : str
-        Hash of the prepared data.
     world : World, optional
         The processes that train together; by default this one alone. Rank 0 writes, the others only compute.
-    held_out : Clips, optional
-        The split of `train.select`, without which there is none.
-    weights_root : Path
-        Folder in which a relative `model.init` lies.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        clips: Clips,
-        norm: Norm,
-        out: Path,
-        data_hash: str,
-        world: World | None = None,
-        held_out: Clips | None = None,
-        weights_root: Path = Path(),
-    ):
-        self.config, self.clips, self.norm, self.out, self.data_hash = config, clips, norm, out, data_hash
+    def __init__(self, config: RunConfig, inputs: RunInputs, out: Path, world: World | None = None):
+        self.config, self.inputs, self.out = config, inputs, out
         self.world = world or World()
         self.device = self.world.device
         resolve_backend(config.model.backend, self.device)  # refuses what cannot run, before any work
         if config.train.precision == "fp16" and self.device.type != "cuda":
             raise ElasticASTError("train.precision: 'fp16' runs on CUDA only; use 'bf16' or 'fp32' on this machine")
-        self.dataset = ClipDataset(clips, config, norm, training=True)
+        clips, norm = inputs.clips, inputs.norm
+        self.dataset = ClipDataset(clips, config, norm)
         weights = clips.weights if config.train.sampler == "balanced" else None
         self.sampler = BatchSampler(self.dataset.tokens(), config.train.batch, config.seed, weights)
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
-        source = config.model.init
-        self.init = source and start_from(source, model, config, clips.classes, weights_root, out)
+        self.init = self._start(model)
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
@@ -97,9 +80,17 @@ class Trainer:
         self.selection, self.code = None, training_code(config)
         if config.train.select is not None:
             due = due_steps(self.sampler, config.train.select.every_epochs, self.total)
-            self.selection = Selection(config, held_out, norm, self.world, due)
-        parts = [config.model_dump(mode="json"), data_hash, norm.mean, norm.std, self.code]
+            self.selection = Selection(config, inputs.held_out, norm, self.world, due)
+        parts = [config.model_dump(mode="json"), inputs.data_sha256, norm.mean, norm.std, self.code]
         self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
+
+    def _start(self, model: nn.Module) -> dict | None:
+        """Start the model from the weights of `model.init`, if there are any; what the run records of them."""
+        init = self.config.model.init
+        assert (init is None) == (self.inputs.init is None), "inputs.init is needed with model.init, and only then"
+        if init is None:
+            return None
+        return {"source": init, **start_from(self.inputs.init, model, self.config, self.inputs.clips.classes)}
 
     def fit(self) -> None:
         """Train to the end and write the model, or stop at a signal with :data:`EXIT_CHECKPOINTED`."""
@@ -142,18 +133,17 @@ class Trainer:
             if skip >= len(batches):
                 skip -= len(batches)
                 continue
-            self.dataset.epoch = epoch
-            left, tokens = batches[skip:], self.sampler.tokens
+            left, sizes = batches[skip:], self.sampler.sizes
             loader = DataLoader(
                 self.dataset,
-                batch_sampler=(self.world.share(batch, tokens)[0] for batch in left),
+                batch_sampler=(self.world.share(clips, sizes(clips))[0] for clips in left),
                 collate_fn=pack,
                 num_workers=self.config.train.workers,
                 worker_init_fn=_ignore_signals,
                 pin_memory=self.device.type == "cuda",
             )
             for batch, clips in zip(loader, left, strict=True):
-                yield epoch, batch.to(self.device), self.world.share(clips, tokens)[1]
+                yield epoch, batch.to(self.device), self.world.share(clips, sizes(clips))[1]
             skip = 0
 
     def _run_steps(self) -> None:
@@ -271,13 +261,13 @@ class Trainer:
         LOG.info("%s: going on from step %d", self.config.experiment, self.step)
 
     def _finish(self) -> None:
-        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        devices, memories = zip(*self.world.gather((device, memory)), strict=True)
+        devices, memories = zip(*self.world.gather((device_name(self.device), memory)), strict=True)
         if not self.world.main:
             return
+        computed = compute_record(self.config.model.backend, self.device)
         record = {
-            **job_record(self.code, self.config, self.data_hash, self.device.type),
+            **job_record(self.code, self.config, self.inputs.data_sha256, **computed),
             "world_size": self.world.size,
             "devices": devices,
             "init": self.init,
@@ -292,7 +282,8 @@ class Trainer:
         if self.selection:
             self.model.load_state_dict(self.selection.best)
         write_json(self.out / "run.json", record)
-        save_model(self.out, self.model, self.config, self.norm, self.clips.classes, self.clips.kind)
+        clips = self.inputs.clips
+        save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind)
         # a checkpoint that stayed would make the next training of this run end at once
         shutil.rmtree(self.folder, ignore_errors=True)
 

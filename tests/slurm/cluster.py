@@ -1,4 +1,4 @@
-"""A real Slurm cluster of two nodes on this machine, with GPUs that are links to device files, in one folder."""
+"""A real Slurm cluster of two nodes on this machine; its GPUs are links to device files."""
 
 import ctypes
 import os
@@ -27,7 +27,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ctld}
 SlurmUser=root
 AuthType=auth/munge
-# the short life of credentials makes a requeued job start again after 7-12 s instead of after 121 s
+# with short-lived credentials a requeued job starts again after 7-12 s instead of 121 s
 AuthInfo=cred_expire=5,socket={folder}/munge.socket
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -63,15 +63,15 @@ PartitionName=closed Nodes=n1,n2 MaxTime=INFINITE State=UP AllowAccounts=nobody
 
 
 def missing() -> str | None:
-    """Why no cluster can be started here; none if one can."""
+    """Why no cluster can be started on this machine; None if one can."""
     if os.getuid() != 0:
-        return "slurmd has to be started by root"
+        return "only root can start slurmd"
     absent = [name for name in NEEDED if not shutil.which(name, path=PATH)]
     return f"not installed: {', '.join(absent)} (apt-get install slurm-wlm munge)" if absent else None
 
 
 def wait_for(what, seconds: float = 120, every: float = 0.2):
-    """The first true value of `what()`; an AssertionError after `seconds`."""
+    """Wait for a true value of `what()` and return it; raise AssertionError after `seconds`."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         value = what()
@@ -90,7 +90,7 @@ class BootError(Exception):
 
 
 class Cluster:
-    """Starts munge, slurmctld and a slurmd for each of the nodes n1 and n2; they end with this process."""
+    """Runs munge, slurmctld, and a slurmd for each of the nodes n1 and n2; all end with this process."""
 
     def __init__(self, folder: Path):
         self.folder, self.conf = folder, folder / "slurm.conf"
@@ -103,7 +103,7 @@ class Cluster:
         self._make_gpus()
 
     def _make_gpus(self) -> None:
-        # regular files would leave CUDA_VISIBLE_DEVICES unset
+        # with regular files Slurm does not set CUDA_VISIBLE_DEVICES
         for number, device in enumerate(("null", "zero", "full", "random")):
             (self.folder / f"gpu{number}").symlink_to(f"/dev/{device}")
         lines = [f"NodeName=n{n + 1} Name=gpu File={self.folder}/gpu[{2 * n}-{2 * n + 1}]" for n in range(2)]
@@ -173,29 +173,29 @@ class Cluster:
             )
 
     def stop_controller(self) -> None:
-        """End slurmctld, which saves its state."""
+        """Stop slurmctld; it saves its state first."""
         process = self.daemons.pop("slurmctld")
         process.terminate()
         process.wait()
 
     def run(self, *command: str) -> str:
-        """Output of a Slurm command."""
+        """Output of a Slurm command; empty if the command fails."""
         done = subprocess.run(command, env=self.env, capture_output=True, text=True)
         return done.stdout if done.returncode == 0 else ""
 
     def jobs(self, *states: str) -> dict[str, str]:
-        """Ids of jobs, with their states; all that are not over if no states are given."""
+        """States of jobs by id; by default of the jobs that are not over."""
         chosen = f"--states={','.join(states)}" if states else "--states=PD,R,CG,S,CF"
         return dict(line.split() for line in self.run("squeue", "-h", chosen, "-o", "%i %T").splitlines())
 
     def clean(self) -> None:
-        """End all jobs."""
+        """Cancel all jobs."""
         self.run("scancel", f"--user={os.getuid()}")
         wait_for(lambda: not self.jobs(), 40)
 
     def stop(self) -> None:
-        """End the daemons and whatever their jobs left behind: all processes with this cluster's SLURM_CONF."""
-        if all(process.poll() is None for process in self.daemons.values()):  # else scancel waits for an answer
+        """Stop all processes that have this cluster's SLURM_CONF: the daemons, and what their jobs left running."""
+        if all(process.poll() is None for process in self.daemons.values()):  # otherwise scancel would hang
             self.run("scancel", f"--user={os.getuid()}")
             time.sleep(1)
         mark = f"SLURM_CONF={self.conf}".encode()

@@ -1,4 +1,4 @@
-"""One real Slurm cluster for all tests here, and Snakemake run against it as a user would."""
+"""One real Slurm cluster for all tests in this folder, and a way to run Snakemake on it as a user would."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ ROOT = HERE.parents[1]
 QUICK = ("--submitit-grace", "4", "--seconds-between-status-checks", "1", "--latency-wait", "5", "--retries", "0")
 
 
-# in the background of a script Ctrl-C is ignored, by all that is started there too
+# if pytest runs in the background of a script, Ctrl-C is ignored, also by the processes that it starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -47,8 +47,8 @@ def cluster():
                 cluster.stop()
 
 
-class Attack:
-    """A folder with `tests/slurm/Snakefile` in it, and Snakemake with the project's profile, left running or not."""
+class Workflow:
+    """A folder with a copy of `tests/slurm/Snakefile`, in which Snakemake runs with the project's profile."""
 
     def __init__(self, folder: Path, cluster: Cluster | None, *options: str):
         self.folder, self.cluster, self.options, self.count = folder, cluster, options, 0
@@ -56,7 +56,7 @@ class Attack:
         self.started: list[subprocess.Popen] = []
 
     def start(self, *arguments: str, steps: int = 40, seconds: float = 30, **more) -> subprocess.Popen:
-        """Start Snakemake in a session of its own; what it says goes to :meth:`said`."""
+        """Start Snakemake in a new session, so that signals to it do not reach pytest."""
         self.count += 1
         config = [f"stepper={HERE / 'stepper.py'}", f"steps={steps}", f"seconds={seconds}"]
         command = [sys.executable, "-X", "faulthandler", "-m", "snakemake", "--profile", str(ROOT / "slurm"), *QUICK]
@@ -73,27 +73,27 @@ class Attack:
         return process
 
     def log(self, number: int) -> Path:
-        return self.folder / f"said{number}.txt"
+        return self.folder / f"output{number}.txt"
 
-    def said(self, number: int | None = None) -> str:
-        """What the last Snakemake, or that of a number, has said."""
+    def output(self, number: int | None = None) -> str:
+        """What a Snakemake has printed so far: the last one, or that of a number."""
         return self.log(number or self.count).read_text()
 
     def run(self, *arguments: str, **settings) -> int:
-        """Run Snakemake to its end."""
+        """Run Snakemake to its end and return its exit status."""
         return self.start(*arguments, **settings).wait(120)
 
     def ended(self, process: subprocess.Popen, seconds: float = 120) -> int:
-        """Exit status of a Snakemake that is about to end; an AssertionError with all threads' stacks if it hangs."""
+        """Wait for the exit status of Snakemake; if it hangs, raise AssertionError with the stacks of its threads."""
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGABRT)  # faulthandler prints the stacks
             process.wait()
-            raise AssertionError(f"no end within {seconds} s:\n{self.said()}") from None
+            raise AssertionError(f"Snakemake did not end within {seconds} s:\n{self.output()}") from None
 
     def unlock(self) -> None:
-        """What Snakemake asks for after it was killed."""
+        """Unlock the folder, as Snakemake asks for after it was killed."""
         command = [sys.executable, "-m", "snakemake", "--profile", "none", "--unlock", "--config", "stepper=x"]
         subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
 
@@ -102,26 +102,35 @@ class Attack:
         return dict(line.split() for line in self.cluster.run("squeue", "-h", "-t", "R", "-o", "%i %j").splitlines())
 
     def running(self, count: int = 1) -> list[str]:
-        """Ids of the jobs, as soon as `count` run."""
+        """Wait until `count` jobs run and return their ids."""
         return wait_for(lambda: (ids := list(self.cluster.jobs("R"))) if len(self.cluster.jobs("R")) >= count else None)
 
     def starts(self, name: str) -> list[int]:
-        """The steps at which a training began, one a start."""
+        """The step at which each start of a training began."""
         path = self.folder / "run" / name / "starts"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def at_step(self, name: str, step: int) -> None:
-        """Wait until a training has done that many steps."""
+        """Wait until a training has taken that many steps."""
         path = self.folder / "run" / name / "now"
         wait_for(lambda: path.exists() and int(path.read_text() or 0) >= step)
 
+    def finish(self, *names: str) -> None:
+        """Make trainings take their remaining steps at once."""
+        for name in names:
+            (self.folder / "run" / name / "finish").touch()
+
+    def submitted(self) -> int:
+        """Number of jobs that all Snakemakes in this folder have submitted."""
+        return len(list((self.folder / ".snakemake/submitit").glob("*/*_submission.sh")))
+
     def job_log(self, job: str) -> str:
-        """Everything a job has printed."""
+        """Everything that a job has printed."""
         (path,) = (self.folder / ".snakemake" / "submitit").glob(f"*/{job}_0_log.out")
         return path.read_text()
 
     def stop(self) -> None:
-        """End what was started here."""
+        """Kill each Snakemake that still runs, and cancel all jobs."""
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
@@ -131,41 +140,41 @@ class Attack:
 
 
 @pytest.fixture
-def attack(cluster, tmp_path):
-    attack = Attack(tmp_path, cluster)
+def workflow(cluster, tmp_path):
+    workflow = Workflow(tmp_path, cluster)
     try:
-        yield attack
+        yield workflow
     finally:
-        attack.stop()
+        workflow.stop()
 
 
 @pytest.fixture(scope="session")
 def five_stopped(cluster, tmp_path_factory):
-    """One Snakemake with five jobs, each stopped in its own way.
+    """One Snakemake with five jobs, each interrupted in a different way.
 
-    A time limit is a minute at least, so the tests in test_local.py, which need no cluster, run meanwhile.
+    The shortest time limit is one minute, so the tests of test_local.py, which need no cluster, run at the same time.
     """
-    attack = Attack(tmp_path_factory.mktemp("five"), cluster)
+    workflow = Workflow(tmp_path_factory.mktemp("five"), cluster)
     ways = ("warned", "relayed", "requeued", "limit")
     try:
-        attack.start(*(f"train/{way}.txt" for way in ways), "slow/limit.txt", seconds=300)
+        workflow.start(*(f"train/{way}.txt" for way in ways), "slow/limit.txt", seconds=300)
         for way in ways:
-            attack.at_step(way, 5)
-        wait_for((attack.folder / "starts/limit").exists)
-        attack.ids = {name: job for job, name in attack.names().items()}
-        cluster.run("scancel", "-s", "USR2", attack.ids["stepper-warned"], attack.ids["slow-limit"])
+            workflow.at_step(way, 5)
+        wait_for((workflow.folder / "starts/limit").exists)
+        workflow.ids = {name: job for job, name in workflow.names().items()}
+        cluster.run("scancel", "-s", "USR2", workflow.ids["stepper-warned"], workflow.ids["slow-limit"])
         for name in ("stepper-requeued", "slow-limit"):
-            cluster.run("scontrol", "requeue", attack.ids[name])
-        os.kill(task_of(attack.ids["stepper-relayed"]), signal.SIGUSR2)
-        yield attack
+            cluster.run("scontrol", "requeue", workflow.ids[name])
+        os.kill(task_of(workflow.ids["stepper-relayed"]), signal.SIGUSR2)
+        yield workflow
     finally:
-        attack.stop()
+        workflow.stop()
 
 
 def task_of(job: str) -> int:
-    """The Python that submitit runs in a job."""
-    found = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True).stdout.split()
-    for pid in found:
+    """Id of the process that submitit runs in a job."""
+    pids = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True).stdout.split()
+    for pid in pids:
         with open(f"/proc/{pid}/environ") as file:
             if f"SLURM_JOB_ID={job}" in file.read().split("\0"):
                 with open(f"/proc/{pid}/cmdline") as command:

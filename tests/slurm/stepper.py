@@ -1,6 +1,7 @@
-"""A stand-in for a trainer: takes steps, saves itself at USR2 or TERM, goes on when started again.
+"""Acts like a trainer: takes steps, saves a checkpoint at USR2 or TERM, and resumes when it is started again.
 
-`stepper.py FOLDER STEPS SECONDS OUTPUT` notes each start in FOLDER/starts with the step it began at.
+Usage: `stepper.py FOLDER STEPS SECONDS OUTPUT`. Each start appends the step at which it begins to FOLDER/starts. A file
+FOLDER/finish makes it take all its remaining steps at once.
 """
 
 import fcntl
@@ -12,7 +13,7 @@ from pathlib import Path
 folder, steps, seconds, output = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
 folder.mkdir(parents=True, exist_ok=True)
 lock = (folder / "lock").open("w")
-fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # two at once would be an error
+fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a second process on the same folder fails
 saved = folder / "saved"
 step = int(saved.read_text()) if saved.exists() else 0
 stop = []
@@ -22,7 +23,7 @@ with (folder / "starts").open("a") as file:
     print(step, file=file)
 while step < steps:
     time.sleep(seconds)
-    step += 1
+    step = steps if (folder / "finish").exists() else step + 1
     print(f"step {step} of {steps}", flush=True, file=sys.stderr)
     (folder / "now").write_text(str(step))
     if stop:

@@ -1,4 +1,4 @@
-"""What happens to jobs on a shared cluster, done to real ones: no work lost, nothing run twice, all explained."""
+"""Real jobs on a real cluster, interrupted in every way: no work is lost, nothing runs twice, errors are explained."""
 
 import os
 import re
@@ -8,300 +8,317 @@ import time
 import pytest
 
 from tests.slurm.cluster import wait_for
-from tests.slurm.conftest import task_of
+from tests.slurm.conftest import Workflow, task_of
 
 STEPS = 40
-WAITING = r"job \d+ \(quick \w\).*: waiting, (no node is free|others are ahead)"
+NAME = 'it\'s a "test" of $(touch hacked) & `that`'
 LONG = 200
-"""Steps of a training that needs more than its limit of one minute."""
+"""Steps of a training that takes longer than its time limit of one minute."""
 
 
-def finished(attack, name, steps=STEPS):
-    """Whether a training has done all its steps; false if it did some of them twice, which would give other files."""
-    return (attack.folder / f"train/{name}.txt").read_text() == f"{steps} steps\n"
+def finished(workflow, name, steps=STEPS):
+    """Whether a training has taken all its steps; a step taken twice would give another file."""
+    return (workflow.folder / f"train/{name}.txt").read_text() == f"{steps} steps\n"
 
 
 @pytest.fixture(scope="module")
 def interrupted(five_stopped):
-    """Five jobs, each stopped in its own way, after Snakemake has seen their end."""
+    """The five interrupted jobs, after Snakemake has ended."""
     five_stopped.code = five_stopped.started[0].wait(200)
     return five_stopped
 
 
-def went_on(attack, name, steps=STEPS):
-    """Whether a training was started again, went on where it was, and is complete, all in one job."""
-    starts = attack.starts(name)
+def resumed(workflow, name, steps=STEPS):
+    """Whether a training resumed where it was interrupted and finished, all in one job."""
+    starts = workflow.starts(name)
     assert starts[0] == 0
     assert 5 <= starts[1] < steps
     assert starts == sorted(starts)
-    assert (attack.folder / f"train/{name}.txt").read_text() == f"{steps} steps\n"
-    job = attack.ids[f"stepper-{name}"]
-    assert len(submitted(attack)) == 5
-    log = attack.job_log(job)
+    assert finished(workflow, name, steps)
+    assert workflow.submitted() == 5
+    log = workflow.job_log(workflow.ids[f"stepper-{name}"])
     assert f"step 1 of {steps}" in log, "the log of the first start was lost"
     assert f"step {steps} of {steps}" in log
     return True
 
 
-def submitted(attack):
-    """The jobs submitted by all that ran Snakemake in this folder."""
-    return list((attack.folder / ".snakemake/submitit").glob("*/*_submission.sh"))
+def test_a_warning_before_the_time_limit_saves_and_requeues(interrupted):
+    assert resumed(interrupted, "warned")
 
 
-def test_the_warning_before_the_time_limit_saves_and_requeues(interrupted):
-    assert went_on(interrupted, "warned")
+def test_a_warning_reaches_the_trainer_if_only_submitit_gets_it(interrupted):
+    """With proctrack/cgroup Slurm signals the first process of the task only."""
+    assert resumed(interrupted, "relayed")
 
 
-def test_the_warning_reaches_the_trainer_when_only_submitit_gets_it(interrupted):
-    """As under proctrack/cgroup: Slurm signals the task's own process, not its children."""
-    assert went_on(interrupted, "relayed")
+def test_a_job_that_is_requeued_by_hand_resumes_and_keeps_its_log(interrupted):
+    assert resumed(interrupted, "requeued")
 
 
-def test_a_job_that_is_requeued_by_hand_goes_on_and_keeps_its_log(interrupted):
-    assert went_on(interrupted, "requeued")
+def test_a_training_outlasts_a_real_time_limit(interrupted):
+    """Slurm itself sends USR2."""
+    assert resumed(interrupted, "limit", LONG)
 
 
-def test_a_real_time_limit_is_outlived(interrupted):
-    """USR2 comes from Slurm itself."""
-    assert went_on(interrupted, "limit", LONG)
-
-
-def test_rules_that_cannot_save_themselves_fail_plainly(interrupted):
-    """USR2 does not end them, a requeue is refused, and at their time limit they fail once, saying so."""
+def test_a_rule_without_checkpoints_fails_once_at_its_time_limit(interrupted):
+    """USR2 does not end it, and Slurm refuses to requeue it."""
     assert interrupted.code != 0
     assert (interrupted.folder / "starts/limit").read_text() == "start\n"
-    assert interrupted.said().count("it reached its time limit: give the rule more `runtime`") == 1
+    assert interrupted.output().count("(TIMEOUT)") == 1
 
 
-def test_preemption_by_a_higher_partition(attack, cluster):
-    snakemake = attack.start("train/a.txt")
-    attack.at_step("a", 5)
+def resume_and_finish(workflow, snakemake):
+    """Wait until the training `a` has started again, and let it finish."""
+    wait_for(lambda: len(workflow.starts("a")) == 2)
+    workflow.finish("a")
+    assert snakemake.wait(120) == 0, workflow.output()
+    assert finished(workflow, "a", 1000)
+
+
+def test_a_job_that_is_preempted_resumes(workflow, cluster):
+    snakemake = workflow.start("train/a.txt", steps=1000)
+    workflow.at_step("a", 5)
     cluster.run("sbatch", "-p", "urgent", "-N2", "--exclusive", "-t1", "-o", "/dev/null", "--wrap", "sleep 3")
-    assert snakemake.wait(120) == 0, attack.said()
-    assert attack.starts("a")[1] >= 5
-    assert finished(attack, "a")
+    resume_and_finish(workflow, snakemake)
+    assert workflow.starts("a")[1] >= 5
 
 
-def test_a_dead_node(attack, cluster):
-    snakemake = attack.start("train/a.txt")
-    attack.at_step("a", 3)
-    (job,) = attack.running()
+def test_a_job_on_a_node_that_goes_down_starts_again(workflow, cluster):
+    snakemake = workflow.start("train/a.txt", steps=1000)
+    workflow.at_step("a", 3)
+    (job,) = workflow.running()
     node = cluster.run("squeue", "-h", "-j", job, "-o", "%N").strip()
     cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     try:
-        assert snakemake.wait(120) == 0, attack.said()
+        resume_and_finish(workflow, snakemake)
     finally:
         cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    assert len(attack.starts("a")) == 2
-    assert finished(attack, "a")
 
 
-def test_a_cancelled_job_is_seen(attack, cluster):
-    snakemake = attack.start("slow/a.txt", "train/a.txt", seconds=300, steps=1000)
-    attack.at_step("a", 1)
-    jobs = attack.running(2)
-    begun = time.monotonic()
+def test_a_cancelled_job_is_reported(workflow, cluster):
+    snakemake = workflow.start("slow/a.txt", "train/a.txt", seconds=300, steps=1000)
+    workflow.at_step("a", 1)
+    jobs = workflow.running(2)
     cluster.run("scancel", *jobs)
     assert snakemake.wait(120) != 0
-    print(f"seen after {time.monotonic() - begun:.1f} s")
-    assert attack.said().count("it was cancelled (CANCELLED)") == 2
-    assert (attack.folder / "run/a/saved").exists()
+    assert workflow.output().count("(CANCELLED)") == 2
+    assert (workflow.folder / "run/a/saved").exists()
 
 
-def test_a_killed_job_is_seen_without_accounting(attack, cluster):
-    snakemake = attack.start("slow/a.txt", seconds=300)
-    (job,) = attack.running()
-    wait_for((attack.folder / "starts/a").exists)
+def test_a_killed_job_is_reported_without_accounting(workflow, cluster):
+    snakemake = workflow.start("slow/a.txt", seconds=300)
+    (job,) = workflow.running()
+    wait_for((workflow.folder / "starts/a").exists)
     os.kill(task_of(job), signal.SIGKILL)
     assert snakemake.wait(120) != 0
-    assert "it ended without a result: it could not be started, or was killed (FAILED)" in attack.said()
+    assert workflow.output().count("(FAILED)") == 1
 
 
 @pytest.mark.parametrize("delay", [0.5, 1.5, 2.5, 3.3])
-def test_ctrl_c_leaves_no_job(attack, cluster, delay):
-    """At moments that fall into submission, into looks at the queue, and between them."""
-    snakemake = attack.start(*(f"slow/{i}.txt" for i in range(20)), "--seconds-between-status-checks", "0", seconds=300)
-    wait_for(lambda: "Select jobs to execute" in attack.said(), every=0.01)
+def test_ctrl_c_leaves_no_job(workflow, cluster, delay):
+    """The delays hit submissions, checks of the queue, and the time between them."""
+    snakemake = workflow.start(
+        *(f"slow/{i}.txt" for i in range(20)), "--seconds-between-status-checks", "0", seconds=300
+    )
+    wait_for(lambda: "Select jobs to execute" in workflow.output(), every=0.01)
     time.sleep(delay - 0.5)
     os.killpg(snakemake.pid, signal.SIGINT)
-    assert attack.ended(snakemake) != 0
+    assert workflow.ended(snakemake) != 0
     wait_for(lambda: not cluster.jobs(), 15)
 
 
 @pytest.mark.parametrize("pause", [0.01, 0.1])
-def test_ctrl_c_pressed_again_leaves_no_job(attack, cluster, pause):
-    snakemake = attack.start(*(f"slow/{i}.txt" for i in range(20)), seconds=300)
-    attack.running()
+def test_ctrl_c_pressed_again_leaves_no_job(workflow, cluster, pause):
+    snakemake = workflow.start(*(f"slow/{i}.txt" for i in range(20)), seconds=300)
+    workflow.running()
     for _ in range(3):
         os.killpg(snakemake.pid, signal.SIGINT)
         time.sleep(pause)
-    assert attack.ended(snakemake) != 0
+    assert workflow.ended(snakemake) != 0
     wait_for(lambda: not cluster.jobs(), 15)
 
 
-def test_after_a_kill_live_jobs_are_taken_over(attack, cluster):
-    snakemake = attack.start("train/a.txt", "train/b.txt", steps=45)
-    attack.at_step("a", 3)
-    attack.at_step("b", 3)
+def test_after_a_kill_the_next_snakemake_takes_over_running_jobs(workflow, cluster):
+    snakemake = workflow.start("train/a.txt", "train/b.txt", steps=1000)
+    workflow.at_step("a", 3)
+    workflow.at_step("b", 3)
     os.killpg(snakemake.pid, signal.SIGKILL)
     snakemake.wait()
-    attack.unlock()
-    assert attack.run("train/a.txt", "train/b.txt", steps=45) == 0, attack.said()
-    assert attack.said().count("Taking over slurm job") == 2
+    workflow.unlock()
+    jobs = workflow.running(2)
+    snakemake = workflow.start("train/a.txt", "train/b.txt", steps=1000)
+    wait_for(lambda: all(f"job {job}" in workflow.output() for job in jobs))
+    workflow.finish("a", "b")
+    assert snakemake.wait(120) == 0, workflow.output()
+    assert workflow.submitted() == 2
     for name in "ab":
-        assert attack.starts(name) == [0]
-        assert finished(attack, name, 45)
-    assert len(cluster.jobs("CD")) >= 2
+        assert workflow.starts(name) == [0]
+        assert finished(workflow, name, 1000)
+    assert set(jobs) <= set(cluster.jobs("CD"))
 
 
-def test_what_ended_well_while_nobody_looked_is_not_repeated(attack, cluster):
-    snakemake = attack.start("train/a.txt", steps=10)
-    attack.running()
+def test_a_job_that_succeeded_while_no_snakemake_ran_is_not_repeated(workflow, cluster):
+    snakemake = workflow.start("train/a.txt", steps=10)
+    workflow.running()
     os.killpg(snakemake.pid, signal.SIGKILL)
     snakemake.wait()
-    attack.unlock()
+    workflow.unlock()
     wait_for(lambda: not cluster.jobs())
-    assert attack.run("train/a.txt", steps=10) == 0, attack.said()
-    assert "Nothing to be done" in attack.said()
-    assert attack.starts("a") == [0]
+    assert workflow.run("train/a.txt", steps=10) == 0, workflow.output()
+    assert workflow.submitted() == 1
+    assert workflow.starts("a") == [0]
 
 
-def test_a_live_job_with_other_settings_is_not_joined_by_a_second(attack, cluster):
-    snakemake = attack.start("train/a.txt", steps=200)
-    attack.at_step("a", 1)
+def test_a_running_job_with_other_settings_is_not_joined_by_a_second(workflow, cluster):
+    snakemake = workflow.start("train/a.txt", steps=200)
+    workflow.at_step("a", 1)
     os.killpg(snakemake.pid, signal.SIGKILL)
     snakemake.wait()
-    attack.unlock()
-    assert attack.run("train/a.txt", steps=20) != 0
+    workflow.unlock()
+    assert workflow.run("train/a.txt", steps=20) != 0
     (job,) = cluster.jobs("R")
-    assert f"job {job} still makes these files with other settings" in attack.said()
+    assert f"`scancel {job}`" in workflow.output()
+    assert workflow.submitted() == 1
 
 
-def test_two_snakemakes_at_once(attack, cluster):
-    """Snakemake's lock refuses the second; without the lock it shares the jobs of the first."""
-    first = attack.start("train/a.txt", steps=100)
-    attack.at_step("a", 1)
-    assert attack.run("train/a.txt", steps=100) != 0
-    assert "Directory cannot be locked" in attack.said()
-    second = attack.start("train/a.txt", "--nolock", steps=100)
-    assert (first.wait(120), second.wait(120)) == (0, 0), attack.said()
-    assert "Taking over slurm job" in attack.said()
-    assert attack.starts("a") == [0]
-    assert len(submitted(attack)) == 1
+def test_two_snakemakes_at_once(workflow, cluster):
+    """Snakemake's lock stops the second; without the lock it shares the job of the first."""
+    first = workflow.start("train/a.txt", steps=1000)
+    workflow.at_step("a", 1)
+    assert workflow.run("train/a.txt", steps=1000) != 0
+    second = workflow.start("train/a.txt", "--nolock", steps=1000)
+    (job,) = workflow.running()
+    wait_for(lambda: f"job {job}" in workflow.output())
+    workflow.finish("a")
+    assert (first.wait(120), second.wait(120)) == (0, 0), workflow.output(1) + workflow.output(3)
+    assert workflow.starts("a") == [0]
+    assert workflow.submitted() == 1
 
 
-def test_two_unlocked_snakemakes_at_the_same_moment(attack, cluster):
-    both = [attack.start("train/a.txt", "--nolock", steps=20) for _ in range(2)]
-    assert [process.wait(180) for process in both] == [0, 0], attack.said(1) + attack.said(2)
-    assert attack.starts("a") == [0]
-    assert len(submitted(attack)) == 1
+def test_two_unlocked_snakemakes_at_the_same_moment(workflow, cluster):
+    both = [workflow.start("train/a.txt", "--nolock", steps=20) for _ in range(2)]
+    assert [process.wait(180) for process in both] == [0, 0], workflow.output(1) + workflow.output(2)
+    assert workflow.starts("a") == [0]
+    assert workflow.submitted() == 1
 
 
-def test_the_controller_is_away_for_20_s(attack, cluster):
-    """Running jobs are kept, and a submission waits; each is done once."""
-    snakemake = attack.start("train/a.txt", steps=150)
-    attack.at_step("a", 3)
+def test_an_outage_of_the_controller(workflow, cluster):
+    """Running jobs go on, a submission waits, and each job runs once."""
+    snakemake = workflow.start("train/a.txt", steps=1000)
+    workflow.at_step("a", 3)
+    (job,) = workflow.running()
+    wait_for(lambda: f"job {job} (stepper a): running" in workflow.output(1))
+    before = workflow.output(1)
     cluster.stop_controller()
-    other = attack.start("quick/a.txt", "--nolock")
-    time.sleep(20)
-    assert (snakemake.poll(), other.poll()) == (None, None), attack.said(1) + attack.said(2)
+    other = workflow.start("quick/a.txt", "--nolock")
+    wait_for(lambda: "does not answer" in workflow.output(1) and "does not answer" in workflow.output(2))
+    assert (snakemake.poll(), other.poll()) == (None, None), workflow.output(1) + workflow.output(2)
+    assert len(workflow.output(1).splitlines()) == len(before.splitlines()) + 1
     cluster.start_controller()
-    assert (snakemake.wait(120), other.wait(120)) == (0, 0), attack.said(1) + attack.said(2)
-    assert attack.said(1).count("Slurm does not answer") == 1
-    assert "Slurm answers again" in attack.said(1)
-    assert attack.starts("a") == [0]
-    assert len(submitted(attack)) == 2
+    workflow.finish("a")
+    assert (snakemake.wait(120), other.wait(120)) == (0, 0), workflow.output(1) + workflow.output(2)
+    assert workflow.starts("a") == [0]
+    assert workflow.submitted() == 2
 
 
-@pytest.mark.parametrize(
-    ("resource", "message"),
-    [
-        ("gpus=5", "Requested node configuration is not available"),
-        ("mem_mb=90000", "Memory specification can not be satisfied"),
-        ("slurm_partition=gpus", "invalid partition specified: gpus"),
-        ("slurm_partition=closed", "Invalid account or account/partition combination specified"),
-        ("constraint=h100", "Invalid feature specification"),
-    ],
-)
-def test_what_the_cluster_has_not_is_one_clear_message(attack, resource, message):
-    assert attack.run("quick/a.txt", "quick/b.txt", "--set-resources", f"quick:{resource}") != 0
-    assert attack.said().count(message) == 1, attack.said()
-    assert "Traceback" not in attack.said()
+def test_each_reason_for_a_refusal_is_printed_once(workflow):
+    """The reason is in Slurm's words; other jobs run."""
+    reasons = {
+        "gpus": "Requested node configuration is not available",
+        "memory": "Memory specification can not be satisfied",
+        "partition": "invalid partition specified: gpus",
+        "account": "Invalid account or account/partition combination specified",
+        "constraint": "Invalid feature specification",
+    }
+    targets = [f"refused/{name}-{i}.txt" for name in reasons for i in range(2)]
+    assert workflow.run(*targets, "quick/a.txt") != 0
+    assert all(message in workflow.output() for message in reasons.values()), workflow.output()
+    assert workflow.output().count("Error in rule refused") == len(reasons)
+    assert "Traceback" not in workflow.output()
+    assert (workflow.folder / "quick/a.txt").exists()
+    assert workflow.submitted() == 1
 
 
-def test_a_job_that_would_wait_for_ever_is_ended(attack, cluster):
-    """Taken by sbatch, then impossible: its partition was cut."""
-    attack.start("slow/a.txt", "--set-resources", "slow:runtime=5", "slow:slurm_extra='--hold'")
+def test_a_job_that_can_never_start_is_cancelled(workflow, cluster):
+    """sbatch accepts it, then the time limit of its partition is lowered. A job that a user holds is left alone."""
+    workflow.start("slow/a.txt", "--set-resources", "slow:runtime=5", "slow:slurm_extra='--hold'")
     job = wait_for(lambda: next(iter(cluster.jobs("PD")), None))
-    wait_for(lambda: "it is held: `scontrol release JOB` lets it run" in attack.said())
+    wait_for(lambda: "(JobHeldUser)" in workflow.output())
     cluster.run("scontrol", "update", "PartitionName=gpu", "MaxTime=1")
     try:
         cluster.run("scontrol", "release", job)
-        wait_for(lambda: "it would wait for ever, so it was cancelled: its partition allows less time" in attack.said())
+        assert workflow.started[0].wait(120) != 0
     finally:
         cluster.run("scontrol", "update", "PartitionName=gpu", "MaxTime=INFINITE")
-    assert attack.started[0].wait(120) != 0
+    assert "(PartitionTimeLimit)" in workflow.output()
+    assert job in cluster.jobs("CA")
 
 
-def test_why_jobs_wait_is_told_when_it_changes(attack, cluster):
-    cluster.run("sbatch", "-N2", "--exclusive", "-t1", "-o", "/dev/null", "--wrap", "sleep 8")
-    wait_for(lambda: cluster.jobs("R"))
-    assert attack.run("quick/a.txt", "quick/b.txt") == 0, attack.said()
-    waiting, running = (re.search(text, attack.said()) for text in (WAITING, r"job \d+ \(quick \w\).*: running"))
-    assert waiting.start() < running.start()
+def test_the_reason_to_wait_is_printed_when_it_changes(workflow, cluster):
+    cluster.run("sbatch", "-N2", "--exclusive", "-t1", "-o", "/dev/null", "--wrap", "sleep 60")
+    (other,) = wait_for(lambda: cluster.jobs("R"))
+    snakemake = workflow.start("quick/a.txt", "quick/b.txt")
+    wait_for(lambda: re.search(r"job \d+ \(quick \w\).*\((Resources|Priority)\)", workflow.output()))
+    assert not re.search(r"job \d+ \(quick \w\).*: running", workflow.output())
+    cluster.run("scancel", other)
+    assert snakemake.wait(120) == 0, workflow.output()
+    assert re.search(r"job \d+ \(quick \w\).*: running", workflow.output())
 
 
-def test_a_failed_rule_shows_its_own_error_and_the_logs(attack):
-    assert attack.run("broken/a.txt") != 0
-    said = attack.said()
-    assert "the number of wheels is 5, not 4" in said
-    assert "logs/broken_a.log" in said
-    assert re.search(r"\.snakemake/submitit/\S+_0_log\.out", said)
-    assert "Traceback" not in said
-    assert "submitit.core" not in said
+@pytest.fixture(scope="module")
+def four_ends(cluster, tmp_path_factory):
+    """A Snakemake that itself runs in a job, with a job that fails, one without output, and two that succeed."""
+    workflow = Workflow(tmp_path_factory.mktemp("ends"), cluster)
+    in_job = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "7", "SLURM_CPU_BIND": "map_cpu:9", "SLURM_NTASKS": "9"}
+    try:
+        targets = ("broken/a.txt", "silent/a.txt", "quick/a.txt", f"quick/{NAME}.txt")
+        workflow.code = workflow.run(*targets, env={**os.environ, **in_job})
+        yield workflow
+    finally:
+        workflow.stop()
 
 
-def test_success_without_output_is_no_success(attack):
-    assert attack.run("silent/a.txt") != 0
-    assert "silent/a.txt" in attack.said()
+def test_a_failed_rule_shows_its_error_and_the_logs(four_ends):
+    assert four_ends.code != 0
+    output = four_ends.output()
+    assert "the number of wheels is 5, not 4" in output
+    assert "logs/broken_a.log" in output
+    assert re.search(r"\.snakemake/submitit/\S+_0_log\.out", output)
+    assert "Traceback" not in output
+    assert "submitit.core" not in output
 
 
-def test_devices(attack):
+def test_a_job_that_writes_no_output_fails(four_ends):
+    assert four_ends.code != 0
+    assert "silent/a.txt" in four_ends.output().split("Error in rule silent")[1]
+
+
+def test_settings_of_the_job_that_runs_snakemake_are_not_passed_on(four_ends):
+    assert (four_ends.folder / "quick/a.txt").read_text() == "a\n"
+
+
+def test_a_name_is_never_run_by_a_shell(four_ends):
+    assert (four_ends.folder / f"quick/{NAME}.txt").read_text() == f"{NAME}\n"
+    assert not list(four_ends.folder.rglob("hacked"))
+
+
+def test_jobs_that_run_at_the_same_time_get_different_gpus(workflow):
     targets = [f"devices/{g}gpu-{i}.txt" for g in (0, 1) for i in range(2)]
-    assert attack.run(*targets, "--set-resources", "devices:slurm_extra='--nodelist=n1'") == 0, attack.said()
-    seen = [(attack.folder / target).read_text().strip() for target in targets]
+    assert workflow.run(*targets, "--set-resources", "devices:slurm_extra='--nodelist=n1'") == 0, workflow.output()
+    seen = [(workflow.folder / target).read_text().strip() for target in targets]
     assert seen[:2] == ["", ""]
     assert sorted(seen[2:]) == ["0", "1"]
 
 
-def test_any_name(attack):
-    name = 'it\'s a "test" of $(touch hacked) & `that`'
-    assert attack.run(f"quick/{name}.txt") == 0, attack.said()
-    assert (attack.folder / f"quick/{name}.txt").read_text() == f"{name}\n"
-    assert not list(attack.folder.rglob("hacked"))
-
-
-def test_snakemake_inside_of_a_job(attack, cluster):
-    """Settings of the job that Snakemake itself runs in are not those of its jobs."""
-    env = {
-        **os.environ,
-        "SLURM_JOB_ID": "1",
-        "SLURM_MEM_PER_CPU": "7",
-        "SLURM_CPU_BIND": "map_cpu:9",
-        "SLURM_NTASKS": "9",
-    }
-    assert attack.run("quick/a.txt", env=env) == 0, attack.said()
-
-
-def test_two_hundred_jobs(attack, cluster):
-    """Queued in one go; prints how long it took."""
-    snakemake = attack.start(*(f"slow/{i}.txt" for i in range(200)), seconds=600)
-    wait_for(lambda: "Select jobs to execute" in attack.said(), every=0.05)
+def test_two_hundred_jobs(workflow, cluster):
+    """All are queued and then cancelled at once; prints how long that takes."""
+    snakemake = workflow.start(*(f"slow/{i}.txt" for i in range(200)), seconds=600)
+    wait_for(lambda: "Select jobs to execute" in workflow.output(), every=0.05)
     begun = time.monotonic()
     wait_for(lambda: len(cluster.jobs()) == 200, 60)
     print(f"200 jobs queued in {time.monotonic() - begun:.1f} s")
     begun = time.monotonic()
     os.killpg(snakemake.pid, signal.SIGINT)
-    attack.ended(snakemake)
+    workflow.ended(snakemake)
     assert not cluster.jobs("PD", "R")
     print(f"cancelled in {time.monotonic() - begun:.1f} s")

@@ -1,4 +1,4 @@
-"""The project's own workflow on Slurm: the same numbers as locally, also when a training is interrupted."""
+"""The workflow of the project on Slurm gives the same numbers as without, also if a training is interrupted."""
 
 import copy
 import json
@@ -18,14 +18,14 @@ SLURM = ("--profile", "slurm", *QUICK)
 
 @pytest.fixture(scope="module")
 def on_slurm(cluster, tmp_path_factory):
-    """The tiny suite from nothing to figures, every job through Slurm."""
+    """The tiny suite from audio to figures, with every job on Slurm."""
     project = Project(tmp_path_factory.mktemp("on_slurm"))
     done = project.snakemake(*SLURM, "all")
     assert done.returncode == 0, done.stderr[-4000:]
     return project
 
 
-def test_the_suite_gives_the_same_metrics_bit_for_bit(on_slurm, finished, cluster):
+def test_metrics_and_weights_are_the_same_bit_for_bit(on_slurm, finished, cluster):
     summary = "results/tiny/summary/metrics.csv"
     assert (on_slurm.folder / summary).read_bytes() == (finished.folder / summary).read_bytes()
     for name in TINY["experiments"]:
@@ -35,12 +35,12 @@ def test_the_suite_gives_the_same_metrics_bit_for_bit(on_slurm, finished, cluste
     assert {"train-elastic-0", "evaluate-elastic-0", "prepare-tiny"} <= set(names)
 
 
-def test_another_profile_re_runs_nothing(on_slurm, finished):
+def test_a_change_of_the_profile_re_runs_nothing(on_slurm, finished):
     assert on_slurm.planned() == {}
     assert finished.planned("--profile", "slurm", "all") == {}
 
 
-def test_status_shows_every_run(on_slurm):
+def test_status_lists_every_run(on_slurm):
     done = subprocess.run(
         ["elasticast", "status", "--suite", "tiny"], cwd=on_slurm.folder, capture_output=True, text=True, check=True
     )
@@ -51,7 +51,7 @@ def test_status_shows_every_run(on_slurm):
 
 @pytest.fixture
 def project(on_slurm, tmp_path):
-    """Prepared data, and one run that takes a while."""
+    """A project with prepared data and runs of many steps."""
     shutil.copytree(on_slurm.folder / "results/data", tmp_path / "results/data")
     shutil.copytree(on_slurm.folder / ".snakemake/metadata", tmp_path / ".snakemake/metadata")
     project = Project(tmp_path)
@@ -60,7 +60,7 @@ def project(on_slurm, tmp_path):
     return project
 
 
-def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(project, cluster):
+def test_an_interrupted_training_gives_the_same_weights(project, cluster):
     weights = project.folder / RUN / "model.safetensors"
     target = f"{RUN}/model.safetensors"
     assert project.snakemake(target).returncode == 0
@@ -71,10 +71,10 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(proje
     wait_for(lambda: history.exists() and len(history.read_text().splitlines()) > STEPS // 10)
     (job,) = cluster.jobs("R")
     cluster.run("scancel", "-s", "USR2", job)
-    said = snakemake.communicate(timeout=120)[0]
-    assert snakemake.returncode == 0, said
+    output = snakemake.communicate(timeout=120)[0]
+    assert snakemake.returncode == 0, output
     assert json.loads((project.folder / RUN / "run.json").read_text())["restarts"] == 1
     assert weights.read_bytes() == expected
     assert len(list((project.folder / ".snakemake/submitit").glob("*/*_submission.sh"))) == len({job})
     steps = [int(line.split(",")[0]) for line in history.read_text().splitlines()[1:]]
-    assert steps == list(range(1, STEPS + 1)), "history.csv has a gap or a step twice"
+    assert steps == list(range(1, STEPS + 1)), "history.csv lacks a step or has one twice"

@@ -12,7 +12,7 @@ from elasticast.data.dataset import Clips, read_norm
 from elasticast.data.datasets import fsdd
 from elasticast.data.prepare import prepare
 from elasticast.data.stats import write_stats
-from elasticast.data.store import PartWriter, Store, write_index
+from elasticast.data.store import Store, write_index, writing_part
 
 SPEAKERS = ("ada", "bob")
 
@@ -98,7 +98,7 @@ def write_store():
     def write(path, parts, rate=16000):
         files = [path.with_name(f"{path.stem}-{number}.h5") for number in range(len(parts))]
         for file, clips in zip(files, parts, strict=True):
-            with PartWriter(file, rate) as writer:
+            with writing_part(file, rate) as writer:
                 for samples in clips.values():
                     writer.append(samples)
                 assert not file.exists()

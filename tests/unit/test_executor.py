@@ -62,7 +62,7 @@ class Plugin(Executor):
         self.logger, self.cluster, self.root, self.run = Log(), Queue(), folder, RUN
         self.workflow = SimpleNamespace(scheduler=Scheduler())
         self.checks, self.fatal, self.silent, self.grace = checks.Checks(self.logger), None, False, 0
-        self.interrupts = SimpleNamespace(answered=executor.contextlib.nullcontext, pressed=lambda: False)
+        self.interrupts = SimpleNamespace(ignored=executor.contextlib.nullcontext, pressed=lambda: False)
         (folder / RUN).mkdir()
         self.live = {number: self._job(number) for number in ("1", "2")}
         self.submitted = [item.info for item in self.live.values()]

@@ -42,6 +42,7 @@ from elasticast.config.dataset import EpicSounds
 from elasticast.data.annotations import Annotations, published_counts, text_lines
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
+from elasticast.hdf5 import open_hdf5
 
 # In the order of class_id, as in EPIC_Sounds_validation.csv.
 CLASSES = [
@@ -220,15 +221,13 @@ def _find(audio: Path, videos: list[str], rate: int) -> dict[str, str]:
     """Path of the file that holds each video's sound, ``""`` where there is none."""
     if audio.is_dir():
         return dict(zip(videos, index_audio(audio).paths(videos), strict=True))
-    try:
-        with h5py.File(audio, "r") as file:
-            there = {video for video in videos if file.get(video, getclass=True) is h5py.Dataset}
-            told = "sample_rate" in file.attrs or all("sample_rate" in file[video].attrs for video in there)
-    except OSError as error:
-        raise DataError(
-            f"{audio}: neither a folder nor a readable HDF5 file ({error}); `audio` in the dataset's settings should "
-            f"name an HDF5 file with one dataset a video, or a folder with one audio file a video"
-        ) from None
+    expected = (
+        "`audio` in the dataset's settings should name an HDF5 file with one dataset per video, or a folder with one "
+        "audio file per video"
+    )
+    with open_hdf5(audio, expected) as file:
+        there = {video for video in videos if file.get(video, getclass=True) is h5py.Dataset}
+        told = "sample_rate" in file.attrs or all("sample_rate" in file[video].attrs for video in there)
     if not told and rate != SAMPLE_RATE:  # decoding takes a file that does not tell its rate to be of the store's
         raise DataError(
             f"{audio}: its sample rate is not told, so that it cannot be resampled to `store_rate` = {rate}; set "

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -22,6 +21,7 @@ from elasticast.errors import DataError
 from elasticast.evaluation.saved_predictions import points
 from elasticast.evaluation.statistics import Resampled
 from elasticast.files import read_json
+from elasticast.hdf5 import open_hdf5
 from elasticast.reporting.results import NOT_RUN, read_metrics
 
 _MEASURED = ("evaluation", "x_name", "x", "compression", "metric", "value", "n")
@@ -206,7 +206,7 @@ def _read_resampled(path: Path, run: str, origins: dict[tuple, Path]) -> dict[tu
     if not path.is_file():
         return {}
     found = {}
-    with h5py.File(path) as file:
+    with open_hdf5(path, "run `elasticast resample` again") as file:
         if file.attrs["experiment"] != run:
             raise DataError(f"{path}: holds results of run {file.attrs['experiment']!r}, expected {run!r}")
         for name, group in file.items():

@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader
 from elasticast.config import Batch
 from elasticast.data import dataset as module
 from elasticast.data.dataset import ClipDataset, Clips
+from elasticast.data.encoder import ClipEncoder, crop_or_pad
 from elasticast.data.features import log_mel, patchify
 from elasticast.data.manifest import read_manifest
 from elasticast.data.packing import pack
-from elasticast.data.sampler import BatchSampler, Draw
-from elasticast.data.views import ViewRule, crop_or_pad
+from elasticast.data.sampler import BatchSampler, ClipRequest
+from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 from tests.complaints import complains
 
@@ -33,6 +34,22 @@ OPTIONS = {
 ONE_HOP = {**ALL_OF_IT, "view": {"max_frames": 96}}
 
 
+def at(dataset, index, epoch=0, draw=0, fill_to=0):
+    """A clip as an epoch presents it."""
+    return dataset[ClipRequest(index, epoch, draw, fill_to)]
+
+
+def requests(*batches):
+    return [[ClipRequest(index) for index in batch] for batch in batches]
+
+
+def encoded(clips, config, norm, index):
+    """A clip without the randomness of training."""
+    encoder, view = ClipEncoder(config, norm), ViewRule(config)(int(clips.samples[index]))
+    spectrogram = encoder.spectrogram(clips.waveform(index), view.compression)
+    return encoder.encode(spectrogram, view, index=index, target=clips.target(index))
+
+
 def same(a, b) -> bool:
     """Whether two packed clips or batches are equal bit for bit."""
     pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]
@@ -41,43 +58,42 @@ def same(a, b) -> bool:
 
 @pytest.fixture
 def training(tiny, train_clips, norm):
-    def build(difference=ALL_OF_IT, epoch=0, **others):
-        found = ClipDataset(train_clips, tiny(**{**difference, **others}), norm, training=True)
-        found.epoch = epoch
-        return found
+    def build(difference=ALL_OF_IT, **others):
+        return ClipDataset(train_clips, tiny(**{**difference, **others}), norm)
 
     return build
 
 
 def test_a_clip_looks_the_same_whatever_came_before(training):
     forward, backward = training(), training()
-    items = {i: forward[i] for i in range(len(forward))}
+    items = {i: at(forward, i) for i in range(len(forward))}
     for i in reversed(range(len(backward))):
-        assert same(items[i], backward[i])
-        assert same(items[i], backward[i])
+        assert same(items[i], at(backward, i))
+        assert same(items[i], at(backward, i))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_clip_looks_the_same_whatever_the_number_of_workers(training, workers):
-    batches = [[3, 1, 4], [0, 5, 9], [2, 6]]
-    alone = [pack([training()[i] for i in batch]) for batch in batches]
+    batches = requests([3, 1, 4], [0, 5, 9], [2, 6])
+    alone = [pack([training()[request] for request in batch]) for batch in batches]
     loader = DataLoader(training(), batch_sampler=batches, collate_fn=pack, num_workers=workers)
     assert all(same(a, b) for a, b in zip(loader, alone, strict=True))
 
 
 @pytest.mark.parametrize("difference", [ALL_OF_IT, ONE_HOP])
 def test_epochs_and_seeds_differ(training, difference):
-    first = [training(difference)[i] for i in range(12)]
-    for other in (training(difference, epoch=1), training(difference, seed=1)):
-        assert sum(same(first[i], other[i]) for i in range(12)) == 0
+    found, other = training(difference), training(difference, seed=1)
+    first = [at(found, i) for i in range(12)]
+    assert sum(same(first[i], at(found, i, epoch=1)) for i in range(12)) == 0
+    assert sum(same(first[i], at(other, i)) for i in range(12)) == 0
 
 
 @pytest.mark.parametrize("difference", [ALL_OF_IT, ONE_HOP])
 def test_a_clip_drawn_again_looks_another_way(training, difference):
     found = training(difference)
-    first = [found[i] for i in range(12)]
-    again = [[found[Draw(i, before)] for i in range(12)] for before in (1, 2)]
-    assert all(same(found[i], first[i]) for i in range(12))
+    first = [at(found, i) for i in range(12)]
+    again = [[at(found, i, draw=draw) for i in range(12)] for draw in (1, 2)]
+    assert all(same(at(found, i), first[i]) for i in range(12))
     for a, b in ((first, again[0]), (first, again[1]), again):
         assert sum(same(x, y) for x, y in zip(a, b, strict=True)) == 0
     assert [clip.index for clip in again[1]] == list(range(12))
@@ -87,7 +103,7 @@ def test_a_clip_drawn_again_looks_another_way(training, difference):
 def test_a_balanced_epoch_is_the_same_whatever_the_workers_and_where_it_is_resumed(training, train_clips, workers):
     found = training(ONE_HOP)
     sampler = BatchSampler(found.tokens(), Batch(clips=3), 0, train_clips.weights)
-    alone = [pack([found[i] for i in batch]) for batch in sampler.epoch(0)]
+    alone = [pack([found[request] for request in batch]) for batch in sampler.epoch(0)]
     for skip in (0, 2):
         batches = sampler.epoch(0)[skip:]
         loader = DataLoader(training(ONE_HOP), batch_sampler=batches, collate_fn=pack, num_workers=workers)
@@ -101,8 +117,7 @@ def test_keeping_log_mels_changes_nothing(training, monkeypatch, room):
     monkeypatch.setattr(module, "KEPT_BYTES", room)
     keeping = training(ONE_HOP)
     for epoch in range(3):
-        plain.epoch = keeping.epoch = epoch
-        assert all(same(plain[i], keeping[i]) for i in range(12))
+        assert all(same(at(plain, i, epoch), at(keeping, i, epoch)) for i in range(12))
     kept = sum(spectrogram.nbytes for spectrogram in keeping._kept.values())
     assert not plain._kept
     assert kept <= room
@@ -112,50 +127,52 @@ def test_keeping_log_mels_changes_nothing(training, monkeypatch, room):
 
 def test_several_hops_keep_nothing(training):
     found = training(ALL_OF_IT)
-    assert all(found[i] is not None for i in range(12))
+    assert all(at(found, i) is not None for i in range(12))
     assert not found._kept
 
 
 def test_training_without_randomness_is_evaluation(tiny, train_clips, norm):
     config = tiny(view={"max_frames": 96, "crop": "start"})
-    pair = [ClipDataset(train_clips, config, norm, training=training) for training in (True, False)]
-    assert all(same(pair[0][i], pair[1][i]) for i in range(12))
+    found = ClipDataset(train_clips, config, norm)
+    assert all(same(at(found, i), encoded(train_clips, config, norm, i)) for i in range(12))
 
 
 def test_evaluation_has_no_randomness(tiny, train_clips, norm):
-    for epoch, seed, difference in ((0, 0, {}), (3, 0, ALL_OF_IT), (0, 5, ONE_HOP)):
+    for seed, difference in ((0, {}), (0, ALL_OF_IT), (5, ONE_HOP)):
         config = tiny(**{**difference, "seed": seed, "view": {"max_frames": 96, "compression": [1.0]}})
-        found = ClipDataset(train_clips, config, norm, training=False)
-        found.epoch = epoch
-        for i in range(len(found)):
+        for i in range(12):
+            found = encoded(train_clips, config, norm, i)
             frames = ViewRule(config)(int(train_clips.samples[i])).frames
             spectrogram = norm(crop_or_pad(log_mel(train_clips.waveform(i), config.front_end), frames))
-            assert torch.equal(found[i].patches, patchify(spectrogram, 16))
-            assert torch.equal(found[i].target, train_clips.targets[i])
+            assert torch.equal(found.patches, patchify(spectrogram, 16))
+            assert torch.equal(found.target, train_clips.targets[i])
 
 
 def test_training_and_evaluation_pool_alike(tiny, train_clips, norm):
     config = tiny(view={"max_frames": 96, "compression": [2.0], "resolution": "max_pool", "crop": "start"})
-    pair = [ClipDataset(train_clips, config, norm, training=training) for training in (True, False)]
+    found = ClipDataset(train_clips, config, norm)
     for i in range(12):
-        assert same(pair[0][i], pair[1][i])
+        clip = at(found, i)
+        assert same(clip, encoded(train_clips, config, norm, i))
         frames = ViewRule(config)(int(train_clips.samples[i])).frames
         plain = log_mel(train_clips.waveform(i), config.front_end)
         pooled = torch.nn.functional.max_pool1d(plain, 2)[:, : frames - 1]
-        assert torch.equal(pair[0][i].patches.view(8, -1, 256)[0, 0].view(16, 16)[:, :15], norm(pooled)[:16, :15])
+        assert torch.equal(clip.patches.view(8, -1, 256)[0, 0].view(16, 16)[:, :15], norm(pooled)[:16, :15])
 
 
 def test_masked_padding_is_the_unpadded_clip_on_the_whole_grid(tiny, train_clips, norm):
     masked = tiny(model={"kind": "ast"}, view={"frames": 128, "fill": "mask", "crop": "start"})
     native = tiny(view={"max_frames": 128, "crop": "start"})
-    for training in (True, False):
-        pair = [ClipDataset(train_clips, config, norm, training=training) for config in (masked, native)]
+    tokens = ClipDataset(train_clips, masked, norm).tokens()
+    makers = (lambda config, i: at(ClipDataset(train_clips, config, norm), i),)
+    makers += (lambda config, i: encoded(train_clips, config, norm, i),)
+    for make in makers:
         shorter = 0
         for i in range(12):
-            one, other = pair[0][i], pair[1][i]
+            one, other = make(masked, i), make(native, i)
             assert one.time_patches == 8
             assert all(torch.equal(getattr(one, n), getattr(other, n)) for n in ("patches", "freq", "time", "target"))
-            assert len(one.patches) == pair[0].tokens()[i]
+            assert len(one.patches) == tokens[i]
             shorter += len(one.patches) < 64
         assert shorter > 2
 
@@ -166,9 +183,8 @@ def test_a_short_clip_is_shifted_to_every_place_it_fits_in(training):
     plain = training({}, model={"kind": "ast"}, **settings)
     places = {i: set() for i in range(12)}
     for epoch in range(100):
-        found.epoch = plain.epoch = epoch
         for i in range(12):
-            one, other = found[i], plain[i]
+            one, other = at(found, i, epoch), at(plain, i, epoch)
             offset = (one.time - other.time).unique()
             assert len(offset) == 1  # the stretch stays in one piece
             assert one.time_patches == other.time_patches == 12
@@ -176,7 +192,7 @@ def test_a_short_clip_is_shifted_to_every_place_it_fits_in(training):
             assert torch.equal(one.freq, other.freq)
             places[i].add(int(offset))
     for i, offsets in places.items():
-        assert offsets == set(range(12 - len(plain[i].patches) // 8 + 1))
+        assert offsets == set(range(12 - len(at(plain, i).patches) // 8 + 1))
     assert max(map(len, places.values())) > 3
 
 
@@ -188,8 +204,9 @@ OF_CLIPS = {"steps": 4, "batch": {"clips": 4, "buckets": True}}
 def test_clips_of_a_bucket_are_filled_up_to_its_longest(training, train_clips, norm, fill):
     found = training({}, **{**BUCKETS, "view": {**BUCKETS["view"], "fill": fill}}, train=OF_CLIPS)
     padded = 0
-    for clips in BatchSampler(found.tokens(), Batch(clips=4, buckets=True), 0).epoch(0):
-        batch = pack([found[i] for i in clips])
+    for asked in BatchSampler(found.tokens(), Batch(clips=4, buckets=True), 0).epoch(0):
+        batch = pack([found[request] for request in asked])
+        clips = [request.index for request in asked]
         longest = max(found.tokens()[clips])
         assert batch.seqlens == [longest] * 4
         assert batch.clip_time_patches == [longest // 8] * 4
@@ -205,8 +222,7 @@ def test_a_bucket_with_an_offset_takes_a_stretch_of_the_whole_table(training):
     found = training({}, **settings, train=OF_CLIPS)
     starts = set()
     for epoch in range(30):
-        found.epoch = epoch
-        clip = found[Draw(0, 0, 8 * 10)]
+        clip = at(found, 0, epoch, fill_to=8 * 10)
         assert len(clip.patches) == 80
         assert clip.time_patches == 16
         assert clip.time.max() - clip.time.min() == 9
@@ -216,8 +232,7 @@ def test_a_bucket_with_an_offset_takes_a_stretch_of_the_whole_table(training):
 
 def test_evaluation_starts_at_the_first_place(tiny, train_clips, norm):
     config = tiny(model={"kind": "ast", "time_offset": True}, view={"frames": 128, "fill": "mask"})
-    found = ClipDataset(train_clips, config, norm, training=False)
-    assert all(found[i].time.min() == 0 for i in range(12))
+    assert all(encoded(train_clips, config, norm, i).time.min() == 0 for i in range(12))
 
 
 def test_dropout_keeps_its_share_drawn_for_each_clip(training):
@@ -225,13 +240,13 @@ def test_dropout_keeps_its_share_drawn_for_each_clip(training):
     whole = training(train={"token_dropout": 0.0}, view={"max_frames": 64})
     kept = set()
     for i in range(12):
-        item, tokens = found[i], len(whole[i].patches)
+        item, tokens = at(found, i), len(at(whole, i).patches)
         assert len(item.patches) == len(item.freq) == len(item.time) == round(0.7 * tokens)
         places = (item.freq * (tokens // 8) + item.time).tolist()
-        assert torch.equal(item.patches, whole[i].patches[places])  # each stays with its own place
+        assert torch.equal(item.patches, at(whole, i).patches[places])  # each stays with its own place
         if tokens == 32:
             kept.add(tuple(places))
-    of_32 = sum(len(whole[i].patches) == 32 for i in range(12))
+    of_32 = sum(len(at(whole, i).patches) == 32 for i in range(12))
     assert len(kept) == of_32 > 1
 
 
@@ -240,13 +255,12 @@ def test_a_share_to_drop_is_drawn_for_each_clip_anew(training):
     whole = training(view={"max_frames": 96}, train={"token_dropout": 0.0})
     shares = []
     for epoch in range(30):
-        found.epoch = whole.epoch = epoch
-        pairs = [(len(found[i].patches), len(whole[i].patches)) for i in range(12)]
+        pairs = [(len(at(found, i, epoch).patches), len(at(whole, i, epoch).patches)) for i in range(12)]
         shares += [1 - kept / tokens for kept, tokens in pairs if tokens == 48]
         assert all(round(0.4 * tokens) <= kept <= round(0.9 * tokens) for kept, tokens in pairs)
     assert len(set(shares)) > 15
     assert abs(sum(shares) / len(shares) - 0.35) < 0.04  # uniform between the two
-    assert all(found[i].time_patches == whole[i].time_patches for i in range(12))
+    assert all(at(found, i).time_patches == at(whole, i).time_patches for i in range(12))
 
 
 def test_clips_are_cut_to_many_lengths_at_many_places(training):
@@ -254,37 +268,34 @@ def test_clips_are_cut_to_many_lengths_at_many_places(training):
     whole = training({}, view={"max_frames": 256, "crop": "start"})
     lengths, starts = set(), set()
     for epoch in range(20):
-        found.epoch = epoch
         for i in range(12):
-            part, clip = found[i].patches.view(8, -1, 256), whole[i].patches.view(8, -1, 256)
+            part, clip = at(found, i, epoch).patches.view(8, -1, 256), at(whole, i).patches.view(8, -1, 256)
             assert min(2, clip.shape[1]) <= part.shape[1] <= clip.shape[1]
             lengths.add(part.shape[1])
             starts.add(bool(torch.equal(part[:, 0], clip[:, 0])))
-            assert len(found[i].patches) <= found.tokens()[i]
+            assert part.shape[1] <= found.tokens()[i] // 8
     assert len(lengths) > 10
     assert starts == {False, True}
 
 
 def test_a_range_of_one_share_drops_that_share(training):
     found, whole = training(train={"token_dropout": [0.3, 0.3]}), training(train={"token_dropout": 0.3})
-    assert all(same(found[i], whole[i]) for i in range(12))
+    assert all(same(at(found, i), at(whole, i)) for i in range(12))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_options_of_training_do_not_depend_on_workers(training, workers):
     for difference in OPTIONS.values():
-        alone = [pack([training(difference)[i] for i in batch]) for batch in ([3, 1, 4], [0, 5])]
-        loader = DataLoader(
-            training(difference), batch_sampler=[[3, 1, 4], [0, 5]], collate_fn=pack, num_workers=workers
-        )
+        batches = requests([3, 1, 4], [0, 5])
+        alone = [pack([training(difference)[request] for request in batch]) for batch in batches]
+        loader = DataLoader(training(difference), batch_sampler=batches, collate_fn=pack, num_workers=workers)
         assert all(same(a, b) for a, b in zip(loader, alone, strict=True))
 
 
 def test_the_stated_tokens_are_never_exceeded(training):
     found = training(train={"mixup": 0.5})
     for epoch in range(4):
-        found.epoch = epoch
-        assert all(len(found[i].patches) <= found.tokens()[i] for i in range(12))
+        assert all(len(at(found, i, epoch).patches) <= found.tokens()[i] for i in range(12))
 
 
 def test_mixup_mixes_labels_as_it_mixes_sound(training, train_clips):
@@ -292,19 +303,19 @@ def test_mixup_mixes_labels_as_it_mixes_sound(training, train_clips):
     never = training(ONE_HOP, train={"mixup": 0.0})
     mixed = 0
     for i in range(12):
-        target = found[i].target
+        target = at(found, i).target
         assert target.min() >= 0
         assert target.max() <= 1 + 1e-6
-        assert torch.equal(never[i].target, train_clips.targets[i])
+        assert torch.equal(at(never, i).target, train_clips.targets[i])
         mixed += not torch.equal(target, train_clips.targets[i])
     assert mixed > 6
 
 
 def test_a_fixed_view_has_one_length(tiny, train_clips, norm):
     config = tiny(model={"kind": "ast"}, view={"frames": 128})
-    for training in (True, False):
-        found = ClipDataset(train_clips, config, norm, training=training)
-        assert {len(found[i].patches) for i in range(12)} == {64}
+    found = ClipDataset(train_clips, config, norm)
+    assert {len(at(found, i).patches) for i in range(12)} == {64}
+    assert {len(encoded(train_clips, config, norm, i).patches) for i in range(12)} == {64}
 
 
 def test_targets_are_the_labels_of_the_manifest(prepared, train_clips):
@@ -332,5 +343,5 @@ def test_wrong_use_is_one_clear_error(tiny, prepared, train_clips, norm, tmp_pat
     with complains(DataError, "manifest.parquet"):
         Clips(tmp_path, "train", "events")
     with complains(DataError, "front_end.sample_rate", 8000, "train.h5", 16000):
-        ClipDataset(train_clips, tiny(front_end={"sample_rate": 8000}), norm, training=True)
+        ClipDataset(train_clips, tiny(front_end={"sample_rate": 8000}), norm)
     assert json.loads((prepared / "norm.json").read_text())["front_end"]["sample_rate"] == 16000

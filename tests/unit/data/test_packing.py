@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
+from torch.utils.data._utils.pin_memory import pin_memory as loader_pins
 
-from elasticast.data.packing import PackedClip, grid_positions, kept_tokens, pack
+from elasticast.data.packing import PackedBatch, PackedClip, grid_positions, kept_tokens, pack
 
 
 def generator(seed=0):
@@ -60,3 +62,39 @@ def test_a_batch_moves_whole():
     moved = batch.to("meta")
     assert {moved.patches.device.type, moved.freq.device.type, moved.time.device.type} == {"meta"}
     assert (moved.seqlens, moved.index) == (batch.seqlens, batch.index)
+
+
+def test_a_data_loader_pins_a_batch_through_its_own_method(monkeypatch):
+    """What `DataLoader(pin_memory=True)` calls where there is a GPU."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
+    batch = pack([clip(0, 2), clip(1, 3)])
+    found = loader_pins(batch)
+    assert isinstance(found, PackedBatch)
+    assert {id(tensor) for tensor in pinned} == {id(t) for t in (batch.patches, batch.freq, batch.time, batch.targets)}
+    assert found.patches is not batch.patches
+    assert torch.equal(found.patches, batch.patches)
+    assert (found.seqlens, found.index, found.clip_time_patches) == (batch.seqlens, [0, 1], [2, 3])
+
+
+def test_only_copies_from_pinned_memory_do_not_wait(monkeypatch):
+    waits = []
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: tensor.dtype == torch.int64)
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda t, _, non_blocking: waits.append((t.is_pinned(), not non_blocking)) or t
+    )
+    pack([clip(0, 2)]).to("cpu")
+    assert sorted(waits) == [(False, True)] * 2 + [(True, False)] * 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_of_a_loader_are_pinned_and_arrive_whole(workers):
+    clips = [clip(i, 2 + i) for i in range(4)]
+    loader = DataLoader(clips, batch_sampler=[[0, 1], [2, 3]], collate_fn=pack, num_workers=workers, pin_memory=True)
+    for found, expected in zip(loader, ([0, 1], [2, 3]), strict=True):
+        assert all(t.is_pinned() for t in (found.patches, found.freq, found.time, found.targets))
+        moved = found.to("cuda")
+        torch.cuda.synchronize()
+        assert torch.equal(moved.patches.cpu(), torch.cat([clips[i].patches for i in expected]))
+        assert moved.index == expected

@@ -1,7 +1,7 @@
 """Which clips make a batch."""
 
 import copy
-import pickle
+import itertools
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import torch
 
 from elasticast.config import Batch
 from elasticast.data import sampler as module
-from elasticast.data.sampler import BatchSampler, Draw, balanced_weights, deal, token_batches
+from elasticast.data.sampler import BatchSampler, balanced_weights, deal, token_batches
 from elasticast.errors import DataError
 from tests.complaints import complains
 
@@ -21,14 +21,18 @@ WEIGHTS = np.where(RARE, 1000 / 10.01, 1000 / (len(TOKENS) - 10 + 0.01))
 """Of 10 clips of one class and 190 of another."""
 
 
-def sampler(seed=0, weights=None, **batch):
-    return BatchSampler(TOKENS, Batch(**batch), seed, weights)
+def sampler(seed=0, weights=None, tokens_of=TOKENS, **batch):
+    return BatchSampler(tokens_of, Batch(**batch), seed, weights)
+
+
+def indices(batches):
+    return [[request.index for request in batch] for batch in batches]
 
 
 @pytest.mark.parametrize("budget", [400, 512, 2048, 100_000])
 def test_no_batch_exceeds_the_budget_and_every_clip_comes_once(budget):
     for epoch in range(3):
-        batches = sampler(tokens=budget).epoch(epoch)
+        batches = indices(sampler(tokens=budget).epoch(epoch))
         assert sorted(i for batch in batches for i in batch) == list(range(len(TOKENS)))
         assert all(batches)
         sizes = [sum(TOKENS[i] for i in batch) for batch in batches]
@@ -39,7 +43,7 @@ def test_no_batch_exceeds_the_budget_and_every_clip_comes_once(budget):
 
 @pytest.mark.parametrize("size", [1, 16, 64, 200])
 def test_batches_of_clips(size):
-    batches = sampler(clips=size).epoch(0)
+    batches = indices(sampler(clips=size).epoch(0))
     assert {len(batch) for batch in batches} == {size}
     assert len(batches) == len(TOKENS) // size
     seen = [i for batch in batches for i in batch]
@@ -61,10 +65,10 @@ def test_a_shuffled_epoch_is_that_of_torchs_permutation(batch):
     order = torch.randperm(len(TOKENS), generator=torch.Generator().manual_seed(7 * 1_000_003 + 5)).tolist()
     found = sampler(seed=7, **batch).epoch(5)
     if "tokens" in batch:
-        assert list(found) == list(token_batches(order, TOKENS, 2048))
+        assert indices(found) == list(token_batches(order, TOKENS, 2048))
     else:
-        assert list(found) == [order[i : i + 16] for i in range(0, 192, 16)]
-    assert {type(i) for some in found for i in some} == {int}
+        assert indices(found) == [order[i : i + 16] for i in range(0, 192, 16)]
+    assert {request[1:] for some in found for request in some} == {(5, 0, 0)}
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
@@ -85,12 +89,13 @@ def test_what_is_left_of_an_epoch_is_its_end(batch, weights):
 
 def draws(batch):
     """Clips with the number of earlier draws."""
-    return [(int(i), i.before if isinstance(i, Draw) else 0) for i in batch]
+    return [(request.index, request.draw) for request in batch]
 
 
 @pytest.mark.parametrize("batch", [{"clips": 10}, {"tokens": 2048}])
 def test_a_balanced_epoch_is_as_many_draws_of_the_classes_alike(batch):
-    drawn = np.array([int(i) for e in range(20) for some in sampler(weights=WEIGHTS, **batch).epoch(e) for i in some])
+    epochs = [sampler(weights=WEIGHTS, **batch).epoch(e) for e in range(20)]
+    drawn = np.concatenate([clips for epoch in epochs for clips in indices(epoch)])
     assert len(drawn) == 20 * len(TOKENS)
     assert 0.46 < RARE[drawn].mean() < 0.54  # of 4,000 draws: 5 standard errors
     counts = np.bincount(drawn, minlength=len(TOKENS))
@@ -106,11 +111,6 @@ def test_repetitions_are_counted_over_the_epoch_whatever_the_batches(batch):
         assert before == seen.get(index, 0)
         seen[index] = before + 1
     assert max(seen.values()) > 5
-
-
-def test_a_repetition_is_a_place_in_a_list_and_survives_the_way_to_a_worker():
-    draw = pickle.loads(pickle.dumps(Draw(3, 2)))
-    assert (["a", "b", "c", "d"][draw], draw, draw.before, type(draw)) == ("d", 3, 2, Draw)
 
 
 def test_weights_are_those_of_ast():
@@ -145,30 +145,55 @@ def test_clips_of_a_bucket_are_of_similar_length(monkeypatch, batch, weights):
         assert list(found.epoch(epoch)) == batches
         assert list(found.epoch(epoch)[2:5]) == batches[2:5]
         assert list(found.epoch(epoch + 1)) != batches
-        some, drawn = ([i for batch in of for i in batch] for of in (batches, plain.epoch(epoch)))
+        bucketed, shuffled = indices(batches), indices(plain.epoch(epoch))
+        some, drawn = ([i for clips in of for i in clips] for of in (bucketed, shuffled))
         assert sorted(some) == sorted(drawn)  # the same clips
         assert some != sorted(some, key=TOKENS.__getitem__)  # not from short to long
-        spread = [np.mean([np.ptp([TOKENS[i] for i in batch]) for batch in of]) for of in (batches, plain.epoch(epoch))]
+        spread = [np.mean([np.ptp([TOKENS[i] for i in clips]) for clips in of]) for of in (bucketed, shuffled)]
         assert spread[0] < 0.25 * spread[1]
         for clips in batches:
-            longest = max(TOKENS[i] for i in clips)
-            assert {draw.longest for draw in clips} == {longest}
+            longest = max(found.sizes(clips))
+            assert {request.fill_to for request in clips} == {longest}
             if "tokens" in batch:
                 assert len(clips) * longest <= batch["tokens"]
-        repeats = [(int(draw), draw.before) for clips in batches for draw in clips]
+        repeats = [pair for clips in batches for pair in draws(clips)]
         assert len(set(repeats)) == len(repeats)
 
 
+@pytest.mark.parametrize("weights", [None, np.ones(11)])
+@pytest.mark.parametrize("buckets", [False, True])
+@pytest.mark.parametrize("clips", [4, 7])
+def test_clips_left_over_are_drawn_at_random(buckets, clips, weights):
+    """Every clip of 11, whatever its length, is in as many epochs as the others."""
+    tokens, epochs = list(range(10, 120, 10)), 2000
+    found = sampler(tokens_of=tokens, weights=weights, clips=clips, buckets=buckets)
+    used = 11 // clips * clips
+    seen = np.zeros(11)
+    for epoch in range(epochs):
+        batches = indices(found.epoch(epoch))
+        assert [len(batch) for batch in batches] == [clips] * found.count(epoch)
+        np.add.at(seen, np.concatenate(batches), 1)
+    assert seen.sum() == epochs * used
+    assert np.abs(seen / epochs - used / 11).max() < 0.1 * used / 11
+
+
+@pytest.mark.parametrize("size", [3, 7, 16, 33])
+def test_a_bucketed_epoch_has_the_clips_of_a_shuffled_one(monkeypatch, size):
+    monkeypatch.setattr(module, "BUCKET_BATCHES", 4)
+    bucketed, plain = sampler(clips=size, buckets=True), sampler(clips=size)
+    for epoch in range(3):
+        some, others = (sorted(itertools.chain(*indices(s.epoch(epoch)))) for s in (bucketed, plain))
+        assert some == others
+        assert len(some) == 200 // size * size
+        assert len(bucketed.epoch(epoch)) == bucketed.count(epoch) == 200 // size
+
+
 def test_ranks_fill_up_to_the_longest_clip_of_the_whole_batch():
-    for clips in sampler(clips=6, buckets=True).epoch(0):
-        longest = max(TOKENS[i] for i in clips)
-        shares = deal(clips, TOKENS, 4)
-        assert [draw.longest for share in shares for draw in share] == [longest] * 6
-
-
-def test_a_draw_of_a_bucket_survives_the_way_to_another_process():
-    draw = pickle.loads(pickle.dumps(Draw(7, 2, 96)))
-    assert (draw, draw.before, draw.longest) == (7, 2, 96)
+    found = sampler(clips=6, buckets=True)
+    for clips in found.epoch(0):
+        shares = deal(found.sizes(clips), 4)
+        assert sorted(itertools.chain(*shares)) == list(range(6))
+        assert [clips[k].fill_to for share in shares for k in share] == [max(found.sizes(clips))] * 6
 
 
 @pytest.mark.parametrize("batch", [Batch(clips=1), Batch(clips=3), Batch(clips=10), Batch(tokens=20)])

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from elasticast.data.store import PartWriter, Store
+from elasticast.data.store import Store, writing_part
 from elasticast.errors import DataError
 from tests.complaints import complains
 
@@ -65,7 +65,7 @@ def test_a_missing_part_is_an_error_and_no_silence(store):
 
 def test_an_interrupted_writer_leaves_no_part(tmp_path):
     def interrupted():
-        with PartWriter(tmp_path / "p.h5", 16000) as writer:
+        with writing_part(tmp_path / "p.h5", 16000) as writer:
             writer.append(noise())
             raise KeyboardInterrupt
 

@@ -1,48 +1,19 @@
-"""How long a clip is shown, at which resolution, and how it is cut or filled."""
+"""How much of a clip a model is given, and at which resolution."""
 
 import math
-from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
 from elasticast.config import FrontEnd
+from elasticast.config.frames import compressed_frames, native_frames
 from elasticast.data.features import log_mel
-from elasticast.data.views import ViewRule, compressed_frames, crop_or_pad, native_frames, spectrogram
+from elasticast.data.views import ViewRule
 
 FRONT_END = FrontEnd()
 TENTHS = range(10, 41)
 COMPRESSIONS = [tenths / 10 for tenths in TENTHS]
-HOP, WINDOW = 160, 400
-
-
-@pytest.mark.parametrize("samples", [1, 399, 400, 559, 560, 400 + 15 * HOP, 400 + 16 * HOP, 32000, 160000])
-def test_native_length_is_rounded_up_to_a_whole_patch(samples):
-    frames = log_mel(torch.randn(samples), FRONT_END).shape[1]
-    found = native_frames(samples, FRONT_END, 16)
-    assert found % 16 == 0
-    assert found - 16 < frames <= found
-
-
-@pytest.mark.parametrize("tenths", TENTHS)
-def test_compressed_length_is_the_exact_floor(tenths):
-    for frames in range(16, 2049, 16):
-        exact = math.floor(Fraction(10 * frames, tenths * 16)) * 16
-        for compression in (tenths / 10, 1 + 0.1 * (tenths - 10)):  # without and with float noise
-            assert compressed_frames(frames, compression, 16) == max(16, exact)
-
-
-@pytest.mark.parametrize("stride", [1, 10, 15])
-def test_overlapping_patches_cover_a_clip_with_less_than_a_step_to_spare(stride):
-    for samples in (1, 560, 32000, 33000, 160000):
-        frames = log_mel(torch.randn(samples), FRONT_END).shape[1]
-        found = native_frames(samples, FRONT_END, 16, stride)
-        assert (found - 16) % stride == 0
-        assert max(16, frames) <= found < max(16, frames) + stride
-    for frames in range(16, 1100):  # as many patches as AST's (T - 16) // stride + 1
-        found = compressed_frames(frames, 1.0, 16, stride)
-        assert found <= frames
-        assert (found - 16) // stride == (frames - 16) // stride
 
 
 def test_a_native_view_is_the_clip_up_to_the_limit(tiny):
@@ -116,27 +87,7 @@ def test_a_cut_clip_is_compressed_after_the_cut(tiny):
     assert {rule(160000, 0.0, i / 1000).frames for i in range(1000)} == set(range(48, 129, 16))
 
 
-@pytest.mark.parametrize("factor", [1, 2, 3, 4])
-@pytest.mark.parametrize("samples", [100, 400, 4240, 32000])
-def test_a_pooled_spectrogram_is_the_maximum_of_its_frames(samples, factor):
-    waveform = torch.randn(samples)
-    plain = log_mel(waveform, FRONT_END)
-    found = spectrogram(waveform, FRONT_END, float(factor), "max_pool")
-    whole = plain.shape[1] // factor
-    assert found.shape[1] == math.ceil(plain.shape[1] / factor)
-    if whole:
-        assert torch.equal(found[:, :whole], torch.nn.functional.max_pool1d(plain, factor))
-    assert torch.equal(found, torch.stack([part.amax(1) for part in plain.split(factor, 1)], 1))
-    assert torch.equal(spectrogram(waveform, FRONT_END, factor, "hop"), log_mel(waveform, FRONT_END, factor))
-
-
 EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5)
-
-
-@pytest.mark.parametrize("samples", [1, 1799, 1800, 1919, 1920, 24000])
-def test_native_length_of_the_other_front_end(samples):
-    frames = log_mel(torch.randn(samples), EPIC).shape[1]
-    assert native_frames(samples, EPIC, 16) == max(16, 16 * math.ceil(frames / 16))
 
 
 @pytest.mark.parametrize("samples", [100, 18000, 22919, 22920, 25000, 10**6])
@@ -154,24 +105,6 @@ def test_the_fewest_frames_are_no_matter_of_a_fixed_view(tiny):
     assert ViewRule(config)(100).frames == 64
 
 
-@pytest.mark.parametrize("fill", ["zeros", "edge", "repeat"])
-def test_a_view_fills_short_clips_its_way(tiny, fill):
-    view = ViewRule(tiny(view={"min_frames": 64, "fill": fill}))(100)
-    spectrogram = torch.randn(8, 40)
-    found = view.cut(spectrogram)
-    assert torch.equal(found[:, :40], spectrogram)
-    last = {"zeros": torch.zeros(8, 24), "edge": spectrogram[:, -1:].expand(8, 24), "repeat": spectrogram[:, :24]}
-    assert torch.equal(found[:, 40:], last[fill])
-    longer = torch.randn(8, 100)
-    assert torch.equal(view.cut(longer, 1.0), longer[:, 36:])
-
-
-@pytest.mark.parametrize("frames", [1, 39, 40, 41, 80, 200])
-def test_a_repeated_clip_goes_round(frames):
-    found = crop_or_pad(torch.arange(40.0)[None], frames, fill="repeat")
-    assert torch.equal(found[0], torch.arange(frames) % 40.0)
-
-
 @pytest.mark.parametrize("compression", [1.0, 1.2, 2.0, 4.0])
 def test_masked_padding_leaves_what_a_native_view_shows(tiny, compression):
     fixed = ViewRule(tiny(model={"kind": "ast"}, view={"frames": 128, "fill": "mask"}), compression=compression)
@@ -182,22 +115,12 @@ def test_masked_padding_leaves_what_a_native_view_shows(tiny, compression):
         assert view.grid_frames == fixed(10**6).frames == compressed_frames(128, compression, 16)
 
 
-@pytest.mark.parametrize("start", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("frames", [1, 16, 39, 40, 41, 64])
-def test_crop_or_pad(frames, start):
-    spectrogram = torch.randn(8, 40)
-    found = crop_or_pad(spectrogram, frames, start)
-    assert found.shape == (8, frames)
-    if frames >= 40:
-        assert torch.equal(found[:, :40], spectrogram)
-        assert not found[:, 40:].any()
-    else:
-        first = round(start * (40 - frames))
-        assert torch.equal(found, spectrogram[:, first : first + frames])
-
-
-def test_a_random_crop_stays_inside_and_reaches_both_ends():
-    spectrogram = torch.arange(1.0, 41.0)[None]  # no zero: padding would show
-    starts = {int(crop_or_pad(spectrogram, 30, i / 1000)[0, 0]) for i in range(1001)}
-    assert starts == set(range(1, 12))
-    assert all(crop_or_pad(spectrogram, 30, i / 1000).all() for i in range(1001))
+@pytest.mark.parametrize(
+    "view", [{}, {"compression": [1.5, 3.0]}, {"tail": "drop"}, {"min_frames": 64}, {"frames": 64}]
+)
+def test_most_frames_are_those_of_the_largest_view_of_each_clip(tiny, view):
+    rule = ViewRule(tiny(view=view, model={"kind": "ast"} if "frames" in view else {"stride": 10}))
+    samples = np.array([16000, 400, 1, 16000, 5359, 5360, 10**6])
+    found = rule.most_frames(samples)
+    assert found.dtype == np.int64
+    assert found.tolist() == [rule.largest(int(n)).frames for n in samples]

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from elasticast.data.features import log_mel
-from elasticast.data.views import ViewRule, spectrogram
+from elasticast.data.encoder import ClipEncoder
+from elasticast.data.features import Norm, log_mel
+from elasticast.data.views import ViewRule
 from elasticast.data.windows import cut_windows, window_starts, window_weights
 
 LENGTHS = [1, 15, 16, 63, 64, 65, 95, 96, 97, 127, 128, 129, 160, 191, 192, 193, 1000, 1024, 4096, 4097]
@@ -79,13 +80,12 @@ def test_windows_of_pooled_frames_are_parts_of_the_pooled_log_mel(tiny, frames, 
     config = tiny(view={"resolution": "max_pool", "compression": [3.0]}, front_end=front_end)
     wave = torch.randn(samples_of(frames)) * 0.1
     windows = cut_windows(len(wave), ViewRule(config), 3.0, 0.5)
-    whole = spectrogram(wave, config.front_end, 3.0, "max_pool")
+    encoder = ClipEncoder(config, Norm(0.0, 0.5))
+    whole = encoder.spectrogram(wave, 3.0)
     assert whole.shape[1] - windows.frames in (0, 1)  # less than a whole pooled frame is not heard
     stream = torch.cat(list(windows.stream([wave])))
     for start in windows.starts.tolist():
-        part = spectrogram(
-            stream[start : start + windows.span], config.front_end, 3.0, "max_pool", whole=not any(windows.margins)
-        )
+        part = encoder.spectrogram(stream[start : start + windows.span], 3.0, whole=not any(windows.margins))
         first = start // 480
         assert part.shape[1] == windows.view.frames == 80
         torch.testing.assert_close(part, whole[:, first : first + 80], atol=1e-3, rtol=0)

@@ -10,10 +10,11 @@ import torch
 import yaml
 
 from elasticast.config import Evaluation
-from elasticast.data.dataset import ClipDataset
+from elasticast.config.frames import native_frames
+from elasticast.data.encoder import ClipEncoder, crop_or_pad
 from elasticast.data.features import log_mel, patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
-from elasticast.data.views import ViewRule, crop_or_pad, native_frames
+from elasticast.data.views import ViewRule
 from elasticast.data.windows import window_views
 from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation import sweep as module
@@ -150,7 +151,7 @@ def test_views_that_are_alike_run_once_and_that_changes_nothing(tiny, test_clips
     single = [run(model, test_clips, config, norm, LENGTH.model_copy(update={"x": [x]}))[x] for x in LENGTH.x]
     assert_same(together, dict(zip(LENGTH.x, single, strict=True)))
     seen, run_views = [], module._run_views
-    monkeypatch.setattr(module, "_run_views", lambda m, d, views: seen.append(views) or run_views(m, d, views))
+    monkeypatch.setattr(module, "_run_views", lambda *args: seen.append(args[-1]) or run_views(*args))
     run(model, test_clips, config, norm, LENGTH)
     natives = [native_frames(int(n), config.front_end, 16) for n in test_clips.samples]
     assert len(seen[0]) == sum(len({min(int(x), native) for x in LENGTH.x}) for native in natives)
@@ -160,8 +161,8 @@ def test_views_that_are_alike_run_once_and_that_changes_nothing(tiny, test_clips
 def test_each_log_mel_is_made_once(setting, test_clips, norm, monkeypatch):
     model, config = setting
     made = []
-    plain = ClipDataset.spectrogram
-    monkeypatch.setattr(ClipDataset, "spectrogram", lambda d, w, c: made.append((len(w), c)) or plain(d, w, c))
+    plain = ClipEncoder.spectrogram
+    monkeypatch.setattr(ClipEncoder, "spectrogram", lambda d, w, c: made.append((len(w), c)) or plain(d, w, c))
     run(model, test_clips, config, norm, RESOLUTION)
     assert len(made) == len(set(made)) == len(RESOLUTION.x) * len(test_clips)
 
@@ -264,16 +265,16 @@ DROP = Evaluation(x_name="token_drop", x=[0.0, 0.3, 0.5, 0.9])
 def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips, norm, monkeypatch):
     model, config = setting
     seen = {}
-    plain = module._packed
+    plain = module._encoded
 
-    def packed(dataset, shown, spectrogram):
-        clip = plain(dataset, shown, spectrogram)
+    def encoded(clips, encoder, shown, spectrogram):
+        clip = plain(clips, encoder, shown, spectrogram)
         seen.setdefault((shown.clip, shown.dropped), []).append(
             set(zip(clip.freq.tolist(), clip.time.tolist(), strict=True))
         )
         return clip
 
-    monkeypatch.setattr(module, "_packed", packed)
+    monkeypatch.setattr(module, "_encoded", encoded)
     found = run(model, test_clips, config, norm, DROP)
     assert_same(run(model, test_clips, config, norm, DROP), found)
     for i in range(len(test_clips)):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from elasticast.errors import DataError
 from elasticast.inference.export import export
 from elasticast.models.pretrained import load
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 from tests.complaints import complains
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def run(tiny, train_clips, norm, tmp_path, cpu):
-    Trainer(tiny(train={"steps": 2}), train_clips, norm, tmp_path / "run", "data").fit()
+    Trainer(tiny(train={"steps": 2}), RunInputs(train_clips, norm, "data"), tmp_path / "run").fit()
     return tmp_path / "run"
 
 
@@ -46,7 +47,7 @@ def test_the_card_says_how_weights_were_chosen(run, tiny, train_clips, test_clip
     export(run, tmp_path / "out")
     assert "| training | 2 steps, seed 0, from scratch |" in (tmp_path / "out" / "README.md").read_text()
     config = tiny(train={"steps": 6, "select": {"split": "test"}})
-    Trainer(config, train_clips, norm, tmp_path / "chosen", "data", held_out=test_clips).fit()
+    Trainer(config, RunInputs(train_clips, norm, "data", test_clips), tmp_path / "chosen").fit()
     chosen = json.loads((tmp_path / "chosen" / "run.json").read_text())["selection"]
     export(tmp_path / "chosen", tmp_path / "out")
     said = f"; weights of step {chosen['step']}, the best of 2 by mAP {chosen['value']:.4f} on split test |"

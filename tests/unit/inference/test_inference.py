@@ -85,7 +85,7 @@ def test_a_test_clips_prediction_is_evaluations(tiny, tmp_path, prepared, test_c
     found = trained(tmp_path, config)
     x = config.view.max_frames if config.view.frames == "native" else config.view.frames
     evaluation = Evaluation(x_name="max_frames", x=[x])
-    expected = sweep(found.model, test_clips, config, found.norm, evaluation, Quiet())[x]
+    expected = sweep(found.model, test_clips, config, found.encoder.norm, evaluation, Quiet())[x]
     predictions = found.predict([prepared / "audio" / f"{name}.wav" for name in test_clips.ids])
     assert [p.windows for p in predictions] == [1] * len(test_clips)
     torch.testing.assert_close(logits(predictions), expected, **TOLERANCE)
@@ -154,7 +154,7 @@ def test_windows_of_frames_around_every_hop_are_those_of_the_whole_clip(epic, sa
     starts = window_starts(whole.shape[1], 256, 0.5) if windows > 1 else [0]
     weights = window_weights(starts, 256) if windows > 1 else [1.0]
     view = ViewRule(epic.config)(samples)
-    parts = [pack_clip(0, epic.norm(view.cut(whole[:, s:])), torch.empty(0), epic.config.model) for s in starts]
+    parts = [epic.encoder.encode(whole[:, s:], view) for s in starts]
     with torch.inference_mode():
         expected = sum(w * epic.model(pack([part]))[0] for w, part in zip(weights, parts, strict=True))
     torch.testing.assert_close(found.logits, expected.float(), atol=1e-4, rtol=0)
@@ -233,7 +233,7 @@ def test_a_stream_equals_the_whole_file(classifier, ten_minutes):
     wave, rate = sf.read(ten_minutes, dtype="float32")
     whole = torchaudio.transforms.Resample(rate, 16000)(torch.from_numpy(wave))
     whole = (whole * 32768).round().clamp(-32768, 32767) / 32768
-    spectrogram = classifier.norm(log_mel(whole, classifier.config.front_end))
+    spectrogram = classifier.encoder.norm(log_mel(whole, classifier.config.front_end))
     frames = spectrogram.shape[1]
     starts = [*range(0, frames - 256, 128), frames - 256]
     model = classifier.config.model

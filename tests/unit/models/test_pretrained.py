@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +15,10 @@ from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models import build_model
-from elasticast.models.pretrained import load, start_from
+from elasticast.models.pretrained import init_source, load, start_from
 from elasticast.models.weights.adapt import resized
 from elasticast.training.checkpoint import save_model
+from elasticast.training.inputs import RunInputs, read_inputs
 from elasticast.training.loop import Trainer
 from tests.complaints import assert_names, complains, names
 from tests.unit.models import layouts
@@ -293,13 +295,16 @@ def test_ast_started_from_elasticast(tiny, elastic, elastic_file):
 
 def test_a_run_starts_from_weights_and_records_them(tiny, train_clips, norm, tmp_path, cpu):
     first = tiny(train={"steps": 2})
-    Trainer(first, train_clips, norm, tmp_path / "first", "data").fit()
-    second = tiny(model={"init": str(tmp_path / "first")}, train={"steps": 1, "lr": 1e-9})
-    trainer = Trainer(second, train_clips, norm, tmp_path / "second", "data")
+    Trainer(first, RunInputs(train_clips, norm, "data"), tmp_path / "first").fit()
+    inputs = RunInputs(train_clips, norm, "data", init=str(tmp_path / "first"))
+    second = tiny(model={"init": inputs.init}, train={"steps": 1, "lr": 1e-9})
+    trainer = Trainer(second, inputs, tmp_path / "second")
     loaded = load(tmp_path / "first").model.state_dict()
     assert all(torch.equal(v, loaded[k]) for k, v in trainer.model.state_dict().items())
     trainer.fit()
     record = json.loads((tmp_path / "second" / "run.json").read_text())["init"]
+    assert list(record) == ["source", "found", "notes", "sha256"]
+    assert record["source"] == second.model.init
     assert_names(record["found"], "elasticast", "tiny", 0)
     assert len(record["sha256"]) == 64
     assert json.loads((tmp_path / "first" / "run.json").read_text())["init"] is None
@@ -307,22 +312,38 @@ def test_a_run_starts_from_weights_and_records_them(tiny, train_clips, norm, tmp
     save_model(
         tmp_path / "first", build_model(first, len(train_clips.classes)), first, norm, train_clips.classes, "multi"
     )
-    other = Trainer(second, train_clips, norm, tmp_path / "third", "data")
+    other = Trainer(second, inputs, tmp_path / "third")
     assert other.identity != trainer.identity  # other weights under the same path are another run
 
 
-def test_a_relative_path_is_looked_up_in_the_folder_of_weights(tiny, train_clips, norm, tmp_path, cpu):
+@pytest.mark.parametrize(
+    ("init", "expected"),
+    [
+        ("a.pth", "weights/a.pth"),
+        ("/else/a.pth", "/else/a.pth"),
+        ("timm:vit", "timm:vit"),
+        ("run:other", "results/runs/other/seed3"),
+    ],
+)
+def test_where_the_weights_to_start_from_lie(init, expected):
+    assert init_source(init, Path("weights"), Path("results/runs/this/seed3")) == expected
+
+
+def test_a_relative_path_is_looked_up_in_the_folder_of_weights(tiny, prepared, train_clips, norm, tmp_path, cpu):
     first = tiny(train={"steps": 2})
-    Trainer(first, train_clips, norm, tmp_path / "a" / "first", "data").fit()
+    Trainer(first, RunInputs(train_clips, norm, "data"), tmp_path / "a" / "first").fit()
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    second = tiny(model={"init": "first"})
-    here, there = (
-        Trainer(second, train_clips, norm, tmp_path / "second", "data", weights_root=tmp_path / name) for name in "ab"
-    )
+    second, out = tiny(model={"init": "first"}), tmp_path / "second"
+
+    def trainer(root):
+        options = {"norm": prepared / "norm.json", "weights_root": tmp_path / root}
+        return Trainer(second, read_inputs(second, prepared, out, **options), out)
+
+    here, there = trainer("a"), trainer("b")
     assert here.identity == there.identity  # where they lie is no part of the run
     assert here.init["source"] == "first"
     with complains(DataError, tmp_path / "c" / "first"):
-        Trainer(second, train_clips, norm, tmp_path / "third", "data", weights_root=tmp_path / "c")
+        trainer("c")
 
 
 def test_a_head_of_other_classes_is_not_started_from(tiny, tmp_path):

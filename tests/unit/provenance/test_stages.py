@@ -38,6 +38,7 @@ NEVER = {
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
     "config/reading.py": "makes settings of files; the rules have them in params",
+    "config/resolving.py": "makes settings of files; the rules have them in params",
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
     "files.py": "writes a file whole or not at all, as it is given",

@@ -13,7 +13,7 @@ import yaml
 
 from elasticast.config import FrontEnd
 from elasticast.config.load_suite import load_beside, load_suite, load_workflow_config
-from elasticast.data.store import PartWriter, write_index
+from elasticast.data.store import write_index, writing_part
 from elasticast.errors import ConfigError, DataError
 from elasticast.reporting.collect import norms
 from elasticast.reporting.comparison import comparison_table, latex, markdown
@@ -132,7 +132,7 @@ def prepare_data(folder: Path, seconds: np.ndarray) -> Path:
     pd.concat([manifest, rejected]).to_parquet(folder / "manifest.parquet")
     (folder / "classes.json").write_text(json.dumps({"events": {"kind": "multi", "classes": ["a", "b"]}}))
     rng = np.random.default_rng(0)
-    with PartWriter(folder / "part.h5", 16000) as writer:
+    with writing_part(folder / "part.h5", 16000) as writer:
         for n in samples:
             writer.append(rng.integers(-9000, 9000, n, dtype=np.int16))
     write_index(folder / "train.h5", [folder / "part.h5"], ids, 16000)
@@ -350,7 +350,7 @@ def test_tokens_are_conserved(length):
 
 
 def test_frames_are_those_of_the_models():
-    from elasticast.data.views import native_frames
+    from elasticast.config.frames import native_frames
 
     samples = [1, 399, 400, 560, 2799, 2800, 2960, 16000, 128000]
     assert Grid().frames(np.array(samples) / 16000).tolist() == [native_frames(s, FrontEnd(), 16) for s in samples]

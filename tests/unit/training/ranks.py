@@ -17,6 +17,7 @@ from elasticast.config import RunConfig
 from elasticast.data.dataset import Clips, read_norm
 from elasticast.evaluation import sweep
 from elasticast.training.distributed import joined
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 
 CHUNK_CLIPS = 4  # of the split that weights are chosen on: rank 1 has the last two of its six clips
@@ -43,7 +44,7 @@ def main(prepared: Path, out: Path) -> None:
         for name, case in json.loads((out / "cases.json").read_text()).items():
             config = RunConfig.model_validate(case["config"])
             split = config.train.select and Clips(prepared, config.train.select.split, "events")
-            trainer = Trainer(config, clips, norm, out / name, "data", world, split)
+            trainer = Trainer(config, RunInputs(clips, norm, "data", split), out / name, world)
             if case.get("stop", {}).get("rank") == world.rank:
                 stop_at(trainer, case["stop"]["step"])
             status = 0

@@ -26,6 +26,7 @@ from elasticast.files import locked
 from elasticast.models.pretrained import load
 from elasticast.training import loop
 from elasticast.training.distributed import World, local_device
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from tests.complaints import complains
 from tests.conftest import make_config
@@ -59,7 +60,8 @@ CASES = {
 def test_weights_of_the_shares_are_those_of_the_clips(ranks, clips):
     tokens = torch.randint(8, 400, (100,), generator=torch.Generator().manual_seed(0)).tolist()
     batch = torch.randperm(100, generator=torch.Generator().manual_seed(1)).tolist()[:clips]
-    shares = [World(rank, ranks, torch.device("cpu")).share(batch, tokens) for rank in range(ranks)]
+    sizes = [tokens[i] for i in batch]
+    shares = [World(rank, ranks, torch.device("cpu")).share(batch, sizes) for rank in range(ranks)]
     assert sum(weight for _, weight in shares) == pytest.approx(1)
     assert all(weight == pytest.approx(len(own) / clips) for own, weight in shares if weight)
     assert sorted(i for own, weight in shares if weight for i in own) == sorted(batch)
@@ -68,7 +70,7 @@ def test_weights_of_the_shares_are_those_of_the_clips(ranks, clips):
 
 
 def test_one_process_keeps_the_batch_as_it_is():
-    assert World().share([4, 2, 3, 0], [9, 1, 5, 5, 7]) == ([4, 2, 3, 0], 1.0)
+    assert World().share(["d", "b", "c", "a"], [7, 5, 5, 9]) == (["d", "b", "c", "a"], 1.0)
     assert World().sum(1, 2.5) == [1, 2.5]
 
 
@@ -128,7 +130,8 @@ def ran(prepared, train_clips, test_clips, norm, tmp_path_factory):
     def train(name, case, stop=None):
         held_out = test_clips if "select" in case["train"] else None
         world = World(device=torch.device("cpu"))
-        trainer = Trainer(make_config(**case), train_clips, norm, out / name, "data", world, held_out)
+        inputs = RunInputs(train_clips, norm, "data", held_out)
+        trainer = Trainer(make_config(**case), inputs, out / name, world)
         if stop:
             stop_at(trainer, stop)
         with pytest.raises(SystemExit) if stop else nullcontext():
@@ -225,7 +228,7 @@ def test_the_threads_of_the_process_group_end_with_it(ran):
 def test_the_cases_deal_unevenly(train_clips, norm):
     """Some batches of the token budget are too small for two ranks, and five clips are never dealt evenly."""
     config = make_config(**CASES["tokens"])
-    dataset = ClipDataset(train_clips, config, norm, training=True)
+    dataset = ClipDataset(train_clips, config, norm)
     batches = BatchSampler(dataset.tokens(), config.train.batch, 0).epoch(0)
     assert {1, 2} <= {len(batch) for batch in batches}
 

@@ -22,6 +22,7 @@ from elasticast.evaluation.sweep import evaluate
 from elasticast.models.pretrained import load
 from elasticast.provenance import code_digest
 from elasticast.training import loop
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.selection import Selection, due_steps
 from tests.complaints import complains
@@ -65,7 +66,8 @@ def trainer(tiny, divided, tmp_path):
         config = tiny(**EPOCHS | difference | {"train": EPOCHS["train"] | (train or {})})
         select, clips = config.train.select, Clips(divided, "train", config.task)
         held_out = Clips(divided, select.split, config.task) if select else None
-        return Trainer(config, clips, read_norm(divided / "norm.json"), tmp_path / folder, "data", held_out=held_out)
+        inputs = RunInputs(clips, read_norm(divided / "norm.json"), "data", held_out)
+        return Trainer(config, inputs, tmp_path / folder)
 
     return build
 

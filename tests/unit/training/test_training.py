@@ -24,6 +24,7 @@ from elasticast.provenance import code_digest
 from elasticast.training import loop
 from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.history import HISTORY_FIELDS
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 from tests.complaints import assert_names, complains
@@ -52,7 +53,7 @@ def trainer(tiny, train_clips, norm, tmp_path):
     """A trainer into a folder of `tmp_path`."""
 
     def build(folder="run", data_hash="data", **difference):
-        return Trainer(tiny(**difference), train_clips, norm, tmp_path / folder, data_hash)
+        return Trainer(tiny(**difference), RunInputs(train_clips, norm, data_hash), tmp_path / folder)
 
     return build
 

@@ -1,4 +1,4 @@
-"""Snakemake executor that submits every job through submitit, to Slurm or to this machine (docs/cluster.md)."""
+"""Snakemake executor that runs every job through submitit, on Slurm or on this machine (docs/cluster.md)."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,13 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 
 def _about(text: str, **more: object) -> dict[str, object]:
-    """What Snakemake has to know of an option."""
+    """The metadata of an option for Snakemake."""
     return {"help": text, "env_var": False, "required": False, **more}
 
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):
-    """The options ``--submitit-...``; how often jobs are looked at is ``--seconds-between-status-checks``."""
+    """The options ``--submitit-...``; ``--seconds-between-status-checks`` sets how often jobs are checked."""
 
     cluster: str = field(
         default="slurm",
@@ -28,15 +28,17 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     max_requeues: int = field(
         default=20,
-        metadata=_about("How often a job of a checkpointable rule goes on after its time limit before it has failed."),
+        metadata=_about("How many times a job of a checkpointable rule is requeued at its time limit before it fails."),
     )
     signal_delay: int = field(
         default=120,
-        metadata=_about("Seconds before the time limit at which a job is asked to save itself; a third of it at most."),
+        metadata=_about(
+            "How long before its time limit (s) a job is asked to save a checkpoint; at most a third of the limit."
+        ),
     )
     grace: int = field(
         default=60,
-        metadata=_about("Seconds that the result of a job may take to appear after the job has left the queue."),
+        metadata=_about("Seconds to wait for the result of a job that has left the queue."),
     )
 
 
@@ -44,7 +46,7 @@ common_settings = CommonSettings(
     non_local_exec=True,
     implies_no_shared_fs=False,
     job_deploy_sources=False,
-    # values of environment variables would be readable in the job's command line; sbatch hands on the environment
+    # otherwise the job's command line would show the values; sbatch passes the environment on anyway
     pass_envvar_declarations_to_cmd=False,
     auto_deploy_default_storage_provider=False,
     pass_group_args=True,

@@ -1,4 +1,4 @@
-"""Where jobs run: Slurm, or the processors and devices of this machine."""
+"""Where jobs run: a Slurm cluster, or the CPUs and GPUs of this machine."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ ENDED = {
     "PREEMPTED",
     "TIMEOUT",
 }
-NEVER = {
+BLOCKING = {
     *(
         "AccountNotAllowed",
         "BadConstraints",
@@ -40,7 +40,7 @@ NEVER = {
     *("JobHoldMaxRequeue", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "QOSNotAllowed"),
     "launch_failed_requeued_held",
 }
-"""Reasons to wait that only a person can remove; those that end in ``PerJob`` or ``PerJobLimit`` are too."""
+"""Reasons to wait that only a person can remove; so are those that end in ``PerJob`` or ``PerJobLimit``."""
 UNREACHABLE = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Zero Bytes were transmitted|Connection refused|"
     r"temporarily unable to accept job"
@@ -51,31 +51,31 @@ DEFAULT_LIMIT_MIN = 60 * 24
 
 
 class RefusedError(Exception):
-    """A job that cannot be submitted, in the scheduler's words."""
+    """The scheduler refused a job; the message is the scheduler's."""
 
 
 class UnreachableError(Exception):
-    """The scheduler does not answer; whether it has taken the job is unknown."""
+    """The scheduler does not answer, so it may or may not have accepted the job."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a job needs: the resources of its rule.
+    """The resources that a job asks for.
 
     Parameters
     ----------
     name : str
-        Name in the queue.
+        Name of the job in the queue.
     comment : str
-        Tag by which a later Snakemake recognises the job.
+        Tag that lets a later Snakemake recognise the job.
     threads, gpus, nodes : int
-        CPUs and GPUs (both a node), nodes.
+        CPUs per node, GPUs per node, and number of nodes.
     mem_mb, runtime : int, optional
-        Memory (MB, a node), time limit (minutes).
+        Memory per node (MB) and time limit (minutes).
     extra : dict
-        Other options of sbatch.
+        Further options of sbatch.
     gpu_model : str, optional
-        Type of GPU as the site calls it.
+        Type of GPU, by the name that the site uses.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Request:
 
 @dataclass(frozen=True)
 class State:
-    """A job as the scheduler sees it; `reason` says why it waits."""
+    """State of a job in the queue; `reason` is why it waits."""
 
     name: str
     reason: str
@@ -99,18 +99,18 @@ class State:
 
     @property
     def ended(self) -> bool:
-        """Whether the scheduler is done with the job."""
+        """Whether the job is over."""
         return self.name in ENDED
 
     @property
-    def hopeless(self) -> bool:
-        """Whether the job waits for what does not come by itself."""
-        return self.name == "PENDING" and (self.reason in NEVER or self.reason.endswith(("PerJob", "PerJobLimit")))
+    def blocked(self) -> bool:
+        """Whether the job waits and will never start unless a person acts."""
+        return self.name == "PENDING" and (self.reason in BLOCKING or self.reason.endswith(("PerJob", "PerJobLimit")))
 
 
 @contextlib.contextmanager
 def uninterrupted():
-    """Let what is started here not see a Ctrl-C at the terminal: jobs are ended by cancelling them."""
+    """Start processes that ignore Ctrl-C at the terminal; jobs end only when they are cancelled."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -119,24 +119,24 @@ def uninterrupted():
 
 
 def queue() -> dict[str, State] | None:
-    """All jobs of this user that Slurm remembers, by id; none if it does not answer."""
+    """The state of each job of this user that Slurm remembers, by id; None if Slurm does not answer."""
     command = ["squeue", "--noheader", f"--user={os.getuid()}", "--states=all", "--format=%i|%T|%r|%k"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         return None
-    if told.returncode:
+    if done.returncode:
         return None
-    rows = [line.split("|", 3) for line in told.stdout.splitlines()]
+    rows = [line.split("|", 3) for line in done.stdout.splitlines()]
     return {row[0]: State(*row[1:]) for row in rows if len(row) == 4}
 
 
 class Slurm:
-    """Jobs in a Slurm cluster, seen with one `squeue` for all; accounting need not be there."""
+    """Jobs on a Slurm cluster. One `squeue` reads the states of all jobs; accounting (`sacct`) is not needed."""
 
     def __init__(self, max_requeues: int, signal_delay: int):
         self.max_requeues, self.signal_delay = max_requeues, signal_delay
-        if "SLURM_JOB_ID" in os.environ:  # Snakemake itself runs in a job, whose settings are not those of its jobs
+        if "SLURM_JOB_ID" in os.environ:  # Snakemake runs in a job itself: do not pass that job's settings on
             for name in [n for n in os.environ if n.startswith(("SLURM_", "SRUN_")) and n != "SLURM_CONF"]:
                 del os.environ[name]
 
@@ -146,15 +146,15 @@ class Slurm:
         Raises
         ------
         RefusedError
-            If Slurm does not take it.
+            If Slurm refuses the job.
         UnreachableError
             If Slurm does not answer.
         """
         executor = submitit.SlurmExecutor(folder, max_num_timeout=self.max_requeues)
-        executor._throttling = 0  # it would wait 0.2 s between jobs
+        executor._throttling = 0  # the default waits 0.2 s between jobs
         executor.update_parameters(**self._parameters(task, request))
         try:
-            # submitit prints what it raises
+            # submitit also prints the error that it raises
             with uninterrupted(), contextlib.redirect_stderr(io.StringIO()):
                 return executor.submit(task).job_id
         except FailedJobError as error:
@@ -164,7 +164,7 @@ class Slurm:
     def _parameters(self, task: RuleTask, request: Request) -> dict:
         minutes = request.runtime or DEFAULT_LIMIT_MIN
         options = {"requeue": True} if task.checkpointable else {"no-requeue": True}
-        apart = [] if request.nodes == 1 else ["--nodes=1", "--ntasks=1", "--overlap"]
+        one_task = [] if request.nodes == 1 else ["--nodes=1", "--ntasks=1", "--overlap"]
         parameters = {
             "job_name": request.name,
             "comment": request.comment,
@@ -172,12 +172,12 @@ class Slurm:
             "nodes": request.nodes,
             "ntasks_per_node": 1,
             "cpus_per_task": request.threads,
-            # USR2 can come a minute early
+            # Slurm may send USR2 up to a minute early
             "signal_delay_s": min(self.signal_delay, minutes * 60 // 3),
             "stderr_to_stdout": True,
-            # srun does not take the CPUs of a task from sbatch, nor the way to open the log
+            # srun inherits neither the CPUs per task nor the mode of the log file from sbatch
             "setup": ["export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"],
-            "srun_args": ["--open-mode=append", *apart],
+            "srun_args": ["--open-mode=append", *one_task],
             "additional_parameters": {**options, **request.extra},
         }
         if request.mem_mb:
@@ -187,18 +187,18 @@ class Slurm:
         return parameters
 
     def states(self) -> dict[str, State] | None:
-        """All jobs of this user; none if Slurm does not answer."""
+        """The state of each job of this user, by id; None if Slurm does not answer."""
         return queue()
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """End jobs; those that are gone already do not matter."""
+        """Cancel jobs; ids of jobs that are over are ignored."""
         ids = list(ids)
         for start in range(0, len(ids), 500):
             subprocess.run(["scancel", *ids[start : start + 500]], capture_output=True, timeout=120)
 
 
 class Local:
-    """Jobs as processes of this machine. Each takes GPUs of its own, see :mod:`.devices`, and waits for them."""
+    """Jobs as processes on this machine. Each waits until enough GPUs are free, see :mod:`.devices`."""
 
     def __init__(self):
         self.jobs: dict[str, submitit.LocalJob] = {}
@@ -210,11 +210,11 @@ class Local:
         Raises
         ------
         RefusedError
-            If the machine has not what it asks for.
+            If the job asks for more GPUs or nodes than this machine has.
         """
         if request.gpus > len(self.devices) or request.nodes > 1:
             wanted = f"{request.nodes} nodes" if request.nodes > 1 else f"{request.gpus} GPUs"
-            raise RefusedError(f"the job asks for {wanted}; this machine is one, with {len(self.devices)} GPUs")
+            raise RefusedError(f"the job asks for {wanted}, but this is one machine with {len(self.devices)} GPUs")
         executor = submitit.LocalExecutor(folder)
         executor._throttling = 0
         executor.update_parameters(timeout_min=LOCAL_LIMIT_MIN, stderr_to_stdout=True)
@@ -224,11 +224,11 @@ class Local:
         return job.job_id
 
     def states(self) -> dict[str, State]:
-        """The jobs that this process started."""
+        """The state of each job that this process started, by id."""
         return {i: State("FAILED" if job.done() else "RUNNING", "None", "") for i, job in self.jobs.items()}
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """End jobs and wait until they have saved themselves."""
+        """Stop jobs and wait until they have saved their checkpoints."""
         processes = [self.jobs[i]._process for i in ids if i in self.jobs]
         for process in processes:
             process.terminate()

@@ -1,4 +1,4 @@
-"""A Snakemake job in the terms of a scheduler, and a scheduler's in those of a person."""
+"""Translates Snakemake jobs into requests to a scheduler, and states of jobs into messages."""
 
 import os
 import re
@@ -15,42 +15,42 @@ from snakemake_executor_plugin_submitit.records import Record, short_digest
 
 LINES_SHOWN = 20
 NOT_REPORTED = ("", "None", "COMPLETING", "COMPLETED")
-"""Reasons and states that :func:`changes` leaves out."""
+"""States of jobs, and reasons to wait, that :func:`changes` leaves out."""
 ENDS = {
     "CANCELLED": "it was cancelled",
     "TIMEOUT": "it reached its time limit: give the rule more `runtime` (set-resources in the profile)",
     "DEADLINE": "it reached its time limit: give the rule more `runtime` (set-resources in the profile)",
     "OUT_OF_MEMORY": "it ran out of memory: give the rule more `mem_mb` (set-resources in the profile)",
-    "PREEMPTED": "another job took its place, and its rule cannot save itself; a new start begins it anew",
+    "PREEMPTED": "a job of higher priority replaced it, and its rule saves no checkpoint, so it has to start again",
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node failed",
-    "GONE": "the queue does not know it any more and it left no result: it was killed, with its node or by hand",
+    "GONE": "it left the queue without a result: it, or its node, was killed",
 }
 REASONS = {
     "Resources": "no node is free (Resources)",
-    "Priority": "others are ahead (Priority)",
-    "BeginTime": "it was requeued and starts again in a moment (BeginTime)",
+    "Priority": "other jobs go first (Priority)",
+    "BeginTime": "it was requeued and will start again soon (BeginTime)",
     "JobHeldUser": "it is held: `scontrol release JOB` lets it run (JobHeldUser)",
-    "PartitionConfig": "its partition cannot run it (PartitionConfig): see `sinfo`, and slurm_partition in the profile",
-    "PartitionTimeLimit": "its partition allows less time (PartitionTimeLimit): lower `runtime`, or take another",
-    "PartitionNodeLimit": "its partition has not so many nodes (PartitionNodeLimit)",
-    "BadConstraints": "no node is like that (BadConstraints): see `constraint` and `gpu_model` in the profile",
-    "JobHeldAdmin": "it is held, by an administrator or after failed starts (JobHeldAdmin)",
+    "PartitionConfig": "its partition cannot run it (PartitionConfig): set slurm_partition in the profile, see `sinfo`",
+    "PartitionTimeLimit": "its partition has a shorter time limit (PartitionTimeLimit): lower `runtime`",
+    "PartitionNodeLimit": "its partition has too few nodes (PartitionNodeLimit)",
+    "BadConstraints": "no node has what it asks for (BadConstraints): see `constraint` and `gpu_model` in the profile",
+    "JobHeldAdmin": "it is held by an administrator, or because it failed to start (JobHeldAdmin)",
 }
 
 
-def explained(reason: str) -> str:
-    """A reason of the scheduler's in words, with the word to search for."""
+def explain_reason(reason: str) -> str:
+    """Explain a reason to wait; the text contains Slurm's word for it."""
     return REASONS.get(reason, reason)
 
 
-def failure(state: str) -> str:
-    """Why a job without a result has failed."""
-    return f"{ENDS.get(state, 'it ended without a result: it could not be started, or was killed')} ({state})"
+def failure_message(state: str) -> str:
+    """Explain why a job failed that left no result; the text contains its state."""
+    return f"{ENDS.get(state, 'it ended without a result: it could not start, or was killed')} ({state})"
 
 
-def described(job) -> str:
-    """Rule and wildcards."""
+def job_label(job) -> str:
+    """Rule and wildcards of a job, for messages."""
     if job.is_group():
         return f"group {job.groupid} of {', '.join(sorted(rule for rule in job.rules))}"
     wildcards = " ".join(str(value) for value in job.wildcards_dict.values())
@@ -58,39 +58,39 @@ def described(job) -> str:
 
 
 def outputs(job) -> list[str]:
-    """Files that are there when the job has ended well."""
+    """Files that exist after the job has succeeded."""
     return [str(file) for file in job.output if not any(is_flagged(file, f) for f in ("temp", "pipe", "service"))]
 
 
 def digests(job) -> tuple[str, str]:
-    """What a job makes (or is, without outputs), and what it is asked to do."""
+    """Digest of the files that a job writes (of its rule, if it writes none), and of its commands and parameters."""
     single = list(job.jobs) if job.is_group() else [job]
     files = sorted(str(file) for part in single for file in part.output)
-    key = short_digest(os.getcwd(), *(files or [described(job)]))
+    key = short_digest(os.getcwd(), *(files or [job_label(job)]))
     return key, short_digest(*(f"{part.name} {part.shellcmd} {list(part.params)}" for part in single))
 
 
 def request_of(job, tag: str) -> Request:
-    """What the job asks of the cluster."""
-    found = job.resources
+    """The resources that a job asks for, as a request to the cluster."""
+    asked = job.resources
     text = {
-        name: str(found[name]) for name in ("slurm_account", "slurm_partition", "qos", "constraint") if found.get(name)
+        name: str(asked[name]) for name in ("slurm_account", "slurm_partition", "qos", "constraint") if asked.get(name)
     }
     return Request(
-        name=re.sub(r"[^A-Za-z0-9_.-]+", "-", described(job))[:60],
+        name=re.sub(r"[^A-Za-z0-9_.-]+", "-", job_label(job))[:60],
         comment=tag,
-        threads=found["_cores"],
-        gpus=found.get("gpus", 0),
-        nodes=found.get("nodes", 1),
-        mem_mb=found.get("mem_mb"),
-        runtime=found.get("runtime"),
-        extra={name.removeprefix("slurm_"): value for name, value in text.items()} | _flags(found.get("slurm_extra")),
-        gpu_model=found.get("gpu_model"),
+        threads=asked["_cores"],
+        gpus=asked.get("gpus", 0),
+        nodes=asked.get("nodes", 1),
+        mem_mb=asked.get("mem_mb"),
+        runtime=asked.get("runtime"),
+        extra={name.removeprefix("slurm_"): value for name, value in text.items()} | _flags(asked.get("slurm_extra")),
+        gpu_model=asked.get("gpu_model"),
     )
 
 
 def _flags(text: str | None) -> dict[str, str | bool]:
-    """``--exclude=n1 --exclusive`` as submitit takes it."""
+    """Options such as ``--exclude=n1 --exclusive``, in the form that submitit needs."""
     pairs = (word.removeprefix("--").partition("=") for word in shlex.split(text or ""))
     return {name: value or True for name, _, value in pairs}
 
@@ -131,5 +131,5 @@ def changes(jobs: Iterable[Watched], states: dict[str, State]) -> list[str]:
 
 def _change(reason: str, items: list[Watched]) -> str:
     more = f" and {len(items) - 1} more" if len(items) > 1 else ""
-    what = "running" if reason == "RUNNING" else f"waiting, {explained(reason)}"
+    what = "running" if reason == "RUNNING" else f"waiting, {explain_reason(reason)}"
     return f"job {items[0].record.job_id} ({items[0].record.rule}){more}: {what}"

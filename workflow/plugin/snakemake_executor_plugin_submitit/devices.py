@@ -1,4 +1,7 @@
-"""GPUs of one machine, handed out by locks that end with their holder; other runs of the same user respect them."""
+"""Shares the GPUs of one machine between jobs, also those of other Snakemakes of the same user.
+
+A job holds a lock file for each of its GPUs. The lock ends with the process, however that ends.
+"""
 
 import contextlib
 import fcntl
@@ -9,7 +12,7 @@ from pathlib import Path
 
 
 def visible_devices() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES leaves of this machine's GPUs, or all that nvidia-smi lists."""
+    """The GPUs in CUDA_VISIBLE_DEVICES; if that is not set, all GPUs that nvidia-smi lists."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name for name in given.split(",") if name]
@@ -21,7 +24,7 @@ def visible_devices() -> list[str]:
 
 
 def take(pool: list[str], count: int, held: contextlib.ExitStack) -> list[str] | None:
-    """Lock `count` free devices of `pool` until `held` closes; none, and nothing locked, if there are not so many."""
+    """Lock `count` free devices of `pool` until `held` closes; if fewer are free, lock none and return None."""
     with contextlib.ExitStack() as attempt:
         taken = []
         for name in pool:

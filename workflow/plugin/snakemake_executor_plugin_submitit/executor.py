@@ -1,4 +1,4 @@
-"""The executor: submits the workflow's jobs, takes over those of an earlier Snakemake, watches and cancels them."""
+"""The executor: submits jobs, takes over those of an earlier Snakemake, checks them and cancels them."""
 
 import contextlib
 import fcntl
@@ -21,10 +21,10 @@ from snakemake_executor_plugin_submitit.clusters import Local, RefusedError, Slu
 from snakemake_executor_plugin_submitit.describe import (
     Watched,
     changes,
-    described,
     digests,
-    explained,
-    failure,
+    explain_reason,
+    failure_message,
+    job_label,
     last_lines,
     outputs,
     request_of,
@@ -37,10 +37,10 @@ RETRY_S = 5
 
 
 class Executor(InterruptibleExecutor):
-    """Runs each job of the workflow as a Slurm job, or as a process of this machine."""
+    """Runs each job of the workflow as a Slurm job, or as a process on this machine."""
 
     def __init__(self, workflow, logger):
-        # the base class starts the thread that watches jobs before it calls __post_init__
+        # the base class starts the thread that checks jobs before it calls __post_init__
         self.live: dict[str, Watched] = {}
         self.refusals: set[str] = set()
         self.silent = False
@@ -62,15 +62,15 @@ class Executor(InterruptibleExecutor):
         local = settings.cluster == "local"
         self.cluster_name = settings.cluster
         self.cluster = Local() if local else Slurm(settings.max_requeues, settings.signal_delay)
-        # a job's threads are not limited by the processors of the machine that submits it
+        # the CPUs of the machine that submits a job do not limit its threads
         self.workflow.global_resources["_cores"] = None
         self.interrupts.listen()
 
     # -- submission
 
     def run_jobs(self, jobs) -> None:
-        """Submit jobs. Another Snakemake that submits at the same time sees those of this one first."""
-        with self._alone():
+        """Submit jobs, while no other Snakemake submits any: the next one then sees these in the queue."""
+        with self._submission_lock():
             states = self._states()
             for job in jobs:
                 self.interrupts.check()
@@ -82,7 +82,7 @@ class Executor(InterruptibleExecutor):
         self.run_jobs([job])
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _submission_lock(self) -> Iterator[None]:
         with (self.root / "lock").open("w") as file:
             while not _locked(file):
                 self.interrupts.pause(POLL_S)
@@ -91,7 +91,7 @@ class Executor(InterruptibleExecutor):
     def _start(self, job, states: dict[str, State]) -> None:
         key, spec = digests(job)
         try:
-            record = self._found(job, key, spec, states) or self._submit(job, key, spec)
+            record = self._take_over(job, key, spec, states) or self._submit(job, key, spec)
         except RefusedError as error:
             self._refuse(job, str(error))
             return
@@ -100,7 +100,7 @@ class Executor(InterruptibleExecutor):
         self.report_job_submission(info)
 
     def _submit(self, job, key: str, spec: str) -> Record:
-        record = Record("", self.cluster_name, key, spec, self.run, described(job), outputs(job), time.time())
+        record = Record("", self.cluster_name, key, spec, self.run, job_label(job), outputs(job), time.time())
         task = RuleTask(
             self.format_job_exec(job),
             os.getcwd(),
@@ -124,8 +124,8 @@ class Executor(InterruptibleExecutor):
         self.logger.info(f"{self.cluster_name} job {record.job_id}: {record.rule}, log {self._short(record)}")
         return record
 
-    def _found(self, job, key: str, spec: str, states: dict[str, State]) -> Record | None:
-        """The live job that an earlier Snakemake, or one beside this, submitted for the same files."""
+    def _take_over(self, job, key: str, spec: str, states: dict[str, State]) -> Record | None:
+        """The running or waiting job for the same files, if another Snakemake has submitted one."""
         prefix = f"smk:{key}:"
         for number, state in states.items():
             if not state.comment.startswith(prefix) or state.ended:
@@ -133,10 +133,10 @@ class Executor(InterruptibleExecutor):
             found_spec, run = state.comment.removeprefix(prefix).split(":")
             if found_spec != spec:
                 raise RefusedError(
-                    f"job {number} still makes these files with other settings. Wait for it, or `scancel {number}`, "
-                    "then start again."
+                    f"job {number} writes the same files with other settings. Wait for it, or cancel it with "
+                    f"`scancel {number}`; then start again."
                 )
-            record = Record(number, self.cluster_name, key, spec, run, described(job), outputs(job), time.time())
+            record = Record(number, self.cluster_name, key, spec, run, job_label(job), outputs(job), time.time())
             self.logger.info(f"Taking over {self.cluster_name} job {number} ({state.name}): {record.rule}")
             record.write(self.root)
             return record
@@ -147,36 +147,36 @@ class Executor(InterruptibleExecutor):
         return next((n for n, state in states.items() if state.comment == tag and not state.ended), None)
 
     def _refuse(self, job, text: str) -> None:
-        """Say once why jobs are refused: a wrong account is wrong for all."""
+        """Report a refused job; print the reason only once, since a wrong account is wrong for all jobs."""
         if text in self.refusals:
-            self.logger.error(f"{described(job)}: not submitted, for the same reason")
+            self.logger.error(f"{job_label(job)}: not submitted, for the same reason")
             self.workflow.scheduler.error_callback(job)
             return
         self.refusals.add(text)
-        self.report_job_error(SubmittedJobInfo(job), msg=f"{self.cluster_name} does not take the job: {text}")
+        self.report_job_error(SubmittedJobInfo(job), msg=f"{self.cluster_name} refused the job: {text}")
 
     def _states(self) -> dict[str, State]:
-        """All jobs, waiting for as long as the scheduler does not answer."""
+        """The state of each job, by id; waits until the scheduler answers."""
         while (states := self.cluster.states()) is None:
-            self._unanswered()
+            self._warn_no_answer()
             self.interrupts.pause(RETRY_S)
         self.silent = False
         return states
 
-    def _unanswered(self) -> None:
-        if self.silent or self.interrupts.pressed():  # Ctrl-C ends squeue too
+    def _warn_no_answer(self) -> None:
+        if self.silent or self.interrupts.pressed():  # Ctrl-C also ends squeue
             return
-        self.logger.warning("Slurm does not answer; jobs are kept, and looked at again when it does.")
+        self.logger.warning("Slurm does not answer. The jobs are checked again when it does.")
         self.silent = True
 
     def get_job_args(self, job, **kwargs) -> str:
         """Arguments of the inner Snakemake.
 
-        Unlike in the base class it does not wait for a temporary folder of this process, which is gone when the job is
-        requeued after this process has ended; and it uses the cores that were asked for.
+        The base class also waits for a temporary folder of this process. That folder no longer exists if the job is
+        requeued after this process has ended, so it is left out. The cores are those that the rule asks for.
         """
         arguments = RealExecutor.get_job_args(self, job, cores=job.resources["_cores"])
-        # Snakemake quotes for Python, not for a shell: a name with both kinds of quotes, or $(), would be run
+        # Snakemake quotes for Python; a shell would execute parts of a name that contains $() or both kinds of quotes
         targets = encode_target_jobs_cli_args(job.get_target_spec())
         arguments = arguments.replace(format_cli_arg("--target-jobs", targets), f"--target-jobs {shlex.join(targets)}")
         files = [str(file) for file in job.get_wait_for_files()]
@@ -204,7 +204,7 @@ class Executor(InterruptibleExecutor):
             return
         states = self.cluster.states()
         if states is None:
-            self._unanswered()
+            self._warn_no_answer()
         elif self.silent:
             self.silent = False
             self.logger.info("Slurm answers again.")
@@ -215,28 +215,28 @@ class Executor(InterruptibleExecutor):
             if outcome is not None:
                 self._ended(item, *outcome)
             elif states is not None:
-                self._look(item, states.get(item.record.job_id))
+                self._check_state(item, states.get(item.record.job_id))
         if states is not None:
             for line in changes(list(self.live.values()), states):
                 self.logger.info(line)
 
-    def _look(self, item: Watched, state: State | None) -> None:
-        """Judge a job without a result."""
+    def _check_state(self, item: Watched, state: State | None) -> None:
+        """Decide from its state whether a job without a result has failed."""
         other = state is not None and state.comment.startswith("smk:") and state.comment != item.record.tag
         if state is None or state.ended or other:
             item.gone_since = item.gone_since or time.monotonic()
-            # cancelled or out of time, it writes no result; else its result may still be on the way
+            # a job that was cancelled or reached its time limit writes no result; that of others may still appear
             wait = 0 if state is not None and state.name in ("CANCELLED", "TIMEOUT") else self.grace
             if time.monotonic() - item.gone_since >= wait:
-                self._ended(item, 1, failure("GONE" if state is None or other else state.name))
+                self._ended(item, 1, failure_message("GONE" if state is None or other else state.name))
             return
         item.gone_since = None
-        if state.hopeless:
+        if state.blocked:
             self.cluster.cancel([item.record.job_id])
-            self._ended(item, 1, f"it would wait for ever, so it was cancelled: {explained(state.reason)}")
+            self._ended(item, 1, f"it could never start, so it was cancelled: {explain_reason(state.reason)}")
 
     def _ended(self, item: Watched, code: int, message: str) -> None:
-        if item.record.job_id not in self.live:  # cancelled meanwhile
+        if item.record.job_id not in self.live:  # the main thread has cancelled it
             return
         item.record.end = "failed" if code else "done"
         item.record.write(self.root)  # before the job is forgotten: after an error the next check tries again
@@ -256,13 +256,13 @@ class Executor(InterruptibleExecutor):
         super().shutdown()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Cancel everything this process has submitted or taken over, also what it was just about to register.
+        """Cancel all jobs that this process has submitted or taken over, also one that is not in `live` yet.
 
-        `active_jobs` is empty when the interrupt came during a look at the jobs, so the list kept here decides.
+        `active_jobs` is not used: it is empty if the interrupt came during a check of the jobs.
         """
-        with self.interrupts.answered():
+        with self.interrupts.ignored():
             watched = list(self.live.values())
-            self.live.clear()  # the thread that looks at jobs does not report their end
+            self.live.clear()  # so the thread that checks jobs does not report their end
             self.cluster.cancel(item.record.job_id for item in watched)
             tags = {item.record.tag for item in watched}
             states = self.cluster.states() or {}
@@ -270,11 +270,11 @@ class Executor(InterruptibleExecutor):
             self.cluster.cancel(n for n in ours if not states[n].ended and states[n].name != "COMPLETING")
 
     def print_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs) -> None:
-        """Say what went wrong, where the logs lie, and how they end."""
+        """Print what went wrong, the paths of the logs, and their last lines."""
         text, item = msg or "", job_info.aux
         if item:
             text += f"\njob {job_info.external_jobid}: {item['log']}{last_lines(job_info.job, Path(item['log']))}"
-        if job_info.job.is_group():  # Snakemake leaves the text of a group out
+        if job_info.job.is_group():  # Snakemake does not print the message of a group
             self.logger.error(text)
         job_info.job.log_error(text, **kwargs)
 

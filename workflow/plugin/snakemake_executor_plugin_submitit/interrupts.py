@@ -1,15 +1,16 @@
-"""Ctrl-C while Snakemake runs jobs: noticed in any case, answered where nothing is half done.
+"""Handles Ctrl-C while jobs run, so that it is never lost and never interrupts a step halfway.
 
-Left to Python and Snakemake a Ctrl-C can be lost, and all jobs run on:
+With the default handler of Python, Snakemake can lose a Ctrl-C, and all jobs go on:
 
-- Python raises KeyboardInterrupt between any two operations of the main thread. Snakemake's log handler drops one that
-  is raised while it prints a line. One raised between the acquisition of a lock and the block that releases it leaves
-  the lock held, and the thread that looks at jobs waits for it for ever.
-- The kernel may give the signal to another thread, such as one that starts `squeue`. Python runs handlers in the main
-  thread only, and nothing wakes it as long as no job ends.
+- Python can raise KeyboardInterrupt at any point of the main thread. If Snakemake's log handler is printing a line, it
+  drops the exception. If a lock was just acquired and the block that releases it was not entered yet, the lock stays
+  held, and the thread that checks jobs waits for it for ever.
+- The kernel can deliver the signal to another thread, such as one that starts `squeue`. Python runs handlers in the
+  main thread only, and that thread sleeps until a job ends.
 
-So the first Ctrl-C sets a flag, which is looked at in safe places; and whichever thread gets the signal, its number is
-written to a pipe, by which the thread that looks at jobs wakes the main thread. A second Ctrl-C acts as in any Python.
+So the first Ctrl-C only sets a flag, which the main thread reads where it is safe to stop. Whichever thread gets the
+signal, Python also writes its number to a pipe. The thread that checks jobs reads the pipe and wakes the main thread. A
+second Ctrl-C raises KeyboardInterrupt at once.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ POLL_S = 0.1
 
 
 class Interrupts:
-    """Handler of SIGINT; all but `pressed` is for the main thread."""
+    """Handler of SIGINT. Only `pressed` may be called from other threads than the main thread."""
 
     def __init__(self):
         self._asked = self._pressed = False
@@ -35,44 +36,44 @@ class Interrupts:
             os.set_blocking(end, False)
 
     def listen(self) -> None:
-        """Take note of Ctrl-C from here on; where it is ignored (a script's background process), it stays so."""
+        """Start to handle Ctrl-C, unless it is ignored, as in the background processes of a script."""
         if self._before is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._note)
             signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def close(self) -> None:
-        """Leave Ctrl-C to whoever handled it before."""
+        """Restore the previous handler."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, self._before)
 
     def pressed(self) -> bool:
-        """Whether there was a Ctrl-C, for other threads: the main thread may not know of it yet."""
+        """Whether Ctrl-C was pressed; true even before the main thread has run the handler."""
         with contextlib.suppress(BlockingIOError):
             self._pressed |= signal.SIGINT in os.read(self._reader, 4096)
         return self._pressed
 
     def check(self) -> None:
-        """A safe place: answer a Ctrl-C. Those that follow are ignored until the jobs are cancelled.
+        """Raise KeyboardInterrupt if Ctrl-C was pressed, and ignore further ones until the jobs are cancelled.
 
         Raises
         ------
         KeyboardInterrupt
-            If there was one.
+            If Ctrl-C was pressed.
         """
         if self._asked:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise KeyboardInterrupt
 
     def pause(self, seconds: float) -> None:
-        """A safe place to wait in."""
+        """Wait, and stop waiting on Ctrl-C."""
         limit = time.monotonic() + seconds
         while (left := limit - time.monotonic()) > 0:
             time.sleep(min(POLL_S, left))
             self.check()
 
     @contextlib.contextmanager
-    def answered(self) -> Iterator[None]:
-        """Finish what is begun, however often Ctrl-C is pressed; then leave it to whoever handled it before."""
+    def ignored(self) -> Iterator[None]:
+        """Ignore Ctrl-C inside the block, then restore the previous handler."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._asked = False
         try:
@@ -87,17 +88,17 @@ class Interrupts:
 
 
 class InterruptibleExecutor(RemoteExecutor):
-    """An executor that answers Ctrl-C between two submissions, while it waits for the scheduler, and in `shutdown`."""
+    """An executor that stops on Ctrl-C between submissions, while it waits for the scheduler, and in `shutdown`."""
 
     def __init__(self, workflow, logger):
-        # the base class starts the thread that sleeps
+        # the base class starts the thread that calls `sleep`
         self.interrupts = Interrupts()
         super().__init__(workflow, logger)
 
     async def sleep(self) -> None:
-        """Wait until the next look at jobs, or the end; on Ctrl-C have the main thread, if it waits, call `shutdown`.
+        """Wait until the next check of the jobs, or until the end; on Ctrl-C make the main thread call `shutdown`.
 
-        An error of the executor is the one thing that wakes Snakemake's scheduler and does not let it submit more.
+        Only an error of the executor wakes Snakemake's scheduler and keeps it from submitting more jobs.
         """
         limit = time.monotonic() + self.next_seconds_between_status_checks
         while self.wait:
@@ -109,7 +110,7 @@ class InterruptibleExecutor(RemoteExecutor):
                 return
 
     def shutdown(self) -> None:
-        """Stop looking at jobs; the main thread holds no lock here, so that a Ctrl-C is answered first."""
+        """Stop checking jobs. The main thread holds no lock here, so a Ctrl-C is handled first."""
         self.interrupts.check()
         self.interrupts.close()
         super().shutdown()

@@ -1,4 +1,4 @@
-"""The processes below a job's Python, and signals for those that handle them."""
+"""Lists the descendants of a job's process and sends them signals."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends: a trainer that outlives its shell stays in sight."""
+    """Become the parent of descendants whose parent ends, so that a trainer that outlives its shell is still listed."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -20,9 +20,9 @@ def descendants(root: int) -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            # the name in parentheses may hold spaces; state and parent follow the last one
+            # the name of the process, in parentheses, may contain spaces; state and parent follow it
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):  # it ended meanwhile
+        except (OSError, ValueError):  # the process has ended
             continue
         children.setdefault(parent, []).append(int(entry.name))
     found, queue = [], [root]
@@ -44,7 +44,7 @@ def handles(pid: int, number: signal.Signals) -> bool:
 
 
 def send(pids: list[int], number: signal.Signals) -> None:
-    """Send a signal to processes, some of which may have ended."""
+    """Send a signal to processes; those that have ended are skipped."""
     for pid in pids:
         try:
             os.kill(pid, number)

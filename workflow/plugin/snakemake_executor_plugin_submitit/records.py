@@ -1,6 +1,6 @@
-"""What is kept of each job in the project's folder: which job makes which files, and whether its end was seen.
+"""Records of jobs in the project's folder: which job writes which files, and how it ended.
 
-`elasticast status` shows it; a Snakemake that takes over the jobs of a killed one finds their results by it.
+`elasticast status` reads them. A Snakemake that takes over jobs of a killed one needs them to find the results.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ class Record:
     Parameters
     ----------
     job_id, cluster : str
-        Id, and where: slurm or local.
+        Id of the job, and where it runs: slurm or local.
     key, spec : str
-        Digest of the files it makes, and of what it is asked to do.
+        Digests of the files that it writes, and of its commands and parameters.
     run : str
-        Folder of the Snakemake that submitted it, in the folder of all records.
+        Name of the folder of the Snakemake that submitted it, inside the folder of records.
     rule : str
         Rule and wildcards.
     outputs : list of str
-        Files it makes.
+        Files that it writes.
     submitted : float
-        When (seconds since the epoch).
+        Time of submission (seconds since the epoch).
     end : str
-        ``""`` as long as no Snakemake has taken note of its end, then ``done`` or ``failed``.
+        ``done`` or ``failed``; ``""`` until a Snakemake has seen the end of the job.
     """
 
     job_id: str
@@ -50,15 +50,15 @@ class Record:
     end: str = ""
 
     def log(self, root: Path) -> Path:
-        """Everything the job printed, in all its starts."""
+        """The file with all that the job printed, also before it was requeued."""
         return root / self.run / f"{self.job_id}_0_log.out"
 
     def result(self, root: Path) -> Path:
-        """What submitit writes when the job ends by itself."""
+        """The file that submitit writes when the job ends by itself."""
         return root / self.run / f"{self.job_id}_0_result.pkl"
 
     def outcome(self, root: Path) -> tuple[int, str] | None:
-        """Exit status and message of a job that ended by itself; none for others."""
+        """Exit status and message of a job that ended by itself; None for others."""
         try:
             kind, value = pickle.loads(self.result(root).read_bytes())
         except (FileNotFoundError, EOFError, pickle.UnpicklingError):  # not written yet, or only in part
@@ -101,10 +101,10 @@ def _read(path: Path) -> Record:
 
 
 def refresh(folder: Path) -> None:
-    """Have a network file system look again for files that other machines wrote."""
+    """Make a network file system look for files that other machines wrote."""
     os.listdir(folder)
 
 
 def short_digest(*parts: str) -> str:
-    """Digest of texts, short enough for a comment in the queue."""
+    """Digest of some texts, short enough for the comment of a job."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""On each node of a job with several: run a command, hand Slurm's signals to processes in it that save themselves.
+"""Runs a command on each node of a multi-node job and passes Slurm's signals to the processes that handle them.
 
-``srun ... python -m snakemake_executor_plugin_submitit.relay torchrun ...``: USR2 would end torchrun itself, which does
-not handle it, and a site may send it to the first process of a step only.
+It is used as ``srun ... python -m snakemake_executor_plugin_submitit.relay torchrun ...``. torchrun does not handle
+USR2, so the signal would end it. At some sites only the first process of a step gets the signal.
 """
 
 import os
@@ -13,13 +13,13 @@ from snakemake_executor_plugin_submitit.processes import descendants, handles, s
 
 
 def main() -> None:
-    """Run the command of the arguments and end as it does."""
+    """Run the command in the arguments and exit with its status."""
 
-    def hand_on(*_: object) -> None:
+    def relay(*_: object) -> None:
         send([pid for pid in descendants(os.getpid()) if handles(pid, signal.SIGUSR2)], signal.SIGUSR2)
 
-    signal.signal(signal.SIGUSR2, hand_on)
-    signal.signal(signal.SIGTERM, hand_on)
+    signal.signal(signal.SIGUSR2, relay)
+    signal.signal(signal.SIGTERM, relay)
     sys.exit(subprocess.call(["bash", "-c", 'trap "" USR2; exec "$@"', "relay", *sys.argv[1:]]))
 
 

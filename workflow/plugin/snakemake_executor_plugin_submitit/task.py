@@ -1,8 +1,8 @@
-"""What runs inside a job: the inner Snakemake, and the signals by which a scheduler ends it.
+"""The process inside a job: it runs the inner Snakemake and handles the signals of the scheduler.
 
-Slurm's warning (USR2 before the time limit or a preemption) reaches the whole process tree, this process only, or
-both, depending on how the site tracks processes. So every process below starts with USR2 ignored, and this one hands it
-to those that handle it: trainers, which save themselves and end.
+Slurm warns a job with USR2 before its time limit or a preemption. It depends on the site whether the signal reaches all
+processes of the job, or this one only. So all other processes start with USR2 ignored, and this one passes the signal
+to those that handle it: trainers, which save a checkpoint and exit.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ KILL_AFTER_S = 5
 
 
 def identity(path: str) -> tuple | None:
-    """What changes when a file or folder is written anew; none if it is not there."""
+    """Values that change when a file or folder is written again; None if it does not exist."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -34,26 +34,26 @@ def identity(path: str) -> tuple | None:
 
 @dataclass
 class RuleTask:
-    """One job of the workflow, called by submitit inside the allocation.
+    """One job of the workflow, which submitit calls inside the allocation.
 
     Parameters
     ----------
     command : str
-        The inner Snakemake, for bash.
+        Bash command that starts the inner Snakemake.
     folder : str
-        Where it is started.
+        Working directory of the command.
     outputs : list of str
-        Files that have to be new when the inner Snakemake says that it succeeded; it also ends with 0 when it found
-        nothing to do.
+        Files that the job must have written. The exit status alone is not enough: the inner Snakemake also exits with
+        0 if it had nothing to do.
     checkpointable : bool
-        Whether the rule saves itself at USR2 and goes on when started again. Others ignore the warning and run
-        on to their time limit.
+        Whether the rule saves a checkpoint at USR2 and resumes from it. Other rules ignore the warning and run until
+        their time limit.
     gpus : int
-        Devices the rule asked for; without any it sees none.
+        Number of GPUs that the rule asks for; with 0 its programs see no GPU.
     pool : list of str, optional
-        Devices of this machine to take them from (cluster ``local``); else the scheduler has assigned them.
+        Devices to choose from (cluster ``local``). By default the scheduler has assigned the devices.
     watched : int, optional
-        Process that this job must not outlive (cluster ``local``).
+        Id of a process that this job must not outlive (cluster ``local``).
     """
 
     command: str
@@ -68,7 +68,7 @@ class RuleTask:
     _stopping: bool = False
 
     def __call__(self) -> tuple[int, str]:
-        """Run the job; returns its exit status, 0 with new outputs only, and what to say about it."""
+        """Run the job; return its exit status (0 only if all outputs are new) and a message."""
         adopt_orphans()
         signal.signal(signal.SIGTERM, self._end)
         if not self.checkpointable:
@@ -82,24 +82,24 @@ class RuleTask:
         try:
             while self._code() is None:
                 self._wait()
-        except UncompletedJobError as error:  # raised by submitit's handler when the job is not to be requeued
+        except UncompletedJobError as error:  # submitit raises it if the job may not be requeued again
             if not self._succeeded():
-                return 1, f"{error} It is saved: a new start goes on from there."
+                return 1, f"{error} It saved a checkpoint and resumes from it when it is started again."
         self._stop_strays()
         return self._outcome()
 
     def checkpoint(self) -> DelayedSubmission | None:
-        """Let the job save itself. Slurm kills it as soon as submitit has requeued it, so wait for its end first."""
+        """Let the job save a checkpoint. Slurm kills the job when submitit requeues it, so wait until it has ended."""
         self._stopping = True
         self._warn_until_ended()
         if self._succeeded():
             return None
-        print("The job has saved itself and is requeued; the failed rule above is part of it.", flush=True)
+        print("The job saved a checkpoint and is requeued; this is why the rule above failed.", flush=True)
         return DelayedSubmission(replace(self, _child=None, _before={}, _stopping=False))
 
     @contextlib.contextmanager
     def _devices(self) -> Iterator[dict[str, str]]:
-        """What tells the rule's programs which GPUs are theirs."""
+        """Environment variables that select the GPUs of the rule."""
         if self.gpus and self.pool is None:
             yield {}
             return
@@ -114,9 +114,9 @@ class RuleTask:
             self._end()
 
     def _code(self) -> int | None:
-        """Exit status of the inner Snakemake, none while it runs.
+        """Exit status of the inner Snakemake; None while it runs.
 
-        Popen's own methods hold a lock that a signal handler which interrupts them would wait for.
+        The methods of Popen hold a lock. A signal handler that interrupts one of them must not call another.
         """
         if self._child is None:
             return 1
@@ -129,8 +129,8 @@ class RuleTask:
         code = self._code()
         old = [path for path in self.outputs if identity(path) in (None, self._before.get(path))]
         if code == 0 and old:
-            return 1, f"Snakemake inside the job ended without making {', '.join(old)}; its log says why."
-        return code, "" if code == 0 else f"the rule failed (Snakemake inside the job ended with {code})"
+            return 1, f"Snakemake inside the job did not write {', '.join(old)}; see its log."
+        return code, "" if code == 0 else f"the rule failed (Snakemake inside the job exited with {code})"
 
     def _succeeded(self) -> bool:
         return self._code() == 0 and self._outcome()[0] == 0
@@ -139,7 +139,7 @@ class RuleTask:
         return [pid for pid in descendants(os.getpid()) if handles(pid, WARNING)]
 
     def _warn_until_ended(self) -> None:
-        """Warn every process that saves itself, also one that starts to handle USR2 only now, and wait for all."""
+        """Send the warning once to each process that handles it, also to new ones, until all have ended."""
         warned: set[int] = set()
         while (savers := self._savers()) or self._code() is None:
             send([pid for pid in savers if pid not in warned], WARNING)
@@ -147,12 +147,12 @@ class RuleTask:
             time.sleep(POLL_S)
 
     def _run_on(self, *_: object) -> None:
-        print("The time limit is near, or a preemption; this rule cannot save itself and runs on.", flush=True)
+        print("Slurm will stop this job soon; its rule saves no checkpoint and runs on.", flush=True)
 
     def _end(self, *_: object) -> None:
-        """The job is cancelled, preempted or requeued: let it save itself, then leave the rest to the scheduler.
+        """Let a job that is cancelled, preempted or requeued save a checkpoint, then wait for the scheduler to end it.
 
-        To return a failure would be wrong where the scheduler starts the job again, and only it knows.
+        Do not return a failure: the scheduler may start the job again, and only the scheduler knows.
         """
         if self._stopping:
             return
@@ -168,7 +168,7 @@ class RuleTask:
         os._exit(128 + signal.SIGTERM)
 
     def _kill_all(self) -> None:
-        """End the job without a scheduler's help."""
+        """Stop the job without a scheduler."""
         if self._savers():
             self._warn_until_ended()
         send(descendants(os.getpid()), signal.SIGTERM)
@@ -179,16 +179,16 @@ class RuleTask:
         os._exit(128 + signal.SIGTERM)
 
     def _stop_strays(self) -> None:
-        """A trainer whose shell was killed must not run beside its successor."""
+        """Stop a trainer that outlived its shell, so that it cannot run at the same time as its next start."""
         if self._savers():
             self._warn_until_ended()
 
 
 def _running() -> bool:
-    """Whether Slurm has not decided on this job's end yet: it still counts as running, or nothing is known."""
+    """Whether Slurm still lists this job as running, or does not answer."""
     command = ["squeue", "--noheader", "--states=all", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%T"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except subprocess.TimeoutExpired:
         return True
-    return told.returncode != 0 or told.stdout.strip() == "RUNNING"
+    return done.returncode != 0 or done.stdout.strip() == "RUNNING"

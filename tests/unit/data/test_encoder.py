@@ -1,0 +1,91 @@
+"""From a waveform to tokens: the log-mel, and how it is cut or filled."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from elasticast.config import FrontEnd
+from elasticast.data.encoder import ClipEncoder, crop_or_pad
+from elasticast.data.features import Norm, log_mel
+from elasticast.data.views import ViewRule
+
+FRONT_END = FrontEnd()
+NORM = Norm(0.0, 0.5)  # changes nothing
+
+
+def shown(clip):
+    """The spectrogram `[P, T]` that tokens of one row of patches are of."""
+    return torch.cat(list(clip.patches.view(-1, 8, 8)), 1)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+@pytest.mark.parametrize("samples", [100, 400, 4240, 32000])
+def test_a_pooled_spectrogram_is_the_maximum_of_its_frames(tiny, samples, factor):
+    waveform = torch.randn(samples)
+    pool, hop = (
+        ClipEncoder(tiny(view={"resolution": how, "compression": [float(factor)]}), NORM) for how in ("max_pool", "hop")
+    )
+    plain = log_mel(waveform, FRONT_END)
+    found = pool.spectrogram(waveform, float(factor))
+    whole = plain.shape[1] // factor
+    assert found.shape[1] == math.ceil(plain.shape[1] / factor)
+    if whole:
+        assert torch.equal(found[:, :whole], torch.nn.functional.max_pool1d(plain, factor))
+    assert torch.equal(found, torch.stack([part.amax(1) for part in plain.split(factor, 1)], 1))
+    assert torch.equal(hop.spectrogram(waveform, factor), log_mel(waveform, FRONT_END, factor))
+
+
+@pytest.mark.parametrize("fill", ["zeros", "edge", "repeat"])
+def test_a_view_fills_short_clips_its_way(tiny, fill):
+    config = tiny(view={"min_frames": 64, "fill": fill}, model={"patch": 8}, front_end={"mel_bins": 8})
+    view, encoder = ViewRule(config)(100), ClipEncoder(config, NORM)
+    spectrogram = torch.randn(8, 40)
+    found = shown(encoder.encode(spectrogram, view))
+    assert torch.equal(found[:, :40], spectrogram)
+    last = {"zeros": torch.zeros(8, 24), "edge": spectrogram[:, -1:].expand(8, 24), "repeat": spectrogram[:, :24]}
+    assert torch.equal(found[:, 40:], last[fill])
+    longer = torch.randn(8, 100)
+    assert torch.equal(shown(encoder.encode(longer, view, start=1.0)), longer[:, 36:])
+    window = replace(view, first=20)
+    assert torch.equal(shown(encoder.encode(longer, window)), longer[:, 20:84])
+
+
+@pytest.mark.parametrize("frames", [1, 39, 40, 41, 80, 200])
+def test_a_repeated_clip_goes_round(frames):
+    found = crop_or_pad(torch.arange(40.0)[None], frames, fill="repeat")
+    assert torch.equal(found[0], torch.arange(frames) % 40.0)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("frames", [1, 16, 39, 40, 41, 64])
+def test_crop_or_pad(frames, start):
+    spectrogram = torch.randn(8, 40)
+    found = crop_or_pad(spectrogram, frames, start)
+    assert found.shape == (8, frames)
+    if frames >= 40:
+        assert torch.equal(found[:, :40], spectrogram)
+        assert not found[:, 40:].any()
+    else:
+        first = round(start * (40 - frames))
+        assert torch.equal(found, spectrogram[:, first : first + frames])
+
+
+def test_a_random_crop_stays_inside_and_reaches_both_ends():
+    spectrogram = torch.arange(1.0, 41.0)[None]  # no zero: padding would show
+    starts = {int(crop_or_pad(spectrogram, 30, i / 1000)[0, 0]) for i in range(1001)}
+    assert starts == set(range(1, 12))
+    assert all(crop_or_pad(spectrogram, 30, i / 1000).all() for i in range(1001))
+
+
+def test_a_clip_is_normalised_before_it_is_augmented_and_packed(tiny):
+    config = tiny()
+    view, target = ViewRule(config)(16000), torch.tensor([0.0, 1.0])
+    spectrogram = torch.randn(128, 98)
+    plain = ClipEncoder(config, NORM).encode(spectrogram, view)
+    found = ClipEncoder(config, Norm(2.0, 1.5)).encode(spectrogram, view, index=3, target=target, augment=torch.neg)
+    torch.testing.assert_close(found.patches, -(plain.patches - 2) / 3)
+    assert (found.index, found.time_patches, len(found.patches)) == (3, 7, 56)
+    assert torch.equal(found.target, target)
+    assert plain.target.numel() == 0

@@ -1,0 +1,135 @@
+"""Files that are there whole or not at all, and errors that name the file."""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from elasticast import cli
+from elasticast.data.store import writing_part
+from elasticast.errors import DataError
+from elasticast.files import write_text
+from elasticast.hdf5 import open_hdf5, writing
+
+
+def write_hdf5(path: Path) -> None:
+    with writing(path) as file:
+        file["numbers"] = np.arange(1000)
+
+
+def write_part(path: Path) -> None:
+    with writing_part(path, 16000) as part:
+        part.append(np.arange(1000, dtype=np.int16))
+
+
+WRITERS = {"text": lambda path: write_text(path, "text"), "hdf5": write_hdf5, "part": write_part}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_file_is_on_disk_before_it_gets_its_name_and_its_name_after(tmp_path, monkeypatch, write):
+    events = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flushed(file):
+        name = os.readlink(f"/proc/self/fd/{file}")
+        events.append(("flush", name, os.path.getsize(name)))
+        fsync(file)
+
+    def renamed(old, new):
+        events.append(("rename", str(old), new.exists()))
+        return replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    path = tmp_path / "new" / "file"
+    write(path)
+    temporary = events[0][1]
+    assert [(kind, name) for kind, name, _ in events] == [
+        ("flush", temporary),
+        ("rename", temporary),
+        ("flush", str(path.parent)),
+    ]
+    assert events[0][2] == path.stat().st_size > 0
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_file_that_cannot_reach_the_disk_leaves_the_old_one(tmp_path, monkeypatch, write):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write(tmp_path / "file")
+    assert Path(caught.value.filename).parent == tmp_path
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def files_only(file):
+        if os.path.isdir(f"/proc/self/fd/{file}"):
+            raise OSError(22, "Invalid argument")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    write_text(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "text", "empty"])
+def test_an_hdf5_file_that_cannot_be_read_is_named(tmp_path, damage):
+    path = tmp_path / "file.h5"
+    write_hdf5(path)
+    content = {"truncated": path.read_bytes()[:-100], "text": b"text" * 1000, "empty": b""}
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[damage])
+    with pytest.raises(DataError) as caught:
+        open_hdf5(path, "make it again")
+    assert str(path) in str(caught.value)
+    assert "make it again" in str(caught.value)
+
+
+def test_an_hdf5_file_is_opened_for_reading(tmp_path):
+    write_hdf5(tmp_path / "file.h5")
+    with open_hdf5(tmp_path / "file.h5", "") as file:
+        assert (file.mode, file["numbers"][:].sum()) == ("r", 499500)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("Can't synchronously read data"), "error: Can't synchronously read data"),
+        (FileNotFoundError(2, "No such file or directory", "a.csv"), "error: a.csv: No such file or directory"),
+        (OSError(28, "No space left on device"), "error: No space left on device"),
+    ],
+)
+def test_the_command_names_the_file_where_there_is_one(monkeypatch, error, said):
+    def app():
+        raise error
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == said
+
+
+def test_a_part_that_cannot_be_read_is_named(tmp_path, write_store, monkeypatch):
+    def unreadable(*_):
+        raise OSError("Can't synchronously read data")
+
+    store = write_store(tmp_path / "s.h5", [{"a": np.arange(1000, dtype=np.int16)}])
+    with monkeypatch.context() as patched:
+        patched.setattr(h5py.Dataset, "__getitem__", unreadable)
+        with pytest.raises(DataError, match=r"s-0\.h5.*elasticast prepare"):
+            store[0]
+    store.close()
+    store.parts[0].write_bytes(store.parts[0].read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"s-0\.h5.*elasticast prepare"):
+        store[0]

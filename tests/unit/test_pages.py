@@ -1,0 +1,52 @@
+"""The pages: links lead somewhere, files that they name exist, the README stays short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("paper_figures/*/README.md")]
+)
+ARCHITECTURE = ROOT / "docs/architecture.md"
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PLANNED = {"data/encoder.py", "plan.py"}
+"""Files that the architecture page already names; remove each from this list once it exists."""
+FILE = re.compile(r"`([\w/.-]+\.(?:py|yaml|toml|yml|smk))`")
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    wrong = []
+    for link in LINK.findall(page.read_text()):
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file) if file else page
+        if "://" not in link and (not target.exists() or (anchor and anchor not in anchors(target))):
+            wrong.append(link)
+    assert not wrong
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+def test_files_named_by_the_architecture_page_exist():
+    named = {name for name in FILE.findall(ARCHITECTURE.read_text()) if "NAME" not in name and "STAGE" not in name}
+    folders = [ROOT, ROOT / "elasticast", ROOT / "workflow/rules"]
+    missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert set(missing) <= PLANNED
+
+
+def test_every_module_has_a_room_on_the_architecture_page():
+    text = ARCHITECTURE.read_text()
+    rooms = [p for p in (ROOT / "elasticast").iterdir() if p.is_dir() and p.name != "__pycache__"]
+    files = [p for p in (ROOT / "elasticast").glob("*.py") if not p.name.startswith("__")]
+    missing = [p.name for p in [*rooms, *files] if f"`{p.name}" not in text]
+    assert not missing
