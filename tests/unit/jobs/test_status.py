@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from elasticast import status
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import exclusive, in_use
+from elasticast.jobs import status
 from elasticast.training import loop
 from elasticast.training.loop import Trainer
 
@@ -27,7 +27,7 @@ def _signals():
 ASK = """
 import sys
 from pathlib import Path
-from elasticast.status import _state
+from elasticast.jobs.status import _state
 
 folder = Path(sys.argv[1])
 states = {_state(folder, folder, "")}
