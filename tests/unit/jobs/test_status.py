@@ -12,6 +12,7 @@ from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import exclusive, in_use
 from elasticast.jobs import status
 from elasticast.training import loop
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 
 
@@ -46,7 +47,7 @@ def test_status_never_makes_a_run_fail_that_starts(tiny, train_clips, norm, tmp_
         assert asking.stdout.readline() == "not started\n"
         try:
             for _ in range(3):
-                Trainer(tiny(), train_clips, norm, folder, "data").fit()
+                Trainer(tiny(), RunInputs(train_clips, norm, "data"), folder).fit()
             for _ in range(2000):
                 with exclusive(folder / "checkpoint", "busy"):
                     pass
