@@ -18,10 +18,12 @@ SNAKEMAKE := PATH="$(BIN):$$PATH" "$(BIN)/snakemake"
 ARGS ?=
 EXTRAS ?= dev
 CONFIG ?=
-setting = $(shell sed -n 's/^$(1): *//p' config/config.yaml)
-SUITE ?= $(call setting,suite)
-DATA_ROOT ?= $(call setting,data_root)
-RESULTS ?= $(call setting,results)
+# A key of config/config.yaml, read as YAML. Each is read when it is first used, after the set-up, and once: `eval`
+# replaces the variable by its value.
+setting = $(shell "$(BIN)/python" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))[sys.argv[2]])' config/config.yaml $(1))
+SUITE ?= $(eval SUITE := $$(call setting,suite))$(SUITE)
+DATA_ROOT ?= $(eval DATA_ROOT := $$(call setting,data_root))$(DATA_ROOT)
+RESULTS ?= $(eval RESULTS := $$(call setting,results))$(RESULTS)
 SETTINGS = --config suite='$(SUITE)' data_root='$(DATA_ROOT)' results='$(RESULTS)' $(CONFIG)
 
 .PHONY: run test lint setup clean

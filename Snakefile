@@ -13,6 +13,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
@@ -29,7 +30,7 @@ rule all:
         rules.summary.input,
 
 
-# your own rules (docs/extending.md), last, so that they can use everything above
+# your own rules (docs/extending.md), last, so that they can use every rule above
 for file in CUSTOM_RULES:
 
     include: file

@@ -1,11 +1,13 @@
-"""An ablation: the tidy table of all its numbers, the table of its variants, and the figure its file asks for."""
+"""An ablation: a table of all its metrics, a table that compares its variants, and the figure its file asks for."""
 
 from pathlib import Path
 
 from elasticast.config.load_ablation import load_resolved_ablation
+from elasticast.reporting.ablation.captions import figure_caption
 from elasticast.reporting.ablation.figures import draw
-from elasticast.reporting.ablation.results import read_results, tidy
-from elasticast.reporting.ablation.table import compare_variants, write_table
+from elasticast.reporting.ablation.read_results import read_results
+from elasticast.reporting.ablation.run_table import run_table
+from elasticast.reporting.ablation.variant_table import compare_variants, write_table
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import save
 from elasticast.reporting.tables import tidy_csv, write_tables
@@ -14,13 +16,15 @@ from elasticast.reporting.tables import tidy_csv, write_tables
 def report(ablation, arguments):
     results = read_results(ablation, arguments.runs)
     table = compare_variants(results)
-    write_tables(arguments.out, csv=tidy_csv(tidy(results)))
+    write_tables(arguments.out, csv=tidy_csv(run_table(results)))
     write_table(results, table, arguments.out.with_name(f"{arguments.out.name}_table"))
-    save(draw(results, table), arguments.out)
+    save(draw(results, table), arguments.out, figure_caption(results, table))
 
 
 def add_runs(parser):
-    parser.add_argument("--runs", required=True, type=Path, help="its results: results/SUITE/ablations/NAME")
+    parser.add_argument(
+        "--runs", required=True, type=Path, help="folder with its results: results/SUITE/ablations/NAME"
+    )
 
 
 def main(argv=None):

@@ -1,14 +1,17 @@
-"""Fig. 1: ASTs trained at one length each and ElasticAST, over input length (first length sweep of the suite)."""
+"""Fig. 1: score over input length of ASTs, trained at one length each, and of ElasticAST (first panel of figure 4)."""
 
 from elasticast.reporting.curves import draw_teaser
-from elasticast.reporting.results import read_metrics, sweep_panels
-from elasticast.reporting.scripts import add_metrics, run_script
+from elasticast.reporting.legend import curve_caption
+from elasticast.reporting.panel_inputs import add_metrics
+from elasticast.reporting.panels import sweep_panels
+from elasticast.reporting.read_tables import read_metrics
+from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import line_styles, save
 
 
 def draw(suite, arguments):
-    panels = sweep_panels(suite, read_metrics(arguments.metrics, suite.name), "max_frames")
-    save(draw_teaser(panels[0], line_styles(suite)), arguments.out)
+    panel = sweep_panels(suite, read_metrics(arguments.metrics, suite.name), "max_frames")[0]
+    save(draw_teaser(panel, line_styles(suite)), arguments.out, curve_caption([panel]))
 
 
 def main(argv=None):

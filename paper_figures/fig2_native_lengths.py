@@ -1,19 +1,21 @@
-"""Fig. 2: native lengths of the clips, and what cropping and padding to each fixed length costs."""
+"""Fig. 2: native lengths of the clips, and what cropping and padding to each length costs."""
 
 from pathlib import Path
 
-from elasticast.reporting.lengths import draw_lengths, read_lengths
+from elasticast.reporting.native_lengths import draw_lengths, lengths_caption
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import save
+from elasticast.reporting.token_shares import read_lengths
 
 
 def draw(suite, arguments):
-    save(draw_lengths([read_lengths(path, suite) for path in arguments.manifests]), arguments.out)
+    datasets = [read_lengths(path, suite) for path in arguments.manifests]
+    save(draw_lengths(datasets), arguments.out, lengths_caption(datasets))
 
 
 def add_manifests(parser):
-    told = "results/data/DATASET/manifest.parquet, one a data set; the folder names the data set"
-    parser.add_argument("--manifests", required=True, nargs="+", type=Path, help=told)
+    files = "results/data/DATASET/manifest.parquet of each dataset; the folder is the name of the dataset"
+    parser.add_argument("--manifests", required=True, nargs="+", type=Path, help=files)
 
 
 def main(argv=None):

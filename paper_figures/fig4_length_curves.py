@@ -1,12 +1,15 @@
 """Fig. 4: score over input length, one panel per dataset and task."""
 
 from elasticast.reporting.curves import draw_sweeps
-from elasticast.reporting.scripts import add_curves, read_curves, run_script
+from elasticast.reporting.legend import curve_caption
+from elasticast.reporting.panel_inputs import add_curves, read_curves
+from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import line_styles, save
 
 
 def draw(suite, arguments):
-    save(draw_sweeps(read_curves(suite, arguments, "max_frames"), line_styles(suite)), arguments.out)
+    panels = read_curves(suite, arguments, "max_frames")
+    save(draw_sweeps(panels, line_styles(suite)), arguments.out, curve_caption(panels))
 
 
 def main(argv=None):

@@ -1,8 +1,9 @@
-"""Table 1: each AST at its own length or resolution against the one ElasticAST, there and at native length."""
+"""Table 1: each AST at the length or resolution of its training, against ElasticAST there and at native length."""
 
 from elasticast.reporting.comparison import comparison_table, write_table
-from elasticast.reporting.results import read_metrics
-from elasticast.reporting.scripts import add_metrics, run_script
+from elasticast.reporting.panel_inputs import add_metrics
+from elasticast.reporting.read_tables import read_metrics
+from elasticast.reporting.scripts import run_script
 
 
 def write(suite, arguments):

@@ -1,17 +1,18 @@
-"""Verdict: each curve beside the released one, and the paper's claims as rules tested on both."""
+"""Verdict: each curve compared with the authors', and the claims of the paper tested on both."""
 
 from pathlib import Path
 
 from elasticast.reporting.claims import judge_claims
 from elasticast.reporting.comparison import SWEEPS
-from elasticast.reporting.released import as_released
-from elasticast.reporting.scripts import add_sweep, read_panels, run_script
-from elasticast.reporting.uncertainty import read_pairs
+from elasticast.reporting.panel_inputs import add_sweep, read_panels
+from elasticast.reporting.read_tables import read_pairs
+from elasticast.reporting.released_curves import keep_released_weights
+from elasticast.reporting.scripts import run_script
 from elasticast.reporting.verdict import claim_table, curve_table, write_verdict
 
 
 def write(suite, arguments):
-    suite = as_released(suite) if arguments.released_weights else suite
+    suite = keep_released_weights(suite) if arguments.released_weights else suite
     swept = [x_name for x_name in SWEEPS if any(suite.curve(name, x_name) for name in suite.experiments)]
     panels = [panel for x_name in swept for panel in read_panels(suite, arguments, x_name)]
     tests = judge_claims(suite, panels, released=False)
@@ -22,11 +23,11 @@ def write(suite, arguments):
 
 def add_arguments(parser):
     add_sweep(parser)
-    parser.add_argument("--pairs", type=Path, help="the suite's summary/pairs.csv: paired tests")
-    told = "points within which each curve has to agree with the released one"
-    parser.add_argument("--tolerance", type=float, help=told)
-    told = "the metrics are of the authors' weights, each in the place of one experiment's runs"
-    parser.add_argument("--released-weights", action="store_true", help=told)
+    parser.add_argument("--pairs", type=Path, help="summary/pairs.csv of the suite: paired tests")
+    agreement = "largest difference in points at which a curve still agrees with the authors'"
+    parser.add_argument("--tolerance", type=float, help=agreement)
+    weights = "the metrics are of the authors' weights, evaluated in place of our runs"
+    parser.add_argument("--released-weights", action="store_true", help=weights)
 
 
 def main(argv=None):

@@ -17,7 +17,7 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class ReleasedSeries(Settings):
-    """A curve that the authors released, see `elasticast.reporting.released`."""
+    """A curve that the authors released, see `elasticast.reporting.released_curves`."""
 
     dataset: str = Field(description="Column `dataset` of paper_figures/reference/released_curves.csv.")
     series: str = Field(description="Column `series` of the same file.")

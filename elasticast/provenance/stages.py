@@ -73,15 +73,16 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,writing_part",
 )
-_SCRIPT = (
-    *_SUITE,
-    "reporting/released.py",
-    "reporting/results.py",
-    "reporting/scripts.py",
-    "reporting/style.py",
-    "reporting/uncertainty.py",
+_SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py")
+_PANELS = (
+    *_SCRIPT,
+    "reporting/panel_inputs.py",
+    "reporting/panels.py",
+    "reporting/read_tables.py",
+    "reporting/released_curves.py",
 )
-_TABLE = (*_SCRIPT, "reporting/comparison.py", "reporting/tables.py")
+_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py")
+_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py")
 
 STAGES = {
     "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
@@ -124,24 +125,33 @@ STAGES = {
         "data/features.py:Norm",
         "data/stats.py:stats_rows",
         "reporting/collect.py",
-        "reporting/results.py:COLUMNS",
+        "reporting/read_tables.py:METRICS",
     ),
-    "curves": (*_SCRIPT, "reporting/curves.py"),
+    "curves": (*_PANELS, *_CURVES),
     "table": _TABLE,
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "ablation": (
         *_SCRIPT,
+        *_CURVES,
         "config/ablation.py",
         "config/ablation_names.py",
         "config/ablation_sweeps.py",
         "evaluation/saved_predictions.py:points",
         "evaluation/statistics.py",
         "reporting/ablation",
-        "reporting/curves.py",
+        "reporting/panels.py",
+        "reporting/read_tables.py",
         "reporting/tables.py",
     ),
-    "lengths": (*_SCRIPT, "reporting/lengths.py"),
-    "packing": (*_SCRIPT, *_CLIPS, "reporting/packed_batch.py"),
+    "lengths": (
+        *_SCRIPT,
+        "config/frames.py",
+        "data/views.py",
+        "reporting/captions.py",
+        "reporting/native_lengths.py",
+        "reporting/token_shares.py",
+    ),
+    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py"),
 }
 """Stage to modules of the package, or ``MODULE:NAME,NAME`` for some definitions in one; see `Source.select`.
 
@@ -174,5 +184,5 @@ def _source(declarations: bool) -> Source:
 
 
 def training_code(run: RunSettings) -> str:
-    """Digest of the code that decides the weights of a run: `select` and `model.init` add to it."""
+    """Digest of the code that decides the weights of a run: `train.select` and `model.init` add to it."""
     return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))

@@ -6,7 +6,8 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.config.suite import Claim
-from elasticast.reporting.results import DECIMALS, NOT_RUN, Panel, Series
+from elasticast.reporting.panels import NOT_RUN, Panel, Series
+from elasticast.reporting.read_tables import DECIMALS
 
 HOLDS, FAILS, NOT_TESTED = "holds", "does not hold", "not in sweep"
 _TOLERANCE = 1e-9  # points: 1.0 below is within 1.0, whatever floats make of it

@@ -8,7 +8,7 @@ import pandas as pd
 from elasticast.config import RunConfig
 from elasticast.config.load_suite import load_run_config
 from elasticast.files import read_json, write_text
-from elasticast.reporting.results import COLUMNS
+from elasticast.reporting.read_tables import METRICS
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
@@ -25,7 +25,7 @@ DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "
 
 def metrics(files: list[Path], out: Path) -> None:
     """Join `metrics.csv` of all runs, in the order given, into one tidy table; of no runs it has no rows."""
-    tables = [pd.DataFrame(columns=list(COLUMNS)), *(pd.read_csv(f) for f in files)]
+    tables = [pd.DataFrame(columns=list(METRICS)), *(pd.read_csv(f) for f in files)]
     write_text(out, pd.concat(tables[1:] or tables, ignore_index=True).to_csv(index=False))
 
 

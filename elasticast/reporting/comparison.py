@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import Suite
-from elasticast.reporting.results import NOT_RUN, Panel, Score, Series, sweep_panels
+from elasticast.reporting.panels import NOT_RUN, Panel, Score, Series, sweep_panels
 from elasticast.reporting.tables import escape, markdown_table, tidy_csv, write_tables
 
 SWEEPS = {"max_frames": "length", "compression": "resolution"}

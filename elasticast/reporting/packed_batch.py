@@ -1,6 +1,7 @@
-"""How a batch is packed: spectrograms in one row, who attends to whom, and the pooling (fig. 3)."""
+"""A packed batch: its spectrograms in a row, its attention mask and its pooling mask (fig. 3)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,15 +10,39 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from elasticast.config import RunConfig, Suite
+from elasticast.data.dataset import Clips
+from elasticast.data.encoder import ClipEncoder
+from elasticast.data.features import Norm
+from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
+from elasticast.reporting.captions import describe_native, escape
 from elasticast.reporting.style import FAINT, INK, MUTED, SINGLE_COLUMN, new_figure
 
 # neighbours differ in lightness, so that blocks stay apart in greyscale
 _CLIP_COLORS = ("#0072B2", "#E69F00", "#006B4E", "#56B4E9", "#A8487F", "#F0C75E", "#08306B", "#CC79A7")
 
 
+class DrawnClip(NamedTuple):
+    """A clip of a packed batch.
+
+    Attributes
+    ----------
+    log_mel : numpy.ndarray
+        `[mel_bins, T]`, the T frames that the model is given; NaN, which is drawn blank, where they are padding.
+    seconds : float
+        Length of the whole clip.
+    tokens, padding : int
+        Tokens of the clip, and how many of them hold padding alone.
+    """
+
+    log_mel: np.ndarray
+    seconds: float
+    tokens: int
+    padding: int
+
+
 def packed_run(suite: Suite, dataset: str) -> RunConfig:
-    """The suite's first run that packs clips of this data set at native length.
+    """The suite's first run that packs clips of this dataset at native length.
 
     Raises
     ------
@@ -31,44 +56,50 @@ def packed_run(suite: Suite, dataset: str) -> RunConfig:
     raise DataError(f"suite {suite.name!r}: no ElasticAST with view.frames: native on dataset {dataset!r}")
 
 
-def fill_patches(log_mel: np.ndarray, frames: int) -> np.ndarray:
-    """Bring ``[mel_bins, T]`` to ``frames`` frames: cut, or filled with NaN, which is drawn blank."""
-    filled = np.full((log_mel.shape[0], frames), np.nan, dtype=np.float32)
-    width = min(frames, log_mel.shape[1])
-    filled[:, :width] = log_mel[:, :width]
-    return filled
+def encode_clips(clips: Clips, config: RunConfig, chosen: Sequence[int]) -> list[DrawnClip]:
+    """Encode clips as for evaluation.
+
+    Parameters
+    ----------
+    chosen : sequence of int
+        Places of the clips in `clips`, in packed order.
+    """
+    encoder, rule = ClipEncoder(config, Norm(0.0, 0.5)), ViewRule(config)  # the figure shows the log-mel as it is
+    drawn = []
+    for i in chosen:
+        samples = int(clips.samples[i])
+        view = rule(samples)
+        spectrogram = encoder.spectrogram(clips.waveform(i), view.compression)
+        packed = encoder.encode(spectrogram, view)
+        padding = int((packed.time * config.model.stride >= spectrogram.shape[1]).sum())
+        filled = np.full((spectrogram.shape[0], view.frames), np.nan, dtype=np.float32)
+        own = spectrogram[:, : view.frames].numpy()
+        filled[:, : own.shape[1]] = own
+        drawn.append(DrawnClip(filled, samples / config.front_end.sample_rate, len(packed.patches), padding))
+    return drawn
 
 
 def attention_mask(seqlens: Sequence[int]) -> np.ndarray:
-    """Block-diagonal mask of a packed batch, int ``[N, N]``: 0 hidden, c + 1 within clip c."""
+    """Block-diagonal mask of a packed batch, int ``[N, N]``: c + 1 within clip c, 0 elsewhere."""
     owner = np.repeat(np.arange(len(seqlens)), seqlens)
     return np.where(owner[:, None] == owner, owner + 1, 0)
 
 
 def pooling_mask(seqlens: Sequence[int]) -> np.ndarray:
-    """Which tokens each clip's query pools, int ``[clips, N]``: 0 hidden, c + 1 within clip c."""
+    """Which tokens the query of each clip pools, int ``[clips, N]``: c + 1 within clip c, 0 elsewhere."""
     owner = np.repeat(np.arange(len(seqlens)), seqlens)
     return np.where(np.arange(len(seqlens))[:, None] == owner, owner + 1, 0)
 
 
-def draw_packing(spectrograms: Sequence[np.ndarray], labels: Sequence[str], seqlens: Sequence[int]) -> Figure:
-    """Draw a packed batch; all three panels share the token axis.
-
-    Parameters
-    ----------
-    spectrograms : sequence of numpy.ndarray
-        Log-mels ``[mel_bins, T_i]``, in packed order; NaN where a last patch is filled up.
-    labels : sequence of str
-        Short name of each clip, written above it where it fits.
-    seqlens : sequence of int
-        Tokens of each clip, as handed to the model.
-    """
-    clips, tokens = len(seqlens), int(sum(seqlens))
+def draw_packing(batch: Sequence[DrawnClip]) -> Figure:
+    """Draw a packed batch; its three panels share the token axis."""
+    seqlens = [clip.tokens for clip in batch]
+    clips, tokens = len(seqlens), sum(seqlens)
     ratios = [0.62, 2.55, 0.11 * clips]  # about inches
     figure = new_figure(SINGLE_COLUMN, sum(ratios) + 0.8)
     row, attention, pooling = figure.subplots(3, 1, sharex=True, height_ratios=ratios)
     figure.get_layout_engine().set(hspace=0.02)
-    _draw_row(row, spectrograms, labels, seqlens)
+    _draw_row(row, batch)
     _draw_mask(attention, attention_mask(seqlens), clips)
     _draw_mask(pooling, pooling_mask(seqlens), clips)
     _draw_edges(attention, seqlens)
@@ -82,28 +113,28 @@ def draw_packing(spectrograms: Sequence[np.ndarray], labels: Sequence[str], seql
     pooling.set_xlabel("Key token")
     pooling.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     pooling.set_xlim(0, tokens)
-    _say_cost(attention, seqlens)
+    _write_cost(attention, batch)
     figure.align_ylabels()
     return figure
 
 
-def _draw_row(ax: Axes, spectrograms: Sequence[np.ndarray], labels: Sequence[str], seqlens: Sequence[int]) -> None:
-    low, high = np.nanpercentile(np.concatenate([s.ravel() for s in spectrograms]), [2, 99.5])
+def _draw_row(ax: Axes, batch: Sequence[DrawnClip]) -> None:
+    low, high = np.nanpercentile(np.concatenate([clip.log_mel.ravel() for clip in batch]), [2, 99.5])
     start = 0
-    # points of the drawn row a token gets, to know which names fit
-    per_token = 0.78 * SINGLE_COLUMN * 72 / sum(seqlens)
-    for i, (spectrogram, label, length) in enumerate(zip(spectrograms, labels, seqlens, strict=True)):
-        extent = (start, start + length, 0, spectrogram.shape[0])
+    # points per token in the drawn row, to know which names fit
+    per_token = 0.78 * SINGLE_COLUMN * 72 / sum(clip.tokens for clip in batch)
+    for i, clip in enumerate(batch):
+        extent = (start, start + clip.tokens, 0, clip.log_mel.shape[0])
         look = {"cmap": "magma", "vmin": low, "vmax": high, "interpolation": "nearest", "rasterized": True}
-        ax.imshow(spectrogram, extent=extent, origin="lower", aspect="auto", **look)
-        full = f"{i + 1}: {label}"
-        text = full if len(full) * 4.6 < length * per_token else str(i + 1)
-        ax.text(start + length / 2, 1.06, text, transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
+        ax.imshow(clip.log_mel, extent=extent, origin="lower", aspect="auto", **look)
+        full = f"{i + 1}: {clip.seconds:.1f} s"
+        text = full if len(full) * 4.6 < clip.tokens * per_token else str(i + 1)
+        ax.text(start + clip.tokens / 2, 1.06, text, transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
         if start:
             ax.axvline(start, color="white", linewidth=1.2)
-        start += length
+        start += clip.tokens
     ax.set_facecolor(FAINT)
-    ax.set_yticks([0, spectrograms[0].shape[0]])
+    ax.set_yticks([0, batch[0].log_mel.shape[0]])
     ax.tick_params(labelbottom=False, bottom=False)
 
 
@@ -121,12 +152,14 @@ def _draw_edges(ax: Axes, seqlens: Sequence[int]) -> None:
         ax.axhline(edge, color=MUTED, linewidth=0.3, alpha=0.6)
 
 
-def _say_cost(ax: Axes, seqlens: Sequence[int]) -> None:
-    """In an empty corner: what padding these clips to the longest would have cost."""
-    lengths = np.asarray(seqlens)
+def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
+    """Write into an empty corner what padding these clips to the longest would have cost."""
+    lengths = np.array([clip.tokens for clip in batch])
+    padding = sum(clip.padding for clip in batch)
     tokens, padded = lengths.sum(), len(lengths) * lengths.max()
     pairs = (lengths.astype(float) ** 2).sum() / tokens**2
-    said = f"{tokens:,} tokens, none only padding\n(padded batch: {padded:,})\n{100 * pairs:.0f} % of pairs attended"
+    text = f"{tokens:,} tokens, {f'{padding:,}' if padding else 'none'} only padding\n"
+    text += f"(padded batch: {padded:,})\n{100 * pairs:.0f} % of pairs attended"
     ends = np.cumsum(lengths)
     middle = np.searchsorted(ends, 0.45 * tokens)  # the clip under the left edge of the upper corner
     upper = ends[middle] - lengths[middle] > 0.25 * tokens
@@ -134,4 +167,11 @@ def _say_cost(ax: Axes, seqlens: Sequence[int]) -> None:
     if not upper:
         place = {"x": 0.03, "y": 0.03, "ha": "left", "va": "bottom"}
     box = {"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.85}
-    ax.text(**place, s=said, transform=ax.transAxes, fontsize=7, color=INK, bbox=box, linespacing=1.35)
+    ax.text(**place, s=text, transform=ax.transAxes, fontsize=7, color=INK, bbox=box, linespacing=1.35)
+
+
+def packing_caption(config: RunConfig, batch: Sequence[DrawnClip]) -> str:
+    """Which clips are packed, and how."""
+    padding = sum(clip.padding for clip in batch)
+    said = f"{len(batch)} training clips of {escape(config.dataset)}, as {describe_native(config)}."
+    return f"{said} {f'{padding:,} tokens hold' if padding else 'No token holds'} padding alone."

@@ -1,9 +1,10 @@
-"""The one look of all figures, and how they are written.
+"""The style of all figures, and how they are written.
 
 Colours are Okabe & Ito's (2008), safe for colour-blind readers; dashes, markers and lightness tell
 the same series apart in greyscale. Sizes are final sizes in inches: nothing is scaled in the paper.
 """
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,18 +15,18 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from elasticast.config import Suite
-from elasticast.files import write_atomic
+from elasticast.files import write_atomic, write_text
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.3, 7.0  # inches
 TITLE = {"x": 0.01, "ha": "left", "fontsize": 8}
-"""Where a title above all panels stands."""
+"""Place and size of a title above all panels."""
 INK, MUTED, FAINT = "#222222", "#5F5F5F", "#D9D9D9"
 
-# flexible models, or an ablation's base: dark and thick, so that they stand out in greyscale too
+# flexible models, or the base of an ablation: dark and thick, to be seen in greyscale too
 _STRONG = ("#08306B", "#000000", "#4A1486")
 # purple and green darker than the originals: neighbours in this list differ in lightness
 _PALETTE = ("#D55E00", "#56B4E9", "#9C3D7A", "#E69F00", "#007A5A", "#8C8C8C", "#5C3A21", "#B3A700")
-# lengths of dashes and markers have no common factor with the palette's: 280 series before one repeats
+# numbers of dashes, markers and colours have no common factor: a look repeats after 280 series only
 _DASHES = ((4, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (2.5, 1), (6, 1.2, 1.2, 1.2, 1.2, 1.2), (8, 2), (3, 1, 1, 1, 3, 2))
 _MARKERS = ("s", "^", "D", "v", "P")
 
@@ -100,26 +101,26 @@ class LineStyle:
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Within it, figures are drawn and saved in the paper's style."""
+    """Draw and save figures in the style of the paper, within a `with` block."""
     base = {**sns.axes_style("ticks"), **sns.plotting_context("paper")}
     with mpl.rc_context({**base, **_SIZES, **_COLOURS, **_OUTPUT}):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) that lays itself out; needs no display."""
+    """An empty figure, size in inches, with automatic layout; no display is needed."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def line_styles(suite: Suite, strong_ones: set[str] | None = None) -> dict[str, LineStyle]:
-    """One style a label, from the whole suite, so that a panel never recolours another.
+    """One style per label of the suite, the same in every panel.
 
-    An experiment's ``color`` overrides the palette for its label.
+    The ``color`` of an experiment replaces the colour of the palette for its label.
 
     Parameters
     ----------
     strong_ones : set of str, optional
-        Experiments drawn dark and thick; none: the flexible models.
+        Experiments drawn dark and thick, by default the flexible models.
     """
     if strong_ones is None:
         strong_ones = {name for name, run in suite.runs.items() if run.model.kind != "ast"}
@@ -134,7 +135,7 @@ def line_styles(suite: Suite, strong_ones: set[str] | None = None) -> dict[str, 
 
 
 def label_styles(strong: list[str], plain: list[str], colors: dict[str, str] | None = None) -> dict[str, LineStyle]:
-    """Styles of labels that stand out, dark and thick, and of others; `colors` go before the palette's."""
+    """Styles by label: `strong` labels are dark and thick; `colors` replace those of the palette."""
     styles, colors = {}, colors or {}
     for i, label in enumerate(plain):
         color = colors.get(label, _PALETTE[i % len(_PALETTE)])
@@ -145,9 +146,17 @@ def label_styles(strong: list[str], plain: list[str], colors: dict[str, str] | N
     return styles
 
 
-def save(figure: Figure, out: Path) -> None:
-    """Write ``OUT.pdf`` and ``OUT.png``; the same figure gives the same bytes."""
+def save(figure: Figure, out: Path, caption: str | None = None) -> None:
+    """Write ``OUT.pdf`` and ``OUT.png``; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    caption : str, optional
+        What the figure shows, as reStructuredText, for ``OUT.rst``. The report's caption of the figure includes it.
+    """
     metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
     for kind, entries in metadata.items():
         path = out.with_name(f"{out.name}.{kind}")
         write_atomic(path, lambda file, k=kind, m=entries: figure.savefig(file, format=k, metadata=m))
+    if caption is not None:
+        write_text(out.with_name(f"{out.name}.rst"), "\n".join(textwrap.wrap(caption, 120)) + "\n")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import Suite
+from elasticast.config.base import PRIMARY_METRIC
 from elasticast.reporting.claims import FAILS, HOLDS, Tested, judge_claims, overall, place_of
-from elasticast.reporting.results import NOT_RUN, PRIMARY_METRIC, Panel, Series
+from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
 
 NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"

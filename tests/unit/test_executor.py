@@ -1,4 +1,4 @@
-"""The executor plugin without a cluster: errors while it checks its jobs, its records, its imports."""
+"""The executor plugin without a cluster: errors in its checks of the jobs, its records, its imports."""
 
 import ast
 import asyncio
@@ -105,7 +105,7 @@ def plugin(tmp_path):
 
 
 @pytest.mark.parametrize("error", TEMPORARY, ids=repr)
-def test_an_error_that_passes_keeps_the_jobs_and_warns_once(plugin, error):
+def test_a_temporary_error_keeps_the_jobs_and_warns_once(plugin, error):
     plugin.cluster.answer = error
     for _ in range(checks.MAX_FAILED - 1):
         assert plugin.check() == ["1", "2"]
@@ -120,7 +120,7 @@ def test_an_error_that_passes_keeps_the_jobs_and_warns_once(plugin, error):
     assert not plugin.cluster.cancelled
 
 
-def test_errors_that_alternate_are_no_way_to_wait_for_ever(plugin):
+def test_different_errors_in_a_row_also_end_the_workflow(plugin):
     for i in range(checks.MAX_FAILED):
         assert not plugin.workflow.scheduler.stopped
         plugin.cluster.answer = TEMPORARY[i % 2]
@@ -155,7 +155,7 @@ def test_an_orderly_end_cancels_nothing(plugin, monkeypatch):
     assert not plugin.cluster.cancelled
 
 
-def test_a_scheduler_that_does_not_answer_is_waited_for(plugin):
+def test_a_scheduler_that_does_not_answer_ends_nothing(plugin):
     plugin.cluster.answer = None
     for _ in range(3 * checks.MAX_FAILED):
         assert plugin.check() == ["1", "2"]
@@ -164,7 +164,7 @@ def test_a_scheduler_that_does_not_answer_is_waited_for(plugin):
 
 
 def test_a_record_that_cannot_be_written_loses_no_job(plugin, monkeypatch):
-    """The end of a job that could not be noted is reported by a later check."""
+    """A later check reports the end of the job."""
     plugin.answers("FAILED", RUNNING)
     with monkeypatch.context() as patch:
         patch.setattr(Record, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
@@ -182,7 +182,7 @@ def test_a_log_that_cannot_be_read_does_not_hide_the_failure(plugin):
     assert plugin.workflow.scheduler.failed == [plugin.submitted[0].job]
 
 
-def test_a_result_is_read_when_it_is_whole(plugin):
+def test_a_result_is_read_once_it_is_complete(plugin):
     result = plugin.live["1"].record.result(plugin.root)
     whole = pickle.dumps(("success", (0, "")))
     for size in range(len(whole)):
@@ -204,7 +204,7 @@ def test_records_come_back_as_written(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"job_id": "7"}'])
-def test_a_file_that_is_no_record_is_named(tmp_path, text):
+def test_the_error_of_a_broken_record_names_the_file(tmp_path, text):
     path = tmp_path / "jobs" / "a.json"
     path.parent.mkdir()
     path.write_text(text)
@@ -214,7 +214,7 @@ def test_a_file_that_is_no_record_is_named(tmp_path, text):
 
 
 def imported(path):
-    """Names of the modules that a file imports anywhere, and of those it imports when it is imported itself."""
+    """Names of the modules that a file imports anywhere, and of those it imports at import time."""
     tree = ast.parse(path.read_text())
     inside = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
     anywhere, at_import = set(), set()

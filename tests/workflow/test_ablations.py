@@ -89,3 +89,24 @@ def test_an_ablation_for_another_suite_says_so(project, drop):
     done = project.snakemake("-n", "ablation_mine")
     assert done.returncode != 0
     assert_names(done.stderr + done.stdout, "config/ablations/mine.yaml", "suites", "'tiny'", "mini")
+
+
+def test_a_broken_ablation_stops_its_own_target_and_no_other(project, drop):
+    drop()
+    drop({**POOLING, "grid": {"model.pool": ["attention", "mean"]}}, "broken")
+    drop(POOLING, "name_table")  # a name that is taken: the table of `name`
+    broken = ("config/ablations/broken.yaml", "config/ablations/name_table.yaml")
+    done = project.snakemake("--rulegraph", "mermaid-js", config={"suite": "tiny"})
+    assert done.returncode == 0, done.stderr
+    for path in broken:
+        assert path not in done.stdout
+        assert done.stderr.count(path) == 1
+    assert project.planned("all") == {}
+    assert project.planned("ablation_mine")["ablation"] == 1
+    failing = {"ablation_broken": broken[:1], "ablation_name_table": broken[1:], "ablations": broken}
+    for target, paths in failing.items():
+        done = project.snakemake("-n", target)
+        assert done.returncode != 0, target
+        error = done.stdout.split("Building DAG of jobs...")[-1] + done.stderr
+        assert [path for path in broken if f"{path}: " in error] == list(paths)
+        assert ("model.pool" in error) == (broken[0] in paths)

@@ -1,10 +1,11 @@
 # Ablations, config/ablations/NAME.yaml: `snakemake ablation_NAME` makes the runs, tables and figure of one, `snakemake
-# ablations` those of all that are for the suite. Trainings are those of train.smk; runs that are in the suite, or in
-# another ablation, are not repeated.
+# ablations` those of all ablations of the suite. The rules of train.smk train the variants; a run that an experiment of
+# the suite or another ablation already has is not repeated.
+
+from elasticast.config.load_ablation import ablation_files
 
 ABLATION_DIR = f"{SUITE_DIR}/ablations/{{ablation}}"
 VARIANT_DIR = f"{ABLATION_DIR}/runs/{{variant}}"
-ABLATION_FIGURES = f"{FIGURE_DIR}/ablations"
 
 
 localrules:
@@ -37,8 +38,8 @@ use rule configure_sweeps as configure_variant with:
 
 use rule evaluate as evaluate_variant with:
     input:
-        weights=trained(rules.train.output.weights),
-        model=trained(rules.train.output.model),
+        weights=variant_run(rules.train.output.weights),
+        model=variant_run(rules.train.output.model),
         sweeps=rules.configure_variant.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
@@ -76,26 +77,27 @@ rule ablation:
     input:
         script="paper_figures/ablation.py",
         ablation=rules.resolved_ablation.output[0],
-        metrics=of_all(rules.evaluate_variant.output.metrics),
-        resampled=of_all(rules.resample_variant.output[0]),
-        records=of_all(rules.train.output.record),
+        metrics=every_variant(rules.evaluate_variant.output.metrics),
+        resampled=every_variant(rules.resample_variant.output[0]),
+        records=every_variant(rules.train.output.record),
     output:
         report(
-            f"{ABLATION_FIGURES}/{{ablation}}.png",
+            f"{FIGURE_DIR}/ablations/{{ablation}}.png",
             caption="../report/ablation.rst",
             category="Ablations",
             labels={"ablation": "{ablation}", "what": "figure"},
         ),
-        f"{ABLATION_FIGURES}/{{ablation}}.pdf",
-        f"{ABLATION_FIGURES}/{{ablation}}.csv",
+        f"{FIGURE_DIR}/ablations/{{ablation}}.pdf",
+        f"{FIGURE_DIR}/ablations/{{ablation}}.csv",
         report(
-            f"{ABLATION_FIGURES}/{{ablation}}_table.csv",
+            f"{FIGURE_DIR}/ablations/{{ablation}}_table.csv",
             caption="../report/ablation_table.rst",
             category="Ablations",
             labels={"ablation": "{ablation}", "what": "table"},
         ),
-        f"{ABLATION_FIGURES}/{{ablation}}_table.md",
-        f"{ABLATION_FIGURES}/{{ablation}}_table.tex",
+        f"{FIGURE_DIR}/ablations/{{ablation}}_table.md",
+        f"{FIGURE_DIR}/ablations/{{ablation}}_table.tex",
+        caption=f"{FIGURE_DIR}/ablations/{{ablation}}.rst",
     log:
         f"{SUITE_DIR}/logs/ablations/{{ablation}}/figure.log",
     conda:
@@ -108,17 +110,17 @@ rule ablation:
         "python {input.script} --ablation {input.ablation:q} --runs {params.runs:q} --out {params.out:q} 2> {log:q}"
 
 
-# `ablation_NAME` for each: a target as short as a figure's
+# `ablation_NAME` for every file, so that the target of an invalid one says what is wrong with it
 for path in ablation_files():
 
     rule:
         name:
             f"ablation_{path.stem}"
         input:
-            of_ablation(path.stem),
+            ablation_results(path.stem),
         localrule: True
 
 
 rule ablations:
     input:
-        [of_ablation(name) for name in ABLATIONS],
+        every_ablation,

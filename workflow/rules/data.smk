@@ -1,12 +1,15 @@
 # Audio and annotations to manifest, waveform store and normalisation statistics.
 
+import json
+
 
 localrules:
     decoded,
 
 
 rule prepare_shard:
-    # a share of the decoding, for datasets with `shards` above 1; the parts it makes are not declared: they outlive it
+    # A share of the decoding, for datasets with `shards` above 1. Its parts are no declared outputs, because Snakemake
+    # deletes those of a failed job.
     output:
         touch(f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done"),
     log:
@@ -22,9 +25,9 @@ rule prepare_shard:
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output[0], ancestor=2),
-        settings=lambda wildcards: json.dumps(DATASETS[wildcards.dataset].recipe()),
+        settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
-        code=lambda wildcards: prepare_code(wildcards.dataset),
+        code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
     shell:
@@ -33,9 +36,14 @@ rule prepare_shard:
 
 
 rule decoded:
-    # one name for all shares, so that dividing the work otherwise prepares nothing anew
+    # One file for all shares, so that a different number of shares does not run `prepare` again.
     input:
-        shards_of,
+        lambda wildcards: expand(
+            f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done",
+            dataset=wildcards.dataset,
+            shard=range(1, PLAN.datasets[wildcards.dataset].shards + 1),
+            shards=PLAN.datasets[wildcards.dataset].shards,
+        ),
     output:
         touch(f"{DATA_DIR}/shards/all.done"),
     log:
@@ -47,11 +55,12 @@ rule decoded:
 
 
 rule prepare:
-    # rejected.csv and the decoded parts are written beside these and not declared: they have to outlive a failed job
+    # rejected.csv and the decoded parts are written to the same folder, but are no declared outputs, because Snakemake
+    # deletes those of a failed job.
     input:
         shards=lambda wildcards: (
             []
-            if DATASETS[wildcards.dataset].shards == 1
+            if PLAN.datasets[wildcards.dataset].shards == 1
             else ancient(rules.decoded.output[0])
         ),
     output:
@@ -73,13 +82,13 @@ rule prepare:
     resources:
         mem_mb=6000,
         runtime=720,
-        # where the audio lies is no part of the result, and unlike in params a change here re-runs nothing
+        # a resource, because a change of params would prepare the same audio again when only its folder changes
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output.manifest, parent=True),
-        settings=lambda wildcards: json.dumps(DATASETS[wildcards.dataset].recipe()),
+        settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
         ids=lambda wildcards: listed_ids(wildcards.dataset),
-        code=lambda wildcards: prepare_code(wildcards.dataset),
+        code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Preparing {wildcards.dataset}"
     shell:
@@ -104,9 +113,21 @@ rule stats:
         runtime=240,
     params:
         data=subpath(input.store, parent=True),
-        clips=stats_clips,
-        released=released_statistics,
-        settings=lambda wildcards: FRONT_ENDS[wildcards.front_end].model_dump_json(),
+        # statistics of all clips, if the settings of the dataset give no number
+        clips=lambda wildcards: (
+            f"--clips {clips}"
+            if (clips := PLAN.datasets[wildcards.dataset].stats_clips)
+            else ""
+        ),
+        # adds the released statistics of this dataset to the file; a twin has none
+        released=lambda wildcards: (
+            ""
+            if getattr(PLAN.datasets[wildcards.dataset], "twin", None)
+            else f"--module {PLAN.datasets[wildcards.dataset].module}"
+        ),
+        settings=lambda wildcards: PLAN.front_ends[
+            wildcards.front_end
+        ].model_dump_json(),
         code=CODE["stats"],
     message:
         "Normalisation statistics of {wildcards.dataset}"

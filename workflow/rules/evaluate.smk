@@ -1,4 +1,6 @@
-# One evaluation job a trained run: the model is loaded once, each clip decoded once, each log-mel made once.
+# One evaluation job per training run: it loads the model once, and computes the log-mel of each clip once.
+
+import json
 
 
 localrules:
@@ -13,11 +15,19 @@ rule configure_sweeps:
     log:
         f"{SUITE_DIR}/logs/configure_sweeps_{{experiment}}_seed{{seed}}.log",
     wildcard_constraints:
-        experiment=one_of(SUITE.experiments),
+        experiment=any_of(SUITE.experiments),
     conda:
         "../../environment.yml"
     params:
-        settings=sweep_settings,
+        settings=lambda wildcards: json.dumps(
+            {
+                "suite": SUITE.name,
+                "evaluations": {
+                    name: evaluation.model_dump()
+                    for name, evaluation in evaluations(wildcards).items()
+                },
+            }
+        ),
     shell:
         "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
 
@@ -38,7 +48,7 @@ rule evaluate:
     benchmark:
         f"{SUITE_DIR}/benchmarks/evaluate_{{experiment}}_seed{{seed}}.tsv"
     wildcard_constraints:
-        experiment=one_of(SUITE.experiments),
+        experiment=any_of(SUITE.experiments),
     conda:
         "../../environment.yml"
     threads: SETTINGS.train_threads
@@ -60,7 +70,7 @@ rule evaluate:
 
 rule collect_metrics:
     input:
-        finished_runs(rules.evaluate.output.metrics),
+        existing(every_run(rules.evaluate.output.metrics)),
     output:
         report(
             f"{SUMMARY_DIR}/metrics.csv",
@@ -79,7 +89,7 @@ rule collect_metrics:
 
 
 rule resample:
-    # a job an experiment: all experiments of a dataset resample the same clips, so that they can be compared
+    # One job per experiment. All experiments of a dataset resample the same clips, so that they can be compared.
     input:
         expand(rules.evaluate.output.predictions, seed=SUITE.seeds, allow_missing=True),
     output:

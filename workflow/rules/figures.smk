@@ -1,5 +1,10 @@
-# The paper's figures and table: `snakemake fig4` regenerates one. A figure's inputs are its script, its data and
-# the resolved suite; the code behind the scripts is in params, so that editing it redraws figures and nothing else.
+# The paper's figures and tables: `snakemake fig4` draws one. The inputs of a figure are its script, its data and the
+# settings of the suite. A digest of the code behind the script is in params, so that an edit redraws only figures.
+
+# figures that show two suites do not replace those that show one
+CURVE_DIR = f"{FIGURE_DIR}/beside_{SETTINGS.beside}" if SETTINGS.beside else FIGURE_DIR
+# a suite without ElasticAST at native length has no figure 3, but `snakemake fig3` draws one for it too
+PACKED_DATASET = PLAN.packed_dataset or next(iter(SUITE.datasets))
 
 
 localrules:
@@ -23,17 +28,16 @@ rule fig1:
             "../report/fig1_teaser.rst",
             "Fig. 1: one model for every length",
         ),
+        caption=f"{FIGURE_DIR}/fig1_teaser.rst",
     log:
         f"{SUITE_DIR}/logs/fig1.log",
     conda:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
-        options="",
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
-        " {params.options} 2> {log:q}"
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig2:
@@ -47,6 +51,7 @@ rule fig2:
             "../report/fig2_native_lengths.rst",
             "Fig. 2: native lengths, cropping, padding",
         ),
+        caption=f"{FIGURE_DIR}/fig2_native_lengths.rst",
     log:
         f"{SUITE_DIR}/logs/fig2.log",
     conda:
@@ -66,6 +71,7 @@ rule fig3:
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),
+        caption=f"{FIGURE_DIR}/fig3_packing.rst",
     log:
         f"{SUITE_DIR}/logs/fig3.log",
     conda:
@@ -78,7 +84,7 @@ rule fig3:
         "python {input.script} --suite {input.suite:q} --data {params.data:q} --out {params.out:q} 2> {log:q}"
 
 
-use rule fig1 as fig4 with:
+rule fig4:
     input:
         script="paper_figures/fig4_length_curves.py",
         metrics=rules.collect_metrics.output[0],
@@ -93,15 +99,21 @@ use rule fig1 as fig4 with:
             "Fig. 4: native-length curves",
             CURVE_DIR,
         ),
+        caption=f"{CURVE_DIR}/fig4_length_curves.rst",
     log:
         f"{SUITE_DIR}/logs/fig4.log",
+    conda:
+        "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
-        options=beside_options,
+        options=comparison_options,
         code=CODE["curves"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options} 2> {log:q}"
 
 
-use rule fig1 as fig5 with:
+use rule fig4 as fig5 with:
     input:
         script="paper_figures/fig5_resolution_curves.py",
         metrics=rules.collect_metrics.output[0],
@@ -116,15 +128,12 @@ use rule fig1 as fig5 with:
             "Fig. 5: resolution curves",
             CURVE_DIR,
         ),
+        caption=f"{CURVE_DIR}/fig5_resolution_curves.rst",
     log:
         f"{SUITE_DIR}/logs/fig5.log",
-    params:
-        out=subpath(output[0], strip_suffix=".png"),
-        options=beside_options,
-        code=CODE["curves"],
 
 
-use rule fig1 as table1 with:
+rule table1:
     input:
         script="paper_figures/table1.py",
         metrics=rules.collect_metrics.output[0],
@@ -140,13 +149,16 @@ use rule fig1 as table1 with:
         f"{FIGURE_DIR}/table1.tex",
     log:
         f"{SUITE_DIR}/logs/table1.log",
+    conda:
+        "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".csv"),
-        options="",
         code=CODE["table"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
-use rule fig1 as verdict with:
+rule verdict:
     input:
         script="paper_figures/verdict.py",
         metrics=rules.collect_metrics.output[0],
@@ -171,19 +183,17 @@ use rule fig1 as verdict with:
         f"{FIGURE_DIR}/verdict.tex",
     log:
         f"{SUITE_DIR}/logs/verdict.log",
+    conda:
+        "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".csv"),
-        options=beside_options,
+        options=comparison_options,
         code=CODE["verdict"],
+    shell:
+        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options} 2> {log:q}"
 
 
 rule figures:
-    # a suite without a sweep over lengths, or over resolutions, or without packed clips, has no figure of it;
-    # one without claims and released values no verdict
     input:
-        [] if SETTINGS.partial else rules.fig2.output,
-        rules.fig3.output if PACKED and not SETTINGS.partial else [],
-        rules.table1.output,
-        rules.verdict.output if SUITE.claims or BESIDE_RELEASED else [],
-        [rules.fig1.output, rules.fig4.output] if "max_frames" in SWEPT else [],
-        rules.fig5.output if "compression" in SWEPT else [],
+        [getattr(rules, name).output for name in drawn_figures()],

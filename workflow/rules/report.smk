@@ -1,4 +1,4 @@
-# What the report shows beside figures and table: settings, data, runs.
+# Tables of the report about settings, data and runs.
 
 
 localrules:
@@ -29,7 +29,7 @@ rule resolved_suite:
 
 rule collect_runs:
     input:
-        finished_runs(rules.train.output.record),
+        existing(every_run(rules.train.output.record)),
     output:
         report(
             f"{SUMMARY_DIR}/runs.csv",

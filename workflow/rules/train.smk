@@ -1,4 +1,6 @@
-# One training run an experiment and seed.
+# One training run per experiment and seed.
+
+import shlex
 
 
 localrules:
@@ -13,20 +15,27 @@ rule configure:
     conda:
         "../../environment.yml"
     params:
-        settings=run_settings,
+        # a label or a colour is not part of a run's settings
+        settings=lambda wildcards: PLAN.run_config(
+            wildcards.experiment, int(wildcards.seed)
+        ).model_dump_json(),
     shell:
         "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
 
 
 rule train:
-    # the checkpoint and the history lie beside these and are not declared: they have to outlive an interrupted job
+    # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
+    # those of an interrupted job.
     input:
         config=rules.configure.output[0],
-        store=prepared("train.h5"),
-        held_out=selection_split,
+        stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
         manifest=prepared("manifest.parquet"),
-        norm=lambda wildcards: norm_of(RUNS[wildcards.experiment]),
-        start=starting_weights,
+        norm=lambda wildcards: norm_file(wildcards.experiment),
+        start=lambda wildcards: expand(
+            f"{RUN_DIR}/model.safetensors",
+            experiment=needs(wildcards).starts_from or [],
+            seed=wildcards.seed,
+        ),
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",
@@ -43,19 +52,22 @@ rule train:
         runtime=1440,
         gpus=SETTINGS.train_gpus,
         nodes=1,
-        # asked to stop, it saves itself; started again, it goes on
+        # it saves a checkpoint when it is asked to stop, and continues from it when it is started again
         checkpointable=1,
-        # where published weights lie is no part of the result; which ones they are, the run records
+        # a resource, because a change of params would train again when only this folder changes; the run records
+        # which published weights it used
         weights_root=SETTINGS.weights_root,
     params:
-        data=subpath(input.store, parent=True),
-        norm=norm_option,
+        data=subpath(input.manifest, parent=True),
+        norm=lambda wildcards, input: (
+            f"--norm {shlex.quote(input.norm)}" if input.norm else ""
+        ),
         out=subpath(output.weights, parent=True),
-        code=train_code,
+        code=lambda wildcards: PLAN.training_code(wildcards.experiment),
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
-        # tee stays until the last line: without it the trainer could not say that it has saved itself
+        # tee ignores the signals that stop the trainer, and so logs its last line: that it saved a checkpoint
         "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
         " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

@@ -16,9 +16,11 @@ from elasticast.config.ablation_names import shown
 from elasticast.config.ablation_sweeps import compared
 from elasticast.config.load_ablation import Ablation
 from elasticast.config.run import RunSettings
-from elasticast.reporting.ablation.results import QUANTITIES, Results, setting_name, varied
-from elasticast.reporting.curves import METRIC_LABEL, is_geometric, legend_below, open_marker
-from elasticast.reporting.results import NOT_RUN
+from elasticast.reporting.ablation.labels import setting_name, varied
+from elasticast.reporting.ablation.scores import QUANTITIES, AblationResults
+from elasticast.reporting.curves import METRIC_LABEL, is_geometric
+from elasticast.reporting.legend import legend_below, open_marker
+from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, TITLE, LineStyle, label_styles, new_figure
 
 _WIDTH = 120  # points between the first and the last value of a panel
@@ -41,7 +43,7 @@ class _Axis(NamedTuple):
         return float(np.exp(place)) if self.logarithmic else place
 
 
-def draw_factor(results: Results, table: pd.DataFrame) -> Figure:
+def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
     """Score over the first setting of the grid: a row a sweep, a panel a quantity, a line a value of the others."""
     ablation = results.ablation
     sweeps = list(compared(ablation))

@@ -1,6 +1,6 @@
-"""Figures of an ablation: `curves` and `cost`, each sweep beside the differences to the base; and the choice of one.
+"""Figures of ablations: `curves` and `cost`, with the differences to the base at the right; and the choice of one.
 
-The differences' rows carry the variants' names and line samples, so that they are the legend of the curves too.
+Each difference has the name and a line sample of its variant, so these also are the legend of the curves.
 """
 
 import itertools
@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,70 +18,74 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 from elasticast.config.ablation_sweeps import SWEEPS, compared
 from elasticast.reporting.ablation.factor import draw_factor
 from elasticast.reporting.ablation.heat_map import draw_heat_map
-from elasticast.reporting.ablation.results import Results, varied
-from elasticast.reporting.ablation.table import missing_delta
-from elasticast.reporting.curves import (
-    METRIC_LABEL,
-    Styles,
-    draw_panel,
-    is_logarithmic,
-    legend_below,
-    mark_handles,
-    note_shortfalls,
-)
-from elasticast.reporting.results import Panel, Series, sweep_panels
+from elasticast.reporting.ablation.labels import varied
+from elasticast.reporting.ablation.scores import AblationResults
+from elasticast.reporting.ablation.variant_table import missing_delta
+from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic
+from elasticast.reporting.legend import Styles, legend_below, mark_handles, note_missing_runs
+from elasticast.reporting.panels import Panel, Series, sweep_panels
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, LineStyle, line_styles, new_figure
 
 _MOST_BANDS = 2
-"""Curves beside the base that have a band; of more the differences alone show how sure they are."""
+"""With more variants than this, only the base has a band; the differences show how sure the others are."""
 _OFFSETS = {"native": 0.17, "mean": -0.17}
-_LABEL_WIDTH = 24  # characters of a line
-_SAMPLE = (-0.36, -0.06)  # inches left of the axis, where a row has its line sample
+_LABEL_WIDTH = 24  # characters per line
+_SAMPLE = (-0.36, -0.06)  # ends of a row's line sample, in inches from the axis
 
 
-def draw(results: Results, table: pd.DataFrame) -> Figure:
-    """The figure that an ablation asks for; `table` is that of `elasticast.reporting.ablation.table`."""
+def draw(results: AblationResults, table: pd.DataFrame) -> Figure:
+    """Draw the figure that an ablation's setting `plot` names.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        See :func:`elasticast.reporting.ablation.variant_table.compare_variants`.
+    """
     kinds = {"curves": draw_curves, "cost": draw_cost, "factor": draw_factor, "heat_map": draw_heat_map}
     return kinds[results.ablation.plot](results, table)
 
 
-def draw_curves(results: Results, table: pd.DataFrame) -> Figure:
-    """A row a sweep: score over x, and the differences to the base where clips are whole and over the sweep."""
-    sweeps = {sweep: x_name for x_name, sweep in SWEEPS.items() if sweep in compared(results.ablation)}
-    panels = [_panel(results, x_name) for x_name in sweeps.values()]
-    figure, axes, styles = _rows(results, table, list(sweeps))
-    for ax, panel in zip(axes, panels, strict=True):
+def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
+    """One row per sweep: score over x, and the differences to the base at the native point and over the sweep."""
+    panels = panels_of(results)
+    figure, axes, styles = _rows(results, table, list(panels))
+    for ax, panel in zip(axes, panels.values(), strict=True):
         draw_panel(ax, panel, styles, is_logarithmic([panel]))
-    _finish(figure, axes, panels, mark_handles(panels))
+    _finish(figure, axes, list(panels.values()))
     return figure
 
 
-def draw_cost(results: Results, table: pd.DataFrame) -> Figure:
-    """Score over the operations of a clip, points named by the share of tokens left out, and the differences."""
-    panel = _panel(results, "token_drop")
-    figure, axes, styles = _rows(results, table, [SWEEPS["token_drop"]])
+def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
+    """Score over operations per clip, with the share of tokens left out at each point, and the differences."""
+    ((sweep, panel),) = panels_of(results).items()
+    figure, axes, styles = _rows(results, table, [sweep])
     labels = _draw_operations(axes[0], results, panel, styles)
-    _finish(figure, axes, [panel], mark_handles([panel]))
+    _finish(figure, axes, [panel])
     _place_labels(figure, axes[0], labels)
     return figure
 
 
-def _panel(results: Results, x_name: str) -> Panel:
-    """The curves over `x_name`, under the variants' names, with the intervals that there are."""
-    panel, base = (
-        sweep_panels(results.ablation, results.metrics, x_name, intervals=_intervals(results))[0],
-        results.ablation.base,
-    )
-    few = len(panel.series) <= 1 + _MOST_BANDS
+def panels_of(results: AblationResults) -> dict[str, Panel]:
+    """The curves of `draw_curves` or `draw_cost` by sweep, with the intervals that were computed."""
+    cost = results.ablation.plot == "cost"
+    sweeps = [SWEEPS["token_drop"]] if cost else [s for s in SWEEPS.values() if s in compared(results.ablation)]
+    x_names = {sweep: x_name for x_name, sweep in SWEEPS.items()}
+    return {sweep: _panel(results, x_names[sweep]) for sweep in sweeps}
+
+
+def _panel(results: AblationResults, x_name: str) -> Panel:
+    """The curves over `x_name`; with many variants only the base keeps its band."""
+    panel = sweep_panels(results.ablation, results.metrics, x_name, intervals=_intervals(results))[0]
+    few, base = len(panel.series) <= 1 + _MOST_BANDS, results.ablation.base
     return replace(panel, series=tuple(s if few or s.experiment == base else _bare(s) for s in panel.series))
 
 
 def _bare(series: Series) -> Series:
-    """A series without its band."""
+    """The series without its band."""
     return replace(series, points=series.points.assign(low=np.nan, high=np.nan))
 
 
-def _intervals(results: Results) -> pd.DataFrame:
+def _intervals(results: AblationResults) -> pd.DataFrame:
     rows, ran = [], results.metrics.groupby(["experiment", "evaluation"])["seed"].nunique()
     for variant, scores in results.resampled.items():
         for (evaluation, (x, compression)), score in scores.items():
@@ -92,37 +95,35 @@ def _intervals(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["experiment", "metric", "evaluation", "x", "low", "high"])
 
 
-def _rows(results: Results, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
-    """A figure of a row a sweep with its differences drawn; the axes are those left for the curves."""
-    ablation, heights = results.ablation, []
-    styles = line_styles(ablation, {ablation.base})
-    for sweep in sweeps:
-        labels = table.loc[table["sweep"] == sweep].drop_duplicates("variant").apply(_row_label, axis=1)
-        lines = [1 + label.count("\n") for label in labels]
-        row = max([0.22, *(0.065 * (one + other) + 0.04 for one, other in itertools.pairwise(lines))])
-        heights.append(max(2.3, 0.65 + row * len(lines)))
+def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
+    """A figure with one row per sweep: its differences are drawn, and the axes for its curves are returned."""
+    ablation, first = results.ablation, table.iloc[0]
+    styles, heights = line_styles(ablation, {ablation.base}), [_height(table[table["sweep"] == s]) for s in sweeps]
     figure = new_figure(DOUBLE_COLUMN, sum(heights))
-    figure.get_layout_engine().set(w_pad=0.07)  # names of the right panels keep off the left ones
+    figure.get_layout_engine().set(w_pad=0.07)  # keeps the names of the right panels off the left ones
     grid = figure.subplots(len(sweeps), 2, squeeze=False, height_ratios=heights, width_ratios=[1.15, 1])
     for i, (sweep, (left, right)) in enumerate(zip(sweeps, grid, strict=True)):
         _draw_differences(right, table[table["sweep"] == sweep], styles, varied(ablation))
-        first = table.iloc[0]
-        letter = f"({chr(97 + i)}) " if len(sweeps) > 1 else ""
-        named = (
-            f"{first['dataset']} · {first['task']}, {sweep}"
-            if len(sweeps) > 1
-            else f"{first['dataset']} · {first['task']}"
-        )
-        left.set_title(letter + named.replace("_", " "), loc="left")
+        title = f"{first['dataset']} · {first['task']}"
+        if len(sweeps) > 1:
+            title = f"({chr(97 + i)}) {title}, {sweep}"
+        left.set_title(title.replace("_", " "), loc="left")
     return figure, list(grid[:, 0]), styles
 
 
-def _finish(figure: Figure, axes: list[Axes], panels: list[Panel], handles: list[Artist]) -> None:
-    note_shortfalls(figure, axes, panels, DOUBLE_COLUMN / 2.2, len(panels))
+def _height(table: pd.DataFrame) -> float:
+    """Height of a row in inches: enough for the names of the variants."""
+    lines = [1 + label.count("\n") for label in table.drop_duplicates("variant").apply(_row_label, axis=1)]
+    row = max([0.22, *(0.065 * (one + other) + 0.04 for one, other in itertools.pairwise(lines))])
+    return max(2.3, 0.65 + row * len(lines))
+
+
+def _finish(figure: Figure, axes: list[Axes], panels: list[Panel]) -> None:
+    note_missing_runs(figure, axes, panels, DOUBLE_COLUMN / 2.2, len(panels))
     look = {"linestyle": "none", "marker": "o", "markersize": 3.6, "color": MUTED}
     filled = Line2D([], [], **look, label="difference, native")
     hollow = Line2D([], [], **look, markerfacecolor="white", label="difference, mean of the sweep")
-    legend_below(figure, [*handles, filled, hollow])
+    legend_below(figure, [*mark_handles(panels), filled, hollow])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -131,13 +132,13 @@ def _finish(figure: Figure, axes: list[Axes], panels: list[Panel], handles: list
 
 
 def _row_label(row: pd.Series) -> str:
-    """A variant's name, in lines that fit."""
+    """The name of a variant, in lines that fit."""
     text = f"{row['label']} (base)" if row["base"] else row["label"]
     return "\n".join(textwrap.wrap(text, _LABEL_WIDTH))
 
 
 def _draw_differences(ax: Axes, table: pd.DataFrame, styles: Styles, title: str) -> None:
-    """A row a variant: its difference to the base with its 95 % interval, native and over the sweep."""
+    """One row per variant: its differences to the base with 95 % intervals, native and mean of the sweep."""
     variants = table.drop_duplicates("variant")
     ax.axvline(0, color=INK, linewidth=0.7, zorder=1)
     for y, (_, row) in enumerate(variants.iterrows()):
@@ -176,11 +177,11 @@ def _draw_difference(ax: Axes, cell: pd.Series, y: float, style: LineStyle, *, f
 
 
 def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
-    """The variant's line beside its name."""
+    """A sample of the variant's line, left of its name."""
     inches = ax.figure.dpi_scale_trans + ScaledTranslation(0, 0, ax.transAxes)
-    beside = blended_transform_factory(inches, ax.transData)
+    place = blended_transform_factory(inches, ax.transData)
     ends = np.linspace(*_SAMPLE, 3)
-    ax.plot(ends, [y] * 3, transform=beside, clip_on=False, markevery=[1], **style.line())
+    ax.plot(ends, [y] * 3, transform=place, clip_on=False, markevery=[1], **style.line())
 
 
 # ---------------------------------------------------------------------------------------------
@@ -188,8 +189,10 @@ def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
 # ---------------------------------------------------------------------------------------------
 
 
-def _draw_operations(ax: Axes, results: Results, panel: Panel, styles: Styles) -> list[tuple[float, float, str, str]]:
-    """Curves over GFLOPs; the points' x and y, what they are called, and in which colour."""
+def _draw_operations(
+    ax: Axes, results: AblationResults, panel: Panel, styles: Styles
+) -> list[tuple[float, float, str, str]]:
+    """Draw the curves over GFLOPs; return x, y, text and colour of the label of each point."""
     rows = results.metrics[results.metrics["metric"] == "gflops_per_clip"]
     labels, whole = [], []
     for series in panel.series:
@@ -197,7 +200,7 @@ def _draw_operations(ax: Axes, results: Results, panel: Panel, styles: Styles) -
         own = rows[rows["experiment"] == series.experiment].drop_duplicates("x").set_index("x")["value"]
         gflops = own.reindex(points.index)
         whole += list(gflops)
-        if series.interval or series.seeds_run > 1:
+        if series.band:
             band = {"color": style.color, "alpha": 0.18, "linewidth": 0, "zorder": style.zorder - 1}
             ax.fill_between(gflops, 100 * points["low"], 100 * points["high"], **band)
         ax.plot(gflops, 100 * points["mean"], **style.line())
@@ -215,7 +218,7 @@ def _draw_operations(ax: Axes, results: Results, panel: Panel, styles: Styles) -
 
 
 def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:
-    """Write what points are called above the highest at each place, but nothing over another name."""
+    """Write labels above the points, one where several have the same text and x; leave out those that would overlap."""
     figure.draw_without_rendering()
     taken: list[tuple[float, float]] = []
     highest: dict[tuple[str, str], tuple] = {}

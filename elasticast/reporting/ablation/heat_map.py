@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from elasticast.config.ablation_sweeps import GRID, Point, shared_points
 from elasticast.evaluation.statistics import paired_difference
-from elasticast.reporting.ablation.results import Results, paired
+from elasticast.reporting.ablation.scores import AblationResults, paired
 from elasticast.reporting.curves import METRIC_LABEL
-from elasticast.reporting.results import NOT_RUN
+from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, TITLE, new_figure
 from elasticast.reporting.tables import signed
 
@@ -40,7 +40,7 @@ class _Scale(NamedTuple):
     differences: bool
 
 
-def draw_heat_map(results: Results, table: pd.DataFrame) -> Figure:
+def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
     """Scores of each variant over length and compression, then the differences to the base, each on one scale."""
     variants = list(table.loc[table["sweep"] == GRID, "variant"].unique())
     points = shared_points(results.ablation, GRID)
@@ -70,13 +70,13 @@ def _width(columns: int) -> float:
     return (DOUBLE_COLUMN - _BAR) / columns - 0.1
 
 
-def _label(results: Results, variant: str, width: int) -> str:
+def _label(results: AblationResults, variant: str, width: int) -> str:
     experiment = results.ablation.experiments[variant]
     text = f"{experiment.label} (base)" if variant == results.ablation.base else experiment.label
     return "\n".join(textwrap.wrap(text, width))
 
 
-def _map(results: Results, variant: str, points: list[Point], differences: bool) -> _Map | None:
+def _map(results: AblationResults, variant: str, points: list[Point], differences: bool) -> _Map | None:
     """A variant's scores, or its differences to the base over the seeds that both have; none: nothing ran."""
     own, base = (results.scores(GRID, v) for v in (variant, results.ablation.base))
     if not differences:

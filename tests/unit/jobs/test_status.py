@@ -1,4 +1,4 @@
-"""`elasticast status`: what it says of runs, and that it never gets in the way of one."""
+"""`elasticast status`: the states of runs, and that it never makes a run fail."""
 
 import json
 import signal
@@ -40,11 +40,11 @@ print(*sorted(states), sep=",")
 
 
 @pytest.mark.usefixtures("cpu")
-def test_status_never_makes_a_run_fail_that_starts(tiny, train_clips, norm, tmp_path):
-    """Another process asks for the state of a run without a pause."""
+def test_status_never_makes_a_starting_run_fail(tiny, train_clips, norm, tmp_path):
+    """Another process keeps reading the state of the run."""
     folder = tmp_path / "run"
-    with subprocess.Popen([sys.executable, "-c", ASK, str(folder)], stdout=subprocess.PIPE, text=True) as asking:
-        assert asking.stdout.readline() == "not started\n"
+    with subprocess.Popen([sys.executable, "-c", ASK, str(folder)], stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout.readline() == "not started\n"
         try:
             for _ in range(3):
                 Trainer(tiny(), RunInputs(train_clips, norm, "data"), folder).fit()
@@ -54,8 +54,8 @@ def test_status_never_makes_a_run_fail_that_starts(tiny, train_clips, norm, tmp_
         finally:
             folder.mkdir(exist_ok=True)
             (folder / "stop").touch()
-        assert asking.stdout.read().splitlines()[-1] == "not started,running,trained"
-    assert asking.returncode == 0
+        assert reader.stdout.read().splitlines()[-1] == "not started,running,trained"
+    assert reader.returncode == 0
 
 
 def test_a_folder_is_in_use_as_long_as_a_process_works_in_it(tmp_path):
@@ -70,7 +70,7 @@ def test_a_folder_is_in_use_as_long_as_a_process_works_in_it(tmp_path):
     assert not in_use(folder)
 
 
-def test_a_killed_process_uses_nothing(tmp_path):
+def test_the_folder_of_a_killed_process_is_not_in_use(tmp_path):
     code = "import sys, time; from pathlib import Path; from elasticast.files import exclusive\n"
     code += "with exclusive(Path(sys.argv[1]), ''):\n    print('begun', flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as process:
@@ -82,7 +82,7 @@ def test_a_killed_process_uses_nothing(tmp_path):
 
 
 def test_a_history_that_is_being_written(tiny, tmp_path):
-    """Only whole lines count, whatever part of the last one is there."""
+    """Only complete lines count, wherever the last one breaks off."""
     path = tmp_path / "history" / "history.csv"
     path.parent.mkdir()
     head = "step,epoch,loss,lr,grad_norm,clips_per_s,tokens_per_s\n"

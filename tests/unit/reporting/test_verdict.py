@@ -14,11 +14,12 @@ from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError
 from elasticast.reporting.claims import judge_claims, overall
 from elasticast.reporting.curves import draw_sweeps
-from elasticast.reporting.released import read_released, released_curves
-from elasticast.reporting.results import COLUMNS, sweep_panels
+from elasticast.reporting.panels import sweep_panels
+from elasticast.reporting.read_tables import INTERVALS, METRICS, PAIRS, read_intervals, read_pairs, read_released
+from elasticast.reporting.released_curves import released_curves
 from elasticast.reporting.style import line_styles
-from elasticast.reporting.uncertainty import INTERVALS, PAIRS, read_intervals, read_pairs
 from elasticast.reporting.verdict import claim_table, curve_table, latex, markdown, write_verdict
+from tests.complaints import complains
 
 ROOT = Path(__file__).parents[3]
 CURVES = ROOT / "paper_figures" / "reference" / "released_curves.csv"
@@ -47,7 +48,7 @@ def metrics_of(curves: dict[str, pd.Series], seeds=(0, 1, 2), spread=0.01) -> pd
             for x, value in curve.items():
                 about = ["paper", name, seed, "length", "voxceleb1", "speaker", "max_frames"]
                 rows.append([*about, x, "accuracy", value + spread * (seed - 1), 8251])
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(METRICS))
 
 
 def panels_of(suite, released, curves, **more):
@@ -257,10 +258,10 @@ def test_a_paired_test_is_found_whichever_way_round(suite, released, tmp_path, t
 @pytest.mark.parametrize(("read", "columns"), [(read_intervals, INTERVALS), (read_pairs, PAIRS)])
 def test_a_table_without_a_column_is_refused(tmp_path, read, columns):
     path = tmp_path / "table.csv"
-    with pytest.raises(DataError, match="no such file"):
+    with complains(DataError, path):
         read(path)
     pd.DataFrame(columns=list(columns[:-1])).to_csv(path, index=False)
-    with pytest.raises(DataError, match=f"{path}: missing column {columns[-1]}; expected {columns[0]}, "):
+    with complains(DataError, path, columns[-1], columns[0]):
         read(path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.io import is_flagged
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from snakemake_executor_plugin_submitit.clusters import Request, State
+from snakemake_executor_plugin_submitit.clusters import ENDED, Request, State
 from snakemake_executor_plugin_submitit.records import Record, short_digest
 
 LINES_SHOWN = 20
@@ -131,5 +131,5 @@ def changes(jobs: Iterable[Watched], states: dict[str, State]) -> list[str]:
 
 def _change(reason: str, items: list[Watched]) -> str:
     more = f" and {len(items) - 1} more" if len(items) > 1 else ""
-    what = "running" if reason == "RUNNING" else f"waiting, {explain_reason(reason)}"
+    what = reason.lower() if reason in ENDED or reason == "RUNNING" else f"waiting, {explain_reason(reason)}"
     return f"job {items[0].record.job_id} ({items[0].record.rule}){more}: {what}"

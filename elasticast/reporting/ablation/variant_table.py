@@ -12,18 +12,17 @@ import pandas as pd
 
 from elasticast.config.ablation_sweeps import GRID, SWEEPS, Point, compared, evaluations_of, points_of, shared_points
 from elasticast.evaluation.statistics import paired_difference
-from elasticast.reporting.ablation.results import (
+from elasticast.reporting.ablation.labels import setting, varied
+from elasticast.reporting.ablation.scores import (
     QUANTITIES,
-    Results,
+    AblationResults,
     Scores,
     native_index,
     paired,
     quantities,
     resampled_quantities,
-    setting,
-    varied,
 )
-from elasticast.reporting.results import NOT_RUN
+from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
 
 COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "gflops_per_clip")
@@ -35,7 +34,7 @@ TABLE_COLUMNS = (
 _NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p")
 
 
-def compare_variants(results: Results) -> pd.DataFrame:
+def compare_variants(results: AblationResults) -> pd.DataFrame:
     """The tidy table: a row a variant, sweep and quantity, in the order of the ablation.
 
     Returns
@@ -61,7 +60,7 @@ def compare_variants(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
 
 
-def _cells(results: Results, sweep: str, own: Scores, base: Scores) -> list[dict]:
+def _cells(results: AblationResults, sweep: str, own: Scores, base: Scores) -> list[dict]:
     """A variant's quantities of a sweep."""
     points, native = shared_points(results.ablation, sweep), native_index(results.ablation, sweep)
     found = _values(own, native, points)
@@ -99,7 +98,7 @@ def _differences(own: Scores, base: Scores, native: int) -> dict[str, dict]:
     return found
 
 
-def _costs(results: Results, variant: str) -> dict[str, float]:
+def _costs(results: AblationResults, variant: str) -> dict[str, float]:
     """What a variant costs: medians over its runs, and the operations of a whole clip where that was measured."""
     records = results.records[variant]
     rows = results.metrics[(results.metrics["experiment"] == variant) & (results.metrics["x"] == 0)]
@@ -190,7 +189,7 @@ def _cost(key: str, value: float) -> str:
     return f"{value:.3g}" if key == "gflops_per_clip" else f"{value:,.0f}"
 
 
-def _where(results: Results, sweep: str) -> str:
+def _where(results: AblationResults, sweep: str) -> str:
     """Which points the quantities of a sweep are of."""
     ablation = results.ablation
     points = shared_points(ablation, sweep)
@@ -219,14 +218,14 @@ def notes(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def _caption(results: Results, table: pd.DataFrame) -> str:
+def _caption(results: AblationResults, table: pd.DataFrame) -> str:
     first, ablation = table.iloc[0], results.ablation
     clips = results.metrics.loc[results.metrics["metric"] == results.metric, "n"]
     counted = f", {int(clips.max()):,} test clips" if len(clips) else ""
     return f"{ablation.title}: {first['dataset']} · {first['task']}, {first['metric']} (%){counted}"
 
 
-def markdown(results: Results, table: pd.DataFrame) -> str:
+def markdown(results: AblationResults, table: pd.DataFrame) -> str:
     """The table for a README: a block a sweep, then what the variants cost, then how to read it."""
     first, parts = varied(results.ablation), [f"**{_caption(results, table)}**\n"]
     for sweep, rows in table.groupby("sweep", sort=False):
@@ -237,7 +236,7 @@ def markdown(results: Results, table: pd.DataFrame) -> str:
     return "\n".join([*parts, " ".join(notes(table)) + "\n"])
 
 
-def latex(results: Results, table: pd.DataFrame) -> str:
+def latex(results: AblationResults, table: pd.DataFrame) -> str:
     """The same as two ``tabular``s that need only booktabs."""
     first = varied(results.ablation)
     lines = [f"% {note}" for note in (_caption(results, table), *notes(table))]
@@ -256,7 +255,7 @@ def _latex_row(cells: list[str]) -> str:
     return " & ".join(re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", escape(cell)) for cell in cells) + r" \\"
 
 
-def write_table(results: Results, table: pd.DataFrame, out: Path) -> None:
+def write_table(results: AblationResults, table: pd.DataFrame, out: Path) -> None:
     """Write ``OUT.csv`` (tidy, full precision), ``OUT.md`` and ``OUT.tex``."""
     missing = [*_NUMBERS, *(key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any())]
     printed = table.astype(object)

@@ -1,21 +1,23 @@
-"""Tidy results joined with the suite: one :class:`Panel` per dataset, task and kind of sweep."""
+"""Results joined with the settings of their suite: one :class:`Panel` per dataset, task and kind of sweep."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.errors import DataError
+from elasticast.reporting.read_tables import DECIMALS
 
-# a grid's points have a `compression` as well, which no curve is drawn of
-COLUMNS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 NOT_RUN = "not run"
 NOT_IN_SUITE = "not in suite"
-DECIMALS = 6  # of x; keeps 1.2 from a file and 1.2 from arithmetic the same point
+
+Band = Literal["interval", "seeds"]
+"""What a curve's band shows: a 95 % interval, or the minimum and maximum over seeds."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,11 @@ class Score:
     Attributes
     ----------
     x : float or None
-        Frames or compression; none where nothing ran.
+        Frames or compression; None if nothing ran.
     mean, sd : float or None
-        Fraction 0..1; ``sd`` (n - 1) is none for a single seed.
+        Fractions (0 to 1); ``sd`` (n - 1) is None for a single seed.
     seeds, clips : int
-        Seeds that ran, and test clips of each.
+        Number of seeds that ran, and of test clips per seed.
     status : str
         ``ok``, ``not run``, ``not in sweep`` or ``not in suite``.
     """
@@ -49,18 +51,19 @@ class Series:
     Attributes
     ----------
     trained_at : float or None
-        The x a fixed-length model was trained at; none for a model that takes any.
+        The x at which a fixed-length model was trained; None for a model that takes any x.
     points : pandas.DataFrame
         Index x (every x of the sweep), columns mean, sd, low, high (fractions; NaN where not run),
         seeds and clips (0 where not run).
     seeds : int
-        Seeds the suite asks for.
+        Number of seeds in the suite's settings.
     released : pandas.Series or None
-        The authors' curve of the same experiment (fractions, index x), where it has one.
+        The authors' curve for this experiment (fractions, index x), if they released one.
     interval : bool
-        Whether low and high are a 95 % interval over seeds and clips; else minimum and maximum over seeds.
+        Whether low and high are a 95 % interval over seeds and clips; if not, they are the minimum and maximum over
+        seeds.
     other : Series or None
-        The same experiment in another suite, at the same x, where that suite has it.
+        The same experiment in another suite, at the same x, if that suite has it.
     """
 
     experiment: str
@@ -79,17 +82,32 @@ class Series:
 
     @property
     def other_run(self) -> bool:
-        """Whether there is anything to draw of the other suite."""
+        """Whether the other suite has anything to draw."""
         return self.other is not None and self.other.seeds_run > 0
+
+    @property
+    def band(self) -> Band | None:
+        """What the band around the curve shows; None if there is no band."""
+        if self.points["low"].isna().all():
+            return None
+        return "interval" if self.interval else "seeds" if self.seeds_run > 1 else None
+
+    @property
+    def training_point(self) -> tuple[float, float] | None:
+        """The x at which the model was trained and its mean there; None if the curve does not reach that x."""
+        run, x = self.points["mean"].dropna(), self.trained_at
+        if x is None or run.empty or not run.index[0] <= x <= run.index[-1]:
+            return None
+        return x, float(np.interp(x, run.index, run))
 
     @cached_property
     def seeds_run(self) -> int:
-        """Most seeds at any point of the sweep."""
+        """The largest number of seeds at any point of the sweep."""
         return int(self.points["seeds"].max())
 
     @property
     def shortfall(self) -> str:
-        """What is missing, in words; empty when everything ran."""
+        """What has not run, in words; empty if everything has."""
         if self.seeds_run == 0:
             return NOT_RUN
         if (self.points["seeds"] == 0).any():
@@ -119,7 +137,7 @@ class Panel:
     Attributes
     ----------
     beside : str or None
-        Title of another suite whose curves stand beside ours; none: no other suite's do.
+        Title of the other suite whose curves are drawn too, if any.
     """
 
     dataset: str
@@ -132,7 +150,7 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """For readers: dataset and task."""
+        """Dataset and task, for readers."""
         return f"{self.dataset} · {self.task}".replace("_", " ")
 
     @property
@@ -147,39 +165,9 @@ class Panel:
 
     @property
     def native_x(self) -> float:
-        """The end of the sweep at which clips are seen whole, at full resolution."""
+        """The x at which the model is given most of a clip: the greatest length or the finest resolution."""
         xs = [x for s in self.series for x in s.points.index]
         return max(xs) if self.x_name == "max_frames" else min(xs)
-
-
-def read_metrics(path: Path, suite: str) -> pd.DataFrame:
-    """Read ``metrics.csv`` (columns `COLUMNS`).
-
-    Raises
-    ------
-    DataError
-        If the file or a column is missing, a number is none, or the file is of another suite.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; it is made by the rule that collects the evaluations")
-    try:
-        table = pd.read_csv(path, dtype={"experiment": str, "evaluation": str, "suite": str})
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: the file is empty; expected the columns {', '.join(COLUMNS)}") from None
-    missing = [c for c in COLUMNS if c not in table.columns]
-    if missing:
-        raise DataError(f"{path}: missing column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
-    for column in ("seed", "x", "value", "n"):
-        bad = table[pd.to_numeric(table[column], errors="coerce").isna()]
-        if column == "value":  # a metric no class allows is NaN; accuracy always is a number
-            bad = bad[bad[column].notna() | (bad["metric"] == "accuracy")]
-        if len(bad):
-            line, value = bad.index[0] + 2, bad[column].iloc[0]
-            raise DataError(f"{path}: line {line}: {column} = {value!r} is not a number")
-    others = sorted(set(table["suite"]) - {suite})
-    if others:
-        raise DataError(f"{path}: holds results of suite {', '.join(map(repr, others))}, expected only {suite!r}")
-    return table
 
 
 def sweep_panels(
@@ -190,15 +178,15 @@ def sweep_panels(
     released: dict[str, pd.Series] | None = None,
     intervals: pd.DataFrame | None = None,
 ) -> list[Panel]:
-    """All panels of a kind of sweep, in the suite's order.
+    """All panels of a kind of sweep, in the order of the suite.
 
     Parameters
     ----------
     x_name : {"max_frames", "compression", "token_drop"}
     released : dict of str to pandas.Series, optional
-        Released curves by experiment, see `elasticast.reporting.released`.
+        The authors' curves by experiment, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional
-        See `elasticast.reporting.uncertainty`.
+        95 % intervals, see `elasticast.reporting.read_tables.read_intervals`.
 
     Raises
     ------
@@ -213,29 +201,29 @@ def sweep_panels(
         raise DataError(f"suite {suite.name!r}: no experiment has an evaluation with x_name: {x_name}")
     panels = [_panel(suite, metrics, x_name, names) for names in groups.values()]
     if intervals is not None:
-        panels = [_with(p, lambda s, m=p.metric: _with_interval(suite, s, intervals, x_name, m)) for p in panels]
-    beside = released or {}
-    return [_with(panel, lambda s: replace(s, released=beside.get(s.experiment))) for panel in panels]
+        panels = [_replace_series(p, lambda s, p=p: _with_interval(suite, s, intervals, p)) for p in panels]
+    curves = released or {}
+    return [_replace_series(panel, lambda s: replace(s, released=curves.get(s.experiment))) for panel in panels]
 
 
-def beside_other(panels: list[Panel], suite: Suite, other: Suite, metrics: pd.DataFrame) -> list[Panel]:
-    """Panels of a suite in which each experiment has its curve of another suite beside it, where that has one.
+def add_other_suite(panels: list[Panel], suite: Suite, other: Suite, metrics: pd.DataFrame) -> list[Panel]:
+    """Panels of `suite` in which each experiment also has its curve of another suite, if that suite has one.
 
     Parameters
     ----------
     metrics : pandas.DataFrame
-        Of the other suite, see :func:`read_metrics`.
+        Results of the other suite, see `elasticast.reporting.read_tables.read_metrics`.
     """
 
-    def there(series: Series, panel: Panel) -> Series:
+    def with_other(series: Series, panel: Panel) -> Series:
         name = series.experiment
         if not suite.shares_curve(other, name, panel.x_name):
             return series
         rows = metrics[(metrics["x_name"] == panel.x_name) & (metrics["metric"] == panel.metric)]
         found = _series(other, rows, panel.x_name, name)
-        return replace(series, other=replace(found, points=_at(found.points, series.points.index)))
+        return replace(series, other=replace(found, points=_reindex(found.points, series.points.index)))
 
-    return [replace(_with(p, lambda s, p=p: there(s, p)), beside=other.title) for p in panels]
+    return [replace(_replace_series(p, lambda s, p=p: with_other(s, p)), beside=other.title) for p in panels]
 
 
 def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -> Panel:
@@ -246,14 +234,15 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
     return Panel(run.dataset, run.task, x_name, metric, run.front_end.hop_ms, series)
 
 
-def _with(panel: Panel, change: Callable[[Series], Series]) -> Panel:
+def _replace_series(panel: Panel, change: Callable[[Series], Series]) -> Panel:
     return replace(panel, series=tuple(change(s) for s in panel.series))
 
 
-def _with_interval(suite: Suite, series: Series, intervals: pd.DataFrame, x_name: str, metric: str) -> Series:
-    """A series whose low and high are its 95 % interval, where that was computed for every point that ran."""
-    rows = intervals[(intervals["experiment"] == series.experiment) & (intervals["metric"] == metric)]
-    rows = rows[rows["evaluation"].isin(suite.curve(series.experiment, x_name))].drop_duplicates("x").set_index("x")
+def _with_interval(suite: Suite, series: Series, intervals: pd.DataFrame, panel: Panel) -> Series:
+    """The series with its 95 % interval as low and high, if that was computed for every point that ran."""
+    evaluations = suite.curve(series.experiment, panel.x_name)
+    rows = intervals[(intervals["experiment"] == series.experiment) & (intervals["metric"] == panel.metric)]
+    rows = rows[rows["evaluation"].isin(evaluations)].drop_duplicates("x").set_index("x")
     run = series.points.index[series.points["seeds"] > 0]
     if run.empty or not run.isin(rows.index).all():
         return series
@@ -267,23 +256,23 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
     xs = sorted({round(x, DECIMALS) for e in evaluations.values() for x in e.x})
     mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds) & rows["evaluation"].isin(evaluations)]
     mine = mine.assign(x=mine["x"].round(DECIMALS))
-    # two evaluations may share a point; it is the same test split, so the same number
+    # two evaluations may share a point: they use the same test split, so the numbers are the same
     by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")
     value = by_x["value"]
     columns = {"mean": value.mean(), "sd": value.std(), "low": value.min(), "high": value.max()}
-    points = _at(pd.DataFrame({**columns, "seeds": value.size(), "clips": by_x["n"].max()}), xs)
+    points = _reindex(pd.DataFrame({**columns, "seeds": value.size(), "clips": by_x["n"].max()}), xs)
     return Series(name, suite.experiments[name].label, trained_at(suite, name, x_name), points, len(suite.seeds))
 
 
-def _at(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
-    """Points of a series at these x; nothing has run at those it does not have."""
+def _reindex(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
+    """The points of a series at these x, marked as not run where the series has none."""
     points = points.reindex(xs)
     points[["seeds", "clips"]] = points[["seeds", "clips"]].fillna(0).astype(int)
     return points
 
 
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
-    """The x at which a fixed-length model was trained, none for any other model."""
+    """The x at which a fixed-length model was trained; None for any other model."""
     run = suite.runs[experiment]
     if run.model.kind != "ast" or run.view.frames == "native" or x_name == "token_drop":
         return None

@@ -1,0 +1,165 @@
+"""Plan of a suite and its ablations: which training runs there are, what each needs, which figures are drawn.
+
+The workflow asks these questions; `workflow/rules/common.smk` turns the answers into paths. Nothing here imports
+Snakemake or torch, or looks at files of a project.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, digest
+from elasticast.config.run import RunSettings
+from elasticast.provenance import code_digest, training_code
+
+CURVES = ("max_frames", "compression")
+"""The axes that figures of a suite are drawn over: length and resolution."""
+
+
+def front_end_name(front_end: FrontEnd) -> str:
+    """Name of a front end in file names; runs with the same front end share the statistics computed with it."""
+    return f"{front_end.kind}-{digest(front_end)}"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a training run needs before it can start.
+
+    Attributes
+    ----------
+    dataset : str
+        Dataset that it trains on.
+    norm : str or None
+        Name of the front end (a key of `Plan.front_ends`) whose normalisation statistics of `dataset` it uses. None if
+        its settings give mean and standard deviation.
+    splits : tuple of str
+        Splits of `dataset` that it reads: ``train``, and the split that its weights are selected on.
+    starts_from : str or None
+        Training run whose weights it starts from.
+    """
+
+    dataset: str
+    norm: str | None
+    splits: tuple[str, ...]
+    starts_from: str | None
+
+
+class Plan:
+    """The training runs, evaluations and figures of a suite and its ablations.
+
+    Parameters
+    ----------
+    suite : Suite
+        The suite.
+    ablations : dict of str to Ablation, optional
+        Ablations of the suite, by name.
+
+    Attributes
+    ----------
+    runs : dict of str to RunSettings
+        Settings of every training run, by name: one run per experiment of the suite, and those of ablation variants
+        that no experiment equals. Every run is trained once per seed.
+    datasets : dict of str to DatasetConfig
+        Every dataset that a run uses, by name.
+    front_ends : dict of str to FrontEnd
+        Every front end that a run uses, by `front_end_name`.
+    """
+
+    def __init__(self, suite: Suite, ablations: Mapping[str, Ablation] | None = None):
+        self.suite, self.ablations = suite, dict(ablations or {})
+        self.runs: dict[str, RunSettings] = dict(suite.runs)
+        self.datasets: dict[str, DatasetConfig] = dict(suite.datasets)
+        for ablation in self.ablations.values():
+            for variant, settings in ablation.runs.items():
+                run = self.runs.setdefault(ablation.trained[variant], settings)
+                assert run == settings, f"two runs are called {ablation.trained[variant]}"
+            self.datasets = ablation.datasets | self.datasets
+        self.front_ends: dict[str, FrontEnd] = {
+            front_end_name(run.front_end): run.front_end for run in self.runs.values()
+        }
+
+    def needs(self, run: str) -> Needs:
+        """What a training run needs before it can start.
+
+        Parameters
+        ----------
+        run : str
+            A key of `runs`.
+        """
+        settings = self.runs[run]
+        select = settings.train.select
+        return Needs(
+            dataset=settings.dataset,
+            norm=None if settings.norm else front_end_name(settings.front_end),
+            splits=("train", select.split) if select else ("train",),
+            starts_from=settings.starts_from,
+        )
+
+    def training_code(self, run: str) -> str:
+        """Digest of the code that decides the weights of a training run."""
+        return training_code(self.runs[run])
+
+    def prepare_code(self, dataset: str) -> str:
+        """Digest of the code that prepares a dataset: what all datasets share, and its own modules."""
+        return code_digest("prepare", *self.datasets[dataset].code())
+
+    def run_config(self, run: str, seed: int) -> RunConfig:
+        """All settings of a training run with one seed."""
+        return RunConfig.of(self.runs[run], run, seed)
+
+    def run_of(self, experiment: str, ablation: str | None = None) -> str:
+        """Name of the training run of an experiment, or of a variant of an ablation.
+
+        Parameters
+        ----------
+        experiment : str
+            An experiment of the suite; with `ablation`, a variant of that.
+        ablation : str, optional
+            A key of `ablations`.
+        """
+        return self.ablations[ablation].trained[experiment] if ablation else experiment
+
+    def evaluations(self, experiment: str, ablation: str | None = None) -> dict[str, Evaluation]:
+        """Evaluations, by name, of an experiment or of a variant; parameters as in `run_of`."""
+        return (self.ablations[ablation] if ablation else self.suite).sweep(experiment)
+
+    def evaluated_splits(self, experiment: str, ablation: str | None = None) -> list[str]:
+        """Splits that an experiment or a variant is evaluated on; parameters as in `run_of`."""
+        return list(dict.fromkeys(e.split for e in self.evaluations(experiment, ablation).values()))
+
+    @property
+    def released_weights(self) -> dict[str, str]:
+        """Experiments that the authors released weights of, with the names of the files."""
+        released = {name: experiment.released for name, experiment in self.suite.experiments.items()}
+        return {name: series.weights for name, series in released.items() if series and series.weights}
+
+    @property
+    def has_released_curves(self) -> bool:
+        """Whether the authors released the curve of any experiment."""
+        return any(experiment.released for experiment in self.suite.experiments.values())
+
+    @property
+    def curves(self) -> list[str]:
+        """The axes (`max_frames`, `compression`) that any experiment has a curve over, on the test split."""
+        return [x_name for x_name in CURVES if any(self.suite.curve(name, x_name) for name in self.suite.experiments)]
+
+    @property
+    def packed_dataset(self) -> str | None:
+        """Dataset of the packed batch in figure 3: the first that an ElasticAST trains on at native length."""
+        for run in self.suite.runs.values():
+            if run.view.frames == "native" and run.model.kind == "elasticast":
+                return run.dataset
+        return None
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures and tables that the suite has: ``fig1`` to ``fig5``, ``table1``, ``verdict``."""
+        present = {
+            "fig1": "max_frames" in self.curves,
+            "fig2": True,
+            "fig3": self.packed_dataset is not None,
+            "fig4": "max_frames" in self.curves,
+            "fig5": "compression" in self.curves,
+            "table1": True,
+            "verdict": bool(self.suite.claims) or self.has_released_curves,
+        }
+        return [name for name, is_present in present.items() if is_present]

@@ -1,0 +1,65 @@
+"""Caption of an ablation's figure: what was drawn, in sentences."""
+
+import pandas as pd
+
+from elasticast.config.ablation_sweeps import GRID
+from elasticast.reporting.ablation.figures import panels_of
+from elasticast.reporting.ablation.scores import AblationResults
+from elasticast.reporting.captions import ONE_SEED, bootstrap, means
+from elasticast.reporting.legend import curve_caption
+
+
+def figure_caption(results: AblationResults, table: pd.DataFrame) -> str:
+    """What the figure of :func:`elasticast.reporting.ablation.figures.draw` shows.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        See :func:`elasticast.reporting.ablation.variant_table.compare_variants`.
+    """
+    kinds = {"curves": _curves, "cost": _curves, "factor": _factor, "heat_map": _heat_map}
+    return " ".join(kinds[results.ablation.plot](results, table))
+
+
+def _curves(results: AblationResults, table: pd.DataFrame) -> list[str]:
+    panels = panels_of(results)
+    curves = curve_caption(list(panels.values()))
+    shown = table[table["sweep"].isin(panels)]
+    if shown["delta_low"].isna().all():
+        return [curves, "Differences to the base have no intervals."]
+    said = f"Differences to the base have 95 % intervals from a paired {_bootstrap(shown)}."
+    return [curves, said] if ONE_SEED in curves else [curves, said, *_one_seed(shown)]
+
+
+def _factor(_: AblationResults, table: pd.DataFrame) -> list[str]:
+    if table["low"].isna().all():
+        return [_means(table), "There are no bands."]
+    bands = f"Bands and vertical lines show 95 % intervals from a {_bootstrap(table)}."
+    return [_means(table), bands, *_one_seed(table)]
+
+
+def _heat_map(_: AblationResults, table: pd.DataFrame) -> list[str]:
+    table = table[table["sweep"] == GRID]
+    maps = [_means(table), "The upper maps show scores, the lower ones differences to the base in points."]
+    if table["delta_low"].isna().all():
+        return [*maps, "No difference was tested."]
+    bold = f"A difference is bold if its 95 % interval (paired {_bootstrap(table)}) excludes 0."
+    return [*maps, bold, *_one_seed(table)]
+
+
+def _means(table: pd.DataFrame) -> str:
+    return means(*_seeds(table))
+
+
+def _bootstrap(table: pd.DataFrame) -> str:
+    return bootstrap(_seeds(table)[1])
+
+
+def _seeds(table: pd.DataFrame) -> tuple[int, int]:
+    """Fewest and most seeds of the variants that ran."""
+    seeds = table.loc[table["seeds"] > 0, "seeds"]
+    return (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
+
+
+def _one_seed(table: pd.DataFrame) -> list[str]:
+    return [ONE_SEED] if _seeds(table)[1] == 1 else []

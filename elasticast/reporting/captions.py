@@ -1,0 +1,43 @@
+"""Sentences of captions, which say what a figure shows; the report includes them.
+
+Captions are reStructuredText, so names go through :func:`escape`.
+"""
+
+import re
+
+from elasticast.config import RunConfig
+
+ONE_SEED = "With one seed, intervals do not show how much other seeds would differ."
+
+
+def escape(text: str) -> str:
+    """Escape the characters that reStructuredText takes as markup."""
+    return re.sub(r"([\\*`_|])", r"\\\1", text)
+
+
+def means(fewest: int, most: int) -> str:
+    """How many seeds the points are means of."""
+    if most == 0:
+        return "No run of this suite has finished."
+    if most == 1:
+        return "Every score is of a single run (one seed)."
+    return (
+        f"Scores are means over {most} seeds." if fewest == most else f"Scores are means over {fewest} to {most} seeds."
+    )
+
+
+def bootstrap(seeds: int) -> str:
+    """What the bootstrap resamples when there are so many seeds."""
+    return "bootstrap over test clips and seeds" if seeds > 1 else "bootstrap over test clips"
+
+
+def describe_native(run: RunConfig) -> str:
+    """How a run takes clips at native length."""
+    view, model = run.view, run.model
+    shortest = f"at least {view.min_frames} and " if view.min_frames else ""
+    tail = "the last patch filled up" if view.tail == "fill" else "frames after the last whole patch left out"
+    apart = f", {model.stride} apart" if model.stride != model.patch else ""
+    return (
+        f"``{run.experiment}``: {shortest}at most {view.max_frames} frames, {tail} "
+        f"({model.patch} × {model.patch} patches{apart})"
+    )

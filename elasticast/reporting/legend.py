@@ -1,0 +1,189 @@
+"""Legend and caption of figures of curves, both made from :func:`marks_of`."""
+
+import textwrap
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from elasticast.reporting.captions import ONE_SEED, bootstrap, escape, means
+from elasticast.reporting.panels import NOT_IN_SUITE, NOT_RUN, Panel
+from elasticast.reporting.style import MUTED, LineStyle
+
+Styles = dict[str, LineStyle]
+CHARACTER = 4.2  # points, mean width at 7 points
+# curves drawn next to ours, in the same colours: a thin line with crosses, which none of our curves has, and a dotted
+# line without markers
+RELEASED_LINE = {"linewidth": 0.6, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
+OTHER_LINE = {"linewidth": 0.9, "linestyle": (0, (1, 1.4))}
+_TRAINED_AT = {"max_frames": "length", "compression": "resolution"}
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a figure of curves shows besides the means.
+
+    Attributes
+    ----------
+    seeds : tuple of int
+        Fewest and most seeds that a point is the mean of; (0, 0) if nothing ran.
+    intervals, ranges, bare : tuple of str
+        Labels of the curves with a 95 % interval, with a band from the minimum to the maximum over seeds, and without
+        a band.
+    range_seeds : int
+        Most seeds that a band from minimum to maximum is of.
+    training_marks : tuple of str
+        What the open markers show of the training of a model: its length, its resolution; empty if there are none.
+    released : bool
+        Whether the authors' curves are drawn.
+    others : tuple of str
+        Titles of the other suites whose curves are drawn.
+    """
+
+    seeds: tuple[int, int]
+    intervals: tuple[str, ...]
+    ranges: tuple[str, ...]
+    bare: tuple[str, ...]
+    range_seeds: int
+    training_marks: tuple[str, ...]
+    released: bool
+    others: tuple[str, ...]
+
+
+def marks_of(panels: list[Panel]) -> Marks:
+    """What is drawn in these panels besides the means."""
+    run = [s for p in panels for s in p.series if s.seeds_run]
+    counts = [n for s in run for n in s.points["seeds"] if n]
+    swept = dict.fromkeys(p.x_name for p in panels for s in p.fixed if s.training_point)
+    others = (p.beside for p in panels if any(s.other_run for s in p.series))
+    banded = {
+        band: tuple(dict.fromkeys(s.label for s in run if s.band == band)) for band in ("interval", "seeds", None)
+    }
+    return Marks(
+        seeds=(int(min(counts, default=0)), int(max(counts, default=0))),
+        intervals=banded["interval"],
+        ranges=banded["seeds"],
+        bare=banded[None],
+        range_seeds=max((s.seeds_run for s in run if s.band == "seeds"), default=0),
+        training_marks=tuple(_TRAINED_AT[x_name] for x_name in swept),
+        released=any(s.released is not None for p in panels for s in p.series),
+        others=tuple(dict.fromkeys(others)),
+    )
+
+
+def open_marker(color: str) -> dict:
+    """Keyword arguments of a large marker that is white inside."""
+    return {"markersize": 6, "markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.3}
+
+
+# ---------------------------------------------------------------------------------------------
+# Caption
+# ---------------------------------------------------------------------------------------------
+
+
+def curve_caption(panels: list[Panel]) -> str:
+    """What the curves, bands and markers of a figure are."""
+    marks = marks_of(panels)
+    sentences = [means(*marks.seeds), *_bands(marks)]
+    if marks.training_marks:
+        sentences.append(f"Open markers show the training {' or '.join(marks.training_marks)} of each AST.")
+    if marks.released:
+        sentences.append("Thin lines with crosses are the curves that the authors released.")
+    sentences += [f"Dotted lines are the means of the suite “{escape(title)}”." for title in marks.others]
+    return " ".join(sentences)
+
+
+def _bands(marks: Marks) -> list[str]:
+    """What the bands show; which curves have which band, if they differ."""
+    intervals = f"95 % intervals from a {bootstrap(marks.seeds[1])}"
+    kinds = {intervals: marks.intervals, "the minimum and maximum over seeds": marks.ranges}
+    drawn = {text: labels for text, labels in kinds.items() if labels}
+    if not drawn:
+        return ["There are no bands."] if marks.bare else []
+    if len(drawn) == 1 and not marks.bare:
+        sentence = f"Bands show {next(iter(drawn))}."
+    else:
+        named = [f"{text} ({', '.join(map(escape, labels))})" for text, labels in drawn.items()]
+        sentence = f"Bands show {' or '.join(named)}{'; the other curves have none' if marks.bare else ''}."
+    return [sentence, ONE_SEED] if marks.intervals and marks.seeds[1] == 1 else [sentence]
+
+
+# ---------------------------------------------------------------------------------------------
+# Legend
+# ---------------------------------------------------------------------------------------------
+
+
+def curve_handles(panels: list[Panel], styles: Styles) -> list[Artist]:
+    """Legend entries of the curves."""
+    labels = dict.fromkeys(s.label for p in panels for s in [*p.flexible, *p.fixed])
+    return [Line2D([], [], **styles[label].line(), label=label) for label in labels]
+
+
+def mark_handles(panels: list[Panel]) -> list[Artist]:
+    """Legend entries of everything but the curves, see :class:`Marks`."""
+    marks, handles = marks_of(panels), []
+    if marks.training_marks:
+        label = f"training {marks.training_marks[0]}" if len(marks.training_marks) == 1 else "as in training"
+        handles.append(Line2D([], [], linestyle="none", marker="o", **open_marker(MUTED), label=label))
+    band = {"color": MUTED, "alpha": 0.25, "linewidth": 0}
+    if marks.intervals:
+        handles.append(Patch(**band, label="95 % interval"))
+    if marks.ranges:
+        handles.append(Patch(**band, label=f"min–max of {marks.range_seeds} seeds"))
+    if marks.released:
+        handles.append(Line2D([], [], color=MUTED, **RELEASED_LINE, label="released values"))
+    return handles + [Line2D([], [], color=MUTED, **OTHER_LINE, label=title) for title in marks.others]
+
+
+def legend_below(figure: Figure, handles: list[Artist]) -> None:
+    """One legend for the whole figure, in as many columns as fit; the figure grows by its rows."""
+    if not handles:
+        return
+    widths = [(len(h.get_label()) * CHARACTER + 36) / 72 for h in handles]  # inches, with line and gap
+    columns = next((n for n in range(len(widths), 1, -1) if _width(widths, n) < figure.get_figwidth()), 1)
+    _grow(figure, -(-len(widths) // columns))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def _width(widths: list[float], columns: int) -> float:
+    """Width of a legend that is filled column by column."""
+    return sum(max(part) for part in np.array_split(widths, columns))
+
+
+def _grow(figure: Figure, lines: int) -> None:
+    """Make room for more lines of text."""
+    figure.set_figheight(figure.get_figheight() + 0.155 * lines)
+
+
+# ---------------------------------------------------------------------------------------------
+# Missing runs
+# ---------------------------------------------------------------------------------------------
+
+
+def note_missing_runs(figure: Figure, axes: list[Axes], panels: list[Panel], width: float, rows: int) -> None:
+    """Write under each panel what has not run; the figure grows by the lines this takes."""
+    most = 0
+    for ax, panel in zip(axes, panels, strict=False):
+        short = [f"{s.label}: {s.shortfall}" for s in panel.series if s.shortfall]
+        if not any(s.seeds_run for s in panel.series):
+            short = [f"{'this suite' if panel.beside else 'ours'}: {NOT_RUN}"]
+        short += _missing_in_other_suite(panel)
+        if short and any(s.drawn for s in panel.series):
+            lines = textwrap.wrap("; ".join(short), int((width - 0.3) * 72 / CHARACTER))
+            ax.set_xlabel("\n".join([ax.get_xlabel(), *lines]), linespacing=1.3)
+            most = max(most, len(lines))
+    _grow(figure, rows * most)
+
+
+def _missing_in_other_suite(panel: Panel) -> list[str]:
+    """What the other suite has not run, as one entry; empty if nothing is missing."""
+    if panel.beside is None:
+        return []
+    said = [(s.label, s.other.shortfall if s.other else NOT_IN_SUITE) for s in panel.series]
+    words = {words for _, words in said}
+    named = [f"{label} ({words})" for label, words in said if words] if len(words) > 1 else sorted(words - {""})
+    return [f"“{panel.beside}”: {', '.join(named)}"] if named else []

@@ -1,0 +1,111 @@
+"""Native lengths of clips, and what cropping and padding them to a length costs (fig. 2)."""
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
+
+from elasticast.reporting.captions import describe_native, escape
+from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, new_figure
+from elasticast.reporting.token_shares import DatasetLengths
+
+_FEWEST_ROWS = 4  # with fewer rows the histogram would be too low
+KEPT, DISCARDED, ADDED = "#2F4B6E", "#D55E00", "#E4E4E4"
+
+
+def draw_lengths(datasets: list[DatasetLengths]) -> Figure:
+    """One row per dataset: a histogram of native lengths, and what each length does to the tokens."""
+    heights = [0.75 + 0.19 * max(_FEWEST_ROWS, len(d.fixed) + 1) for d in datasets]
+    figure = new_figure(DOUBLE_COLUMN, sum(heights) + 0.35)
+    axes = figure.subplots(len(datasets), 2, squeeze=False, height_ratios=heights, width_ratios=[1, 1.15])
+    for i, (data, (left, right)) in enumerate(zip(datasets, axes, strict=True)):
+        letter = f"({chr(97 + i)}) " if len(datasets) > 1 else ""
+        count = f"{len(data.seconds):,} clips, median {np.median(data.seconds):.1f} s"
+        left.set_title(f"{letter}{data.dataset.replace('_', ' ')}: {count}", loc="left")
+        _draw_histogram(left, data)
+        _draw_shares(right, data)
+    axes[-1][0].set_xlabel("Native length (s)")
+    axes[-1][1].set_xlabel("Tokens (% of the native tokens)")
+    figure.legend(handles=_handles(), loc="outside lower right", ncols=3)
+    return figure
+
+
+def _draw_histogram(ax: Axes, data: DatasetLengths) -> None:
+    seconds = data.seconds
+    long_tail = bool(seconds.max() > 12 * np.median(seconds))
+    span = None if long_tail else (0, seconds.max())
+    sns.histplot(x=seconds, bins=40, binrange=span, ax=ax, color=KEPT, linewidth=0, alpha=0.9, log_scale=long_tail)
+    ax.set(xlabel="", ylabel="Clips")
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    if long_tail:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    else:
+        ax.set_xlim(left=0)
+    end = max((length.seconds for length in data.fixed), default=0.0)
+    ax.set_xlim(right=max(ax.get_xlim()[1], 1.03 * end))
+    ax.set_ylim(top=ax.get_ylim()[1] * 1.28)
+    sns.despine(ax=ax)
+    _mark_lengths(ax, data)
+
+
+def _mark_lengths(ax: Axes, data: DatasetLengths) -> None:
+    """Draw dashed lines at the fixed lengths; names that would overlap go to a second row."""
+    width = 180  # points, about that of the histogram
+    taken = {0: -1.0, 1: -1.0}
+    for x, name in {length.seconds: length.name.split(",")[0] for length in data.fixed}.items():
+        at = ax.transAxes.inverted().transform(ax.transData.transform((x, 0)))[0]
+        half = (4.6 * len(name) + 3) / 2 / width
+        row = next((r for r, end in taken.items() if at - half > end), 1)
+        taken[row] = at + half
+        top = 0.79 + 0.11 * row
+        ax.axvline(x, ymax=top, color=INK, linewidth=0.8, dashes=(3, 1.5))
+        ax.text(x, top + 0.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=7)
+
+
+def _draw_shares(ax: Axes, data: DatasetLengths) -> None:
+    for y, length in enumerate(data.lengths):
+        shares = length.shares
+        kept, discarded, added = (100 * v / shares.native for v in (shares.kept, shares.discarded, shares.added))
+        ax.barh(y, kept, color=KEPT, height=0.68)
+        ax.barh(y, discarded, left=kept, color=DISCARDED, hatch="/////", height=0.68, linewidth=0)
+        ax.barh(y, added, left=100, color=ADDED, edgecolor=MUTED, height=0.68, linewidth=0.5)
+        said = {"transform": ax.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 7}
+        ax.text(1.12, y, _percent(discarded, "−"), color="#A34700", **said)
+        ax.text(1.25, y, _percent(added, "+"), color=MUTED, **said)
+    ax.axvline(100, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(data.lengths)), [length.name for length in data.lengths])
+    ax.set_ylim(max(len(data.lengths), _FEWEST_ROWS) - 0.5, -0.5)
+    ax.set_ylabel("Length (frames)")
+    ax.tick_params(axis="y", length=0)
+    sns.despine(ax=ax, left=True)
+
+
+def _percent(value: float, sign: str) -> str:
+    if value == 0:
+        return "0"
+    return f"{sign}{value:.0f}" if value >= 0.5 else "<1"
+
+
+def _handles() -> list[Patch]:
+    return [
+        Patch(facecolor=KEPT, label="kept"),
+        Patch(facecolor=DISCARDED, hatch="/////", linewidth=0, label="discarded by cropping (−%)"),
+        Patch(facecolor=ADDED, edgecolor=MUTED, linewidth=0.5, label="added by padding (+%)"),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------
+# Caption
+# ---------------------------------------------------------------------------------------------
+
+
+def lengths_caption(datasets: list[DatasetLengths]) -> str:
+    """What the dashed lines and the rows of the figure are."""
+    fixed = any(data.fixed for data in datasets)
+    sentences = ["Dashed lines mark the fixed lengths (in frames) of the ASTs of this suite."] if fixed else []
+    for data in datasets:
+        if data.native is not None:
+            sentences.append(f"Native length in {escape(data.dataset)} is that of {describe_native(data.native)}.")
+    return " ".join(sentences)

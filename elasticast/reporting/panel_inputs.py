@@ -1,0 +1,49 @@
+"""Arguments of the scripts that show sweeps, and the panels read from the files they name."""
+
+import argparse
+from pathlib import Path
+
+from elasticast.config import Suite
+from elasticast.config.load_suite import load_resolved_suite
+from elasticast.reporting.panels import Panel, add_other_suite, sweep_panels
+from elasticast.reporting.read_tables import read_intervals, read_metrics, read_released
+from elasticast.reporting.released_curves import released_curves
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of scripts that show results."""
+    parser.add_argument("--metrics", required=True, type=Path, help="summary/metrics.csv of the suite")
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of scripts that show sweeps, with the files that :func:`read_panels` joins."""
+    add_metrics(parser)
+    parser.add_argument(
+        "--released", type=Path, help="the authors' curves: paper_figures/reference/released_curves.csv"
+    )
+    parser.add_argument("--intervals", type=Path, help="summary/intervals.csv of the suite")
+
+
+def add_curves(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of figures of curves: those of a sweep, and another suite to draw too."""
+    add_sweep(parser)
+    files = "another suite, drawn as dotted lines: suite.yaml and metrics.csv of its results"
+    parser.add_argument("--beside", nargs=2, type=Path, metavar=("SUITE", "METRICS"), help=files)
+
+
+def read_curves(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
+    """Panels of a kind of sweep from the files that :func:`add_curves` names."""
+    panels = read_panels(suite, arguments, x_name)
+    if arguments.beside is None:
+        return panels
+    resolved, metrics = arguments.beside
+    other = load_resolved_suite(resolved)
+    return add_other_suite(panels, suite, other, read_metrics(metrics, other.name))
+
+
+def read_panels(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
+    """Panels of a kind of sweep from the files that :func:`add_sweep` names."""
+    released = arguments.released and released_curves(suite, read_released(arguments.released), x_name)
+    intervals = arguments.intervals and read_intervals(arguments.intervals)
+    metrics = read_metrics(arguments.metrics, suite.name)
+    return sweep_panels(suite, metrics, x_name, released=released, intervals=intervals)

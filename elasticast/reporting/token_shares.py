@@ -1,0 +1,168 @@
+"""What cropping and padding clips to a length does to their tokens (fig. 2).
+
+Frames and tokens are counted as the data path does, see `elasticast.data.views.ViewRule`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from elasticast.config import RunConfig, Suite
+from elasticast.config.frames import native_frames
+from elasticast.data.views import ViewRule
+from elasticast.errors import DataError
+
+_COLUMNS = ("duration", "status")
+
+
+@dataclass(frozen=True)
+class TokenShares:
+    """Tokens of all clips of a dataset when each is brought to one length.
+
+    Attributes
+    ----------
+    kept, discarded : int
+        Tokens of the clips at native length that are kept, and that are cut off; together all of them.
+    added : int
+        Tokens added by padding. A model is given ``kept + added`` tokens.
+    """
+
+    kept: int
+    discarded: int
+    added: int
+
+    @property
+    def native(self) -> int:
+        """Tokens of the clips at native length."""
+        return self.kept + self.discarded
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length that a model of the suite brings clips to.
+
+    Attributes
+    ----------
+    name : str
+        For readers.
+    seconds : float or None
+        The length, if it is fixed.
+    shares : TokenShares
+        What it does to the tokens.
+    """
+
+    name: str
+    seconds: float | None
+    shares: TokenShares
+
+
+@dataclass(frozen=True)
+class DatasetLengths:
+    """The clips of a dataset and the lengths that the models of a suite bring them to.
+
+    Attributes
+    ----------
+    seconds : numpy.ndarray
+        Duration of each usable clip.
+    lengths : list of Length
+        Fixed lengths in ascending order, then native length.
+    native : RunConfig or None
+        The run that native length is of.
+    """
+
+    dataset: str
+    seconds: np.ndarray
+    lengths: list[Length]
+    native: RunConfig | None
+
+    @property
+    def fixed(self) -> list[Length]:
+        """The fixed lengths."""
+        return [length for length in self.lengths if length.seconds is not None]
+
+
+def token_shares(config: RunConfig, samples: np.ndarray, tail: Literal["fill", "drop"]) -> TokenShares:
+    """Tokens of clips, compared with those at native length.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run whose model is given the clips, at its finest compression.
+    samples : numpy.ndarray
+        `[n]`, length of each clip in samples.
+    tail : {"fill", "drop"}
+        Whether frames after the last whole patch count at native length, see `view.tail`.
+    """
+    model, bands = config.model, config.model.patches(config.front_end.mel_bins)
+    native = model.patches(native_frames(samples, config.front_end, model.patch, model.stride, tail)) * bands
+    given = model.patches(ViewRule(config).most_frames(samples)) * bands
+    kept = np.minimum(native, given)
+    return TokenShares(int(kept.sum()), int((native - kept).sum()), int((given - kept).sum()))
+
+
+def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
+    """Read the durations of clips from a manifest, and what the runs of a suite make of them.
+
+    Parameters
+    ----------
+    manifest : Path
+        ``results/data/DATASET/manifest.parquet``.
+
+    Raises
+    ------
+    DataError
+        If the file or a column is missing, no clip is usable, or the suite does not use the dataset.
+    """
+    dataset, seconds = manifest.parent.name, _read_durations(manifest)
+    names = [name for name, run in suite.runs.items() if run.dataset == dataset]
+    if not names:
+        known = ", ".join(sorted({run.dataset for run in suite.runs.values()}))
+        raise DataError(
+            f"{manifest}: suite {suite.name!r} has no dataset {dataset!r} (the folder's name); it has {known}"
+        )
+    # at another hop the same frames span another time: those models belong to fig. 5
+    runs = [suite.run_config(name, suite.seeds[0]) for name in names if min(suite.runs[name].view.compression) == 1]
+    native = max((r for r in runs if r.view.frames == "native"), key=lambda r: r.view.max_frames, default=None)
+    tail = native.view.tail if native else "fill"
+    lengths = [
+        Length(name, run.view.frames * run.front_end.hop_ms / 1000, _shares_of(run, seconds, tail))
+        for name, run in _fixed_runs(suite, runs).items()
+    ]
+    if native:
+        lengths.append(Length(f"native, ≤ {native.view.max_frames}", None, _shares_of(native, seconds, tail)))
+    return DatasetLengths(dataset, seconds, lengths, native)
+
+
+def _read_durations(manifest: Path) -> np.ndarray:
+    """Seconds of each usable clip."""
+    if not manifest.is_file():
+        raise DataError(f"{manifest}: no such file; `elasticast prepare` makes it")
+    table = pd.read_parquet(manifest)
+    if missing := [c for c in _COLUMNS if c not in table.columns]:
+        raise DataError(f"{manifest}: missing column {', '.join(missing)}; expected at least {', '.join(_COLUMNS)}")
+    seconds = table.loc[table["status"] == "ok", "duration"].to_numpy(float)
+    if not len(seconds):
+        raise DataError(f"{manifest}: no clip has status 'ok'")
+    return seconds
+
+
+def _fixed_runs(suite: Suite, runs: list[RunConfig]) -> dict[str, RunConfig]:
+    """One run per fixed length, by the name of the length; a label tells apart runs that count tokens differently."""
+    found: dict[tuple, RunConfig] = {}
+    for run in (r for r in runs if r.view.frames != "native" and r.model.kind == "ast"):
+        key = (run.view.frames, run.model.patch, run.model.stride, run.view.fill == "mask", run.front_end)
+        found.setdefault(key, run)
+    ordered = sorted(found.values(), key=lambda run: run.view.frames)
+    frames = [run.view.frames for run in ordered]
+    labels = {r.experiment: suite.experiments[r.experiment].label for r in ordered}
+    return {
+        str(r.view.frames) if frames.count(r.view.frames) == 1 else f"{r.view.frames}, {labels[r.experiment]}": r
+        for r in ordered
+    }
+
+
+def _shares_of(run: RunConfig, seconds: np.ndarray, tail: Literal["fill", "drop"]) -> TokenShares:
+    return token_shares(run, np.rint(seconds * run.front_end.sample_rate).astype(np.int64), tail)

@@ -1,0 +1,57 @@
+"""Table 1 from made-up results."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from elasticast.reporting.comparison import comparison_table, latex, markdown
+from tests.unit.reporting.toy_suite import from_metrics, metrics_table, run_script, suite_of
+
+
+def test_table_is_written(project):
+    out = run_script(project, "table1", *from_metrics(project))
+    tidy = pd.read_csv(f"{out}.csv")
+    own = tidy[(tidy["fixed"] == "AST 64") & (tidy["quantity"] == "fixed_own")].iloc[0]
+    assert own["mean"] == pytest.approx(0.61, abs=1e-15)
+    assert own["sd"] == pytest.approx(np.std([0.60, 0.62], ddof=1))
+    assert (own["seeds"], own["clips"], own["x"]) == (2, 50, 64)
+    assert "| 61.0 ± 1.4 |" in out.with_suffix(".md").read_text()
+    assert r"61.0 $\pm$ 1.4" in out.with_suffix(".tex").read_text()
+
+
+def test_missing_run_is_said_in_the_table(project):
+    table = comparison_table(suite_of(project), metrics_table(skip=("ast128",)))
+    row = next(line for line in markdown(table).splitlines() if "AST 128" in line)
+    cells = [cell.strip() for cell in row.strip("| ").split("|")]
+    assert cells[5] == cells[9] == "not run"
+    assert "" not in cells
+    assert "0.0" not in cells
+    assert "not run" in latex(table)
+
+
+def test_missing_run_is_said_in_the_csv(project):
+    metrics_table(skip=("elastic",)).to_csv(project / "metrics.csv", index=False)
+    out = run_script(project, "table1", *from_metrics(project))
+    tidy = pd.read_csv(f"{out}.csv", dtype=str, keep_default_na=False)
+    assert (tidy.loc[tidy["quantity"] == "flexible_native", "mean"] == "not run").all()
+    assert not (tidy == "").to_numpy().any()
+
+
+def test_training_length_outside_the_sweep_is_not_called_missing(project):
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    suite = yaml.safe_load(path.read_text())
+    suite["experiments"]["ast64"]["view"]["frames"] = 48
+    path.write_text(yaml.safe_dump(suite))
+    table = comparison_table(suite_of(project), metrics_table())
+    cells = table[table["fixed"] == "AST 64"].set_index("quantity")["status"]
+    assert cells["fixed_own"] == cells["flexible_there"] == "not in sweep"
+    assert cells["fixed_worst"] == "ok"
+
+
+def test_table_bolds_the_best_and_names_the_worst_point(project):
+    row = next(
+        line for line in markdown(comparison_table(suite_of(project), metrics_table())).splitlines() if "AST 64" in line
+    )
+    assert "**76.6 ± 1.4**" in row  # ElasticAST at native length beats 61.0 and 57.4
+    assert "41.0 ± 1.4 (at 256) | **54.2 ± 1.4** (at 32)" in row

@@ -1,0 +1,86 @@
+"""Figures from made-up results: what is drawn, what is said of missing runs, and that it repeats."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from elasticast.reporting.curves import _spread
+from elasticast.reporting.style import line_styles
+from tests.unit.reporting.toy_suite import (
+    EVALUATIONS,
+    drawn_figure,
+    experiments,
+    from_metrics,
+    metrics_table,
+    run_script,
+    score,
+    suite_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "evaluation"),
+    [("fig1_teaser", "lengths"), ("fig4_length_curves", "lengths"), ("fig5_resolution_curves", "hops")],
+)
+def test_curves_are_the_means_over_seeds(project, monkeypatch, name, evaluation):
+    figure, _ = drawn_figure(project, monkeypatch, name, from_metrics(project))
+    drawn = [line.get_ydata() for line in figure.axes[0].get_lines()]
+    for experiment, settings in experiments().items():
+        if evaluation in settings["evaluations"]:
+            means = [50 * (score(experiment, 0, x) + score(experiment, 1, x)) for x in EVALUATIONS[evaluation]["x"]]
+            assert any(len(y) == len(means) and np.allclose(y, means) for y in drawn), experiment
+
+
+def test_same_input_gives_the_same_bytes(project):
+    outs = []
+    for i in range(2):
+        outs.append(run_script(project, "fig1_teaser", *from_metrics(project), out=f"run{i}"))
+        time.sleep(1.1 * (1 - i))  # a date written into the file has a resolution of seconds
+    for kind in ("pdf", "png"):
+        first, second = (Path(f"{out}.{kind}").read_bytes() for out in outs)
+        assert first == second
+    assert not list((project / "out").glob(".*")), "a temporary file was left behind"
+
+
+def test_pdf_embeds_truetype(project):
+    out = run_script(project, "fig1_teaser", *from_metrics(project))
+    content = Path(f"{out}.pdf").read_bytes()
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+    assert b"CreationDate" not in content
+
+
+@pytest.mark.parametrize("skip", [("ast64",), tuple(experiments())], ids=["one", "all"])
+@pytest.mark.parametrize("name", ["fig1_teaser", "fig4_length_curves"])
+def test_missing_run_is_said_in_the_figure(project, monkeypatch, name, skip):
+    metrics_table(skip).to_csv(project / "metrics.csv", index=False)
+    figure, _ = drawn_figure(project, monkeypatch, name, from_metrics(project))
+    texts = [t.get_text() for t in figure.findobj(Text)]
+    said = "AST 64: not run" if len(skip) == 1 else "not run"
+    assert any(line == said for text in texts for line in text.splitlines())
+
+
+def test_a_script_ends_with_one_line_on_bad_input(project):
+    metrics_table().assign(value="high").to_csv(project / "metrics.csv", index=False)
+    with pytest.raises(SystemExit) as stop:
+        run_script(project, "fig1_teaser", *from_metrics(project))
+    assert str(stop.value) == f"error: {project / 'metrics.csv'}: line 2: value = 'high' is not a number"
+
+
+def test_styles_belong_to_labels(project):
+    styles = line_styles(suite_of(project))
+    assert styles["AST 20 ms"].color == "#123456"
+    looks = [(s.color, s.dashes, s.marker) for s in styles.values()]
+    assert len(set(looks)) == len(looks)
+    assert styles["ElasticAST"].width > styles["AST 64"].width
+
+
+def test_names_of_curves_keep_their_distance():
+    wanted = np.array([10.0, 11.0, 80.0, 10.5])
+    placed = _spread(wanted, gap=9, height=100)
+    assert (np.diff(np.sort(placed)) >= 9 - 1e-3).all()
+    assert (np.argsort(placed) == np.argsort(wanted)).all()
+    assert placed[2] == 80

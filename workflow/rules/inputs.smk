@@ -1,0 +1,137 @@
+# Input functions, and functions of params, that one rule file uses and that are too long for a lambda. They are not in
+# that file, because `snakemake --lint` refuses files with both functions and rules.
+
+import shlex
+
+from elasticast.config.load_ablation import load_ablation
+
+# ---- data.smk
+
+
+def listed_ids(dataset):
+    """Digest of the file that lists the clips to use; its path is not part of it. None without such a file."""
+    path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
+    return digest(path.read_text()) if path.is_file() else None
+
+
+# ---- report.smk
+
+
+def norm_sources():
+    """One file per normalisation in use: statistics, or the settings of a run that give mean and standard deviation."""
+    settings = f"{RUN_DIR}/config.yaml"
+    return unique(
+        norm_file(name) or settings.format(experiment=name, seed=SUITE.seeds[0])
+        for name in SUITE.runs
+    )
+
+
+# ---- figures.smk
+
+
+def other_suite(_):
+    """Settings and metrics of the suite that `beside` names; no rule makes them."""
+    if SETTINGS.beside is None:
+        return []
+    folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
+    files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
+    if missing := [file for file in files if not Path(file).is_file()]:
+        partial = " partial=true" if SETTINGS.partial else ""
+        raise WorkflowError(
+            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. With the same other "
+            f"settings, this command makes it: snakemake summary --config suite={SETTINGS.beside}{partial}"
+        )
+    return files
+
+
+def comparison_options(_, input):
+    """Options: what a figure compares our means with, from the inputs of the same names."""
+    names = ("released", "intervals", "pairs", "beside")
+    files = {name: input.get(name) for name in names}
+    return " ".join(
+        f"--{name} {shlex.join([paths] if isinstance(paths, str) else paths)}"
+        for name, paths in files.items()
+        if paths
+    )
+
+
+def drawn_figures():
+    """The figures and tables of the suite; `partial` leaves out those of the data, which it does not prepare."""
+    skipped = ("fig2", "fig3") if SETTINGS.partial else ()
+    return [name for name in PLAN.figures if name not in skipped]
+
+
+# ---- released.smk
+
+
+def released_weights(wildcards):
+    """The authors' weights for an experiment."""
+    if SETTINGS.released_weights is None:
+        raise WorkflowError(
+            "config/config.yaml: released_weights: expected the folder that holds the authors' weights, for example "
+            "--config released_weights=/weights; docs/paper.md names the files"
+        )
+    return f"{SETTINGS.released_weights}/{PLAN.released_weights[wildcards.experiment]}"
+
+
+def released_metrics(_):
+    """Metrics of the authors' weights for each experiment that has some."""
+    if not PLAN.released_weights:
+        raise WorkflowError(
+            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` evaluates"
+        )
+    return expand(
+        rules.evaluate_released.output.metrics, experiment=list(PLAN.released_weights)
+    )
+
+
+# ---- ablations.smk
+
+
+def variant_run(pattern):
+    """Input function: `pattern` of the training run of a variant."""
+    return lambda wildcards: pattern.format(
+        experiment=PLAN.run_of(wildcards.variant, wildcards.ablation),
+        seed=wildcards.seed,
+    )
+
+
+def every_variant(pattern):
+    """Input function: `pattern` for each variant, or its training run, and seed of an ablation."""
+
+    def files(wildcards):
+        ablation = ABLATIONS[wildcards.ablation]
+        paths = expand(
+            pattern,
+            ablation=ablation.name,
+            variant=list(ablation.runs),
+            experiment=unique(ablation.trained.values()),
+            seed=ablation.seeds,
+        )
+        return existing(unique(paths))
+
+    return files
+
+
+def ablation_results(name):
+    """Tables and figure of an ablation, or an input function that raises why there are none."""
+    if name in ABLATIONS:
+        return [file.format(ablation=name) for file in rules.ablation.output]
+
+    def refuse(_):
+        try:
+            if name in ABLATION_ERRORS:
+                raise ABLATION_ERRORS[name]
+            load_ablation(name, SUITE.name)  # raises: it is for other suites
+        except ConfigError as error:
+            raise WorkflowError(str(error)) from None
+
+    return refuse
+
+
+def every_ablation(_):
+    """Tables and figures of every ablation of the suite."""
+    if ABLATION_ERRORS:
+        problems = [p for error in ABLATION_ERRORS.values() for p in error.problems]
+        raise WorkflowError(str(ConfigError(problems)))
+    return [file for name in ABLATIONS for file in ablation_results(name)]
