@@ -1,5 +1,5 @@
 # make run    set up and run the suite named in config/config.yaml, then build the report
-# make test   set up and run the tests
+# make test   set up and run the tests, as many at a time as there are cores
 # make lint   the checks CI runs besides the tests
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere

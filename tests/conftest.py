@@ -1,3 +1,8 @@
+import os
+
+# one thread per process of the tests and of what they start: the tests themselves run in parallel
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from elasticast.config import RunConfig
@@ -36,6 +41,38 @@ def finished(tmp_path_factory):
     done = project.snakemake("all", "--cores", "all")
     assert done.returncode == 0, done.stderr[-4000:]
     return project
+
+
+MOST_WORKERS = 8
+"""Each worker imports torch, which takes about 0.5 GB of memory."""
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One worker per core; none for tests that are named one by one, or whose output is asked for with `-s`."""
+    cores = len(os.sched_getaffinity(0))
+    if cores == 1 or config.option.capture == "no" or all("::" in argument for argument in config.args):
+        return 0
+    return min(cores, MOST_WORKERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share an expensive fixture run in one worker, else each worker would make its own."""
+    for item in items:
+        group = _group(item)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item) -> str | None:
+    if "slurm" in item.path.parts:
+        return "slurm"  # one cluster; its tests know what runs on it
+    if "finished" in item.fixturenames:
+        return "finished"
+    fixtures = getattr(item, "_fixtureinfo", None)
+    definitions = fixtures.name2fixturedefs.values() if fixtures else ()
+    shared = any(definition.scope in ("module", "class") for found in definitions for definition in found)
+    return item.module.__name__ if shared else None
 
 
 def pytest_terminal_summary(terminalreporter):

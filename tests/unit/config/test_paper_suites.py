@@ -12,6 +12,7 @@ from elasticast.errors import DataError
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.read_tables import METRICS, read_released
 from elasticast.reporting.released_curves import keep_released_weights, released_curves
+from tests.complaints import complains
 
 ROOT = Path(__file__).parents[3]
 CURVES = ROOT / "paper_figures" / "reference" / "released_curves.csv"
@@ -155,18 +156,16 @@ def test_released_curves_are_complete_fractions():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda t: t.drop(columns="series"), ["column series", "dataset, axis, x, series, "]),
-        (lambda t: t.assign(value="high"), ["line 2:", "value", "'high'"]),
-        (lambda t: pd.concat([t, t.head(1)]), ["line 362:", "x"]),
+        (lambda t: t.drop(columns="series"), ["series"]),
+        (lambda t: t.assign(value="high"), ["line 2", "value", "'high'"]),
+        (lambda t: pd.concat([t, t.head(1)]), ["line 362", "x"]),
     ],
 )
 def test_a_damaged_reference_file_is_one_clear_error(tmp_path, change, named):
     path = tmp_path / "curves.csv"
     change(pd.read_csv(CURVES)).to_csv(path, index=False)
-    with pytest.raises(DataError) as caught:
+    with complains(DataError, path, *named):
         read_released(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert all(token in str(caught.value) for token in named)
 
 
 @pytest.mark.parametrize(("key", "value"), [("series", "ast_hop50"), ("dataset", "esc50"), ("dataset", "audioset")])
@@ -174,9 +173,7 @@ def test_a_curve_that_was_not_released_is_an_error_that_lists_those_that_were(pa
     experiment = paper.experiments["vggsound_ast10"]
     other = experiment.model_copy(update={"released": experiment.released.model_copy(update={key: value})})
     suite = paper.model_copy(update={"experiments": paper.experiments | {"vggsound_ast10": other}})
-    with pytest.raises(
-        DataError, match=r"experiments.vggsound_ast10.released: no curve .* vggsound ast_hop40 \(accuracy\)"
-    ):
+    with complains(DataError, "experiments.vggsound_ast10.released", value, "vggsound ast_hop40"):
         released_curves(suite, read_released(CURVES), "compression")
 
 

@@ -75,3 +75,14 @@ def test_d_prime_is_the_distance_of_two_unit_normals_of_that_auc():
         auc = 0.5 * (1 + math.erf(distance / 2))  # P(x < y), x ~ N(0, 1), y ~ N(distance, 1)
         assert d_prime(auc) == pytest.approx(distance)
         assert d_prime(1 - auc) == pytest.approx(-distance)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_class_with_one_positive_or_one_negative_clip_counts(value):
+    scores, targets = draw(4)
+    targets[:, 1] = value
+    targets[3, 1] = 1 - value
+    found = metrics(scores, targets, "multi")
+    every = [roc_auc_score(targets[:, c], scores[:, c]) for c in range(targets.shape[1])]
+    assert found["AUC"] == pytest.approx(np.mean(every))
+    assert found["AUC"] != pytest.approx(np.mean(every[:1] + every[2:]))

@@ -1,5 +1,6 @@
 """Predictions: the same as evaluation's, whatever the form, length, company and order of the audio."""
 
+import re
 import subprocess
 import sys
 
@@ -57,6 +58,11 @@ def noise(seconds, rate=16000):
         np.arange(samples), np.linspace(0, max(samples, 1), 9), np.random.default_rng().uniform(0, 0.2, 9)
     )
     return (wave * 32767).clip(-32768, 32767).astype(np.int16)
+
+
+def kinds(flags):
+    """What each flag says: its first word, and the number of frames where it names one."""
+    return [" ".join(re.findall(r"^\w+|\d+", flag)) for flag in flags]
 
 
 def logits(predictions):
@@ -135,9 +141,9 @@ def epic(tiny, tmp_path_factory):
 @pytest.mark.parametrize(
     ("samples", "windows", "flags"),
     [
-        (700, 1, {"padded: shorter than one patch of 16 frames"}),
-        (15 * 120, 1, {"padded: shorter than the model's 96 frames"}),
-        (80 * 120 - 1, 1, {"padded: shorter than the model's 96 frames"}),
+        (700, 1, {"padded 16"}),  # a patch
+        (15 * 120, 1, {"padded 96"}),
+        (80 * 120 - 1, 1, {"padded 96"}),
         (80 * 120, 1, set()),  # 81 frames fill the last patch
         (256 * 120 - 1, 1, set()),
         (256 * 120, 2, {"windowed"}),
@@ -147,7 +153,7 @@ def epic(tiny, tmp_path_factory):
 def test_windows_of_frames_around_every_hop_are_those_of_the_whole_clip(epic, samples, windows, flags):
     wave = noise(samples / 24000, 24000)
     found = epic.predict(wave, sample_rate=24000, timeline=True)[0]
-    assert (found.windows, set(found.flags)) == (windows, flags)
+    assert (found.windows, set(kinds(found.flags))) == (windows, flags)
     assert found.timeline.start[0] == 0
     assert -1e-9 < found.seconds - found.timeline.end[-1].item() < 0.005
     whole = log_mel(torch.from_numpy(wave / np.float32(32768)), epic.config.front_end)
@@ -167,9 +173,9 @@ def samples_of(frames):
 @pytest.mark.parametrize(
     ("samples", "windows", "flags"),
     [
-        (400, 1, {"padded: shorter than one patch of 16 frames"}),
-        (480, 1, {"padded: shorter than one patch of 16 frames"}),
-        (samples_of(16) - 1, 1, {"padded: shorter than one patch of 16 frames"}),
+        (400, 1, {"padded 16"}),
+        (480, 1, {"padded 16"}),
+        (samples_of(16) - 1, 1, {"padded 16"}),
         (samples_of(16), 1, set()),
         (samples_of(256), 1, set()),
         (samples_of(256) + 1, 1, set()),
@@ -181,7 +187,7 @@ def samples_of(frames):
 )
 def test_lengths_at_every_boundary(classifier, samples, windows, flags):
     found = classifier.predict(noise(samples / 16000), sample_rate=16000, timeline=True)[0]
-    assert (found.windows, set(found.flags)) == (windows, flags)
+    assert (found.windows, set(kinds(found.flags))) == (windows, flags)
     assert found.timeline.scores.shape == (windows, 10)
     assert found.timeline.start[0] == 0
     assert -1e-9 < found.seconds - found.timeline.end[-1].item() < 0.01
@@ -190,9 +196,8 @@ def test_lengths_at_every_boundary(classifier, samples, windows, flags):
 
 def test_flags_of_an_ast_and_of_silence(fixed):
     waves = [noise(0.03), noise(0.5), noise(samples_of(64) / 16000), noise(1.0), np.zeros(20_000)]
-    patch, shorter = "padded: shorter than one patch of 16 frames", "padded: shorter than the model's 64 frames"
-    expected = [(patch,), (shorter,), (), ("windowed",), ("windowed", "silent")]
-    assert [p.flags for p in fixed.predict(waves, sample_rate=16000)] == expected
+    expected = [["padded 16"], ["padded 64"], [], ["windowed"], ["windowed", "silent"]]
+    assert [kinds(p.flags) for p in fixed.predict(waves, sample_rate=16000)] == expected
 
 
 def test_windows_are_pooled_by_the_frames_they_speak_for(classifier):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from elasticast import status
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import exclusive, in_use
+from elasticast.jobs import status
 from elasticast.training import loop
+from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 
 
@@ -27,7 +28,7 @@ def _signals():
 ASK = """
 import sys
 from pathlib import Path
-from elasticast.status import _state
+from elasticast.jobs.status import _state
 
 folder = Path(sys.argv[1])
 states = {_state(folder, folder, "")}
@@ -46,7 +47,7 @@ def test_status_never_makes_a_starting_run_fail(tiny, train_clips, norm, tmp_pat
         assert reader.stdout.readline() == "not started\n"
         try:
             for _ in range(3):
-                Trainer(tiny(), train_clips, norm, folder, "data").fit()
+                Trainer(tiny(), RunInputs(train_clips, norm, "data"), folder).fit()
             for _ in range(2000):
                 with exclusive(folder / "checkpoint", "busy"):
                     pass
