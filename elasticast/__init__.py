@@ -1,10 +1,10 @@
-"""ElasticAST: audio spectrogram transformers for any length and resolution, and the suite that measures them."""
+"""ElasticAST: audio spectrogram transformers for any length and resolution, and a benchmark suite for them."""
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    # torch takes seconds to import, and the workflow imports this package for every dry run
+    # the workflow imports this package for every dry run, and importing torch takes seconds
     if name in ("AudioClassifier", "load_pretrained"):
         from elasticast.inference import classifier
 

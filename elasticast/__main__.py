@@ -1,4 +1,4 @@
-"""`python -m elasticast`: the command, also where the package is not installed but lies in the working folder."""
+"""`python -m elasticast`: the `elasticast` command, which also works if the package is not installed."""
 
 from elasticast.cli import main
 

@@ -1,4 +1,4 @@
-"""The errors shown to users: one clear message, no traceback."""
+"""Errors that are printed to users as one message, without a traceback."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,11 +6,11 @@ from typing import Any
 
 NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda _: "NO_VALUE"})()
 """The value of a problem that has none: a missing or unknown key, a file that cannot be read."""
-SHOWN_CHARACTERS = 120
+MAX_VALUE_CHARACTERS = 120
 
 
 class ElasticASTError(Exception):
-    """Something a user can put right; the message says what and how."""
+    """An error that users can fix; the message explains how."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,16 @@ class Problem:
     Attributes
     ----------
     file : str
-        The file, or what else the settings come from (an option of a command, say). Empty until it is known.
+        The file, or another source of the settings, such as an option of a command. Empty until it is known.
     key : tuple of str
         Keys from the top of the file to the wrong value; empty if the whole file is wrong.
     message : str
-        What would be right.
+        What is wrong, and what is expected instead.
     value : Any
         The wrong value, or `NO_VALUE`.
     combined : bool
-        Whether the value is wrong only together with other settings. The mistake then belongs to whatever combined
-        them, and not to the place that sets the value.
+        Whether the value is valid by itself but does not fit other settings. The problem is then reported for the
+        experiment that combines them, not for the section that sets the value.
     """
 
     file: str
@@ -40,29 +40,30 @@ class Problem:
 
     @classmethod
     def between(cls, key: str, value: Any, message: str) -> "Problem":
-        """A setting, by its dotted key, that does not go together with others."""
+        """A problem of a setting (dotted key) that does not fit other settings."""
         return cls("", tuple(key.split(".")), message, value, combined=True)
 
     def at(self, file: str, *section: str) -> "Problem":
-        """The problem in a file, its key below a section of it."""
+        """Copy of the problem with its file, and with `section` before its key."""
         return replace(self, file=file, key=(*section, *self.key))
 
     def __str__(self) -> str:
         setting = ".".join(self.key)
         if self.value is not NO_VALUE:
-            shown = repr(self.value)
-            cut = shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]} ..."
-            setting = f"{setting} = {cut}" if setting else cut
+            value = repr(self.value)
+            if len(value) > MAX_VALUE_CHARACTERS:
+                value = f"{value[:MAX_VALUE_CHARACTERS]} ..."
+            setting = f"{setting} = {value}" if setting else value
         return ": ".join(part for part in (self.file, setting, self.message) if part)
 
 
 def distinct(problems: Iterable[Problem]) -> list[Problem]:
-    """The problems without repetitions, in their order."""
+    """Remove repeated problems and keep the order."""
     return list({str(problem): problem for problem in problems}.values())
 
 
 class SettingsError(ValueError):
-    """Raised by validators of settings for several problems at once; `elasticast.config.reading` collects them."""
+    """Raised by validators of settings to report problems; `elasticast.config.reading` collects them."""
 
     def __init__(self, problems: list[Problem]):
         self.problems = problems
@@ -75,7 +76,7 @@ class ConfigError(ElasticASTError, ValueError):
     Parameters
     ----------
     problems : list of Problem
-        All of them.
+        All problems.
     """
 
     def __init__(self, problems: list[Problem]):

@@ -1,4 +1,4 @@
-"""Atomic writing (a file is there whole, or not at all), locks, and reading of JSON."""
+"""Write files atomically (a file is complete or does not exist), lock files, and read JSON."""
 
 import contextlib
 import fcntl
@@ -14,10 +14,10 @@ from elasticast.errors import DataError, ElasticASTError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file in the folder of `path` to write to; it replaces `path` if the `with` block raises no error.
+    """Yield a temporary file that replaces `path` if the `with` block raises no error.
 
-    The file reaches the disk before it is renamed, so that after a power cut `path` is the old file or the whole new
-    one.
+    The file is synchronised to disk before it is renamed. So after a power failure, `path` is either the old or the
+    complete new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -25,14 +25,14 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _to_disk(temporary)
         temporary.replace(path)
-        with contextlib.suppress(OSError):  # some network file systems refuse it for folders
+        with contextlib.suppress(OSError):  # some network file systems cannot synchronise folders
             _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file, or the list of names in a folder, is on disk."""
+    """Wait until a file, or the entries of a folder, are on disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -44,7 +44,7 @@ def _to_disk(path: Path) -> None:
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, which then replaces `path`; see :func:`replacing`."""
+    """Call `write` with a temporary file, which then replaces `path`; see :func:`replacing`."""
     with replacing(path) as temporary:
         write(temporary)
 
@@ -61,24 +61,24 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def locked(path: Path, busy: str, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`; the lock ends with the process, however it ends.
+    """Hold a lock on the file `path`. The lock is released when the process ends, even if it is killed.
 
     Parameters
     ----------
     busy : str
-        What to say when another process holds it.
+        Error message if another process holds the lock.
     shared : bool
-        Others may hold it too, but nobody may hold it alone.
+        Whether several processes may hold the lock, as long as all of them set `shared`.
     wait : bool
-        Wait until it is free.
+        Wait until the lock is free instead of raising an error.
 
     Raises
     ------
     ElasticASTError
-        If another process holds it.
+        If another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:  # NFS gives shared locks to readers and exclusive ones to writers only
+    with path.open("a+") as file:  # on NFS, shared locks need a readable file and exclusive ones a writable file
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -88,27 +88,28 @@ def locked(path: Path, busy: str, *, shared: bool = False, wait: bool = False) -
 
 @contextmanager
 def exclusive(folder: Path, busy: str) -> Iterator[None]:
-    """Let one process at a time work in a folder.
+    """Let only one process at a time use a folder.
 
-    Two lock files are needed: `lock` decides which process works, `in_use` tells :func:`in_use` that one does. Asking
-    takes the second lock for a moment, which the process that starts to work waits for. So asking never makes it fail.
+    There are two lock files. `lock` decides which process may use the folder. `in_use` is for :func:`in_use`, which
+    briefly locks this file to check whether the folder is in use. A process that is just starting then waits for the
+    lock, so the check never makes it fail.
 
     Parameters
     ----------
     busy : str
-        Message of the error if another process works there.
+        Error message if another process uses the folder.
 
     Raises
     ------
     ElasticASTError
-        If another process works in the folder.
+        If another process uses the folder.
     """
     with locked(folder / "lock", busy), locked(folder / "in_use", busy, wait=True):
         yield
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process works in a folder, see :func:`exclusive`; also for folders that one may only read."""
+    """Whether a process uses a folder, see :func:`exclusive`. Read access to the folder is enough."""
     try:
         with (folder / "in_use").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

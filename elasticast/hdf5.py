@@ -1,4 +1,4 @@
-"""HDF5 files: reading with errors that name the file, atomic writing with an error if the disk is full."""
+"""Read HDF5 files with errors that name the file, and write them atomically with an error if the disk is full."""
 
 import io
 from collections.abc import Iterator
@@ -12,9 +12,10 @@ from elasticast.files import replacing
 
 
 class Disk(io.FileIO):
-    """A file for HDF5 to write to that never fails: it keeps the first error, and drops what comes after it.
+    """File object for HDF5 that stores the first write error instead of raising it, and ignores later writes.
 
-    HDF5 still has to write when it closes a file that could not be written, on a full disk say, and then crashes.
+    If a write fails, for example because the disk is full, HDF5 writes again when it closes the file. A second error
+    would crash the process.
     """
 
     def __init__(self, path: Path):
@@ -22,23 +23,23 @@ class Disk(io.FileIO):
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Write all of it, or keep the error."""
-        rest = memoryview(data).cast("B")
+        """Write all bytes, or store the error."""
+        remaining = memoryview(data).cast("B")
         try:
-            while len(rest) and self.error is None:
-                rest = rest[super().write(rest) :]
+            while len(remaining) and self.error is None:
+                remaining = remaining[super().write(remaining) :]
         except OSError as error:
             error.filename = self.name
             self.error = error
         return len(data)
 
     def check(self) -> None:
-        """Raise the error that was kept."""
+        """Raise the stored error, if there is one."""
         if self.error is not None:
             raise self.error
 
     def __exit__(self, error_type: type[BaseException] | None, *rest: object) -> None:
-        """Close the file, and raise the error that was kept unless there is another one."""
+        """Close the file, and raise the stored error unless the block has raised another one."""
         super().__exit__(error_type, *rest)
         if error_type is None:
             self.check()
@@ -52,12 +53,12 @@ def open_hdf5(path: Path, remedy: str) -> h5py.File:
     path : Path
         The file.
     remedy : str
-        What the user can do if it cannot be read; it ends the error message.
+        What the user can do if the file cannot be read; the end of the error message.
 
     Raises
     ------
     DataError
-        If there is no such file, or it is damaged.
+        If the file does not exist or is damaged.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; {remedy}")
@@ -69,6 +70,6 @@ def open_hdf5(path: Path, remedy: str) -> h5py.File:
 
 @contextmanager
 def writing(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file, which appears at `path` when the `with` block ends without an error, else not at all."""
+    """Yield a new HDF5 file that replaces `path` if the `with` block raises no error."""
     with replacing(path) as temporary, Disk(temporary) as disk, h5py.File(disk, "w") as file:
         yield file

@@ -1,7 +1,7 @@
-"""Plan of a suite and its ablations: which training runs there are, what each needs, which figures are drawn.
+"""Plan of a suite and its ablations: the training runs, the inputs of each run, and the figures.
 
-The workflow asks these questions; `workflow/rules/common.smk` turns the answers into paths. Nothing here imports
-Snakemake or torch, or looks at files of a project.
+`workflow/rules/common.smk` turns the plan into paths. Nothing here imports Snakemake or torch, or reads files of a
+project.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from elasticast.config.run import RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
-"""The axes that figures of a suite are drawn over: length and resolution."""
+"""Names of the x axes of the figures: length and resolution."""
 
 
 def front_end_name(front_end: FrontEnd) -> str:
@@ -22,7 +22,7 @@ def front_end_name(front_end: FrontEnd) -> str:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a training run needs before it can start.
+    """Inputs of a training run.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Plan:
         }
 
     def needs(self, run: str) -> Needs:
-        """What a training run needs before it can start.
+        """Inputs of a training run.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class Plan:
         return training_code(self.runs[run])
 
     def prepare_code(self, dataset: str) -> str:
-        """Digest of the code that prepares a dataset: what all datasets share, and its own modules."""
+        """Digest of the code that prepares a dataset: the code for all datasets, and the modules of this one."""
         return code_digest("prepare", *self.datasets[dataset].code())
 
     def run_config(self, run: str, seed: int) -> RunConfig:
@@ -112,39 +112,39 @@ class Plan:
         Parameters
         ----------
         experiment : str
-            An experiment of the suite; with `ablation`, a variant of that.
+            An experiment of the suite, or with `ablation` a variant of the ablation.
         ablation : str, optional
             A key of `ablations`.
         """
         return self.ablations[ablation].trained[experiment] if ablation else experiment
 
     def evaluations(self, experiment: str, ablation: str | None = None) -> dict[str, Evaluation]:
-        """Evaluations, by name, of an experiment or of a variant; parameters as in `run_of`."""
+        """Evaluations of an experiment or variant, by name; parameters as in `run_of`."""
         return (self.ablations[ablation] if ablation else self.suite).sweep(experiment)
 
     def evaluated_splits(self, experiment: str, ablation: str | None = None) -> list[str]:
-        """Splits that an experiment or a variant is evaluated on; parameters as in `run_of`."""
+        """Splits that an experiment or variant is evaluated on; parameters as in `run_of`."""
         return list(dict.fromkeys(e.split for e in self.evaluations(experiment, ablation).values()))
 
     @property
     def released_weights(self) -> dict[str, str]:
-        """Experiments that the authors released weights of, with the names of the files."""
+        """Names of the weight files that the authors released, by experiment."""
         released = {name: experiment.released for name, experiment in self.suite.experiments.items()}
         return {name: series.weights for name, series in released.items() if series and series.weights}
 
     @property
     def has_released_curves(self) -> bool:
-        """Whether the authors released the curve of any experiment."""
+        """Whether the authors released a curve for any experiment."""
         return any(experiment.released for experiment in self.suite.experiments.values())
 
     @property
     def curves(self) -> list[str]:
-        """The axes (`max_frames`, `compression`) that any experiment has a curve over, on the test split."""
+        """The x axes in `CURVES` for which any experiment has a curve on the test split."""
         return [x_name for x_name in CURVES if any(self.suite.curve(name, x_name) for name in self.suite.experiments)]
 
     @property
     def packed_dataset(self) -> str | None:
-        """Dataset of the packed batch in figure 3: the first that an ElasticAST trains on at native length."""
+        """Dataset of the packed batch in figure 3: that of the first ElasticAST trained at native length."""
         for run in self.suite.runs.values():
             if run.view.frames == "native" and run.model.kind == "elasticast":
                 return run.dataset

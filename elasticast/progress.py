@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log."""
+"""Report progress: as a bar on a terminal, as lines in a log."""
 
 import logging
 import time
@@ -15,14 +15,14 @@ LOG_EVERY_SECONDS = 10.0
 
 
 class Progress:
-    """Reports how much of `total` is done, with the values at hand, now and then.
+    """Reports how much of `total` is done, at most every `LOG_EVERY_SECONDS` in a log.
 
     Parameters
     ----------
     what : str
-        Name of the work.
+        Name of the task.
     total : int
-        Units of work.
+        Number of units of work.
     """
 
     def __init__(self, what: str, total: int):
@@ -43,24 +43,24 @@ class Progress:
         self.bar.stop()
 
     def rates(self, **totals: float) -> dict[str, float]:
-        """Each total since the begin, a second."""
+        """Divide each total by the seconds since the start."""
         return {name: total / max(time.monotonic() - self.begun, 1e-9) for name, total in totals.items()}
 
     def update(self, done: int, **values: float) -> None:
-        """Say that `done` of `total` is done."""
+        """Report that `done` of `total` is done, with further values to display."""
         now = time.monotonic()
         text = "  ".join(f"{k} {v:.4g}" for k, v in values.items())
         self.bar.update(self.task, completed=done, values=text)
         if self.bar.disable and (done >= self.total or now - self.last >= LOG_EVERY_SECONDS):
-            left = (now - self.begun) / max(done, 1) * (self.total - done)
+            remaining = (now - self.begun) / max(done, 1) * (self.total - done)
             LOG.info(
-                "%s: %d of %d, %.0f s, %.0f s to go  %s", self.what, done, self.total, now - self.begun, left, text
+                "%s: %d of %d, %.0f s, %.0f s to go  %s", self.what, done, self.total, now - self.begun, remaining, text
             )
             self.last = now
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yield `items` and report how many of `total` are done."""
+    """Yield `items` and report progress."""
     with Progress(what, total) as progress:
         for done, item in enumerate(items, start=1):
             yield item

@@ -1,6 +1,6 @@
-"""All that YAML files can say: settings, and how files are read, merged and checked.
+"""Settings, and how YAML files are read, merged and checked.
 
-Nothing here imports torch or pandas: every ``snakemake -n`` reads these modules.
+Nothing here imports torch or pandas, because every ``snakemake -n`` imports these modules.
 """
 
 from elasticast.config.ablation import Ablation, AblationFile

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from elasticast.config.ablation_names import NAME, nested, point_name, shown
+from elasticast.config.ablation_names import NAME, format_value, nested, point_name
 from elasticast.config.base import Settings
 from elasticast.config.reading import deep_merge
 from elasticast.config.run import RunConfig
@@ -14,12 +14,12 @@ from elasticast.config.suite import Suite
 from elasticast.errors import Problem, SettingsError
 
 BASE = "base"
-"""The variant that is the base itself, where no other equals it."""
+"""Name of the variant that is the unchanged base experiment; it exists only if no other variant equals the base."""
 Plot = Literal["curves", "factor", "heat_map", "cost"]
 
 
 class AblationFile(Settings):
-    """What an ablation's file says for one suite, the suite's own section laid over the rest."""
+    """Content of an ablation file for one suite, after merging the section of that suite."""
 
     title: str = Field(description="Title of figures and tables.")
     question: str = Field("", description="The question that the ablation answers, in one sentence.")
@@ -55,32 +55,33 @@ class AblationFile(Settings):
             message = "this name is reserved for the base itself"
             raise SettingsError([Problem("", ("variants", BASE), message)])
         names = Counter(point_name(values) for values in itertools.product(*(self.grid or {}).values()))
-        if twice := [name for name, times in names.items() if times > 1]:
-            message = f"several points are called {', '.join(twice)}; remove duplicates, or use `variants` with names"
+        if repeated := [name for name, count in names.items() if count > 1]:
+            message = f"several points are called {', '.join(repeated)}; remove duplicates, or use named `variants`"
             raise SettingsError([Problem("", ("grid",), message)])
         return self
 
     def differences(self) -> dict[str, dict[str, Any]]:
-        """The difference of each variant from the base, by name."""
+        """Differences from the base, by name of the variant."""
         if self.variants is not None:
             return self.variants
-        found = {}
+        differences = {}
         for values in itertools.product(*self.grid.values()):
-            difference: dict[str, Any] = {"label": ", ".join(shown(value) for value in values)}
+            difference: dict[str, Any] = {"label": ", ".join(format_value(value) for value in values)}
             for key, value in zip(self.grid, values, strict=True):
                 difference = deep_merge(difference, nested(key, value))
-            found[point_name(values)] = difference
-        return found
+            differences[point_name(values)] = difference
+        return differences
 
 
 class Ablation(Suite):
-    """An ablation, resolved: a suite of its variants, whose training runs lie among those of another suite.
+    """An ablation with all its settings merged and checked: a suite whose experiments are the variants.
 
-    `experiments` and `runs` go by variant. The run of a variant is called ``trained[variant]``; variants that differ in
-    their evaluation alone share one, and what equals an experiment of the suite is that experiment's.
+    The keys of `experiments` and `runs` are the names of the variants. The training runs are stored with those of
+    another suite, under the name ``trained[variant]``. Variants that differ only in their evaluations share a training
+    run. A variant whose run settings equal those of an experiment of the suite uses the run of that experiment.
     """
 
-    suite: str = Field(description="Suite that holds the training runs of this ablation.")
+    suite: str = Field(description="Suite whose training runs this ablation adds to.")
     question: str = Field(description="The question that the ablation answers.")
     base: str = Field(description="Variant that the others are compared with.")
     trained: dict[str, str] = Field(description="Name of the training run of each variant.")
@@ -91,10 +92,10 @@ class Ablation(Suite):
     plot: Plot = Field(description="The figure.")
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
-        """The run of one variant and seed."""
+        """Settings of the training run of one variant and seed."""
         name = self.trained[experiment]
         return RunConfig.of(self.runs[experiment], name, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
-        """Where the runs of a variant lie among the results, and where their evaluations do."""
+        """Folders of the training runs and of the evaluations of a variant, relative to the results."""
         return f"{self.suite}/runs/{self.trained[experiment]}", f"{self.suite}/ablations/{self.name}/runs/{experiment}"

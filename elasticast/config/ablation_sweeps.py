@@ -1,4 +1,4 @@
-"""Sweeps that the variants of an ablation have in common: what they can be compared over, and whether they can be."""
+"""Sweeps over which the variants of an ablation are compared, and checks that they can be compared."""
 
 from elasticast.config.ablation import Ablation
 from elasticast.config.evaluation import Evaluation
@@ -6,29 +6,32 @@ from elasticast.config.suite import Suite
 from elasticast.errors import Problem
 
 Point = tuple[float, float | None]
-"""x, and in a grid the compression; none: a sweep over x alone."""
+"""Point of a sweep: x, and the compression in a grid of length and resolution; None in other sweeps."""
 GRID = "length and resolution"
 SWEEPS = {"max_frames": "length", "compression": "resolution", "token_drop": "tokens left out"}
 _NEEDED = {"heat_map": (GRID,), "cost": (SWEEPS["token_drop"],), "curves": tuple(SWEEPS.values())}
-_DECIMALS = 6  # keeps 1.2 from a file and 1.2 from arithmetic the same point
+_DECIMALS = 6  # so that 1.2 from a file and 1.2 from arithmetic are the same point
 
 
 def evaluations_of(suite: Suite, variant: str, sweep: str) -> dict[str, Evaluation]:
-    """The evaluations of a variant that make a sweep, on split test; windows only where there is nothing else."""
+    """The evaluations of a variant that belong to a sweep, on split test.
+
+    Evaluations in windows are only used if the sweep has no other evaluations.
+    """
     if sweep == GRID:
-        found = suite.sweep(variant).items()
-        return {n: e for n, e in found if e.compression is not None and e.split == "test"}
+        named = suite.sweep(variant).items()
+        return {n: e for n, e in named if e.compression is not None and e.split == "test"}
     x_name = next(key for key, name in SWEEPS.items() if name == sweep)
     return suite.curve(variant, x_name)
 
 
 def point(x: float, compression: float | None) -> Point:
-    """A point as it is looked up."""
+    """The point at `x` and `compression`, rounded so that equal points compare equal."""
     return round(x, _DECIMALS), compression and round(compression, _DECIMALS)
 
 
 def points_of(suite: Suite, variant: str, sweep: str) -> list[Point]:
-    """The points of a variant's sweep, in order."""
+    """The points of a sweep of a variant, in order."""
     evaluations = evaluations_of(suite, variant, sweep).values()
     return sorted({point(x, c) for e in evaluations for c in e.compression or [None] for x in e.x})
 
@@ -39,7 +42,7 @@ def sweeps_of(suite: Suite, variant: str) -> list[str]:
 
 
 def compared(ablation: Ablation) -> dict[str, list[str]]:
-    """The sweeps that variants are compared over: those of the base, each with the variants that have it."""
+    """The sweeps of the base, each with the variants that have the same sweep."""
     variants = list(ablation.experiments)
     return {
         sweep: [v for v in variants if points_of(ablation, v, sweep)] for sweep in sweeps_of(ablation, ablation.base)
@@ -47,26 +50,29 @@ def compared(ablation: Ablation) -> dict[str, list[str]]:
 
 
 def shared_points(ablation: Ablation, sweep: str) -> list[Point]:
-    """The points that all variants with a sweep have: what means over it, and its worst, are taken over."""
+    """The points of a sweep that all variants with this sweep have; mean and worst score are computed over them."""
     points = [points_of(ablation, variant, sweep) for variant in compared(ablation)[sweep]]
     return sorted(set(points[0]).intersection(*points))
 
 
 def native_point(points: list[Point], sweep: str) -> Point:
-    """The point at which most of a clip is seen: the greatest length, the finest resolution, the fewest left out."""
+    """The point at which the model is given most of a clip.
+
+    That is the greatest length, the finest resolution, or the smallest share of tokens left out.
+    """
     if sweep == SWEEPS["max_frames"]:
         return points[-1]
     return min(points, key=lambda p: (p[1], -p[0])) if sweep == GRID else points[0]
 
 
 def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
-    """Why the variants of an ablation cannot be compared, or cannot be drawn as the file asks.
+    """Reasons why the variants of an ablation cannot be compared, or cannot be drawn with the chosen `plot`.
 
     Returns
     -------
     list of (str or None, Problem)
-        Each problem with the variant that it belongs to, or None if it belongs to the ablation as a whole. The keys are
-        counted from the variant, or from the top of the file.
+        Each problem with its variant, or None if it concerns the whole ablation. The keys of a problem start at the
+        variant, or at the top of the file.
     """
     base = ablation.runs[ablation.base]
     problems: list[tuple[str | None, Problem]] = []
@@ -74,7 +80,7 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
         for key in ("dataset", "task"):
             value, expected = getattr(run, key), getattr(base, key)
             if value != expected:
-                message = f"the base {ablation.base!r} has {expected!r}, so that they have no test clips in common"
+                message = f"the base {ablation.base!r} has {expected!r}, so they have no test clips in common"
                 problems.append((variant, Problem.between(key, value, message)))
     sweeps = compared(ablation)
     if not sweeps:
@@ -96,13 +102,13 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
 
 
 def _hop_problems(ablation: Ablation, variant: str) -> list[Problem]:
-    """Problems of a variant whose x stand for other seconds or ms than those of the base."""
+    """Problems of a variant whose hop differs from that of the base, so that the same x means a different length."""
     hop_ms, base_hop_ms = (ablation.runs[v].front_end.hop_ms for v in (variant, ablation.base))
-    swept = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
-    if hop_ms == base_hop_ms or not swept:
+    affected = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
+    if hop_ms == base_hop_ms or not affected:
         return []
     message = (
-        f"the base {ablation.base!r} has {base_hop_ms}, so that the same x would be another length or resolution; "
+        f"the base {ablation.base!r} has {base_hop_ms}, so the same x would mean a different length or resolution; "
         "vary view.compression instead"
     )
     return [Problem.between("front_end.hop_ms", hop_ms, message)]
@@ -110,7 +116,7 @@ def _hop_problems(ablation: Ablation, variant: str) -> list[Problem]:
 
 def _plot_problems(ablation: Ablation, sweeps: list[str]) -> list[Problem]:
     if ablation.plot == "factor":
-        message = "needs a `grid`, whose first setting is the figure's axis; use plot: curves for named variants"
+        message = "needs a `grid`, whose first setting is the x axis; use plot: curves for named variants"
         return [] if ablation.grid else [Problem.between("plot", ablation.plot, message)]
     needed = _NEEDED[ablation.plot]
     if any(sweep in needed for sweep in sweeps):

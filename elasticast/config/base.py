@@ -1,4 +1,4 @@
-"""What all settings have in common: strict types, no unknown keys, no change after validation."""
+"""The base class of all settings: strict types, no unknown keys, immutable."""
 
 import hashlib
 import json
@@ -11,11 +11,11 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskKind = Literal["single", "multi"]
 PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
-"""What figures show, intervals are of and weights are chosen by."""
+"""Metric of each kind of task that is drawn in figures, has confidence intervals, and selects weights."""
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys and wrong types are errors."""
+    """Base class of all settings: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 

@@ -1,6 +1,6 @@
-"""Settings of the datasets (``config/datasets/NAME.yaml``): one class a source, no torch or pandas import.
+"""Settings of the datasets (``config/datasets/NAME.yaml``), one class per source.
 
-Paths in them are relative to `data_root`; an absolute path stands for itself.
+Paths in these settings are absolute, or relative to `data_root`.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share, 
 from elasticast.errors import Problem, SettingsError
 
 SPLITS = ("train", "dev", "test")
-"""Splits of every prepared dataset; one that a dataset does not have is an empty store."""
+"""Splits of every prepared dataset. A split without clips is an empty store."""
 TWIN_CODE = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
-"""The part of the package that makes synthetic twins."""
+"""Modules that generate synthetic twins."""
 Files = Annotated[list[str], Field(min_length=1)]
 
 
 class _Ranges(Settings):
-    """Settings in which of two ends the smaller one comes first."""
+    """Settings with ranges ``[smallest, largest]``, which are checked to be in this order."""
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -38,10 +38,10 @@ class DatasetSettings(_Ranges):
     """Settings common to every dataset."""
 
     module: ClassVar[str]
-    """The module in `elasticast.data.datasets` that reads it."""
+    """The module in `elasticast.data.datasets` that reads the dataset."""
     tasks: ClassVar[dict[str, TaskKind]]
     generated: ClassVar[bool] = False
-    """Whether `fetch` makes audio."""
+    """Whether `fetch` of the module generates audio."""
     max_rejected: Share = Field(0.0, description="Share of clips that may be unusable before `prepare` fails.")
     store_rate: PositiveInt = Field(16000, description="Sample rate of the waveform store. [Hz]")
     dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -60,21 +60,21 @@ class DatasetSettings(_Ranges):
     )
 
     def recipe(self) -> dict[str, Any]:
-        """The settings that decide what is prepared: not how much may be missing, nor how the work is divided."""
+        """The settings that decide the prepared data, without limits on missing clips and the division of the work."""
         return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
 
     def code(self) -> tuple[str, ...]:
-        """Code of the package that makes and reads this dataset, as in `elasticast.provenance.stages.STAGES`."""
-        own = (f"config/dataset.py:{type(self).__name__}", f"data/datasets/{self.module}.py")
-        return own + (("data/synthesis.py",) if self.generated else ())
+        """Code that generates and reads this dataset, in the form of `elasticast.provenance.stages.STAGES`."""
+        settings_and_module = (f"config/dataset.py:{type(self).__name__}", f"data/datasets/{self.module}.py")
+        return settings_and_module + (("data/synthesis.py",) if self.generated else ())
 
     def splits(self) -> set[str]:
-        """Splits that the dataset's lists divide its clips into; `dev_share` may make a split dev beside."""
+        """Splits in the lists of the dataset. `dev_share` can add split ``dev``."""
         return {"train", "test"}
 
 
 # ---------------------------------------------------------------------------------------------
-# Made on the spot, or downloaded in a minute
+# Generated, or small and downloaded
 # ---------------------------------------------------------------------------------------------
 
 
@@ -99,7 +99,7 @@ class Soundscapes(DatasetSettings):
 
 
 class FsddDigits(DatasetSettings):
-    """Free Spoken Digit Dataset, one recording a clip, see `elasticast.data.datasets.fsdd`."""
+    """Free Spoken Digit Dataset, one recording per clip, see `elasticast.data.datasets.fsdd`."""
 
     module: ClassVar[str] = "fsdd"
     tasks: ClassVar[dict[str, TaskKind]] = {"digit": "single", "speaker": "single"}
@@ -178,7 +178,7 @@ class SpeechCommands(DatasetSettings):
 
 
 # ---------------------------------------------------------------------------------------------
-# The paper's: annotations and audio have to be there
+# The datasets of the paper, which users have to download
 # ---------------------------------------------------------------------------------------------
 
 
@@ -204,7 +204,7 @@ class TwinSettings(_Ranges):
 
 
 class PaperDataset(DatasetSettings):
-    """A dataset of the paper's, or its synthetic twin."""
+    """A dataset of the paper, or its synthetic twin."""
 
     twin: TwinSettings | None = Field(
         None,
@@ -227,14 +227,14 @@ class PaperDataset(DatasetSettings):
             problems.append(Problem("", ("twin", "clips"), message, self.twin.clips))
         for name, path in self._paths():
             if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-                message = "expected a relative path: the files of a twin are written below the prepared data set"
+                message = "expected a relative path: the files of a twin are written below the prepared dataset"
                 problems.append(Problem("", (name,), message, path))
         if problems:
             raise SettingsError(problems)
         return self
 
     def _paths(self) -> Iterator[tuple[str, str]]:
-        """Key and path of every file or folder that is read."""
+        """Key and path of every file and folder that is read."""
         for name in ("segments", "annotations", "labels", "audio"):
             value = getattr(self, name, None)
             files = [value] if isinstance(value, str) else chain.from_iterable((value or {}).values())

@@ -1,7 +1,7 @@
-"""Generated documentation of the settings: the tables in config/README.md and the JSON schema of config/config.yaml.
+"""Generate the tables of settings in config/README.md and the JSON schema of config/config.yaml.
 
-``python -m elasticast.config.document`` refreshes both from the descriptions of the fields. A description may end with
-the unit of the value in brackets, such as ``[ms]``.
+``python -m elasticast.config.document`` writes both from the descriptions of the fields. A description may end with the
+unit of the value in brackets, such as ``[ms]``.
 """
 
 import re
@@ -52,7 +52,7 @@ SUITE_KEYS = (
     Row("every", "settings", "`{}`", "", "Settings applied to every experiment last, over its own."),
     Row("datasets", "mapping", "`{}`", "", "Replacements: experiments that name the first dataset use the second."),
 )
-"""Keys of a suite file that are merged before anything is validated, so they are fields of no settings class."""
+"""Keys of a suite file that are merged before validation. They are not fields of a settings class."""
 BASE_KEY = Row("base", "text", NONE, "", "Another experiment to start from, instead of `defaults`.")
 
 
@@ -64,9 +64,9 @@ def rows(model: type[BaseModel], prefix: str = "", only: Collection[str] | None 
     model : type
         The settings class.
     prefix : str
-        What precedes the keys, such as ``"view."``.
+        Prefix of the keys, such as ``"view."``.
     only : collection of str, optional
-        Fields to list; all by default.
+        Fields to list. Default: all fields.
     """
     schema = model.model_json_schema()
     return list(_rows(schema, schema.get("$defs", {}), prefix, only))
@@ -103,7 +103,7 @@ def _yaml(value: Any) -> str:
 
 
 def _values(field: dict) -> str:
-    """The values that a field allows, in words."""
+    """Describe the values that a field allows."""
     if "anyOf" in field or "oneOf" in field:
         return ", ".join(_values(option) for option in field.get("anyOf", field.get("oneOf")))
     if "const" in field or "enum" in field:
@@ -112,8 +112,8 @@ def _values(field: dict) -> str:
         return "mapping"
     kind = field.get("type")
     if kind == "array":
-        how = "pair of" if field.get("maxItems") == 2 else "list of"
-        return f"{how} {_plural(_values(field['items']))}"
+        container = "pair of" if field.get("maxItems") == 2 else "list of"
+        return f"{container} {_plural(_values(field['items']))}"
     if kind == "object":
         return _mapping(field)
     fixed = {"boolean": "`true`, `false`", "string": "text", "null": NONE, None: "any value"}
@@ -132,7 +132,7 @@ def _plural(values: str) -> str:
 
 
 def _limits(field: dict) -> str:
-    """The range of a number, with a space before it; empty if there is none."""
+    """The range of a number after a space, such as `` ≥ 1``; empty if any number is allowed."""
     low, above = field.get("minimum"), field.get("exclusiveMinimum")
     high, below = field.get("maximum"), field.get("exclusiveMaximum")
     if field["type"] == "integer" and above is not None:
@@ -144,14 +144,14 @@ def _limits(field: dict) -> str:
     return f" {text}" if text else ""
 
 
-def _own(model: type[BaseModel], parent: type[BaseModel]) -> list[str]:
-    """Fields that a class adds to its parent's, or redefines."""
+def _added_fields(model: type[BaseModel], parent: type[BaseModel]) -> list[str]:
+    """Fields that a class adds to those of its parent, or redefines."""
     return [name for name in model.model_fields if name in model.__annotations__ or name not in parent.model_fields]
 
 
 def tables() -> dict[str, list[Row]]:
-    """The rows of every table of the page, by the name in its marker."""
-    found = {
+    """The rows of every table of the page, by the name in the marker of the table."""
+    by_name = {
         "config.yaml": rows(WorkflowConfig),
         "suite": [*SUITE_KEYS, *rows(SuiteHead, only=("seeds", "claims"))],
         "experiment": [BASE_KEY, *rows(Experiment)],
@@ -159,8 +159,8 @@ def tables() -> dict[str, list[Row]]:
         "front_end": rows(FrontEnd, "front_end."),
         "view": rows(View, "view."),
         "model": rows(ModelSettings, "model."),
-        "model elasticast": rows(ElasticASTSettings, "model.", _own(ElasticASTSettings, ModelSettings)),
-        "model ast": rows(ASTSettings, "model.", _own(ASTSettings, ModelSettings)),
+        "model elasticast": rows(ElasticASTSettings, "model.", _added_fields(ElasticASTSettings, ModelSettings)),
+        "model ast": rows(ASTSettings, "model.", _added_fields(ASTSettings, ModelSettings)),
         "train": rows(Train, "train."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
@@ -169,14 +169,14 @@ def tables() -> dict[str, list[Row]]:
         "twin": [*rows(PaperDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
     for model in get_args(get_args(DatasetConfig)[0]):
-        fields = [name for name in _own(model, DatasetSettings) if name != "twin"]
+        fields = [name for name in _added_fields(model, DatasetSettings) if name != "twin"]
         source = get_args(model.model_fields["source"].annotation)[0]
-        found[f"dataset {source}"] = sorted(rows(model, only=fields), key=lambda row: row.key != "source")
-    return found
+        by_name[f"dataset {source}"] = sorted(rows(model, only=fields), key=lambda row: row.key != "source")
+    return by_name
 
 
 def markdown(table: list[Row]) -> str:
-    """A table in Markdown; the column of units is left out if no row has one."""
+    """A table in Markdown. The column of units is left out if no row has a unit."""
     units = any(row.unit for row in table)
     head = ["key", "values", "default", *(["unit"] if units else []), "description"]
     lines = [head, ["---"] * len(head)]
@@ -186,12 +186,12 @@ def markdown(table: list[Row]) -> str:
 
 
 def refreshed(page: str) -> str:
-    """The page with all its tables generated again.
+    """Return the page with all its tables generated again.
 
     Raises
     ------
     KeyError
-        If a marker of the page names no table.
+        If a marker of the page names an unknown table.
     """
     known = tables()
 
@@ -207,7 +207,7 @@ def schema() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Refresh the page and the schema of the repository in the current folder."""
+    """Write the page and the schema of the repository in the current folder."""
     write_text(PAGE, refreshed(PAGE.read_text(encoding="utf-8")))
     write_json(SCHEMA, schema())
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from elasticast.config.base import Settings
-from elasticast.config.run import RunSettings, wrong_resolutions
+from elasticast.config.run import RunSettings, invalid_compressions
 from elasticast.errors import Problem, SettingsError
 
 
@@ -49,7 +49,7 @@ class Evaluation(Settings):
                 message = f"needs x_name: max_frames, which is {self.x_name}"
                 problems.append(Problem("", (key,), message, getattr(self, key)))
         if self.windows and self.compression:
-            message = "leave it out: `windows` are evaluated at the model's own resolution"
+            message = "leave it out: `windows` are evaluated at the resolution of the training"
             problems.append(Problem("", ("compression",), message, self.compression))
         if problems:
             raise SettingsError(problems)
@@ -57,13 +57,13 @@ class Evaluation(Settings):
 
 
 def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
-    """Problems between a run and one of its sweeps; their keys are counted from the sweep."""
+    """Settings of a sweep that do not fit the run; the keys of the problems start at the sweep."""
     if sweep.x_name == "max_frames":
         return _length_problems(run, sweep)
     limit = run.model.limit
-    finest = min(sweep.x) if sweep.x_name == "compression" else run.own_compression
-    if sweep.x_name == "compression" and (wrong := wrong_resolutions(run, sweep.x)):
-        return [Problem.between("x", *wrong)]
+    finest = min(sweep.x) if sweep.x_name == "compression" else run.default_compression
+    if sweep.x_name == "compression" and (invalid := invalid_compressions(run, sweep.x)):
+        return [Problem.between("x", *invalid)]
     most = run.most_frames(finest)
     if limit is None or most <= limit:
         return []
@@ -72,23 +72,23 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
 
 
 def _length_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
-    """Problems of a sweep over lengths."""
+    """Settings of a sweep over lengths that do not fit the run."""
     view, model, problems = run.view, run.model, []
     if sweep.windows and view.frames == "native":
-        message = "needs view.frames as a number: a native view takes longer clips whole"
+        message = "needs view.frames as a number: a native view takes longer clips in one piece"
         problems.append(Problem.between("windows", True, message))
     if sweep.compression is None and len(view.compression) == 1 and view.compression != [1.0]:
         message = f"a sweep over lengths is at compression 1, but view.compression is {view.compression}"
         problems.append(Problem.between("x_name", sweep.x_name, message))
-    if wrong := wrong_resolutions(run, sweep.compression or []):
-        problems.append(Problem.between("compression", *wrong))
-    if off := [x for x in sweep.x if model.misfit(int(x))]:
-        wrong = "not multiples of" if model.stride == model.patch else "shorter than"
-        problems.append(Problem.between("x", off, f"{wrong} model.patch = {model.patch}"))
+    if invalid := invalid_compressions(run, sweep.compression or []):
+        problems.append(Problem.between("compression", *invalid))
+    if partial := [x for x in sweep.x if model.length_error(int(x))]:
+        reason = "not multiples of" if model.stride == model.patch else "shorter than"
+        problems.append(Problem.between("x", partial, f"{reason} model.patch = {model.patch}"))
     finest = min(sweep.compression or [1.0])
-    if model.limit is not None and not sweep.windows and (far := [x for x in sweep.x if x / finest > model.limit]):
-        problems.append(Problem.between("x", far, f"beyond model.max_frames = {model.limit}"))
+    if model.limit is not None and not sweep.windows and (long := [x for x in sweep.x if x / finest > model.limit]):
+        problems.append(Problem.between("x", long, f"beyond model.max_frames = {model.limit}"))
     least = view.min_frames if view.frames == "native" and view.min_frames else 0
-    if few := [x for x in sweep.x if x < least]:
-        problems.append(Problem.between("x", few, f"below view.min_frames = {least}"))
+    if short := [x for x in sweep.x if x < least]:
+        problems.append(Problem.between("x", short, f"below view.min_frames = {least}"))
     return problems

@@ -1,9 +1,9 @@
-"""Loading ablations: one model varied in one respect, one YAML file each (``config/ablations/NAME.yaml``).
+"""Load ablations (``config/ablations/NAME.yaml``), each of which compares variants of one model.
 
-A file names a `base` experiment of a suite and what is varied, as a `grid` of settings or as named `variants`. Each
-variant is resolved like an experiment of the suite. Its training run is stored among the suite's runs, named after the
-base and the settings that differ, so that ablations with the same variant train it once; its evaluation belongs to the
-ablation.
+A file names a `base` experiment of a suite, and the variants: either a `grid` of settings or named `variants`. Each
+variant is resolved like an experiment of the suite. Its training run is stored with the runs of the suite. The name of
+the run consists of the base and the settings that differ, so that ablations with the same variant share one training
+run. Evaluations are stored with the ablation.
 """
 
 import re
@@ -28,7 +28,7 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
     Raises
     ------
     ConfigError
-        If anything in it is wrong, or it is for other suites.
+        If the file has mistakes, or the ablation is for other suites.
     """
     path = config_dir / "ablations" / f"{name}.yaml"
     content = read_yaml(path)
@@ -41,12 +41,12 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
 
 
 def load_resolved_ablation(path: Path) -> Ablation:
-    """Read `results/SUITE/ablations/NAME/ablation.yaml`: an ablation as it was run."""
+    """Read `results/SUITE/ablations/NAME/ablation.yaml`, the merged settings of an ablation."""
     return validate(Ablation, read_yaml(path), str(path))
 
 
 def ablation_files(config_dir: Path = Path("config")) -> list[Path]:
-    """The files of all ablations, without those that begin with a dot, which editors leave behind."""
+    """The files of all ablations, without hidden files, which some editors create."""
     return [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
 
 
@@ -55,14 +55,14 @@ def load_ablations(
 ) -> tuple[dict[str, Ablation], dict[str, ConfigError]]:
     """Read, merge and check all ablations that are for a suite.
 
-    A mistake in one file leaves the others usable, and everything that needs no ablation.
+    A mistake in one file does not affect the other ablations.
 
     Returns
     -------
     ablations : dict of str to Ablation
-        By name, without the ablations for other suites.
+        Valid ablations of this suite, by name.
     broken : dict of str to ConfigError
-        By name, the files with mistakes.
+        Errors of the files with mistakes, by name of the ablation.
     """
     file = read_suite(suite.name, config_dir / "suites")
     ablations: dict[str, Ablation] = {}
@@ -98,8 +98,8 @@ def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[
     settings = {k: v for k, v in content.items() if k != "suites"}
     if "suites" not in content:
         base = settings.get("base")
-        elsewhere = isinstance(base, str) and base not in suite.merged["experiments"] and _has_base(folder, base)
-        return None if elsewhere else settings
+        for_others = isinstance(base, str) and base not in suite.merged["experiments"] and _has_base(folder, base)
+        return None if for_others else settings
     if not isinstance(sections, dict) or not sections or not all(isinstance(s, dict) for s in sections.values()):
         message = "expected names of suites, each with keys and values"
         raise ConfigError([Problem(path, ("suites",), message, sections)])
@@ -118,7 +118,7 @@ def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[
 
 
 def _has_base(folder: Path, base: str) -> bool:
-    """Whether any suite has an experiment of this name."""
+    """Whether any suite has an experiment called `base`."""
     return any(base in read_suite(path.stem, folder).merged["experiments"] for path in sorted(folder.glob("*.yaml")))
 
 
@@ -143,7 +143,7 @@ def _start_problems(variant: str, resolver: Resolver, suite: Suite) -> list[Prob
 
 
 def _key_problems(head: AblationFile, path: str) -> list[Problem]:
-    """Problems of unknown settings."""
+    """Problems of unknown keys."""
     problems = unknown_keys(head.every, DIFFERENCE_KEYS - {"base"}, path, "every")
     for key in head.grid or {}:
         problems += _grid_problems(key, list(head.grid), path)
@@ -155,7 +155,7 @@ def _key_problems(head: AblationFile, path: str) -> list[Problem]:
 
 
 def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
-    """Problems of one setting of a grid."""
+    """Problems of the key of one setting of a grid."""
     first, *rest = key.split(".")
     settings = RunConfig.model_fields.keys() - {"experiment", "seed"}
     message = None
@@ -163,8 +163,8 @@ def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
         message = f"a grid varies settings of runs; use `variants`, which can change `{first}`"
     elif not all(rest):
         message = "expected names with a dot between them, such as train.lr"
-    elif within := [other for other in keys if key.startswith(f"{other}.")]:
-        message = f"is part of {within[0]}, which the grid varies too"
+    elif parents := [parent for parent in keys if key.startswith(f"{parent}.")]:
+        message = f"is part of {parents[0]}, which the grid varies too"
     if message:
         return [Problem(path, ("grid", key), message)]
     return unknown_keys({first: None}, settings, path, "grid")
@@ -173,7 +173,7 @@ def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
 def _merge_variants(
     head: AblationFile, file: SuiteFile, path: str, problems: list[Problem]
 ) -> dict[str, dict[str, Any]]:
-    """The settings of the base and of each variant; unknown bases are added to `problems`."""
+    """Merge the settings of the base and of each variant, and add unknown bases to `problems`."""
     known, merged = file.merged["experiments"], {}
     for variant, difference in {BASE: {}, **head.differences()}.items():
         base = _base_of(variant, head)
@@ -192,28 +192,28 @@ def _base_of(variant: str, head: AblationFile) -> str:
 
 
 def _locate(by_variant: dict[str, list[Problem]], head: AblationFile, path: str) -> list[Problem]:
-    """All problems of variants, each once, under the key of the ablation's file that it comes from.
+    """The distinct problems of all variants, each under the key of the ablation file that causes it.
 
-    A mistake of the base is one of `every`, for the suite itself is valid.
+    Problems of the base come from `every`, because the suite itself is valid.
     """
-    found = [problem if problem.file else problem.at(path, "every") for problem in by_variant.get(BASE, [])]
+    located = [problem if problem.file else problem.at(path, "every") for problem in by_variant.get(BASE, [])]
     variants_of: list[tuple[Problem, list[str]]] = []
     for variant, problems in by_variant.items():
         for problem in problems if variant != BASE else []:
             if problem in by_variant.get(BASE, []):
                 continue
-            same = next((variants for other, variants in variants_of if other == problem), None)
-            if same is None:
+            affected = next((variants for known, variants in variants_of if known == problem), None)
+            if affected is None:
                 variants_of.append((problem, [variant]))
             else:
-                same.append(variant)
+                affected.append(variant)
     for problem, variants in variants_of:
-        found += _at_variants(problem, variants, head, path)
-    return found
+        located += _at_variants(problem, variants, head, path)
+    return located
 
 
 def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path: str) -> list[Problem]:
-    """A problem of some variants: under each of named variants, or once under the grid."""
+    """A problem that `variants` share: once per named variant, or once under the grid."""
     if problem.file:
         return [problem]
     if head.variants:
@@ -227,12 +227,15 @@ def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path
 
 
 def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:
-    """The ablation; its base is the variant that equals the base experiment, or one more variant before the others."""
+    """Make the ablation.
+
+    Its base is the variant that equals the base experiment. If there is none, the base is added as the first variant.
+    """
     experiments, runs = dict(resolver.experiments), dict(resolver.runs)
-    of_base = runs[BASE], experiments[BASE].evaluations
-    same = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == of_base]
-    base = same[0] if same else BASE
-    if same:
+    base_settings = runs[BASE], experiments[BASE].evaluations
+    equal = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == base_settings]
+    base = equal[0] if equal else BASE
+    if equal:
         del experiments[BASE], runs[BASE]
     trained = {v: run_name(run, _base_of(v, head), suite) for v, run in runs.items()}
     fields = {"name": name, "title": head.title, "question": head.question, "plot": head.plot, "base": base}

@@ -1,8 +1,9 @@
-"""Loading suites: defaults, experiments and evaluations of one YAML file, merged and checked before anything runs.
+"""Load suites: merge and check a suite file before anything runs.
 
-A suite file (``config/suites/NAME.yaml``) holds ``defaults``, ``experiments`` (each only its difference from the
-defaults or from a ``base`` experiment) and ``evaluations``, or only its difference from a suite that it ``extends``.
-`elasticast.config.merging` reads and merges the files, `elasticast.config.resolving` checks each experiment.
+A suite file (``config/suites/NAME.yaml``) contains ``defaults``, ``experiments`` and ``evaluations``. An experiment
+contains only its differences from the defaults or from a ``base`` experiment. A file that ``extends`` another suite
+contains only the differences from that suite. `elasticast.config.merging` reads and merges the files, and
+`elasticast.config.resolving` checks each experiment.
 """
 
 from pathlib import Path
@@ -20,17 +21,17 @@ WORKFLOW_FILE = "config/config.yaml"
 
 
 def load_workflow_config(value: dict[str, Any], file: str = WORKFLOW_FILE) -> WorkflowConfig:
-    """Check the settings of the workflow."""
+    """Validate the settings of the workflow; `file` is named in errors."""
     return validate(WorkflowConfig, value, file)
 
 
 def load_run_config(path: Path) -> RunConfig:
-    """Read a run's `config.yaml`."""
+    """Read the `config.yaml` of a run."""
     return validate(RunConfig, read_yaml(path), str(path))
 
 
 def load_resolved_suite(path: Path) -> Suite:
-    """Read `results/SUITE/summary/suite.yaml`: a suite as it was run."""
+    """Read `results/SUITE/summary/suite.yaml`, the merged settings of a suite."""
     return validate(Suite, read_yaml(path), str(path))
 
 
@@ -42,16 +43,16 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     name : str
         File name in ``config_dir/suites`` without ``.yaml``.
     config_dir : Path
-        Folder that holds ``suites`` and ``datasets``.
+        Folder with the folders ``suites`` and ``datasets``.
 
     Raises
     ------
     ConfigError
-        With all problems of the suite and of the data sets it uses.
+        With all problems of the suite and of its datasets.
     """
     path = config_dir / "suites" / f"{name}.yaml"
     if name == "data":
-        message = "no suite can have this name: that folder of the results holds the prepared data"
+        message = "a suite cannot have this name: the folder `data` of the results contains the prepared datasets"
         raise ConfigError([Problem(str(path), (), message, name)])
     file = read_suite(name, path.parent)
     head = {"title": name, "claims": {}} | {k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged}
@@ -72,8 +73,13 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     return suite
 
 
-def load_beside(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path("config")) -> Suite | None:
-    """The suite whose curves are drawn in the same figures as this suite's, or None if none is asked for.
+def load_other_suite(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path("config")) -> Suite | None:
+    """Load the suite in `settings.beside`, whose curves are added to the figures of this suite.
+
+    Returns
+    -------
+    Suite or None
+        None if `settings.beside` is None.
 
     Raises
     ------
@@ -91,17 +97,17 @@ def load_beside(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path(
         raise refuse(missing)
     if name == suite.name:
         raise refuse("this is the suite itself; name another one, or null")
-    other, swept = load_suite(name, config_dir), ("max_frames", "compression")
-    if not any(suite.shares_curve(other, experiment, x_name) for experiment in suite.runs for x_name in swept):
+    other, axes = load_suite(name, config_dir), ("max_frames", "compression")
+    if not any(suite.shares_curve(other, experiment, x_name) for experiment in suite.runs for x_name in axes):
         raise refuse(
-            f"the suite has no experiment of the same name, metric and sweep as one of suite {suite.name!r}. It has: "
+            f"has no experiment with the same name, metric and sweep as an experiment of suite {suite.name!r}. It has: "
             f"{', '.join(other.runs)}; expected one of: {', '.join(suite.runs)}"
         )
     return other
 
 
 def _start_problems(suite: Suite) -> list[Problem]:
-    """Problems of experiments that start from the weights of others: unknown ones, and circles."""
+    """Problems of experiments that start from weights of another experiment: unknown experiments, and cycles."""
     problems = []
     for name, run in suite.runs.items():
         seen, start = [name], run.starts_from
@@ -122,7 +128,7 @@ def unknown_start(start: str, suite: Suite) -> Problem:
 
 
 def _resolve_experiments(file: SuiteFile, resolver: Resolver) -> dict[str, list[Problem]]:
-    """Problems by experiment, their keys counted from it."""
+    """Problems by experiment; their keys start at the experiment."""
     problems: dict[str, list[Problem]] = {}
     for name in file.merged["experiments"]:
         try:
@@ -133,6 +139,6 @@ def _resolve_experiments(file: SuiteFile, resolver: Resolver) -> dict[str, list[
 
 
 def _at_evaluation(file: SuiteFile, problem: Problem) -> Problem:
-    """A problem whose key begins with an evaluation's name, in the file that sets the value."""
+    """Locate a problem, whose key starts with the name of an evaluation, in the file that sets the value."""
     name, *key = problem.key
     return problem.at(file.file_of(("evaluations", name), tuple(key)), "evaluations")

@@ -1,4 +1,4 @@
-"""Settings of one training run, and which of them do not go together."""
+"""Settings of one training run, and checks of their combinations."""
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
 
 OF_RUN = "run:"
-"""What `model.init` begins with where the weights are those of another experiment."""
+"""Prefix of `model.init` if training starts from the weights of another experiment."""
 
 
 class RunSettings(Settings):
@@ -34,30 +34,30 @@ class RunSettings(Settings):
         return self
 
     @property
-    def own_compression(self) -> float:
-        """The one that sweeps over something else are made at; the finest of a model that is trained at several."""
+    def default_compression(self) -> float:
+        """Compression used by evaluations that do not set it: that of the training, or 1 if training uses several."""
         return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
 
     @property
     def starts_from(self) -> str | None:
-        """The experiment whose weights training starts from, if it starts from another experiment."""
+        """The experiment whose weights training starts from, or None."""
         init = self.model.init or ""
         return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
     def most_frames(self, compression: float) -> int:
-        """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
+        """Number of frames of the longest clip at a compression. A fixed view keeps its length in seconds."""
         return compressed_frames(self.view.span(), compression, self.model.patch, self.model.stride)
 
 
 class RunConfig(RunSettings):
-    """All that decides the weights of one training run, except for code and data."""
+    """All settings of one training run. With code and data, they determine its weights."""
 
     experiment: str = Field(pattern=r"^\w[\w-]*$", description="Name of the experiment.")
     seed: int = Field(ge=0, description="Seed of all random numbers of the run.")
 
     @classmethod
     def of(cls, settings: RunSettings, experiment: str, seed: int) -> "RunConfig":
-        """The run of one experiment and seed; the settings have been validated already."""
+        """Settings of the run of one experiment and seed; `settings` are already validated."""
         return cls(experiment=experiment, seed=seed, **dict(settings))
 
     @property
@@ -67,13 +67,13 @@ class RunConfig(RunSettings):
 
 
 def run_problems(run: RunSettings) -> list[Problem]:
-    """Settings of a run that are valid one by one, but do not go together."""
+    """Problems of settings that are valid one by one but not in combination."""
     problems = [*_length_problems(run), *_buckets(run), *_resolution(run), *_fill(run), *_positions(run), *_cut(run)]
     return problems + (_ast_problems(run) if isinstance(run.model, ASTSettings) else [])
 
 
 def _length_problems(run: RunSettings) -> list[Problem]:
-    """Lengths that are not whole patches, or beyond what positions reach."""
+    """Problems of lengths that are not whole patches, or longer than the positions allow."""
     view, model, problems = run.view, run.model, []
     if model.dim % model.heads:
         problems.append(Problem.between("model.dim", model.dim, f"is not a multiple of model.heads = {model.heads}"))
@@ -87,8 +87,8 @@ def _length_problems(run: RunSettings) -> list[Problem]:
     if isinstance(model, ElasticASTSettings):
         lengths["model.max_frames"] = model.max_frames
     for key, frames in lengths.items():
-        if frames != "native" and (misfit := model.misfit(frames)):
-            problems.append(Problem.between(key, frames, misfit))
+        if frames != "native" and (message := model.length_error(frames)):
+            problems.append(Problem.between(key, frames, message))
     longest = "view.max_frames" if view.frames == "native" else "view.frames"
     if model.limit is not None and run.most_frames(min(view.compression)) > model.limit:
         problems.append(Problem.between(longest, lengths[longest], f"is beyond model.max_frames = {model.limit}"))
@@ -107,7 +107,7 @@ def _ast_problems(run: RunSettings) -> list[Problem]:
             Problem.between("view.compression", view.compression, "a model of kind `ast` needs a single one")
         )
     if run.train.token_dropout:
-        message = "needs a model of kind `elasticast`: an `ast` takes whole clips"
+        message = "needs a model of kind `elasticast`: an `ast` cannot leave tokens out"
         problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
     if model.time_offset and view.frames != "native" and view.fill != "mask":
         message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
@@ -156,8 +156,8 @@ def _cut(run: RunSettings) -> list[Problem]:
     shortest = view.min_frames or run.model.patch
     if view.frames != "native":
         message = f"needs view.frames = 'native', which is {view.frames}: a fixed view has one length"
-    elif misfit := run.model.misfit(cut):
-        message = misfit
+    elif length_error := run.model.length_error(cut):
+        message = length_error
     elif not shortest <= cut <= view.max_frames:
         message = f"expected {shortest} to {view.max_frames}, the lengths of clips in this view"
     else:
@@ -166,16 +166,16 @@ def _cut(run: RunSettings) -> list[Problem]:
 
 
 def _resolution(run: RunSettings) -> list[Problem]:
-    wrong = wrong_resolutions(run, run.view.compression)
-    return [Problem.between("view.compression", *wrong)] if wrong else []
+    invalid = invalid_compressions(run, run.view.compression)
+    return [Problem.between("view.compression", *invalid)] if invalid else []
 
 
-def wrong_resolutions(run: RunSettings, compressions: list[float]) -> tuple[list[float], str] | None:
-    """The compressions at which a run's spectrograms cannot be made, and why; None if there are none."""
+def invalid_compressions(run: RunSettings, compressions: list[float]) -> tuple[list[float], str] | None:
+    """The compressions for which a run cannot compute spectrograms, and the reason; None if all are valid."""
     if run.view.resolution == "max_pool":
-        wrong = [c for c in compressions if c != int(c)]
+        invalid = [c for c in compressions if c != int(c)]
         message = "view.resolution = 'max_pool' needs whole numbers"
     else:
-        wrong = run.front_end.misfits(compressions)
+        invalid = run.front_end.fractional_hops(compressions)
         message = f"times front_end.hop_ms = {run.front_end.hop_ms} is not a whole number of ms"
-    return (wrong, message) if wrong else None
+    return (invalid, message) if invalid else None

@@ -9,7 +9,7 @@ from elasticast.errors import Problem, SettingsError
 
 
 class Batch(Settings):
-    """What an optimisation step sees, on all GPUs together: clips or tokens, exactly one."""
+    """Size of a batch, which all GPUs share, in clips or in tokens."""
 
     clips: PositiveInt | None = Field(
         None, description="Clips per optimisation step. Set either this or `tokens`. [clips]"
@@ -32,7 +32,7 @@ class Batch(Settings):
 
 
 class Schedule(Settings):
-    """Learning rate after warm-up."""
+    """Learning rate schedule after the warm-up."""
 
     kind: Literal["constant", "step", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
     gamma: PositiveFloat = Field(0.5, description="With `step`: factor of each decay.")
@@ -41,7 +41,7 @@ class Schedule(Settings):
 
 
 class SpecAugment(Settings):
-    """Masks on the log-mel; the time mask scales with the clip's length."""
+    """Masks on the log-mel. The time mask scales with the length of the clip."""
 
     freq_bins: int = Field(0, ge=0, description="Largest width of the frequency mask. [mel bins]")
     time_frames: int = Field(
@@ -53,7 +53,7 @@ class SpecAugment(Settings):
 
 
 class Select(Settings):
-    """Which weights of a run are kept: the best of several times on a split, by accuracy or mAP."""
+    """Keep the weights with the best accuracy or mAP on a split, instead of the last ones."""
 
     split: Literal["dev", "test"] = Field(description="Split that the model is evaluated on during training.")
     every_epochs: PositiveInt = Field(
@@ -118,7 +118,7 @@ class Train(Settings):
             raise ValueError("give exactly one of `steps` and `epochs` (null removes an inherited one)")
         low, high = self.dropout_range
         if high >= 1:
-            message = "should be below 1: at least one token has to stay"
+            message = "should be below 1: at least one token has to be kept"
             raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
         if low > high:
             message = "the smaller number comes first"
@@ -127,6 +127,6 @@ class Train(Settings):
 
     @property
     def dropout_range(self) -> tuple[float, float]:
-        """Least and most share of a clip's tokens that is dropped."""
+        """Smallest and largest share of the tokens of a clip that is dropped."""
         value = self.token_dropout
         return (value[0], value[1]) if isinstance(value, list) else (value, value)

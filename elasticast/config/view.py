@@ -1,4 +1,4 @@
-"""Settings of a model's input: front end, view of a clip, normalisation."""
+"""Settings of the input of a model: front end, view of a clip, normalisation."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from elasticast.errors import Problem, SettingsError
 
 
 class FrontEnd(Settings):
-    """Waveform to log-mel spectrogram."""
+    """How a waveform becomes a log-mel spectrogram."""
 
     kind: Literal["kaldi", "stft"] = Field(
         "kaldi",
@@ -31,15 +31,15 @@ class FrontEnd(Settings):
     @model_validator(mode="after")
     def _transform(self):
         if (self.kind == "stft") != (self.n_fft is not None):
-            raise ValueError("`n_fft` is required for kind `stft`, and for no other (null removes an inherited one)")
+            raise ValueError("set `n_fft` for kind `stft` and for no other kind (null removes an inherited value)")
         window = self.window_ms * self.sample_rate / 1000
         if self.n_fft is not None and (self.n_fft % 2 or self.n_fft < window):
-            message = f"expected an even number, at least the window's {window:g} samples"
+            message = f"expected an even number, at least the {window:g} samples of the window"
             raise SettingsError([Problem("", ("n_fft",), message, self.n_fft)])
         return self
 
-    def misfits(self, compressions: list[float]) -> list[float]:
-        """The compressions at which the hop would not be a whole number of ms."""
+    def fractional_hops(self, compressions: list[float]) -> list[float]:
+        """The compressions for which the hop is not a whole number of ms."""
         hops = {c: self.hop_ms * c for c in compressions}
         return [c for c, hop in hops.items() if abs(hop - round(hop)) > 1e-6]
 
@@ -88,17 +88,17 @@ class View(Settings):
 
     @property
     def longest(self) -> int:
-        """Most frames of a clip, counted at the finest compression of the two kinds of view: see `ViewRule`."""
+        """Largest number of frames of a clip: `max_frames` of a native view, `frames` of a fixed one."""
         return self.max_frames if self.frames == "native" else self.frames
 
     def span(self, frames: int | None = None) -> float:
-        """Frames at compression 1 that the longest clip may have.
+        """Length of the longest clip, in frames at compression 1.
 
         Parameters
         ----------
         frames : int, optional
-            Another length than the view's: `frames` of a fixed view, which counts them at its first compression, or
-            `max_frames` of a native one.
+            Length to use instead of that of the view. It replaces `frames` of a fixed view, which counts frames at its
+            first compression, or `max_frames` of a native view.
         """
         if self.frames == "native":
             return frames or self.max_frames
@@ -113,7 +113,7 @@ class View(Settings):
 
 
 class NormSettings(Settings):
-    """Statistics that the log-mel is normalised with, in place of those of the training split."""
+    """Mean and standard deviation that normalise the log-mel instead of those of the training split."""
 
     mean: float = Field(description="Mean that is subtracted from the log-mel.")
     std: PositiveFloat = Field(description="Standard deviation. The log-mel is divided by twice this value, as in AST.")

@@ -46,7 +46,7 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
     """
     if evaluation.x_name == "compression":
         return {x: ViewRule(config, compression=x) for x in evaluation.x}
-    own = compression or config.own_compression
+    own = compression or config.default_compression
     if evaluation.x_name == "token_drop":
         return {x: ViewRule(config, compression=own) for x in evaluation.x}
     return {x: ViewRule(config, max_frames=int(x), compression=own) for x in evaluation.x}
@@ -60,7 +60,7 @@ def chunks(clips: int) -> list[range]:
 def _shown(rule: ViewRule, x: float, evaluation: Evaluation, config: RunConfig, clip: int, samples: int) -> list:
     """The passes of a clip at an x, each with its weight; there is one, but for windows."""
     if evaluation.windows and x > config.view.frames:
-        own = config.own_compression
+        own = config.default_compression
         return [(Shown(view, clip), w) for view, w in window_views(samples, ViewRule(config), own, int(x))]
     return [(Shown(rule(samples), clip, x if evaluation.x_name == "token_drop" else 0.0), 1.0)]
 
@@ -189,7 +189,7 @@ def evaluate(
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
                 logits = sweep(model, clips, config, norm, evaluation, log, compression, room=room)
             for x, scores in logits.items():
-                shown = x if evaluation.x_name == "compression" else compression or config.own_compression
+                shown = x if evaluation.x_name == "compression" else compression or config.default_compression
                 if saved:
                     saved.add(x, shown, scores)
                 found = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)

@@ -1,11 +1,13 @@
-"""Inference: a trained model on anyone's audio, of any rate, channels and length.
+"""Classify audio of any sample rate, number of channels and length with a trained model.
 
-A clip that fits into the model's view is shown in one pass, exactly as in evaluation: ElasticAST sees its native
-length, AST its fixed length (a shorter clip is padded). A longer one is shown in overlapping windows, see
-`elasticast.data.windows`, and read as a stream, so that memory does not grow with its length.
+A clip that fits into the view of the model is given to it in one pass, exactly as in evaluation. ElasticAST is given
+the clip at its native length, AST at its fixed length, where shorter clips are padded. A longer clip is split into
+overlapping windows (see `elasticast.data.windows`). It is read as a stream, so that memory does not grow with its
+length.
 
-The logits of a clip are the mean over its windows, each weighted by the frames it speaks for, so that every moment
-counts the same; or the maximum. Scores are their sigmoid where a clip can have several labels, else their softmax.
+The logits of a clip are the mean over its windows, or their maximum. In the mean, windows are weighted so that every
+part of the clip has the same weight, although windows overlap. Scores are the sigmoid of the logits if a clip can have
+several labels, and their softmax otherwise.
 """
 
 import math
@@ -34,29 +36,29 @@ from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.progress import LOG, Progress
 
 TOKEN_BUDGET = 4096
-"""Tokens of one forward pass."""
+"""Largest number of tokens per forward pass."""
 LONG_SECONDS = 600.0
-"""Audio (s) from which on progress is reported."""
+"""Total length of the audio (s) above which progress is reported."""
 SILENT = 1 / 32768
-"""Peak-to-peak amplitude below which a clip is flagged; `elasticast prepare` rejects such clips."""
+"""Peak-to-peak amplitude below which a clip is flagged as silent; `elasticast prepare` rejects such clips."""
 
 Pooling = Literal["mean", "max"]
 
 
 class AudioClassifier:
-    """A model with its front end and labels, for audio of any kind; :func:`load_pretrained` makes one.
+    """A model with its front end and labels. Use :func:`load_pretrained` to create one.
 
     Parameters
     ----------
     pretrained : Pretrained
-        Model, settings, normalisation, labels.
+        Model, settings, normalisation and labels.
 
     Attributes
     ----------
     classes : list of str
         Labels, in the order of the logits.
     kind : {"single", "multi"}
-        One label a clip (softmax), or any number (sigmoid).
+        Whether a clip has one label (softmax), or any number of labels (sigmoid).
     """
 
     def __init__(self, pretrained: Pretrained):
@@ -64,7 +66,7 @@ class AudioClassifier:
         self.model, self.config = pretrained.model.eval(), pretrained.config
         self.encoder = ClipEncoder(pretrained.config, pretrained.norm)
         self.classes, self.kind = list(pretrained.classes), pretrained.kind
-        self.compression = self.config.own_compression
+        self.compression = self.config.default_compression
 
     def predict(
         self,
@@ -86,153 +88,157 @@ class AudioClassifier:
         audio : path, array, tensor, or an iterable of them
             Files, or waveforms `[S]` or `[channels, S]`: floats with full scale 1, or integers. Channels are averaged.
         sample_rate : int
-            Of the waveforms (Hz); a file knows its own.
+            Sample rate of waveforms (Hz). Not used for files.
         top_k : int, optional
-            Scores a clip; none: all.
+            Number of scores per clip. Default: all.
         window : float, optional
-            Longest clip shown in one pass, and length of the windows of a longer one (s, rounded to whole patches);
-            none: the length the model was trained at.
+            Length of the longest clip that is processed in one pass, and of the windows of longer clips (s, rounded to
+            whole patches). Default: the length that the model was trained at.
         overlap : float
-            Share of a window that the next one covers again, in [0, 1).
+            Share of each window that overlaps with the next one, in [0, 1).
         pooling : {"mean", "max"}
-            Over windows: mean of the logits, weighted by the frames each window speaks for, or their maximum.
+            How the logits of the windows are combined: weighted mean, or maximum.
         timeline : bool
-            Keep the scores of each window.
+            Whether to return the scores of each window.
         on_error : {"raise", "keep"}
-            What unusable audio does: raise, or say why in `Prediction.error` and go on.
+            Whether to raise an error for unusable audio, or to continue and store the reason in `Prediction.error`.
         token_budget : int
-            Tokens of one forward pass.
+            Largest number of tokens per forward pass.
 
         Returns
         -------
         list of Prediction
-            One a clip, in the order given.
+            One prediction per clip, in the order given.
 
         Raises
         ------
         DataError
-            If audio is unusable, with its name and the reason.
+            If audio is unusable and `on_error` is ``"raise"``, with the name of the clip and the reason.
         ElasticASTError
-            If an argument is impossible.
+            If an argument is invalid.
         """
         _check(sample_rate=sample_rate, top_k=top_k, overlap=overlap, pooling=pooling, on_error=on_error)
-        rule = self._rule(window)
+        rule = self._view_rule(window)
         items = [audio] if isinstance(audio, Audio) else audio
-        jobs = []
+        clips = []
         for index, item in enumerate(items):
             path = str(item) if isinstance(item, str | Path) else None
-            job = PendingClip(path or f"waveform {index}", path)
-            jobs.append(job)
+            clip = PendingClip(path or f"waveform {index}", path)
+            clips.append(clip)
             try:
-                job.source = open_source(item, sample_rate)
-                samples = job.source.samples(self.config.front_end.sample_rate)
-                job.windows = cut_windows(samples, rule, self.compression, overlap)
+                clip.source = open_source(item, sample_rate)
+                samples = clip.source.samples(self.config.front_end.sample_rate)
+                clip.windows = cut_windows(samples, rule, self.compression, overlap)
             except UnusableAudioError as error:
-                job.fail(error, on_error)
-        self._run([job for job in jobs if job.error is None], pooling, timeline, on_error, token_budget)
-        return [self._prediction(job, rule, top_k, timeline) for job in jobs]
+                clip.fail(error, on_error)
+        self._run([clip for clip in clips if clip.error is None], pooling, timeline, on_error, token_budget)
+        return [self._prediction(clip, rule, top_k, timeline) for clip in clips]
 
-    def _rule(self, window: float | None) -> ViewRule:
-        """How much of a clip is shown at once."""
+    def _view_rule(self, window: float | None) -> ViewRule:
+        """The rule that decides how many frames the model is given in one pass; `window` in s."""
         if window is None:
             return ViewRule(self.config, compression=self.compression)
         if not 0 < window < math.inf:
             raise ElasticASTError(f"window = {window} s: expected a length above 0")
         view, model, hop_ms = self.config.view, self.config.model, self.config.front_end.hop_ms
-        # a fixed view counts frames at its own hop, a native one at compression 1
+        # a fixed view counts frames at its first compression, a native one at compression 1
         frames = 1000 * window / hop_ms / (view.compression[0] if view.frames != "native" else 1.0)
         frames = max(1, round(frames / model.patch)) * model.patch
         rule = ViewRule(self.config, max_frames=frames, compression=self.compression)
-        shown = rule.at(sys.maxsize, self.compression).frames
-        if model.limit is not None and shown > model.limit:
+        longest = rule.at(sys.maxsize, self.compression).frames
+        if model.limit is not None and longest > model.limit:
             most = model.limit * hop_ms * self.compression / 1000
             raise ElasticASTError(
-                f"window = {window} s is {shown} frames; the position table holds {model.limit} ({most:g} s)"
+                f"window = {window} s is {longest} frames, but the position table has {model.limit} ({most:g} s)"
             )
         return rule
 
-    def _run(self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
-        """Show all windows of all clips to the model, in batches of at most `budget` tokens."""
-        device, held = next(self.model.parameters()).device, {}
-        units = [job for job in jobs for _ in range(len(job.windows))]
-        tokens = [view_tokens(self.config, job.windows.view) for job in units]
-        # a clip is decoded when its turn comes, so that no more than one batch is in memory
-        turns = self._decoded(jobs, held, on_error)
-        long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
-        with Progress("predict", len(units)) if long else nullcontext() as progress:
-            for batch in token_batches(turns, tokens, budget):
-                for alike in self._of_one_grid(batch, held):
+    def _run(self, clips: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
+        """Run the model on all windows of all clips, in batches of at most `budget` tokens."""
+        device, encoded = next(self.model.parameters()).device, {}
+        clip_of_window = [clip for clip in clips for _ in range(len(clip.windows))]
+        tokens = [view_tokens(self.config, clip.windows.view) for clip in clip_of_window]
+        # windows are decoded one by one, so that no more than one batch is in memory
+        indices = self._encode_windows(clips, encoded, on_error)
+        long = sum(clip.source.seconds for clip in clips) > LONG_SECONDS
+        with Progress("predict", len(clip_of_window)) if long else nullcontext() as progress:
+            for batch in token_batches(indices, tokens, budget):
+                for group in self._groups(batch, encoded):
                     with torch.inference_mode():
-                        logits = self.model(pack([held.pop(i) for i in alike]).to(device)).float().cpu()
-                    for index, row in zip(alike, logits, strict=True):
-                        units[index].add(row, pooling, timeline)
+                        logits = self.model(pack([encoded.pop(i) for i in group]).to(device)).float().cpu()
+                    for index, row in zip(group, logits, strict=True):
+                        clip_of_window[index].add(row, pooling, timeline)
                 if progress:
                     progress.update(batch[-1] + 1)
 
-    def _of_one_grid(self, batch: list[int], held: dict[int, PackedClip]) -> list[list[int]]:
-        """A batch in parts that the model takes at once: AST takes one length at a time."""
+    def _groups(self, batch: list[int], encoded: dict[int, PackedClip]) -> list[list[int]]:
+        """Split a batch into groups for single forward passes: AST needs windows of equal length."""
         if not isinstance(self.config.model, ASTSettings):
             return [batch]
-        alike: dict[int, list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for index in batch:
-            alike.setdefault(held[index].time_patches, []).append(index)
-        return list(alike.values())
+            groups.setdefault(encoded[index].time_patches, []).append(index)
+        return list(groups.values())
 
-    def _decoded(self, jobs: list[PendingClip], held: dict[int, PackedClip], on_error: str) -> Iterator[int]:
-        """Numbers of the windows, in order, each put into `held` when its turn comes; a broken file's are left out."""
+    def _encode_windows(self, clips: list[PendingClip], encoded: dict[int, PackedClip], on_error: str) -> Iterator[int]:
+        """Yield the index of each window in order, after adding its tokens to `encoded`.
+
+        The windows of a file after an error in it are left out.
+        """
         first, rate = 0, self.config.front_end.sample_rate
-        for job in jobs:
+        for clip in clips:
             try:
-                blocks = job.windows.stream(job.source.blocks(rate))
-                waves = spans(blocks, job.windows.starts.tolist(), job.windows.span)
+                blocks = clip.windows.stream(clip.source.blocks(rate))
+                waves = spans(blocks, clip.windows.starts.tolist(), clip.windows.span)
                 for index, wave in enumerate(waves, start=first):
-                    job.low, job.high = min(job.low, wave.min().item()), max(job.high, wave.max().item())
-                    held[index] = self._encoded(index, wave, job.windows)
+                    clip.low, clip.high = min(clip.low, wave.min().item()), max(clip.high, wave.max().item())
+                    encoded[index] = self._encode(index, wave, clip.windows)
                     yield index
             except UnusableAudioError as error:
-                job.fail(error, on_error)
-            first += len(job.windows)
+                clip.fail(error, on_error)
+            first += len(clip.windows)
 
-    def _encoded(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
-        """Tokens of one window."""
+    def _encode(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
+        """Tokens of one window from its waveform `[S]`."""
         log_mel = self.encoder.spectrogram(wave, windows.view.compression, whole=not any(windows.margins))
         return self.encoder.encode(log_mel, windows.view, index=index)
 
-    def _prediction(self, job: PendingClip, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
-        seconds = job.source.seconds if job.source else 0.0
-        if job.error is not None:
-            return Prediction(job.path, seconds, error=job.error)
-        logits = job.logits.float()
+    def _prediction(self, clip: PendingClip, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
+        seconds = clip.source.seconds if clip.source else 0.0
+        if clip.error is not None:
+            return Prediction(clip.path, seconds, error=clip.error)
+        logits = clip.logits.float()
         best = self._scores(logits).sort(descending=True, stable=True)
         scores = {self.classes[i]: best.values[k].item() for k, i in enumerate(best.indices[:top_k].tolist())}
-        windows = self._timeline(job) if timeline else None
-        known = (job.path, seconds, scores, len(job.windows), self._flags(job, rule))
-        return Prediction(*known, logits=logits, timeline=windows)
+        windows = self._timeline(clip) if timeline else None
+        fields = (clip.path, seconds, scores, len(clip.windows), self._flags(clip, rule))
+        return Prediction(*fields, logits=logits, timeline=windows)
 
     def _scores(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "multi" else logits.softmax(-1)
 
-    def _timeline(self, job: PendingClip) -> Timeline:
+    def _timeline(self, clip: PendingClip) -> Timeline:
         rate = self.config.front_end.sample_rate
-        start = torch.from_numpy(job.windows.starts).double() / rate
-        end = start + (job.windows.span - sum(job.windows.margins)) / rate
-        return Timeline(start, end, self._scores(torch.stack(job.rows)))
+        start = torch.from_numpy(clip.windows.starts).double() / rate
+        end = start + (clip.windows.span - sum(clip.windows.margins)) / rate
+        return Timeline(start, end, self._scores(torch.stack(clip.rows)))
 
-    def _flags(self, job: PendingClip, rule: ViewRule) -> tuple[str, ...]:
-        frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
-        filled = rule.fixed and rule.view.fill != "mask"
-        short = patch <= frames < shown and (filled or shown - frames >= patch)  # up to a patch is as it should be
+    def _flags(self, clip: PendingClip, rule: ViewRule) -> tuple[str, ...]:
+        frames, used, patch = clip.windows.frames, clip.windows.view.frames, self.config.model.patch
+        padded = rule.fixed and rule.view.fill != "mask"
+        # a native view always pads the last patch, which needs no flag
+        short = patch <= frames < used and (padded or used - frames >= patch)
         flags = {
             f"padded: shorter than one patch of {patch} frames": frames < patch,
-            f"padded: shorter than the model's {shown} frames": short,
-            "windowed": len(job.windows) > 1,
-            "silent": job.high - job.low < SILENT,
+            f"padded: shorter than the model's {used} frames": short,
+            "windowed": len(clip.windows) > 1,
+            "silent": clip.high - clip.low < SILENT,
         }
-        return tuple(flag for flag, raised in flags.items() if raised)
+        return tuple(flag for flag, is_set in flags.items() if is_set)
 
 
 def _check(**given: Any) -> None:
-    """Refuse impossible arguments, with the value and what would be right."""
+    """Raise an error for invalid arguments, with the value and what is allowed."""
     for name, allowed in {"pooling": get_args(Pooling), "on_error": ("raise", "keep")}.items():
         if given[name] not in allowed:
             raise ElasticASTError(f"Unknown {name}: {given[name]!r}. Allowed: {', '.join(allowed)}")
@@ -250,18 +256,18 @@ def load_pretrained(
     frames: int | None = None,
     device: torch.device | str | None = None,
 ) -> AudioClassifier:
-    """Load a trained model, ready to use.
+    """Load a trained model for inference.
 
     Parameters
     ----------
     source : str or Path
-        Folder of a trained run, or any weights that `elasticast.models.pretrained.load_model` knows.
+        Folder of a trained run, or any weights that `elasticast.models.pretrained.load_model` supports.
     classes : list of str, optional
-        Names of the classes; a head of another number of classes is replaced by a new, untrained one.
+        Names of the classes. If their number differs from that of the model, the head is replaced by an untrained one.
     frames : int, optional
-        Another length (frames) than the model's own; positions are adapted.
+        Length (frames) to use instead of that of the model. Positions are adapted to it.
     device : device, optional
-        Where the model runs; none: on the GPU if there is one.
+        Device of the model. Default: the GPU if there is one.
 
     Raises
     ------
@@ -270,7 +276,9 @@ def load_pretrained(
     """
     pretrained = load_model(source, classes=classes, frames=frames)
     LOG.info("%s: %s", source, pretrained.found)
-    for note in pretrained.notes:  # a warning shows without a set-up of logging: a new head, say, knows nothing
+    for (
+        note
+    ) in pretrained.notes:  # warnings appear even if logging is not configured, for example that the head is untrained
         LOG.warning("%s: %s", source, note)
     pretrained.model.to(device or default_device())
     return AudioClassifier(pretrained)

@@ -1,4 +1,4 @@
-"""A trained run as a folder to hand on: weights, all that is needed to use them, and where they come from."""
+"""Export a trained run to a folder with its weights, everything needed to use them, and their provenance."""
 
 import json
 import shutil
@@ -12,21 +12,21 @@ from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.models.weights.sources import file_digest
 
 PRIVATE = ("command", "machine")
-"""What a run records of the computer it ran on, and those who get the model need not know."""
+"""Keys of `run.json` that describe the computer of the training. They are not exported."""
 
 
 def export(run: Path, out: Path) -> None:
     """Write `model.safetensors`, `model.json` and a model card, `README.md`.
 
-    The folder is complete: labels, front end, normalisation, training settings and provenance stand in `model.json`,
-    and :func:`elasticast.models.pretrained.load_model` takes it without the suite it was trained in.
+    `model.json` contains labels, front end, normalisation, training settings and provenance, so that
+    :func:`elasticast.models.pretrained.load_model` can load the folder without the suite of the run.
 
     Parameters
     ----------
     run : Path
         Folder of a finished run.
     out : Path
-        Folder to write into.
+        Folder to write to.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def export(run: Path, out: Path) -> None:
         If the run is not finished, or its weights do not fit its settings.
     """
     if out.resolve() == run.resolve():
-        raise DataError(f"{out}: is the run itself; export it to another folder")
+        raise DataError(f"{out}: is the folder of the run; export it to another folder")
     record = run / "run.json"
     if not record.is_file():
         raise DataError(f"{record}: no such file; export takes the folder of a finished run")
@@ -49,7 +49,7 @@ def export(run: Path, out: Path) -> None:
 
 
 def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) -> str:
-    """What a model is, in Markdown."""
+    """Model card in Markdown."""
     config, classes = pretrained.config, pretrained.classes
     labels = ", ".join(classes[:20]) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
     started = provenance.get("init")
@@ -90,7 +90,7 @@ def _length(config: RunConfig) -> str:
     return f"{length}, compression {json.dumps(view.compression)}"
 
 
-_USE = """All settings stand in `model.json`. To use it:
+_USE = """All settings are in `model.json`. To use the model:
 
 ```python
 from elasticast import load_pretrained

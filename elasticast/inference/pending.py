@@ -1,4 +1,4 @@
-"""A clip between its file and its prediction."""
+"""State of a clip while its windows are processed."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from elasticast.errors import DataError
 
 @dataclass
 class PendingClip:
-    """A clip whose windows go through the model one after another.
+    """A clip whose windows are processed by the model one after another.
 
     Attributes
     ----------
@@ -23,17 +23,17 @@ class PendingClip:
     path : str or None
         File, as given; None for a waveform.
     source : AudioSource or None
-        The audio, once it is open.
+        The audio; None until it is open.
     windows : Windows or None
-        Its windows, once they are known.
+        Windows of the clip; None until the audio is open.
     logits : Tensor or None
-        `[C]`, pooled over the windows so far.
+        Logits `[C]`, pooled over the windows processed so far.
     rows : list of Tensor
         Logits `[C]` of each window, for a timeline.
     seen : int
-        Number of windows so far.
+        Number of windows processed so far.
     low, high : float
-        Least and greatest sample so far.
+        Smallest and largest sample so far.
     error : str or None
         Why the clip cannot be used.
     """
@@ -53,7 +53,7 @@ class PendingClip:
         """Pool the logits `[C]` of the next window."""
         if keep:
             self.rows.append(logits)
-        if pooling == "mean":  # thousands of windows are summed: in float64
+        if pooling == "mean":  # float64, because thousands of windows may be summed
             logits = logits.double() * float(self.windows.weights[self.seen])
         if self.logits is None:
             self.logits = logits
@@ -62,7 +62,7 @@ class PendingClip:
         self.seen += 1
 
     def fail(self, error: UnusableAudioError, on_error: str) -> None:
-        """Keep why the clip cannot be used, or raise it if `on_error` is "raise"."""
+        """Store the error, or raise it if `on_error` is ``"raise"``."""
         self.error = str(error)
         if on_error == "raise":
             raise DataError(f"{self.name}: {error}") from None

@@ -21,9 +21,10 @@ MOST_COLUMNS = 1000
 
 
 def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], folder: Path, rows: int) -> list[Path]:
-    """Write `FILE.csv` (all labels), `FILE.pdf` and `FILE.png` (the `rows` labels with the highest peaks) per clip.
+    """Write scores over time, for each clip a table and a figure.
 
-    Clips with the same file name in different folders are numbered: `FILE`, `FILE_2`, ...
+    `FILE.csv` contains all labels. `FILE.pdf` and `FILE.png` contain the `rows` labels with the highest peaks. Clips
+    with the same file name in different folders are numbered: `FILE`, `FILE_2`, ...
 
     Returns
     -------
@@ -52,7 +53,7 @@ def _unused(path: Path, used: Sequence[Path]) -> Path:
 
 
 def timeline_table(timeline: Timeline, classes: Sequence[str]) -> pd.DataFrame:
-    """Tidy scores: `start` and `end` of the window (s), `label`, `score`."""
+    """Table with one row per window and label: `start` and `end` of the window (s), `label`, `score`."""
     windows, labels = timeline.scores.shape
     return pd.DataFrame(
         {
@@ -67,8 +68,8 @@ def timeline_table(timeline: Timeline, classes: Sequence[str]) -> pd.DataFrame:
 def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -> Figure:
     """Heat map over time of the `rows` labels with the highest peaks, the highest at the top.
 
-    The border between two windows is halfway between their middles. If there are more than `MOST_COLUMNS` windows, the
-    highest score of several neighbours is drawn.
+    The border between two windows is drawn halfway between their centres. If there are more than `MOST_COLUMNS`
+    windows, neighbours are merged into one column with their highest score.
     """
     scores = prediction.timeline.scores.numpy()
     best = np.argsort(-scores.max(0), kind="stable")[:rows]
@@ -90,12 +91,12 @@ def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -
 
 
 def _edges(timeline: Timeline, seconds: float) -> np.ndarray:
-    middles = (timeline.start + timeline.end).numpy() / 2
-    return np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [seconds]])
+    centres = (timeline.start + timeline.end).numpy() / 2
+    return np.concatenate([[0.0], (centres[1:] + centres[:-1]) / 2, [seconds]])
 
 
 def _time_axis(ax, seconds: float) -> None:
-    """Label the time axis: seconds for a short clip, else minutes and seconds or hours and minutes."""
+    """Label the time axis in seconds for short clips, and in minutes and seconds or hours and minutes for others."""
     if seconds < CLOCK_SECONDS:
         ax.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
         ax.set_xlabel("Time (s)")

@@ -1,1 +1,1 @@
-"""Jobs: how training starts on several GPUs, and where each run of a suite stands."""
+"""Start training on several GPUs, and show the status of the runs of a suite."""

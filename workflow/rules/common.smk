@@ -9,7 +9,7 @@ from snakemake.logging import logger
 
 from elasticast.config import digest
 from elasticast.config.load_ablation import load_ablations
-from elasticast.config.load_suite import load_beside, load_suite, load_workflow_config
+from elasticast.config.load_suite import load_other_suite, load_suite, load_workflow_config
 from elasticast.errors import ConfigError
 from elasticast.plan import Plan
 from elasticast.provenance import STAGES, code_digest
@@ -17,7 +17,7 @@ from elasticast.provenance import STAGES, code_digest
 try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
-    load_beside(SETTINGS, SUITE)  # only checks it
+    load_other_suite(SETTINGS, SUITE)  # only checks it
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 

@@ -77,8 +77,8 @@ def test_stft_of_speech_like_levels_in_16_bits(level):
 
 def test_stft_hops_are_whole_ms():
     assert [hop_samples(EPIC, c) for c in (1.0, 1.2, 1.4, 2.0)] == [120, 144, 168, 240]
-    assert EPIC.misfits([1.0, 1.1, 1.2000000000000002, 1.3, 1.4]) == [1.1, 1.3]
-    assert FRONT_END.misfits(NOISY) == []
+    assert EPIC.fractional_hops([1.0, 1.1, 1.2000000000000002, 1.3, 1.4]) == [1.1, 1.3]
+    assert FRONT_END.fractional_hops(NOISY) == []
 
 
 @pytest.mark.parametrize("samples", [WINDOW, 5000, 16000, 23456, 16000 * 7])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from elasticast.config.load_suite import load_beside, load_suite, load_workflow_config
+from elasticast.config.load_suite import load_other_suite, load_suite, load_workflow_config
 from elasticast.errors import ConfigError
 from elasticast.reporting.panels import add_other_suite, sweep_panels
 from tests.complaints import complains
@@ -99,7 +99,7 @@ def test_suites_without_a_common_curve_are_refused(project, change):
     (project / "config" / "datasets" / "speech.yaml").write_text("source: speech_commands\n")
     write_other(project, change)
     with complains(ConfigError, "config/config.yaml", "beside", "'other'"):
-        load_beside(workflow("other"), suite_of(project), project / "config")
+        load_other_suite(workflow("other"), suite_of(project), project / "config")
 
 
 def workflow(beside: str | None):
@@ -109,10 +109,10 @@ def workflow(beside: str | None):
 def test_the_suite_beside_ours_has_to_be_another_one(project):
     write_other(project, without_ast64)
     suite, config = suite_of(project), project / "config"
-    assert load_beside(workflow("other"), suite, config).name == "other"
+    assert load_other_suite(workflow("other"), suite, config).name == "other"
     for none in (None, "null"):  # the second is what `--config beside=null` comes to
-        assert load_beside(workflow(none), suite, config) is None
+        assert load_other_suite(workflow(none), suite, config) is None
     with complains(ConfigError, "config/config.yaml", "beside", "'toy_suite'"):
-        load_beside(workflow("toy_suite"), suite, config)
+        load_other_suite(workflow("toy_suite"), suite, config)
     with complains(ConfigError, "config/config.yaml", "beside", "'oter'", "other", "toy_suite"):
-        load_beside(workflow("oter"), suite, config)
+        load_other_suite(workflow("oter"), suite, config)
