@@ -1,14 +1,15 @@
-"""The package's source as statements, and a digest of some of them that survives moving code between files.
+"""Digests of code that do not change when code moves between files.
 
-A digest is of top-level statements (a function, a class, a constant), not of files. Each statement is written without
-comments, docstrings, layout and type hints, followed by what the names in it refer to: for a name of this package the
-digest of the statement that defines it, for any other name the import. The place of a statement is not part of it.
+A digest is computed from top-level statements (functions, classes, constants), not from files. Each statement is
+written without comments, docstrings, layout and type hints. The statement is followed by the meaning of its names: the
+digest of the statement that defines the name if it is in this package, or else the import. The file of a statement is
+not part of the digest.
 
-This is sound because a top-level definition has the same effect in any place, as long as its names refer to the same
-things. What is not a definition (a call, a loop, an `if`, a name that is bound twice) may depend on the order: all such
-statements of a module count as one, in their order. An import that no statement uses counts as well, since it may be
-there for its effect. We rely on two habits: computing a constant changes nothing else, and no module reaches another by
-its name in a string (`tests/unit/test_provenance.py` lists the two that do).
+This is valid because a top-level definition has the same effect in any file, as long as its names have the same
+meaning. Other statements (a call, a loop, an `if`, a name that is assigned twice) may depend on their order, so all of
+them in a module count as one statement. Imports that no statement uses belong to it as well, because they may have
+effects. We rely on two conventions. Computing a constant has no side effects. No module imports another one by a name
+in a string; `tests/unit/provenance/test_stages.py` lists the exceptions.
 """
 
 import hashlib
@@ -22,25 +23,25 @@ from elasticast.provenance.statements import PACKAGE, SETTINGS, Import, Module, 
 
 CLASS = re.compile(r"^class (\w+)\(([^)]*)\)", re.MULTILINE)
 DEPTH = 4
-"""How far references are followed: definitions that are alike so far count as one."""
+"""How many levels of references a digest includes. Definitions that are equal to this depth count as one."""
 
 
 class Place(NamedTuple):
-    """A module by its path below the package, and a name in it; None: the whole module."""
+    """Path of a module, relative to the package, and a name in the module, or None for the whole module."""
 
     path: str
     name: str | None
 
 
 class Source:
-    """The source of the package, read as it is asked for.
+    """The source code of the package. Modules are read when they are needed.
 
     Parameters
     ----------
     folder : Path
         Folder of the package.
     declarations : bool
-        Whether declarations of settings, and what checks them, are part of the source.
+        Whether the fields and validators of settings classes are part of the code.
     """
 
     def __init__(self, folder: Path, declarations: bool = False):
@@ -49,14 +50,20 @@ class Source:
         self._followed: dict[Import, Place | str | None] = {}
 
     def module(self, path: str) -> Module:
-        """The module at a path below the package."""
+        """Parse the module at a path relative to the package."""
         if path not in self._modules:
             text = (self.folder / path).read_text(encoding="utf-8")
             self._modules[path] = parse(text, self._settings)
         return self._modules[path]
 
     def resolve(self, path: str, used: str | Import) -> Place | str | None:
-        """What a name in a module refers to: the place that defines it, or the import of another package."""
+        """Resolve a name in the module at `path`.
+
+        Returns
+        -------
+        Place or str or None
+            The place that defines the name, or the import from another package. None for other names.
+        """
         if isinstance(used, str):
             module = self.module(path)
             if module.defining(used):
@@ -69,44 +76,50 @@ class Source:
         return self._followed[used]
 
     def select(self, parts: Iterable[str]) -> dict[str, list[Statement]]:
-        """Statements by the path of their module.
+        """Select statements.
 
         Parameters
         ----------
         parts : iterable of str
-            Paths below the package of folders and modules, or ``MODULE:NAME,NAME`` for these definitions of a module,
-            those of the same module that they mention, and what importing it does besides.
+            Paths of folders and modules relative to the package, or ``MODULE:NAME,NAME`` for some definitions of a
+            module. These include the definitions of the same module that they mention, and all statements of the
+            module that are not definitions.
+
+        Returns
+        -------
+        dict of str to list of Statement
+            The statements by the path of their module.
         """
-        wanted: dict[str, set[str] | None] = {}
+        selected: dict[str, set[str] | None] = {}
         for part in parts:
             path, _, names = part.partition(":")
             for file in self._files(path):
-                before = wanted.get(file, set())
-                wanted[file] = None if before is None or not names else before | set(names.split(","))
-        return {path: self._some(path, names) for path, names in wanted.items()}
+                previous = selected.get(file, set())
+                selected[file] = None if previous is None or not names else previous | set(names.split(","))
+        return {path: self._select_names(path, names) for path, names in selected.items()}
 
     def digest(self, parts: Iterable[str]) -> str:
-        """Digest of the statements that :meth:`select` gives."""
+        """Digest of the statements that :meth:`select` returns."""
         selected = self.select(parts)
-        statements = [(path, s) for path, some in selected.items() for s in some if s.text]
+        statements = [(path, s) for path, of_module in selected.items() for s in of_module if s.text]
         digests = {id(s): s.text for _, s in statements}
         for _ in range(DEPTH):
-            before = digests
+            previous = digests
             digests = {
-                id(s): _hash([s.text, *(self._meaning(path, use, selected, before) for use in s.uses)])
+                id(s): _hash([s.text, *(self._meaning(path, use, selected, previous) for use in s.uses)])
                 for path, s in statements
             }
         return _hash(sorted(set(digests.values())))[:16]
 
     def _meaning(self, path: str, use: str | Import, selected: dict[str, list[Statement]], digests: dict) -> str:
-        """What a name refers to: a selected statement's digest; of the rest of the package only the name."""
-        found = self.resolve(path, use)
-        if not isinstance(found, Place):
-            return found or ""
-        some = [s for s in selected.get(found.path, ()) if found.name is None or found.name in s.names]
-        return "\0".join([found.name or "", *sorted(digests.get(id(s), "") for s in some)])
+        """Meaning of a name: its name and the digests of the selected statements that define it, or its import."""
+        place = self.resolve(path, use)
+        if not isinstance(place, Place):
+            return place or ""
+        defining = [s for s in selected.get(place.path, ()) if place.name is None or place.name in s.names]
+        return "\0".join([place.name or "", *sorted(digests.get(id(s), "") for s in defining)])
 
-    def _some(self, path: str, names: set[str] | None) -> list[Statement]:
+    def _select_names(self, path: str, names: set[str] | None) -> list[Statement]:
         module = self.module(path)
         if names is None:
             return module.statements
@@ -124,7 +137,7 @@ class Source:
         return [file.relative_to(self.folder).as_posix() for file in files]
 
     def _follow(self, target: Import) -> Place | str | None:
-        """The place that defines what is imported, through modules that import it themselves."""
+        """The place that defines the imported name; imports in other modules are followed."""
         folder = target.module.removeprefix(PACKAGE).lstrip(".").replace(".", "/")
         inner = "/".join(filter(None, (folder, target.name)))
         for path in (f"{inner}.py", f"{inner}/__init__.py"):
@@ -135,15 +148,15 @@ class Source:
 
     @cached_property
     def _settings(self) -> frozenset[str]:
-        """Names of the classes of settings whose declarations are left out."""
+        """Names of the settings classes whose fields and validators are left out."""
         if self.declarations:
             return frozenset()
         files = (file.read_text(encoding="utf-8") for file in self.folder.rglob("*.py"))
-        bases = {name: set(re.findall(r"\w+", of)) for text in files for name, of in CLASS.findall(text)}
-        found = {SETTINGS}
-        while new := {name for name, of in bases.items() if of & found} - found:
-            found |= new
-        return frozenset(found)
+        bases = {name: set(re.findall(r"\w+", listed)) for text in files for name, listed in CLASS.findall(text)}
+        classes = {SETTINGS}
+        while new := {name for name, parents in bases.items() if parents & classes} - classes:
+            classes |= new
+        return frozenset(classes)
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which part of the package decides the output of each stage of the workflow."""
+"""The code that determines the output of each stage of the workflow."""
 
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from elasticast.provenance.source import Source
 
 PACKAGE = Path(__file__).parents[1]
 
-# Each of these is a part that several stages share.
+# Code that several stages share
 _RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
 _SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
 _CLIPS = (
@@ -39,7 +39,7 @@ _SWEEPS = (
     "evaluation/saved_predictions.py",
     "evaluation/sweep.py",
 )
-_OWN_WEIGHTS = ("models/weights/adapt.py", "models/weights/sources.py")
+_LOAD_WEIGHTS = ("models/weights/adapt.py", "models/weights/sources.py")
 _PUBLISHED_WEIGHTS = ("data/stats.py:RELEASED", "models/weights/convert.py", "models/weights/layouts.py")
 _TRAINING = (
     *_RUN,
@@ -59,7 +59,7 @@ _EVALUATION = (
     *_CLIPS,
     *_MODELS,
     *_SWEEPS,
-    *_OWN_WEIGHTS,
+    *_LOAD_WEIGHTS,
     "cli/__init__.py:evaluate",
     "data/manifest.py:read_data_hash",
     "evaluation/run.py",
@@ -153,25 +153,25 @@ STAGES = {
     ),
     "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py"),
 }
-"""Stage to modules of the package, or ``MODULE:NAME,NAME`` for some definitions in one; see `Source.select`.
+"""Modules by stage, or ``MODULE:NAME,NAME`` for some definitions of a module; see `Source.select`.
 
-A change elsewhere re-runs nothing of the stage. A dataset adds its `code()` to `synthesis` and `prepare`. `select` is
-`train` of runs that keep the best weights on a split; `released` is `evaluate` of published weights.
+A change of other code does not re-run the stage. Each dataset adds its `code()` to `synthesis` and `prepare`. `select`
+is `train` for runs that keep the best weights on a split. `released` is `evaluate` for published weights.
 """
 WITH_DEFAULTS = ("released",)
-"""Stages that fill settings up with defaults themselves; in all others the params of the rules hold every value."""
-START = (*_OWN_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:init_source,start_from")
-"""What training adds for runs that start from weights (`model.init`)."""
+"""Stages that use default values of settings. In other stages, the params of the rules contain all values."""
+START = (*_LOAD_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:init_source,start_from")
+"""Code that is added to `train` and `select` for runs that start from weights (`model.init`)."""
 
 
 @cache
 def code_digest(stage: str, *more: str) -> str:
-    """Digest of the code that decides a stage's output, without what cannot change it: comments, docstrings, layout.
+    """Digest of the code that determines the output of a stage. Comments, docstrings and layout are not part of it.
 
     Parameters
     ----------
     stage : str
-        One of :data:`STAGES`.
+        A key of :data:`STAGES`.
     more : str
         Further modules of the package, or definitions in them.
     """
@@ -184,5 +184,5 @@ def _source(declarations: bool) -> Source:
 
 
 def training_code(run: RunSettings) -> str:
-    """Digest of the code that decides the weights of a run: `train.select` and `model.init` add to it."""
+    """Digest of the code that determines the weights of a run; it depends on `train.select` and `model.init`."""
     return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))

@@ -1,4 +1,4 @@
-"""A module's source as top-level statements without what changes no result."""
+"""Parse a module into top-level statements, without the parts that cannot change results."""
 
 import ast
 from collections import Counter
@@ -13,7 +13,7 @@ SETTINGS = "Settings"
 
 
 class Import(NamedTuple):
-    """An import from this package, as written; `name` is None for a whole module."""
+    """An import from this package; `name` is None for a whole module."""
 
     module: str
     name: str | None
@@ -21,20 +21,20 @@ class Import(NamedTuple):
 
 @dataclass(eq=False)
 class Statement:
-    """Top-level code of a module.
+    """A top-level statement of a module, or all statements of the module that are not definitions.
 
     Attributes
     ----------
     names : set of str
-        Names that it binds.
+        Names that the statement binds.
     effect : bool
-        Whether importing the module may do more than bind names: all such statements of a module are one.
+        Whether this is the combined statement of all code that is not a definition, and may have side effects.
     text : str
-        What it does; empty if it only declares types or settings.
+        The code; empty if it only declares types or settings.
     uses : list of str or Import
-        What `text` refers to, in order: names of the module, and what functions import from the package themselves.
+        References in `text`, in order: names of the module, and imports from the package inside functions.
     mentions : list of str or Import
-        `uses`, and what type hints and declarations of settings refer to.
+        `uses`, and the references in type hints and declarations of settings.
     """
 
     names: set[str]
@@ -45,7 +45,7 @@ class Statement:
 
 
 class Module(NamedTuple):
-    """The statements of a module without its imports; and each imported name, with the import."""
+    """The statements of a module without its imports, and the imports by the name they bind."""
 
     statements: list[Statement]
     imports: dict[str, str | Import]
@@ -62,16 +62,16 @@ def parse(text: str, settings: frozenset[str]) -> Module:
     Parameters
     ----------
     text : str
-        Its source.
+        Source code of the module.
     settings : frozenset of str
-        Classes of settings: their fields and checks are left out.
+        Names of settings classes, whose fields and validators are left out.
     """
     imports: dict[str, str | Import] = {}
     rest = []
     for node in ast.parse(text).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports |= _imported(node)
-        elif not _is_text(node) and not _is_for_type_checkers(node):
+        elif not _is_docstring(node) and not _is_for_type_checkers(node):
             rest.append(node)
     bound = Counter(name for node in rest for name in _bound(node))
     statements, ordered = [], Statement(set(), effect=True)
@@ -85,8 +85,10 @@ def parse(text: str, settings: frozenset[str]) -> Module:
             ordered.uses += statement.uses
             ordered.mentions += statement.mentions
     used = {name for statement in (*statements, ordered) for name in statement.mentions}
-    unused = [of for name, of in imports.items() if isinstance(of, str) and name not in used | {"TYPE_CHECKING"}]
-    ordered.text += "".join(f"import {of}\n" for of in unused)
+    unused = [
+        target for name, target in imports.items() if isinstance(target, str) and name not in used | {"TYPE_CHECKING"}
+    ]
+    ordered.text += "".join(f"import {target}\n" for target in unused)
     module = Module([*statements, *([ordered] if ordered.text else [])], imports)
     known = set(bound) | imports.keys()
     for statement in module.statements:
@@ -98,20 +100,20 @@ def parse(text: str, settings: frozenset[str]) -> Module:
 def _statement(node: ast.stmt, settings: frozenset[str]) -> Statement:
     names = set(_bound(node))
     if isinstance(node, ast.ClassDef) and node.name in settings:
-        node.body = [part for part in node.body if not _is_check(part)]
+        node.body = [part for part in node.body if not _is_validator(part)]
     mentions = list(_references(node))
-    bare = _Bare(settings).visit(node)
-    if bare is None or _is_type(bare):
+    stripped = _Stripper(settings).visit(node)
+    if stripped is None or _is_type(stripped):
         return Statement(names, mentions=mentions)
-    uses = list(_references(bare))
-    for part in ast.walk(bare):
+    uses = list(_references(stripped))
+    for part in ast.walk(stripped):
         if isinstance(part, ast.ImportFrom) and _is_internal(part):
             part.module = PACKAGE
-    return Statement(names, text=ast.unparse(bare), uses=uses, mentions=mentions)
+    return Statement(names, text=ast.unparse(stripped), uses=uses, mentions=mentions)
 
 
 def _references(node: ast.AST, hidden: frozenset[str] = frozenset()) -> Iterator[str | Import]:
-    """Names in a statement but for the arguments of its functions, and what it imports from the package."""
+    """Names in a statement, except arguments of its functions, and its imports from the package."""
     if isinstance(node, ast.Name) and node.id not in hidden:
         yield node.id
     elif isinstance(node, ast.ImportFrom) and _is_internal(node):
@@ -125,7 +127,7 @@ def _references(node: ast.AST, hidden: frozenset[str] = frozenset()) -> Iterator
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str | Import]:
-    """Names that an import binds, and what they refer to."""
+    """The imports of a statement by the name they bind."""
     if isinstance(node, ast.Import):
         return {a.asname or a.name.partition(".")[0]: a.name for a in node.names}
     module = "." * node.level + (node.module or "")
@@ -158,7 +160,7 @@ def _is_stored(node: ast.AST) -> bool:
 
 
 def _is_definition(node: ast.stmt) -> bool:
-    """Whether a statement binds names and does nothing else."""
+    """Whether a statement only binds names."""
     if isinstance(node, ast.Assign):
         return all(not isinstance(part, ast.Attribute | ast.Subscript) for t in node.targets for part in ast.walk(t))
     if isinstance(node, ast.AnnAssign):
@@ -166,8 +168,8 @@ def _is_definition(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef | ast.ClassDef)
 
 
-def _is_text(node: ast.stmt) -> bool:
-    """Whether a statement is a string and nothing else: a docstring, of an attribute too."""
+def _is_docstring(node: ast.stmt) -> bool:
+    """Whether a statement is only a string, such as the docstring of a function or constant."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -176,27 +178,27 @@ def _is_for_type_checkers(node: ast.stmt) -> bool:
 
 
 def _is_type(node: ast.stmt) -> bool:
-    """Whether a statement names a type: it says which values are valid, and changes none."""
+    """Whether a statement defines a name for a type, such as ``Share = Annotated[float, ...]``."""
     value = node.value if isinstance(node, ast.Assign) else None
     return isinstance(value, ast.Subscript) and ast.unparse(value.value) in ("Annotated", "Literal")
 
 
-def _is_check(node: ast.stmt) -> bool:
-    """Whether a method only accepts or rejects settings, which cannot be changed once they are made."""
+def _is_validator(node: ast.stmt) -> bool:
+    """Whether a method is a validator that cannot change values, because it runs after the settings are created."""
     return isinstance(node, ast.FunctionDef) and any(
         ast.unparse(decorator) == "model_validator(mode='after')" for decorator in node.decorator_list
     )
 
 
 def _is_field(node: ast.stmt) -> bool:
-    """Whether a line of a settings class declares a field, or how all fields are validated."""
+    """Whether a statement of a settings class declares a field, or is the `model_config`."""
     if isinstance(node, ast.AnnAssign):
         return "ClassVar" not in ast.unparse(node.annotation)
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "model_config"
 
 
-class _Bare(ast.NodeTransformer):
-    """Leaves out docstrings, type hints, and the fields of settings, whose values are in the params of the rules."""
+class _Stripper(ast.NodeTransformer):
+    """Removes docstrings, type hints and fields of settings. The params of the rules contain the values of fields."""
 
     def __init__(self, settings: frozenset[str]):
         self.settings = settings
@@ -221,14 +223,14 @@ class _Bare(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
-        if self.in_class:  # of a data class, where the order of all fields counts
+        if self.in_class:  # may be a field of a dataclass, where types and order matter
             return node
         if node.value is None:
             return None
         return ast.copy_location(ast.Assign([node.target], node.value), node)
 
     def _body(self, node: ast.ClassDef | ast.FunctionDef, in_class: bool) -> list[ast.stmt]:
-        before, self.in_class = self.in_class, in_class
-        body = [new for part in node.body if not _is_text(part) and (new := self.visit(part)) is not None]
-        self.in_class = before
+        previous, self.in_class = self.in_class, in_class
+        body = [new for part in node.body if not _is_docstring(part) and (new := self.visit(part)) is not None]
+        self.in_class = previous
         return body or [ast.Pass()]
