@@ -9,7 +9,7 @@ This is valid because a top-level definition has the same effect in any file, as
 meaning. Other statements (a call, a loop, an `if`, a name that is assigned twice) may depend on their order, so all of
 them in a module count as one statement. Imports that no statement uses belong to it as well, because they may have
 effects. We rely on two conventions. Computing a constant has no side effects. No module imports another one by a name
-in a string; `tests/unit/provenance/test_stages.py` lists the exceptions.
+in a string, except for the modules of datasets (see `BY_DATASET` in `tests/unit/provenance/test_stages.py`).
 """
 
 import hashlib

@@ -1,5 +1,5 @@
-# Settings, paths, and input functions that several rule files use; no rules. Which runs there are, and what each needs,
-# is in elasticast/plan.py.
+# Settings, paths, and input functions that several rule files use; no rules. elasticast/plan.py defines the runs and
+# their inputs.
 
 from glob import glob
 from pathlib import Path
@@ -9,7 +9,11 @@ from snakemake.logging import logger
 
 from elasticast.config import digest
 from elasticast.config.load_ablation import load_ablations
-from elasticast.config.load_suite import load_other_suite, load_suite, load_workflow_config
+from elasticast.config.load_suite import (
+    load_other_suite,
+    load_suite,
+    load_workflow_config,
+)
 from elasticast.errors import ConfigError
 from elasticast.plan import Plan
 from elasticast.provenance import STAGES, code_digest
@@ -17,7 +21,7 @@ from elasticast.provenance import STAGES, code_digest
 try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
-    load_other_suite(SETTINGS, SUITE)  # only checks it
+    load_other_suite(SETTINGS, SUITE)  # raises an error if `beside` is not valid
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -29,7 +33,7 @@ RESULTS = SETTINGS.results
 SUITE_DIR = f"{RESULTS}/{SUITE.name}"
 RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
 DATA_DIR = f"{RESULTS}/data/{{dataset}}"
-# with `partial`, tables and figures of the runs that exist go to folders of their own, and leave complete ones alone
+# with `partial`, tables and figures go to separate folders, so that they do not replace complete ones
 SUMMARY_DIR = f"{SUITE_DIR}/{'partial' if SETTINGS.partial else 'summary'}"
 FIGURE_DIR = (
     f"paper_figures/{SUITE.name}/partial"
@@ -41,7 +45,7 @@ CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
 
 def warn_about_ablations():
-    """Name the ablation files that are not valid; their targets show what is wrong."""
+    """Warn about each ablation file that is not valid; its target reports the mistakes."""
     for name in ABLATION_ERRORS:
         logger.warning(
             f"config/ablations/{name}.yaml is not valid, so this ablation is left out; "
@@ -49,12 +53,12 @@ def warn_about_ablations():
         )
 
 
-if workflow.is_main_process:  # the jobs of a cluster read the Snakefile again
+if workflow.is_main_process:  # jobs on a cluster read the Snakefile again
     warn_about_ablations()
 
 
 def any_of(names):
-    """Regular expression of `names`; with `partial` it matches nothing, so that no run is started."""
+    """Regular expression that matches `names`. With `partial` it matches nothing, so that no run is started."""
     return "(?!)" if SETTINGS.partial or not names else "|".join(names)
 
 
@@ -69,56 +73,56 @@ wildcard_constraints:
 
 
 def unique(items):
-    """`items` without repetitions, in their order."""
+    """Remove repeated items and keep the order."""
     return list(dict.fromkeys(items))
 
 
 def every_run(pattern):
-    """`pattern` for each experiment and seed of the suite."""
+    """Paths from `pattern` for each experiment and seed of the suite."""
     return expand(pattern, experiment=list(SUITE.experiments), seed=SUITE.seeds)
 
 
 def existing(files):
-    """`files`; with `partial` only those that exist."""
+    """All `files`, or with `partial` only those that exist."""
     return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
 
 
 def experiment_of(wildcards):
-    """Arguments of `PLAN` methods for a job: its experiment, or its variant and ablation."""
+    """Arguments for methods of `PLAN`: the experiment of a job, or its variant and ablation."""
     if "variant" in wildcards.keys():
         return wildcards.variant, wildcards.ablation
     return (wildcards.experiment,)
 
 
 def needs(wildcards):
-    """What the training run of a job needs."""
+    """Inputs of the training run of a job."""
     return PLAN.needs(PLAN.run_of(*experiment_of(wildcards)))
 
 
 def evaluations(wildcards):
-    """Evaluations, by name, of an experiment or a variant."""
+    """Evaluations of an experiment or variant, by name."""
     return PLAN.evaluations(*experiment_of(wildcards))
 
 
 def prepared(name):
-    """Input function: a file of the prepared dataset of a job's run."""
+    """Input function for file `name` of the prepared dataset of a job."""
     return lambda wildcards: f"{DATA_DIR}/{name}".format(
         dataset=needs(wildcards).dataset
     )
 
 
 def stores(wildcards, splits):
-    """Waveform stores of `splits` of the dataset of a job's run."""
+    """Waveform stores of `splits` of the dataset of a job."""
     return [prepared(f"{split}.h5")(wildcards) for split in splits]
 
 
 def measured_splits(wildcards):
-    """Waveform stores of the splits that an experiment or a variant is evaluated on."""
+    """Waveform stores of the splits that an experiment or variant is evaluated on."""
     return stores(wildcards, PLAN.evaluated_splits(*experiment_of(wildcards)))
 
 
 def norm_file(run):
-    """Normalisation statistics that a run uses; [] if its settings give mean and standard deviation."""
+    """Normalisation statistics that a run uses; [] if its settings contain mean and standard deviation."""
     needed = PLAN.needs(run)
     return (
         f"{DATA_DIR}/norm-{needed.norm}.json".format(dataset=needed.dataset)
@@ -128,7 +132,7 @@ def norm_file(run):
 
 
 def released_curves(_):
-    """The authors' curves, if they released one of any experiment of the suite."""
+    """The authors' curves; [] if they released none for the experiments of the suite."""
     return (
         "paper_figures/reference/released_curves.csv"
         if PLAN.has_released_curves

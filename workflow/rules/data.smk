@@ -1,4 +1,4 @@
-# Audio and annotations to manifest, waveform store and normalisation statistics.
+# Make the manifest, waveform stores and normalisation statistics from audio and annotations.
 
 import json
 
@@ -8,8 +8,8 @@ localrules:
 
 
 rule prepare_shard:
-    # A share of the decoding, for datasets with `shards` above 1. Its parts are no declared outputs, because Snakemake
-    # deletes those of a failed job.
+    # Decodes a share of the clips of a dataset with `shards` above 1. The decoded files are not declared as outputs,
+    # because Snakemake deletes the outputs of a failed job.
     output:
         touch(f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done"),
     log:
@@ -26,7 +26,7 @@ rule prepare_shard:
     params:
         out=subpath(output[0], ancestor=2),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
-        ids=lambda wildcards: listed_ids(wildcards.dataset),
+        ids=lambda wildcards: ids_digest(wildcards.dataset),
         code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
@@ -36,7 +36,8 @@ rule prepare_shard:
 
 
 rule decoded:
-    # One file for all shares, so that a different number of shares does not run `prepare` again.
+    # Marks that all shares are decoded. `prepare` depends on this file only, so that it does not run again when the
+    # number of shares changes.
     input:
         lambda wildcards: expand(
             f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done",
@@ -55,8 +56,8 @@ rule decoded:
 
 
 rule prepare:
-    # rejected.csv and the decoded parts are written to the same folder, but are no declared outputs, because Snakemake
-    # deletes those of a failed job.
+    # rejected.csv and the decoded parts are written to the same folder. They are not declared as outputs, because
+    # Snakemake deletes the outputs of a failed job.
     input:
         shards=lambda wildcards: (
             []
@@ -82,12 +83,12 @@ rule prepare:
     resources:
         mem_mb=6000,
         runtime=720,
-        # a resource, because a change of params would prepare the same audio again when only its folder changes
+        # a resource and not a param, so that moving the audio to another folder does not prepare it again
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output.manifest, parent=True),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
-        ids=lambda wildcards: listed_ids(wildcards.dataset),
+        ids=lambda wildcards: ids_digest(wildcards.dataset),
         code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Preparing {wildcards.dataset}"
@@ -113,7 +114,7 @@ rule stats:
         runtime=240,
     params:
         data=subpath(input.store, parent=True),
-        # statistics of all clips, if the settings of the dataset give no number
+        # without this option, the statistics are computed from all clips
         clips=lambda wildcards: (
             f"--clips {clips}"
             if (clips := PLAN.datasets[wildcards.dataset].stats_clips)

@@ -1,5 +1,5 @@
-# Input functions, and functions of params, that one rule file uses and that are too long for a lambda. They are not in
-# that file, because `snakemake --lint` refuses files with both functions and rules.
+# Functions for inputs and params that only one rule file uses and that are too long for a lambda. They are here because
+# `snakemake --lint` reports files that contain both functions and rules.
 
 import shlex
 
@@ -8,8 +8,8 @@ from elasticast.config.load_ablation import load_ablation
 # ---- data.smk
 
 
-def listed_ids(dataset):
-    """Digest of the file that lists the clips to use; its path is not part of it. None without such a file."""
+def ids_digest(dataset):
+    """Digest of the content of the file in `ids`; None if the dataset uses all clips."""
     path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
     return digest(path.read_text()) if path.is_file() else None
 
@@ -18,7 +18,7 @@ def listed_ids(dataset):
 
 
 def norm_sources():
-    """One file per normalisation in use: statistics, or the settings of a run that give mean and standard deviation."""
+    """Files with the normalisation of each run: statistics, or settings that contain mean and standard deviation."""
     settings = f"{RUN_DIR}/config.yaml"
     return unique(
         norm_file(name) or settings.format(experiment=name, seed=SUITE.seeds[0])
@@ -30,7 +30,7 @@ def norm_sources():
 
 
 def other_suite(_):
-    """Settings and metrics of the suite that `beside` names; no rule makes them."""
+    """Settings and metrics of the suite in `beside`. They must exist, because no rule makes them."""
     if SETTINGS.beside is None:
         return []
     folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
@@ -38,14 +38,14 @@ def other_suite(_):
     if missing := [file for file in files if not Path(file).is_file()]:
         partial = " partial=true" if SETTINGS.partial else ""
         raise WorkflowError(
-            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. With the same other "
-            f"settings, this command makes it: snakemake summary --config suite={SETTINGS.beside}{partial}"
+            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. To make it, run: "
+            f"snakemake summary --config suite={SETTINGS.beside}{partial} (with all other settings unchanged)"
         )
     return files
 
 
 def comparison_options(_, input):
-    """Options: what a figure compares our means with, from the inputs of the same names."""
+    """Options of a script that name the inputs to compare our results with, such as ``--released FILE``."""
     names = ("released", "intervals", "pairs", "beside")
     files = {name: input.get(name) for name in names}
     return " ".join(
@@ -56,7 +56,7 @@ def comparison_options(_, input):
 
 
 def drawn_figures():
-    """The figures and tables of the suite; `partial` leaves out those of the data, which it does not prepare."""
+    """The figures and tables to draw. `partial` prepares no data, so it leaves out the figures of the data."""
     skipped = ("fig2", "fig3") if SETTINGS.partial else ()
     return [name for name in PLAN.figures if name not in skipped]
 
@@ -75,7 +75,7 @@ def released_weights(wildcards):
 
 
 def released_metrics(_):
-    """Metrics of the authors' weights for each experiment that has some."""
+    """Metrics of the authors' weights, for each experiment that has released weights."""
     if not PLAN.released_weights:
         raise WorkflowError(
             f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` evaluates"
@@ -89,7 +89,7 @@ def released_metrics(_):
 
 
 def variant_run(pattern):
-    """Input function: `pattern` of the training run of a variant."""
+    """Input function for the path from `pattern` for the training run of a variant."""
     return lambda wildcards: pattern.format(
         experiment=PLAN.run_of(wildcards.variant, wildcards.ablation),
         seed=wildcards.seed,
@@ -97,7 +97,7 @@ def variant_run(pattern):
 
 
 def every_variant(pattern):
-    """Input function: `pattern` for each variant, or its training run, and seed of an ablation."""
+    """Input function for the paths from `pattern` for all variants, training runs and seeds of an ablation."""
 
     def files(wildcards):
         ablation = ABLATIONS[wildcards.ablation]
@@ -114,19 +114,21 @@ def every_variant(pattern):
 
 
 def ablation_results(name):
-    """Tables and figure of an ablation, or an input function that raises why there are none."""
+    """Tables and figure of an ablation, or an input function that raises the error of its file."""
     if name in ABLATIONS:
         return [file.format(ablation=name) for file in rules.ablation.output]
 
-    def refuse(_):
+    def raise_error(_):
         try:
             if name in ABLATION_ERRORS:
                 raise ABLATION_ERRORS[name]
-            load_ablation(name, SUITE.name)  # raises: it is for other suites
+            load_ablation(
+                name, SUITE.name
+            )  # raises an error, because the ablation is for other suites
         except ConfigError as error:
             raise WorkflowError(str(error)) from None
 
-    return refuse
+    return raise_error
 
 
 def every_ablation(_):

@@ -40,7 +40,7 @@ REASONS = {
 
 
 def explain_reason(reason: str) -> str:
-    """Explain a reason to wait; the text contains Slurm's word for it."""
+    """Explain why a job waits; the text contains the reason as Slurm reports it."""
     return REASONS.get(reason, reason)
 
 
@@ -109,7 +109,7 @@ def last_lines(job, log: Path) -> str:
 
 @dataclass
 class Watched:
-    """A job that the executor checks: Snakemake's view of it, its record, and what the last check saw."""
+    """A job that the executor checks: its Snakemake job, its record, and the result of the last check."""
 
     info: SubmittedJobInfo
     record: Record
@@ -118,7 +118,7 @@ class Watched:
 
 
 def changes(jobs: Iterable[Watched], states: dict[str, State]) -> list[str]:
-    """One line for each reason to wait that is new for some of the jobs; remembers the reasons in the jobs."""
+    """One line per state or reason to wait that is new for at least one job; also updates `reason` of the jobs."""
     new: dict[str, list[Watched]] = {}
     for item in jobs:
         state = states.get(item.record.job_id)

@@ -69,7 +69,7 @@ class Executor(InterruptibleExecutor):
     # -- submission
 
     def run_jobs(self, jobs) -> None:
-        """Submit jobs, while no other Snakemake submits any: the next one then sees these in the queue."""
+        """Submit jobs while no other Snakemake does, so that the next Snakemake sees these jobs in the queue."""
         with self._submission_lock():
             states = self._states()
             for job in jobs:
@@ -130,11 +130,11 @@ class Executor(InterruptibleExecutor):
         for number, state in states.items():
             if not state.comment.startswith(prefix) or state.ended:
                 continue
-            found_spec, run = state.comment.removeprefix(prefix).split(":")
-            if found_spec != spec:
+            submitted_spec, run = state.comment.removeprefix(prefix).split(":")
+            if submitted_spec != spec:
                 raise RefusedError(
-                    f"job {number} writes the same files with other settings. Wait for it, or cancel it with "
-                    f"`scancel {number}`; then start again."
+                    f"job {number} writes the same files with other settings. Wait until it ends, or cancel it with "
+                    f"`scancel {number}`. Then start Snakemake again."
                 )
             record = Record(number, self.cluster_name, key, spec, run, job_label(job), outputs(job), time.time())
             self.logger.info(f"Taking over {self.cluster_name} job {number} ({state.name}): {record.rule}")
@@ -222,13 +222,13 @@ class Executor(InterruptibleExecutor):
 
     def _check_state(self, item: Watched, state: State | None) -> None:
         """Decide from its state whether a job without a result has failed."""
-        other = state is not None and state.comment.startswith("smk:") and state.comment != item.record.tag
-        if state is None or state.ended or other:
+        id_reused = state is not None and state.comment.startswith("smk:") and state.comment != item.record.tag
+        if state is None or state.ended or id_reused:
             item.gone_since = item.gone_since or time.monotonic()
             # a job that was cancelled or reached its time limit writes no result; that of others may still appear
             wait = 0 if state is not None and state.name in ("CANCELLED", "TIMEOUT") else self.grace
             if time.monotonic() - item.gone_since >= wait:
-                self._ended(item, 1, failure_message("GONE" if state is None or other else state.name))
+                self._ended(item, 1, failure_message("GONE" if state is None or id_reused else state.name))
             return
         item.gone_since = None
         if state.blocked:

@@ -25,12 +25,12 @@ def descendants(root: int) -> list[int]:
         except (OSError, ValueError):  # the process has ended
             continue
         children.setdefault(parent, []).append(int(entry.name))
-    found, queue = [], [root]
+    below, queue = [], [root]
     while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
+        new = children.get(queue.pop(), [])
+        below += new
+        queue += new
+    return below
 
 
 def handles(pid: int, number: signal.Signals) -> bool:

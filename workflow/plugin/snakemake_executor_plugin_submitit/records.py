@@ -36,7 +36,7 @@ class Record:
     submitted : float
         Time of submission (seconds since the epoch).
     end : str
-        ``done`` or ``failed``; ``""`` until a Snakemake has seen the end of the job.
+        ``done`` or ``failed``; ``""`` until a Snakemake has noticed that the job has ended.
     """
 
     job_id: str
@@ -50,7 +50,7 @@ class Record:
     end: str = ""
 
     def log(self, root: Path) -> Path:
-        """The file with all that the job printed, also before it was requeued."""
+        """The file with all output of the job, including that before it was requeued."""
         return root / self.run / f"{self.job_id}_0_log.out"
 
     def result(self, root: Path) -> Path:
@@ -71,7 +71,7 @@ class Record:
         return f"{TAG}:{self.key}:{self.spec}:{self.run}"
 
     def write(self, root: Path) -> None:
-        """Write the record; it replaces that of an earlier job for the same files."""
+        """Write the record. It replaces the record of an earlier job for the same files."""
         path = root / "jobs" / f"{self.key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
