@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _to_disk(temporary)
         temporary.replace(path)
-        with contextlib.suppress(OSError):  # some network file systems cannot synchronise folders
+        with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Settings of an ablation: what its file says, and what it is once resolved."""
+"""Settings of an ablation: the content of its file, and the ablation after merging and checking."""
 
 import itertools
 from collections import Counter

@@ -49,7 +49,7 @@ SUITE_KEYS = (
     Row("defaults", "settings", REQUIRED, "", "Settings that all experiments start from."),
     Row("experiments", "mapping", REQUIRED, "", "Experiments, by name."),
     Row("evaluations", "mapping", REQUIRED, "", "Evaluations that experiments can name."),
-    Row("every", "settings", "`{}`", "", "Settings applied to every experiment last, over its own."),
+    Row("every", "settings", "`{}`", "", "Settings applied to every experiment last, over those of the experiment."),
     Row("datasets", "mapping", "`{}`", "", "Replacements: experiments that name the first dataset use the second."),
 )
 """Keys of a suite file that are merged before validation. They are not fields of a settings class."""

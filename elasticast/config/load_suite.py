@@ -90,16 +90,16 @@ def load_other_suite(settings: WorkflowConfig, suite: Suite, config_dir: Path = 
     if name is None:
         return None
 
-    def refuse(message: str) -> ConfigError:
+    def error(message: str) -> ConfigError:
         return ConfigError([Problem(WORKFLOW_FILE, ("beside",), message, name)])
 
     if missing := no_such_file(config_dir / "suites", name):
-        raise refuse(missing)
+        raise error(missing)
     if name == suite.name:
-        raise refuse("this is the suite itself; name another one, or null")
+        raise error("this is the suite itself; name another one, or null")
     other, axes = load_suite(name, config_dir), ("max_frames", "compression")
     if not any(suite.shares_curve(other, experiment, x_name) for experiment in suite.runs for x_name in axes):
-        raise refuse(
+        raise error(
             f"has no experiment with the same name, metric and sweep as an experiment of suite {suite.name!r}. It has: "
             f"{', '.join(other.runs)}; expected one of: {', '.join(suite.runs)}"
         )
@@ -110,13 +110,13 @@ def _start_problems(suite: Suite) -> list[Problem]:
     """Problems of experiments that start from weights of another experiment: unknown experiments, and cycles."""
     problems = []
     for name, run in suite.runs.items():
-        seen, start = [name], run.starts_from
-        while start in suite.runs and start not in seen:
-            seen, start = [*seen, start], suite.runs[start].starts_from
-        if start in seen:
+        visited, start = [name], run.starts_from
+        while start in suite.runs and start not in visited:
+            visited, start = [*visited, start], suite.runs[start].starts_from
+        if start in visited:
             problem = Problem.between("model.init", OF_RUN + start, "leads back to itself")
             problems.append(problem.at("", name))
-        elif start is not None and seen == [name]:
+        elif start is not None and visited == [name]:
             problems.append(unknown_start(start, suite).at("", name))
     return problems
 

@@ -169,7 +169,7 @@ def merge_experiment(suite: SuiteFile, name: str) -> dict[str, Any]:
     return merged
 
 
-def _with_bases(raw: dict, name: str, seen: Key = ()) -> dict[str, Any]:
+def _with_bases(raw: dict, name: str, visited: Key = ()) -> dict[str, Any]:
     difference = raw["experiments"][name]
     if not isinstance(difference, dict):
         raise ConfigError([not_a_mapping(difference, "")])
@@ -179,13 +179,13 @@ def _with_bases(raw: dict, name: str, seen: Key = ()) -> dict[str, Any]:
     base = difference.get("base")
     if base is None:
         start = raw["defaults"]
-    elif base == name or base in seen:
+    elif base == name or base in visited:
         raise ConfigError([Problem("", ("base",), "leads back to itself", base)])
     elif not isinstance(base, str) or base not in raw["experiments"]:
         known = ", ".join(raw["experiments"])
         raise ConfigError([Problem("", ("base",), f"no such experiment. Expected one of: {known}", base)])
     else:
-        start = _with_bases(raw, base, (*seen, name))
+        start = _with_bases(raw, base, (*visited, name))
     return deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
 
 

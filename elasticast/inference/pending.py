@@ -30,7 +30,7 @@ class PendingClip:
         Logits `[C]`, pooled over the windows processed so far.
     rows : list of Tensor
         Logits `[C]` of each window, for a timeline.
-    seen : int
+    processed : int
         Number of windows processed so far.
     low, high : float
         Smallest and largest sample so far.
@@ -44,7 +44,7 @@ class PendingClip:
     windows: Windows | None = None
     logits: Tensor | None = None
     rows: list[Tensor] = field(default_factory=list)
-    seen: int = 0
+    processed: int = 0
     low: float = math.inf
     high: float = -math.inf
     error: str | None = None
@@ -54,12 +54,12 @@ class PendingClip:
         if keep:
             self.rows.append(logits)
         if pooling == "mean":  # float64, because thousands of windows may be summed
-            logits = logits.double() * float(self.windows.weights[self.seen])
+            logits = logits.double() * float(self.windows.weights[self.processed])
         if self.logits is None:
             self.logits = logits
         else:
             self.logits = self.logits + logits if pooling == "mean" else torch.maximum(self.logits, logits)
-        self.seen += 1
+        self.processed += 1
 
     def fail(self, error: UnusableAudioError, on_error: str) -> None:
         """Store the error, or raise it if `on_error` is ``"raise"``."""

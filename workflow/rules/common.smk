@@ -9,11 +9,8 @@ from snakemake.logging import logger
 
 from elasticast.config import digest
 from elasticast.config.load_ablation import load_ablations
-from elasticast.config.load_suite import (
-    load_other_suite,
-    load_suite,
-    load_workflow_config,
-)
+from elasticast.config.load_suite import load_other_suite, load_suite
+from elasticast.config.load_suite import load_workflow_config
 from elasticast.errors import ConfigError
 from elasticast.plan import Plan
 from elasticast.provenance import STAGES, code_digest
@@ -49,7 +46,7 @@ def warn_about_ablations():
     for name in ABLATION_ERRORS:
         logger.warning(
             f"config/ablations/{name}.yaml is not valid, so this ablation is left out; "
-            f"`snakemake ablation_{name}` shows what is wrong"
+            f"`snakemake ablation_{name}` reports the mistakes"
         )
 
 

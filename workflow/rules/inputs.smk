@@ -122,9 +122,8 @@ def ablation_results(name):
         try:
             if name in ABLATION_ERRORS:
                 raise ABLATION_ERRORS[name]
-            load_ablation(
-                name, SUITE.name
-            )  # raises an error, because the ablation is for other suites
+            # raises an error, because the ablation is for other suites
+            load_ablation(name, SUITE.name)
         except ConfigError as error:
             raise WorkflowError(str(error)) from None
 

@@ -72,20 +72,23 @@ def digests(job) -> tuple[str, str]:
 
 def request_of(job, tag: str) -> Request:
     """The resources that a job asks for, as a request to the cluster."""
-    asked = job.resources
+    resources = job.resources
     text = {
-        name: str(asked[name]) for name in ("slurm_account", "slurm_partition", "qos", "constraint") if asked.get(name)
+        name: str(resources[name])
+        for name in ("slurm_account", "slurm_partition", "qos", "constraint")
+        if resources.get(name)
     }
     return Request(
         name=re.sub(r"[^A-Za-z0-9_.-]+", "-", job_label(job))[:60],
         comment=tag,
-        threads=asked["_cores"],
-        gpus=asked.get("gpus", 0),
-        nodes=asked.get("nodes", 1),
-        mem_mb=asked.get("mem_mb"),
-        runtime=asked.get("runtime"),
-        extra={name.removeprefix("slurm_"): value for name, value in text.items()} | _flags(asked.get("slurm_extra")),
-        gpu_model=asked.get("gpu_model"),
+        threads=resources["_cores"],
+        gpus=resources.get("gpus", 0),
+        nodes=resources.get("nodes", 1),
+        mem_mb=resources.get("mem_mb"),
+        runtime=resources.get("runtime"),
+        extra={name.removeprefix("slurm_"): value for name, value in text.items()}
+        | _flags(resources.get("slurm_extra")),
+        gpu_model=resources.get("gpu_model"),
     )
 
 

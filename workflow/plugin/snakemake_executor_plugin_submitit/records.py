@@ -106,5 +106,5 @@ def refresh(folder: Path) -> None:
 
 
 def short_digest(*parts: str) -> str:
-    """Digest of some texts, short enough for the comment of a job."""
+    """Digest of texts, short enough for the comment of a job."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
