@@ -51,7 +51,7 @@ def model_config(name: str, max_frames: int) -> RunConfig:
     return validate(RunConfig, deep_merge(config.model_dump(mode="json"), longest), f"--max-frames {max_frames}")
 
 
-def clip_tokens(
+def batch_tokens(
     config: RunConfig, clips: int, seed: int, *, prepared: Path | None = None, split: str = "train", shortest: int = 64
 ) -> list[int]:
     """Tokens of a batch's clips, of a prepared split if there is one, else of log-uniform lengths."""

@@ -197,14 +197,14 @@ def predict(
     import torch
 
     from elasticast.inference.classifier import load_pretrained
-    from elasticast.inference.prediction import tell
+    from elasticast.inference.prediction import print_predictions
 
     if threads:
         torch.set_num_threads(threads)
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
     classifier = load_pretrained(model)
     found = classifier.predict(files, top_k=top_k, on_error="keep", **options)
-    tell(found, "json" if as_json else "csv" if as_csv else "table")
+    print_predictions(found, "json" if as_json else "csv" if as_csv else "table")
     if timeline:
         from elasticast.inference.timeline import write_timelines
 

@@ -52,11 +52,11 @@ def packing(
 
     from elasticast.benchmarks.padding import packing as measure
     from elasticast.benchmarks.report import show, write
-    from elasticast.benchmarks.setup import clip_tokens, device_of, model_config, ways_of
+    from elasticast.benchmarks.setup import batch_tokens, device_of, model_config, ways_of
 
     torch.set_num_threads(threads)
     config, where = model_config(model, max_frames), device_of(device)
-    tokens = clip_tokens(config, clips, seed, prepared=data, split=split, shortest=shortest)
+    tokens = batch_tokens(config, clips, seed, prepared=data, split=split, shortest=shortest)
     rows = row_tokens or [512, 1024, 2048, 4096, 8192]
     ways, left_out = ways_of(config, tokens, where, bucket=bucket, row_tokens=rows, names=way or [])
     found = measure(config, tokens, ways, device=where, precision=precision, rounds=rounds, seed=seed)

@@ -50,7 +50,7 @@ class ClipView:
         return self.full or self.frames
 
 
-def clip_tokens(config: RunConfig, view: ClipView) -> int:
+def view_tokens(config: RunConfig, view: ClipView) -> int:
     """Tokens of a view, before token dropout."""
     return config.model.patches(view.frames) * config.model.patches(config.front_end.mel_bins)
 

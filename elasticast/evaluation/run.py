@@ -13,7 +13,7 @@ from elasticast.evaluation.saved_predictions import saving
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import write_json, write_text
 from elasticast.models.device import compute_record, default_device
-from elasticast.models.pretrained import Pretrained, load
+from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.progress import LOG
 from elasticast.provenance import code_digest, job_record
 
@@ -40,7 +40,9 @@ def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Pa
         n: validate(Evaluation, v, str(sweeps_file), "evaluations", n) for n, v in settings["evaluations"].items()
     }
     device = default_device()
-    trained = load(source) if run is None else standing_for(load(source), load_run_config(run), data, str(source))
+    trained = load_model(source)
+    if run is not None:
+        trained = standing_for(trained, load_run_config(run), data, str(source))
     config = trained.config
     with saving(out / "predictions.h5", settings["suite"], config) as saved:
         table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps, saved)

@@ -16,7 +16,7 @@ from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
 from elasticast.data.sampler import token_batches
-from elasticast.data.views import ClipView, ViewRule, clip_tokens
+from elasticast.data.views import ClipView, ViewRule, view_tokens
 from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
@@ -135,7 +135,7 @@ def _batches(clips: Clips, encoder: ClipEncoder, views: set[Shown]) -> Iterator[
         spectrograms: dict[int, Tensor] = {}
         for _, same in itertools.groupby(group, key=length):
             members = list(same)
-            tokens = [clip_tokens(encoder.config, shown.view) for shown in members]
+            tokens = [view_tokens(encoder.config, shown.view) for shown in members]
             for picked in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
                 batch = []
                 for shown in (members[k] for k in picked):
@@ -158,7 +158,7 @@ def gflops_per_clip(clips: Clips, config: RunConfig, evaluation: Evaluation) -> 
     """Mean cost of one clip's forward pass at every x of a sweep over tokens left out, see `forward_flops`."""
     found = {}
     for x, rule in view_rules(config, evaluation).items():
-        whole = [clip_tokens(config, rule(int(samples))) for samples in clips.samples]
+        whole = [view_tokens(config, rule(int(samples))) for samples in clips.samples]
         flops = [forward_flops(config, kept_count(tokens, x), len(clips.classes)) for tokens in whole]
         found[x] = sum(flops) / len(flops) / 1e9
     return found

@@ -8,12 +8,10 @@ The logits of a clip are the mean over its windows, each weighted by the frames 
 counts the same; or the maximum. Scores are their sigmoid where a clip can have several labels, else their softmax.
 """
 
-import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,16 +23,16 @@ from elasticast.data.audio import UnusableAudioError
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.packing import PackedClip, pack
 from elasticast.data.sampler import token_batches
-from elasticast.data.stream import Audio, AudioSource, open_source, spans
-from elasticast.data.views import ViewRule, clip_tokens
+from elasticast.data.stream import Audio, open_source, spans
+from elasticast.data.views import ViewRule, view_tokens
 from elasticast.data.windows import OVERLAP, Windows, cut_windows
-from elasticast.errors import DataError, ElasticASTError
+from elasticast.errors import ElasticASTError
+from elasticast.inference.pending import PendingClip
 from elasticast.inference.prediction import Prediction, Timeline
 from elasticast.models.device import default_device
-from elasticast.models.pretrained import Pretrained, load
-from elasticast.progress import Progress
+from elasticast.models.pretrained import Pretrained, load_model
+from elasticast.progress import LOG, Progress
 
-LOG = logging.getLogger("elasticast")
 TOKEN_BUDGET = 4096
 """Tokens of one forward pass."""
 LONG_SECONDS = 600.0
@@ -43,39 +41,6 @@ SILENT = 1 / 32768
 """Peak-to-peak amplitude below which a clip is flagged; `elasticast prepare` rejects such clips."""
 
 Pooling = Literal["mean", "max"]
-
-
-@dataclass
-class _Job:
-    """A clip on its way: what is known of it so far."""
-
-    name: str
-    path: str | None
-    source: AudioSource | None = None
-    windows: Windows | None = None
-    logits: Tensor | None = None
-    rows: list[Tensor] = field(default_factory=list)  # logits of each window, for a timeline
-    seen: int = 0
-    low: float = math.inf
-    high: float = -math.inf
-    error: str | None = None
-
-    def add(self, logits: Tensor, pooling: str, keep: bool) -> None:
-        """Pool the logits `[C]` of the next window."""
-        if keep:
-            self.rows.append(logits)
-        if pooling == "mean":  # thousands of windows are summed: in float64
-            logits = logits.double() * float(self.windows.weights[self.seen])
-        if self.logits is None:
-            self.logits = logits
-        else:
-            self.logits = self.logits + logits if pooling == "mean" else torch.maximum(self.logits, logits)
-        self.seen += 1
-
-    def fail(self, error: UnusableAudioError, on_error: str) -> None:
-        self.error = str(error)
-        if on_error == "raise":
-            raise DataError(f"{self.name}: {error}") from None
 
 
 class AudioClassifier:
@@ -156,7 +121,7 @@ class AudioClassifier:
         jobs = []
         for index, item in enumerate(items):
             path = str(item) if isinstance(item, str | Path) else None
-            job = _Job(path or f"waveform {index}", path)
+            job = PendingClip(path or f"waveform {index}", path)
             jobs.append(job)
             try:
                 job.source = open_source(item, sample_rate)
@@ -186,11 +151,11 @@ class AudioClassifier:
             )
         return rule
 
-    def _run(self, jobs: list[_Job], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
+    def _run(self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
         """Show all windows of all clips to the model, in batches of at most `budget` tokens."""
         device, held = next(self.model.parameters()).device, {}
         units = [job for job in jobs for _ in range(len(job.windows))]
-        tokens = [clip_tokens(self.config, job.windows.view) for job in units]
+        tokens = [view_tokens(self.config, job.windows.view) for job in units]
         # a clip is decoded when its turn comes, so that no more than one batch is in memory
         turns = self._decoded(jobs, held, on_error)
         long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
@@ -213,7 +178,7 @@ class AudioClassifier:
             alike.setdefault(held[index].time_patches, []).append(index)
         return list(alike.values())
 
-    def _decoded(self, jobs: list[_Job], held: dict[int, PackedClip], on_error: str) -> Iterator[int]:
+    def _decoded(self, jobs: list[PendingClip], held: dict[int, PackedClip], on_error: str) -> Iterator[int]:
         """Numbers of the windows, in order, each put into `held` when its turn comes; a broken file's are left out."""
         first, rate = 0, self.config.front_end.sample_rate
         for job in jobs:
@@ -233,7 +198,7 @@ class AudioClassifier:
         log_mel = self.encoder.spectrogram(wave, windows.view.compression, whole=not any(windows.margins))
         return self.encoder.encode(log_mel, windows.view, index=index)
 
-    def _prediction(self, job: _Job, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
+    def _prediction(self, job: PendingClip, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
         seconds = job.source.seconds if job.source else 0.0
         if job.error is not None:
             return Prediction(job.path, seconds, error=job.error)
@@ -247,13 +212,13 @@ class AudioClassifier:
     def _scores(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "multi" else logits.softmax(-1)
 
-    def _timeline(self, job: _Job) -> Timeline:
+    def _timeline(self, job: PendingClip) -> Timeline:
         rate = self.config.front_end.sample_rate
         start = torch.from_numpy(job.windows.starts).double() / rate
         end = start + (job.windows.span - sum(job.windows.margins)) / rate
         return Timeline(start, end, self._scores(torch.stack(job.rows)))
 
-    def _flags(self, job: _Job, rule: ViewRule) -> tuple[str, ...]:
+    def _flags(self, job: PendingClip, rule: ViewRule) -> tuple[str, ...]:
         frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
         filled = rule.fixed and rule.view.fill != "mask"
         short = patch <= frames < shown and (filled or shown - frames >= patch)  # up to a patch is as it should be
@@ -290,7 +255,7 @@ def load_pretrained(
     Parameters
     ----------
     source : str or Path
-        Folder of a trained run, or any weights that `elasticast.models.pretrained.load` knows.
+        Folder of a trained run, or any weights that `elasticast.models.pretrained.load_model` knows.
     classes : list of str, optional
         Names of the classes; a head of another number of classes is replaced by a new, untrained one.
     frames : int, optional
@@ -303,7 +268,7 @@ def load_pretrained(
     DataError
         If the weights cannot be loaded, with the reason.
     """
-    pretrained = load(source, classes=classes, frames=frames)
+    pretrained = load_model(source, classes=classes, frames=frames)
     LOG.info("%s: %s", source, pretrained.found)
     for note in pretrained.notes:  # a warning shows without a set-up of logging: a new head, say, knows nothing
         LOG.warning("%s: %s", source, note)

@@ -8,7 +8,7 @@ from typing import Any
 from elasticast.config import RunConfig
 from elasticast.errors import DataError
 from elasticast.files import read_json, write_atomic, write_json, write_text
-from elasticast.models.pretrained import Pretrained, load
+from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.models.weights.sources import file_digest
 
 PRIVATE = ("command", "machine")
@@ -19,7 +19,7 @@ def export(run: Path, out: Path) -> None:
     """Write `model.safetensors`, `model.json` and a model card, `README.md`.
 
     The folder is complete: labels, front end, normalisation, training settings and provenance stand in `model.json`,
-    and :func:`elasticast.models.pretrained.load` takes it without the suite it was trained in.
+    and :func:`elasticast.models.pretrained.load_model` takes it without the suite it was trained in.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def export(run: Path, out: Path) -> None:
     record = run / "run.json"
     if not record.is_file():
         raise DataError(f"{record}: no such file; export takes the folder of a finished run")
-    pretrained = load(run)
+    pretrained = load_model(run)
     provenance = {key: value for key, value in read_json(record).items() if key not in PRIVATE}
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}

@@ -58,7 +58,7 @@ class Prediction:
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
 
 
-def tell(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
+def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
     """Print predictions to stdout, and to stderr which files failed and why."""
     if form == "table":
         if any(p.error is None for p in predictions):

@@ -1,4 +1,4 @@
-"""Scores over time: one CSV and one figure a clip."""
+"""Write scores over time: one CSV file and one figure per clip."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from elasticast.reporting.style import DOUBLE_COLUMN, new_figure, paper_style, s
 
 DECIMALS = {"start": 4, "end": 4, "score": 6}
 ROW_INCHES = 0.2
-CLOCK_SECONDS = 120.0  # from here on the time axis counts in minutes and hours
+CLOCK_SECONDS = 120.0  # longer clips have a time axis in minutes or hours
 CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)  # s
 MOST_TICKS = 9
 MOST_COLUMNS = 1000
 
 
 def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], folder: Path, rows: int) -> list[Path]:
-    """Write `FILE.csv` (all labels), `FILE.pdf` and `FILE.png` (the `rows` labels with the highest peaks) of each clip.
+    """Write `FILE.csv` (all labels), `FILE.pdf` and `FILE.png` (the `rows` labels with the highest peaks) per clip.
 
-    Files of one name, from different folders, are numbered: `FILE`, `FILE_2`, ...
+    Clips with the same file name in different folders are numbered: `FILE`, `FILE_2`, ...
 
     Returns
     -------
@@ -65,10 +65,10 @@ def timeline_table(timeline: Timeline, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -> Figure:
-    """Heat map of the `rows` labels with the highest peaks, the highest on top, over time.
+    """Heat map over time of the `rows` labels with the highest peaks, the highest at the top.
 
-    Where windows overlap, each is drawn up to halfway to the middle of the next; where there are more of them than
-    can be told apart, the highest score of neighbours is drawn.
+    The border between two windows is halfway between their middles. If there are more than `MOST_COLUMNS` windows, the
+    highest score of several neighbours is drawn.
     """
     scores = prediction.timeline.scores.numpy()
     best = np.argsort(-scores.max(0), kind="stable")[:rows]
@@ -95,7 +95,7 @@ def _edges(timeline: Timeline, seconds: float) -> np.ndarray:
 
 
 def _time_axis(ax, seconds: float) -> None:
-    """Seconds for a short clip, minutes and seconds or hours and minutes for a long one."""
+    """Label the time axis: seconds for a short clip, else minutes and seconds or hours and minutes."""
     if seconds < CLOCK_SECONDS:
         ax.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
         ax.set_xlabel("Time (s)")

@@ -50,7 +50,7 @@ class Pretrained:
     notes: list[str]
 
 
-def load(source: str | Path, *, classes: list[str] | None = None, frames: int | None = None) -> Pretrained:
+def load_model(source: str | Path, *, classes: list[str] | None = None, frames: int | None = None) -> Pretrained:
     """Load weights of any known kind as a model.
 
     Parameters

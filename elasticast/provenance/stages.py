@@ -63,7 +63,7 @@ _EVALUATION = (
     "cli/__init__.py:evaluate",
     "data/manifest.py:read_data_hash",
     "evaluation/run.py",
-    "models/pretrained.py:load",
+    "models/pretrained.py:load_model",
 )
 _DECODING = (
     "data/audio.py",

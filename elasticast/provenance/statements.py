@@ -110,13 +110,18 @@ def _statement(node: ast.stmt, settings: frozenset[str]) -> Statement:
     return Statement(names, text=ast.unparse(bare), uses=uses, mentions=mentions)
 
 
-def _references(node: ast.stmt) -> Iterator[str | Import]:
-    """Names in a statement, and what it imports from the package."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name):
-            yield part.id
-        elif isinstance(part, ast.ImportFrom) and _is_internal(part):
-            yield from (target for target in _imported(part).values() if isinstance(target, Import))
+def _references(node: ast.AST, hidden: frozenset[str] = frozenset()) -> Iterator[str | Import]:
+    """Names in a statement but for the arguments of its functions, and what it imports from the package."""
+    if isinstance(node, ast.Name) and node.id not in hidden:
+        yield node.id
+    elif isinstance(node, ast.ImportFrom) and _is_internal(node):
+        yield from (target for target in _imported(node).values() if isinstance(target, Import))
+    body: list[ast.AST] = []
+    if isinstance(node, ast.FunctionDef | ast.Lambda):
+        body = node.body if isinstance(node.body, list) else [node.body]
+    arguments = {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)} if body else set()
+    for part in ast.iter_child_nodes(node):
+        yield from _references(part, hidden | arguments if part in body else hidden)
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str | Import]:

@@ -1,4 +1,4 @@
-"""Claims of a suite, tested: what `elasticast.config.suite.Claim` says, on our results and on the released curves."""
+"""Tests of the claims of a suite (`elasticast.config.suite.Claim`) on our results and on the released curves."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,23 @@ from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.read_tables import DECIMALS
 
 HOLDS, FAILS, NOT_TESTED = "holds", "does not hold", "not in sweep"
-_TOLERANCE = 1e-9  # points: 1.0 below is within 1.0, whatever floats make of it
+_TOLERANCE = 1e-9  # points, for rounding: a model 1.0 below is within 1.0
 
 
 @dataclass(frozen=True)
-class Tested:
-    """One rule of a claim against one AST.
+class RuleTest:
+    """The result of testing one rule of a claim against one AST.
 
     Attributes
     ----------
-    claim, says, model, against : str
-        The claim, and the two experiments.
+    claim, says : str
+        Name and text of the claim.
+    model, against : str
+        The experiments that are compared: an ElasticAST and an AST.
     rule : str
-        In words.
+        The rule in words.
     x : float or None
-        Where the difference is smallest; none where nothing was compared.
+        The x with the smallest difference; None if nothing was compared.
     difference : float or None
         Smallest difference in points, model minus AST.
     outcome : str
@@ -41,13 +43,13 @@ class Tested:
     outcome: str
 
 
-def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -> list[Tested]:
-    """All rules of all claims, tested on our means, or on the released curves.
+def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -> list[RuleTest]:
+    """Test all rules of all claims on our means, or on the released curves.
 
     Parameters
     ----------
     panels : list of Panel
-        All panels of the suite, of lengths and of resolutions.
+        All panels of the suite, over length and over resolution.
     """
     tests = []
     for name, claim in suite.claims.items():
@@ -63,18 +65,18 @@ def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -
 
 
 def place_of(x: float, x_name: str, hop_ms: float) -> str:
-    """Where on a sweep, for readers."""
+    """A point of a sweep, for readers."""
     return f"{x:g} frames" if x_name == "max_frames" else f"{hop_ms * x:g} ms hop"
 
 
 def _points(series: Series, xs: list[float], released: bool) -> pd.Series:
-    """Fractions at every x of a sweep, NaN where there is none."""
+    """Fractions at every x of a sweep; NaN where a curve has no point."""
     points = series.released if released else series.points["mean"]
     index = [round(x, DECIMALS) for x in xs]
     return pd.Series(dtype=float).reindex(index) if points is None else points.reindex(index)
 
 
-def _rules(name: str, claim: Claim, against: str, trained: tuple[float, str], difference: pd.Series) -> list[Tested]:
+def _rules(name: str, claim: Claim, against: str, trained: tuple[float, str], difference: pd.Series) -> list[RuleTest]:
     about, (own, place) = (name, claim.says, claim.model, against), trained
     tests = []
     if claim.within_own is not None:
@@ -87,19 +89,19 @@ def _rules(name: str, claim: Claim, against: str, trained: tuple[float, str], di
     return tests
 
 
-def _tested(about: tuple[str, str, str, str], rule: str, difference: pd.Series, least: float) -> Tested:
-    """Whether every difference reaches `least` points; one that fails decides, whatever has not run."""
+def _tested(about: tuple[str, str, str, str], rule: str, difference: pd.Series, least: float) -> RuleTest:
+    """Test whether all differences are at least `least` points; one that is not decides, even if others are missing."""
     if difference.empty:
-        return Tested(*about, rule, None, None, NOT_TESTED)
+        return RuleTest(*about, rule, None, None, NOT_TESTED)
     if difference.isna().all():
-        return Tested(*about, rule, None, None, NOT_RUN)
+        return RuleTest(*about, rule, None, None, NOT_RUN)
     x = float(difference.idxmin())
     outcome = FAILS if difference[x] < least else NOT_RUN if difference.isna().any() else HOLDS
-    return Tested(*about, rule, x, float(difference[x]), outcome)
+    return RuleTest(*about, rule, x, float(difference[x]), outcome)
 
 
 def overall(outcomes: list[str]) -> str:
-    """The outcome of several rules together: what fails decides, then what is missing."""
+    """The outcome of several rules together: the first that occurs of fails, not run, holds, not tested."""
     for outcome in (FAILS, NOT_RUN, HOLDS, NOT_TESTED):
         if outcome in outcomes:
             return outcome

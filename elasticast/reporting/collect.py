@@ -1,4 +1,4 @@
-"""Join what the runs wrote into the suite's summary tables."""
+"""Join the results of all runs into the summary tables of a suite."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "
 
 
 def metrics(files: list[Path], out: Path) -> None:
-    """Join `metrics.csv` of all runs, in the order given, into one tidy table; of no runs it has no rows."""
+    """Join `metrics.csv` of all runs, in the given order, into one tidy table, which may be empty."""
     tables = [pd.DataFrame(columns=list(METRICS)), *(pd.read_csv(f) for f in files)]
     write_text(out, pd.concat(tables[1:] or tables, ignore_index=True).to_csv(index=False))
 
@@ -40,10 +40,11 @@ def runs(files: list[Path], out: Path) -> None:
 
 
 def data(files: list[Path], out: Path) -> None:
-    """Clips used and rejected of all prepared datasets (`summary.csv`), a row a split; the folder names the dataset.
+    """Join `summary.csv` of all prepared datasets: clips used and rejected, one row per dataset and split.
 
-    ``published`` is the number of clips in the annotations as published, ``annotated`` in those at hand, after `ids`;
-    then the clips left out, by reason. Two labs with the same ``ids_sha256`` have the same clips.
+    ``published`` is the number of clips in the annotations as published, ``annotated`` the number after selection by
+    `ids`. A column per reason counts rejected clips. Two datasets with the same ``ids_sha256`` have the same clips. The
+    folder of a file is the name of its dataset.
     """
     rows = []
     for file in files:
@@ -65,14 +66,14 @@ def data(files: list[Path], out: Path) -> None:
 
 
 def norms(files: list[Path], out: Path) -> None:
-    """Join the statistics of all datasets and front ends, the values that released recipes normalise with, and `norm`.
+    """Join the normalisation statistics of all datasets, of released recipes and of the setting `norm`.
 
     Parameters
     ----------
     files : list of Path
-        ``norm-*.json`` of the datasets, whose folders name them, and ``config.yaml`` of runs that set `norm`.
+        ``norm-*.json`` in the folders of the datasets, and ``config.yaml`` of runs with the setting `norm`.
     """
-    from elasticast.data.stats import stats_rows  # with it comes torch, which the other tables do without
+    from elasticast.data.stats import stats_rows  # imports torch, which the other tables do not need
 
     stats = [(file.parent.name, read_json(file)) for file in files if file.suffix == ".json"]
     rows = [row for dataset, found in stats for row in stats_rows(dataset, found)]
@@ -82,7 +83,7 @@ def norms(files: list[Path], out: Path) -> None:
 
 
 def _set_norms(runs: list[RunConfig], stats: list[tuple[str, dict]]) -> list[dict]:
-    """Rows of the statistics that runs set themselves, beside those of their data where there are any."""
+    """Rows for the setting `norm`, with differences to the statistics of the training split if there are any."""
     users: dict[tuple, list[str]] = {}
     for run in runs:
         users.setdefault((run.dataset, run.front_end, run.norm), []).append(run.experiment)

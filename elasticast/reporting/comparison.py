@@ -1,6 +1,6 @@
-"""Table 1: each fixed-length model on its own ground against the one flexible model.
+"""Table 1: each fixed-length model, at the length or resolution of its training, against the flexible model.
 
-The table exists once, as a tidy frame with one row a cell; Markdown and LaTeX are two ways to print it.
+The table is a tidy frame with one row per cell, which is printed as Markdown and as LaTeX.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from elasticast.reporting.tables import escape, markdown_table, tidy_csv, write_
 
 SWEEPS = {"max_frames": "length", "compression": "resolution"}
 _ROW = ["dataset", "task", "sweep", "metric", "fixed", "flexible", "trained_at"]
-# quantities compared with each other: the best of a group is bold
+# quantities that are compared with each other; the best of each group is bold
 _GROUPS = (("fixed_own", "flexible_there", "flexible_native"), ("fixed_worst", "flexible_worst"))
 _CELLS = tuple(q for group in _GROUPS for q in group)
 
 
 def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
-    """The tidy table: one row a cell.
+    """The tidy table, one row per cell.
 
     Returns
     -------
@@ -78,13 +78,13 @@ def _text(cell: pd.Series, plus_minus: str) -> str:
 
 
 def _at(cell: pd.Series) -> str:
-    """Where on the sweep the worst point lies."""
+    """The x of the worst point; empty for other quantities."""
     worst = cell["quantity"].endswith("worst") and cell["status"] == "ok"
     return f" (at {cell['x']:g})" if worst else ""
 
 
 def _best(cells: pd.DataFrame) -> set[str]:
-    """Quantities to set in bold: the best of each group, as printed; none where nothing compares."""
+    """Quantities to set in bold: the best of each group, as printed, if two or more can be compared."""
     best = set()
     for group in _GROUPS:
         means = (100 * cells.loc[list(group), "mean"].astype(float)).round(1).dropna()
@@ -108,7 +108,7 @@ def _counts(cells: pd.DataFrame) -> tuple[str, str]:
 
 
 def _printed(table: pd.DataFrame, plus_minus: str, bold: str) -> list[tuple[dict, list[str]]]:
-    """Each row's description and its cells as text; ``bold`` is a pattern such as ``**{}**``."""
+    """Description and cells of each row, as text; ``bold`` is a pattern such as ``**{}**``."""
     rows = []
     for key, cells in table.groupby(_ROW, sort=False):
         cells = cells.set_index("quantity", drop=False).loc[list(_CELLS)]
@@ -122,7 +122,7 @@ def _printed(table: pd.DataFrame, plus_minus: str, bold: str) -> list[tuple[dict
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table for a README: scores in %, mean ± sd over seeds, the best in bold."""
+    """The table as Markdown: scores in %, mean ± sd over seeds, the best in bold."""
     head = ["Data set · task", "Sweep", "Metric (%)", "AST", "Trained at", "AST, own", "Compared with"]
     head += ["ElasticAST, there", "ElasticAST, native", "AST, worst", "ElasticAST, worst", "Seeds", "Clips"]
     align, lines = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2, []
@@ -133,7 +133,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def latex(table: pd.DataFrame) -> str:
-    """The same as a ``tabular`` that needs only booktabs; one block a data set, task and sweep."""
+    """The table as a ``tabular`` that needs only booktabs, with one block per dataset, task and sweep."""
     lines = [r"\begin{tabular}{llcccccrr}", r"\toprule"]
     lines.append(r" & & AST & \multicolumn{2}{c}{ElasticAST} & \multicolumn{2}{c}{Worst of the sweep} & & \\")
     lines.append(r"\cmidrule(lr){3-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}")

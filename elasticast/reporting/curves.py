@@ -145,7 +145,7 @@ def _set_x(ax: Axes, panel: Panel, logarithmic: bool) -> None:
 
 
 def _add_top_axis(ax: Axes, panel: Panel, logarithmic: bool) -> None:
-    """The same axis in seconds (lengths) or in ms (resolution)."""
+    """Add an axis at the top, in seconds (lengths) or in ms (resolution)."""
     factor = panel.hop_ms / 1000 if panel.x_name == "max_frames" else panel.hop_ms
     top = ax.secondary_xaxis("top", functions=(lambda x: x * factor, lambda x: x / factor))
     ax.spines["top"].set_visible(False)

@@ -59,7 +59,7 @@ def marks_of(panels: list[Panel]) -> Marks:
     run = [s for p in panels for s in p.series if s.seeds_run]
     counts = [n for s in run for n in s.points["seeds"] if n]
     swept = dict.fromkeys(p.x_name for p in panels for s in p.fixed if s.training_point)
-    others = (p.beside for p in panels if any(s.other_run for s in p.series))
+    others = (p.other_title for p in panels if any(s.other_run for s in p.series))
     banded = {
         band: tuple(dict.fromkeys(s.label for s in run if s.band == band)) for band in ("interval", "seeds", None)
     }
@@ -170,7 +170,7 @@ def note_missing_runs(figure: Figure, axes: list[Axes], panels: list[Panel], wid
     for ax, panel in zip(axes, panels, strict=False):
         short = [f"{s.label}: {s.shortfall}" for s in panel.series if s.shortfall]
         if not any(s.seeds_run for s in panel.series):
-            short = [f"{'this suite' if panel.beside else 'ours'}: {NOT_RUN}"]
+            short = [f"{'this suite' if panel.other_title else 'ours'}: {NOT_RUN}"]
         short += _missing_in_other_suite(panel)
         if short and any(s.drawn for s in panel.series):
             lines = textwrap.wrap("; ".join(short), int((width - 0.3) * 72 / CHARACTER))
@@ -181,9 +181,9 @@ def note_missing_runs(figure: Figure, axes: list[Axes], panels: list[Panel], wid
 
 def _missing_in_other_suite(panel: Panel) -> list[str]:
     """What the other suite has not run, as one entry; empty if nothing is missing."""
-    if panel.beside is None:
+    if panel.other_title is None:
         return []
-    said = [(s.label, s.other.shortfall if s.other else NOT_IN_SUITE) for s in panel.series]
-    words = {words for _, words in said}
-    named = [f"{label} ({words})" for label, words in said if words] if len(words) > 1 else sorted(words - {""})
-    return [f"“{panel.beside}”: {', '.join(named)}"] if named else []
+    missing = [(s.label, s.other.shortfall if s.other else NOT_IN_SUITE) for s in panel.series]
+    words = {words for _, words in missing}
+    named = [f"{label} ({words})" for label, words in missing if words] if len(words) > 1 else sorted(words - {""})
+    return [f"“{panel.other_title}”: {', '.join(named)}"] if named else []

@@ -71,9 +71,9 @@ def _draw_shares(ax: Axes, data: DatasetLengths) -> None:
         ax.barh(y, kept, color=KEPT, height=0.68)
         ax.barh(y, discarded, left=kept, color=DISCARDED, hatch="/////", height=0.68, linewidth=0)
         ax.barh(y, added, left=100, color=ADDED, edgecolor=MUTED, height=0.68, linewidth=0.5)
-        said = {"transform": ax.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 7}
-        ax.text(1.12, y, _percent(discarded, "−"), color="#A34700", **said)
-        ax.text(1.25, y, _percent(added, "+"), color=MUTED, **said)
+        look = {"transform": ax.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 7}
+        ax.text(1.12, y, _percent(discarded, "−"), color="#A34700", **look)
+        ax.text(1.25, y, _percent(added, "+"), color=MUTED, **look)
     ax.axvline(100, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(data.lengths)), [length.name for length in data.lengths])
     ax.set_ylim(max(len(data.lengths), _FEWEST_ROWS) - 0.5, -0.5)

@@ -28,7 +28,7 @@ class DrawnClip(NamedTuple):
     Attributes
     ----------
     log_mel : numpy.ndarray
-        `[mel_bins, T]`, the T frames that the model is given; NaN, which is drawn blank, where they are padding.
+        `[mel_bins, T]`, the T frames that the model is given; padding is NaN, which is drawn blank.
     seconds : float
         Length of the whole clip.
     tokens, padding : int
@@ -173,5 +173,5 @@ def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
 def packing_caption(config: RunConfig, batch: Sequence[DrawnClip]) -> str:
     """Which clips are packed, and how."""
     padding = sum(clip.padding for clip in batch)
-    said = f"{len(batch)} training clips of {escape(config.dataset)}, as {describe_native(config)}."
-    return f"{said} {f'{padding:,} tokens hold' if padding else 'No token holds'} padding alone."
+    clips = f"{len(batch)} training clips of {escape(config.dataset)}, as {describe_native(config)}."
+    return f"{clips} {f'{padding:,} tokens hold' if padding else 'No token holds'} padding alone."

@@ -136,7 +136,7 @@ class Panel:
 
     Attributes
     ----------
-    beside : str or None
+    other_title : str or None
         Title of the other suite whose curves are drawn too, if any.
     """
 
@@ -146,7 +146,7 @@ class Panel:
     metric: str
     hop_ms: float
     series: tuple[Series, ...]
-    beside: str | None = None
+    other_title: str | None = None
 
     @property
     def title(self) -> str:
@@ -223,7 +223,7 @@ def add_other_suite(panels: list[Panel], suite: Suite, other: Suite, metrics: pd
         found = _series(other, rows, panel.x_name, name)
         return replace(series, other=replace(found, points=_reindex(found.points, series.points.index)))
 
-    return [replace(_replace_series(p, lambda s, p=p: with_other(s, p)), beside=other.title) for p in panels]
+    return [replace(_replace_series(p, lambda s, p=p: with_other(s, p)), other_title=other.title) for p in panels]
 
 
 def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -> Panel:

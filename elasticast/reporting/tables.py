@@ -1,4 +1,4 @@
-"""How every table is printed: tidy CSV, Markdown for a README, LaTeX for a paper."""
+"""How tables are printed: tidy CSV, Markdown and LaTeX."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def markdown_table(head: Sequence[str], align: Sequence[str], rows: Sequence[Seq
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX sets it."""
+    """Escape text for LaTeX."""
     text = text.replace("\\", "\0")
     for character in "&%$#_{}":
         text = text.replace(character, "\\" + character)
@@ -41,7 +41,7 @@ def escape(text: str) -> str:
 
 
 def signed(points: float, digits: int = 1) -> str:
-    """A difference in points, with its sign."""
+    """Format a difference in points with its sign."""
     return f"{round(points, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
@@ -52,5 +52,5 @@ def write_tables(out: Path, **content: str) -> None:
 
 
 def tidy_csv(table: pd.DataFrame) -> str:
-    """A tidy table in full precision, in which no cell is empty."""
+    """A table as CSV in full precision, with ``n/a`` in empty cells."""
     return table.astype(object).to_csv(index=False, na_rep="n/a")

@@ -1,6 +1,6 @@
-"""The verdict: each curve beside its released one, and each claim of the suite tested on both.
+"""The verdict: each of our curves compared with the authors', and each claim of the suite tested on both.
 
-Two tidy tables, a row a curve and a row a rule; Markdown and LaTeX print both.
+There are two tidy tables, one row per curve and one row per rule; both are printed as Markdown and as LaTeX.
 """
 
 from dataclasses import asdict
@@ -10,22 +10,26 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
-from elasticast.reporting.claims import FAILS, HOLDS, Tested, judge_claims, overall, place_of
+from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, judge_claims, overall, place_of
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
 
 NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"
 
 
-def curve_table(suite: Suite, panels: list[Panel], tests: list[Tested], tolerance: float | None = None) -> pd.DataFrame:
-    """A row a curve: ours and the released one where the model was trained (at native length for a flexible one).
+def curve_table(
+    suite: Suite, panels: list[Panel], tests: list[RuleTest], tolerance: float | None = None
+) -> pd.DataFrame:
+    """One row per curve: our score and the released one at the length or resolution of training.
+
+    A flexible model is compared at native length and full resolution.
 
     Parameters
     ----------
-    tests : list of Tested
+    tests : list of RuleTest
         The suite's claims, tested on our means.
     tolerance : float, optional
-        Points within which the whole curve has to agree with the released one, for column ``agrees``.
+        Largest difference in points at which a curve still agrees with the released one; adds the column ``agrees``.
 
     Returns
     -------
@@ -71,12 +75,12 @@ def _agrees(row: dict, tolerance: float) -> str:
 
 
 def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A row a rule and AST: the smallest difference, on our means and on the released curves.
+    """One row per rule and AST: the smallest difference, on our means and on the released curves.
 
     Parameters
     ----------
     pairs : pandas.DataFrame, optional
-        Paired tests, see `elasticast.reporting.uncertainty`.
+        Paired tests, see `elasticast.reporting.read_tables.read_pairs`.
 
     Returns
     -------
@@ -90,15 +94,15 @@ def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = 
         row = {"suite": suite.name, **asdict(own)}
         outcome = row.pop("outcome")
         row |= {"low": None, "high": None, "p": None} | _paired(own, suite, pairs) | {"outcome": outcome}
-        beside = {"released_x": released.x, "released_difference": released.difference}
+        theirs_at = {"released_x": released.x, "released_difference": released.difference}
         missing = released.outcome == NOT_RUN
-        rows.append(row | beside | {"released_outcome": NOT_RELEASED if missing else released.outcome})
+        rows.append(row | theirs_at | {"released_outcome": NOT_RELEASED if missing else released.outcome})
     columns = ["suite", "claim", "says", "model", "against", "rule", "x", "difference", "low", "high", "p", "outcome"]
     return pd.DataFrame(rows, columns=[*columns, "released_x", "released_difference", "released_outcome"])
 
 
-def _paired(test: Tested, suite: Suite, pairs: pd.DataFrame | None) -> dict:
-    """Interval (points) and p of the difference at the test's x, whichever way round it was computed."""
+def _paired(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> dict:
+    """Interval (points) and p of the difference at the x of a test, computed in either order of the experiments."""
     if pairs is None or test.x is None:
         return {}
     claim = suite.claims[test.claim]
@@ -118,7 +122,7 @@ def _paired(test: Tested, suite: Suite, pairs: pd.DataFrame | None) -> dict:
 
 
 def _points(value: float | None, x: float | None = None, digits: int = 1) -> str:
-    """A difference with its sign, and where it lies; empty where there is none."""
+    """A difference with its sign and its x; empty if there is no difference."""
     if value is None or pd.isna(value):
         return ""
     text = signed(value, digits)
@@ -135,7 +139,7 @@ def _score(row: pd.Series) -> str:
 
 
 def _curve_cells(row: pd.Series) -> list[str]:
-    """Model, where, ours, released, mean and largest difference, seeds, what came of it."""
+    """Model, place, our score, released score, mean and largest difference, seeds, outcome of the claims."""
     missing = NOT_RELEASED if pd.isna(row["released"]) else NOT_RUN
     released = NOT_RELEASED if pd.isna(row["released"]) else f"{100 * row['released']:.1f}"
     differences = [_points(row["mean_difference"]), _points(row["max_difference"], row["max_at"])]
@@ -146,7 +150,7 @@ def _curve_cells(row: pd.Series) -> list[str]:
 
 
 def _rule_cells(row: pd.Series, labels: dict[str, str]) -> list[str]:
-    """AST, rule, smallest difference, p, outcome, the same of the released curves."""
+    """AST, rule, smallest difference, p and outcome, then difference and outcome for the released curves."""
     p = NOT_COMPUTED if pd.isna(row["p"]) else f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001"
     ours = _points(row["difference"], row["x"], 2) or row["outcome"]
     theirs = _points(row["released_difference"], row["released_x"], 2) or row["released_outcome"]
@@ -164,7 +168,7 @@ _CAPTION = (
 
 
 def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, head and rows of each block: one a data set and task, then one a claim with its outcome."""
+    """Title, heading and rows of each block: one per dataset and task, then one per claim with its outcome."""
     head = [*_CURVES, "Agrees"] if "agrees" in curves else _CURVES
     blocks = []
     for (dataset, task, metric), rows in curves.groupby(["dataset", "task", "metric"], sort=False):
@@ -178,7 +182,7 @@ def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tup
 
 
 def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
-    """Both tables for a README, a heading a block."""
+    """Both tables as Markdown, with a title above each block."""
     parts = [_CAPTION + "\n"]
     for title, head, rows in _blocks(curves, rules, suite):
         parts.append(f"**{title}**\n\n" + markdown_table(head, ["---"] * len(head), rows))
@@ -189,11 +193,11 @@ def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
     """Both tables as ``tabular``s that need only booktabs."""
     blocks, lines = _blocks(curves, rules, suite), []
     for head in (blocks[0][1], _RULES):
-        own = [block for block in blocks if block[1] is head]
-        if not own:
+        same = [block for block in blocks if block[1] is head]
+        if not same:
             continue
         lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", " & ".join(map(escape, head)) + r" \\"]
-        for title, _, rows in own:
+        for title, _, rows in same:
             lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
             lines += [" & ".join(map(escape, row)) + r" \\" for row in rows]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
@@ -201,7 +205,7 @@ def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
 
 
 def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path) -> None:
-    """Write ``OUT.csv`` (a row a curve), ``OUT_claims.csv`` (a row a rule), ``OUT.md`` and ``OUT.tex``."""
+    """Write ``OUT.csv`` (one row per curve), ``OUT_claims.csv`` (one row per rule), ``OUT.md`` and ``OUT.tex``."""
     tidy = curves.astype(object)
     missing = tidy["status"].where(tidy["ours"].isna(), NOT_COMPUTED)
     for column in ("ours", "sd", "low", "high"):
@@ -214,8 +218,8 @@ def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: 
     tested = rules.astype(object)
     for column in ("x", "difference"):
         tested[column] = tested[column].where(tested[column].notna(), tested["outcome"])
-        beside = f"released_{column}"
-        tested[beside] = tested[beside].where(tested[beside].notna(), tested["released_outcome"])
+        released = f"released_{column}"
+        tested[released] = tested[released].where(tested[released].notna(), tested["released_outcome"])
     for column in ("low", "high", "p"):
         tested[column] = tested[column].where(tested[column].notna(), NOT_COMPUTED)
     write_tables(out, csv=tidy_csv(tidy), md=markdown(curves, rules, suite), tex=latex(curves, rules, suite))

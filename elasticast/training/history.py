@@ -83,7 +83,7 @@ class Report:
 
 
 @contextmanager
-def reporting(out: Path, name: str, step: int, total: int, seen: dict[str, int]) -> Iterator[Report]:
+def report_progress(out: Path, name: str, step: int, total: int, seen: dict[str, int]) -> Iterator[Report]:
     """Open the history at `step` of `total`.
 
     Parameters

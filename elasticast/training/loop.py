@@ -28,7 +28,7 @@ from elasticast.progress import LOG
 from elasticast.provenance import job_record, training_code
 from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.distributed import World
-from elasticast.training.history import reporting
+from elasticast.training.history import report_progress
 from elasticast.training.inputs import RunInputs
 from elasticast.training.optim import build_optimizer, learning_rate, loss_of
 from elasticast.training.selection import Selection, due_steps
@@ -185,7 +185,7 @@ class Trainer:
         if not self.world.main:
             return contextlib.nullcontext(lambda *_: None)
         name = f"train {self.config.experiment} seed {self.config.seed}"
-        return reporting(self.out, name, self.step, self.total, self.seen)
+        return report_progress(self.out, name, self.step, self.total, self.seen)
 
     def _update(self, batch: PackedBatch, lr: float, weight: float) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimisation step; the loss is this rank's part of the whole batch's mean."""

@@ -142,3 +142,11 @@ def test_where_the_authors_weights_lie_has_to_be_said(judged):
     done = judged.snakemake("-n", "released", config={"suite": "tiny", "released_weights": "elsewhere"})
     assert done.returncode != 0
     assert "elsewhere/tiny.pth" in done.stdout + done.stderr
+
+
+def test_a_suite_without_the_authors_weights_cannot_evaluate_them(finished):
+    done = finished.snakemake("-n", "released", config={"suite": "tiny", "released_weights": "weights"})
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "config/suites/tiny.yaml: " in said
+    assert "released.weights" in said

@@ -27,8 +27,8 @@ def _curves(results: AblationResults, table: pd.DataFrame) -> list[str]:
     shown = table[table["sweep"].isin(panels)]
     if shown["delta_low"].isna().all():
         return [curves, "Differences to the base have no intervals."]
-    said = f"Differences to the base have 95 % intervals from a paired {_bootstrap(shown)}."
-    return [curves, said] if ONE_SEED in curves else [curves, said, *_one_seed(shown)]
+    differences = f"Differences to the base have 95 % intervals from a paired {_bootstrap(shown)}."
+    return [curves, differences] if ONE_SEED in curves else [curves, differences, *_one_seed(shown)]
 
 
 def _factor(_: AblationResults, table: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Figure of an ablation over the values of a setting: `factor`."""
+"""Figure of an ablation: score over the values of a setting (`factor`)."""
 
 import itertools
 from typing import Any, NamedTuple
@@ -27,27 +27,30 @@ _WIDTH = 120  # points between the first and the last value of a panel
 
 
 class _Axis(NamedTuple):
-    """Where the values of a setting stand: numbers at their own places, what is none after them, `step` apart.
+    """Positions of the values of a setting on the x axis: numbers first, then other values, `step` apart.
 
-    On a logarithmic axis places and step are logarithms.
+    On a logarithmic axis, positions and step are logarithms.
     """
 
-    places: dict[str, float]
+    positions: dict[str, float]
     numbers: set[str]
     step: float
     logarithmic: bool
 
-    def where(self, value: str, shift: float = 0.0) -> float:
-        """Place of a value; what is no number gives way by `shift`, -0.5 to 0.5, to others of the same value."""
-        place = self.places[value] + (0.0 if value in self.numbers else 0.25 * shift * self.step)
+    def position(self, value: str, shift: float = 0.0) -> float:
+        """Position of a value; values that are not numbers are moved by `shift`, -0.5 to 0.5, to not overlap."""
+        place = self.positions[value] + (0.0 if value in self.numbers else 0.25 * shift * self.step)
         return float(np.exp(place)) if self.logarithmic else place
 
 
 def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Score over the first setting of the grid: a row a sweep, a panel a quantity, a line a value of the others."""
+    """Score over the first setting of the grid: one row per sweep, one column per quantity.
+
+    There is one line per combination of the other settings.
+    """
     ablation = results.ablation
     sweeps = list(compared(ablation))
-    axis, lines = _axis_of(ablation), {v: _others(ablation, v) for v in ablation.experiments}
+    axis, lines = _axis_of(ablation), {v: _line_name(ablation, v) for v in ablation.experiments}
     strong, names = lines[ablation.base], list(dict.fromkeys(lines.values()))
     styles = label_styles([strong], [name for name in names if name != strong])
     figure = new_figure(DOUBLE_COLUMN, 2.0 * len(sweeps))
@@ -59,7 +62,7 @@ def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
             for i, name in enumerate(names):
                 own = cells[[lines[v] == name for v in cells["variant"]]]
                 _draw_line(ax, own, axis, styles[name], (i + 0.5) / len(names) - 0.5)
-            _dress(ax, axis, f"{sweep[0].upper()}{sweep[1:]}: {quantity}")
+            _set_axes(ax, axis, f"{sweep[0].upper()}{sweep[1:]}: {quantity}")
         axes[0].set_ylabel(METRIC_LABEL[results.metric])
     for ax in grid[-1]:
         ax.set_xlabel(varied(ablation).split(", ")[0])
@@ -76,12 +79,12 @@ def _setting(run: RunSettings, key: str) -> Any:
 
 
 def _value(ablation: Ablation, variant: str) -> str:
-    """The first setting of a variant, as it is shown."""
+    """The first setting of a variant, as text."""
     return shown(_setting(ablation.runs[variant], ablation.grid[0]))
 
 
-def _others(ablation: Ablation, variant: str) -> str:
-    """The other settings of a variant; its line is called so."""
+def _line_name(ablation: Ablation, variant: str) -> str:
+    """The other settings of a variant, as the name of its line."""
     run = ablation.runs[variant]
     return ", ".join(f"{setting_name(key)} {shown(_setting(run, key))}" for key in ablation.grid[1:])
 
@@ -99,8 +102,8 @@ def _axis_of(ablation: Ablation) -> _Axis:
 
 
 def _draw_line(ax: Axes, cells: pd.DataFrame, axis: _Axis, style: LineStyle, shift: float) -> None:
-    """A line through the numbers with the band of its intervals; what is no number stands alone."""
-    cells = cells[cells["status"] == "ok"].assign(place=lambda c: [axis.where(at, shift) for at in c["at"]])
+    """Draw a line through the numbers, with its intervals as a band, and single markers for other values."""
+    cells = cells[cells["status"] == "ok"].assign(place=lambda c: [axis.position(at, shift) for at in c["at"]])
     number = cells["at"].isin(axis.numbers)
     line, single = cells[number].sort_values("place"), cells[~number]
     ax.plot(line["place"], 100 * line["value"], **style.line())
@@ -114,12 +117,12 @@ def _draw_line(ax: Axes, cells: pd.DataFrame, axis: _Axis, style: LineStyle, shi
         ax.plot([cell["place"]], [100 * cell["value"]], "o", **open_marker(style.color), zorder=6)
 
 
-def _dress(ax: Axes, axis: _Axis, title: str) -> None:
+def _set_axes(ax: Axes, axis: _Axis, title: str) -> None:
     if axis.logarithmic:
         ax.set_xscale("log")
-    texts = sorted(axis.places, key=axis.places.get)
+    texts = sorted(axis.positions, key=axis.positions.get)
     turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if _crowded(axis, texts) else {}
-    ax.set_xticks([axis.where(text) for text in texts], texts, **turned)
+    ax.set_xticks([axis.position(text) for text in texts], texts, **turned)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.margins(x=0.08)
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -130,15 +133,15 @@ def _dress(ax: Axes, axis: _Axis, title: str) -> None:
 
 
 def _crowded(axis: _Axis, texts: list[str]) -> bool:
-    """Whether names of neighbouring values would run into one another, side by side."""
-    places = np.array([axis.places[text] for text in texts])
+    """Whether names of neighbouring values would overlap."""
+    places = np.array([axis.positions[text] for text in texts])
     room = np.diff(places) / max(np.ptp(places), 1e-9) * _WIDTH
     return any(r < 2.1 * (len(a) + len(b)) + 4 for r, (a, b) in zip(room, itertools.pairwise(texts), strict=True))
 
 
 def _factor_handles(ablation: Ablation, table: pd.DataFrame, styles: dict[str, LineStyle]) -> list[Artist]:
     handles = [Line2D([], [], **style.line(), label=name) for name, style in styles.items() if name]
-    base = styles[_others(ablation, ablation.base)]
+    base = styles[_line_name(ablation, ablation.base)]
     handles.append(Line2D([], [], linestyle="none", marker="o", **open_marker(base.color), label="base"))
     if table["low"].notna().any():
         handles.append(Patch(color=MUTED, alpha=0.25, linewidth=0, label="95 % interval"))

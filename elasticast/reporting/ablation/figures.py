@@ -146,9 +146,9 @@ def _draw_differences(ax: Axes, table: pd.DataFrame, styles: Styles, title: str)
         _sample_line(ax, -y, style)
         cells = table[table["variant"] == row["variant"]].set_index("quantity")
         if pd.isna(cells["delta"]).all():
-            said = {"va": "center", "color": MUTED, "fontsize": 7}
+            look = {"va": "center", "color": MUTED, "fontsize": 7}
             paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-            ax.text(0.02, -y, missing_delta(row), transform=ax.get_yaxis_transform(), bbox=paper, **said)
+            ax.text(0.02, -y, missing_delta(row), transform=ax.get_yaxis_transform(), bbox=paper, **look)
         for quantity, offset in _OFFSETS.items():
             _draw_difference(ax, cells.loc[quantity], offset - y, style, filled=quantity == "native")
     ax.set_yticks([-y for y in range(len(variants))], [_row_label(row) for _, row in variants.iterrows()])
@@ -228,10 +228,10 @@ def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str
         across, up = ax.transData.transform((x, y)) / figure.dpi * 72
         if all(abs(across - a) > 4 * len(text) + 2 or abs(up - u) > 8 for a, u in taken):
             taken.append((across, up))
-            said = {
+            look = {
                 "ha": "center",
                 "va": "bottom",
                 "fontsize": 6,
                 "color": MUTED if len(highest) < len(labels) else color,
             }
-            ax.annotate(text, (x, y), (0, 3.5), textcoords="offset points", **said)
+            ax.annotate(text, (x, y), (0, 3.5), textcoords="offset points", **look)

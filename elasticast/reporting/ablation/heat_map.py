@@ -1,4 +1,4 @@
-"""Figure of an ablation over length and resolution at once: `heat_map`."""
+"""Figure of an ablation: maps over length and resolution (`heat_map`)."""
 
 import textwrap
 from typing import NamedTuple
@@ -21,18 +21,18 @@ from elasticast.reporting.tables import signed
 
 _COLUMNS = 4
 _TEXT, _CHARACTER = 5.5, 3.55  # points: size of a number in a cell, and width of its characters
-_BAR = 0.9  # inches that the bar of colours takes, with the labels of the axes
+_BAR = 0.9  # width of the colour bar and the axis labels, inches
 
 
 class _Map(NamedTuple):
-    """A variant over a grid `[compressions, lengths]`: in % or points, and where that is sure not to be 0."""
+    """Scores (%) or differences (points) `[compressions, lengths]`, and whether 0 is outside their intervals."""
 
     values: np.ndarray
     sure: np.ndarray
 
 
 class _Scale(NamedTuple):
-    """How values become colours, and what the bar of colours is called."""
+    """How values become colours, and the label of the colour bar."""
 
     norm: Normalize
     colors: str
@@ -41,7 +41,7 @@ class _Scale(NamedTuple):
 
 
 def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Scores of each variant over length and compression, then the differences to the base, each on one scale."""
+    """Maps of the scores of each variant, then of the differences to the base, over length and compression."""
     variants = list(table.loc[table["sweep"] == GRID, "variant"].unique())
     points = shared_points(results.ablation, GRID)
     columns, rows = min(len(variants), _COLUMNS), -(-len(variants) // _COLUMNS)
@@ -58,7 +58,7 @@ def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
             if maps[variant] is not None:
                 _draw_map(ax, maps[variant], scale, _width(columns))
             else:
-                _say(ax, "base" if differences and variant == results.ablation.base else NOT_RUN)
+                _write(ax, "base" if differences and variant == results.ablation.base else NOT_RUN)
         figure.colorbar(ScalarMappable(scale.norm, scale.colors), ax=part, label=scale.label, aspect=14, pad=0.01)
     _label_axes(grid, len(variants), points)
     figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
@@ -66,7 +66,7 @@ def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def _width(columns: int) -> float:
-    """Of a map, inches."""
+    """Width of a map in inches."""
     return (DOUBLE_COLUMN - _BAR) / columns - 0.1
 
 
@@ -77,7 +77,7 @@ def _label(results: AblationResults, variant: str, width: int) -> str:
 
 
 def _map(results: AblationResults, variant: str, points: list[Point], differences: bool) -> _Map | None:
-    """A variant's scores, or its differences to the base over the seeds that both have; none: nothing ran."""
+    """Scores of a variant, or differences to the base over the seeds that both have; None if there are none."""
     own, base = (results.scores(GRID, v) for v in (variant, results.ablation.base))
     if not differences:
         return _arranged(100 * own.values.mean(1), np.zeros(len(points), bool), points) if own.seeds else None
@@ -114,7 +114,7 @@ def _scale(maps: dict[str, _Map | None], metric: str, differences: bool) -> _Sca
 
 
 def _draw_map(ax: Axes, found: _Map, scale: _Scale, width: float) -> None:
-    """Cells in colour, with their numbers where these fit; `width` in inches."""
+    """Draw a map `width` inches wide, with numbers in its cells if they fit."""
     ax.imshow(found.values, norm=scale.norm, cmap=scale.colors, aspect="auto", origin="lower")
     texts = _texts(found.values, scale.differences, 72 * width / found.values.shape[1])
     for (row, column), text in np.ndenumerate(texts):
@@ -125,7 +125,7 @@ def _draw_map(ax: Axes, found: _Map, scale: _Scale, width: float) -> None:
 
 
 def _texts(values: np.ndarray, differences: bool, width: float) -> np.ndarray:
-    """Numbers with as many digits as fit into `width` points, or none at all."""
+    """Numbers with as many digits as fit into `width` points; empty if none fit."""
     for digits in (1, 0):
         texts = [signed(v, digits) if differences else f"{v:.{digits}f}" for v in values.flat]
         if max(map(len, texts)) * _CHARACTER < width - 1:
@@ -133,13 +133,13 @@ def _texts(values: np.ndarray, differences: bool, width: float) -> np.ndarray:
     return np.full(values.shape, "")
 
 
-def _say(ax: Axes, text: str) -> None:
+def _write(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=MUTED)
     ax.spines[:].set_visible(False)
 
 
 def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
-    """Ticks and names at the left of each row and under the last map of each column; what holds none is removed."""
+    """Label the left of each row and the last map of each column; remove axes without a map."""
     xs, cs = _sides(points)
     rows, columns = len(grid) // 2, grid.shape[1]
     room = 72 * _width(columns) / len(xs)

@@ -6,11 +6,11 @@ from elasticast.config.load_ablation import Ablation
 
 def setting(ablation: Ablation, variant: str) -> str:
     """The settings in which a variant differs from the base, in words."""
-    said = [f"{key} = {shown(value)}" for key, value in ablation.factors[variant].items()]
+    changes = [f"{key} = {shown(value)}" for key, value in ablation.factors[variant].items()]
     own, others = (ablation.experiments[v].evaluations for v in (variant, ablation.base))
     if own != others:
-        said.append(f"evaluations = {', '.join(own)}")
-    return "; ".join(said) or "as the base"
+        changes.append(f"evaluations = {', '.join(own)}")
+    return "; ".join(changes) or "as the base"
 
 
 def varied(ablation: Ablation) -> str:

@@ -1,6 +1,6 @@
-"""The table of an ablation: each variant where clips are seen whole, over a sweep, at its worst, and against the base.
+"""The table that compares the variants of an ablation: native, mean and worst score, and differences to the base.
 
-Like table 1 it exists once, as a tidy frame with one row a cell; Markdown and LaTeX are two ways to print it.
+Like table 1, it is a tidy frame with one row per cell, which is printed as Markdown and as LaTeX.
 """
 
 import re
@@ -35,15 +35,15 @@ _NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p")
 
 
 def compare_variants(results: AblationResults) -> pd.DataFrame:
-    """The tidy table: a row a variant, sweep and quantity, in the order of the ablation.
+    """The tidy table, one row per variant, sweep and quantity, in the order of the ablation.
 
     Returns
     -------
     pandas.DataFrame
-        What each row is of (suite to metric, ``quantity``, and ``x`` and ``compression`` where it lies at one point);
-        ``value``, its ``sd`` over seeds and 95 % interval ``low`` to ``high``; ``seeds`` of ``seeds_planned``; the
-        ``delta`` to the base, over the seeds that both have, with its interval and ``p``; costs; ``status``. Scores are
-        fractions, and NaN where nothing ran.
+        Columns `TABLE_COLUMNS`. ``value`` is the mean over ``seeds`` (of ``seeds_planned``), with its ``sd`` and its
+        95 % interval from ``low`` to ``high``; ``delta`` is the difference to the base over the seeds that both have,
+        with its interval and ``p``; ``x`` and ``compression`` are the point of a quantity that is measured at one.
+        Scores are fractions, NaN where nothing ran.
     """
     ablation, rows = results.ablation, []
     for sweep, variants in compared(ablation).items():
@@ -61,7 +61,7 @@ def compare_variants(results: AblationResults) -> pd.DataFrame:
 
 
 def _cells(results: AblationResults, sweep: str, own: Scores, base: Scores) -> list[dict]:
-    """A variant's quantities of a sweep."""
+    """The quantities of a variant in a sweep."""
     points, native = shared_points(results.ablation, sweep), native_index(results.ablation, sweep)
     found = _values(own, native, points)
     differences = _differences(own, base, native)
@@ -84,7 +84,7 @@ def _values(own: Scores, native: int, points: list[Point]) -> dict[str, dict]:
 
 
 def _differences(own: Scores, base: Scores, native: int) -> dict[str, dict]:
-    """Deltas to the base, with an interval where both were resampled with all their seeds, and these are as many."""
+    """Differences to the base, with intervals if both were resampled with the same seeds."""
     one, other = paired(own, base)
     if not one.seeds:
         return {q: {"delta": np.nan} for q in QUANTITIES}
@@ -99,7 +99,7 @@ def _differences(own: Scores, base: Scores, native: int) -> dict[str, dict]:
 
 
 def _costs(results: AblationResults, variant: str) -> dict[str, float]:
-    """What a variant costs: medians over its runs, and the operations of a whole clip where that was measured."""
+    """Costs of a variant: medians over its runs, and operations per clip without token drop if they were counted."""
     records = results.records[variant]
     rows = results.metrics[(results.metrics["experiment"] == variant) & (results.metrics["x"] == 0)]
     flops = rows.loc[rows["metric"] == "gflops_per_clip", "value"]
@@ -127,7 +127,7 @@ _COST_HEAD = {
 
 
 def _value(cell: pd.Series) -> str:
-    """A score in %, and for the worst where it lies."""
+    """A score in %; the worst score with its point."""
     if cell["status"] != "ok":
         return cell["status"]
     text = f"{100 * cell['value']:.1f}"
@@ -141,7 +141,7 @@ def _place(cell: pd.Series) -> str:
 
 
 def _delta(cell: pd.Series) -> str:
-    """The difference to the base in points with its interval; bold where that leaves out 0."""
+    """The difference to the base in points with its interval, bold if 0 is outside the interval."""
     if cell["base"]:
         return "base"
     if pd.isna(cell["delta"]):
@@ -160,7 +160,7 @@ def missing_delta(cell: pd.Series) -> str:
 
 
 def _rows(table: pd.DataFrame) -> list[list[str]]:
-    """Cells of each variant of a sweep."""
+    """Cells of all variants in a sweep."""
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         first = cells.iloc[0]
@@ -172,7 +172,7 @@ def _rows(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _cost_rows(first: str, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Head and cells of the costs; operations only where they are measured of any variant."""
+    """Heading and cells of the costs, with operations if they were counted for any variant."""
     shown = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
     rows = []
     for _, cells in table.groupby("variant", sort=False):
@@ -190,7 +190,7 @@ def _cost(key: str, value: float) -> str:
 
 
 def _where(results: AblationResults, sweep: str) -> str:
-    """Which points the quantities of a sweep are of."""
+    """The points that native, mean and worst are taken from."""
     ablation = results.ablation
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
@@ -202,20 +202,20 @@ def _where(results: AblationResults, sweep: str) -> str:
 
 
 def notes(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table has to know."""
-    said = (
+    """Notes for readers of the table."""
+    notes = (
         ["Scores are means over seeds in %, ± their standard deviation."] if (table["seeds_planned"] > 1).any() else []
     )
     over = "clips and seeds" if table["seeds_planned"].iloc[0] > 1 else "clips"
-    said.append(
+    notes.append(
         f"Δ is the difference to the base in points with its 95 % interval by bootstrap over test {over}, paired over "
         "the clips; bold where that leaves out 0. Nothing is corrected for the number of comparisons."
     )
     if table["seeds_planned"].iloc[0] == 1:
-        said.append(
+        notes.append(
             "There is one seed: intervals say how sure the scores of these runs are, and nothing of other seeds."
         )
-    return said
+    return notes
 
 
 def _caption(results: AblationResults, table: pd.DataFrame) -> str:
@@ -226,7 +226,7 @@ def _caption(results: AblationResults, table: pd.DataFrame) -> str:
 
 
 def markdown(results: AblationResults, table: pd.DataFrame) -> str:
-    """The table for a README: a block a sweep, then what the variants cost, then how to read it."""
+    """The table as Markdown: one block per sweep, then the costs, then notes."""
     first, parts = varied(results.ablation), [f"**{_caption(results, table)}**\n"]
     for sweep, rows in table.groupby("sweep", sort=False):
         align = ["---", *[":---:"] * 6, "---:"]
@@ -237,7 +237,7 @@ def markdown(results: AblationResults, table: pd.DataFrame) -> str:
 
 
 def latex(results: AblationResults, table: pd.DataFrame) -> str:
-    """The same as two ``tabular``s that need only booktabs."""
+    """The table as two ``tabular``s that need only booktabs."""
     first = varied(results.ablation)
     lines = [f"% {note}" for note in (_caption(results, table), *notes(table))]
     lines += [r"\begin{tabular}{lccccccr}", r"\toprule", _latex_row([first, *_HEAD])]

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from elasticast.benchmarks.batching import all_ways, chosen, counted
 from elasticast.benchmarks.padding import TOLERANCE, AttentionAlone, WholeModel, differences, packing
 from elasticast.benchmarks.rows import RowMask, RowPlaces
-from elasticast.benchmarks.setup import MODELS, clip_tokens, device_of, model_config, ways_of
+from elasticast.benchmarks.setup import MODELS, batch_tokens, device_of, model_config, ways_of
 from elasticast.benchmarks.timing import in_turns, saved_bytes
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError, ElasticASTError
@@ -163,25 +163,25 @@ def test_steps_take_turns():
 
 def test_lengths_are_log_uniform_and_repeatable():
     config = model_config("tiny", 3072)
-    tokens = clip_tokens(config, 4000, 1, shortest=64)
-    assert tokens == clip_tokens(config, 4000, 1, shortest=64) != clip_tokens(config, 4000, 2, shortest=64)
+    tokens = batch_tokens(config, 4000, 1, shortest=64)
+    assert tokens == batch_tokens(config, 4000, 1, shortest=64) != batch_tokens(config, 4000, 2, shortest=64)
     assert min(tokens) >= 32
     assert max(tokens) <= 1536
     assert {n % 8 for n in tokens} == {0}
     below = [np.mean(np.array(tokens) < 8 * frames / 16) for frames in (128, 768)]
     assert below == pytest.approx([np.log(2) / np.log(48), np.log(12) / np.log(48)], abs=0.03)
     with complains(ElasticASTError, "--shortest", 8, 16, "--max-frames", 3072):
-        clip_tokens(config, 4, 0, shortest=8)
+        batch_tokens(config, 4, 0, shortest=8)
 
 
 def test_lengths_of_a_dataset(prepared, train_clips, tiny):
     config = tiny(view={"max_frames": 128}, model={"max_frames": 128})
-    every = clip_tokens(config, 12, 0, prepared=prepared)
+    every = batch_tokens(config, 12, 0, prepared=prepared)
     frames = [min(128, -(-(1 + (samples - 400) // 160) // 16) * 16) for samples in train_clips.samples]
     assert sorted(every) == sorted(frames[i] // 2 for i in range(12))
     assert max(every) == 64 > min(every)
     with complains(DataError, prepared, "train", 12, "--clips", 13):
-        clip_tokens(config, 13, 0, prepared=prepared)
+        batch_tokens(config, 13, 0, prepared=prepared)
 
 
 def test_models_are_those_of_the_suites(tmp_path):

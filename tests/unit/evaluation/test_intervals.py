@@ -18,7 +18,7 @@ from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.saved_predictions import points, saving, targets
 from elasticast.evaluation.sweep import sweep
 from elasticast.models import build_model
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.progress import Progress
 from elasticast.training.checkpoint import save_model
 from tests.complaints import complains
@@ -77,7 +77,7 @@ def tables(evaluated, tmp_path):
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_saved_are_the_logits_of_the_sweep(evaluated, prepared, task):
     folder = evaluated("run", task=task)
-    clips, trained = Clips(prepared, "test", task), load(folder)
+    clips, trained = Clips(prepared, "test", task), load_model(folder)
     with h5py.File(folder / "predictions.h5") as file:
         assert list(file) == sorted(SWEEPS)
         about = {"suite": "s", "experiment": "run", "seed": 0, "dataset": "soundscapes", "task": task}

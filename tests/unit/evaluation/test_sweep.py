@@ -23,7 +23,7 @@ from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.sweep import evaluate, sweep, view_rules
 from elasticast.models import build_model
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.progress import Progress
 from elasticast.training.checkpoint import save_model
 from tests.complaints import complains
@@ -398,7 +398,7 @@ def test_published_weights_stand_for_a_run(asked, published, prepared, test_clip
     evaluate_run(path, sweeps, prepared, tmp_path / "out", settings)
     table = pd.read_csv(tmp_path / "out" / "metrics.csv")
     assert set(zip(table["suite"], table["experiment"], table["seed"], strict=True)) == {("s", "elastic", 3)}
-    weights = load(path)
+    weights = load_model(path)
     config = run.model_copy(update={"model": weights.config.model})
     own = Evaluation(x_name="max_frames", x=[64, 256])
     expected = evaluate(weights.model, prepared, config, weights.norm, {"length": own})

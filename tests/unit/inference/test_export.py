@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from elasticast.errors import DataError
 from elasticast.inference.export import export
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 from tests.complaints import complains
@@ -55,11 +55,12 @@ def test_the_card_says_how_weights_were_chosen(run, tiny, train_clips, test_clip
 
 
 def test_a_fresh_process_loads_it_without_the_suite(run, tmp_path):
-    expected = load(run).model.state_dict()
+    expected = load_model(run).model.state_dict()
     export(run, tmp_path / "out")
     shutil.rmtree(run)
     moved = shutil.move(tmp_path / "out", tmp_path / "elsewhere")
-    code = "from elasticast.models.pretrained import load; p = load('elsewhere'); print(len(p.classes), p.kind)"
+    code = "from elasticast.models.pretrained import load_model; p = load_model('elsewhere'); "
+    code += "print(len(p.classes), p.kind)"
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split()[1] == "multi"

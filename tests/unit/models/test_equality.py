@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from elasticast.data.features import patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.models import build_model
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from tests.unit.models import layouts
 
 
@@ -45,7 +45,7 @@ def test_ast_is_hugging_faces(tmp_path, equal, stride, frames):
     )
     theirs = shaken(transformers.ASTForAudioClassification(config))
     theirs.save_pretrained(tmp_path)
-    ours = load(tmp_path)
+    ours = load_model(tmp_path)
     spectrograms = torch.randn(3, 128, frames)
     expected = theirs(spectrograms.mT)
     batch = pack([clip_of(ours.config.model, x) for x in spectrograms])
@@ -62,7 +62,7 @@ def test_ast_trunk_is_timms(tmp_path, equal, name):
     timm = pytest.importorskip("timm", reason="needs `pip install -e .[equality]`")
     theirs = shaken(timm.create_model(name, img_size=128, depth=4))
     torch.save(theirs.state_dict(), tmp_path / "vit.pth")
-    ours = load(tmp_path / "vit.pth", classes=["a", "b"], frames=128)
+    ours = load_model(tmp_path / "vit.pth", classes=["a", "b"], frames=128)
     assert ours.config.model.prefix_tokens == theirs.num_prefix_tokens
     seen = {}
     ours.model.trunk.register_forward_hook(lambda _, __, x: seen.update(tokens=x))
@@ -126,7 +126,7 @@ def test_elasticast_is_the_released_one(tmp_path, tiny, equal, rows):
     config = tiny(model=settings, view={"max_frames": 256})
     state = layouts.released_elastic(shaken(build_model(config, 309)).state_dict(), 3)
     torch.save(state, tmp_path / "released.pth")
-    ours = load(tmp_path / "released.pth")
+    ours = load_model(tmp_path / "released.pth")
     assert ours.config.model.max_frames == 16 * rows
     assert ours.config.model.attention_scale == "none"
     spectrograms = [torch.randn(128, frames) for frames in (16, 160, 64, 16 * rows)]
@@ -147,7 +147,7 @@ def test_ast_file_is_timms_trunk_with_its_own_head(tmp_path, equal):
     state = {f"module.v.{name}": value for name, value in state.items()}
     state |= {f"module.mlp_head.{name}": value for name, value in head.state_dict().items()}
     torch.save(state, tmp_path / "ast.pth")
-    ours = load(tmp_path / "ast.pth")
+    ours = load_model(tmp_path / "ast.pth")
     assert (ours.config.model.stride, ours.config.view.frames) == (10, 128)
     spectrograms = torch.randn(2, 128, 128)
     x = F.conv2d(spectrograms[:, None], kernel, trunk.patch_embed.proj.bias, stride=10).flatten(2).mT

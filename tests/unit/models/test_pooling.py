@@ -5,7 +5,7 @@ import torch
 
 from elasticast.data.packing import pack
 from elasticast.models.pooling import lead, leading, mean_pooling
-from elasticast.models.pretrained import load, start_from
+from elasticast.models.pretrained import load_model, start_from
 from elasticast.training.checkpoint import save_model
 from tests.unit.models.test_models import FRAMES, TOLERANCE, model_of, random_clip
 
@@ -76,4 +76,4 @@ def test_every_pooling_starts_from_every_other(tiny, norm, tmp_path, pooling):
             assert ("CLS and distillation tokens left out" in notes) == (name in ("cls", "ast", "ast without"))
         if name == pooling:
             batch = pack([random_clip(0, 96)])
-            assert torch.equal(load(tmp_path).model(batch), theirs(batch))
+            assert torch.equal(load_model(tmp_path).model(batch), theirs(batch))

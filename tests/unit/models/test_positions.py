@@ -7,7 +7,7 @@ from elasticast.config import ElasticASTSettings
 from elasticast.data.packing import PackedClip, kept_tokens, pack
 from elasticast.models.attention import Rotation
 from elasticast.models.positions import FactorisedPositions, RotaryPositions, SinusoidalPositions
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.training.checkpoint import save_model
 from tests.unit.models.test_models import FRAMES, TOLERANCE, model_of, random_clip
 
@@ -176,12 +176,12 @@ def test_every_kind_is_saved_and_loaded(tiny, norm, tmp_path, kind):
     config = tiny(model={"positions": kind})
     model = model_of(config)
     save_model(tmp_path, model, config, norm, list("abcde"), "multi")
-    again = load(tmp_path)
+    again = load_model(tmp_path)
     batch = pack([random_clip(0, 96)])
     assert torch.equal(again.model(batch), model(batch))
     assert isinstance(again.config.model, ElasticASTSettings)
     if kind != "table":
-        longer = load(tmp_path, frames=512)
+        longer = load_model(tmp_path, frames=512)
         assert longer.config.view.max_frames == 512
         assert torch.equal(longer.model(batch), model(batch))
 

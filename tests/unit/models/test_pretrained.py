@@ -15,7 +15,7 @@ from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models import build_model
-from elasticast.models.pretrained import init_source, load, start_from
+from elasticast.models.pretrained import init_source, load_model, start_from
 from elasticast.models.weights.adapt import resized
 from elasticast.training.checkpoint import save_model
 from elasticast.training.inputs import RunInputs, read_inputs
@@ -87,14 +87,14 @@ def test_own_run(tiny, tmp_path):
     model = shaken(config, 3)
     save_model(tmp_path, model, config, Norm(-7.0, 4.0), ["a", "b", "c"], "multi")
     for source in (tmp_path, str(tmp_path), tmp_path / "model.safetensors"):
-        found = load(source)
+        found = load_model(source)
         assert_same_model(found, model, config, (16, 96))
         assert (found.classes, found.kind, found.norm, found.config) == (["a", "b", "c"], "multi", Norm(-7, 4), config)
         assert (found.notes, found.model.training) == ([], False)
 
 
 def test_released_elasticast(elastic, elastic_file):
-    found = load(elastic_file)
+    found = load_model(elastic_file)
     assert_same_model(found, elastic[1], elastic[0], (16, 1024, 96))
     assert_names(found.found, "ElasticAST", 2, 64, 128, 1024, 16, 309)
     assert (found.config.dataset, found.norm, found.kind) == ("vggsound", Norm(-5.08, 4.453), "single")
@@ -105,7 +105,7 @@ def test_released_elasticast(elastic, elastic_file):
 
 def test_released_elasticast_of_epic_sounds_has_its_own_front_end(elastic, tmp_path):
     torch.save(layouts.released_elastic(shaken(elastic[0], 44).state_dict(), 2), tmp_path / "epic.pth")
-    found = load(tmp_path / "epic.pth")
+    found = load_model(tmp_path / "epic.pth")
     assert any(names(note, "EPIC-SOUNDS") and names(note, 24) for note in found.notes)
     front_end, view = found.config.front_end, found.config.view
     assert front_end == RELEASED["epic_sounds"].front_end
@@ -119,7 +119,7 @@ def test_ast(deit, ast_file, with_imagenet_head):
     if not with_imagenet_head:
         state = torch.load(ast_file, weights_only=True)
         torch.save({k: v for k, v in state.items() if not k.startswith("module.v.head")}, ast_file)
-    found = load(ast_file)
+    found = load_model(ast_file)
     assert_same_model(found, deit[1], deit[0], (128, 128))
     assert (found.config.model.stride, found.config.view.frames, found.config.model.head_norm_eps) == (10, 128, 1e-5)
     assert (found.config.dataset, found.norm) == ("speech_commands", Norm(-6.845978, 5.5654526))
@@ -134,13 +134,13 @@ def test_hugging_face_ast_written_out_here(deit, tmp_path):
     beside = {"mean": -6.0, "std": 5.0, "do_normalize": True, "sampling_rate": 16000}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(beside))
     for source in (tmp_path, tmp_path / "model.safetensors"):
-        found = load(source)
+        found = load_model(source)
         assert all(torch.equal(v, model.state_dict()[k]) for k, v in found.model.state_dict().items())
         assert (found.classes[:2], found.norm) == (["word 0", "word 1"], Norm(-6.0, 5.0))
         assert (found.config.model.norm_eps, found.config.model.stride) == (1e-6, 10)
     (tmp_path / "alone").mkdir()
     shutil.copy(tmp_path / "model.safetensors", tmp_path / "alone" / "ast.safetensors")
-    alone = load(tmp_path / "alone" / "ast.safetensors")  # without the files beside it
+    alone = load_model(tmp_path / "alone" / "ast.safetensors")  # without the files beside it
     assert (alone.config.model.norm_eps, alone.config.model.stride) == (1e-12, 10)
     assert alone.norm == Norm(-6.845978, 5.5654526)
 
@@ -150,7 +150,7 @@ def test_ssast(tiny, tmp_path, frames):
     config = tiny(model=DEIT, view={"frames": frames})
     model = shaken(config, 1)
     torch.save(layouts.ssast(model.state_dict(), 2, frames), tmp_path / "ssast.pth")
-    found = load(tmp_path / "ssast.pth", classes=["yes", "no"])
+    found = load_model(tmp_path / "ssast.pth", classes=["yes", "no"])
     ours = model.state_dict()
     state = found.model.state_dict()
     assert torch.equal(state["positions.table"], ours["positions.table"])
@@ -160,7 +160,7 @@ def test_ssast(tiny, tmp_path, frames):
     assert any(names(note, "distillation token") for note in found.notes)
     assert (found.config.view.frames, found.config.model.pooling) == (frames, "mean")
     with complains(DataError, tmp_path / "ssast.pth"):
-        load(tmp_path / "ssast.pth")
+        load_model(tmp_path / "ssast.pth")
 
 
 @pytest.mark.parametrize(("prefix", "wrap"), [(1, None), (2, "model")])
@@ -172,7 +172,7 @@ def test_vit_and_deit_files(tiny, tmp_path, prefix, wrap):
     model = shaken(config, 5)
     state = layouts.timm(model.state_dict(), 2, colours=3)
     torch.save({wrap: state} if wrap else state, tmp_path / "vit.pth")
-    found = load(tmp_path / "vit.pth", classes=["a"], frames=320)
+    found = load_model(tmp_path / "vit.pth", classes=["a"], frames=320)
     ours, theirs = model.state_dict(), found.model.state_dict()
     torch.testing.assert_close(theirs["patch_embed.weight"], ours["patch_embed.weight"], atol=1e-6, rtol=0)
     assert all(torch.equal(theirs[k], v) for k, v in ours.items() if k.startswith(("trunk.", "prefix")))
@@ -190,7 +190,7 @@ def test_released_elasticast_at_its_size(tiny, tmp_path):
     settings = {**ELASTIC, "dim": 768, "depth": 12, "heads": 12, "max_frames": 3072}
     model = build_model(tiny(model=settings), 527)
     torch.save(layouts.released_elastic(model.state_dict(), 12), tmp_path / "released.pth")
-    found = load(tmp_path / "released.pth")
+    found = load_model(tmp_path / "released.pth")
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in found.model.state_dict().items())
     size = found.config.model
     assert (size.dim, size.depth, size.heads, size.max_frames, size.attention_scale) == (768, 12, 12, 3072, "none")
@@ -218,7 +218,7 @@ def test_interpolated_positions_keep_what_is_linear():
 
 
 def test_ast_at_another_length(deit, ast_file):
-    found = load(ast_file, frames=256)
+    found = load_model(ast_file, frames=256)
     assert found.config.view.frames == 256
     assert found.model.positions.table.shape == (1, 64, 12, 25)
     batch = batch_of(deit[0], (256, 256))
@@ -227,11 +227,11 @@ def test_ast_at_another_length(deit, ast_file):
 
 
 def test_elasticast_at_other_lengths(elastic, elastic_file):
-    shorter = load(elastic_file, frames=256)
+    shorter = load_model(elastic_file, frames=256)
     assert len(shorter.model.positions.time) == 16
     batch = batch_of(elastic[0], (256, 48))
     assert torch.equal(shorter.model(batch), elastic[1](batch))  # what fits sees the same positions
-    longer = load(elastic_file, frames=2048)
+    longer = load_model(elastic_file, frames=2048)
     assert len(longer.model.positions.time) == 128
     assert torch.equal(longer.model.positions.freq, elastic[1].positions.freq)
     assert longer.config.view.max_frames == 2048
@@ -239,12 +239,12 @@ def test_elasticast_at_other_lengths(elastic, elastic_file):
 
 
 def test_another_number_of_classes_takes_a_new_head(elastic, elastic_file):
-    found = load(elastic_file, classes=["a", "b"])
+    found = load_model(elastic_file, classes=["a", "b"])
     assert found.model.head.weight.shape == (2, 64)
     assert found.classes == ["a", "b"]
     assert torch.equal(found.model.pool.query, elastic[1].pool.query)
     assert any(names(note, 2) and names(note, 309) for note in found.notes)
-    named = load(elastic_file, classes=[f"c{i}" for i in range(309)])
+    named = load_model(elastic_file, classes=[f"c{i}" for i in range(309)])
     assert torch.equal(named.model.head.weight, elastic[1].head.weight)
     assert (named.classes[0], any(note.startswith("head") for note in named.notes)) == ("c0", False)
 
@@ -299,7 +299,7 @@ def test_a_run_starts_from_weights_and_records_them(tiny, train_clips, norm, tmp
     inputs = RunInputs(train_clips, norm, "data", init=str(tmp_path / "first"))
     second = tiny(model={"init": inputs.init}, train={"steps": 1, "lr": 1e-9})
     trainer = Trainer(second, inputs, tmp_path / "second")
-    loaded = load(tmp_path / "first").model.state_dict()
+    loaded = load_model(tmp_path / "first").model.state_dict()
     assert all(torch.equal(v, loaded[k]) for k, v in trainer.model.state_dict().items())
     trainer.fit()
     record = json.loads((tmp_path / "second" / "run.json").read_text())["init"]
@@ -352,7 +352,7 @@ def test_a_head_of_other_classes_is_not_started_from(tiny, tmp_path):
     for classes, kept in ((["a", "b", "c"], True), (["a", "c", "b"], False)):
         model = build_model(config, 3)
         start_from(str(tmp_path), model, config, classes)
-        assert torch.equal(model.head.weight, load(tmp_path).model.head.weight) is kept
+        assert torch.equal(model.head.weight, load_model(tmp_path).model.head.weight) is kept
 
 
 # ---------------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ def test_missing_and_unexpected_names_are_listed_in_one_error(elastic_file):
     torch.save(state, elastic_file)
     lacking = ("blocks.modules_list.1.attn.to_kv.bias", "mlp_norm.weight")
     with complains(DataError, elastic_file, "ElasticAST", 2, *lacking, 1, "extra.weight"):
-        load(elastic_file)
+        load_model(elastic_file)
 
 
 def test_wrong_shapes_are_listed_in_one_error(ast_file):
@@ -376,7 +376,7 @@ def test_wrong_shapes_are_listed_in_one_error(ast_file):
     state["module.v.blocks.1.mlp.fc2.weight"] = torch.zeros(64, 255)
     torch.save(state, ast_file)
     with complains(DataError, ast_file, "fc2.weight", [64, 255], [64, 256], "trunk.norm.weight", [63], [64]):
-        load(ast_file)
+        load_model(ast_file)
 
 
 def test_a_damaged_run_lists_names_too(tiny, tmp_path):
@@ -386,10 +386,10 @@ def test_a_damaged_run_lists_names_too(tiny, tmp_path):
     state = {k: v.clone() for k, v in model.state_dict().items() if k != "pool.query"}
     save_file(state | {"spare": torch.zeros(1)}, tmp_path / "model.safetensors")
     with complains(DataError, tmp_path, "pool.query", "spare"):
-        load(tmp_path)
+        load_model(tmp_path)
     (tmp_path / "model.json").write_text("{}")
     with complains(DataError, "model.json", "config", "classes", "kind", "norm"):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 class Malicious:
@@ -403,27 +403,27 @@ class Malicious:
 def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     torch.save({"module.head.weight": torch.zeros(1), "x": Malicious(tmp_path / "owned")}, tmp_path / "bad.pth")
     with complains(DataError, tmp_path / "bad.pth"):
-        load(tmp_path / "bad.pth")
+        load_model(tmp_path / "bad.pth")
     assert not (tmp_path / "owned").exists()
 
 
 def test_what_is_no_model_is_one_clear_error(tmp_path):
     with complains(DataError, tmp_path / "nothing.pth", "timm:NAME"):
-        load(tmp_path / "nothing.pth")
+        load_model(tmp_path / "nothing.pth")
     with complains(DataError, tmp_path, "model.safetensors", "model.json", "config.json", "pytorch_model.bin"):
-        load(tmp_path)
+        load_model(tmp_path)
     (tmp_path / "text.pth").write_text("hello")
     with complains(DataError, tmp_path / "text.pth"):
-        load(tmp_path / "text.pth")
+        load_model(tmp_path / "text.pth")
     (tmp_path / "text.safetensors").write_text("hello")
     with complains(DataError, tmp_path / "text.safetensors"):
-        load(tmp_path / "text.safetensors")
+        load_model(tmp_path / "text.safetensors")
     torch.save([1, 2], tmp_path / "list.pth")
     with complains(DataError, tmp_path / "list.pth"):
-        load(tmp_path / "list.pth")
+        load_model(tmp_path / "list.pth")
     torch.save({"conv1.weight": torch.zeros(1), "fc.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
     with complains(DataError, tmp_path / "resnet.pth", "SSAST", "conv1.weight", "fc.weight"):
-        load(tmp_path / "resnet.pth")
+        load_model(tmp_path / "resnet.pth")
 
 
 def test_weights_of_another_size_say_which_settings_would_fit(tiny, elastic_file):
@@ -459,7 +459,7 @@ def test_timm_by_name(tiny, fake_timm):
     block = types.SimpleNamespace(attn=types.SimpleNamespace(num_heads=4))
     made = types.SimpleNamespace(state_dict=lambda: state, blocks=[block])
     fake_timm.create_model = lambda name, pretrained: made
-    found = load("timm:deit_tiny", classes=["a"], frames=128)
+    found = load_model("timm:deit_tiny", classes=["a"], frames=128)
     assert found.config.model.heads == 4
     assert_names(found.found, "timm", 2, 64, "128 x 128")
     assert torch.equal(found.model.positions.table, model.positions.table)
@@ -472,12 +472,12 @@ def test_timm_offline_says_what_to_do(fake_timm):
     fake_timm.create_model = create_model
     command = "torch.save(timm.create_model('deit_tiny', pretrained=True).state_dict(), 'deit_tiny.pth')"
     with complains(DataError, "timm:deit_tiny", "OSError", "we could not connect", command):
-        load("timm:deit_tiny", classes=["a"])
+        load_model("timm:deit_tiny", classes=["a"])
 
 
 def test_timm_without_such_a_model_or_not_installed(fake_timm, monkeypatch):
     with complains(DataError, "timm:resnet", "deit_tiny_distilled_patch16_224"):
-        load("timm:resnet")
+        load_model("timm:resnet")
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with complains(DataError, "timm:deit_tiny", "pip install 'elasticast[timm]'"):
-        load("timm:deit_tiny")
+        load_model("timm:deit_tiny")

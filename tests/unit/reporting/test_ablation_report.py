@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -14,6 +15,7 @@ from matplotlib.transforms import Bbox
 from elasticast.config.load_ablation import Ablation, load_ablation
 from elasticast.errors import ConfigError
 from elasticast.evaluation.statistics import Resampled, percentiles
+from elasticast.reporting.ablation.captions import figure_caption
 from elasticast.reporting.ablation.figures import draw
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.run_table import run_table
@@ -286,16 +288,6 @@ def test_one_seed_says_so(ablation, folder):
 # ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plot", GRIDS)
-def test_every_plot_is_drawn(ablation, folder, plot):
-    trial = ablation(plot=plot, **GRIDS[plot])
-    write_results(trial, folder, quality, draws=20)
-    out = run_script(trial, folder)
-    assert Path(f"{out}.pdf").read_bytes().startswith(b"%PDF")
-    assert Path(f"{out}.png").read_bytes().startswith(b"\x89PNG")
-    assert r"\begin{tabular}" in Path(f"{out}_table.tex").read_text()
-
-
 def drawn_texts(figure: Figure, monkeypatch) -> list[tuple[str, Bbox]]:
     """Every text that is drawn, and where; ticks outside of an axis are not."""
     drawn, draw_text = {}, Text.draw
@@ -372,3 +364,54 @@ def test_different_clips_are_refused(ablation, folder):
     (other / "runs" / "mean" / "resampled.h5").replace(folder / "runs" / "mean" / "resampled.h5")
     with complains(SystemExit, "attention/resampled.h5", "mean/resampled.h5"):
         run_script(trial, folder)
+
+
+# ---------------------------------------------------------------------------------------------
+# Captions
+# ---------------------------------------------------------------------------------------------
+
+
+def bands(figure: Figure) -> int:
+    """Bands that can be seen, of all curves."""
+    collections = [c for ax in figure.axes for c in ax.findobj(PolyCollection)]
+    return sum(len(path.vertices) > 0 for c in collections for path in c.get_paths())
+
+
+@pytest.mark.parametrize("seeds", [[3], [0, 1]], ids=["one seed", "two seeds"])
+@pytest.mark.parametrize("resampled", [True, False])
+@pytest.mark.parametrize("plot", GRIDS)
+def test_caption_says_what_is_drawn(ablation, folder, plot, resampled, seeds):
+    trial = ablation(plot=plot, seeds=seeds, **GRIDS[plot])
+    write_results(trial, folder, quality, draws=20)
+    for file in folder.rglob("resampled.h5") if not resampled else ():
+        file.unlink()
+    results = read_results(trial, folder)
+    table = compare_variants(results)
+    with paper_style():
+        figure = draw(results, table)
+    caption = figure_caption(results, table)
+    assert ("one seed" in caption) == (len(seeds) == 1)
+    assert ("2 seeds" in caption) == (len(seeds) == 2)
+    assert ("bootstrap over test clips and seeds" in caption) == (resampled and len(seeds) == 2)
+    assert ("95 % interval" in caption) == resampled
+    if plot == "heat_map":
+        bold = [t for ax in figure.axes for t in ax.texts if t.get_fontweight() == "bold"]
+        assert ("bold" in caption) == resampled
+        assert resampled or not bold
+        return
+    assert ("no bands" in caption) == (bands(figure) == 0)
+    ranges = not resampled and len(seeds) == 2 and plot != "factor"
+    assert ("minimum and maximum" in caption) == ranges
+    assert ranges == any("min–max" in t.get_text() for t in figure.findobj(Text))
+
+
+def test_curves_without_a_band_are_not_said_to_have_one(ablation, folder):
+    """Of many variants the base alone has a band."""
+    trial = ablation(variants={f"v{i}": {"label": f"v{i}", "train": {"lr": 0.1 * (1 + i)}} for i in range(4)})
+    write_results(trial, folder, quality, draws=20)
+    results = read_results(trial, folder)
+    table = compare_variants(results)
+    with paper_style():
+        assert bands(draw(results, table)) == 1
+    caption = figure_caption(results, table)
+    assert all(token in caption for token in ("(ElasticAST)", "other curves"))

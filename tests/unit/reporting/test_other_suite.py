@@ -33,7 +33,7 @@ def both_panels(project: Path, x_name: str, metrics: pd.DataFrame) -> list:
 def test_curves_of_two_suites_meet_by_experiment_whatever_the_datasets_name(project, two):
     (panel,) = both_panels(project, "max_frames", other_metrics())
     ours = {s.experiment: s for s in panel.series}
-    assert (panel.dataset, panel.beside) == ("toy", "Toy, otherwise")
+    assert (panel.dataset, panel.other_title) == ("toy", "Toy, otherwise")
     assert ours["ast64"].other is None
     assert ours["ast128"].other.shortfall == "sweep incomplete"
     assert ours["elastic"].other.shortfall == "1 of 2 seeds"

@@ -23,7 +23,7 @@ from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import locked
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.training import loop
 from elasticast.training.distributed import World, local_device
 from elasticast.training.inputs import RunInputs
@@ -208,7 +208,7 @@ def test_ranks_that_share_the_clips_choose_as_one_does(ran, name, prepared, norm
     assert values[0] == pytest.approx(values[1], abs=1e-6)
     assert found["step"] == alone["step"]
     assert_same_trajectory(ran / name, ran / "one" / "select")
-    kept = load(ran / name)
+    kept = load_model(ran / name)
     own = Evaluation(x_name="compression", x=[1.0])
     table = evaluate(kept.model, prepared, kept.config, norm, {"own": own})
     assert table.set_index("metric").loc["mAP", "value"] == pytest.approx(found["value"], abs=1e-6)

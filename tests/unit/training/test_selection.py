@@ -19,7 +19,7 @@ from elasticast.data.sampler import BatchSampler
 from elasticast.data.stats import write_stats
 from elasticast.errors import DataError
 from elasticast.evaluation.sweep import evaluate
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
 from elasticast.training import loop
 from elasticast.training.inputs import RunInputs
@@ -119,7 +119,7 @@ def test_the_model_is_the_one_of_the_best_evaluation(trainer, divided, tmp_path,
     values = [row["value"] for row in found["history"]]
     assert (found["split"], found["metric"], found["value"]) == ("dev", metric, max(values))
     assert found["step"] == 3 * (1 + values.index(max(values)))
-    model = load(tmp_path / "run")
+    model = load_model(tmp_path / "run")
     own = Evaluation(x_name="compression", x=[2.0 if kind == "ast" else 1.0], split="dev")
     table = evaluate(model.model, divided, model.config, model.norm, {"own": own})
     assert table.set_index("metric").loc[metric, "value"] == found["value"]

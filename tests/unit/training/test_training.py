@@ -19,7 +19,7 @@ from elasticast.data.dataset import norm_of
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked
-from elasticast.models.pretrained import load
+from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
 from elasticast.training import loop
 from elasticast.training.checkpoint import load_checkpoint, save_model
@@ -175,7 +175,7 @@ def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared,
     command = [sys.executable, "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
     done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert load(tmp_path / "run").norm == Norm(-5, 4.5)
+    assert load_model(tmp_path / "run").norm == Norm(-5, 4.5)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR2"])
@@ -302,17 +302,17 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
 
 
 @pytest.fixture
-def saved(trainer, tmp_path):
+def saved(trainer, train_clips, norm, tmp_path):
     found = trainer("run")
-    save_model(tmp_path / "run", found.model, found.config, found.norm, found.clips.classes, found.clips.kind)
+    save_model(tmp_path / "run", found.model, found.config, norm, train_clips.classes, train_clips.kind)
     return tmp_path / "run", found
 
 
 def test_save_and_load(saved):
     folder, found = saved
-    loaded = load(folder)
-    assert (loaded.config, loaded.norm) == (found.config, found.norm)
-    assert (loaded.classes, loaded.kind, loaded.config.task) == (found.clips.classes, "multi", "events")
+    loaded = load_model(folder)
+    assert (loaded.config, loaded.norm) == (found.config, found.inputs.norm)
+    assert (loaded.classes, loaded.kind, loaded.config.task) == (found.inputs.clips.classes, "multi", "events")
     assert not loaded.model.training
     assert not loaded.notes
     expected, state = found.model.state_dict(), loaded.model.state_dict()
@@ -329,24 +329,26 @@ def test_damaged_weights_are_one_clear_error(saved, trainer, tmp_path, damage):
         path.unlink()
     elif damage == "other":
         other = trainer("other", model={"dim": 16})
-        save_model(tmp_path / "other", other.model, other.config, other.norm, other.clips.classes, "multi")
+        save_model(
+            tmp_path / "other", other.model, other.config, other.inputs.norm, other.inputs.clips.classes, "multi"
+        )
         path.write_bytes(weights(tmp_path / "other"))
     else:
         path.write_bytes({"cut": content[: len(content) // 2], "text": b"no weights" * 9, "empty": b""}[damage])
     # weights of another size can be read, but do not fit
     with complains(DataError, *([folder, "trunk.norm.weight", [16], [32]] if damage == "other" else [path])):
-        load(folder)
+        load_model(folder)
 
 
 def test_a_folder_without_a_model_is_one_clear_error(saved, tmp_path):
     with complains(DataError, tmp_path / "nothing"):
-        load(tmp_path / "nothing")
+        load_model(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with complains(DataError, tmp_path / "empty", "model.safetensors", "model.json"):
-        load(tmp_path / "empty")
+        load_model(tmp_path / "empty")
     (saved[0] / "model.json").write_text('{"format": ')
     with complains(DataError, saved[0] / "model.json"):
-        load(saved[0])
+        load_model(saved[0])
 
 
 # ---------------------------------------------------------------------------------------------
