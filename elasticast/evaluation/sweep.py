@@ -151,7 +151,7 @@ def _encoded(clips: Clips, encoder: ClipEncoder, shown: Shown, spectrogram: Tens
     if not shown.dropped:
         return clip
     generator = torch.Generator().manual_seed(zlib.crc32(clips.ids[shown.clip].encode()))
-    return clip.only(kept_tokens(len(clip.patches), shown.dropped, generator))
+    return clip.select(kept_tokens(len(clip.patches), shown.dropped, generator))
 
 
 def gflops_per_clip(clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:

@@ -110,7 +110,7 @@ def test_a_clip_with_tokens_left_out_keeps_its_grid(shapes, data):
         whole = PackedClip(index + 3, torch.randn(len(freq), 4), freq, time, torch.rand(2))
         assert whole.time_patches == shape[1]
         keep = torch.tensor(sorted(data.draw(st.sets(st.sampled_from(range(len(freq))), min_size=1))))
-        some = whole.only(keep)
+        some = whole.select(keep)
         assert (some.index, some.time_patches) == (whole.index, shape[1])
         assert torch.equal(some.patches, whole.patches[keep])
         assert (some.freq.tolist(), some.time.tolist()) == (freq[keep].tolist(), time[keep].tolist())

@@ -27,7 +27,7 @@ from elasticast.data.store import Store
 from elasticast.errors import DataError, ElasticASTError
 from tests.complaints import assert_names, complains
 
-DONE = "all of it is there already"
+DONE = "complete, nothing to do"
 
 
 def soundscapes(**others) -> Soundscapes:
@@ -385,7 +385,7 @@ def test_shards_at_the_same_time(tmp_path):
 
 
 def test_a_decoding_process_that_dies_is_one_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts_module, "_decode_some", _die)
+    monkeypatch.setattr(parts_module, "_decode_chunk", _die)
     with complains(DataError):
         prepare(soundscapes(), tmp_path, tmp_path / "out", workers=2)
 
