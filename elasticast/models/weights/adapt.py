@@ -67,7 +67,7 @@ def _positions(state: dict[str, Tensor], weights: Weights, model: ModelSettings,
     wanted = {name: value for name, value in state.items() if name.startswith("positions.")}
     if not (given and wanted):  # the weights, the model or both have fixed positions without parameters
         if given or wanted:
-            notes.append("positions not used" if given else "positions newly initialised")
+            notes.append("positions left out" if given else "positions freshly initialised")
         return wanted
     if isinstance(model, ElasticASTSettings):
         theirs = getattr(weights.config.model, "positions", "table")
@@ -143,7 +143,7 @@ def _resize_table(table: Tensor, size: int, axis: str, notes: list[str], whole: 
 
 
 def _prefix(state: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
-    """CLS and distillation tokens with their positions; tokens that the weights lack are newly initialised."""
+    """CLS and distillation tokens with their positions; tokens that the weights lack are freshly initialised."""
     if not isinstance(model, ASTSettings):
         return _cls(state, weights, notes)
     given = len(weights.tensors.get("prefix", ()))
@@ -151,7 +151,7 @@ def _prefix(state: dict[str, Tensor], weights: Weights, model: ModelSettings, no
     if given > kept:
         notes.append(f"prefix tokens: first {kept} of {given}")
     if model.prefix_tokens > kept:
-        notes.append(f"prefix tokens: {model.prefix_tokens - kept} newly initialised")
+        notes.append(f"prefix tokens: {model.prefix_tokens - kept} freshly initialised")
     names = ("prefix", "prefix_positions")
     return {n: torch.cat([weights.tensors.get(n, state[n])[:kept], state[n][kept:]]) for n in names}
 
@@ -161,12 +161,12 @@ def _cls(state: dict[str, Tensor], weights: Weights, notes: list[str]) -> dict[s
     tensors = weights.tensors
     if "cls" not in state:
         if "prefix" in tensors or "cls" in tensors:
-            notes.append("CLS and distillation tokens not used")
+            notes.append("CLS and distillation tokens left out")
         return {}
     if "cls" in tensors:
         return {"cls": tensors["cls"]}
     if not len(tensors.get("prefix", ())):
-        notes.append("CLS token newly initialised")
+        notes.append("CLS token freshly initialised")
         return {"cls": state["cls"]}
     notes.append("CLS token: the first prefix token of the weights plus its position")
     return {"cls": tensors["prefix"][0] + tensors["prefix_positions"][0]}
@@ -177,10 +177,10 @@ def _pool(state: dict[str, Tensor], weights: Weights, model: ModelSettings, note
     wanted = {name: value for name, value in state.items() if name.startswith("pool.")}
     given = {name: value for name, value in weights.tensors.items() if name.startswith("pool.")}
     if given and not wanted:
-        notes.append("pooling attention not used")
+        notes.append("pooling attention left out")
     if given or not wanted:
         return given if wanted else {}
-    notes.append(f"pooling attention: pool_init {model.pool_init}, query newly initialised")
+    notes.append(f"pooling attention: pool_init {model.pool_init}, query freshly initialised")
     if model.pool_init != "random":
         for kind in ("weight", "bias"):
             means = {p: _block_mean(weights, model.depth, f"{p}.{kind}") for p in ("qkv", "proj")}
@@ -195,12 +195,12 @@ def _block_mean(weights: Weights, depth: int, name: str) -> Tensor:
 
 
 def _head(state: dict[str, Tensor], weights: Weights, keep: bool, notes: list[str]) -> dict[str, Tensor]:
-    """LayerNorm and linear layer of the head; newly initialised if the classes differ."""
+    """LayerNorm and linear layer of the head; freshly initialised if the classes differ."""
     fresh = {name: value for name, value in state.items() if name.startswith(("head.", "head_norm."))}
     given = {name: value for name, value in weights.tensors.items() if name in fresh}
     if keep and given and len(given["head.bias"]) == len(fresh["head.bias"]):
         return given
     other = "" if keep else "other "
     reason = f"the weights have {len(given['head.bias'])} {other}classes" if given else "the weights have no head"
-    notes.append(f"head newly initialised, number of classes {len(fresh['head.bias'])}: {reason}")
+    notes.append(f"head freshly initialised, number of classes {len(fresh['head.bias'])}: {reason}")
     return fresh

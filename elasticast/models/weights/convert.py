@@ -188,7 +188,7 @@ def _apply_layout_settings(
             raise DataError(f"{where}: hidden_act {about['hidden_act']!r} is not supported, expected 'gelu'")
     if layout is SSAST:  # it was not distilled, and fine-tuning uses the mean over patches
         if model["prefix_tokens"] == 2:
-            notes.append("distillation token and its position not used")
+            notes.append("distillation token and its position left out")
         tensors |= {name: tensors[name][:1] for name in ("prefix", "prefix_positions")}
         model |= {"prefix_tokens": 1, "pooling": "mean"}
 

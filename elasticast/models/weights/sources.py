@@ -47,7 +47,7 @@ class Weights:
     image : bool
         Whether the positions are for square images.
     notes : list of str
-        Assumptions, and what is not used, one line each.
+        Assumptions, and what is left out, one line each.
     sha256 : str
         Hash of the file, or of the tensors if there is no file.
     """
