@@ -71,7 +71,7 @@ class RowIndices:
         return cls(*(x.to(device) for x in (owner, tokens, queries)))
 
     def mask(self) -> RowMask:
-        """Mask: tokens attend to their own clip, and padding to padding. With one clip per row, only keys are masked."""
+        """Mask: tokens attend to their clip, and padding to padding. With one clip per row it masks only keys."""
         if self.queries.shape[1] == 1:
             return RowMask((self.owner >= 0)[:, None, None], [])
         return RowMask((self.owner[:, :, None] == self.owner[:, None])[:, None], [])
