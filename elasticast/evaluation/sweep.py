@@ -70,7 +70,7 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
     """
     if evaluation.x_name == "compression":
         return {x: ViewRule(config, compression=x) for x in evaluation.x}
-    compression = compression or config.own_compression
+    compression = compression or config.default_compression
     if evaluation.x_name == "token_drop":
         return {x: ViewRule(config, compression=compression) for x in evaluation.x}
     return {x: ViewRule(config, max_frames=int(x), compression=compression) for x in evaluation.x}
@@ -86,7 +86,7 @@ def _clip_passes(
 ) -> list[tuple[ClipPass, float]]:
     """Passes of a clip at one x and their weights: one pass per window if the sweep uses windows, else a single one."""
     if evaluation.windows and x > config.view.frames:
-        compression = config.own_compression
+        compression = config.default_compression
         views = window_views(samples, ViewRule(config), compression, int(x))
         return [(ClipPass(view, clip), weight) for view, weight in views]
     return [(ClipPass(rule(samples), clip, x if evaluation.x_name == "token_drop" else 0.0), 1.0)]
@@ -260,7 +260,7 @@ def evaluate(
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
                 logits = sweep(model, clips, config, norm, evaluation, log, compression, out=out)
             for x, scores in logits.items():
-                used = x if evaluation.x_name == "compression" else compression or config.own_compression
+                used = x if evaluation.x_name == "compression" else compression or config.default_compression
                 if saved:
                     saved.add(x, used, scores)
                 values = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)

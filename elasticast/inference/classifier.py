@@ -64,7 +64,7 @@ class AudioClassifier:
         self.model, self.config = pretrained.model.eval(), pretrained.config
         self.encoder = ClipEncoder(pretrained.config, pretrained.norm)
         self.classes, self.kind = list(pretrained.classes), pretrained.kind
-        self.compression = self.config.own_compression
+        self.compression = self.config.default_compression
 
     def predict(
         self,

@@ -1,12 +1,12 @@
 """Names of variants and settings, for readers of tables and figures."""
 
-from elasticast.config.ablation_names import shown
+from elasticast.config.ablation_names import format_value
 from elasticast.config.load_ablation import Ablation
 
 
 def setting(ablation: Ablation, variant: str) -> str:
     """The settings in which a variant differs from the base, in words."""
-    changes = [f"{key} = {shown(value)}" for key, value in ablation.factors[variant].items()]
+    changes = [f"{key} = {format_value(value)}" for key, value in ablation.factors[variant].items()]
     own, others = (ablation.experiments[v].evaluations for v in (variant, ablation.base))
     if own != others:
         changes.append(f"evaluations = {', '.join(own)}")

@@ -48,7 +48,7 @@ def run_table(results: AblationResults) -> pd.DataFrame:
 
 def _planned(ablation: Ablation, variant: str, metric: str) -> list[dict]:
     """Rows of a run that has not finished."""
-    rows, own = [], ablation.run_config(variant, 0).own_compression
+    rows, own = [], ablation.run_config(variant, 0).default_compression
     for name, e in ablation.sweep(variant).items():
         for x, c in itertools.product(e.x, e.compression or [own]):
             place = {"evaluation": name, "x_name": e.x_name, "x": x}

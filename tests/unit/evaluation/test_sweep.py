@@ -283,8 +283,8 @@ def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips,
         kept = [seen[i, x][0] for x in DROP.x]
         assert all(kept[k + 1] < kept[k] or len(kept[k]) == 1 for k in range(3))
         assert [len(k) for k in kept] == [max(1, round((1 - x) * len(first))) for x in DROP.x]
-    own = Evaluation(x_name="compression", x=[config.own_compression])
-    assert_close(found[0.0], run(model, test_clips, config, norm, own)[config.own_compression])  # the plain view
+    own = Evaluation(x_name="compression", x=[config.default_compression])
+    assert_close(found[0.0], run(model, test_clips, config, norm, own)[config.default_compression])  # the plain view
     monkeypatch.setattr(module, "TOKEN_BUDGET", 1)
     assert_same(run(model, test_clips, config, norm, DROP), found)
 
@@ -308,7 +308,7 @@ def test_leaving_tokens_out_costs_less_and_says_how_much(setting, test_clips, pr
     assert set(table["metric"]) == {"mAP", "AUC", "d_prime", "gflops_per_clip"}
     costs = table[table["metric"] == "gflops_per_clip"].set_index("x")["value"]
     assert costs.is_monotonic_decreasing
-    rule, expected = ViewRule(config, compression=config.own_compression), []
+    rule, expected = ViewRule(config, compression=config.default_compression), []
     for samples in test_clips.samples:
         tokens = 8 * rule(int(samples)).frames // 16
         expected.append(forward_flops(config, max(1, round(0.7 * tokens)), len(test_clips.classes)))
