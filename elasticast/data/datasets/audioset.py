@@ -43,7 +43,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from elasticast.config.dataset import SPLITS, AudioSet
-from elasticast.data.annotations import MAX_QUOTED, Annotations, published_counts, read_class_names, text_lines
+from elasticast.data.annotations import MAX_QUOTED, Annotations, published_counts, read_class_names, read_lines
 from elasticast.data.lookup import index_audio, stem_of
 from elasticast.errors import DataError
 
@@ -108,7 +108,7 @@ def read_segments(path: Path, names: dict[str, str]) -> Segments:
     segments, comments = Segments([], [], []), ""
     spans: dict[tuple[str, str], tuple[float, float]] = {}
     labels: dict[str, list[str]] = {}
-    for number, line in enumerate(text_lines(path, "segments"), start=1):
+    for number, line in enumerate(read_lines(path, "segments"), start=1):
         row = ROW.fullmatch(line)
         if row is None:
             if line.startswith("# ") or not line.strip():

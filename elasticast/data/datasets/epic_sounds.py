@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 
 from elasticast.config.dataset import EpicSounds
-from elasticast.data.annotations import Annotations, published_counts, text_lines
+from elasticast.data.annotations import Annotations, published_counts, read_lines
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 from elasticast.hdf5 import open_hdf5
@@ -131,7 +131,7 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path}: pickles are not supported, because loading one can run arbitrary code; use {path.stem}.csv, "
             f"which is published with it"
         )
-    reader = csv.reader(text_lines(path, "annotations"))
+    reader = csv.reader(read_lines(path, "annotations"))
     try:
         rows = [[reader.line_num, *row] for row in reader if row]
     except csv.Error as error:

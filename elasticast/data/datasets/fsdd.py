@@ -149,11 +149,11 @@ def compose(config: FsddStrings, split: str, index: int, pools: Pools, seconds: 
     gaps[0] = 0.0
     parts: list[Utterance] = []
     total = 0.0
-    for place, gap in zip(order, gaps, strict=True):
-        longer = total + gap + seconds.get(pool[place].name, 0.0)
+    for number, gap in zip(order, gaps, strict=True):
+        longer = total + gap + seconds.get(pool[number].name, 0.0)
         if (len(parts) >= count and total >= STRING_SECONDS[0]) or (parts and longer > STRING_SECONDS[1]):
             break
-        parts.append(pool[place])
+        parts.append(pool[number])
         total = longer
     return DigitString(tuple(parts), tuple(gaps[: len(parts)].tolist()))
 
@@ -211,17 +211,17 @@ def fetch(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> None:
 def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> Annotations:
     """Return one row per recording or string."""
     folder = ensure_recordings(data_root)
-    whole = {"start": 0.0, "duration": math.nan}
+    whole_file = {"start": 0.0, "duration": math.nan}
     rows = []
     if isinstance(config, FsddDigits):
         reasons = verify(folder)
         for item in recordings():
             row = {"id": item.name.removesuffix(".wav"), "split": item.split, "path": str(folder / item.name)}
             labels = {"digit": [item.digit], "speaker": [item.speaker]}
-            rows.append(row | whole | {"reason": reasons[item.name]} | labels)
+            rows.append(row | whole_file | {"reason": reasons[item.name]} | labels)
         return Annotations(pd.DataFrame(rows))
     for name, split, _, string, reason in _strings(config, folder):
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "reason": reason}
         digits = sorted({part.digit for part in string.parts})
-        rows.append(row | whole | {"digits": digits, "speaker": [string.parts[0].speaker]})
+        rows.append(row | whole_file | {"digits": digits, "speaker": [string.parts[0].speaker]})
     return Annotations(pd.DataFrame(rows))

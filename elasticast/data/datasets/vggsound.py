@@ -36,7 +36,7 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config.dataset import VggSound
-from elasticast.data.annotations import MAX_QUOTED, Annotations, read_class_names, text_lines
+from elasticast.data.annotations import MAX_QUOTED, Annotations, read_class_names, read_lines
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 
@@ -89,7 +89,7 @@ def read_rows(path: Path, names: list[str] | None) -> pd.DataFrame:
         If a row is malformed, or its label is not in `names`. The message contains the file and the line.
     """
     rows, known = [], None if names is None else {*names, SURPLUS_CLASS}
-    for number, line in enumerate(text_lines(path, "annotations"), start=1):
+    for number, line in enumerate(read_lines(path, "annotations"), start=1):
         row = ROW.fullmatch(line)
         if row is None:
             if line.strip():

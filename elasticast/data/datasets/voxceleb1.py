@@ -32,7 +32,7 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config.dataset import VoxCeleb1
-from elasticast.data.annotations import Annotations, text_lines
+from elasticast.data.annotations import Annotations, read_lines
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 
@@ -72,7 +72,7 @@ def read_split(path: Path) -> pd.DataFrame:
         If the file cannot be read, or a line is malformed.
     """
     rows, wrong, speakers, number = [], [], set(SPEAKERS), 0
-    for number, line in enumerate(text_lines(path, "annotations"), start=1):
+    for number, line in enumerate(read_lines(path, "annotations"), start=1):
         match = LINE.fullmatch(line.strip().replace("\\", "/"))
         if match and match[3] in speakers:
             rows.append((match[2] + match[4], SPLITS[match[1]], [match[3]], match[2]))
