@@ -202,7 +202,7 @@ def _encode(clips: Clips, encoder: ClipEncoder, clip_pass: ClipPass, spectrogram
     if not clip_pass.dropped:
         return clip
     generator = torch.Generator().manual_seed(zlib.crc32(clips.ids[index].encode()))
-    return clip.only(kept_tokens(len(clip.patches), clip_pass.dropped, generator))
+    return clip.select(kept_tokens(len(clip.patches), clip_pass.dropped, generator))
 
 
 def gflops_per_clip(clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:

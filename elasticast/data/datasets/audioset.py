@@ -42,7 +42,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from elasticast.config.dataset import SPLITS, AudioSet
-from elasticast.data.annotations import SHOWN, Annotations, published_counts, read_class_names, text_lines
+from elasticast.data.annotations import MAX_QUOTED, Annotations, published_counts, read_class_names, text_lines
 from elasticast.data.lookup import index_audio, stem_of
 from elasticast.errors import DataError
 
@@ -110,14 +110,14 @@ def read_segments(path: Path, names: dict[str, str]) -> Segments:
             if line.startswith("# ") or not line.strip():
                 comments += line
                 continue
-            raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}: {_damage(line)}; {SHOULD_BE}")
+            raise DataError(f"{path}, line {number}: {line.strip()[:MAX_QUOTED]!r}: {_damage(line)}; {SHOULD_BE}")
         name, start, end, several, single = row.groups()
         try:
             span = spans.get((start, end)) or spans.setdefault((start, end), _span(start, end))
             mids = several or single
             classes = labels.get(mids) or labels.setdefault(mids, _classes(mids, names))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}: {error}") from None
+            raise DataError(f"{path}, line {number}: {line.strip()[:MAX_QUOTED]!r}: {error}") from None
         found.ids.append(name)
         found.spans.append(span)
         found.labels.append(classes)

@@ -71,8 +71,8 @@ def fetch(config: Esc50, data_root: Path, out: Path) -> None:
         place = "/".join(path.parts[1:])
         return place if place in published else None
 
-    holds = f"{config.folder}/meta/esc50.csv and {config.folder}/audio/*.wav (2,000 files)"
-    fetch_archive(Archive(URL, "ESC-50.zip", wanted, holds, sums=SUMS, size=BYTES), data_root / config.folder)
+    contents = f"{config.folder}/meta/esc50.csv and {config.folder}/audio/*.wav (2,000 files)"
+    fetch_archive(Archive(URL, "ESC-50.zip", wanted, contents, sums=SUMS, size=BYTES), data_root / config.folder)
 
 
 def annotate(config: Esc50, data_root: Path, out: Path) -> Annotations:

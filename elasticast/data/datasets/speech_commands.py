@@ -57,8 +57,10 @@ EXAMPLE = "four/1b4c9b89_nohash_2.wav"
 
 def fetch(config: SpeechCommands, data_root: Path, out: Path) -> None:
     """Download the dataset if it is not there."""
-    holds = f"{config.folder}/validation_list.txt, testing_list.txt and a folder a word (35 folders, 105,829 files)"
-    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, holds, SHA256)
+    contents = (
+        f"{config.folder}/validation_list.txt, testing_list.txt and one folder per word (35 folders, 105,829 files)"
+    )
+    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, contents, SHA256)
     fetch_archive(archive, data_root / config.folder)
 
 

@@ -35,7 +35,7 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config.dataset import VggSound
-from elasticast.data.annotations import SHOWN, Annotations, read_class_names, text_lines
+from elasticast.data.annotations import MAX_QUOTED, Annotations, read_class_names, text_lines
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 
@@ -90,7 +90,7 @@ def read_rows(path: Path, names: list[str] | None) -> pd.DataFrame:
         row = ROW.fullmatch(line)
         if row is None:
             if line.strip():
-                raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}; {SHOULD_BE}")
+                raise DataError(f"{path}, line {number}: {line.strip()[:MAX_QUOTED]!r}; {SHOULD_BE}")
             continue
         video, start, quoted, plain, split = row.groups()
         label = quoted or plain

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elasticast.config import Batch, ElasticASTSettings
+from elasticast.data import sampler
 from elasticast.data.packing import PackedClip, grid_positions, kept_count, pack, pack_clip
 from elasticast.data.sampler import BatchSampler, balanced_weights, deal, token_batches
 
@@ -47,6 +48,21 @@ def test_a_bucket_is_filled_up_to_the_budget_exactly(tokens, more):
         assert lengths == sorted(lengths)
         assert len(batch) * lengths[-1] <= budget
         assert after is None or (len(batch) + 1) * tokens[after[0]] > budget
+
+
+@given(st.lists(st.integers(1, 60), min_size=30, max_size=60), st.sampled_from(["clips", "tokens"]))
+def test_a_bucket_is_of_clips_drawn_one_after_another(tokens, unit):
+    """So many as fill about `BUCKET_BATCHES` batches; a clip meets others in the next epoch."""
+    limit = 4 if unit == "clips" else 4 * max(tokens)
+    plain, bucketed = (BatchSampler(tokens, Batch(**{unit: limit}, buckets=buckets), 0) for buckets in (False, True))
+    drawn = [clip for batch in indices(plain.epoch(0)) for clip in batch]
+    size = 2 * (4 if unit == "clips" else limit // int(np.mean(tokens)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampler, "BUCKET_BATCHES", 2)
+        batches = indices(bucketed.epoch(0))
+    assert sorted(clip for batch in batches for clip in batch) == sorted(drawn)
+    for batch in batches:
+        assert len({drawn.index(clip) // size for clip in batch}) == 1
 
 
 @given(sizes, st.integers(1, 6))
@@ -94,7 +110,7 @@ def test_a_clip_with_tokens_left_out_keeps_its_grid(shapes, data):
         whole = PackedClip(index + 3, torch.randn(len(freq), 4), freq, time, torch.rand(2))
         assert whole.time_patches == shape[1]
         keep = torch.tensor(sorted(data.draw(st.sets(st.sampled_from(range(len(freq))), min_size=1))))
-        some = whole.only(keep)
+        some = whole.select(keep)
         assert (some.index, some.time_patches) == (whole.index, shape[1])
         assert torch.equal(some.patches, whole.patches[keep])
         assert (some.freq.tolist(), some.time.tolist()) == (freq[keep].tolist(), time[keep].tolist())

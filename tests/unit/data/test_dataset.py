@@ -112,23 +112,23 @@ def test_a_balanced_epoch_is_the_same_whatever_the_workers_and_where_it_is_resum
 
 @pytest.mark.parametrize("room", [0, 150_000, 2**30])
 def test_keeping_log_mels_changes_nothing(training, monkeypatch, room):
-    monkeypatch.setattr(module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(module, "CACHE_BYTES", 0)
     plain = training(ONE_HOP)
-    monkeypatch.setattr(module, "KEPT_BYTES", room)
+    monkeypatch.setattr(module, "CACHE_BYTES", room)
     keeping = training(ONE_HOP)
     for epoch in range(3):
         assert all(same(at(plain, i, epoch), at(keeping, i, epoch)) for i in range(12))
-    kept = sum(spectrogram.nbytes for spectrogram in keeping._kept.values())
-    assert not plain._kept
+    kept = sum(spectrogram.nbytes for spectrogram in keeping._cache.values())
+    assert not plain._cache
     assert kept <= room
-    assert kept + keeping._room == room
-    assert (len(keeping._kept) > 0) == (room > 0)
+    assert kept + keeping._cache_bytes_left == room
+    assert (len(keeping._cache) > 0) == (room > 0)
 
 
 def test_several_hops_keep_nothing(training):
     found = training(ALL_OF_IT)
     assert all(at(found, i) is not None for i in range(12))
-    assert not found._kept
+    assert not found._cache
 
 
 def test_training_without_randomness_is_evaluation(tiny, train_clips, norm):

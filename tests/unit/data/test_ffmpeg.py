@@ -196,7 +196,7 @@ def test_a_hanging_ffmpeg_is_given_up(tmp_path, monkeypatch, begin):
     (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\n{begin}\nexec sleep 100\n")
     (tmp_path / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
     (tmp_path / "clip.mp4").write_bytes(b"no sound")
     assert reason(tmp_path / "clip.mp4") == "ffmpeg hangs"
 

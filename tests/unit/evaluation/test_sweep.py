@@ -75,7 +75,7 @@ def alone(model, clips, config, norm, index, frames, compression):
     clip = PackedClip(0, patches, freq, time, clips.targets[index])
     if config.view.fill == "mask":  # tokens of padding alone are not there, the others are where they were
         native = native_frames(int(clips.samples[index]), config.front_end, 16)
-        clip = clip.only((time < max(1, int(native / compression / 16 + 1e-9))).nonzero().flatten())
+        clip = clip.select((time < max(1, int(native / compression / 16 + 1e-9))).nonzero().flatten())
     return model.eval()(pack([clip]))[0]
 
 
@@ -299,7 +299,7 @@ def test_tokens_left_out_are_those_of_each_clip_alone(tiny, test_clips, norm):
         generator = torch.Generator().manual_seed(zlib.crc32(test_clips.ids[i].encode()))
         keep = torch.randperm(32, generator=generator)[:16].sort().values
         with torch.inference_mode():
-            assert_close(found[i], model(pack([clip.only(keep)]))[0])
+            assert_close(found[i], model(pack([clip.select(keep)]))[0])
 
 
 def test_leaving_tokens_out_costs_less_and_says_how_much(setting, test_clips, prepared, norm):
