@@ -205,7 +205,7 @@ def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Ge
 
 
 def _padded_cuts(tokens: list[int], budget: int) -> list[int]:
-    """Where to cut clips of ascending `tokens` into batches that stay within `budget` when padded to the longest clip."""
+    """Where to cut clips of ascending `tokens` into batches within `budget` when padded to their longest clip."""
     cuts, first = [], 0
     for index, longest in enumerate(tokens):
         if (index - first + 1) * longest > budget:
