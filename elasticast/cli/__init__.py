@@ -118,12 +118,12 @@ def train(
     import torch
 
     from elasticast.config.load_suite import load_run_config
-    from elasticast.training.distributed import joined
+    from elasticast.training.distributed import join_processes
     from elasticast.training.inputs import read_inputs
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    with joined() as world:
+    with join_processes() as world:
         run = load_run_config(config)
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 

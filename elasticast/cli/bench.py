@@ -20,9 +20,9 @@ def reading(
     workers: Annotated[list[int] | None, typer.Option(min=0, help="loader processes, repeatable [0, 2, 4]")] = None,
 ) -> None:
     """Read random clips from the waveform store and from the audio files it was made of."""
-    from elasticast.benchmarks.storage import reading as measure
+    from elasticast.benchmarks.storage import measure_reading
 
-    typer.echo(measure(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
+    typer.echo(measure_reading(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
 
 
 @bench.command()
@@ -50,16 +50,16 @@ def packing(
     """Take the same clips through a model packed, padded, in buckets, in rows, and one at a time."""
     import torch
 
-    from elasticast.benchmarks.padding import packing as measure
+    from elasticast.benchmarks.padding import measure_packing
     from elasticast.benchmarks.report import show, write
-    from elasticast.benchmarks.setup import batch_tokens, device_of, model_config, ways_of
+    from elasticast.benchmarks.setup import batch_tokens, build_ways, model_config, resolve_device
 
     torch.set_num_threads(threads)
-    config, where = model_config(model, max_frames), device_of(device)
+    config, where = model_config(model, max_frames), resolve_device(device)
     tokens = batch_tokens(config, clips, seed, prepared=data, split=split, shortest=shortest)
     rows = row_tokens or [512, 1024, 2048, 4096, 8192]
-    ways, left_out = ways_of(config, tokens, where, bucket=bucket, row_tokens=rows, names=way or [])
-    found = measure(config, tokens, ways, device=where, precision=precision, rounds=rounds, seed=seed)
+    ways, left_out = build_ways(config, tokens, where, bucket=bucket, row_tokens=rows, names=way or [])
+    found = measure_packing(config, tokens, ways, device=where, precision=precision, rounds=rounds, seed=seed)
     show(found, left_out)
     if out is not None:
         lengths = str(data) if data else f"log-uniform {shortest}-{max_frames}"

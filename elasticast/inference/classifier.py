@@ -269,7 +269,7 @@ def load_pretrained(
         If the weights cannot be loaded, with the reason.
     """
     pretrained = load_model(source, classes=classes, frames=frames)
-    LOG.info("%s: %s", source, pretrained.found)
+    LOG.info("%s: %s", source, pretrained.description)
     for note in pretrained.notes:  # a warning shows without a set-up of logging: a new head, say, knows nothing
         LOG.warning("%s: %s", source, note)
     pretrained.model.to(device or default_device())
