@@ -71,7 +71,10 @@ class RowIndices:
         return cls(*(x.to(device) for x in (owner, tokens, queries)))
 
     def mask(self) -> RowMask:
-        """Mask: tokens attend to their clip, and padding to padding. With one clip per row it masks only keys."""
+        """Mask for self-attention: tokens attend to their clip, and padding to padding.
+
+        With one clip per row, the mask of its keys applies to all queries, also to padding.
+        """
         if self.queries.shape[1] == 1:
             return RowMask((self.owner >= 0)[:, None, None], [])
         return RowMask((self.owner[:, :, None] == self.owner[:, None])[:, None], [])

@@ -63,7 +63,7 @@ class DatasetReader(Protocol):
         """Read the annotations: one row per clip."""
 
 
-def text_lines(path: Path, setting: str) -> Iterator[str]:
+def read_lines(path: Path, setting: str) -> Iterator[str]:
     """Iterate over the lines of a UTF-8 text file, with or without a byte-order mark.
 
     Parameters
@@ -96,7 +96,7 @@ def read_class_names(path: Path) -> dict[str, str]:
     DataError
         If the file does not have the published format.
     """
-    lines = text_lines(path, "labels")
+    lines = read_lines(path, "labels")
     header = next(lines, "").strip()
     if header != "index,mid,display_name":
         raise DataError(f"{path}, line 1: {header!r}, expected 'index,mid,display_name'")
@@ -172,7 +172,7 @@ def _hash_fraction(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
-def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
+def select_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Select the clips whose ids are listed in a file, one id per line, such as the ``ids.txt`` of another lab.
 
     Raises

@@ -113,10 +113,10 @@ def _read_span(recording: Recording, start: float, duration: float, longest: flo
     begin, end = max(0, round(start * rate)), frames if math.isnan(duration) else min(round(stop * rate), frames)
     if end < math.inf:
         _check_length((end - begin) / rate, longest)
-    mono = np.concatenate([np.empty(0, np.float32), *map(mixed, recording.blocks(begin, end))])
+    mono = np.concatenate([np.empty(0, np.float32), *map(to_mono, recording.blocks(begin, end))])
     if frames == math.inf:  # the length is only known after decoding
-        fewest = min(begin, 1) if end == math.inf else end - begin - SPAN_TOLERANCE_SECONDS * rate
-        if len(mono) < fewest:
+        required = min(begin, 1) if end == math.inf else end - begin - SPAN_TOLERANCE_SECONDS * rate
+        if len(mono) < required:
             raise UnusableAudioError("span outside the file")
         _check_length(len(mono) / rate, longest)
     return mono
@@ -189,7 +189,7 @@ def _open_file(path: Path, size: int) -> Recording:
         raise UnusableAudioError("needs ffmpeg" if path.suffix.lower() in NEED_FFMPEG else str(error)) from None
 
 
-def mixed(block: np.ndarray) -> np.ndarray:
+def to_mono(block: np.ndarray) -> np.ndarray:
     """Average the channels of int16 or float ``[samples, channels]`` to float32 ``[samples]`` with full scale 1."""
     total = block[:, 0].astype(np.float32)
     for channel in block.T[1:]:  # ten times faster than `mean`, which adds row by row

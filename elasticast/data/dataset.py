@@ -220,12 +220,12 @@ class ClipDataset(Dataset):
         """Log-mel and target of a clip, mixed with another clip with probability `train.mixup`."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
             return self._log_mel(index, compression), self.clips.target(index)
-        other = int(torch.rand((), generator=generator).item() * len(self.clips))
+        partner = int(torch.rand((), generator=generator).item() * len(self.clips))
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        mixed = mixup(self.clips.waveform(index), self.clips.waveform(other), share)
-        target = share * self.clips.target(index) + (1 - share) * self.clips.target(other)
+        mixed = mixup(self.clips.waveform(index), self.clips.waveform(partner), share)
+        target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return self.encoder.spectrogram(mixed, compression), target
 
     def _log_mel(self, index: int, compression: float) -> Tensor:

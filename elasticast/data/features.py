@@ -143,7 +143,7 @@ def _kaldi_bands(sample_rate: int, points: int, mel_bins: int) -> Tensor:
 
 @functools.cache
 def _htk_bands(sample_rate: int, points: int, mel_bins: int) -> Tensor:
-    """HTK's triangular mel bands of height 1, `[F, points // 2 + 1]`, evenly spaced from 0 Hz to the Nyquist rate."""
+    """Triangular bands of height 1 `[F, points // 2 + 1]`, evenly spaced in HTK mel up to half the sample rate."""
     mel = torch.linspace(0, 2595 * math.log10(1 + sample_rate / 2 / 700), mel_bins + 2, dtype=torch.float64)
     edges = 700 * (10 ** (mel / 2595) - 1)
     bins = torch.linspace(0, sample_rate / 2, points // 2 + 1, dtype=torch.float64)

@@ -15,7 +15,7 @@ EXTENSIONS = (
     *("ogg", "oga", "opus", "mp3", "m4a", "mka", "aac", "wma"),
     *("mp4", "m4v", "mkv", "webm", "mov", "avi", "3gp"),
 )
-_ORDER = {extension: place for place, extension in enumerate(EXTENSIONS)}
+_ORDER = {extension: rank for rank, extension in enumerate(EXTENSIONS)}
 
 
 def stem_of(relative: str) -> str:

@@ -2,7 +2,8 @@
 
 The clips of each split are divided, in order, into parts of :data:`PART_CLIPS` clips. The file name of a part ends with
 a digest of everything that determines its content: ids, spans, sizes and modification times of the audio files,
-settings, and code. A part whose file exists is therefore up to date and is not decoded again.
+settings, and code. A part whose file exists is therefore up to date. It is decoded again only if it cannot be read, or
+if one of its rejected clips might be decoded now, for example because ffmpeg has been installed.
 """
 
 import hashlib
@@ -104,7 +105,7 @@ def plan(clips: pd.DataFrame, config: DatasetSettings, data_root: Path, folder: 
 def _identity(
     rows: pd.DataFrame, config: DatasetSettings, data_root: Path, folder: Path, pool: ThreadPoolExecutor
 ) -> str:
-    """Digest of everything that determines the content of a part. Labels do not: only the manifest contains them."""
+    """Digest of everything that determines the content of a part. Labels are only stored in the manifest."""
     files = list(dict.fromkeys(rows["path"]))
     stamps = dict(zip(files, pool.map(_stamp, files), strict=True))
     total = hashlib.sha256(json.dumps([config.store_rate, _trimmed(config), code_digest("decode")]).encode())

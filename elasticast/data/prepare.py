@@ -10,7 +10,7 @@ import pandas as pd
 
 from elasticast.config import digest
 from elasticast.config.dataset import SPLITS, DatasetConfig
-from elasticast.data.annotations import Annotations, check_annotations, only_ids
+from elasticast.data.annotations import Annotations, check_annotations, select_ids
 from elasticast.data.datasets import reader_of
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
@@ -101,7 +101,7 @@ def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotation
         raise DataError(f"{out.name}: the annotations contain no clip")
     clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
     if config.ids is not None:
-        clips = only_ids(clips, data_root / config.ids)
+        clips = select_ids(clips, data_root / config.ids)
     return annotations._replace(clips=clips), plan(clips, config, data_root, out / "parts")
 
 

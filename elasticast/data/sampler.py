@@ -17,7 +17,7 @@ BUCKET_BATCHES = 50
 
 
 class ClipRequest(NamedTuple):
-    """Index of a training example: which clip to load, and what its randomness depends on.
+    """A request for a training example: the index type of :class:`~elasticast.data.dataset.ClipDataset`.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class BatchSampler:
             weights = torch.from_numpy(self.weights)
             order = torch.multinomial(weights, len(weights), replacement=True, generator=generator).numpy()
         repeats = self.weights is not None
-        if self.batch.clips is not None:  # before sorting into buckets, where always the longest clips would be dropped
+        if self.batch.clips is not None:  # if buckets were sorted first, the longest clips would always be dropped
             order = order[: self.count(epoch) * self.batch.clips]
         if self.batch.buckets:
             order, bounds = _bucketed(order, self.tokens, self.batch, generator)
@@ -176,7 +176,7 @@ def balanced_weights(clip_of_label: np.ndarray, labels: np.ndarray, clips: int, 
 
 
 def _token_bounds(tokens: np.ndarray, budget: int) -> list[int]:
-    """Bounds of the batches that :func:`token_batches` forms from clips of `tokens` `[n]`; no clip exceeds `budget`."""
+    """Bounds of the batches that :func:`token_batches` forms. `tokens` `[n]` must not exceed `budget`."""
     total, bounds = np.concatenate([[0], tokens.cumsum()]), [0]
     while bounds[-1] < len(tokens):
         bounds.append(int(np.searchsorted(total, total[bounds[-1]] + budget, "right")) - 1)
@@ -187,9 +187,9 @@ def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Ge
     """Group clips of similar length into batches. Returns their order and the bounds of the batches.
 
     The clips of about :data:`BUCKET_BATCHES` consecutive batches are sorted by length and cut into batches. All batches
-    are then shuffled. A clip is therefore combined with other clips in every epoch. With a token budget, no batch
+    are then shuffled, so a clip shares its batch with different clips in each epoch. With a token budget, no batch
     exceeds it when padded to its longest clip. With a number of clips per batch, the length of `order` must be a
-    multiple of it.
+    multiple of that number.
     """
     size = BUCKET_BATCHES * (batch.clips or max(1, batch.tokens // int(tokens[order].mean())))
     batches: list[np.ndarray] = []
@@ -205,7 +205,7 @@ def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Ge
 
 
 def _padded_cuts(tokens: list[int], budget: int) -> list[int]:
-    """Where to cut clips of ascending `tokens` into batches within `budget` when padded to their longest clip."""
+    """Where to cut clips of ascending `tokens` so that batches padded to their longest clip stay within `budget`."""
     cuts, first = [], 0
     for index, longest in enumerate(tokens):
         if (index - first + 1) * longest > budget:

@@ -53,7 +53,7 @@ RELEASED = {
     "esc50": Released({"AST": Norm(-6.6268077, 5.358466)}),
     "speech_commands": Released({"AST": Norm(-6.845978, 5.5654526)}),
 }
-"""Released statistics, by module of the dataset. They were computed from clips cropped or padded to a fixed length;
+"""Released statistics, by module of the dataset. They were computed from clips cropped or padded to a fixed length,
 ours are computed from clips of their original length."""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.data.audio import INT16_STEP, MIN_SECONDS, mixed, open_recording, quantised, ratio, resampled
+from elasticast.data.audio import INT16_STEP, MIN_SECONDS, open_recording, quantised, ratio, resampled, to_mono
 from elasticast.data.recordings import BLOCK, UnusableAudioError
 from elasticast.errors import ElasticASTError
 
@@ -72,7 +72,7 @@ class AudioSource:
         read = 0
         for block in self.read():
             read += len(block)
-            mono = mixed(block)
+            mono = to_mono(block)
             if not np.isfinite(mono).all():
                 raise UnusableAudioError("non-finite samples")
             yield torch.from_numpy(mono)

@@ -70,12 +70,12 @@ class ElasticAST(nn.Module):
         clips, seqlens = len(batch), batch.seqlens
         x, freq, time = self.patch_embed(batch.patches), batch.freq, batch.time
         rotary, cls = self.settings.positions == "rotary", self.settings.pooling == "cls"
-        # the residual stream is float32: adding positions converts autocast's 16 bits, without them convert explicitly
+        # the residual stream is float32: adding positions converts autocast's 16-bit tokens, rotary ones need .to
         x = x.to(self.head.weight.dtype) if rotary else x + self.positions(freq, time, batch.grid_lengths)
         if cls:
             x = prepend_tokens(self.cls.to(x.dtype).expand(clips, 1, -1), x, seqlens)
         if rotary and cls:  # CLS tokens are at position (0, 0), which is not rotated
-            freq, time = (prepend_tokens(places.new_zeros(clips, 1), places, seqlens) for places in (freq, time))
+            freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, seqlens) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
     def _pooled(self, x: Tensor, rotation: Rotation | None, seqlens: list[int], backend: str) -> Tensor:

@@ -47,6 +47,6 @@ def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, cl
     """Write the weights to `model.safetensors`, and what is needed to use them to `model.json`."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomic(folder / "model.safetensors", lambda file: save_file(weights, file))
-    about = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
-    about |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
-    write_json(folder / "model.json", about)
+    content = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
+    content |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
+    write_json(folder / "model.json", content)

@@ -100,8 +100,8 @@ class Report:
     def log_evaluation(self, record: dict[str, Any], seconds: float) -> None:
         """Log an evaluation that took `seconds`; `record` holds this and all earlier evaluations."""
         self._since += seconds
-        about = {name: record[name] for name in ("split", "metric")}
-        self.history.write_validation([{**row, **about} for row in record["history"]])
+        split_and_metric = {name: record[name] for name in ("split", "metric")}
+        self.history.write_validation([{**row, **split_and_metric} for row in record["history"]])
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.distributed import World
 from elasticast.training.history import report_progress
 from elasticast.training.inputs import RunInputs
-from elasticast.training.optim import build_optimizer, learning_rate, loss_of
+from elasticast.training.optim import build_optimizer, compute_loss, learning_rate
 from elasticast.training.selection import Selection, due_steps
 
 EXIT_CHECKPOINTED = 85
@@ -197,7 +197,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self._autocast():
-            loss = loss_of(self.replica(batch), batch.targets, train.loss) * weight
+            loss = compute_loss(self.replica(batch), batch.targets, train.loss) * weight
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss * self.world.size).backward()  # gradients are averaged over ranks, but we need their sum
         self.scaler.unscale_(self.optimizer)

@@ -44,7 +44,7 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
     return train.lr
 
 
-def loss_of(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
+def compute_loss(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
     """Mean loss of a batch.
 
     Parameters

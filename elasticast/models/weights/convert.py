@@ -39,7 +39,7 @@ AST_FRAMES = (1024, 128, 512)
 """Lengths of the published ASTs: AudioSet, Speech Commands, ESC-50."""
 
 
-def convert_state(layout: Layout, state: dict[str, Tensor], where: str, about: dict[str, Any]) -> dict[str, Any]:
+def convert_state(layout: Layout, state: dict[str, Tensor], where: str, hf_files: dict[str, Any]) -> dict[str, Any]:
     """Convert a state dict to the fields of :class:`~elasticast.models.weights.sources.Weights`.
 
     Parameters
@@ -50,7 +50,7 @@ def convert_state(layout: Layout, state: dict[str, Tensor], where: str, about: d
         Tensors by the names of the layout.
     where : str
         Source of the weights, for messages.
-    about : dict
+    hf_files : dict
         `config` and `preprocessor`, if Hugging Face files contain them.
 
     Returns
@@ -64,24 +64,24 @@ def convert_state(layout: Layout, state: dict[str, Tensor], where: str, about: d
         If this package has no model with these shapes.
     """
     notes: list[str] = []
-    hugging = about.get("config", {})
+    hf_config = hf_files.get("config", {})
     tensors = layout.convert(state)
     _flatten_patches(tensors, where, notes)
-    model = _size(tensors, layout.depth(state), hugging, where, notes)
+    model = _size(tensors, layout.depth(state), hf_config, where, notes)
     if layout is ELASTIC:
         model |= {"kind": "elasticast", "attention_scale": "none"}
         frames = model["max_frames"] = model["patch"] * len(tensors["positions.time"])
         mel_bins = model["patch"] * len(tensors["positions.freq"])
     else:
         model |= {"kind": "ast", "prefix_tokens": _prefix(tensors)}
-        model["stride"], frames, mel_bins = _split_positions(layout, tensors, hugging, state, where, notes)
-    _apply_layout_settings(layout, tensors, model, hugging, where, notes)
+        model["stride"], frames, mel_bins = _split_positions(layout, tensors, hf_config, state, where, notes)
+    _apply_layout_settings(layout, tensors, model, hf_config, where, notes)
     classes = len(tensors["head.weight"]) if "head.weight" in tensors else None
-    dataset, norm, kind = _trained_on(layout, classes, about, notes)
+    dataset, norm, kind = _trained_on(layout, classes, hf_files, notes)
     if dataset == "epic_sounds":
         config = _epic_sounds(model, frames, mel_bins, where, notes)
     else:
-        rate = about.get("preprocessor", {}).get("sampling_rate", 16000)
+        rate = hf_files.get("preprocessor", {}).get("sampling_rate", 16000)
         config = _config(model, {"frames": frames}, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
     return {
         "description": _describe(layout, config, classes),
@@ -89,7 +89,7 @@ def convert_state(layout: Layout, state: dict[str, Tensor], where: str, about: d
         "config": config,
         "norm": norm,
         "kind": kind,
-        "classes": _label_names(hugging, classes),
+        "classes": _label_names(hf_config, classes),
         "image": layout is VIT,
         "notes": notes,
     }
@@ -107,10 +107,10 @@ def _flatten_patches(tensors: dict[str, Tensor], where: str, notes: list[str]) -
         tensors["patch_embed.weight"] = weight.sum(1).flatten(1)
 
 
-def _size(tensors: dict[str, Tensor], depth: int, about: dict, where: str, notes: list[str]) -> dict[str, Any]:
+def _size(tensors: dict[str, Tensor], depth: int, hf_config: dict, where: str, notes: list[str]) -> dict[str, Any]:
     """Settings that follow from shapes, and the number of heads, which is assumed if not known."""
     dim, pixels = tensors["patch_embed.weight"].shape
-    heads = about.get("num_attention_heads")
+    heads = hf_config.get("num_attention_heads")
     if heads is None:
         heads = dim // HEAD_DIM
         notes.append(
@@ -130,7 +130,7 @@ def _prefix(tensors: dict[str, Tensor]) -> int:
 
 
 def _split_positions(
-    layout: Layout, tensors: dict[str, Tensor], about: dict, state: dict, where: str, notes: list[str]
+    layout: Layout, tensors: dict[str, Tensor], hf_config: dict, state: dict, where: str, notes: list[str]
 ) -> tuple[int, int, int]:
     """Split positions `[1, p + F*T, D]` into `[p, D]` and `[1, D, F, T]`; returns stride, frames and mel bins."""
     positions, prefix = tensors.pop("grid"), len(tensors["prefix"])
@@ -138,15 +138,15 @@ def _split_positions(
     if layout is VIT:
         side = math.isqrt(count)
         stride, frames, bins = patch, patch * side, patch * side
-    elif about.get("frequency_stride") is not None:
-        if about["frequency_stride"] != about["time_stride"]:
+    elif hf_config.get("frequency_stride") is not None:
+        if hf_config["frequency_stride"] != hf_config["time_stride"]:
             raise DataError(
-                f"{where}: frequency_stride = {about['frequency_stride']}, time_stride = {about['time_stride']}; "
-                "this package supports equal strides only"
+                f"{where}: frequency_stride = {hf_config['frequency_stride']} and time_stride = "
+                f"{hf_config['time_stride']} differ; this package supports equal strides only"
             )
-        stride, bins = about["time_stride"], about["num_mel_bins"]
-        steps = (about["max_length"] - patch) // stride
-        frames = patch + steps * stride if stride == patch else about["max_length"]
+        stride, bins = hf_config["time_stride"], hf_config["num_mel_bins"]
+        steps = (hf_config["max_length"] - patch) // stride
+        frames = patch + steps * stride if stride == patch else hf_config["max_length"]
     else:
         stride, frames, bins = _guess_grid(count, patch, state, where, notes)
     freq, time = ((length - patch) // stride + 1 for length in (bins, frames))
@@ -177,15 +177,15 @@ def _guess_grid(patches: int, patch: int, state: dict, where: str, notes: list[s
 
 
 def _apply_layout_settings(
-    layout: Layout, tensors: dict[str, Tensor], model: dict[str, Any], about: dict, where: str, notes: list[str]
+    layout: Layout, tensors: dict[str, Tensor], model: dict[str, Any], hf_config: dict, where: str, notes: list[str]
 ) -> None:
     """Set what depends on the layout and not on shapes: epsilons, and the prefix tokens and pooling of SSAST."""
     if layout is AST:
         model["head_norm_eps"] = 1e-5  # the trunk has the epsilon of timm, the head the default of torch
     if layout is HUGGING_FACE:
-        model["norm_eps"] = float(about.get("layer_norm_eps", 1e-12))
-        if about.get("hidden_act", "gelu") != "gelu":
-            raise DataError(f"{where}: hidden_act {about['hidden_act']!r} is not supported, expected 'gelu'")
+        model["norm_eps"] = float(hf_config.get("layer_norm_eps", 1e-12))
+        if hf_config.get("hidden_act", "gelu") != "gelu":
+            raise DataError(f"{where}: hidden_act {hf_config['hidden_act']!r} is not supported, expected 'gelu'")
     if layout is SSAST:  # it was not distilled, and fine-tuning uses the mean over patches
         if model["prefix_tokens"] == 2:
             notes.append("distillation token and its position left out")
@@ -193,11 +193,11 @@ def _apply_layout_settings(
         model |= {"prefix_tokens": 1, "pooling": "mean"}
 
 
-def _trained_on(layout: Layout, classes: int | None, about: dict, notes: list[str]) -> tuple[str, Norm, str]:
+def _trained_on(layout: Layout, classes: int | None, hf_files: dict, notes: list[str]) -> tuple[str, Norm, str]:
     """Dataset, normalisation and kind of task: from the files of Hugging Face, or from the number of classes."""
     known = (KNOWN_ELASTIC if layout is ELASTIC else KNOWN_AST).get(classes)
     dataset, norm, kind = known or ("unknown", KNOWN_AST[527][1], "single")
-    preprocessor = about.get("preprocessor", {})
+    preprocessor = hf_files.get("preprocessor", {})
     if "mean" in preprocessor and "std" in preprocessor:
         normalised = preprocessor.get("do_normalize", True)
         norm = Norm(preprocessor["mean"], preprocessor["std"]) if normalised else IDENTITY_NORM
@@ -205,7 +205,7 @@ def _trained_on(layout: Layout, classes: int | None, about: dict, notes: list[st
     else:
         origin = f"that of {dataset}, {classes} classes" if known else "that of AudioSet, assumed"
         notes.append(f"normalisation: mean {norm.mean}, deviation {norm.std} ({origin})")
-    problem = about.get("config", {}).get("problem_type")
+    problem = hf_files.get("config", {}).get("problem_type")
     if problem in ("multi_label_classification", "single_label_classification"):
         kind = problem.split("_")[0]
     elif classes is not None:
@@ -255,8 +255,8 @@ def _describe(layout: Layout, config: RunConfig, classes: int | None) -> str:
     return f"{layout.name}: {size}, {config.front_end.mel_bins} x {frames} log-mel, stride {model.stride}, {head}"
 
 
-def _label_names(about: dict, classes: int | None) -> list[str] | None:
-    labels = about.get("id2label")
+def _label_names(hf_config: dict, classes: int | None) -> list[str] | None:
+    labels = hf_config.get("id2label")
     if not isinstance(labels, dict) or len(labels) != classes:
         return None
     return [labels[key] for key in sorted(labels, key=int)]

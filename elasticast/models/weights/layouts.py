@@ -32,7 +32,7 @@ class Layout:
         Single tensors, our name to the published name.
     optional : tuple of str
         Our names of modules and tensors that a file may lack.
-    spare : tuple of str
+    ignored : tuple of str
         Prefixes of published names that are ignored.
     """
 
@@ -42,7 +42,7 @@ class Layout:
     outside: dict[str, str]
     parameters: dict[str, str]
     optional: tuple[str, ...] = ()
-    spare: tuple[str, ...] = field(default=())
+    ignored: tuple[str, ...] = field(default=())
 
     def table(self, state: dict[str, Tensor]) -> dict[str, list[str]]:
         """Map our names to published ones.
@@ -70,7 +70,7 @@ class Layout:
     def difference(self, state: dict[str, Tensor]) -> tuple[list[str], list[str]]:
         """Names missing from `state`, and unexpected names in it."""
         needed = {name for theirs in self.table(state).values() for name in theirs}
-        return sorted(needed - state.keys()), sorted(n for n in state.keys() - needed if not n.startswith(self.spare))
+        return sorted(needed - state.keys()), sorted(n for n in state.keys() - needed if not n.startswith(self.ignored))
 
     def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rename the tensors of `state`, and convert them to float32."""
@@ -83,7 +83,7 @@ def _names_in(names: dict[str, list[str]], module: str) -> list[str]:
     return [name for name in names if name == module or name.startswith(f"{module}.")]
 
 
-def _timm(name: str, prefix: str = "", head: dict[str, str] | None = None, spare: tuple[str, ...] = ()) -> Layout:
+def _timm(name: str, prefix: str = "", head: dict[str, str] | None = None, ignored: tuple[str, ...] = ()) -> Layout:
     """Layout of a ViT or DeiT of timm, by itself or, with `prefix`, as part of a larger model."""
     same = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
     return Layout(
@@ -94,7 +94,7 @@ def _timm(name: str, prefix: str = "", head: dict[str, str] | None = None, spare
         parameters={"cls": f"{prefix}cls_token", "dist": f"{prefix}dist_token", "grid": f"{prefix}pos_embed"},
         optional=("dist",),
         # the classifier of the image model that initialised the audio model
-        spare=(f"{prefix}head.", f"{prefix}head_dist.", f"{prefix}pre_logits.", *spare),
+        ignored=(f"{prefix}head.", f"{prefix}head_dist.", f"{prefix}pre_logits.", *ignored),
     )
 
 
@@ -125,7 +125,7 @@ ELASTIC = Layout(
     },
 )
 AST = _timm("AST (YuanGongND)", "v.", {"head_norm": "mlp_head.0", "head": "mlp_head.1"})
-SSAST = _timm("SSAST", "v.", spare=("cpredlayer.", "gpredlayer.", "mask_embed", "p_input_fdim", "p_input_tdim"))
+SSAST = _timm("SSAST", "v.", ignored=("cpredlayer.", "gpredlayer.", "mask_embed", "p_input_fdim", "p_input_tdim"))
 VIT = _timm("ViT or DeiT (timm)")
 HUGGING_FACE = Layout(
     name="AST (Hugging Face)",

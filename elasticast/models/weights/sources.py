@@ -118,11 +118,11 @@ def _from_folder(folder: Path) -> Weights:
 
 def _from_run(folder: Path) -> Weights:
     path = folder / MODEL_FILES[1]
-    about = read_json(path)
+    content = read_json(path)
     try:
-        config = validate(RunConfig, about["config"], str(path), "config")
-        norm = Norm(about["norm"]["mean"], about["norm"]["std"])
-        classes, kind = about["classes"], about["kind"]
+        config = validate(RunConfig, content["config"], str(path), "config")
+        norm = Norm(content["norm"]["mean"], content["norm"]["std"])
+        classes, kind = content["classes"], content["kind"]
     except (KeyError, TypeError):
         raise DataError(
             f"{path}: is not a model.json of this package; expected config, classes, kind and norm"
@@ -134,11 +134,11 @@ def _from_run(folder: Path) -> Weights:
 
 def _from_file(path: Path) -> Weights:
     layout, state = recognise(read_tensors(path), str(path))
-    about = _hugging_face_about(path.parent) if layout is HUGGING_FACE else {}
-    return Weights(**convert_state(layout, state, str(path), about), sha256=file_digest(path))
+    hf_files = _hugging_face_files(path.parent) if layout is HUGGING_FACE else {}
+    return Weights(**convert_state(layout, state, str(path), hf_files), sha256=file_digest(path))
 
 
-def _hugging_face_about(folder: Path) -> dict[str, Any]:
+def _hugging_face_files(folder: Path) -> dict[str, Any]:
     """Contents of the `config` and `preprocessor` files in a Hugging Face folder, if they exist."""
     files = {"config": "config.json", "preprocessor": "preprocessor_config.json"}
     return {key: read_json(folder / name) for key, name in files.items() if (folder / name).is_file()}
@@ -159,9 +159,9 @@ def _from_timm(name: str) -> Weights:
     layout, state = recognise(model.state_dict(), f"{TIMM}{name}")
     if layout is not VIT:
         raise DataError(f"{TIMM}{name}: not a ViT or DeiT")
-    about = {"config": {"num_attention_heads": model.blocks[0].attn.num_heads}}
+    hf_files = {"config": {"num_attention_heads": model.blocks[0].attn.num_heads}}
     digest = hashlib.sha256(b"".join(state[k].contiguous().numpy().tobytes() for k in sorted(state))).hexdigest()
-    return Weights(**convert_state(layout, state, f"{TIMM}{name}", about), sha256=digest)
+    return Weights(**convert_state(layout, state, f"{TIMM}{name}", hf_files), sha256=digest)
 
 
 def _download_problem(name: str, error: Exception) -> str:

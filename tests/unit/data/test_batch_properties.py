@@ -1,4 +1,4 @@
-"""Batches of any clips and any budget: properties that hold for every input."""
+"""Properties of batches that hold for all clips and budgets."""
 
 import copy
 
@@ -37,7 +37,7 @@ def test_an_epoch_is_cut_where_the_next_clip_would_exceed_the_budget(tokens, mor
 
 @given(sizes, st.integers(0, 200))
 def test_a_bucket_is_filled_up_to_the_budget_exactly(tokens, more):
-    """With all clips in one bucket: from short to long, and each batch as large as its longest clip allows."""
+    """In a single bucket, clips are sorted by length, and each batch is as large as its longest clip allows."""
     budget = max(tokens) + more
     found = BatchSampler(tokens, Batch(tokens=budget, buckets=True), seed=2)
     batches = indices(found.epoch(0))
@@ -72,7 +72,7 @@ def test_ranks_share_a_batch_about_evenly(tokens, ranks):
     assert sorted(place for share in shares for place in share) == list(range(len(tokens)))
     assert all(share == sorted(share) for share in shares)
     load = [sum(tokens[place] for place in share) for share in shares]
-    # each rank was the least loaded when it was given the last, and smallest, of its clips
+    # each rank had the fewest tokens before it got its last (and smallest) clip
     for share, tokens_of_rank in zip(shares, load, strict=True):
         assert not share or tokens_of_rank - min(tokens[place] for place in share) <= min(load)
 
@@ -101,8 +101,8 @@ grids = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6)), min_size=1, ma
 
 
 @given(grids, st.data())
-def test_a_clip_with_tokens_left_out_keeps_its_grid(shapes, data):
-    """Also where the last column is left out: positions are relative to the whole grid."""
+def test_clip_with_dropped_tokens_keeps_its_grid(shapes, data):
+    """Positions are relative to the whole grid, even if all tokens of the last column are dropped."""
     clips, kept = [], []
     for index, shape in enumerate(shapes):
         freq, time = grid_positions(*shape)
