@@ -1,4 +1,4 @@
-"""An ablation: a table of all its metrics, a table that compares its variants, and the figure its file asks for."""
+"""Ablation: a table of all metrics, a table that compares the variants, and the figure that `plot` selects."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ def report(ablation, arguments):
 
 def add_runs(parser):
     parser.add_argument(
-        "--runs", required=True, type=Path, help="folder with its results: results/SUITE/ablations/NAME"
+        "--runs", required=True, type=Path, help="folder with the results of the ablation: results/SUITE/ablations/NAME"
     )
 
 
 def main(argv=None):
-    run_script(__doc__, report, add_runs, argv, of="ablation", load=load_resolved_ablation)
+    run_script(__doc__, report, add_runs, argv, kind="ablation", load=load_resolved_ablation)
 
 
 if __name__ == "__main__":

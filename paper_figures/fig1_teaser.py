@@ -1,4 +1,4 @@
-"""Fig. 1: score over input length of ASTs, trained at one length each, and of ElasticAST (first panel of figure 4)."""
+"""Fig. 1: score over input length of ElasticAST and of ASTs trained at one length each (first panel of figure 4)."""
 
 from elasticast.reporting.curves import draw_teaser
 from elasticast.reporting.legend import curve_caption

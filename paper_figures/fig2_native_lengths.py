@@ -1,4 +1,4 @@
-"""Fig. 2: native lengths of the clips, and what cropping and padding to each length costs."""
+"""Fig. 2: native lengths of the clips, and the tokens that each fixed length discards or adds."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def draw(suite, arguments):
 
 
 def add_manifests(parser):
-    files = "results/data/DATASET/manifest.parquet of each dataset; the folder is the name of the dataset"
+    files = "results/data/DATASET/manifest.parquet of each dataset; the folder has the name of the dataset"
     parser.add_argument("--manifests", required=True, nargs="+", type=Path, help=files)
 
 

@@ -1,4 +1,4 @@
-"""Fig. 3: a packed batch of real clips: its spectrograms in a row, its attention mask and its pooling mask."""
+"""Fig. 3: a packed batch of training clips: their spectrograms, the attention mask and the pooling mask."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from elasticast.reporting.style import save
 def draw(suite, arguments):
     config = packed_run(suite, arguments.data.name)
     clips = Clips(arguments.data, "train", config.task)
-    chosen = np.random.default_rng(arguments.seed).permutation(len(clips))[: arguments.clips]
-    batch = encode_clips(clips, config, chosen)
+    indices = np.random.default_rng(arguments.seed).permutation(len(clips))[: arguments.clips]
+    batch = encode_clips(clips, config, indices)
     save(draw_packing(batch), arguments.out, packing_caption(config, batch))
 
 
 def add_data(parser):
-    parser.add_argument("--data", required=True, type=Path, help="prepared data: results/data/DATASET")
+    parser.add_argument("--data", required=True, type=Path, help="folder with prepared data: results/data/DATASET")
     parser.add_argument("--clips", default=6, type=int, help="number of clips in the batch (default: 6)")
-    parser.add_argument("--seed", default=0, type=int, help="seed for choosing the clips (default: 0)")
+    parser.add_argument("--seed", default=0, type=int, help="seed of the random choice of clips (default: 0)")
 
 
 def main(argv=None):

@@ -1,4 +1,4 @@
-"""Table 1: each AST at the length or resolution of its training, against ElasticAST there and at native length."""
+"""Table 1: each AST at its training length or resolution, compared with ElasticAST there and at native length."""
 
 from elasticast.reporting.comparison import comparison_table, write_table
 from elasticast.reporting.panel_inputs import add_metrics

@@ -1,4 +1,4 @@
-"""Verdict: each curve compared with the authors', and the claims of the paper tested on both."""
+"""Verdict: our curves compared with the authors', and the paper's claims tested on both."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from elasticast.reporting.verdict import claim_table, curve_table, write_verdict
 
 def write(suite, arguments):
     suite = keep_released_weights(suite) if arguments.released_weights else suite
-    swept = [x_name for x_name in SWEEPS if any(suite.curve(name, x_name) for name in suite.experiments)]
-    panels = [panel for x_name in swept for panel in read_panels(suite, arguments, x_name)]
+    x_names = [x_name for x_name in SWEEPS if any(suite.curve(name, x_name) for name in suite.experiments)]
+    panels = [panel for x_name in x_names for panel in read_panels(suite, arguments, x_name)]
     tests = judge_claims(suite, panels, released=False)
     curves = curve_table(suite, panels, tests, arguments.tolerance)
     pairs = arguments.pairs and read_pairs(arguments.pairs)
@@ -24,9 +24,9 @@ def write(suite, arguments):
 def add_arguments(parser):
     add_sweep(parser)
     parser.add_argument("--pairs", type=Path, help="summary/pairs.csv of the suite: paired tests")
-    agreement = "largest difference in points at which a curve still agrees with the authors'"
-    parser.add_argument("--tolerance", type=float, help=agreement)
-    weights = "the metrics are of the authors' weights, evaluated in place of our runs"
+    tolerance = "largest difference in points at which a curve agrees with the authors'; adds the column `agrees`"
+    parser.add_argument("--tolerance", type=float, help=tolerance)
+    weights = "the metrics are those of the authors' weights instead of our runs"
     parser.add_argument("--released-weights", action="store_true", help=weights)
 
 

@@ -1,4 +1,4 @@
-"""Train and evaluate audio transformers: one command for each stage of the workflow."""
+"""The `elasticast` command: one subcommand per stage of the workflow, and some for direct use."""
 
 import json
 import logging
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-# Commands import what they need when they run: torch takes seconds to import, and most commands do not use it.
+# Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
 
 
 @app.command()
-def configure(settings: Annotated[str, typer.Option(help="settings as JSON")], out: Out) -> None:
-    """Write settings that the workflow has computed to a YAML file."""
+def configure(settings: Annotated[str, typer.Option(help="settings, as JSON")], out: Out) -> None:
+    """Write settings that the workflow computed to a YAML file."""
     import yaml
 
     from elasticast.files import write_text
@@ -40,7 +40,7 @@ def resolve(
         str | None, typer.Option(help="name of a file in config/ablations; write this ablation of the suite instead")
     ] = None,
 ) -> None:
-    """Write a suite or one of its ablations after merging and checking all settings."""
+    """Write all settings of a suite or of one of its ablations: defaults and experiments merged and checked."""
     import yaml
 
     from elasticast.files import write_text
@@ -57,18 +57,18 @@ def _resolved(suite: str, ablation: str | None) -> "Suite":
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Option(help="name of a file in config/datasets, or the path of such a file")],
-    root: Annotated[Path, typer.Option(help="folder with downloaded datasets")],
+    dataset: Annotated[str, typer.Option(help="name of a file in config/datasets, or path of a dataset file")],
+    root: Annotated[Path, typer.Option(help="folder with the downloaded datasets")],
     out: Out,
-    workers: Annotated[int, typer.Option(min=1, help="number of processes that decode audio")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="number of decoding processes")] = 1,
     ids: Annotated[
         Path | None, typer.Option(help="file with the ids of the clips to use, one per line; default: all clips")
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="K/N", help="only decode the K-th of N shares of the clips, such as 2/8")
+        str | None, typer.Option(metavar="K/N", help="decode only part K of N; default: the whole dataset")
     ] = None,
 ) -> None:
-    """Download or generate the audio of a dataset, decode it, and write the manifest and the waveform stores."""
+    """Download or generate the audio of a dataset, decode it, and write the manifest and the waveform store."""
     from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
 
@@ -76,7 +76,7 @@ def prepare(
     config = load_dataset(path)
     if ids is not None:
         config = config.model_copy(update={"ids": str(ids.absolute())})
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary files are deleted
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary files are removed
     if shard is None:
         job.prepare(config, root, out, workers=workers)
     else:
@@ -84,7 +84,7 @@ def prepare(
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
-    """Parse K and N of a shard such as ``2/8``."""
+    """Parse a shard such as ``2/8`` into its two numbers."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise typer.BadParameter(f"{text!r}: expected K/N with K from 1 to N, such as 2/8", param_hint="--shard")
@@ -93,19 +93,18 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 @app.command()
 def stats(
-    front_end: Annotated[str, typer.Option(help="front end settings as JSON")],
+    front_end: Annotated[str, typer.Option(help="settings of the front end, as JSON")],
     data: Data,
     out: Out,
     clips: Annotated[
         int | None, typer.Option(min=1, help="number of training clips to use, evenly spaced; default: all clips")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="number of worker processes")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="number of processes")] = 1,
     module: Annotated[
-        str | None,
-        typer.Option(help="module of the dataset, such as audioset; adds the statistics released for it to the file"),
+        str | None, typer.Option(help="module of the dataset, to compare with the statistics released for it")
     ] = None,
 ) -> None:
-    """Compute the normalisation statistics of the training split of a prepared dataset."""
+    """Compute normalisation statistics on the training split of a prepared dataset."""
     from elasticast.config import FrontEnd
     from elasticast.config.reading import validate
     from elasticast.data.stats import write_stats
@@ -119,22 +118,20 @@ def train(
     config: ConfigFile,
     data: Data,
     out: Out,
-    norm: Annotated[
-        Path | None, typer.Option(help="normalisation statistics; not needed if the settings of the run contain `norm`")
-    ] = None,
+    norm: Annotated[Path | None, typer.Option(help="statistics file; not needed if the settings give `norm`")] = None,
     threads: Threads = 1,
-    weights_root: Annotated[Path, typer.Option(help="folder that relative paths in model.init refer to")] = Path(),
+    weights_root: Annotated[Path, typer.Option(help="folder that a relative `model.init` is relative to")] = Path(),
 ) -> None:
-    """Train a model, or resume from the last checkpoint. Start it with torchrun to use several GPUs."""
+    """Train one run, or resume it from its checkpoint; start under torchrun to use several GPUs."""
     import torch
 
     from elasticast.config.load_suite import load_run_config
-    from elasticast.training.distributed import joined
+    from elasticast.training.distributed import join_processes
     from elasticast.training.inputs import read_inputs
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    with joined() as world:
+    with join_processes() as world:
         run = load_run_config(config)
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 
@@ -147,10 +144,10 @@ def evaluate(
     out: Out,
     threads: Threads = 1,
     run: Annotated[
-        Path | None, typer.Option(help="config.yaml with the settings to use with published weights")
+        Path | None, typer.Option(help="config.yaml of the run that the published weights belong to")
     ] = None,
 ) -> None:
-    """Evaluate a model over the sweeps of a settings file. Write the metrics and the predictions for each clip."""
+    """Evaluate a trained run on the sweeps in a settings file; write tidy metrics and the predictions per clip."""
     import torch
 
     from elasticast.evaluation.run import evaluate_run
@@ -161,12 +158,12 @@ def evaluate(
 
 @app.command()
 def resample(
-    predictions: Annotated[list[Path], typer.Argument(help="predictions.h5 of every seed of one experiment")],
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.h5 of each seed of one experiment")],
     out: Out,
-    draws: Annotated[int, typer.Option(min=1, help="number of bootstrap draws")] = 1000,
+    draws: Annotated[int, typer.Option(min=1, help="number of resamples")] = 1000,
     threads: Threads = 1,
 ) -> None:
-    """Compute bootstrap scores of one experiment over test clips. `elasticast intervals` reads them."""
+    """Resample the scores of an experiment over clips, for confidence intervals and paired comparisons."""
     import torch
 
     from elasticast.evaluation.intervals import resample as run
@@ -177,11 +174,11 @@ def resample(
 
 @app.command()
 def intervals(
-    resampled: Annotated[list[Path], typer.Argument(help="output of `elasticast resample` for every experiment")],
-    out: Annotated[Path, typer.Option(help="CSV file for the intervals")],
-    pairs: Annotated[Path, typer.Option(help="CSV file for the differences between each ElasticAST and each AST")],
+    resampled: Annotated[list[Path], typer.Argument(help="files that `elasticast resample` wrote, one per experiment")],
+    out: Annotated[Path, typer.Option(help="table of the intervals to write")],
+    pairs: Annotated[Path, typer.Option(help="table to write of the differences between each ElasticAST and each AST")],
 ) -> None:
-    """Compute confidence intervals over seeds and clips, and compare pairs of models on the same clips."""
+    """Write confidence intervals over seeds and clips, and paired comparisons of models on the same clips."""
     from elasticast.evaluation.intervals import write_tables
 
     write_tables(resampled, out, pairs)
@@ -190,34 +187,29 @@ def intervals(
 @app.command()
 def predict(
     model: Annotated[
-        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights (see docs/inference.md)")
+        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights, see docs/inference.md")
     ],
     files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE", help="audio files of any sample rate, number of channels and length"),
+        list[Path], typer.Argument(metavar="FILE", help="audio of any sample rate, number of channels and length")
     ],
     top_k: Annotated[int, typer.Option(min=1, help="number of labels per file")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV instead of a table")] = False,
     timeline: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="folder for scores over time; writes FILE.csv, FILE.png and FILE.pdf"),
+        typer.Option(file_okay=False, help="write scores over time to this folder: FILE.csv, FILE.png, FILE.pdf"),
     ] = None,
     window: Annotated[
         float | None,
-        typer.Option(help="split longer files into windows of this length (s); default: the training length"),
+        typer.Option(help="length of a window (s), longer audio is split into windows; default: the training length"),
     ] = None,
-    overlap: Annotated[float, typer.Option(help="share of each window that overlaps with the next one")] = 0.5,
-    pooling: Annotated[
-        Literal["mean", "max"], typer.Option(help="how the logits of the windows of a file are combined")
-    ] = "mean",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="number of CPU threads; default: chosen by PyTorch")
-    ] = None,
+    overlap: Annotated[float, typer.Option(help="overlap of successive windows, as a fraction of a window")] = 0.5,
+    pooling: Annotated[Literal["mean", "max"], typer.Option(help="how to pool the logits over windows")] = "mean",
+    threads: Annotated[int | None, typer.Option(min=1, help="number of CPU threads; default: PyTorch's choice")] = None,
 ) -> None:
     """Classify audio files with a trained model."""
     if as_json and as_csv:
-        raise typer.BadParameter("give one of --json and --csv")
+        raise typer.BadParameter("--json and --csv exclude each other: give only one of them")
     import torch
 
     from elasticast.inference.classifier import load_pretrained
@@ -239,7 +231,7 @@ def predict(
 
 @app.command()
 def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out) -> None:
-    """Export a trained run to a folder that works without the suite, with weights, settings and a model card."""
+    """Export a trained run to a self-contained folder: weights, settings, provenance and a model card."""
     from elasticast.inference.export import export as write
 
     write(run, out)
@@ -252,12 +244,12 @@ def collect(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="files to join. metrics: metrics.csv of runs; runs: run.json of runs; data: summary.csv of datasets; "
-            "norms: norm-*.json of datasets, and config.yaml of runs whose settings contain `norm`"
+            help="metrics: metrics.csv of the runs; runs: run.json of the runs; data: summary.csv of the datasets; "
+            "norms: norm-*.json of the datasets, and config.yaml of the runs whose settings give `norm`"
         ),
     ] = None,
 ) -> None:
-    """Join the outputs of runs or datasets into one table."""
+    """Combine files of runs or datasets into one table of the suite."""
     from elasticast.reporting import collect as tables
 
     getattr(tables, table)(files or [], out)
@@ -269,17 +261,14 @@ app.add_typer(bench, name="bench")
 @app.command()
 def status(
     suite: Annotated[
-        str | None,
-        typer.Option(help="name of a file in config/suites; default: the suite set in config/config.yaml"),
+        str | None, typer.Option(help="name of a file in config/suites; default: the suite in config/config.yaml")
     ] = None,
     ablation: Annotated[
-        str | None, typer.Option(help="name of a file in config/ablations; list the runs of this ablation instead")
+        str | None, typer.Option(help="name of a file in config/ablations; show the runs of this ablation instead")
     ] = None,
-    records: Annotated[Path, typer.Option(help="folder with the job records of Snakemake")] = Path(
-        ".snakemake/submitit"
-    ),
+    records: Annotated[Path, typer.Option(help="folder of the job records")] = Path(".snakemake/submitit"),
 ) -> None:
-    """List the runs of a suite with their state, last step, remaining time, job and log."""
+    """Show the status of each run of a suite: state, last step, remaining time, job and log."""
     from elasticast.config.load_suite import load_workflow_config
     from elasticast.config.reading import read_yaml
     from elasticast.jobs.status import suite_status, table
@@ -290,13 +279,13 @@ def status(
 
 
 def main() -> None:
-    """Run the command. Errors that users can fix are printed as one message, without a traceback."""
+    """Run the command; report errors that the user can fix in one message, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph that goes into a PDF
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF figure
     try:
         app()
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:  # such as a full disk, a folder without write permission, a missing file
+    except OSError as error:  # the disk is full, a folder is not writable, a file is missing
         reason = error.strerror or str(error)
         sys.exit(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}")

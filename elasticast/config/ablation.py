@@ -1,4 +1,4 @@
-"""Settings of an ablation: the content of its file, and the ablation after merging and checking."""
+"""Settings of an ablation: as they are in its file, and resolved."""
 
 import itertools
 from collections import Counter
@@ -14,12 +14,12 @@ from elasticast.config.suite import Suite
 from elasticast.errors import Problem, SettingsError
 
 BASE = "base"
-"""Name of the variant that is the unchanged base experiment; it exists only if no other variant equals the base."""
+"""Name of the variant that equals the base experiment, unless a variant of the file equals it."""
 Plot = Literal["curves", "factor", "heat_map", "cost"]
 
 
 class AblationFile(Settings):
-    """Content of an ablation file for one suite, after merging the section of that suite."""
+    """Settings in an ablation's file for one suite: the section of the suite merged over the rest."""
 
     title: str = Field(description="Title of figures and tables.")
     question: str = Field("", description="The question that the ablation answers, in one sentence.")
@@ -50,18 +50,18 @@ class AblationFile(Settings):
     @model_validator(mode="after")
     def _one_kind(self):
         if (self.grid is None) == (self.variants is None):
-            raise ValueError("give exactly one of `grid` and `variants`")
+            raise ValueError("set exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
             message = "this name is reserved for the base itself"
             raise SettingsError([Problem("", ("variants", BASE), message)])
         names = Counter(point_name(values) for values in itertools.product(*(self.grid or {}).values()))
-        if repeated := [name for name, count in names.items() if count > 1]:
-            message = f"several points are called {', '.join(repeated)}; remove duplicates, or use named `variants`"
+        if twice := [name for name, times in names.items() if times > 1]:
+            message = f"several points are called {', '.join(twice)}; remove duplicates, or use `variants` with names"
             raise SettingsError([Problem("", ("grid",), message)])
         return self
 
     def differences(self) -> dict[str, dict[str, Any]]:
-        """Differences from the base, by name of the variant."""
+        """The difference of each variant from the base, by name."""
         if self.variants is not None:
             return self.variants
         differences = {}
@@ -74,14 +74,14 @@ class AblationFile(Settings):
 
 
 class Ablation(Suite):
-    """An ablation with all its settings merged and checked: a suite whose experiments are the variants.
+    """A resolved ablation: a suite whose experiments are the variants.
 
-    The keys of `experiments` and `runs` are the names of the variants. The training runs are stored with those of
-    another suite, under the name ``trained[variant]``. Variants that differ only in their evaluations share a training
-    run. A variant whose run settings equal those of an experiment of the suite uses the run of that experiment.
+    `experiments` and `runs` have one entry per variant. The training runs are stored with those of `suite`;
+    ``trained[variant]`` is the name of a variant's run. Variants that differ only in their evaluations share a run. A
+    variant with the settings of an experiment of the suite uses the run of that experiment.
     """
 
-    suite: str = Field(description="Suite whose training runs this ablation adds to.")
+    suite: str = Field(description="Suite that holds the training runs of this ablation.")
     question: str = Field(description="The question that the ablation answers.")
     base: str = Field(description="Variant that the others are compared with.")
     trained: dict[str, str] = Field(description="Name of the training run of each variant.")
@@ -92,10 +92,10 @@ class Ablation(Suite):
     plot: Plot = Field(description="The figure.")
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
-        """Settings of the training run of one variant and seed."""
+        """The run of one variant and seed."""
         name = self.trained[experiment]
         return RunConfig.of(self.runs[experiment], name, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
-        """Folders of the training runs and of the evaluations of a variant, relative to the results."""
+        """Folders of a variant's runs and of their evaluations, relative to the folder of results."""
         return f"{self.suite}/runs/{self.trained[experiment]}", f"{self.suite}/ablations/{self.name}/runs/{experiment}"

@@ -1,4 +1,4 @@
-"""Names of the grid points and training runs of ablations, and setting values as text."""
+"""Names of the points, settings and training runs of ablations."""
 
 import re
 from typing import Any
@@ -8,28 +8,27 @@ from elasticast.config.run import RunSettings
 from elasticast.config.suite import Suite
 
 NAME = r"\w[\w-]*"
-"""Pattern of the names of ablations and variants, which are parts of file names and Snakemake targets."""
-_MAX_LENGTH = 60  # of the readable part of a name, so that paths stay short
+"""Pattern of the names of ablations and variants, which are parts of targets and file names."""
+_LENGTH = 60  # largest number of characters in the readable part of a name; file systems allow about 255
 
 
 def run_name(run: RunSettings, base: str, suite: Suite) -> str:
-    """Name of a training run.
+    """Name of a run: that of the experiment with these settings, if there is one.
 
-    If an experiment of the suite has the same settings, the run has the name of the experiment. Otherwise the name
-    consists of the base, the settings that differ from it, and a digest. The digest leaves out settings with default
-    values, so that adding a setting to this package renames no run.
+    Otherwise the name consists of the base, the settings that differ from it, and a digest. The digest leaves out
+    settings that have their default value, so that a setting added later renames no run.
     """
     for experiment, settings in suite.runs.items():
         if settings == run:
             return experiment
     changed = differences(suite.runs[base], run)
-    text = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(format_value(value))}" for key, value in changed.items())
+    readable = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(format_value(value))}" for key, value in changed.items())
     hashed = digest(run.model_dump(mode="json", exclude_defaults=True))
-    return f"{base}--{text[:_MAX_LENGTH].strip('-_')}--{hashed[:6]}"
+    return f"{base}--{readable[:_LENGTH].strip('-_')}--{hashed[:6]}"
 
 
 def differences(base: RunSettings, run: RunSettings) -> dict[str, Any]:
-    """Settings (dotted keys) of a run that differ from the base, with their values; None if the run lacks the key."""
+    """Dotted settings in which a run differs from the base, with the run's values; None if it has no such setting."""
     return _differences(base.model_dump(mode="json"), run.model_dump(mode="json"), "")
 
 
@@ -45,14 +44,14 @@ def _differences(base: dict[str, Any], run: dict[str, Any], prefix: str) -> dict
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
-    """Nested mappings for a dotted key: ``nested("a.b", 1)`` is ``{"a": {"b": 1}}``."""
+    """A dotted setting as nested mappings."""
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
 
 
 def format_value(value: Any) -> str:
-    """Format the value of a setting for labels and names."""
+    """A setting's value as text for readers."""
     if isinstance(value, list):
         return "–".join(map(format_value, value if len(value) < 4 else [value[0], value[-1]]))
     if isinstance(value, dict):
@@ -64,7 +63,7 @@ def format_value(value: Any) -> str:
 
 def point_name(values: tuple) -> str:
     """Name of a grid point, which is part of file names."""
-    return _slug("_".join(format_value(value) for value in values))[:_MAX_LENGTH]
+    return _slug("_".join(format_value(value) for value in values))[:_LENGTH]
 
 
 def _slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Sweeps over which the variants of an ablation are compared, and checks that they can be compared."""
+"""Sweeps over which the variants of an ablation are compared, and problems that prevent a comparison."""
 
 from elasticast.config.ablation import Ablation
 from elasticast.config.evaluation import Evaluation
@@ -6,32 +6,29 @@ from elasticast.config.suite import Suite
 from elasticast.errors import Problem
 
 Point = tuple[float, float | None]
-"""Point of a sweep: x, and the compression in a grid of length and resolution; None in other sweeps."""
+"""x and compression of a point of a sweep; the compression is None if the sweep is no grid."""
 GRID = "length and resolution"
 SWEEPS = {"max_frames": "length", "compression": "resolution", "token_drop": "tokens left out"}
 _NEEDED = {"heat_map": (GRID,), "cost": (SWEEPS["token_drop"],), "curves": tuple(SWEEPS.values())}
-_DECIMALS = 6  # so that 1.2 from a file and 1.2 from arithmetic are the same point
+_DECIMALS = 6  # makes 1.2 from a file and a computed 1.2 the same point
 
 
 def evaluations_of(suite: Suite, variant: str, sweep: str) -> dict[str, Evaluation]:
-    """The evaluations of a variant that belong to a sweep, on split test.
-
-    Evaluations in windows are only used if the sweep has no other evaluations.
-    """
+    """The evaluations of a variant's sweep on split test; those with windows only if there are no others."""
     if sweep == GRID:
-        named = suite.sweep(variant).items()
-        return {n: e for n, e in named if e.compression is not None and e.split == "test"}
+        evaluations = suite.sweep(variant).items()
+        return {n: e for n, e in evaluations if e.compression is not None and e.split == "test"}
     x_name = next(key for key, name in SWEEPS.items() if name == sweep)
     return suite.curve(variant, x_name)
 
 
 def point(x: float, compression: float | None) -> Point:
-    """The point at `x` and `compression`, rounded so that equal points compare equal."""
+    """A point, rounded so that equal points compare equal."""
     return round(x, _DECIMALS), compression and round(compression, _DECIMALS)
 
 
 def points_of(suite: Suite, variant: str, sweep: str) -> list[Point]:
-    """The points of a sweep of a variant, in order."""
+    """The points of a variant's sweep, sorted."""
     evaluations = evaluations_of(suite, variant, sweep).values()
     return sorted({point(x, c) for e in evaluations for c in e.compression or [None] for x in e.x})
 
@@ -42,7 +39,7 @@ def sweeps_of(suite: Suite, variant: str) -> list[str]:
 
 
 def compared(ablation: Ablation) -> dict[str, list[str]]:
-    """The sweeps of the base, each with the variants that have the same sweep."""
+    """The sweeps over which variants are compared: those of the base, each with the variants that have it."""
     variants = list(ablation.experiments)
     return {
         sweep: [v for v in variants if points_of(ablation, v, sweep)] for sweep in sweeps_of(ablation, ablation.base)
@@ -50,29 +47,26 @@ def compared(ablation: Ablation) -> dict[str, list[str]]:
 
 
 def shared_points(ablation: Ablation, sweep: str) -> list[Point]:
-    """The points of a sweep that all variants with this sweep have; mean and worst score are computed over them."""
+    """The points that all variants with a sweep have; mean and worst score of the sweep are taken over them."""
     points = [points_of(ablation, variant, sweep) for variant in compared(ablation)[sweep]]
     return sorted(set(points[0]).intersection(*points))
 
 
 def native_point(points: list[Point], sweep: str) -> Point:
-    """The point at which the model is given most of a clip.
-
-    That is the greatest length, the finest resolution, or the smallest share of tokens left out.
-    """
+    """The point with most of a clip: the greatest length, the finest resolution, or the fewest tokens left out."""
     if sweep == SWEEPS["max_frames"]:
         return points[-1]
     return min(points, key=lambda p: (p[1], -p[0])) if sweep == GRID else points[0]
 
 
 def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
-    """Reasons why the variants of an ablation cannot be compared, or cannot be drawn with the chosen `plot`.
+    """Problems that prevent comparing the variants of an ablation, or drawing them as the file asks.
 
     Returns
     -------
     list of (str or None, Problem)
-        Each problem with its variant, or None if it concerns the whole ablation. The keys of a problem start at the
-        variant, or at the top of the file.
+        Variant and problem; the variant is None for a problem of the whole ablation. Keys of problems are relative to
+        the variant, or to the top of the file.
     """
     base = ablation.runs[ablation.base]
     problems: list[tuple[str | None, Problem]] = []
@@ -80,12 +74,12 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
         for key in ("dataset", "task"):
             value, expected = getattr(run, key), getattr(base, key)
             if value != expected:
-                message = f"the base {ablation.base!r} has {expected!r}, so they have no test clips in common"
+                message = f"differs from the base {ablation.base!r}, which has {expected!r}: test clips would differ"
                 problems.append((variant, Problem.between(key, value, message)))
     sweeps = compared(ablation)
     if not sweeps:
         evaluations = ablation.experiments[ablation.base].evaluations
-        message = "none of them is on split test, on which variants are compared"
+        message = "none of them uses split test, on which variants are compared"
         problems.append((None, Problem.between("evaluations", evaluations, message)))
     for sweep in sweeps:
         if not shared_points(ablation, sweep):
@@ -94,7 +88,7 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
     for variant in ablation.runs:
         problems += [(variant, problem) for problem in _hop_problems(ablation, variant)]
         if sweeps and not any(variant in variants for variants in sweeps.values()):
-            message = f"no sweep of the base {ablation.base!r} ({', '.join(sweeps)}) on split test"
+            message = f"expected a sweep of the base {ablation.base!r} on split test: {', '.join(sweeps)}"
             problems.append(
                 (variant, Problem.between("evaluations", ablation.experiments[variant].evaluations, message))
             )
@@ -102,21 +96,21 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
 
 
 def _hop_problems(ablation: Ablation, variant: str) -> list[Problem]:
-    """Problems of a variant whose hop differs from that of the base, so that the same x means a different length."""
+    """Problems of a variant with another hop than the base, so that the same x is another length or resolution."""
     hop_ms, base_hop_ms = (ablation.runs[v].front_end.hop_ms for v in (variant, ablation.base))
-    affected = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
-    if hop_ms == base_hop_ms or not affected:
+    swept = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
+    if hop_ms == base_hop_ms or not swept:
         return []
     message = (
-        f"the base {ablation.base!r} has {base_hop_ms}, so the same x would mean a different length or resolution; "
-        "vary view.compression instead"
+        f"differs from the base {ablation.base!r}, which has {base_hop_ms}: the same x would be another length or "
+        "resolution. Vary view.compression instead"
     )
     return [Problem.between("front_end.hop_ms", hop_ms, message)]
 
 
 def _plot_problems(ablation: Ablation, sweeps: list[str]) -> list[Problem]:
     if ablation.plot == "factor":
-        message = "needs a `grid`, whose first setting is the x axis; use plot: curves for named variants"
+        message = "needs a `grid`, whose first setting is the figure's axis; use plot: curves for named variants"
         return [] if ablation.grid else [Problem.between("plot", ablation.plot, message)]
     needed = _NEEDED[ablation.plot]
     if any(sweep in needed for sweep in sweeps):

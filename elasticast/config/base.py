@@ -1,4 +1,4 @@
-"""The base class of all settings: strict types, no unknown keys, immutable."""
+"""Base class of all settings: strict types, no unknown keys, no change after validation."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
 
 
 class Settings(BaseModel):
-    """Base class of all settings: unknown keys and wrong types are errors."""
+    """Base of all settings: unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 

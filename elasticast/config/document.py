@@ -1,7 +1,7 @@
-"""Generate the tables of settings in config/README.md and the JSON schema of config/config.yaml.
+"""Generate the documentation of the settings: the tables in config/README.md and the JSON schema of config/config.yaml.
 
-``python -m elasticast.config.document`` writes both from the descriptions of the fields. A description may end with the
-unit of the value in brackets, such as ``[ms]``.
+``python -m elasticast.config.document`` refreshes both from the descriptions of the fields. A description may end with
+the unit of the value in brackets, such as ``[ms]``.
 """
 
 import re
@@ -52,7 +52,7 @@ SUITE_KEYS = (
     Row("every", "settings", "`{}`", "", "Settings applied to every experiment last, over those of the experiment."),
     Row("datasets", "mapping", "`{}`", "", "Replacements: experiments that name the first dataset use the second."),
 )
-"""Keys of a suite file that are merged before validation. They are not fields of a settings class."""
+"""Keys of a suite file that are merged before anything is validated, so no settings class has them as fields."""
 BASE_KEY = Row("base", "text", NONE, "", "Another experiment to start from, instead of `defaults`.")
 
 
@@ -66,7 +66,7 @@ def rows(model: type[BaseModel], prefix: str = "", only: Collection[str] | None 
     prefix : str
         Prefix of the keys, such as ``"view."``.
     only : collection of str, optional
-        Fields to list. Default: all fields.
+        Fields to list; all by default.
     """
     schema = model.model_json_schema()
     return list(_rows(schema, schema.get("$defs", {}), prefix, only))
@@ -103,7 +103,7 @@ def _yaml(value: Any) -> str:
 
 
 def _values(field: dict) -> str:
-    """Describe the values that a field allows."""
+    """The values that a field allows, in words."""
     if "anyOf" in field or "oneOf" in field:
         return ", ".join(_values(option) for option in field.get("anyOf", field.get("oneOf")))
     if "const" in field or "enum" in field:
@@ -112,8 +112,8 @@ def _values(field: dict) -> str:
         return "mapping"
     kind = field.get("type")
     if kind == "array":
-        container = "pair of" if field.get("maxItems") == 2 else "list of"
-        return f"{container} {_plural(_values(field['items']))}"
+        how = "pair of" if field.get("maxItems") == 2 else "list of"
+        return f"{how} {_plural(_values(field['items']))}"
     if kind == "object":
         return _mapping(field)
     fixed = {"boolean": "`true`, `false`", "string": "text", "null": NONE, None: "any value"}
@@ -132,7 +132,7 @@ def _plural(values: str) -> str:
 
 
 def _limits(field: dict) -> str:
-    """The range of a number after a space, such as `` ≥ 1``; empty if any number is allowed."""
+    """The range of a number, with a space before it; empty if there is none."""
     low, above = field.get("minimum"), field.get("exclusiveMinimum")
     high, below = field.get("maximum"), field.get("exclusiveMaximum")
     if field["type"] == "integer" and above is not None:
@@ -145,12 +145,12 @@ def _limits(field: dict) -> str:
 
 
 def _added_fields(model: type[BaseModel], parent: type[BaseModel]) -> list[str]:
-    """Fields that a class adds to those of its parent, or redefines."""
+    """Fields that a class adds to its parent, or redefines."""
     return [name for name in model.model_fields if name in model.__annotations__ or name not in parent.model_fields]
 
 
 def tables() -> dict[str, list[Row]]:
-    """The rows of every table of the page, by the name in the marker of the table."""
+    """The rows of each table of the page, by the name in the table's marker."""
     by_name = {
         "config.yaml": rows(WorkflowConfig),
         "suite": [*SUITE_KEYS, *rows(SuiteHead, only=("seeds", "claims"))],
@@ -176,7 +176,7 @@ def tables() -> dict[str, list[Row]]:
 
 
 def markdown(table: list[Row]) -> str:
-    """A table in Markdown. The column of units is left out if no row has a unit."""
+    """A table in Markdown; the column of units is left out if no row has one."""
     units = any(row.unit for row in table)
     head = ["key", "values", "default", *(["unit"] if units else []), "description"]
     lines = [head, ["---"] * len(head)]
@@ -186,17 +186,17 @@ def markdown(table: list[Row]) -> str:
 
 
 def refreshed(page: str) -> str:
-    """Return the page with all its tables generated again.
+    """The page with new tables.
 
     Raises
     ------
     KeyError
-        If a marker of the page names an unknown table.
+        If a marker names an unknown table.
     """
-    known = tables()
+    tables_by_name = tables()
 
     def table(match: re.Match) -> str:
-        return f"<!-- table: {match[1]} -->\n{markdown(known[match[1]])}<!-- end of table -->"
+        return f"<!-- table: {match[1]} -->\n{markdown(tables_by_name[match[1]])}<!-- end of table -->"
 
     return _TABLE.sub(table, page)
 
@@ -207,7 +207,7 @@ def schema() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the page and the schema of the repository in the current folder."""
+    """Refresh the page and the schema of the repository in the current folder."""
     write_text(PAGE, refreshed(PAGE.read_text(encoding="utf-8")))
     write_json(SCHEMA, schema())
 

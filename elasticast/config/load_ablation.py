@@ -1,9 +1,9 @@
-"""Load ablations (``config/ablations/NAME.yaml``), each of which compares variants of one model.
+"""Load ablations: variants of one experiment, one YAML file per ablation (``config/ablations/NAME.yaml``).
 
-A file names a `base` experiment of a suite, and the variants: either a `grid` of settings or named `variants`. Each
-variant is resolved like an experiment of the suite. Its training run is stored with the runs of the suite. The name of
-the run consists of the base and the settings that differ, so that ablations with the same variant share one training
-run. Evaluations are stored with the ablation.
+A file names a `base` experiment of a suite and what is varied, as a `grid` of settings or as named `variants`. Each
+variant is resolved like an experiment of the suite. Its training run is stored with the suite's runs and named after
+the base and the settings that differ, so that ablations with the same variant train it once. Its evaluation is stored
+with the ablation.
 """
 
 import re
@@ -41,12 +41,12 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
 
 
 def load_resolved_ablation(path: Path) -> Ablation:
-    """Read `results/SUITE/ablations/NAME/ablation.yaml`, the merged settings of an ablation."""
+    """Read `results/SUITE/ablations/NAME/ablation.yaml`: an ablation as it was run."""
     return validate(Ablation, read_yaml(path), str(path))
 
 
 def ablation_files(config_dir: Path = Path("config")) -> list[Path]:
-    """The files of all ablations, without hidden files, which some editors create."""
+    """The files of all ablations, without temporary files of editors, whose names begin with a dot."""
     return [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
 
 
@@ -60,9 +60,9 @@ def load_ablations(
     Returns
     -------
     ablations : dict of str to Ablation
-        Valid ablations of this suite, by name.
+        By name, without the ablations for other suites.
     broken : dict of str to ConfigError
-        Errors of the files with mistakes, by name of the ablation.
+        Mistakes in files, by the name of the ablation.
     """
     file = read_suite(suite.name, config_dir / "suites")
     ablations: dict[str, Ablation] = {}
@@ -75,24 +75,20 @@ def load_ablations(
                 ablations[path.stem] = _resolve(path.stem, settings, str(path), suite, file, config_dir)
         except ConfigError as error:
             broken[path.stem] = error
-    runs = dict(suite.runs)
-    for ablation in ablations.values():
-        for variant, run in ablation.runs.items():
-            assert runs.setdefault(ablation.trained[variant], run) == run, "two runs of one name"
     return ablations, broken
 
 
 def _check_name(path: Path) -> None:
     if not re.fullmatch(NAME, path.stem) or path.stem.endswith("_table"):
-        message = "name of an ablation: expected letters, digits, _ and -, not beginning with - or ending in _table"
+        message = "an ablation's name consists of letters, digits, _ and -, and does not begin with - or end in _table"
         raise ConfigError([Problem(str(path), (), message, path.stem)])
 
 
 def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:
     """The settings of an ablation for a suite, or None if the ablation is for other suites.
 
-    A section for the suite, or for the nearest suite that it extends, is merged over the rest of the file. A file
-    without `suites` is for every suite that has its base.
+    The section for the suite, or for the nearest suite that it extends, is merged over the rest of the file. A file
+    without `suites` is for every suite that has the base experiment.
     """
     sections, folder = content.get("suites"), Path(suite.path).parent
     settings = {k: v for k, v in content.items() if k != "suites"}
@@ -101,7 +97,7 @@ def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[
         for_others = isinstance(base, str) and base not in suite.merged["experiments"] and _has_base(folder, base)
         return None if for_others else settings
     if not isinstance(sections, dict) or not sections or not all(isinstance(s, dict) for s in sections.values()):
-        message = "expected names of suites, each with keys and values"
+        message = "expected one or more names of suites, each with keys and values"
         raise ConfigError([Problem(path, ("suites",), message, sections)])
     unknown = {name: missing for name in sections if (missing := no_such_file(folder, name))}
     if unknown:
@@ -118,7 +114,7 @@ def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[
 
 
 def _has_base(folder: Path, base: str) -> bool:
-    """Whether any suite has an experiment called `base`."""
+    """Whether any suite has an experiment of this name."""
     return any(base in read_suite(path.stem, folder).merged["experiments"] for path in sorted(folder.glob("*.yaml")))
 
 
@@ -143,7 +139,7 @@ def _start_problems(variant: str, resolver: Resolver, suite: Suite) -> list[Prob
 
 
 def _key_problems(head: AblationFile, path: str) -> list[Problem]:
-    """Problems of unknown keys."""
+    """Problems of unknown keys, and of bases that are no names."""
     problems = unknown_keys(head.every, DIFFERENCE_KEYS - {"base"}, path, "every")
     for key in head.grid or {}:
         problems += _grid_problems(key, list(head.grid), path)
@@ -155,14 +151,14 @@ def _key_problems(head: AblationFile, path: str) -> list[Problem]:
 
 
 def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
-    """Problems of the key of one setting of a grid."""
+    """Problems of one setting of a grid."""
     first, *rest = key.split(".")
     settings = RunConfig.model_fields.keys() - {"experiment", "seed"}
     message = None
     if first in DIFFERENCE_KEYS - settings:
-        message = f"a grid varies settings of runs; use `variants`, which can change `{first}`"
+        message = f"a grid cannot vary `{first}`; use `variants`"
     elif not all(rest):
-        message = "expected names with a dot between them, such as train.lr"
+        message = "expected names separated by dots, such as train.lr"
     elif parents := [parent for parent in keys if key.startswith(f"{parent}.")]:
         message = f"is part of {parents[0]}, which the grid varies too"
     if message:
@@ -173,7 +169,7 @@ def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
 def _merge_variants(
     head: AblationFile, file: SuiteFile, path: str, problems: list[Problem]
 ) -> dict[str, dict[str, Any]]:
-    """Merge the settings of the base and of each variant, and add unknown bases to `problems`."""
+    """The settings of the base and of each variant; unknown bases are added to `problems`."""
     known, merged = file.merged["experiments"], {}
     for variant, difference in {BASE: {}, **head.differences()}.items():
         base = _base_of(variant, head)
@@ -192,9 +188,9 @@ def _base_of(variant: str, head: AblationFile) -> str:
 
 
 def _locate(by_variant: dict[str, list[Problem]], head: AblationFile, path: str) -> list[Problem]:
-    """The distinct problems of all variants, each under the key of the ablation file that causes it.
+    """All problems of variants, each once, at the key of the ablation's file that causes it.
 
-    Problems of the base come from `every`, because the suite itself is valid.
+    The suite is valid, so `every` causes the problems of the base.
     """
     located = [problem if problem.file else problem.at(path, "every") for problem in by_variant.get(BASE, [])]
     variants_of: list[tuple[Problem, list[str]]] = []
@@ -202,18 +198,18 @@ def _locate(by_variant: dict[str, list[Problem]], head: AblationFile, path: str)
         for problem in problems if variant != BASE else []:
             if problem in by_variant.get(BASE, []):
                 continue
-            affected = next((variants for known, variants in variants_of if known == problem), None)
-            if affected is None:
+            variants_with = next((variants for known, variants in variants_of if known == problem), None)
+            if variants_with is None:
                 variants_of.append((problem, [variant]))
             else:
-                affected.append(variant)
+                variants_with.append(variant)
     for problem, variants in variants_of:
         located += _at_variants(problem, variants, head, path)
     return located
 
 
 def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path: str) -> list[Problem]:
-    """A problem that `variants` share: once per named variant, or once under the grid."""
+    """A problem of several variants: at each named variant, or once at the grid."""
     if problem.file:
         return [problem]
     if head.variants:
@@ -227,13 +223,10 @@ def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path
 
 
 def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:
-    """Make the ablation.
-
-    Its base is the variant that equals the base experiment. If there is none, the base is added as the first variant.
-    """
+    """The ablation. Its base is the variant that equals the base experiment, or an additional first variant."""
     experiments, runs = dict(resolver.experiments), dict(resolver.runs)
-    base_settings = runs[BASE], experiments[BASE].evaluations
-    equal = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == base_settings]
+    of_base = runs[BASE], experiments[BASE].evaluations
+    equal = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == of_base]
     base = equal[0] if equal else BASE
     if equal:
         del experiments[BASE], runs[BASE]

@@ -1,9 +1,9 @@
-"""Load suites: merge and check a suite file before anything runs.
+"""Load suites: merge and check the defaults, experiments and evaluations of a YAML file before anything runs.
 
-A suite file (``config/suites/NAME.yaml``) contains ``defaults``, ``experiments`` and ``evaluations``. An experiment
-contains only its differences from the defaults or from a ``base`` experiment. A file that ``extends`` another suite
-contains only the differences from that suite. `elasticast.config.merging` reads and merges the files, and
-`elasticast.config.resolving` checks each experiment.
+A suite file (``config/suites/NAME.yaml``) holds ``defaults``, ``experiments`` and ``evaluations``. An experiment
+holds only its differences from the defaults or from a ``base`` experiment. A suite that ``extends`` another holds only
+its differences from it.
+`elasticast.config.merging` reads and merges the files, `elasticast.config.resolving` checks each experiment.
 """
 
 from pathlib import Path
@@ -21,17 +21,17 @@ WORKFLOW_FILE = "config/config.yaml"
 
 
 def load_workflow_config(value: dict[str, Any], file: str = WORKFLOW_FILE) -> WorkflowConfig:
-    """Validate the settings of the workflow; `file` is named in errors."""
+    """Check the settings of the workflow."""
     return validate(WorkflowConfig, value, file)
 
 
 def load_run_config(path: Path) -> RunConfig:
-    """Read the `config.yaml` of a run."""
+    """Read a run's `config.yaml`."""
     return validate(RunConfig, read_yaml(path), str(path))
 
 
 def load_resolved_suite(path: Path) -> Suite:
-    """Read `results/SUITE/summary/suite.yaml`, the merged settings of a suite."""
+    """Read `results/SUITE/summary/suite.yaml`: a suite as it was run."""
     return validate(Suite, read_yaml(path), str(path))
 
 
@@ -43,16 +43,16 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     name : str
         File name in ``config_dir/suites`` without ``.yaml``.
     config_dir : Path
-        Folder with the folders ``suites`` and ``datasets``.
+        Folder that holds ``suites`` and ``datasets``.
 
     Raises
     ------
     ConfigError
-        With all problems of the suite and of its datasets.
+        With all problems of the suite and of the datasets it uses.
     """
     path = config_dir / "suites" / f"{name}.yaml"
     if name == "data":
-        message = "a suite cannot have this name: the folder `data` of the results contains the prepared datasets"
+        message = "a suite cannot have this name: the results folder `data` holds the prepared data"
         raise ConfigError([Problem(str(path), (), message, name)])
     file = read_suite(name, path.parent)
     head = {"title": name, "claims": {}} | {k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged}
@@ -74,49 +74,44 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
 
 
 def load_other_suite(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path("config")) -> Suite | None:
-    """Load the suite in `settings.beside`, whose curves are added to the figures of this suite.
-
-    Returns
-    -------
-    Suite or None
-        None if `settings.beside` is None.
+    """The suite named by the setting `beside`, whose curves are added to this suite's figures; None if it is null.
 
     Raises
     ------
     ConfigError
-        If there is no such suite, it is this suite, or the two have no curve in common.
+        If there is no such suite, if it is this suite, or if the two suites have no curve in common.
     """
     name = settings.beside
     if name is None:
         return None
 
-    def error(message: str) -> ConfigError:
+    def refuse(message: str) -> ConfigError:
         return ConfigError([Problem(WORKFLOW_FILE, ("beside",), message, name)])
 
     if missing := no_such_file(config_dir / "suites", name):
-        raise error(missing)
+        raise refuse(missing)
     if name == suite.name:
-        raise error("this is the suite itself; name another one, or null")
-    other, axes = load_suite(name, config_dir), ("max_frames", "compression")
-    if not any(suite.shares_curve(other, experiment, x_name) for experiment in suite.runs for x_name in axes):
-        raise error(
-            f"has no experiment with the same name, metric and sweep as an experiment of suite {suite.name!r}. It has: "
-            f"{', '.join(other.runs)}; expected one of: {', '.join(suite.runs)}"
+        raise refuse("this is the suite itself; expected another suite, or null")
+    other, swept = load_suite(name, config_dir), ("max_frames", "compression")
+    if not any(suite.shares_curve(other, experiment, x_name) for experiment in suite.runs for x_name in swept):
+        raise refuse(
+            f"no experiment has the same name, metric and sweep as one of suite {suite.name!r}. Its experiments are: "
+            f"{', '.join(other.runs)}. Expected one of: {', '.join(suite.runs)}"
         )
     return other
 
 
 def _start_problems(suite: Suite) -> list[Problem]:
-    """Problems of experiments that start from weights of another experiment: unknown experiments, and cycles."""
+    """Problems of experiments that start from the weights of others: unknown experiments, and cycles."""
     problems = []
     for name, run in suite.runs.items():
-        visited, start = [name], run.starts_from
-        while start in suite.runs and start not in visited:
-            visited, start = [*visited, start], suite.runs[start].starts_from
-        if start in visited:
+        seen, start = [name], run.starts_from
+        while start in suite.runs and start not in seen:
+            seen, start = [*seen, start], suite.runs[start].starts_from
+        if start in seen:
             problem = Problem.between("model.init", OF_RUN + start, "leads back to itself")
             problems.append(problem.at("", name))
-        elif start is not None and visited == [name]:
+        elif start is not None and seen == [name]:
             problems.append(unknown_start(start, suite).at("", name))
     return problems
 
@@ -128,7 +123,7 @@ def unknown_start(start: str, suite: Suite) -> Problem:
 
 
 def _resolve_experiments(file: SuiteFile, resolver: Resolver) -> dict[str, list[Problem]]:
-    """Problems by experiment; their keys start at the experiment."""
+    """Problems by experiment; their keys are relative to it."""
     problems: dict[str, list[Problem]] = {}
     for name in file.merged["experiments"]:
         try:
@@ -139,6 +134,6 @@ def _resolve_experiments(file: SuiteFile, resolver: Resolver) -> dict[str, list[
 
 
 def _at_evaluation(file: SuiteFile, problem: Problem) -> Problem:
-    """Locate a problem, whose key starts with the name of an evaluation, in the file that sets the value."""
+    """A problem whose key begins with an evaluation's name, in the file that sets the value."""
     name, *key = problem.key
     return problem.at(file.file_of(("evaluations", name), tuple(key)), "evaluations")

@@ -1,8 +1,7 @@
-"""Read suite files and the files they extend, merge them, and trace each value back to its file.
+"""Read suite files, merge them with the files that they extend, and record which file sets each value.
 
-A suite that ``extends`` another contains only the differences from it. All files of the chain are deep-merged, each
-over the one that it extends. The settings of an experiment are merged in this order: defaults, bases, the experiment,
-``every``.
+A suite that ``extends`` another holds only its differences from it. Each file of the chain is deep-merged over the one
+that it extends. The settings of an experiment are merged in this order: defaults, bases, its differences, ``every``.
 """
 
 import contextlib
@@ -19,9 +18,9 @@ from elasticast.errors import ConfigError, Problem, distinct
 REQUIRED = ("defaults", "evaluations", "experiments", "seeds")
 OPTIONAL = ("claims", "datasets", "every", "extends", "title")
 SECTIONS = ("defaults", "experiments", "evaluations", "every", "datasets", "claims")
-"""Keys whose values are mappings. Those in `REQUIRED` may not be empty."""
+"""Keys whose values are mappings. Those in `REQUIRED` must not be empty."""
 DIFFERENCE_KEYS = {"base", *Experiment.model_fields, *RunConfig.model_fields} - {"experiment", "seed"}
-"""Keys that an experiment may have."""
+"""Keys of an experiment."""
 
 Key = tuple[str, ...]
 
@@ -35,9 +34,9 @@ class SuiteFile:
     path : str
         Path of the file.
     merged : dict
-        The merged content.
+        Its content, merged over that of the files it extends.
     layers : tuple of (str, dict)
-        Path and content of each file in the order of merging: this file comes last.
+        Path and content of each file, from the one that extends no other to this one.
     """
 
     path: str
@@ -45,15 +44,15 @@ class SuiteFile:
     layers: tuple[tuple[str, dict[str, Any]], ...]
 
     def file_with(self, section: Key, key: Key) -> str | None:
-        """The last file in `layers` that sets a key in a section, such as ``("experiments", "elastic")``."""
+        """The last file of the chain that sets a key in a section, such as ``("experiments", "elastic")``."""
         return next((path for path, content in self._files_with(section) if is_set(content, key)), None)
 
     def file_of(self, section: Key, key: Key = ()) -> str:
-        """As :meth:`file_with`; if no file sets the key, the last one that has the section, or else this file."""
+        """The result of :meth:`file_with`, else the last file that has the section, else this file."""
         return self.file_with(section, key) or next((path for path, _ in self._files_with(section)), self.path)
 
     def _files_with(self, section: Key) -> Iterator[tuple[str, Any]]:
-        """Path and content of a section in each file that has it, this file first."""
+        """Path and section of each file that has the section, this file first."""
         for path, content in reversed(self.layers):
             value = _lookup(content, section)
             if value is not _ABSENT:
@@ -64,7 +63,7 @@ _ABSENT = object()
 
 
 def _lookup(value: Any, key: Key) -> Any:
-    """The value under a sequence of keys, or `_ABSENT`."""
+    """The value at nested keys, or `_ABSENT`."""
     for part in key:
         if not isinstance(value, dict) or part not in value:
             return _ABSENT
@@ -73,7 +72,7 @@ def _lookup(value: Any, key: Key) -> Any:
 
 
 def is_set(settings: Any, key: Key) -> bool:
-    """Whether `settings` contain a key; an index into a list counts as set if the list is."""
+    """Whether `settings` have a nested key. A part after a list counts as present if it is a number."""
     for part in key:
         if not isinstance(settings, dict) or part not in settings:
             return isinstance(settings, list) and part.isdigit()
@@ -82,7 +81,7 @@ def is_set(settings: Any, key: Key) -> bool:
 
 
 def read_suite(name: str, folder: Path) -> SuiteFile:
-    """Read a suite file and the files it extends, and check everything except the settings of the experiments.
+    """Read a suite file and the files it extends, and check all but the settings of experiments.
 
     Raises
     ------
@@ -108,14 +107,14 @@ def read_suite(name: str, folder: Path) -> SuiteFile:
 
 
 def _read_chain(path: Path) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Path and content of a file and the files it extends, in the order of merging."""
+    """Path and content of a file and of those it extends, in the order of merging."""
     layers = [(str(path), read_yaml(path))]
     while "extends" in layers[0][1]:
         file, name = layers[0][0], layers[0][1]["extends"]
         if missing := no_such_file(path.parent, name):
             raise ConfigError([Problem(file, ("extends",), missing, name)])
         extended = path.with_name(f"{name}.yaml")
-        if any(str(extended) == known for known, _ in layers):
+        if any(str(extended) == path for path, _ in layers):
             raise ConfigError([Problem(file, ("extends",), "leads back to itself", name)])
         layers.insert(0, (str(extended), read_yaml(extended)))
     return tuple(layers)
@@ -129,12 +128,12 @@ def _section_problems(suite: SuiteFile) -> list[Problem]:
 
 
 def _renaming_problems(suite: SuiteFile, folder: Path) -> list[Problem]:
-    """Problems of `datasets`: unknown datasets, and replacements of datasets that no experiment uses."""
+    """Problems of `datasets`: unknown datasets, and replaced datasets that no experiment uses."""
     problems, used = [], _used_datasets(suite)
     for old, new in suite.merged.get("datasets", {}).items():
         message = no_such_file(folder, new)
         if old not in used:
-            message = f"no experiment uses dataset {old!r}. Used: {', '.join(sorted(used))}"
+            message = f"no experiment uses the dataset {old!r}. Used: {', '.join(sorted(used))}"
         if message:
             file = suite.file_of(("datasets",), (old,))
             problems.append(Problem(file, ("datasets", old), message, new))
@@ -152,15 +151,15 @@ def _used_datasets(suite: SuiteFile) -> set[str]:
 
 
 def merge_experiment(suite: SuiteFile, name: str) -> dict[str, Any]:
-    """Merge the settings of an experiment: defaults, its `base` experiments, the experiment itself, `every`.
+    """Settings of an experiment: defaults, chain of `base` experiments, its differences, and `every`, merged.
 
-    The dataset is replaced if it is in `datasets` of the suite.
+    Its dataset is replaced if the suite's `datasets` replace it.
 
     Raises
     ------
     ConfigError
-        If the experiment is not a mapping, has an unknown key, or its bases do not exist or form a cycle. The keys of
-        the problems start at the experiment.
+        If it is no mapping or has an unknown key, or if its bases do not exist or form a cycle. Keys of the problems
+        are relative to the experiment.
     """
     merged = deep_merge(_with_bases(suite.merged, name), suite.merged.get("every", {}))
     dataset = merged.get("dataset")
@@ -169,7 +168,7 @@ def merge_experiment(suite: SuiteFile, name: str) -> dict[str, Any]:
     return merged
 
 
-def _with_bases(raw: dict, name: str, visited: Key = ()) -> dict[str, Any]:
+def _with_bases(raw: dict, name: str, seen: Key = ()) -> dict[str, Any]:
     difference = raw["experiments"][name]
     if not isinstance(difference, dict):
         raise ConfigError([not_a_mapping(difference, "")])
@@ -179,26 +178,26 @@ def _with_bases(raw: dict, name: str, visited: Key = ()) -> dict[str, Any]:
     base = difference.get("base")
     if base is None:
         start = raw["defaults"]
-    elif base == name or base in visited:
+    elif base == name or base in seen:
         raise ConfigError([Problem("", ("base",), "leads back to itself", base)])
     elif not isinstance(base, str) or base not in raw["experiments"]:
         known = ", ".join(raw["experiments"])
         raise ConfigError([Problem("", ("base",), f"no such experiment. Expected one of: {known}", base)])
     else:
-        start = _with_bases(raw, base, (*visited, name))
+        start = _with_bases(raw, base, (*seen, name))
     return deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
 
 
 def locate(suite: SuiteFile, problems: dict[str, list[Problem]], valid: Iterable[str]) -> list[Problem]:
-    """The distinct problems of all experiments, each with the file and section that sets the wrong value.
+    """All problems of experiments, each once, at the file and section that set the wrong value.
 
     Parameters
     ----------
     problems : dict
-        Problems by experiment. Their keys start at the experiment. Problems of dataset files already have a file.
+        Problems by experiment. Keys are relative to the experiment; problems of other files already name the file.
     valid : iterable of str
-        Experiments whose settings are valid but do not fit their dataset or evaluations. Their problems are reported
-        for the experiment, in this suite.
+        Experiments whose settings are valid by themselves. Their problems come from the combination with a dataset or
+        an evaluation, so they are reported at the experiment in this suite.
     """
     raw, located = suite.merged, []
     for name, experiment_problems in problems.items():
@@ -210,9 +209,9 @@ def locate(suite: SuiteFile, problems: dict[str, list[Problem]], valid: Iterable
             if problem.file:
                 located.append(problem)
             elif wrong_value and is_set(raw.get("every"), problem.key):
-                located.append(_at_section(suite, problem, "every"))
+                located.append(_in(suite, problem, "every"))
             elif wrong_value and base is None and _is_default(raw, difference, problem.key):
-                located.append(_at_section(suite, problem, "defaults"))
+                located.append(_in(suite, problem, "defaults"))
             elif problem not in inherited:
                 section = ("experiments", name)
                 file = suite.file_with(section, problem.key) if wrong_value else None
@@ -220,7 +219,7 @@ def locate(suite: SuiteFile, problems: dict[str, list[Problem]], valid: Iterable
     return distinct(located)
 
 
-def _at_section(suite: SuiteFile, problem: Problem, section: str) -> Problem:
+def _in(suite: SuiteFile, problem: Problem, section: str) -> Problem:
     return problem.at(suite.file_with((section,), problem.key) or suite.path, section)
 
 

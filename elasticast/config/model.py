@@ -54,7 +54,7 @@ class ModelSettings(Settings):
     def _stride_within_patch(cls, stride: int | None, info: ValidationInfo) -> int | None:
         patch = info.data.get("patch")
         if stride is not None and patch is not None and stride > patch:
-            raise ValueError(f"is above model.patch = {patch}, so that some frames would be in no patch")
+            raise ValueError(f"is above model.patch = {patch}, so that frames between patches would be left out")
         return patch if stride is None else stride
 
     def patches(self, length: int) -> int:
@@ -62,9 +62,9 @@ class ModelSettings(Settings):
         return patch_count(length, self.patch, self.stride)
 
     def length_error(self, length: int) -> str | None:
-        """Why an axis cannot have `length` mel bins or frames, or None if it can.
+        """Why patches do not fit an axis of `length` mel bins or frames, or None if they fit.
 
-        With overlapping patches any length of at least one patch is valid; the rest after the last patch is not used.
+        Overlapping patches may leave a remainder, which is not used.
         """
         if self.stride == self.patch and length % self.patch:
             return f"is not a multiple of model.patch = {self.patch}"
@@ -72,7 +72,7 @@ class ModelSettings(Settings):
 
     @property
     def limit(self) -> int | None:
-        """Number of frames of the longest clip that the positions allow, or None if there is no limit."""
+        """Largest number of frames that the positions cover, or None if there is no limit."""
         return None
 
 
@@ -99,12 +99,12 @@ class ElasticASTSettings(ModelSettings):
 
     @property
     def limit(self) -> int | None:
-        """Number of frames of the longest clip that the positions allow, or None if there is no limit."""
+        """Largest number of frames that the positions cover, or None if there is no limit."""
         return self.max_frames if self.positions == "table" else None
 
 
 class ASTSettings(ModelSettings):
-    """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`, or at one length per batch."""
+    """`elasticast.models.ast.AST`, trained at a fixed length, or at that of the longest clip of each batch."""
 
     kind: Literal["ast"] = Field(description="The AST model.")
     prefix_tokens: Literal[0, 1, 2] = Field(

@@ -1,4 +1,4 @@
-"""Read YAML files and validate settings. Errors contain all problems at once, each with file, key and value."""
+"""Read YAML files and validate settings. All problems are reported at once, each with file, key and value."""
 
 import copy
 import difflib
@@ -15,7 +15,7 @@ from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, dis
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML loader that rejects repeated keys; otherwise the first of two experiments with one name would be lost."""
+    """YAML loader that rejects duplicate keys: PyYAML would silently drop the first of two equal ones."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If the file does not exist or is not a mapping, with the file and line.
+        If the file does not exist, is not valid YAML (with the line), or is not a mapping.
     """
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
@@ -56,7 +56,7 @@ def no_such_file(folder: Path, name: Any) -> str | None:
 
 
 def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """Merge `difference` over `base`: mappings are merged key by key, other values are replaced."""
+    """`difference` merged over `base`: mappings are merged key by key, other values are replaced."""
     merged = copy.deepcopy(base)
     for key, value in difference.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
@@ -67,7 +67,7 @@ def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, An
 
 
 def _yaml_float(number: float) -> str:
-    """Format `number` so that YAML reads it as a number: 1.0e-5, not 1e-5."""
+    """`number` in a form that YAML reads as a number: 1.0e-5. YAML reads 1e-5 as text."""
     mantissa, exponent = f"{number:e}".split("e")
     mantissa = mantissa.rstrip("0")
     sign = "-" if int(exponent) < 0 else "+"
@@ -75,7 +75,7 @@ def _yaml_float(number: float) -> str:
 
 
 def _number_hint(text: str, *, whole: bool) -> str:
-    """Suggest how to write a number that YAML read as text."""
+    """Error message for text in place of a number, with the number to write if there is one."""
     try:
         number = float(text)
     except ValueError:
@@ -84,8 +84,8 @@ def _number_hint(text: str, *, whole: bool) -> str:
         return "is not a number"
     if "e" not in text.lower():
         return f"is text; write {text.strip()}"
-    correct = int(number) if whole and number.is_integer() else _yaml_float(number)
-    return f"is text; write {correct} (YAML reads 1e-5 as text and 1.0e-5 as a number)"
+    right = int(number) if whole and number.is_integer() else _yaml_float(number)
+    return f"is text; write {right} (YAML reads 1e-5 as text and 1.0e-5 as a number)"
 
 
 def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
@@ -100,12 +100,12 @@ def unknown_keys(value: dict, allowed: Iterable[str], file: str, *section: str) 
 
 
 def not_a_mapping(value: Any, file: str, *section: str) -> Problem:
-    """The problem of a value that should be a mapping."""
+    """The problem of a value that should hold keys and values."""
     return Problem(file, section, "expected keys and values", value)
 
 
 def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
-    """Keys that are allowed at the location of an unknown key; `location` contains the tags of unions."""
+    """Keys allowed at the location of an unknown key; the discriminators in `location` select members of unions."""
     current: Any = model
     for part in location[:-1]:
         fields = getattr(current, "model_fields", {})
@@ -121,7 +121,7 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
 
 
 _TAGS = ("elasticast", "ast", "[key]", "[share]", "[range]")
-"""Tags of unions. Pydantic puts them between the keys of a location, but they are not in the file."""
+"""Tags of unions. pydantic inserts them between the keys of a location, but they are not in the file."""
 
 
 def validate(model: Any, value: Any, file: str, *section: str) -> Any:
@@ -132,11 +132,11 @@ def validate(model: Any, value: Any, file: str, *section: str) -> Any:
     model : type
         Settings class, or a union of such classes.
     value : Any
-        The value to validate.
+        The value.
     file : str
-        Source of the value, for error messages: a file, or an option of a command.
+        Origin of the value, for error messages: a file, or an option of a command.
     section : str
-        Keys from the top of the file to the value.
+        Nested keys of the value in the file.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def validate(model: Any, value: Any, file: str, *section: str) -> Any:
 
 
 def _problems(model: Any, item: dict[str, Any]) -> list[Problem]:
-    """Convert one error of pydantic to problems; their keys start at the validated value."""
+    """The problems of one pydantic error; their keys are relative to the validated value."""
     location = item["loc"]
     if not isinstance(model, type):  # a discriminated union: its first location is the tag
         options = model.__origin__.__args__

@@ -1,4 +1,4 @@
-"""Check the merged settings of experiments: each setting, its combinations, the dataset and the evaluations."""
+"""Validate the merged settings of experiments, also together with their dataset and evaluations."""
 
 from pathlib import Path
 from typing import Any
@@ -45,23 +45,23 @@ def collect(items: dict[str, tuple]) -> tuple[dict[str, Any], list[Problem]]:
 
 
 class Resolver:
-    """Resolves experiments one by one and collects the valid ones.
+    """Resolve experiments one by one, and keep the valid ones.
 
     Parameters
     ----------
     named : dict
-        Evaluations by name, not validated.
+        Evaluations as read from the file, by name.
     config_dir : Path
-        Folder with the folder ``datasets``.
+        Folder that holds ``datasets``.
 
     Attributes
     ----------
     evaluations : dict of str to Evaluation
         The valid evaluations.
     problems : list of Problem
-        Problems of the other evaluations; their keys start with the name of the evaluation.
+        Problems of the other evaluations; their keys begin with the evaluation's name.
     experiments, runs, datasets : dict
-        The valid ones, by name, as in :class:`~elasticast.config.Suite`.
+        Valid ones, as in :class:`~elasticast.config.Suite`.
     """
 
     def __init__(self, named: dict[str, Any], config_dir: Path):
@@ -77,14 +77,14 @@ class Resolver:
         Returns
         -------
         list of Problem
-            Problems without a file, whose keys start at the experiment. Problems of the dataset file do have a file.
+            Keys are relative to the experiment, without a file, unless the problem is in the dataset's file.
         """
-        presentation = {k: v for k, v in merged.items() if k in Experiment.model_fields}
-        settings = {k: v for k, v in merged.items() if k not in presentation} | {"experiment": name, "seed": 0}
-        valid, problems = collect({"experiment": (Experiment, presentation, ""), "run": (RunConfig, settings, "")})
+        cosmetic = {k: v for k, v in merged.items() if k in Experiment.model_fields}
+        settings = {k: v for k, v in merged.items() if k not in cosmetic} | {"experiment": name, "seed": 0}
+        checked, problems = collect({"experiment": (Experiment, cosmetic, ""), "run": (RunConfig, settings, "")})
         if problems:
             return problems
-        experiment, run = valid["experiment"], valid["run"]
+        experiment, run = checked["experiment"], checked["run"]
         try:
             dataset = self._dataset(run.dataset)
         except ConfigError as error:
@@ -108,7 +108,7 @@ class Resolver:
         problems = []
         for name in experiment.evaluations:
             if name not in self.named:
-                message = f"no such evaluation. Expected some of: {', '.join(self.named)}"
+                message = f"no such evaluation. Expected one of: {', '.join(self.named)}"
                 problems.append(Problem.between("evaluations", name, message))
             elif name in self.evaluations:
                 problems += [p.at("", "evaluations", name) for p in sweep_problems(run, self.evaluations[name])]
@@ -116,7 +116,7 @@ class Resolver:
 
 
 def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
-    """Settings of a run that do not fit its dataset."""
+    """Problems of a run that does not fit its dataset."""
     problems = []
     if run.task not in dataset.tasks:
         message = f"dataset {run.dataset!r} has no such task. Expected one of: {', '.join(dataset.tasks)}"
@@ -125,7 +125,7 @@ def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
         message = f"needs one label per clip, but clips of task {run.task!r} have several; use 'bce'"
         problems.append(Problem.between("train.loss", "ce", message))
     if run.front_end.sample_rate != dataset.store_rate:
-        message = f"dataset {run.dataset!r} is stored at another rate, store_rate = {dataset.store_rate} Hz"
+        message = f"differs from store_rate = {dataset.store_rate} Hz of dataset {run.dataset!r}; use the same rate"
         problems.append(Problem.between("front_end.sample_rate", run.front_end.sample_rate, message))
     return problems
 
@@ -133,7 +133,7 @@ def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
 def _split_problems(
     run: RunConfig, experiment: Experiment, dataset: DatasetConfig, evaluations: dict[str, Evaluation]
 ) -> list[Problem]:
-    """Problems of splits that a model is evaluated on but that its dataset does not have."""
+    """Problems of evaluations on splits that the dataset does not have."""
     splits = {f"evaluations.{n}.split": evaluations[n].split for n in experiment.evaluations if n in evaluations}
     if run.train.select is not None:
         splits["train.select.split"] = run.train.select.split

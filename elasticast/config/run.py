@@ -1,4 +1,4 @@
-"""Settings of one training run, and checks of their combinations."""
+"""Settings of one training run, and checks that they are compatible."""
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
 
 OF_RUN = "run:"
-"""Prefix of `model.init` if training starts from the weights of another experiment."""
+"""Prefix of `model.init` for weights of another experiment."""
 
 
 class RunSettings(Settings):
@@ -35,7 +35,7 @@ class RunSettings(Settings):
 
     @property
     def default_compression(self) -> float:
-        """Compression used by evaluations that do not set it: that of the training, or 1 if training uses several."""
+        """Compression of evaluations that do not vary it: that of training, or 1 if the model is trained at several."""
         return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
 
     @property
@@ -45,7 +45,7 @@ class RunSettings(Settings):
         return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
     def most_frames(self, compression: float) -> int:
-        """Number of frames of the longest clip at a compression. A fixed view keeps its length in seconds."""
+        """Frames of the longest clip at a compression. A fixed view keeps its length in seconds."""
         return compressed_frames(self.view.span(), compression, self.model.patch, self.model.stride)
 
 
@@ -67,13 +67,13 @@ class RunConfig(RunSettings):
 
 
 def run_problems(run: RunSettings) -> list[Problem]:
-    """Problems of settings that are valid one by one but not in combination."""
+    """Problems of settings that are valid one by one, but incompatible."""
     problems = [*_length_problems(run), *_buckets(run), *_resolution(run), *_fill(run), *_positions(run), *_cut(run)]
     return problems + (_ast_problems(run) if isinstance(run.model, ASTSettings) else [])
 
 
 def _length_problems(run: RunSettings) -> list[Problem]:
-    """Problems of lengths that are not whole patches, or longer than the positions allow."""
+    """Problems of widths, and of lengths that are not whole patches or that the positions do not cover."""
     view, model, problems = run.view, run.model, []
     if model.dim % model.heads:
         problems.append(Problem.between("model.dim", model.dim, f"is not a multiple of model.heads = {model.heads}"))
@@ -91,7 +91,7 @@ def _length_problems(run: RunSettings) -> list[Problem]:
             problems.append(Problem.between(key, frames, message))
     longest = "view.max_frames" if view.frames == "native" else "view.frames"
     if model.limit is not None and run.most_frames(min(view.compression)) > model.limit:
-        problems.append(Problem.between(longest, lengths[longest], f"is beyond model.max_frames = {model.limit}"))
+        problems.append(Problem.between(longest, lengths[longest], f"is above model.max_frames = {model.limit}"))
     return problems
 
 
@@ -104,10 +104,10 @@ def _ast_problems(run: RunSettings) -> list[Problem]:
         problems.append(Problem.between("view.frames", view.frames, message))
     if len(view.compression) > 1:
         problems.append(
-            Problem.between("view.compression", view.compression, "a model of kind `ast` needs a single one")
+            Problem.between("view.compression", view.compression, "a model of kind `ast` needs a single factor")
         )
     if run.train.token_dropout:
-        message = "needs a model of kind `elasticast`: an `ast` cannot leave tokens out"
+        message = "needs a model of kind `elasticast`"
         problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
     if model.time_offset and view.frames != "native" and view.fill != "mask":
         message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
@@ -119,7 +119,7 @@ def _buckets(run: RunSettings) -> list[Problem]:
     native_ast = run.model.kind == "ast" and run.view.frames == "native"
     if run.train.batch.buckets and not native_ast:
         message = (
-            "needs model.kind = 'ast' and view.frames = 'native': only such batches are padded to their longest clip"
+            "needs model.kind = 'ast' and view.frames = 'native': only their batches are padded to the longest clip"
         )
         return [Problem.between("train.batch.buckets", True, message)]
     if native_ast and run.view.cut_from is not None:
@@ -155,27 +155,27 @@ def _cut(run: RunSettings) -> list[Problem]:
         return []
     shortest = view.min_frames or run.model.patch
     if view.frames != "native":
-        message = f"needs view.frames = 'native', which is {view.frames}: a fixed view has one length"
+        message = f"needs view.frames = 'native', got {view.frames}"
     elif length_error := run.model.length_error(cut):
         message = length_error
     elif not shortest <= cut <= view.max_frames:
-        message = f"expected {shortest} to {view.max_frames}, the lengths of clips in this view"
+        message = f"expected {shortest} to {view.max_frames}, the range of lengths in this view"
     else:
         return []
     return [Problem.between("view.cut_from", cut, message)]
 
 
 def _resolution(run: RunSettings) -> list[Problem]:
-    invalid = invalid_compressions(run, run.view.compression)
-    return [Problem.between("view.compression", *invalid)] if invalid else []
+    wrong = invalid_compressions(run, run.view.compression)
+    return [Problem.between("view.compression", *wrong)] if wrong else []
 
 
 def invalid_compressions(run: RunSettings, compressions: list[float]) -> tuple[list[float], str] | None:
-    """The compressions for which a run cannot compute spectrograms, and the reason; None if all are valid."""
+    """The compressions that a run cannot use, and the reason; None if it can use all."""
     if run.view.resolution == "max_pool":
-        invalid = [c for c in compressions if c != int(c)]
+        wrong = [c for c in compressions if c != int(c)]
         message = "view.resolution = 'max_pool' needs whole numbers"
     else:
-        invalid = run.front_end.fractional_hops(compressions)
+        wrong = run.front_end.fractional_hops(compressions)
         message = f"times front_end.hop_ms = {run.front_end.hop_ms} is not a whole number of ms"
-    return (invalid, message) if invalid else None
+    return (wrong, message) if wrong else None

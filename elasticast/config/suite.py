@@ -1,6 +1,6 @@
 """Settings of a suite: experiments, evaluations, seeds, and the claims of the paper that it tests.
 
-Labels, colours, claims and released curves have no effect on training.
+Labels, colours, claims and released curves do not affect training.
 """
 
 from typing import Annotated, Literal
@@ -45,12 +45,12 @@ class Claim(Settings):
     @model_validator(mode="after")
     def _testable(self):
         if self.within_own is None and self.better is None:
-            raise ValueError("give `within_own`, `better`, or both: without either there is nothing to test")
+            raise ValueError("set `within_own`, `better`, or both: without them there is nothing to test")
         return self
 
 
 class Experiment(Settings):
-    """Settings of an experiment that have no effect on training: how it is labelled, drawn and evaluated."""
+    """Settings of an experiment that do not affect training."""
 
     label: str = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
     color: str | None = Field(
@@ -63,7 +63,7 @@ class Experiment(Settings):
 
 
 class SuiteHead(Settings):
-    """Settings of a suite file other than its experiments and evaluations."""
+    """Keys of a suite file other than experiments and evaluations."""
 
     title: str = Field(description="Title of the report and figures.")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
@@ -89,11 +89,11 @@ class Suite(SuiteHead):
     datasets: dict[str, DatasetConfig] = Field(description="Datasets that the runs use, by name.")
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
-        """Settings of the run of one experiment and seed."""
+        """The run of one experiment and seed."""
         return RunConfig.of(self.runs[experiment], experiment, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
-        """Folders of the training runs and of the evaluations of an experiment, relative to the results."""
+        """Folders of an experiment's runs and of their evaluations, relative to the folder of results."""
         return (f"{self.name}/runs/{experiment}",) * 2
 
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
@@ -110,18 +110,18 @@ class Suite(SuiteHead):
         return {n: e for n, e in curves.items() if not e.windows} or curves
 
     def shares_curve(self, other: "Suite", experiment: str, x_name: str) -> bool:
-        """Whether both suites have an experiment of this name with a curve over `x_name` in the same metric."""
+        """Whether another suite has an experiment of this name with a curve over `x_name`, in the same metric."""
         suites = [suite for suite in (self, other) if experiment in suite.runs and suite.curve(experiment, x_name)]
         return len(suites) == 2 and len({suite.task_kind(experiment) for suite in suites}) == 1
 
     def task_kind(self, experiment: str) -> TaskKind:
-        """Whether clips have one label (`single`) or any number of labels (`multi`) in the task of an experiment."""
+        """`single` if an experiment's task has one label per clip, `multi` if it has a set of labels per clip."""
         run = self.runs[experiment]
         return self.datasets[run.dataset].tasks[run.task]
 
 
 def claim_problems(suite: Suite) -> list[Problem]:
-    """Problems of claims that do not fit the experiments they name; their keys start with the name of the claim."""
+    """Problems of claims that do not fit the experiments they name; their keys begin with the claim's name."""
     problems = []
     for name, claim in suite.claims.items():
         for key, experiments in (("model", [claim.model]), ("against", claim.against)):
@@ -131,17 +131,17 @@ def claim_problems(suite: Suite) -> list[Problem]:
 
 
 def _claim_problem(suite: Suite, claim: Claim, key: str, experiment: str) -> Problem | None:
-    """The problem of one experiment that a claim names under `key`, or None."""
+    """The problem of one experiment of a claim, or None."""
     if experiment not in suite.runs:
         message = f"no such experiment. Expected one of: {', '.join(suite.runs)}"
         return Problem.between(key, experiment, message)
     curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
     if claim.evaluation not in curves:
-        message = f"is not a curve of {experiment}. Expected one of: {', '.join(curves)}"
+        message = f"is not a curve of experiment {experiment!r}. Expected one of: {', '.join(curves)}"
         return Problem.between("evaluation", claim.evaluation, message)
     run = suite.runs[experiment]
     if (run.model.kind == "ast" and run.view.frames != "native") != (key == "against"):
         expected = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
-        actual = f"has model.kind = {run.model.kind!r} and view.frames = {run.view.frames!r}"
-        return Problem.between(key, experiment, f"{actual}; expected {expected}")
+        has = f"experiment has model.kind = {run.model.kind!r} and view.frames = {run.view.frames!r}"
+        return Problem.between(key, experiment, f"{has}; expected {expected}")
     return None

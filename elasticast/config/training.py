@@ -9,7 +9,7 @@ from elasticast.errors import Problem, SettingsError
 
 
 class Batch(Settings):
-    """Size of a batch, which all GPUs share, in clips or in tokens."""
+    """Size of a batch on all GPUs together, in clips or in tokens."""
 
     clips: PositiveInt | None = Field(
         None, description="Clips per optimisation step. Set either this or `tokens`. [clips]"
@@ -27,12 +27,12 @@ class Batch(Settings):
     @model_validator(mode="after")
     def _one(self):
         if (self.clips is None) == (self.tokens is None):
-            raise ValueError("give exactly one of `clips` and `tokens` (null removes an inherited one)")
+            raise ValueError("set exactly one of `clips` and `tokens` (null removes an inherited one)")
         return self
 
 
 class Schedule(Settings):
-    """Learning rate schedule after the warm-up."""
+    """Learning rate after warm-up."""
 
     kind: Literal["constant", "step", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
     gamma: PositiveFloat = Field(0.5, description="With `step`: factor of each decay.")
@@ -53,7 +53,7 @@ class SpecAugment(Settings):
 
 
 class Select(Settings):
-    """Keep the weights with the best accuracy or mAP on a split, instead of the last ones."""
+    """How the weights of a run are selected: the best of several evaluations on a split, by accuracy or mAP."""
 
     split: Literal["dev", "test"] = Field(description="Split that the model is evaluated on during training.")
     every_epochs: PositiveInt = Field(
@@ -115,10 +115,10 @@ class Train(Settings):
     @model_validator(mode="after")
     def _one_length(self):
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of `steps` and `epochs` (null removes an inherited one)")
+            raise ValueError("set exactly one of `steps` and `epochs` (null removes an inherited one)")
         low, high = self.dropout_range
         if high >= 1:
-            message = "should be below 1: at least one token has to be kept"
+            message = "expected shares below 1: at least one token must remain"
             raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
         if low > high:
             message = "the smaller number comes first"
@@ -127,6 +127,6 @@ class Train(Settings):
 
     @property
     def dropout_range(self) -> tuple[float, float]:
-        """Smallest and largest share of the tokens of a clip that is dropped."""
+        """Smallest and largest share of the tokens of a clip that are dropped."""
         value = self.token_dropout
         return (value[0], value[1]) if isinstance(value, list) else (value, value)

@@ -1,4 +1,4 @@
-"""Settings of the workflow, `config/config.yaml`."""
+"""Settings of the workflow, `config/config.yaml`: which suite runs, and where files are."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from elasticast.config.base import PositiveInt, Settings
 
 
 class WorkflowConfig(Settings):
-    """Settings of the workflow: which suite runs, and where files are."""
+    """Settings in `config/config.yaml`."""
 
     suite: str = Field(description="Name of a file in `config/suites`, without `.yaml`.")
     data_root: str = Field(
@@ -42,6 +42,6 @@ class WorkflowConfig(Settings):
 
     @field_validator("partial", "custom", "beside", mode="before")
     @classmethod
-    def _parse_command_line(cls, value: Any) -> Any:
-        # Snakemake passes `--config partial=true` on as text; it only converts Python literals such as True
+    def _parse_text(cls, value: Any) -> Any:
+        # Snakemake passes `--config partial=true` as text, because it parses only Python's True
         return {"true": True, "false": False, "null": None}.get(value, value) if isinstance(value, str) else value

@@ -1,1 +1,1 @@
-"""Inference with trained models on audio of any sample rate, number of channels and length."""
+"""Inference with a trained model on audio of any sample rate, number of channels and length."""

@@ -1,13 +1,12 @@
 """Classify audio of any sample rate, number of channels and length with a trained model.
 
-A clip that fits into the view of the model is given to it in one pass, exactly as in evaluation. ElasticAST is given
-the clip at its native length, AST at its fixed length, where shorter clips are padded. A longer clip is split into
-overlapping windows (see `elasticast.data.windows`). It is read as a stream, so that memory does not grow with its
-length.
+A clip that fits into the model's view takes one forward pass, exactly as in evaluation: ElasticAST processes its native
+length, AST its fixed length (a shorter clip is padded). A longer clip is split into overlapping windows, see
+`elasticast.data.windows`. It is read as a stream, so that memory does not grow with its length.
 
-The logits of a clip are the mean over its windows, or their maximum. In the mean, windows are weighted so that every
-part of the clip has the same weight, although windows overlap. Scores are the sigmoid of the logits if a clip can have
-several labels, and their softmax otherwise.
+The logits of a clip are pooled over its windows. The mean weights each window by the frames that the window accounts
+for, so that all parts of the clip count equally. The alternative is the maximum. Scores are the sigmoid of the logits
+if a clip can have several labels, else their softmax.
 """
 
 import math
@@ -36,29 +35,29 @@ from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.progress import LOG, Progress
 
 TOKEN_BUDGET = 4096
-"""Largest number of tokens per forward pass."""
+"""Maximum number of tokens per forward pass."""
 LONG_SECONDS = 600.0
-"""Total length of the audio (s) above which progress is reported."""
+"""Progress is reported if the total length of the audio (s) is above this."""
 SILENT = 1 / 32768
-"""Peak-to-peak amplitude below which a clip is flagged as silent; `elasticast prepare` rejects such clips."""
+"""Peak-to-peak amplitude below which a clip is flagged; `elasticast prepare` rejects such clips."""
 
 Pooling = Literal["mean", "max"]
 
 
 class AudioClassifier:
-    """A model with its front end and labels. Use :func:`load_pretrained` to create one.
+    """A model with its front end and labels, which classifies audio; :func:`load_pretrained` returns one.
 
     Parameters
     ----------
     pretrained : Pretrained
-        Model, settings, normalisation and labels.
+        Model, settings, normalisation statistics and labels.
 
     Attributes
     ----------
     classes : list of str
         Labels, in the order of the logits.
     kind : {"single", "multi"}
-        Whether a clip has one label (softmax), or any number of labels (sigmoid).
+        One label per clip (softmax), or any number of labels (sigmoid).
     """
 
     def __init__(self, pretrained: Pretrained):
@@ -87,92 +86,93 @@ class AudioClassifier:
         ----------
         audio : path, array, tensor, or an iterable of them
             Files, or waveforms `[S]` or `[channels, S]`: floats with full scale 1, or integers. Channels are averaged.
-        sample_rate : int
-            Sample rate of waveforms (Hz). Not used for files.
+        sample_rate : int, optional
+            Sample rate of the waveforms (Hz). Not used for files.
         top_k : int, optional
-            Number of scores per clip. Default: all.
+            Number of scores per clip. None for all.
         window : float, optional
-            Length of the longest clip that is processed in one pass, and of the windows of longer clips (s, rounded to
-            whole patches). Default: the length that the model was trained at.
+            Length of a window (s), rounded to whole patches. Longer clips are split into windows of this length. None
+            for the length that the model was trained at.
         overlap : float
-            Share of each window that overlaps with the next one, in [0, 1).
+            Overlap of successive windows as a fraction of a window, in [0, 1).
         pooling : {"mean", "max"}
-            How the logits of the windows are combined: weighted mean, or maximum.
+            How to pool the logits over windows: mean, weighted by the frames that each window accounts for, or maximum.
         timeline : bool
-            Whether to return the scores of each window.
+            Whether to keep the scores of each window.
         on_error : {"raise", "keep"}
-            Whether to raise an error for unusable audio, or to continue and store the reason in `Prediction.error`.
+            What to do with unusable audio: raise an error, or store the reason in `Prediction.error` and continue.
         token_budget : int
-            Largest number of tokens per forward pass.
+            Maximum number of tokens per forward pass.
 
         Returns
         -------
         list of Prediction
-            One prediction per clip, in the order given.
+            One prediction per clip, in the given order.
 
         Raises
         ------
         DataError
-            If audio is unusable and `on_error` is ``"raise"``, with the name of the clip and the reason.
+            If audio is unusable; the message names the clip and the reason.
         ElasticASTError
             If an argument is invalid.
         """
         _check(sample_rate=sample_rate, top_k=top_k, overlap=overlap, pooling=pooling, on_error=on_error)
-        rule = self._view_rule(window)
+        rule = self._rule(window)
         items = [audio] if isinstance(audio, Audio) else audio
-        clips = []
+        jobs = []
         for index, item in enumerate(items):
             path = str(item) if isinstance(item, str | Path) else None
-            clip = PendingClip(path or f"waveform {index}", path)
-            clips.append(clip)
+            job = PendingClip(path or f"waveform {index}", path)
+            jobs.append(job)
             try:
-                clip.source = open_source(item, sample_rate)
-                samples = clip.source.samples(self.config.front_end.sample_rate)
-                clip.windows = cut_windows(samples, rule, self.compression, overlap)
+                job.source = open_source(item, sample_rate)
+                samples = job.source.samples(self.config.front_end.sample_rate)
+                job.windows = cut_windows(samples, rule, self.compression, overlap)
             except UnusableAudioError as error:
-                clip.fail(error, on_error)
-        self._run([clip for clip in clips if clip.error is None], pooling, timeline, on_error, token_budget)
-        return [self._prediction(clip, rule, top_k, timeline) for clip in clips]
+                job.fail(error, on_error)
+        self._run([job for job in jobs if job.error is None], pooling, timeline, on_error, token_budget)
+        return [self._prediction(job, rule, top_k, timeline) for job in jobs]
 
-    def _view_rule(self, window: float | None) -> ViewRule:
-        """The rule that decides how many frames the model is given in one pass; `window` in s."""
+    def _rule(self, window: float | None) -> ViewRule:
+        """The rule that limits how much of a clip is processed in one window."""
         if window is None:
             return ViewRule(self.config, compression=self.compression)
         if not 0 < window < math.inf:
             raise ElasticASTError(f"window = {window} s: expected a length above 0")
         view, model, hop_ms = self.config.view, self.config.model, self.config.front_end.hop_ms
-        # a fixed view counts frames at its first compression, a native one at compression 1
+        # a fixed view counts frames at its compression, a native view at compression 1
         frames = 1000 * window / hop_ms / (view.compression[0] if view.frames != "native" else 1.0)
         frames = max(1, round(frames / model.patch)) * model.patch
         rule = ViewRule(self.config, max_frames=frames, compression=self.compression)
-        longest = rule.at(sys.maxsize, self.compression).frames
-        if model.limit is not None and longest > model.limit:
-            most = model.limit * hop_ms * self.compression / 1000
+        needed = rule.at(sys.maxsize, self.compression).frames
+        if model.limit is not None and needed > model.limit:
+            longest = model.limit * hop_ms * self.compression / 1000
             raise ElasticASTError(
-                f"window = {window} s is {longest} frames, but the position table has {model.limit} ({most:g} s)"
+                f"window = {window} s: needs {needed} frames, but the position table of the model has {model.limit}; "
+                f"expected at most {longest:g} s"
             )
         return rule
 
-    def _run(self, clips: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
+    def _run(self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
         """Run the model on all windows of all clips, in batches of at most `budget` tokens."""
         device, encoded = next(self.model.parameters()).device, {}
-        clip_of_window = [clip for clip in clips for _ in range(len(clip.windows))]
-        tokens = [view_tokens(self.config, clip.windows.view) for clip in clip_of_window]
-        # windows are decoded one by one, so that no more than one batch is in memory
-        indices = self._encode_windows(clips, encoded, on_error)
-        long = sum(clip.source.seconds for clip in clips) > LONG_SECONDS
-        with Progress("predict", len(clip_of_window)) if long else nullcontext() as progress:
+        clips = [job for job in jobs for _ in range(len(job.windows))]  # the clip of each window
+        tokens = [view_tokens(self.config, job.windows.view) for job in clips]
+        # windows are decoded one by one as batches need them, so that no more than one batch is in memory
+        indices = self._encode_windows(jobs, encoded, on_error)
+        long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
+        with Progress("predict", len(clips)) if long else nullcontext() as progress:
             for batch in token_batches(indices, tokens, budget):
-                for group in self._groups(batch, encoded):
+                for group in self._groups_of_one_length(batch, encoded):
                     with torch.inference_mode():
                         logits = self.model(pack([encoded.pop(i) for i in group]).to(device)).float().cpu()
                     for index, row in zip(group, logits, strict=True):
-                        clip_of_window[index].add(row, pooling, timeline)
+                        clips[index].add(row, pooling, timeline)
                 if progress:
                     progress.update(batch[-1] + 1)
 
-    def _groups(self, batch: list[int], encoded: dict[int, PackedClip]) -> list[list[int]]:
-        """Split a batch into groups for single forward passes: AST needs windows of equal length."""
+    def _groups_of_one_length(self, batch: list[int], encoded: dict[int, PackedClip]) -> list[list[int]]:
+        """Split a batch into groups for one forward pass each; an AST needs windows of the same length."""
         if not isinstance(self.config.model, ASTSettings):
             return [batch]
         groups: dict[int, list[int]] = {}
@@ -180,73 +180,71 @@ class AudioClassifier:
             groups.setdefault(encoded[index].time_patches, []).append(index)
         return list(groups.values())
 
-    def _encode_windows(self, clips: list[PendingClip], encoded: dict[int, PackedClip], on_error: str) -> Iterator[int]:
-        """Yield the index of each window in order, after adding its tokens to `encoded`.
-
-        The windows of a file after an error in it are left out.
-        """
+    def _encode_windows(self, jobs: list[PendingClip], encoded: dict[int, PackedClip], on_error: str) -> Iterator[int]:
+        """Decode windows in order: put each into `encoded`, then yield its index; skip the rest of a damaged file."""
         first, rate = 0, self.config.front_end.sample_rate
-        for clip in clips:
+        for job in jobs:
             try:
-                blocks = clip.windows.stream(clip.source.blocks(rate))
-                waves = spans(blocks, clip.windows.starts.tolist(), clip.windows.span)
+                blocks = job.windows.stream(job.source.blocks(rate))
+                waves = spans(blocks, job.windows.starts.tolist(), job.windows.span)
                 for index, wave in enumerate(waves, start=first):
-                    clip.low, clip.high = min(clip.low, wave.min().item()), max(clip.high, wave.max().item())
-                    encoded[index] = self._encode(index, wave, clip.windows)
+                    job.low, job.high = min(job.low, wave.min().item()), max(job.high, wave.max().item())
+                    encoded[index] = self._encode(index, wave, job.windows)
                     yield index
             except UnusableAudioError as error:
-                clip.fail(error, on_error)
-            first += len(clip.windows)
+                job.fail(error, on_error)
+            first += len(job.windows)
 
     def _encode(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
-        """Tokens of one window from its waveform `[S]`."""
+        """Tokens of one window."""
         log_mel = self.encoder.spectrogram(wave, windows.view.compression, whole=not any(windows.margins))
         return self.encoder.encode(log_mel, windows.view, index=index)
 
-    def _prediction(self, clip: PendingClip, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
-        seconds = clip.source.seconds if clip.source else 0.0
-        if clip.error is not None:
-            return Prediction(clip.path, seconds, error=clip.error)
-        logits = clip.logits.float()
+    def _prediction(self, job: PendingClip, rule: ViewRule, top_k: int | None, timeline: bool) -> Prediction:
+        seconds = job.source.seconds if job.source else 0.0
+        if job.error is not None:
+            return Prediction(job.path, seconds, error=job.error)
+        logits = job.logits.float()
         best = self._scores(logits).sort(descending=True, stable=True)
         scores = {self.classes[i]: best.values[k].item() for k, i in enumerate(best.indices[:top_k].tolist())}
-        windows = self._timeline(clip) if timeline else None
-        fields = (clip.path, seconds, scores, len(clip.windows), self._flags(clip, rule))
-        return Prediction(*fields, logits=logits, timeline=windows)
+        flags = self._flags(job, rule)
+        over_time = self._timeline(job) if timeline else None
+        return Prediction(job.path, seconds, scores, len(job.windows), flags, logits=logits, timeline=over_time)
 
     def _scores(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "multi" else logits.softmax(-1)
 
-    def _timeline(self, clip: PendingClip) -> Timeline:
+    def _timeline(self, job: PendingClip) -> Timeline:
         rate = self.config.front_end.sample_rate
-        start = torch.from_numpy(clip.windows.starts).double() / rate
-        end = start + (clip.windows.span - sum(clip.windows.margins)) / rate
-        return Timeline(start, end, self._scores(torch.stack(clip.rows)))
+        start = torch.from_numpy(job.windows.starts).double() / rate
+        end = start + (job.windows.span - sum(job.windows.margins)) / rate
+        return Timeline(start, end, self._scores(torch.stack(job.window_logits)))
 
-    def _flags(self, clip: PendingClip, rule: ViewRule) -> tuple[str, ...]:
-        frames, used, patch = clip.windows.frames, clip.windows.view.frames, self.config.model.patch
-        padded = rule.fixed and rule.view.fill != "mask"
-        # a native view always pads the last patch, which needs no flag
-        short = patch <= frames < used and (padded or used - frames >= patch)
+    def _flags(self, job: PendingClip, rule: ViewRule) -> tuple[str, ...]:
+        frames, view_frames, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
+        filled = rule.fixed and rule.view.fill != "mask"
+        # otherwise, padding to a whole patch is usual
+        short = patch <= frames < view_frames and (filled or view_frames - frames >= patch)
         flags = {
             f"padded: shorter than one patch of {patch} frames": frames < patch,
-            f"padded: shorter than the model's {used} frames": short,
-            "windowed": len(clip.windows) > 1,
-            "silent": clip.high - clip.low < SILENT,
+            f"padded: shorter than the model's {view_frames} frames": short,
+            "windowed": len(job.windows) > 1,
+            "silent": job.high - job.low < SILENT,
         }
-        return tuple(flag for flag, is_set in flags.items() if is_set)
+        return tuple(flag for flag, raised in flags.items() if raised)
 
 
-def _check(**given: Any) -> None:
-    """Raise an error for invalid arguments, with the value and what is allowed."""
+def _check(**arguments: Any) -> None:
+    """Raise an error for an invalid argument of `predict`, with its value and what is valid."""
     for name, allowed in {"pooling": get_args(Pooling), "on_error": ("raise", "keep")}.items():
-        if given[name] not in allowed:
-            raise ElasticASTError(f"Unknown {name}: {given[name]!r}. Allowed: {', '.join(allowed)}")
+        if arguments[name] not in allowed:
+            raise ElasticASTError(f"Unknown {name}: {arguments[name]!r}. Allowed: {', '.join(allowed)}")
     for name in ("sample_rate", "top_k"):
-        if given[name] is not None and (given[name] != int(given[name]) or given[name] < 1):
-            raise ElasticASTError(f"{name} = {given[name]!r}: expected a whole number above 0")
-    if not 0 <= given["overlap"] < 1:
-        raise ElasticASTError(f"overlap = {given['overlap']}: expected a share of the window, from 0 to below 1")
+        value = arguments[name]
+        if value is not None and (value != int(value) or value < 1):
+            raise ElasticASTError(f"{name} = {value!r}: expected a whole number above 0")
+    if not 0 <= arguments["overlap"] < 1:
+        raise ElasticASTError(f"overlap = {arguments['overlap']}: expected a fraction of a window, at least 0, below 1")
 
 
 def load_pretrained(
@@ -261,24 +259,22 @@ def load_pretrained(
     Parameters
     ----------
     source : str or Path
-        Folder of a trained run, or any weights that `elasticast.models.pretrained.load_model` supports.
+        Folder of a trained run, or any weights that `elasticast.models.pretrained.load_model` accepts.
     classes : list of str, optional
-        Names of the classes. If their number differs from that of the model, the head is replaced by an untrained one.
+        Names of the classes. If the head has another number of classes, a new, untrained head replaces it.
     frames : int, optional
-        Length (frames) to use instead of that of the model. Positions are adapted to it.
+        Length of the view (frames), if it differs from that of the model; positions are adapted.
     device : device, optional
-        Device of the model. Default: the GPU if there is one.
+        Device of the model. None for the GPU if there is one, else the CPU.
 
     Raises
     ------
     DataError
-        If the weights cannot be loaded, with the reason.
+        If the weights cannot be loaded; the message gives the reason.
     """
     pretrained = load_model(source, classes=classes, frames=frames)
-    LOG.info("%s: %s", source, pretrained.found)
-    for (
-        note
-    ) in pretrained.notes:  # warnings appear even if logging is not configured, for example that the head is untrained
+    LOG.info("%s: %s", source, pretrained.description)
+    for note in pretrained.notes:  # warnings are visible even if logging is not configured; a new head is untrained
         LOG.warning("%s: %s", source, note)
     pretrained.model.to(device or default_device())
     return AudioClassifier(pretrained)

@@ -1,4 +1,4 @@
-"""Predictions, and their output as a table, CSV or JSON."""
+"""Predictions, and printing them as a table, CSV or JSON."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ class Timeline:
     Attributes
     ----------
     start, end : Tensor
-        `[W]`, start and end of each window (s).
+        `[W]`: start and end of each window (s).
     scores : Tensor
         `[W, C]`, in the order of the classes.
     """
@@ -34,26 +34,26 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Prediction of a model for one clip.
+    """The prediction of a model for one clip.
 
     Attributes
     ----------
     path : str or None
-        File, as given; None for a waveform.
+        Path of the file, as given. None for a waveform.
     seconds : float
-        Length (s).
+        Length of the clip (s).
     scores : dict of str to float
-        Probability of each label, highest first.
+        Probability per label, best first.
     windows : int
         Number of windows that the clip was split into.
     flags : tuple of str
-        Remarks on how the clip was processed: ``padded: ...``, ``windowed``, ``silent``.
+        Notes on the clip: ``padded: ...``, ``windowed``, ``silent``.
     error : str or None
-        Reason if there are no scores.
+        Reason why there are no scores. None if there are scores.
     logits : Tensor or None
-        `[C]` float32, pooled over the windows, in the order of the classes.
+        `[C]` float32, pooled over the windows, in the order of the classes. None if there is an error.
     timeline : Timeline or None
-        Scores of each window, if requested.
+        Scores of each window. None if they were not kept.
     """
 
     path: str | None
@@ -67,7 +67,7 @@ class Prediction:
 
 
 def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
-    """Print predictions to stdout, and errors of files to stderr."""
+    """Print predictions to stdout, and the errors of failed files to stderr."""
     if form == "table":
         if any(p.error is None for p in predictions):
             Console().print(to_table(predictions))
@@ -80,16 +80,13 @@ def print_predictions(predictions: Sequence[Prediction], form: Literal["table", 
 
 
 def to_json(predictions: Iterable[Prediction]) -> str:
-    """Format as a JSON list with one object per clip."""
+    """Format predictions as a JSON list with one object per clip."""
     names = ("path", "seconds", "windows", "flags", "scores", "error")
     return json.dumps([{n: getattr(p, n) for n in names} for p in predictions], indent=2, ensure_ascii=False) + "\n"
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:
-    """Format as CSV with one row per clip and label, highest score first.
-
-    A clip without scores has one row with its error.
-    """
+    """Format predictions as tidy CSV: one row per clip and label, best label first, or one row with the error."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["path", "seconds", "windows", "flags", "label", "score", "error"])
@@ -101,7 +98,7 @@ def to_csv(predictions: Iterable[Prediction]) -> str:
 
 
 def to_table(predictions: Iterable[Prediction]) -> Table:
-    """Format as a table for the terminal with one row per clip and label, highest score first."""
+    """Format predictions as a table with one row per clip and label, best label first; failed clips are left out."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("file", overflow="fold")
     table.add_column("s", justify="right")

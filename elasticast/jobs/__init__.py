@@ -1,1 +1,1 @@
-"""Start training on several GPUs, and show the status of the runs of a suite."""
+"""Jobs: starting training on several GPUs, and the status of each run of a suite."""

@@ -1,12 +1,9 @@
-"""torchrun, except that training may stop after it has saved a checkpoint.
+"""torchrun, but a run that saves a checkpoint and stops does not count as a crash.
 
-``python -m elasticast.jobs.torchrun --standalone --nproc-per-node 2 -m elasticast train ...`` takes the options of
-torchrun. It differs from torchrun in three ways:
-
-- It exits with the status of the rank that failed first, which is 85 if training was asked to stop. torchrun exits
-  with 1.
-- It prints no traceback after the message of the training.
-- It ignores SIGUSR2, with which Slurm warns all processes of a job. torchrun is killed by this signal.
+`python -m elasticast.jobs.torchrun --standalone --nproc-per-node 2 -m elasticast train ...` takes the options of
+torchrun. Its exit status is that of the rank that failed first, 85 if the run was asked to stop. It prints no traceback
+below the message of the run. In contrast, torchrun itself exits with 1 in this case, and SIGUSR2, with which Slurm
+warns a whole job, kills it.
 """
 
 import signal
@@ -19,8 +16,8 @@ from torch.distributed.run import parse_args, run
 
 
 def main() -> None:
-    """Start the ranks of this machine and wait for them."""
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the ranks inherit this, and handle the signal while they train
+    """Start the ranks on this machine and wait for them."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # ranks inherit this, and handle the signal once they train
     try:
         run(parse_args(sys.argv[1:]))
     except ChildFailedError as error:
@@ -29,7 +26,7 @@ def main() -> None:
     except SignalException as error:  # torchrun passed the signal on to the ranks, and they have ended
         sys.exit(128 + error.sigval)
     except RendezvousConnectionError:
-        sys.exit("torchrun on the machine of --rdzv-endpoint has ended; see the messages there or above for the reason")
+        sys.exit("torchrun on the machine of --rdzv-endpoint has ended; see its log, or the messages above, for why")
 
 
 if __name__ == "__main__":

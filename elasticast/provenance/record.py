@@ -1,4 +1,4 @@
-"""Provenance that is recorded with a result: versions, git commit, machine."""
+"""Records stored with a result: versions, git commit, machine."""
 
 import os
 import platform
@@ -15,10 +15,7 @@ PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", 
 
 
 def git_commit(folder: Path = PACKAGE) -> str | None:
-    """Git commit of the repository that contains `folder`.
-
-    It ends with ``-dirty`` if there are uncommitted changes. None if `folder` is not in a git repository.
-    """
+    """Commit of the checkout that holds `folder`, with ``-dirty`` if files differ from it; None outside of git."""
     try:
         command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -27,18 +24,18 @@ def git_commit(folder: Path = PACKAGE) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    by_package = {"python": platform.python_version()}
+    """Versions of Python and of the packages results depend on."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            by_package[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            by_package[name] = "not installed"
-    return by_package
+            installed[name] = "not installed"
+    return installed
 
 
 def provenance() -> dict[str, Any]:
-    """Provenance that is recorded with every result: git commit, versions, machine, command."""
+    """Record of code, versions, machine and command that is stored with every result."""
     return {
         "git_commit": git_commit(),
         "versions": versions(),
@@ -55,13 +52,13 @@ def job_record(
     Parameters
     ----------
     code : str
-        Digest of the code that computes the result.
+        Digest of the code that decides the result.
     config : RunConfig
         Settings of the run.
     data_sha256 : str
         Digest of the prepared dataset.
     device, attention_backend, threads
-        Device, attention backend and number of CPU threads, see :func:`elasticast.models.device.compute_record`.
+        Device, attention backend and number of threads, see :func:`elasticast.models.device.compute_record`.
     """
     return {
         "experiment": config.experiment,

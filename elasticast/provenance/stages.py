@@ -8,7 +8,7 @@ from elasticast.provenance.source import Source
 
 PACKAGE = Path(__file__).parents[1]
 
-# Code that several stages share
+# Code that several stages share.
 _RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
 _SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
 _CLIPS = (

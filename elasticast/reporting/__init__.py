@@ -2,19 +2,19 @@
 
 ===================  ==================================================================================================
 ``collect``          joins the results of all runs into the summary tables of a suite
-``read_tables``      reads these tables and the authors' curves
-``panels``           joins results with the settings of the suite: one panel per dataset, task and kind of sweep
+``read_tables``      reads and checks these tables and the authors' curves
+``panels``           joins results with the suite's settings: one panel per dataset, task and kind of sweep
 ``released_curves``  matches the authors' curves to the experiments of a suite
-``panel_inputs``     arguments of scripts that show sweeps
-``scripts``          arguments and error messages of all scripts
-``style``            look of all figures, and how they are written
-``captions``         sentences of captions
+``panel_inputs``     arguments of scripts that draw sweeps or print tables of them
+``scripts``          arguments and error messages that all scripts share
+``style``            look of all figures, and writing them to files
+``captions``         sentences that several captions use
 ``curves``           score over length or resolution (figures 1, 4, 5), with ``legend``
-``token_shares``     what cropping and padding do to tokens (figure 2), drawn by ``native_lengths``
+``token_shares``     how many tokens cropping discards and padding adds (figure 2), drawn by ``native_lengths``
 ``packed_batch``     a packed batch (figure 3)
 ``comparison``       table 1
-``verdict``          our curves and the authors', and the ``claims`` of the paper tested on both
-``tables``           how tables are printed
+``verdict``          our curves compared with the authors', and the paper's ``claims`` tested on both
+``tables``           printing tables as CSV, Markdown and LaTeX
 ``ablation``         figures and tables of ablations
 ===================  ==================================================================================================
 """

@@ -1,4 +1,4 @@
-"""Sentences of captions, which say what a figure shows; the report includes them.
+"""Sentences that describe in a caption what a figure contains; the report includes them.
 
 Captions are reStructuredText, so names go through :func:`escape`.
 """
@@ -15,8 +15,8 @@ def escape(text: str) -> str:
     return re.sub(r"([\\*`_|])", r"\\\1", text)
 
 
-def means(fewest: int, most: int) -> str:
-    """How many seeds the points are means of."""
+def describe_means(fewest: int, most: int) -> str:
+    """Sentence with the fewest and the most seeds that a point is the mean over."""
     if most == 0:
         return "No run of this suite has finished."
     if most == 1:
@@ -26,13 +26,13 @@ def means(fewest: int, most: int) -> str:
     )
 
 
-def bootstrap(seeds: int) -> str:
-    """What the bootstrap resamples when there are so many seeds."""
+def describe_bootstrap(seeds: int) -> str:
+    """Name of the bootstrap, with what it resamples given this number of seeds."""
     return "bootstrap over test clips and seeds" if seeds > 1 else "bootstrap over test clips"
 
 
 def describe_native(run: RunConfig) -> str:
-    """How a run takes clips at native length."""
+    """Describe how a run limits and fills clips at native length."""
     view, model = run.view, run.model
     shortest = f"at least {view.min_frames} and " if view.min_frames else ""
     tail = "the last patch filled up" if view.tail == "fill" else "frames after the last whole patch left out"

@@ -10,7 +10,7 @@ from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.read_tables import DECIMALS
 
 HOLDS, FAILS, NOT_TESTED = "holds", "does not hold", "not in sweep"
-_TOLERANCE = 1e-9  # points, for rounding: a model 1.0 below is within 1.0
+_TOLERANCE = 1e-9  # points, for rounding errors: a model that is 1.0 below counts as within 1.0
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class RuleTest:
     claim, says : str
         Name and text of the claim.
     model, against : str
-        The experiments that are compared: an ElasticAST and an AST.
+        Names of the compared experiments: an ElasticAST and an AST.
     rule : str
         The rule in words.
     x : float or None
-        The x with the smallest difference; None if nothing was compared.
+        The x with the smallest difference. None if nothing was compared.
     difference : float or None
-        Smallest difference in points, model minus AST.
+        Smallest difference in points, model minus AST. None if nothing was compared.
     outcome : str
         `HOLDS`, `FAILS`, `NOT_TESTED` or ``not run``.
     """
@@ -50,6 +50,8 @@ def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -
     ----------
     panels : list of Panel
         All panels of the suite, over length and over resolution.
+    released : bool, default False
+        Test the released curves instead of our means.
     """
     tests = []
     for name, claim in suite.claims.items():
@@ -59,38 +61,44 @@ def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -
         for against in claim.against:
             difference = 100 * (curves[claim.model] - curves[against])
             hop_ms = suite.runs[against].front_end.hop_ms
-            place = place_of(series[against].trained_at, sweep.x_name, hop_ms)
-            tests += _rules(name, claim, against, (series[against].trained_at, place), difference)
+            place = format_place(series[against].trained_at, sweep.x_name, hop_ms)
+            tests += _test_rules(name, claim, against, (series[against].trained_at, place), difference)
     return tests
 
 
-def place_of(x: float, x_name: str, hop_ms: float) -> str:
-    """A point of a sweep, for readers."""
+def format_place(x: float, x_name: str, hop_ms: float) -> str:
+    """Text for one x of a sweep: a number of frames, or a hop in ms."""
     return f"{x:g} frames" if x_name == "max_frames" else f"{hop_ms * x:g} ms hop"
 
 
 def _points(series: Series, xs: list[float], released: bool) -> pd.Series:
-    """Fractions at every x of a sweep; NaN where a curve has no point."""
+    """Scores (fractions) at every x of a sweep; NaN where the curve has no point."""
     points = series.released if released else series.points["mean"]
     index = [round(x, DECIMALS) for x in xs]
     return pd.Series(dtype=float).reindex(index) if points is None else points.reindex(index)
 
 
-def _rules(name: str, claim: Claim, against: str, trained: tuple[float, str], difference: pd.Series) -> list[RuleTest]:
-    about, (own, place) = (name, claim.says, claim.model, against), trained
+def _test_rules(
+    name: str, claim: Claim, against: str, trained: tuple[float, str], difference: pd.Series
+) -> list[RuleTest]:
+    """Test the rules of a claim against one AST; `trained` is the x at which that AST was trained, and its text."""
+    about, (trained_x, place) = (name, claim.says, claim.model, against), trained
     tests = []
     if claim.within_own is not None:
         rule = f"within {claim.within_own:g} at {place}"
-        tests.append(_tested(about, rule, difference[difference.index == own], -claim.within_own - _TOLERANCE))
+        tests.append(_test_rule(about, rule, difference[difference.index == trained_x], -claim.within_own - _TOLERANCE))
     if claim.better is not None:
         beyond = claim.better == "beyond"
-        rest = difference[difference.index > own] if beyond else difference[difference.index != own]
-        tests.append(_tested(about, f"better {'beyond' if beyond else 'elsewhere than'} {place}", rest, _TOLERANCE))
+        rest = difference[difference.index > trained_x] if beyond else difference[difference.index != trained_x]
+        tests.append(_test_rule(about, f"better {'beyond' if beyond else 'elsewhere than'} {place}", rest, _TOLERANCE))
     return tests
 
 
-def _tested(about: tuple[str, str, str, str], rule: str, difference: pd.Series, least: float) -> RuleTest:
-    """Test whether all differences are at least `least` points; one that is not decides, even if others are missing."""
+def _test_rule(about: tuple[str, str, str, str], rule: str, difference: pd.Series, least: float) -> RuleTest:
+    """Test whether all differences are at least `least` points.
+
+    A single smaller difference makes the rule fail, even if other points are missing.
+    """
     if difference.empty:
         return RuleTest(*about, rule, None, None, NOT_TESTED)
     if difference.isna().all():
@@ -100,8 +108,8 @@ def _tested(about: tuple[str, str, str, str], rule: str, difference: pd.Series, 
     return RuleTest(*about, rule, x, float(difference[x]), outcome)
 
 
-def overall(outcomes: list[str]) -> str:
-    """The outcome of several rules together: the first that occurs of fails, not run, holds, not tested."""
+def combine_outcomes(outcomes: list[str]) -> str:
+    """Combine the outcomes of several rules: the first of fails, not run, holds and not tested that occurs."""
     for outcome in (FAILS, NOT_RUN, HOLDS, NOT_TESTED):
         if outcome in outcomes:
             return outcome

@@ -24,7 +24,7 @@ DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "
 
 
 def metrics(files: list[Path], out: Path) -> None:
-    """Join `metrics.csv` of all runs, in the given order, into one tidy table, which may be empty."""
+    """Join `metrics.csv` of all runs, in the given order, into one tidy table; without files, the table has no rows."""
     tables = [pd.DataFrame(columns=list(METRICS)), *(pd.read_csv(f) for f in files)]
     write_text(out, pd.concat(tables[1:] or tables, ignore_index=True).to_csv(index=False))
 
@@ -42,20 +42,20 @@ def runs(files: list[Path], out: Path) -> None:
 def data(files: list[Path], out: Path) -> None:
     """Join `summary.csv` of all prepared datasets: clips used and rejected, one row per dataset and split.
 
-    ``published`` is the number of clips in the annotations as published, ``annotated`` the number after selection by
-    `ids`. A column per reason counts rejected clips. Two datasets with the same ``ids_sha256`` have the same clips. The
-    folder of a file is the name of its dataset.
+    ``published`` is the number of clips in the published annotations, ``annotated`` the number left after selection by
+    `ids`. One column per reason counts rejected clips. Two datasets with the same ``ids_sha256`` have the same clips.
+    A dataset is named after the folder of its file.
     """
     rows = []
     for file in files:
         summary, counts = read_json(file.with_name("summary.json")), pd.read_csv(file).fillna({"reason": ""})
         for split in [split for split, clips in summary["annotated"].items() if clips]:
-            of_split = counts[counts["split"] == split]
-            used = of_split[of_split["status"] == "ok"]
+            split_counts = counts[counts["split"] == split]
+            used = split_counts[split_counts["status"] == "ok"]
             row = {"dataset": file.parent.name, "split": split, "published": summary["published"].get(split)}
             row |= {"annotated": summary["annotated"][split], "used": used["clips"].sum(), "hours": used["hours"].sum()}
             row |= {"ids_sha256": summary["ids_sha256"][split], "sha256": summary["sha256"]}
-            rejected = of_split[of_split["status"] == "rejected"]
+            rejected = split_counts[split_counts["status"] == "rejected"]
             rows.append(row | dict(zip(rejected["reason"], rejected["clips"], strict=True)))
     table = pd.DataFrame(rows)
     reasons = [name for name in table if name not in DATA_COLUMNS]
@@ -66,7 +66,7 @@ def data(files: list[Path], out: Path) -> None:
 
 
 def norms(files: list[Path], out: Path) -> None:
-    """Join the normalisation statistics of all datasets, of released recipes and of the setting `norm`.
+    """Join the normalisation statistics of all datasets with those of released recipes and of the setting `norm`.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def norms(files: list[Path], out: Path) -> None:
     from elasticast.data.stats import stats_rows  # imports torch, which the other tables do not need
 
     stats = [(file.parent.name, read_json(file)) for file in files if file.suffix == ".json"]
-    rows = [row for dataset, found in stats for row in stats_rows(dataset, found)]
+    rows = [row for dataset, statistics in stats for row in stats_rows(dataset, statistics)]
     rows += _set_norms([load_run_config(file) for file in files if file.suffix == ".yaml"], stats)
     table = pd.DataFrame(rows, columns=list(NORM_COLUMNS)).astype({"clips": "Int64", "of": "Int64"})
     write_text(out, table.to_csv(index=False))
 
 
 def _set_norms(runs: list[RunConfig], stats: list[tuple[str, dict]]) -> list[dict]:
-    """Rows for the setting `norm`, with differences to the statistics of the training split if there are any."""
+    """Rows for the setting `norm`, with differences to the statistics of the training split if `stats` has these."""
     users: dict[tuple, list[str]] = {}
     for run in runs:
         users.setdefault((run.dataset, run.front_end, run.norm), []).append(run.experiment)
@@ -91,7 +91,7 @@ def _set_norms(runs: list[RunConfig], stats: list[tuple[str, dict]]) -> list[dic
     for (dataset, front_end, norm), names in users.items():
         row = {"dataset": dataset, "front_end": front_end.kind, "source": f"`norm` of {', '.join(names)}"}
         row |= norm.model_dump()
-        for found in (s for name, s in stats if name == dataset and s["front_end"] == front_end.model_dump()):
-            row |= {f"{key}_difference": row[key] - found[key] for key in ("mean", "std")}
+        for measured in (s for name, s in stats if name == dataset and s["front_end"] == front_end.model_dump()):
+            row |= {f"{key}_difference": row[key] - measured[key] for key in ("mean", "std")}
         rows.append(row)
     return rows

@@ -1,6 +1,6 @@
-"""Table 1: each fixed-length model, at the length or resolution of its training, against the flexible model.
+"""Table 1: each fixed-length model, at its training length or resolution, compared with the flexible model.
 
-The table is a tidy frame with one row per cell, which is printed as Markdown and as LaTeX.
+The table is a tidy data frame with one row per printed cell. It is printed as Markdown and as LaTeX.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from elasticast.reporting.tables import escape, markdown_table, tidy_csv, write_
 
 SWEEPS = {"max_frames": "length", "compression": "resolution"}
 _ROW = ["dataset", "task", "sweep", "metric", "fixed", "flexible", "trained_at"]
-# quantities that are compared with each other; the best of each group is bold
+# the quantities of a group are compared with each other; the best one is bold
 _GROUPS = (("fixed_own", "flexible_there", "flexible_native"), ("fixed_worst", "flexible_worst"))
 _CELLS = tuple(q for group in _GROUPS for q in group)
 
 
 def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
-    """The tidy table, one row per cell.
+    """Table 1 as a tidy table, one row per printed cell.
 
     Returns
     -------
@@ -40,6 +40,7 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells(panel: Panel, fixed: Series, flexible: Series | None) -> list[dict]:
+    """The rows that compare one fixed-length model with the flexible model, one per quantity."""
     x = fixed.trained_at
     absent = Score(status="not in suite")
     scores = {
@@ -50,14 +51,14 @@ def _cells(panel: Panel, fixed: Series, flexible: Series | None) -> list[dict]:
         "flexible_worst": (flexible, flexible.worst() if flexible else absent),
     }
     about = [panel.dataset, panel.task, SWEEPS[panel.x_name], panel.metric, fixed.label]
-    row = dict(zip(_ROW, [*about, flexible.label if flexible else "none", _trained(panel, x)], strict=True))
+    row = dict(zip(_ROW, [*about, flexible.label if flexible else "none", _format_trained_at(panel, x)], strict=True))
     return [
         {**row, "quantity": q, "experiment": s.experiment if s else "none", **vars(score), "seeds_planned": fixed.seeds}
         for q, (s, score) in scores.items()
     ]
 
 
-def _trained(panel: Panel, x: float) -> str:
+def _format_trained_at(panel: Panel, x: float) -> str:
     if panel.x_name == "compression":
         return f"{panel.hop_ms * x:g} ms hop"
     return f"{x:g} frames ({panel.hop_ms * x / 1000:.2g} s)"
@@ -78,13 +79,13 @@ def _text(cell: pd.Series, plus_minus: str) -> str:
 
 
 def _at(cell: pd.Series) -> str:
-    """The x of the worst point; empty for other quantities."""
+    """Text for the x of the worst point; empty for other quantities."""
     worst = cell["quantity"].endswith("worst") and cell["status"] == "ok"
     return f" (at {cell['x']:g})" if worst else ""
 
 
 def _best(cells: pd.DataFrame) -> set[str]:
-    """Quantities to set in bold: the best of each group, as printed, if two or more can be compared."""
+    """Quantities to print in bold: the best of each group after rounding, if the group has two scores or more."""
     best = set()
     for group in _GROUPS:
         means = (100 * cells.loc[list(group), "mean"].astype(float)).round(1).dropna()
@@ -99,6 +100,7 @@ def _range(values: pd.Series) -> str:
 
 
 def _counts(cells: pd.DataFrame) -> tuple[str, str]:
+    """Texts for the number of seeds and of test clips."""
     run = cells[cells["status"] == "ok"]
     planned = int(cells["seeds_planned"].iloc[0])
     if run.empty:
@@ -108,7 +110,7 @@ def _counts(cells: pd.DataFrame) -> tuple[str, str]:
 
 
 def _printed(table: pd.DataFrame, plus_minus: str, bold: str) -> list[tuple[dict, list[str]]]:
-    """Description and cells of each row, as text; ``bold`` is a pattern such as ``**{}**``."""
+    """Description of each row and the texts of its cells; `bold` is a pattern such as ``**{}**``."""
     rows = []
     for key, cells in table.groupby(_ROW, sort=False):
         cells = cells.set_index("quantity", drop=False).loc[list(_CELLS)]
@@ -122,18 +124,18 @@ def _printed(table: pd.DataFrame, plus_minus: str, bold: str) -> list[tuple[dict
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table as Markdown: scores in %, mean ± sd over seeds, the best in bold."""
+    """Print the table as Markdown: scores in %, mean ± sd over seeds, the best in bold."""
     head = ["Data set · task", "Sweep", "Metric (%)", "AST", "Trained at", "AST, own", "Compared with"]
     head += ["ElasticAST, there", "ElasticAST, native", "AST, worst", "ElasticAST, worst", "Seeds", "Clips"]
     align, lines = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2, []
-    for row, (own, *others) in _printed(table, "±", "**{}**"):
+    for row, (fixed_score, *cells) in _printed(table, "±", "**{}**"):
         about = [f"{row['dataset']} · {row['task']}", row["sweep"], row["metric"], row["fixed"], row["trained_at"]]
-        lines.append([*about, own, row["flexible"], *others])
+        lines.append([*about, fixed_score, row["flexible"], *cells])
     return markdown_table(head, align, lines)
 
 
 def latex(table: pd.DataFrame) -> str:
-    """The table as a ``tabular`` that needs only booktabs, with one block per dataset, task and sweep."""
+    """Print the table as a LaTeX ``tabular`` that only needs booktabs, one block per dataset, task and sweep."""
     lines = [r"\begin{tabular}{llcccccrr}", r"\toprule"]
     lines.append(r" & & AST & \multicolumn{2}{c}{ElasticAST} & \multicolumn{2}{c}{Worst of the sweep} & & \\")
     lines.append(r"\cmidrule(lr){3-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}")

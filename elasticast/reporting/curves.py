@@ -1,4 +1,4 @@
-"""Score as curves over length (fig. 1 and 4) or over temporal resolution (fig. 5)."""
+"""Curves of the score over length (figures 1 and 4) or over temporal resolution (figure 5)."""
 
 import numpy as np
 import pandas as pd
@@ -26,11 +26,11 @@ _X_LABEL = {
     "token_drop": "Share of tokens left out",
 }
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
-_LINE_HEIGHT = 1.25  # of the font size
+_LINE_HEIGHT = 1.25  # in font sizes
 
 
 def draw_sweeps(panels: list[Panel], styles: Styles) -> Figure:
-    """One panel per dataset and task, one legend for all of them."""
+    """Draw one panel per dataset and task, with one legend for all panels."""
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     rows = -(-len(panels) // columns)
     width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
@@ -49,7 +49,10 @@ def draw_sweeps(panels: list[Panel], styles: Styles) -> Figure:
 
 
 def draw_teaser(panel: Panel, styles: Styles) -> Figure:
-    """Figure 1: curves of one panel over length, each with its name at its end if the names fit."""
+    """Draw figure 1: the curves of one panel over length.
+
+    If the names of the curves fit at their right ends, they are written there. Otherwise there is a legend.
+    """
     figure = new_figure(SINGLE_COLUMN, 2.25)
     ax = figure.subplots()
     draw_panel(ax, panel, styles, is_logarithmic([panel]))
@@ -65,11 +68,11 @@ def draw_teaser(panel: Panel, styles: Styles) -> Figure:
 
 
 def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> None:
-    """Draw the curves of one dataset and task with their bands; `logarithmic` is the scale of x."""
+    """Draw the curves of one dataset and task with their bands; `logarithmic` sets the scale of the x axis."""
     for series in panel.series:
         if series.released is not None:
             _draw_thin(ax, series.released, styles[series.label], RELEASED_LINE)
-        if series.other_run:
+        if series.other_has_run:
             _draw_thin(ax, series.other.points["mean"].dropna(), styles[series.label], OTHER_LINE)
         if series.seeds_run:
             _draw_series(ax, series, styles[series.label])
@@ -114,7 +117,7 @@ def is_logarithmic(panels: list[Panel]) -> bool:
 
 
 def is_geometric(xs: np.ndarray) -> bool:
-    """Whether ascending, positive values are spaced more evenly on a logarithmic axis."""
+    """Whether ascending positive values are spaced more evenly on a logarithmic axis than on a linear one."""
 
     def unevenness(xs: np.ndarray) -> float:
         steps = np.diff(xs)
@@ -166,7 +169,7 @@ def _add_top_axis(ax: Axes, panel: Panel, logarithmic: bool) -> None:
 
 
 def _label_ends(figure: Figure, ax: Axes, panel: Panel, styles: Styles) -> bool:
-    """Write the name of each curve at its right end; return False, writing nothing, if the names do not fit."""
+    """Write the name of each curve at its right end. If the names do not fit, write nothing and return False."""
     run = [s for s in panel.series if s.seeds_run]
     if not run or max(len(s.label) for s in run) > 16:
         return False
@@ -188,7 +191,7 @@ def _label_ends(figure: Figure, ax: Axes, panel: Panel, styles: Styles) -> bool:
 
 
 def _spread(wanted: np.ndarray, gap: float, height: float) -> np.ndarray:
-    """Move positions apart as little as possible: at least ``gap`` between neighbours, all within 0 to ``height``."""
+    """Move positions apart as little as possible: neighbours at least `gap` apart, all within 0 to `height`."""
     order = np.argsort(wanted, kind="stable")
     placed = wanted[order].astype(float)
     for _ in range(200):

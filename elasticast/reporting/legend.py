@@ -1,4 +1,4 @@
-"""Legend and caption of figures of curves, both made from :func:`marks_of`."""
+"""Legend and caption of figures of curves; both are derived from the same :class:`Marks`."""
 
 import textwrap
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from elasticast.reporting.captions import ONE_SEED, bootstrap, escape, means
+from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_means, escape
 from elasticast.reporting.panels import NOT_IN_SUITE, NOT_RUN, Panel
 from elasticast.reporting.style import MUTED, LineStyle
 
 Styles = dict[str, LineStyle]
-CHARACTER = 4.2  # points, mean width at 7 points
-# curves drawn next to ours, in the same colours: a thin line with crosses, which none of our curves has, and a dotted
-# line without markers
+CHARACTER = 4.2  # mean width of a character at a font size of 7 points, in points
+# The released curves and those of another suite have the colours of ours. They differ in style: a thin line with
+# crosses, a marker that ours never have, and a dotted line without markers.
 RELEASED_LINE = {"linewidth": 0.6, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
 OTHER_LINE = {"linewidth": 0.9, "linestyle": (0, (1, 1.4))}
 _TRAINED_AT = {"max_frames": "length", "compression": "resolution"}
@@ -25,23 +25,24 @@ _TRAINED_AT = {"max_frames": "length", "compression": "resolution"}
 
 @dataclass(frozen=True)
 class Marks:
-    """What a figure of curves shows besides the means.
+    """What a figure of curves contains in addition to the means.
 
     Attributes
     ----------
     seeds : tuple of int
-        Fewest and most seeds that a point is the mean of; (0, 0) if nothing ran.
+        Fewest and most seeds that a point is the mean over; (0, 0) if nothing ran.
     intervals, ranges, bare : tuple of str
         Labels of the curves with a 95 % interval, with a band from the minimum to the maximum over seeds, and without
         a band.
     range_seeds : int
-        Most seeds that a band from minimum to maximum is of.
+        Largest number of seeds of a band from minimum to maximum; 0 if there is no such band.
     training_marks : tuple of str
-        What the open markers show of the training of a model: its length, its resolution; empty if there are none.
+        What the open markers mark: the training length, the training resolution, or both. Empty if there are no such
+        markers.
     released : bool
         Whether the authors' curves are drawn.
-    others : tuple of str
-        Titles of the other suites whose curves are drawn.
+    other_titles : tuple of str
+        Titles of the other suites whose curves are drawn too.
     """
 
     seeds: tuple[int, int]
@@ -51,15 +52,15 @@ class Marks:
     range_seeds: int
     training_marks: tuple[str, ...]
     released: bool
-    others: tuple[str, ...]
+    other_titles: tuple[str, ...]
 
 
 def marks_of(panels: list[Panel]) -> Marks:
-    """What is drawn in these panels besides the means."""
+    """Collect what is drawn in these panels in addition to the means."""
     run = [s for p in panels for s in p.series if s.seeds_run]
     counts = [n for s in run for n in s.points["seeds"] if n]
     swept = dict.fromkeys(p.x_name for p in panels for s in p.fixed if s.training_point)
-    others = (p.other_title for p in panels if any(s.other_run for s in p.series))
+    other_titles = (p.other_title for p in panels if any(s.other_has_run for s in p.series))
     banded = {
         band: tuple(dict.fromkeys(s.label for s in run if s.band == band)) for band in ("interval", "seeds", None)
     }
@@ -71,12 +72,12 @@ def marks_of(panels: list[Panel]) -> Marks:
         range_seeds=max((s.seeds_run for s in run if s.band == "seeds"), default=0),
         training_marks=tuple(_TRAINED_AT[x_name] for x_name in swept),
         released=any(s.released is not None for p in panels for s in p.series),
-        others=tuple(dict.fromkeys(others)),
+        other_titles=tuple(dict.fromkeys(other_titles)),
     )
 
 
 def open_marker(color: str) -> dict:
-    """Keyword arguments of a large marker that is white inside."""
+    """Matplotlib keyword arguments for a large marker that is white inside."""
     return {"markersize": 6, "markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.3}
 
 
@@ -86,20 +87,20 @@ def open_marker(color: str) -> dict:
 
 
 def curve_caption(panels: list[Panel]) -> str:
-    """What the curves, bands and markers of a figure are."""
+    """Caption of a figure of curves: what its points, bands, markers and further lines are."""
     marks = marks_of(panels)
-    sentences = [means(*marks.seeds), *_bands(marks)]
+    sentences = [describe_means(*marks.seeds), *_bands(marks)]
     if marks.training_marks:
         sentences.append(f"Open markers show the training {' or '.join(marks.training_marks)} of each AST.")
     if marks.released:
         sentences.append("Thin lines with crosses are the curves that the authors released.")
-    sentences += [f"Dotted lines are the means of the suite “{escape(title)}”." for title in marks.others]
+    sentences += [f"Dotted lines are the means of the suite “{escape(title)}”." for title in marks.other_titles]
     return " ".join(sentences)
 
 
 def _bands(marks: Marks) -> list[str]:
-    """What the bands show; which curves have which band, if they differ."""
-    intervals = f"95 % intervals from a {bootstrap(marks.seeds[1])}"
+    """Sentences about the bands; they name the curves of each kind of band if there are several kinds."""
+    intervals = f"95 % intervals from a {describe_bootstrap(marks.seeds[1])}"
     kinds = {intervals: marks.intervals, "the minimum and maximum over seeds": marks.ranges}
     drawn = {text: labels for text, labels in kinds.items() if labels}
     if not drawn:
@@ -124,7 +125,7 @@ def curve_handles(panels: list[Panel], styles: Styles) -> list[Artist]:
 
 
 def mark_handles(panels: list[Panel]) -> list[Artist]:
-    """Legend entries of everything but the curves, see :class:`Marks`."""
+    """Legend entries of everything except the curves, see :class:`Marks`."""
     marks, handles = marks_of(panels), []
     if marks.training_marks:
         label = f"training {marks.training_marks[0]}" if len(marks.training_marks) == 1 else "as in training"
@@ -136,11 +137,11 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
         handles.append(Patch(**band, label=f"min–max of {marks.range_seeds} seeds"))
     if marks.released:
         handles.append(Line2D([], [], color=MUTED, **RELEASED_LINE, label="released values"))
-    return handles + [Line2D([], [], color=MUTED, **OTHER_LINE, label=title) for title in marks.others]
+    return handles + [Line2D([], [], color=MUTED, **OTHER_LINE, label=title) for title in marks.other_titles]
 
 
 def legend_below(figure: Figure, handles: list[Artist]) -> None:
-    """One legend for the whole figure, in as many columns as fit; the figure grows by its rows."""
+    """Add one legend for the whole figure, in as many columns as fit, and make the figure higher by its rows."""
     if not handles:
         return
     widths = [(len(h.get_label()) * CHARACTER + 36) / 72 for h in handles]  # inches, with line and gap
@@ -150,12 +151,12 @@ def legend_below(figure: Figure, handles: list[Artist]) -> None:
 
 
 def _width(widths: list[float], columns: int) -> float:
-    """Width of a legend that is filled column by column."""
+    """Width of a legend in inches, if its entries fill one column after another."""
     return sum(max(part) for part in np.array_split(widths, columns))
 
 
 def _grow(figure: Figure, lines: int) -> None:
-    """Make room for more lines of text."""
+    """Increase the height of the figure by this number of lines of text."""
     figure.set_figheight(figure.get_figheight() + 0.155 * lines)
 
 
@@ -165,7 +166,10 @@ def _grow(figure: Figure, lines: int) -> None:
 
 
 def note_missing_runs(figure: Figure, axes: list[Axes], panels: list[Panel], width: float, rows: int) -> None:
-    """Write under each panel what has not run; the figure grows by the lines this takes."""
+    """Write below each panel what has not run, and increase the height of the figure to fit the text.
+
+    `width` is the width of a panel in inches, `rows` the number of rows of panels.
+    """
     most = 0
     for ax, panel in zip(axes, panels, strict=False):
         short = [f"{s.label}: {s.shortfall}" for s in panel.series if s.shortfall]
@@ -180,7 +184,7 @@ def note_missing_runs(figure: Figure, axes: list[Axes], panels: list[Panel], wid
 
 
 def _missing_in_other_suite(panel: Panel) -> list[str]:
-    """What the other suite has not run, as one entry; empty if nothing is missing."""
+    """One entry with what the other suite has not run; empty if nothing is missing."""
     if panel.other_title is None:
         return []
     missing = [(s.label, s.other.shortfall if s.other else NOT_IN_SUITE) for s in panel.series]

@@ -1,4 +1,4 @@
-"""Native lengths of clips, and what cropping and padding them to a length costs (fig. 2)."""
+"""Native lengths of clips, and the tokens that cropping discards and padding adds (figure 2)."""
 
 import numpy as np
 import seaborn as sns
@@ -11,12 +11,12 @@ from elasticast.reporting.captions import describe_native, escape
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, new_figure
 from elasticast.reporting.token_shares import DatasetLengths
 
-_FEWEST_ROWS = 4  # with fewer rows the histogram would be too low
+_FEWEST_ROWS = 4  # with the height of fewer rows, the histogram would be too flat
 KEPT, DISCARDED, ADDED = "#2F4B6E", "#D55E00", "#E4E4E4"
 
 
 def draw_lengths(datasets: list[DatasetLengths]) -> Figure:
-    """One row per dataset: a histogram of native lengths, and what each length does to the tokens."""
+    """Draw one row per dataset: a histogram of native lengths, and the tokens kept, discarded and added per length."""
     heights = [0.75 + 0.19 * max(_FEWEST_ROWS, len(d.fixed) + 1) for d in datasets]
     figure = new_figure(DOUBLE_COLUMN, sum(heights) + 0.35)
     axes = figure.subplots(len(datasets), 2, squeeze=False, height_ratios=heights, width_ratios=[1, 1.15])
@@ -51,8 +51,8 @@ def _draw_histogram(ax: Axes, data: DatasetLengths) -> None:
 
 
 def _mark_lengths(ax: Axes, data: DatasetLengths) -> None:
-    """Draw dashed lines at the fixed lengths; names that would overlap go to a second row."""
-    width = 180  # points, about that of the histogram
+    """Draw dashed lines at the fixed lengths; a name that would overlap another is written in a second row."""
+    width = 180  # approximate width of the histogram, in points
     taken = {0: -1.0, 1: -1.0}
     for x, name in {length.seconds: length.name.split(",")[0] for length in data.fixed}.items():
         at = ax.transAxes.inverted().transform(ax.transData.transform((x, 0)))[0]
@@ -102,7 +102,7 @@ def _handles() -> list[Patch]:
 
 
 def lengths_caption(datasets: list[DatasetLengths]) -> str:
-    """What the dashed lines and the rows of the figure are."""
+    """Caption of the figure: what its dashed lines are, and how native length is measured."""
     fixed = any(data.fixed for data in datasets)
     sentences = ["Dashed lines mark the fixed lengths (in frames) of the ASTs of this suite."] if fixed else []
     for data in datasets:

@@ -1,4 +1,4 @@
-"""A packed batch: its spectrograms in a row, its attention mask and its pooling mask (fig. 3)."""
+"""A packed batch: the spectrograms of its clips side by side, its attention mask and its pooling mask (figure 3)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from elasticast.errors import DataError
 from elasticast.reporting.captions import describe_native, escape
 from elasticast.reporting.style import FAINT, INK, MUTED, SINGLE_COLUMN, new_figure
 
-# neighbours differ in lightness, so that blocks stay apart in greyscale
+# neighbouring colours differ in lightness, so that blocks can be distinguished in greyscale
 _CLIP_COLORS = ("#0072B2", "#E69F00", "#006B4E", "#56B4E9", "#A8487F", "#F0C75E", "#08306B", "#CC79A7")
 
 
@@ -28,11 +28,11 @@ class DrawnClip(NamedTuple):
     Attributes
     ----------
     log_mel : numpy.ndarray
-        `[mel_bins, T]`, the T frames that the model is given; padding is NaN, which is drawn blank.
+        `[mel_bins, T]`, the T frames given to the model. Padding is NaN, which is drawn blank.
     seconds : float
         Length of the whole clip.
     tokens, padding : int
-        Tokens of the clip, and how many of them hold padding alone.
+        Number of tokens of the clip, and how many of them contain only padding.
     """
 
     log_mel: np.ndarray
@@ -47,7 +47,7 @@ def packed_run(suite: Suite, dataset: str) -> RunConfig:
     Raises
     ------
     DataError
-        If there is none.
+        If the suite has no such run.
     """
     for name, run in suite.runs.items():
         native = run.view.frames == "native" and run.model.kind == "elasticast"
@@ -56,46 +56,47 @@ def packed_run(suite: Suite, dataset: str) -> RunConfig:
     raise DataError(f"suite {suite.name!r}: no ElasticAST with view.frames: native on dataset {dataset!r}")
 
 
-def encode_clips(clips: Clips, config: RunConfig, chosen: Sequence[int]) -> list[DrawnClip]:
+def encode_clips(clips: Clips, config: RunConfig, indices: Sequence[int]) -> list[DrawnClip]:
     """Encode clips as for evaluation.
 
     Parameters
     ----------
-    chosen : sequence of int
-        Places of the clips in `clips`, in packed order.
+    indices : sequence of int
+        Indices of the clips in `clips`, in packed order.
     """
-    encoder, rule = ClipEncoder(config, Norm(0.0, 0.5)), ViewRule(config)  # the figure shows the log-mel as it is
+    unchanged = Norm(0.0, 0.5)  # draws the log-mel without normalisation
+    encoder, rule = ClipEncoder(config, unchanged), ViewRule(config)
     drawn = []
-    for i in chosen:
+    for i in indices:
         samples = int(clips.samples[i])
         view = rule(samples)
         spectrogram = encoder.spectrogram(clips.waveform(i), view.compression)
         packed = encoder.encode(spectrogram, view)
         padding = int((packed.time * config.model.stride >= spectrogram.shape[1]).sum())
         filled = np.full((spectrogram.shape[0], view.frames), np.nan, dtype=np.float32)
-        own = spectrogram[:, : view.frames].numpy()
-        filled[:, : own.shape[1]] = own
+        frames = spectrogram[:, : view.frames].numpy()
+        filled[:, : frames.shape[1]] = frames
         drawn.append(DrawnClip(filled, samples / config.front_end.sample_rate, len(packed.patches), padding))
     return drawn
 
 
 def attention_mask(seqlens: Sequence[int]) -> np.ndarray:
     """Block-diagonal mask of a packed batch, int ``[N, N]``: c + 1 within clip c, 0 elsewhere."""
-    owner = np.repeat(np.arange(len(seqlens)), seqlens)
-    return np.where(owner[:, None] == owner, owner + 1, 0)
+    clip = np.repeat(np.arange(len(seqlens)), seqlens)
+    return np.where(clip[:, None] == clip, clip + 1, 0)
 
 
 def pooling_mask(seqlens: Sequence[int]) -> np.ndarray:
-    """Which tokens the query of each clip pools, int ``[clips, N]``: c + 1 within clip c, 0 elsewhere."""
-    owner = np.repeat(np.arange(len(seqlens)), seqlens)
-    return np.where(np.arange(len(seqlens))[:, None] == owner, owner + 1, 0)
+    """Tokens that the pooling query of each clip attends to, int ``[clips, N]``: c + 1 within clip c, 0 elsewhere."""
+    clip = np.repeat(np.arange(len(seqlens)), seqlens)
+    return np.where(np.arange(len(seqlens))[:, None] == clip, clip + 1, 0)
 
 
 def draw_packing(batch: Sequence[DrawnClip]) -> Figure:
-    """Draw a packed batch; its three panels share the token axis."""
+    """Draw a packed batch as three panels that share the token axis: spectrograms, attention mask, pooling mask."""
     seqlens = [clip.tokens for clip in batch]
     clips, tokens = len(seqlens), sum(seqlens)
-    ratios = [0.62, 2.55, 0.11 * clips]  # about inches
+    ratios = [0.62, 2.55, 0.11 * clips]  # heights of the panels, in inches approximately
     figure = new_figure(SINGLE_COLUMN, sum(ratios) + 0.8)
     row, attention, pooling = figure.subplots(3, 1, sharex=True, height_ratios=ratios)
     figure.get_layout_engine().set(hspace=0.02)
@@ -121,7 +122,7 @@ def draw_packing(batch: Sequence[DrawnClip]) -> Figure:
 def _draw_row(ax: Axes, batch: Sequence[DrawnClip]) -> None:
     low, high = np.nanpercentile(np.concatenate([clip.log_mel.ravel() for clip in batch]), [2, 99.5])
     start = 0
-    # points per token in the drawn row, to know which names fit
+    # points per token, to decide which names fit above their clip
     per_token = 0.78 * SINGLE_COLUMN * 72 / sum(clip.tokens for clip in batch)
     for i, clip in enumerate(batch):
         extent = (start, start + clip.tokens, 0, clip.log_mel.shape[0])
@@ -153,7 +154,7 @@ def _draw_edges(ax: Axes, seqlens: Sequence[int]) -> None:
 
 
 def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
-    """Write into an empty corner what padding these clips to the longest would have cost."""
+    """Write the number of tokens, and of tokens if all clips were padded to the longest, into an empty corner."""
     lengths = np.array([clip.tokens for clip in batch])
     padding = sum(clip.padding for clip in batch)
     tokens, padded = lengths.sum(), len(lengths) * lengths.max()
@@ -161,7 +162,7 @@ def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
     text = f"{tokens:,} tokens, {f'{padding:,}' if padding else 'none'} only padding\n"
     text += f"(padded batch: {padded:,})\n{100 * pairs:.0f} % of pairs attended"
     ends = np.cumsum(lengths)
-    middle = np.searchsorted(ends, 0.45 * tokens)  # the clip under the left edge of the upper corner
+    middle = np.searchsorted(ends, 0.45 * tokens)  # the clip at the left edge of the text in the upper corner
     upper = ends[middle] - lengths[middle] > 0.25 * tokens
     place = {"x": 0.97, "y": 0.97, "ha": "right", "va": "top"}
     if not upper:
@@ -171,7 +172,7 @@ def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
 
 
 def packing_caption(config: RunConfig, batch: Sequence[DrawnClip]) -> str:
-    """Which clips are packed, and how."""
+    """Caption of the figure: the clips of the batch, their view and their padding."""
     padding = sum(clip.padding for clip in batch)
     clips = f"{len(batch)} training clips of {escape(config.dataset)}, as {describe_native(config)}."
     return f"{clips} {f'{padding:,} tokens hold' if padding else 'No token holds'} padding alone."

@@ -1,4 +1,4 @@
-"""Arguments of the scripts that show sweeps, and the panels read from the files they name."""
+"""Arguments of the scripts that draw sweeps or print tables of them, and reading panels from the given files."""
 
 import argparse
 from pathlib import Path
@@ -11,12 +11,12 @@ from elasticast.reporting.released_curves import released_curves
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of scripts that show results."""
+    """Add the argument for the results of a suite."""
     parser.add_argument("--metrics", required=True, type=Path, help="summary/metrics.csv of the suite")
 
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of scripts that show sweeps, with the files that :func:`read_panels` joins."""
+    """Add the arguments for the files that :func:`read_panels` reads."""
     add_metrics(parser)
     parser.add_argument(
         "--released", type=Path, help="the authors' curves: paper_figures/reference/released_curves.csv"
@@ -25,14 +25,14 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def add_curves(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of figures of curves: those of a sweep, and another suite to draw too."""
+    """Add the arguments for the files that :func:`read_curves` reads: those of a sweep, and another suite's results."""
     add_sweep(parser)
-    files = "another suite, drawn as dotted lines: suite.yaml and metrics.csv of its results"
+    files = "suite.yaml and metrics.csv of another suite, whose curves are drawn as dotted lines"
     parser.add_argument("--beside", nargs=2, type=Path, metavar=("SUITE", "METRICS"), help=files)
 
 
 def read_curves(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
-    """Panels of a kind of sweep from the files that :func:`add_curves` names."""
+    """Read the panels of a kind of sweep, with the curves of another suite if its files are given."""
     panels = read_panels(suite, arguments, x_name)
     if arguments.beside is None:
         return panels
@@ -42,7 +42,7 @@ def read_curves(suite: Suite, arguments: argparse.Namespace, x_name: str) -> lis
 
 
 def read_panels(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
-    """Panels of a kind of sweep from the files that :func:`add_sweep` names."""
+    """Read the panels of a kind of sweep, with the released curves and intervals if their files are given."""
     released = arguments.released and released_curves(suite, read_released(arguments.released), x_name)
     intervals = arguments.intervals and read_intervals(arguments.intervals)
     metrics = read_metrics(arguments.metrics, suite.name)

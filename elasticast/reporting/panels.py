@@ -17,21 +17,22 @@ NOT_RUN = "not run"
 NOT_IN_SUITE = "not in suite"
 
 Band = Literal["interval", "seeds"]
-"""What a curve's band shows: a 95 % interval, or the minimum and maximum over seeds."""
+"""The meaning of a curve's band: a 95 % interval, or the minimum and maximum over seeds."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One point of a sweep over its seeds.
+    """The score of an experiment at one x of a sweep.
 
     Attributes
     ----------
     x : float or None
-        Frames or compression; None if nothing ran.
+        Frames, compression, or share of tokens left out. None if nothing ran.
     mean, sd : float or None
-        Fractions (0 to 1); ``sd`` (n - 1) is None for a single seed.
+        Mean and standard deviation (n - 1) over seeds, as fractions (0 to 1). ``mean`` is None if the point has not
+        run; ``sd`` is also None for a single seed.
     seeds, clips : int
-        Number of seeds that ran, and of test clips per seed.
+        Number of seeds that ran, and number of test clips per seed.
     status : str
         ``ok``, ``not run``, ``not in sweep`` or ``not in suite``.
     """
@@ -46,12 +47,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Series:
-    """One experiment in a sweep.
+    """The scores of one experiment over a sweep.
 
     Attributes
     ----------
     trained_at : float or None
-        The x at which a fixed-length model was trained; None for a model that takes any x.
+        The x at which a fixed-length model was trained. None for a model that accepts any x.
     points : pandas.DataFrame
         Index x (every x of the sweep), columns mean, sd, low, high (fractions; NaN where not run),
         seeds and clips (0 where not run).
@@ -60,10 +61,10 @@ class Series:
     released : pandas.Series or None
         The authors' curve for this experiment (fractions, index x), if they released one.
     interval : bool
-        Whether low and high are a 95 % interval over seeds and clips; if not, they are the minimum and maximum over
+        Whether low and high are the 95 % interval over seeds and clips. If False, they are the minimum and maximum over
         seeds.
     other : Series or None
-        The same experiment in another suite, at the same x, if that suite has it.
+        The same experiment in another suite, at the same x. None if that suite does not have it.
     """
 
     experiment: str
@@ -77,24 +78,24 @@ class Series:
 
     @property
     def drawn(self) -> bool:
-        """Whether there is anything to draw."""
-        return self.seeds_run > 0 or self.released is not None or self.other_run
+        """Whether the experiment has any curve to draw: ours, the released one or another suite's."""
+        return self.seeds_run > 0 or self.released is not None or self.other_has_run
 
     @property
-    def other_run(self) -> bool:
-        """Whether the other suite has anything to draw."""
+    def other_has_run(self) -> bool:
+        """Whether the other suite has results of this experiment."""
         return self.other is not None and self.other.seeds_run > 0
 
     @property
     def band(self) -> Band | None:
-        """What the band around the curve shows; None if there is no band."""
+        """The meaning of the band around the curve. None if there is no band."""
         if self.points["low"].isna().all():
             return None
         return "interval" if self.interval else "seeds" if self.seeds_run > 1 else None
 
     @property
     def training_point(self) -> tuple[float, float] | None:
-        """The x at which the model was trained and its mean there; None if the curve does not reach that x."""
+        """The x at which the model was trained, and its mean there. None if the curve does not reach that x."""
         run, x = self.points["mean"].dropna(), self.trained_at
         if x is None or run.empty or not run.index[0] <= x <= run.index[-1]:
             return None
@@ -107,7 +108,7 @@ class Series:
 
     @property
     def shortfall(self) -> str:
-        """What has not run, in words; empty if everything has."""
+        """Text that says what has not run; empty if everything has run."""
         if self.seeds_run == 0:
             return NOT_RUN
         if (self.points["seeds"] == 0).any():
@@ -116,7 +117,7 @@ class Series:
         return f"{fewest} of {self.seeds} seeds" if fewest < self.seeds else ""
 
     def at(self, x: float) -> Score:
-        """The score at one point of the sweep."""
+        """The score at one x of the sweep."""
         if round(x, DECIMALS) not in self.points.index:
             return Score(x, status="not in sweep")
         point = self.points.loc[round(x, DECIMALS)]
@@ -126,18 +127,18 @@ class Series:
         return Score(x, float(point["mean"]), sd, int(point["seeds"]), int(point["clips"]), "ok")
 
     def worst(self) -> Score:
-        """The lowest mean of the sweep."""
+        """The score with the lowest mean of the sweep."""
         return self.at(self.points["mean"].idxmin()) if self.seeds_run else Score()
 
 
 @dataclass(frozen=True)
 class Panel:
-    """All experiments on one task of one dataset, swept along one axis.
+    """All experiments on one task of one dataset, evaluated over one kind of sweep.
 
     Attributes
     ----------
     other_title : str or None
-        Title of the other suite whose curves are drawn too, if any.
+        Title of the other suite whose curves are drawn too. None if there is no other suite.
     """
 
     dataset: str
@@ -150,7 +151,7 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """Dataset and task, for readers."""
+        """Title of the panel: dataset and task."""
         return f"{self.dataset} · {self.task}".replace("_", " ")
 
     @property
@@ -160,12 +161,12 @@ class Panel:
 
     @property
     def flexible(self) -> list[Series]:
-        """Models that take any length or resolution."""
+        """Models that accept any length or resolution."""
         return [s for s in self.series if s.trained_at is None]
 
     @property
     def native_x(self) -> float:
-        """The x at which the model is given most of a clip: the greatest length or the finest resolution."""
+        """The x that gives the model most of a clip: greatest length, finest resolution, or no tokens left out."""
         xs = [x for s in self.series for x in s.points.index]
         return max(xs) if self.x_name == "max_frames" else min(xs)
 
@@ -178,13 +179,13 @@ def sweep_panels(
     released: dict[str, pd.Series] | None = None,
     intervals: pd.DataFrame | None = None,
 ) -> list[Panel]:
-    """All panels of a kind of sweep, in the order of the suite.
+    """Join the results of a suite to panels of one kind of sweep, in the order of the suite.
 
     Parameters
     ----------
     x_name : {"max_frames", "compression", "token_drop"}
     released : dict of str to pandas.Series, optional
-        The authors' curves by experiment, see `elasticast.reporting.released_curves`.
+        The authors' curves by experiment name, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional
         95 % intervals, see `elasticast.reporting.read_tables.read_intervals`.
 
@@ -207,7 +208,7 @@ def sweep_panels(
 
 
 def add_other_suite(panels: list[Panel], suite: Suite, other: Suite, metrics: pd.DataFrame) -> list[Panel]:
-    """Panels of `suite` in which each experiment also has its curve of another suite, if that suite has one.
+    """Add to each experiment of `suite` its curve in another suite, if that suite has the experiment.
 
     Parameters
     ----------
@@ -220,8 +221,8 @@ def add_other_suite(panels: list[Panel], suite: Suite, other: Suite, metrics: pd
         if not suite.shares_curve(other, name, panel.x_name):
             return series
         rows = metrics[(metrics["x_name"] == panel.x_name) & (metrics["metric"] == panel.metric)]
-        found = _series(other, rows, panel.x_name, name)
-        return replace(series, other=replace(found, points=_reindex(found.points, series.points.index)))
+        curve = _series(other, rows, panel.x_name, name)
+        return replace(series, other=replace(curve, points=_reindex(curve.points, series.points.index)))
 
     return [replace(_replace_series(p, lambda s, p=p: with_other(s, p)), other_title=other.title) for p in panels]
 
@@ -239,7 +240,7 @@ def _replace_series(panel: Panel, change: Callable[[Series], Series]) -> Panel:
 
 
 def _with_interval(suite: Suite, series: Series, intervals: pd.DataFrame, panel: Panel) -> Series:
-    """The series with its 95 % interval as low and high, if that was computed for every point that ran."""
+    """Replace low and high by the 95 % interval, if it was computed for every point that ran."""
     evaluations = suite.curve(series.experiment, panel.x_name)
     rows = intervals[(intervals["experiment"] == series.experiment) & (intervals["metric"] == panel.metric)]
     rows = rows[rows["evaluation"].isin(evaluations)].drop_duplicates("x").set_index("x")
@@ -254,10 +255,10 @@ def _with_interval(suite: Suite, series: Series, intervals: pd.DataFrame, panel:
 def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
     evaluations = suite.curve(name, x_name)
     xs = sorted({round(x, DECIMALS) for e in evaluations.values() for x in e.x})
-    mine = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds) & rows["evaluation"].isin(evaluations)]
-    mine = mine.assign(x=mine["x"].round(DECIMALS))
-    # two evaluations may share a point: they use the same test split, so the numbers are the same
-    by_x = mine.drop_duplicates(["seed", "x"]).groupby("x")
+    rows = rows[(rows["experiment"] == name) & rows["seed"].isin(suite.seeds) & rows["evaluation"].isin(evaluations)]
+    rows = rows.assign(x=rows["x"].round(DECIMALS))
+    # two evaluations may have a point in common: both use the test split, so their scores there are equal
+    by_x = rows.drop_duplicates(["seed", "x"]).groupby("x")
     value = by_x["value"]
     columns = {"mean": value.mean(), "sd": value.std(), "low": value.min(), "high": value.max()}
     points = _reindex(pd.DataFrame({**columns, "seeds": value.size(), "clips": by_x["n"].max()}), xs)
@@ -265,14 +266,14 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
 
 
 def _reindex(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
-    """The points of a series at these x, marked as not run where the series has none."""
+    """Points at exactly these x; where there was no point before, it is marked as not run."""
     points = points.reindex(xs)
     points[["seeds", "clips"]] = points[["seeds", "clips"]].fillna(0).astype(int)
     return points
 
 
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
-    """The x at which a fixed-length model was trained; None for any other model."""
+    """The x at which a fixed-length model was trained. None for any other model."""
     run = suite.runs[experiment]
     if run.model.kind != "ast" or run.view.frames == "native" or x_name == "token_drop":
         return None

@@ -7,12 +7,12 @@ import pandas as pd
 
 from elasticast.errors import DataError
 
-# points of a grid also have a `compression`, but no curve is drawn of them
+# points of a grid also have a column `compression`, but grids are not drawn as curves
 METRICS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 INTERVALS = ("suite", "experiment", "evaluation", "x_name", "x", "metric", "value", "low", "high", "seeds", "clips")
 PAIRS = ("evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p")
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
-DECIMALS = 6  # of x, so that 1.2 from a file and 1.2 from arithmetic are the same point
+DECIMALS = 6  # x is rounded to these, so that 1.2 from a file equals 1.2 from arithmetic
 
 
 def read_metrics(path: Path, suite: str) -> pd.DataFrame:
@@ -27,36 +27,37 @@ def read_metrics(path: Path, suite: str) -> pd.DataFrame:
     _check_numbers(path, table, ("seed", "x", "n"))
     # mAP and AUC are NaN where no class has both positive and negative clips; accuracy is always a number
     _check_numbers(path, table[table["value"].notna() | (table["metric"] == "accuracy")], ("value",))
-    others = sorted(set(table["suite"]) - {suite})
-    if others:
-        raise DataError(f"{path}: holds results of suite {', '.join(map(repr, others))}, expected only {suite!r}")
+    unexpected = sorted(set(table["suite"]) - {suite})
+    if unexpected:
+        raise DataError(f"{path}: holds results of suite {', '.join(map(repr, unexpected))}, expected only {suite!r}")
     return table
 
 
 def read_intervals(path: Path) -> pd.DataFrame:
-    """Read 95 % intervals, as fractions, from the bootstrap over seeds and clips (columns `INTERVALS`)."""
+    """Read the 95 % intervals from the bootstrap over seeds and clips, as fractions (columns `INTERVALS`)."""
     return _round_x(_read(path, INTERVALS, "the rule `intervals` makes it"))
 
 
 def read_pairs(path: Path) -> pd.DataFrame:
-    """Read paired tests of two experiments on the same clips, differences as fractions (columns `PAIRS`)."""
+    """Read the paired tests of two experiments on the same clips, with differences as fractions (columns `PAIRS`)."""
     return _round_x(_read(path, PAIRS, "the rule `intervals` makes it"))
 
 
 def read_released(path: Path) -> pd.DataFrame:
-    """Read the authors' curves (columns `RELEASED`), see `paper_figures/reference`.
+    """Read the curves that the authors released (columns `RELEASED`), see `paper_figures/reference`.
 
     Raises
     ------
     DataError
-        If the file or a column is missing, a value is not a number, or a curve has a point twice.
+        If the file or a column is missing, a value is not a number, or a curve has two points at the same x.
     """
     table = _read(path, RELEASED, "it comes with the repository")
     _check_numbers(path, table, ("x", "value"))
     table = _round_x(table)
-    twice = table[table.duplicated(["dataset", "axis", "series", "x"])]
-    if len(twice):
-        raise DataError(f"{path}: line {twice.index[0] + 2}: the curve already has a point at this x")
+    repeated = table[table.duplicated(["dataset", "axis", "series", "x"])]
+    if len(repeated):
+        line, x = repeated.index[0] + 2, repeated["x"].iloc[0]
+        raise DataError(f"{path}: line {line}: the curve already has a point at x = {x:g}; remove one of the two")
     return table
 
 

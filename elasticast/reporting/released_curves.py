@@ -1,4 +1,4 @@
-"""The curves that the authors released, matched to the experiments of a suite."""
+"""Match the curves that the authors released to the experiments of a suite."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from elasticast.errors import DataError
 
 
 def released_curves(suite: Suite, table: pd.DataFrame, x_name: str) -> dict[str, pd.Series]:
-    """Released curves of a suite's experiments.
+    """Select the released curve of each experiment of a suite.
 
     Parameters
     ----------
@@ -20,7 +20,8 @@ def released_curves(suite: Suite, table: pd.DataFrame, x_name: str) -> dict[str,
     Returns
     -------
     dict of str to pandas.Series
-        By experiment: fractions (0 to 1), index x. Experiments without the setting `released` are left out.
+        By experiment name: fractions (0 to 1), index x. Experiments without the setting `released`, or without a
+        released curve over this x, are left out.
 
     Raises
     ------
@@ -31,14 +32,14 @@ def released_curves(suite: Suite, table: pd.DataFrame, x_name: str) -> dict[str,
     for name, experiment in suite.experiments.items():
         if experiment.released is None:
             continue
-        wanted, metric = experiment.released, PRIMARY_METRIC[suite.task_kind(name)]
-        of_series = (table["dataset"] == wanted.dataset) & (table["series"] == wanted.series)
-        rows = table[of_series & (table["metric"] == metric)]
+        released, metric = experiment.released, PRIMARY_METRIC[suite.task_kind(name)]
+        matches = (table["dataset"] == released.dataset) & (table["series"] == released.series)
+        rows = table[matches & (table["metric"] == metric)]
         if rows.empty:
             available = sorted(set(table["dataset"] + " " + table["series"] + " (" + table["metric"] + ")"))
             raise DataError(
-                f"suite {suite.name!r}: experiments.{name}.released: no curve {wanted.series!r} of {wanted.dataset!r} "
-                f"in {metric}. Released are: {', '.join(available)}"
+                f"suite {suite.name!r}: experiments.{name}.released: no curve {released.series!r} of "
+                f"{released.dataset!r} in {metric}; use one of: {', '.join(available)}"
             )
         rows = rows[rows["axis"] == x_name]
         if len(rows):
@@ -47,7 +48,7 @@ def released_curves(suite: Suite, table: pd.DataFrame, x_name: str) -> dict[str,
 
 
 def keep_released_weights(suite: Suite) -> Suite:
-    """The suite with only those experiments whose weights the authors released, with one seed and without claims."""
+    """Reduce a suite to the experiments whose weights the authors released, with one seed and without claims."""
     experiments = {n: e for n, e in suite.experiments.items() if e.released is not None and e.released.weights}
     runs = {name: suite.runs[name] for name in experiments}
     return suite.model_copy(update={"experiments": experiments, "runs": runs, "seeds": suite.seeds[:1], "claims": {}})

@@ -1,4 +1,4 @@
-"""What the scripts in ``paper_figures/`` share: arguments, style, error messages."""
+"""Arguments, style and error messages that all scripts in ``paper_figures/`` share."""
 
 import argparse
 import sys
@@ -17,36 +17,38 @@ T = TypeVar("T", bound=Suite)
 def run_script(
     description: str | None,
     make: Callable[[T, argparse.Namespace], None],
-    extra: Callable[[argparse.ArgumentParser], None],
+    add_arguments: Callable[[argparse.ArgumentParser], None],
     argv: Sequence[str] | None = None,
     *,
-    of: str = "suite",
+    kind: str = "suite",
     load: Callable[[Path], T] = load_resolved_suite,
 ) -> None:
-    """Parse the arguments, load the suite or ablation, and call ``make`` in the style of the paper.
+    """Parse the arguments, load the suite or ablation, and call `make` with the paper's style active.
 
     Parameters
     ----------
     description : str
-        Description in ``--help``: the docstring of the script.
+        Text for ``--help``: the docstring of the script.
     make : callable
-        Draws and writes. It is called with the suite and the parsed arguments.
-    extra : callable
+        Draws and writes the output. It is called with the suite or ablation and the parsed arguments.
+    add_arguments : callable
         Adds further arguments to the parser.
-    of : {"suite", "ablation"}
-        What is drawn; also the name of the argument for its file.
+    argv : sequence of str, optional
+        Command line, by default that of the process.
+    kind : {"suite", "ablation"}, default "suite"
+        What `make` draws; also the name of the argument for its file.
     load : callable
         Reads that file.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
-        f"--{of}", required=True, type=Path, help=f"{of}.yaml of the results: the {of} with all its settings"
+        f"--{kind}", required=True, type=Path, help=f"{kind}.yaml in the results: the {kind} with all settings resolved"
     )
     parser.add_argument("--out", required=True, type=Path, help="file to write, without extension")
-    extra(parser)
+    add_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
         with paper_style():
-            make(load(vars(arguments)[of]), arguments)
+            make(load(vars(arguments)[kind]), arguments)
     except ElasticASTError as error:
         sys.exit(f"error: {error}")

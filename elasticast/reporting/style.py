@@ -1,7 +1,7 @@
-"""The style of all figures, and how they are written.
+"""The style of all figures, and writing them to files.
 
-Colours are Okabe & Ito's (2008), safe for colour-blind readers; dashes, markers and lightness tell
-the same series apart in greyscale. Sizes are final sizes in inches: nothing is scaled in the paper.
+The palette is that of Okabe & Ito (2008), which colour-blind readers can distinguish. In greyscale, series differ in
+dashes, marker and lightness. Figures have their final size in inches and are not scaled in the paper.
 """
 
 import textwrap
@@ -19,14 +19,14 @@ from elasticast.files import write_atomic, write_text
 
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.3, 7.0  # inches
 TITLE = {"x": 0.01, "ha": "left", "fontsize": 8}
-"""Place and size of a title above all panels."""
+"""Position and font size of a title above all panels."""
 INK, MUTED, FAINT = "#222222", "#5F5F5F", "#D9D9D9"
 
-# flexible models, or the base of an ablation: dark and thick, to be seen in greyscale too
+# dark colours for flexible models or the base of an ablation, which stand out in greyscale too
 _STRONG = ("#08306B", "#000000", "#4A1486")
-# purple and green darker than the originals: neighbours in this list differ in lightness
+# purple and green are darker than the originals, so that neighbours in this list differ in lightness
 _PALETTE = ("#D55E00", "#56B4E9", "#9C3D7A", "#E69F00", "#007A5A", "#8C8C8C", "#5C3A21", "#B3A700")
-# numbers of dashes, markers and colours have no common factor: a look repeats after 280 series only
+# the numbers of dashes, markers and colours have no common factor, so a combination repeats only after 280 series
 _DASHES = ((4, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (2.5, 1), (6, 1.2, 1.2, 1.2, 1.2, 1.2), (8, 2), (3, 1, 1, 1, 3, 2))
 _MARKERS = ("s", "^", "D", "v", "P")
 
@@ -67,7 +67,7 @@ _COLOURS = {
     "hatch.color": "white",
 }
 _OUTPUT = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so a figure looks the same everywhere
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look the same on every machine
     "mathtext.fontset": "dejavusans",
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
@@ -80,7 +80,7 @@ _OUTPUT = {
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How one label is drawn, in every panel of every figure."""
+    """Line style of one label, the same in every panel of a figure."""
 
     color: str
     dashes: tuple[float, ...]
@@ -89,53 +89,53 @@ class LineStyle:
     zorder: float
 
     def line(self) -> dict:
-        """Keyword arguments of a matplotlib line."""
+        """Keyword arguments for a matplotlib line."""
         style = (0, self.dashes) if self.dashes else "-"
         look = {"color": self.color, "linestyle": style, "linewidth": self.width, "marker": self.marker}
         return {**look, "markersize": 3.2, "markeredgecolor": "white", "markeredgewidth": 0.4, "zorder": self.zorder}
 
     def text_color(self) -> tuple[float, ...]:
-        """The line's colour, darkened until small type in it can be read on white."""
+        """The colour of the line, darkened so that small text in it is readable on white."""
         return sns.dark_palette(self.color, 10)[6 if self.dashes else 9]
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Draw and save figures in the style of the paper, within a `with` block."""
+    """Context manager that sets the style of the paper; draw and save figures inside it."""
     base = {**sns.axes_style("ticks"), **sns.plotting_context("paper")}
     with mpl.rc_context({**base, **_SIZES, **_COLOURS, **_OUTPUT}):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, size in inches, with automatic layout; no display is needed."""
+    """Create an empty figure with a size in inches and automatic layout; this needs no display."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def line_styles(suite: Suite, strong_ones: set[str] | None = None) -> dict[str, LineStyle]:
-    """One style per label of the suite, the same in every panel.
+def line_styles(suite: Suite, emphasized: set[str] | None = None) -> dict[str, LineStyle]:
+    """Styles by label, one per label of the suite.
 
-    The ``color`` of an experiment replaces the colour of the palette for its label.
+    The setting `color` of an experiment replaces the palette's colour for its label.
 
     Parameters
     ----------
-    strong_ones : set of str, optional
-        Experiments drawn dark and thick, by default the flexible models.
+    emphasized : set of str, optional
+        Names of the experiments that are drawn dark and thick, by default the flexible models.
     """
-    if strong_ones is None:
-        strong_ones = {name for name, run in suite.runs.items() if run.model.kind != "ast"}
+    if emphasized is None:
+        emphasized = {name for name, run in suite.runs.items() if run.model.kind != "ast"}
     strong: dict[str, None] = {}
     plain: dict[str, None] = {}
     colors: dict[str, str] = {}
     for name, experiment in suite.experiments.items():
-        (strong if name in strong_ones else plain).setdefault(experiment.label)
+        (strong if name in emphasized else plain).setdefault(experiment.label)
         if experiment.color:
             colors.setdefault(experiment.label, experiment.color)
     return label_styles(list(strong), list(plain), colors)
 
 
 def label_styles(strong: list[str], plain: list[str], colors: dict[str, str] | None = None) -> dict[str, LineStyle]:
-    """Styles by label: `strong` labels are dark and thick; `colors` replace those of the palette."""
+    """Styles by label; `strong` labels are dark and thick, and `colors` replace those of the palette."""
     styles, colors = {}, colors or {}
     for i, label in enumerate(plain):
         color = colors.get(label, _PALETTE[i % len(_PALETTE)])
@@ -147,12 +147,13 @@ def label_styles(strong: list[str], plain: list[str], colors: dict[str, str] | N
 
 
 def save(figure: Figure, out: Path, caption: str | None = None) -> None:
-    """Write ``OUT.pdf`` and ``OUT.png``; the same figure gives the same bytes.
+    """Write a figure to ``OUT.pdf`` and ``OUT.png``; the same figure always gives the same bytes.
 
     Parameters
     ----------
     caption : str, optional
-        What the figure shows, as reStructuredText, for ``OUT.rst``. The report's caption of the figure includes it.
+        Description of the figure as reStructuredText. It is written to ``OUT.rst``, which the figure's caption in the
+        report includes.
     """
     metadata = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
     for kind, entries in metadata.items():

@@ -1,4 +1,4 @@
-"""How tables are printed: tidy CSV, Markdown and LaTeX."""
+"""Print tables as tidy CSV, Markdown and LaTeX."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from elasticast.files import write_text
 
 
 def markdown_table(head: Sequence[str], align: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table.
+    """Format a Markdown table.
 
     Parameters
     ----------
     align : sequence of str
-        ``---``, ``:---:`` or ``---:`` of each column.
+        ``---``, ``:---:`` or ``---:`` for each column.
     """
     lines = [head, align, *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
@@ -46,11 +46,11 @@ def signed(points: float, digits: int = 1) -> str:
 
 
 def write_tables(out: Path, **content: str) -> None:
-    """Write ``OUT.KIND`` for each kind, such as csv, md and tex."""
+    """Write one file ``OUT.KIND`` per keyword argument, such as csv, md or tex."""
     for kind, text in content.items():
         write_text(out.with_name(f"{out.name}.{kind}"), text)
 
 
 def tidy_csv(table: pd.DataFrame) -> str:
-    """A table as CSV in full precision, with ``n/a`` in empty cells."""
+    """Format a table as CSV in full precision, with ``n/a`` in empty cells."""
     return table.astype(object).to_csv(index=False, na_rep="n/a")

@@ -1,6 +1,6 @@
-"""What cropping and padding clips to a length does to their tokens (fig. 2).
+"""Count the tokens that cropping clips to a length discards and that padding adds (figure 2).
 
-Frames and tokens are counted as the data path does, see `elasticast.data.views.ViewRule`.
+Frames and tokens are counted with `elasticast.data.views.ViewRule`, as in training and evaluation.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ _COLUMNS = ("duration", "status")
 
 @dataclass(frozen=True)
 class TokenShares:
-    """Tokens of all clips of a dataset when each is brought to one length.
+    """Number of tokens of all clips of a dataset after cropping or padding each clip to one length.
 
     Attributes
     ----------
     kept, discarded : int
-        Tokens of the clips at native length that are kept, and that are cut off; together all of them.
+        Tokens of the clips at native length that are kept, and that cropping discards.
     added : int
         Tokens added by padding. A model is given ``kept + added`` tokens.
     """
@@ -36,22 +36,22 @@ class TokenShares:
 
     @property
     def native(self) -> int:
-        """Tokens of the clips at native length."""
+        """Number of tokens of the clips at native length."""
         return self.kept + self.discarded
 
 
 @dataclass(frozen=True)
 class Length:
-    """A length that a model of the suite brings clips to.
+    """A length to which a model of the suite crops or pads clips.
 
     Attributes
     ----------
     name : str
-        For readers.
+        Label of the length in the figure.
     seconds : float or None
-        The length, if it is fixed.
+        The fixed length. None for native length.
     shares : TokenShares
-        What it does to the tokens.
+        Tokens that are kept, discarded and added at this length.
     """
 
     name: str
@@ -61,16 +61,16 @@ class Length:
 
 @dataclass(frozen=True)
 class DatasetLengths:
-    """The clips of a dataset and the lengths that the models of a suite bring them to.
+    """The clips of a dataset and the lengths to which the models of a suite crop or pad them.
 
     Attributes
     ----------
     seconds : numpy.ndarray
-        Duration of each usable clip.
+        `[n]`, duration of each usable clip.
     lengths : list of Length
         Fixed lengths in ascending order, then native length.
     native : RunConfig or None
-        The run that native length is of.
+        The run whose native length is drawn. None if the suite has none on this dataset.
     """
 
     dataset: str
@@ -85,16 +85,16 @@ class DatasetLengths:
 
 
 def token_shares(config: RunConfig, samples: np.ndarray, tail: Literal["fill", "drop"]) -> TokenShares:
-    """Tokens of clips, compared with those at native length.
+    """Count the tokens given to a model, compared with those of the same clips at native length.
 
     Parameters
     ----------
     config : RunConfig
-        The run whose model is given the clips, at its finest compression.
+        The run whose view is applied, at its finest compression.
     samples : numpy.ndarray
         `[n]`, length of each clip in samples.
     tail : {"fill", "drop"}
-        Whether frames after the last whole patch count at native length, see `view.tail`.
+        Whether native length includes the frames after the last whole patch, see `view.tail`.
     """
     model, bands = config.model, config.model.patches(config.front_end.mel_bins)
     native = model.patches(native_frames(samples, config.front_end, model.patch, model.stride, tail)) * bands
@@ -104,7 +104,7 @@ def token_shares(config: RunConfig, samples: np.ndarray, tail: Literal["fill", "
 
 
 def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
-    """Read the durations of clips from a manifest, and what the runs of a suite make of them.
+    """Read the durations of clips from a manifest, and count the tokens at each length of a suite's runs.
 
     Parameters
     ----------
@@ -123,21 +123,21 @@ def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
         raise DataError(
             f"{manifest}: suite {suite.name!r} has no dataset {dataset!r} (the folder's name); it has {known}"
         )
-    # at another hop the same frames span another time: those models belong to fig. 5
+    # at another hop, the same number of frames is another duration: those models belong in figure 5
     runs = [suite.run_config(name, suite.seeds[0]) for name in names if min(suite.runs[name].view.compression) == 1]
     native = max((r for r in runs if r.view.frames == "native"), key=lambda r: r.view.max_frames, default=None)
     tail = native.view.tail if native else "fill"
     lengths = [
-        Length(name, run.view.frames * run.front_end.hop_ms / 1000, _shares_of(run, seconds, tail))
+        Length(name, run.view.frames * run.front_end.hop_ms / 1000, _share_tokens(run, seconds, tail))
         for name, run in _fixed_runs(suite, runs).items()
     ]
     if native:
-        lengths.append(Length(f"native, ≤ {native.view.max_frames}", None, _shares_of(native, seconds, tail)))
+        lengths.append(Length(f"native, ≤ {native.view.max_frames}", None, _share_tokens(native, seconds, tail)))
     return DatasetLengths(dataset, seconds, lengths, native)
 
 
 def _read_durations(manifest: Path) -> np.ndarray:
-    """Seconds of each usable clip."""
+    """Duration of each usable clip in seconds, `[n]`."""
     if not manifest.is_file():
         raise DataError(f"{manifest}: no such file; `elasticast prepare` makes it")
     table = pd.read_parquet(manifest)
@@ -150,12 +150,15 @@ def _read_durations(manifest: Path) -> np.ndarray:
 
 
 def _fixed_runs(suite: Suite, runs: list[RunConfig]) -> dict[str, RunConfig]:
-    """One run per fixed length, by the name of the length; a label tells apart runs that count tokens differently."""
-    found: dict[tuple, RunConfig] = {}
+    """One run per fixed length, by the name of the length.
+
+    Runs of the same length that count tokens differently are all included; their names also contain the label.
+    """
+    run_by_key: dict[tuple, RunConfig] = {}
     for run in (r for r in runs if r.view.frames != "native" and r.model.kind == "ast"):
         key = (run.view.frames, run.model.patch, run.model.stride, run.view.fill == "mask", run.front_end)
-        found.setdefault(key, run)
-    ordered = sorted(found.values(), key=lambda run: run.view.frames)
+        run_by_key.setdefault(key, run)
+    ordered = sorted(run_by_key.values(), key=lambda run: run.view.frames)
     frames = [run.view.frames for run in ordered]
     labels = {r.experiment: suite.experiments[r.experiment].label for r in ordered}
     return {
@@ -164,5 +167,5 @@ def _fixed_runs(suite: Suite, runs: list[RunConfig]) -> dict[str, RunConfig]:
     }
 
 
-def _shares_of(run: RunConfig, seconds: np.ndarray, tail: Literal["fill", "drop"]) -> TokenShares:
+def _share_tokens(run: RunConfig, seconds: np.ndarray, tail: Literal["fill", "drop"]) -> TokenShares:
     return token_shares(run, np.rint(seconds * run.front_end.sample_rate).astype(np.int64), tail)

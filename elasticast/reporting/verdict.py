@@ -1,6 +1,6 @@
-"""The verdict: each of our curves compared with the authors', and each claim of the suite tested on both.
+"""The verdict: our curves compared with the authors', and the claims of the suite tested on both.
 
-There are two tidy tables, one row per curve and one row per rule; both are printed as Markdown and as LaTeX.
+There are two tidy tables, one with a row per curve and one with a row per rule. Both are printed as Markdown and LaTeX.
 """
 
 from dataclasses import asdict
@@ -10,7 +10,7 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
-from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, judge_claims, overall, place_of
+from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, format_place, judge_claims
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
 
@@ -20,23 +20,25 @@ NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"
 def curve_table(
     suite: Suite, panels: list[Panel], tests: list[RuleTest], tolerance: float | None = None
 ) -> pd.DataFrame:
-    """One row per curve: our score and the released one at the length or resolution of training.
+    """Compare each of our curves with the released one, one row per curve.
 
-    A flexible model is compared at native length and full resolution.
+    Scores are those at the training length or resolution. A flexible model is compared at native length and full
+    resolution.
 
     Parameters
     ----------
     tests : list of RuleTest
         The suite's claims, tested on our means.
     tolerance : float, optional
-        Largest difference in points at which a curve still agrees with the released one; adds the column ``agrees``.
+        Largest difference in points at which a curve agrees with the released one. If given, the column ``agrees`` is
+        added.
 
     Returns
     -------
     pandas.DataFrame
         Columns suite, experiment, dataset, task, sweep, metric, label, x, ours, low, high (95 % interval), released
-        (fractions); mean_difference, max_difference (points, ours minus released, over the sweep; the second is the
-        largest either way), max_at; seeds, seeds_planned, clips, claim, status, runs.
+        (fractions); mean_difference and max_difference (ours minus released over the sweep, in points; the second is
+        the one with the largest absolute value), max_at (its x); seeds, seeds_planned, clips, claim, status, runs.
     """
     rows = []
     for panel in panels:
@@ -44,7 +46,7 @@ def curve_table(
             about = {"suite": suite.name, "experiment": series.experiment, "dataset": panel.dataset, "task": panel.task}
             about |= {"sweep": panel.x_name, "metric": panel.metric, "label": series.label, "hop_ms": panel.hop_ms}
             outcomes = [t.outcome for t in tests if series.experiment in (t.model, t.against)]
-            row = about | _values(series, panel) | {"claim": overall(outcomes)}
+            row = about | _values(series, panel) | {"claim": combine_outcomes(outcomes)}
             if tolerance is not None:
                 row["agrees"] = _agrees(row, tolerance)
             rows.append(row | {"runs": f"runs/{series.experiment}/seed*"})
@@ -54,18 +56,18 @@ def curve_table(
 def _values(series: Series, panel: Panel) -> dict:
     x = panel.native_x if series.trained_at is None else series.trained_at
     score = series.at(x)
-    found = {"x": x, "ours": score.mean, "sd": score.sd, "low": None, "high": None, "released": None}
-    found |= {"mean_difference": None, "max_difference": None, "max_at": None}
+    row = {"x": x, "ours": score.mean, "sd": score.sd, "low": None, "high": None, "released": None}
+    row |= {"mean_difference": None, "max_difference": None, "max_at": None}
     if series.interval and score.status == "ok":
-        found |= series.points.loc[x, ["low", "high"]].to_dict()
+        row |= series.points.loc[x, ["low", "high"]].to_dict()
     if series.released is not None:
-        found["released"] = series.released.get(x)
+        row["released"] = series.released.get(x)
         difference = 100 * (series.points["mean"] - series.released).dropna()
         if len(difference):
             largest = difference.abs().idxmax()
-            found |= {"mean_difference": difference.mean(), "max_difference": difference[largest], "max_at": largest}
+            row |= {"mean_difference": difference.mean(), "max_difference": difference[largest], "max_at": largest}
     counts = {"seeds": score.seeds, "seeds_planned": series.seeds, "clips": score.clips}
-    return found | counts | {"status": series.shortfall or score.status}
+    return row | counts | {"status": series.shortfall or score.status}
 
 
 def _agrees(row: dict, tolerance: float) -> str:
@@ -75,7 +77,7 @@ def _agrees(row: dict, tolerance: float) -> str:
 
 
 def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row per rule and AST: the smallest difference, on our means and on the released curves.
+    """Test the suite's claims on our means and on the released curves, one row per rule and AST.
 
     Parameters
     ----------
@@ -90,10 +92,10 @@ def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = 
     """
     ours, theirs = judge_claims(suite, panels, released=False), judge_claims(suite, panels, released=True)
     rows = []
-    for own, released in zip(ours, theirs, strict=True):
-        row = {"suite": suite.name, **asdict(own)}
+    for test, released in zip(ours, theirs, strict=True):
+        row = {"suite": suite.name, **asdict(test)}
         outcome = row.pop("outcome")
-        row |= {"low": None, "high": None, "p": None} | _paired(own, suite, pairs) | {"outcome": outcome}
+        row |= {"low": None, "high": None, "p": None} | _paired_test(test, suite, pairs) | {"outcome": outcome}
         theirs_at = {"released_x": released.x, "released_difference": released.difference}
         missing = released.outcome == NOT_RUN
         rows.append(row | theirs_at | {"released_outcome": NOT_RELEASED if missing else released.outcome})
@@ -101,18 +103,18 @@ def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = 
     return pd.DataFrame(rows, columns=[*columns, "released_x", "released_difference", "released_outcome"])
 
 
-def _paired(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> dict:
-    """Interval (points) and p of the difference at the x of a test, computed in either order of the experiments."""
+def _paired_test(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> dict:
+    """Interval (points) and p of the difference at the x of a rule, for either order of the experiments in `pairs`."""
     if pairs is None or test.x is None:
         return {}
     claim = suite.claims[test.claim]
     metric = PRIMARY_METRIC[suite.task_kind(test.model)]
     rows = pairs[(pairs["evaluation"] == claim.evaluation) & (pairs["x"] == test.x) & (pairs["metric"] == metric)]
     for sign, experiment, against in ((1, test.model, test.against), (-1, test.against, test.model)):
-        found = rows[(rows["experiment"] == experiment) & (rows["against"] == against)]
-        if len(found):
-            low, high = sorted(100 * sign * found.iloc[0][["low", "high"]].astype(float))
-            return {"low": low, "high": high, "p": float(found["p"].iloc[0])}
+        matches = rows[(rows["experiment"] == experiment) & (rows["against"] == against)]
+        if len(matches):
+            low, high = sorted(100 * sign * matches.iloc[0][["low", "high"]].astype(float))
+            return {"low": low, "high": high, "p": float(matches["p"].iloc[0])}
     return {}
 
 
@@ -121,8 +123,8 @@ def _paired(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> dict:
 # ---------------------------------------------------------------------------------------------
 
 
-def _points(value: float | None, x: float | None = None, digits: int = 1) -> str:
-    """A difference with its sign and its x; empty if there is no difference."""
+def _format_difference(value: float | None, x: float | None = None, digits: int = 1) -> str:
+    """Text for a difference with its sign and its x; empty if there is no difference."""
     if value is None or pd.isna(value):
         return ""
     text = signed(value, digits)
@@ -139,21 +141,21 @@ def _score(row: pd.Series) -> str:
 
 
 def _curve_cells(row: pd.Series) -> list[str]:
-    """Model, place, our score, released score, mean and largest difference, seeds, outcome of the claims."""
+    """Cells of a curve's row, with the headings `_CURVES` and perhaps "Agrees"."""
     missing = NOT_RELEASED if pd.isna(row["released"]) else NOT_RUN
     released = NOT_RELEASED if pd.isna(row["released"]) else f"{100 * row['released']:.1f}"
-    differences = [_points(row["mean_difference"]), _points(row["max_difference"], row["max_at"])]
+    differences = [_format_difference(row["mean_difference"]), _format_difference(row["max_difference"], row["max_at"])]
     seeds = f"{row['seeds']} of {row['seeds_planned']}" if row["seeds"] < row["seeds_planned"] else f"{row['seeds']}"
-    cells = [row["label"], place_of(row["x"], row["sweep"], row["hop_ms"]), _score(row), released]
+    cells = [row["label"], format_place(row["x"], row["sweep"], row["hop_ms"]), _score(row), released]
     last = [row[name] for name in ("claim", "agrees") if name in row]
     return [*cells, *(text or missing for text in differences), seeds, *last]
 
 
 def _rule_cells(row: pd.Series, labels: dict[str, str]) -> list[str]:
-    """AST, rule, smallest difference, p and outcome, then difference and outcome for the released curves."""
+    """Cells of a rule's row, with the headings `_RULES`."""
     p = NOT_COMPUTED if pd.isna(row["p"]) else f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001"
-    ours = _points(row["difference"], row["x"], 2) or row["outcome"]
-    theirs = _points(row["released_difference"], row["released_x"], 2) or row["released_outcome"]
+    ours = _format_difference(row["difference"], row["x"], 2) or row["outcome"]
+    theirs = _format_difference(row["released_difference"], row["released_x"], 2) or row["released_outcome"]
     return [labels[row["against"]], row["rule"], ours, p, row["outcome"], theirs, row["released_outcome"]]
 
 
@@ -168,21 +170,21 @@ _CAPTION = (
 
 
 def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, heading and rows of each block: one per dataset and task, then one per claim with its outcome."""
+    """Title, column headings and rows of each block: one block per dataset and task, then one per claim."""
     head = [*_CURVES, "Agrees"] if "agrees" in curves else _CURVES
     blocks = []
     for (dataset, task, metric), rows in curves.groupby(["dataset", "task", "metric"], sort=False):
         blocks.append((f"{dataset} · {task}, {metric}", head, [_curve_cells(row) for _, row in rows.iterrows()]))
     labels = {name: experiment.label for name, experiment in suite.experiments.items()}
     for (claim, says), rows in rules.groupby(["claim", "says"], sort=False):
-        title = f"{claim}: {says}: {overall(list(rows['outcome']))}"
-        title += f" (released values: {overall(list(rows['released_outcome']))})"
+        title = f"{claim}: {says}: {combine_outcomes(list(rows['outcome']))}"
+        title += f" (released values: {combine_outcomes(list(rows['released_outcome']))})"
         blocks.append((title, _RULES, [_rule_cells(row, labels) for _, row in rows.iterrows()]))
     return blocks
 
 
 def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
-    """Both tables as Markdown, with a title above each block."""
+    """Print both tables as Markdown, with a title above each block."""
     parts = [_CAPTION + "\n"]
     for title, head, rows in _blocks(curves, rules, suite):
         parts.append(f"**{title}**\n\n" + markdown_table(head, ["---"] * len(head), rows))
@@ -190,7 +192,7 @@ def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
 
 
 def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
-    """Both tables as ``tabular``s that need only booktabs."""
+    """Print both tables as LaTeX ``tabular``s that only need booktabs."""
     blocks, lines = _blocks(curves, rules, suite), []
     for head in (blocks[0][1], _RULES):
         same = [block for block in blocks if block[1] is head]

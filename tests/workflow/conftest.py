@@ -55,7 +55,12 @@ DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
 
 
 class Project:
-    """A folder with the workflow in it; `suite` and `dataset` are written to its configuration before each call."""
+    """A folder with the workflow in it; `suite` and `dataset` are written to its configuration before each call.
+
+    The workflow's shell commands find `python` in the folder `programs`.
+    """
+
+    programs = Path(sys.executable).parent
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -87,7 +92,7 @@ class Project:
         self.write()
         overrides = [f"{k}={v}" for k, v in (config or {"suite": "tiny"}).items()]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
-        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        env = {**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}"}
         return command, {"cwd": self.folder, "env": env, "text": True}
 
     def planned(self, *arguments: str, config: dict | None = None) -> dict[str, int]:

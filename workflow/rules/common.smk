@@ -1,5 +1,5 @@
-# Settings, paths, and input functions that several rule files use; no rules. elasticast/plan.py defines the runs and
-# their inputs.
+# Settings, paths, and input functions that several rule files use; no rules. elasticast/plan.py determines the runs and
+# what each of them needs.
 
 from glob import glob
 from pathlib import Path
@@ -42,7 +42,7 @@ CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
 
 def warn_about_ablations():
-    """Warn about each ablation file that is not valid; its target reports the mistakes."""
+    """Log a warning for each ablation file that is not valid; its target reports the mistakes."""
     for name in ABLATION_ERRORS:
         logger.warning(
             f"config/ablations/{name}.yaml is not valid, so this ablation is left out; "
@@ -50,12 +50,12 @@ def warn_about_ablations():
         )
 
 
-if workflow.is_main_process:  # jobs on a cluster read the Snakefile again
+if workflow.is_main_process:  # the jobs of a cluster read the Snakefile again
     warn_about_ablations()
 
 
 def any_of(names):
-    """Regular expression that matches `names`. With `partial` it matches nothing, so that no run is started."""
+    """Regular expression that matches `names`; with `partial` it matches nothing, so that no run is started."""
     return "(?!)" if SETTINGS.partial or not names else "|".join(names)
 
 
@@ -75,17 +75,17 @@ def unique(items):
 
 
 def every_run(pattern):
-    """Paths from `pattern` for each experiment and seed of the suite."""
+    """`pattern` for each experiment and seed of the suite."""
     return expand(pattern, experiment=list(SUITE.experiments), seed=SUITE.seeds)
 
 
 def existing(files):
-    """All `files`, or with `partial` only those that exist."""
+    """`files`; with `partial` only those that exist."""
     return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
 
 
 def experiment_of(wildcards):
-    """Arguments for methods of `PLAN`: the experiment of a job, or its variant and ablation."""
+    """Arguments of `PLAN` methods for a job: its experiment, or its variant and ablation."""
     if "variant" in wildcards.keys():
         return wildcards.variant, wildcards.ablation
     return (wildcards.experiment,)
@@ -102,24 +102,24 @@ def evaluations(wildcards):
 
 
 def prepared(name):
-    """Input function for file `name` of the prepared dataset of a job."""
+    """Input function: a file of the prepared dataset that a job's run uses."""
     return lambda wildcards: f"{DATA_DIR}/{name}".format(
         dataset=needs(wildcards).dataset
     )
 
 
 def stores(wildcards, splits):
-    """Waveform stores of `splits` of the dataset of a job."""
+    """Waveform stores of `splits` of the dataset that a job's run uses."""
     return [prepared(f"{split}.h5")(wildcards) for split in splits]
 
 
 def measured_splits(wildcards):
-    """Waveform stores of the splits that an experiment or variant is evaluated on."""
+    """Waveform stores of the splits that an experiment or a variant is evaluated on."""
     return stores(wildcards, PLAN.evaluated_splits(*experiment_of(wildcards)))
 
 
 def norm_file(run):
-    """Normalisation statistics that a run uses; [] if its settings contain mean and standard deviation."""
+    """Normalisation statistics that a run uses; [] if its settings give mean and standard deviation."""
     needed = PLAN.needs(run)
     return (
         f"{DATA_DIR}/norm-{needed.norm}.json".format(dataset=needed.dataset)
@@ -129,7 +129,7 @@ def norm_file(run):
 
 
 def released_curves(_):
-    """The authors' curves; [] if they released none for the experiments of the suite."""
+    """The authors' curves, if they released one for any experiment of the suite."""
     return (
         "paper_figures/reference/released_curves.csv"
         if PLAN.has_released_curves
@@ -138,7 +138,7 @@ def released_curves(_):
 
 
 def figure(name, caption, title, folder=FIGURE_DIR):
-    """The PNG and PDF of a figure; the report shows the PNG."""
+    """The PNG and PDF of a figure; the report contains the PNG."""
     png = report(
         f"{folder}/{name}.png",
         caption=caption,

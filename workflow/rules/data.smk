@@ -8,8 +8,8 @@ localrules:
 
 
 rule prepare_shard:
-    # Decodes a share of the clips of a dataset with `shards` above 1. The decoded files are not declared as outputs,
-    # because Snakemake deletes the outputs of a failed job.
+    # Decodes a share of the clips, for datasets with `shards` above 1. The decoded parts are no declared outputs, because
+    # Snakemake deletes the outputs of a failed job.
     output:
         touch(f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done"),
     log:
@@ -56,8 +56,8 @@ rule decoded:
 
 
 rule prepare:
-    # rejected.csv and the decoded parts are written to the same folder. They are not declared as outputs, because
-    # Snakemake deletes the outputs of a failed job.
+    # rejected.csv and the decoded parts are written to the same folder, but are no declared outputs, because Snakemake
+    # deletes the outputs of a failed job.
     input:
         shards=lambda wildcards: (
             []
@@ -83,7 +83,7 @@ rule prepare:
     resources:
         mem_mb=6000,
         runtime=720,
-        # a resource and not a param, so that moving the audio to another folder does not prepare it again
+        # a resource and not a param, so that another folder with the same audio does not prepare it again
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output.manifest, parent=True),
@@ -114,13 +114,13 @@ rule stats:
         runtime=240,
     params:
         data=subpath(input.store, parent=True),
-        # without this option, the statistics are computed from all clips
+        # all clips if `stats_clips` is null
         clips=lambda wildcards: (
             f"--clips {clips}"
             if (clips := PLAN.datasets[wildcards.dataset].stats_clips)
             else ""
         ),
-        # adds the released statistics of this dataset to the file; a twin has none
+        # adds the released statistics of the dataset to the file; there are none for a twin
         released=lambda wildcards: (
             ""
             if getattr(PLAN.datasets[wildcards.dataset], "twin", None)

@@ -1,4 +1,4 @@
-# One evaluation job per training run. It loads the model once, and computes the log-mel of each clip once.
+# One evaluation job per training run: it loads the model once, and computes the log-mel of each clip once.
 
 import json
 

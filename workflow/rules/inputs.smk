@@ -1,5 +1,5 @@
-# Functions for inputs and params that only one rule file uses and that are too long for a lambda. They are here because
-# `snakemake --lint` reports files that contain both functions and rules.
+# Functions of inputs and params that a single rule file uses and that are too long for a lambda. They are not in that
+# file, because `snakemake --lint` refuses files with both functions and rules.
 
 import shlex
 
@@ -9,7 +9,7 @@ from elasticast.config.load_ablation import load_ablation
 
 
 def ids_digest(dataset):
-    """Digest of the content of the file in `ids`; None if the dataset uses all clips."""
+    """Digest of the content of the file that lists the clips to use, or None without such a file."""
     path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
     return digest(path.read_text()) if path.is_file() else None
 
@@ -18,7 +18,7 @@ def ids_digest(dataset):
 
 
 def norm_sources():
-    """Files with the normalisation of each run: statistics, or settings that contain mean and standard deviation."""
+    """One file per normalisation in use: statistics, or the settings of a run that give mean and standard deviation."""
     settings = f"{RUN_DIR}/config.yaml"
     return unique(
         norm_file(name) or settings.format(experiment=name, seed=SUITE.seeds[0])
@@ -30,7 +30,7 @@ def norm_sources():
 
 
 def other_suite(_):
-    """Settings and metrics of the suite in `beside`. They must exist, because no rule makes them."""
+    """Settings and metrics of the suite in the setting `beside`. They must exist: no rule makes them."""
     if SETTINGS.beside is None:
         return []
     folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
@@ -45,7 +45,7 @@ def other_suite(_):
 
 
 def comparison_options(_, input):
-    """Options of a script that name the inputs to compare our results with, such as ``--released FILE``."""
+    """Options with the files that a figure compares our means with; inputs have the names of the options."""
     names = ("released", "intervals", "pairs", "beside")
     files = {name: input.get(name) for name in names}
     return " ".join(
@@ -56,7 +56,7 @@ def comparison_options(_, input):
 
 
 def drawn_figures():
-    """The figures and tables to draw. `partial` prepares no data, so it leaves out the figures of the data."""
+    """The figures and tables of the suite; with `partial`, which prepares no data, without those of the data."""
     skipped = ("fig2", "fig3") if SETTINGS.partial else ()
     return [name for name in PLAN.figures if name not in skipped]
 
@@ -65,7 +65,7 @@ def drawn_figures():
 
 
 def released_weights(wildcards):
-    """The authors' weights for an experiment."""
+    """File with the authors' weights for an experiment."""
     if SETTINGS.released_weights is None:
         raise WorkflowError(
             "config/config.yaml: released_weights: expected the folder that holds the authors' weights, for example "
@@ -75,10 +75,10 @@ def released_weights(wildcards):
 
 
 def released_metrics(_):
-    """Metrics of the authors' weights, for each experiment that has released weights."""
+    """Metrics of the authors' weights, for each experiment with released weights."""
     if not PLAN.released_weights:
         raise WorkflowError(
-            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` evaluates"
+            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` requires"
         )
     return expand(
         rules.evaluate_released.output.metrics, experiment=list(PLAN.released_weights)
@@ -89,7 +89,7 @@ def released_metrics(_):
 
 
 def variant_run(pattern):
-    """Input function for the path from `pattern` for the training run of a variant."""
+    """Input function: `pattern` for the training run of a variant."""
     return lambda wildcards: pattern.format(
         experiment=PLAN.run_of(wildcards.variant, wildcards.ablation),
         seed=wildcards.seed,
@@ -97,7 +97,7 @@ def variant_run(pattern):
 
 
 def every_variant(pattern):
-    """Input function for the paths from `pattern` for all variants, training runs and seeds of an ablation."""
+    """Input function: `pattern` for each variant, or its training run, and seed of an ablation."""
 
     def files(wildcards):
         ablation = ABLATIONS[wildcards.ablation]
@@ -114,11 +114,11 @@ def every_variant(pattern):
 
 
 def ablation_results(name):
-    """Tables and figure of an ablation, or an input function that raises the error of its file."""
+    """Tables and figure of an ablation; for an invalid one, an input function that raises its mistakes."""
     if name in ABLATIONS:
         return [file.format(ablation=name) for file in rules.ablation.output]
 
-    def raise_error(_):
+    def refuse(_):
         try:
             if name in ABLATION_ERRORS:
                 raise ABLATION_ERRORS[name]
@@ -127,7 +127,7 @@ def ablation_results(name):
         except ConfigError as error:
             raise WorkflowError(str(error)) from None
 
-    return raise_error
+    return refuse
 
 
 def every_ablation(_):

@@ -1,4 +1,4 @@
-# `snakemake released` evaluates the authors' weights without training, and compares the results with their curves.
+# `snakemake released`: evaluates the authors' weights, without training, and compares them with the released curves.
 
 
 localrules:
@@ -7,7 +7,7 @@ localrules:
 
 
 rule evaluate_released:
-    # The input of the model is described by the settings of the run with the first seed.
+    # Clips are prepared for the model with the settings of the first seed's run.
     input:
         weights=released_weights,
         run=rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0])),
@@ -74,6 +74,6 @@ rule released:
         out=subpath(output[0], strip_suffix=".csv"),
         code=CODE["verdict"],
     shell:
-        # the tolerance is in percentage points; versions of libraries and devices change a score by less
+        # the tolerance is in percentage points; other library versions and devices change scores by less
         "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
         " --released {input.released:q} --released-weights --tolerance 0.1 2> {log:q}"

@@ -15,7 +15,7 @@ rule configure:
     conda:
         "../../environment.yml"
     params:
-        # labels and colours are not part of the settings of a run
+        # labels and colours are no settings of a run
         settings=lambda wildcards: PLAN.run_config(
             wildcards.experiment, int(wildcards.seed)
         ).model_dump_json(),
@@ -24,8 +24,8 @@ rule configure:
 
 
 rule train:
-    # The checkpoint and the history are written to the same folder. They are not declared as outputs, because Snakemake
-    # deletes the outputs of an interrupted job.
+    # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
+    # the outputs of an interrupted job.
     input:
         config=rules.configure.output[0],
         stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
@@ -52,10 +52,10 @@ rule train:
         runtime=1440,
         gpus=SETTINGS.train_gpus,
         nodes=1,
-        # training saves a checkpoint when it is asked to stop, and resumes from it when it is started again
+        # training saves a checkpoint when it is asked to stop, and continues from it at the next start
         checkpointable=1,
-        # a resource and not a param, so that moving the weights to another folder does not train again; run.json
-        # records which published weights were used
+        # a resource and not a param, so that another folder does not train again; the run records which published
+        # weights it used
         weights_root=SETTINGS.weights_root,
     params:
         data=subpath(input.manifest, parent=True),
@@ -67,7 +67,7 @@ rule train:
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
-        # tee ignores the signals that stop training, so that it also logs the last line: a checkpoint was saved
+        # tee ignores the signals that stop the trainer, so that it logs the last line: a checkpoint was saved
         "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
         " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

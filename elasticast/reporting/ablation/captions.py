@@ -1,16 +1,16 @@
-"""Caption of an ablation's figure: what was drawn, in sentences."""
+"""Caption of the figure of an ablation."""
 
 import pandas as pd
 
 from elasticast.config.ablation_sweeps import GRID
 from elasticast.reporting.ablation.figures import panels_of
 from elasticast.reporting.ablation.scores import AblationResults
-from elasticast.reporting.captions import ONE_SEED, bootstrap, means
+from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_means
 from elasticast.reporting.legend import curve_caption
 
 
 def figure_caption(results: AblationResults, table: pd.DataFrame) -> str:
-    """What the figure of :func:`elasticast.reporting.ablation.figures.draw` shows.
+    """Caption of the figure that :func:`elasticast.reporting.ablation.figures.draw` draws.
 
     Parameters
     ----------
@@ -24,11 +24,11 @@ def figure_caption(results: AblationResults, table: pd.DataFrame) -> str:
 def _curves(results: AblationResults, table: pd.DataFrame) -> list[str]:
     panels = panels_of(results)
     curves = curve_caption(list(panels.values()))
-    shown = table[table["sweep"].isin(panels)]
-    if shown["delta_low"].isna().all():
+    drawn = table[table["sweep"].isin(panels)]
+    if drawn["delta_low"].isna().all():
         return [curves, "Differences to the base have no intervals."]
-    differences = f"Differences to the base have 95 % intervals from a paired {_bootstrap(shown)}."
-    return [curves, differences] if ONE_SEED in curves else [curves, differences, *_one_seed(shown)]
+    differences = f"Differences to the base have 95 % intervals from a paired {_bootstrap(drawn)}."
+    return [curves, differences] if ONE_SEED in curves else [curves, differences, *_one_seed(drawn)]
 
 
 def _factor(_: AblationResults, table: pd.DataFrame) -> list[str]:
@@ -48,11 +48,11 @@ def _heat_map(_: AblationResults, table: pd.DataFrame) -> list[str]:
 
 
 def _means(table: pd.DataFrame) -> str:
-    return means(*_seeds(table))
+    return describe_means(*_seeds(table))
 
 
 def _bootstrap(table: pd.DataFrame) -> str:
-    return bootstrap(_seeds(table)[1])
+    return describe_bootstrap(_seeds(table)[1])
 
 
 def _seeds(table: pd.DataFrame) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Figure of an ablation: score over the values of a setting (`factor`)."""
+"""The plot `factor` of an ablation: score over the values of one setting."""
 
 import itertools
 from typing import Any, NamedTuple
@@ -16,20 +16,20 @@ from elasticast.config.ablation_names import format_value
 from elasticast.config.ablation_sweeps import compared
 from elasticast.config.load_ablation import Ablation
 from elasticast.config.run import RunSettings
-from elasticast.reporting.ablation.labels import setting_name, varied
+from elasticast.reporting.ablation.labels import name_varied_settings, setting_name
 from elasticast.reporting.ablation.scores import QUANTITIES, AblationResults
 from elasticast.reporting.curves import METRIC_LABEL, is_geometric
 from elasticast.reporting.legend import legend_below, open_marker
 from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, TITLE, LineStyle, label_styles, new_figure
 
-_WIDTH = 120  # points between the first and the last value of a panel
+_WIDTH = 120  # distance between the first and the last value of a panel, in points
 
 
 class _Axis(NamedTuple):
-    """Positions of the values of a setting on the x axis: numbers first, then other values, `step` apart.
+    """Positions of the values of a setting on the x axis.
 
-    On a logarithmic axis, positions and step are logarithms.
+    Other values follow the numbers at a distance of `step`. On a logarithmic axis, positions and step are logarithms.
     """
 
     positions: dict[str, float]
@@ -38,15 +38,15 @@ class _Axis(NamedTuple):
     logarithmic: bool
 
     def position(self, value: str, shift: float = 0.0) -> float:
-        """Position of a value; values that are not numbers are moved by `shift`, -0.5 to 0.5, to not overlap."""
+        """Position of a value; `shift`, -0.5 to 0.5, separates the lines at values that are not numbers."""
         place = self.positions[value] + (0.0 if value in self.numbers else 0.25 * shift * self.step)
         return float(np.exp(place)) if self.logarithmic else place
 
 
 def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Score over the first setting of the grid: one row per sweep, one column per quantity.
+    """Draw the score over the first setting of the grid, one row per sweep and one column per quantity.
 
-    There is one line per combination of the other settings.
+    Each combination of the other settings has one line.
     """
     ablation = results.ablation
     sweeps = list(compared(ablation))
@@ -60,12 +60,12 @@ def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
             cells = table[(table["sweep"] == sweep) & (table["quantity"] == quantity)]
             cells = cells.assign(at=[_value(ablation, v) for v in cells["variant"]])
             for i, name in enumerate(names):
-                own = cells[[lines[v] == name for v in cells["variant"]]]
-                _draw_line(ax, own, axis, styles[name], (i + 0.5) / len(names) - 0.5)
+                line = cells[[lines[v] == name for v in cells["variant"]]]
+                _draw_line(ax, line, axis, styles[name], (i + 0.5) / len(names) - 0.5)
             _set_axes(ax, axis, f"{sweep[0].upper()}{sweep[1:]}: {quantity}")
         axes[0].set_ylabel(METRIC_LABEL[results.metric])
     for ax in grid[-1]:
-        ax.set_xlabel(varied(ablation).split(", ")[0])
+        ax.set_xlabel(name_varied_settings(ablation).split(", ")[0])
     figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
     legend_below(figure, _factor_handles(ablation, table, styles))
     return figure
@@ -74,17 +74,17 @@ def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
 def _setting(run: RunSettings, key: str) -> Any:
     value: Any = run.model_dump(mode="json")
     for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None  # a base without such settings has none
+        value = value.get(part) if isinstance(value, dict) else None  # None if the base has no such settings
     return value
 
 
 def _value(ablation: Ablation, variant: str) -> str:
-    """The first setting of a variant, as text."""
+    """Value of the first setting of the grid in a variant, as text."""
     return format_value(_setting(ablation.runs[variant], ablation.grid[0]))
 
 
 def _line_name(ablation: Ablation, variant: str) -> str:
-    """The other settings of a variant, as the name of its line."""
+    """Name of the line of a variant: the values of all settings of the grid except the first."""
     run = ablation.runs[variant]
     return ", ".join(f"{setting_name(key)} {format_value(_setting(run, key))}" for key in ablation.grid[1:])
 
@@ -102,7 +102,7 @@ def _axis_of(ablation: Ablation) -> _Axis:
 
 
 def _draw_line(ax: Axes, cells: pd.DataFrame, axis: _Axis, style: LineStyle, shift: float) -> None:
-    """Draw a line through the numbers, with its intervals as a band, and single markers for other values."""
+    """Draw a line with a band of intervals through the numbers, and single markers at other values."""
     cells = cells[cells["status"] == "ok"].assign(place=lambda c: [axis.position(at, shift) for at in c["at"]])
     number = cells["at"].isin(axis.numbers)
     line, single = cells[number].sort_values("place"), cells[~number]
@@ -133,7 +133,7 @@ def _set_axes(ax: Axes, axis: _Axis, title: str) -> None:
 
 
 def _crowded(axis: _Axis, texts: list[str]) -> bool:
-    """Whether names of neighbouring values would overlap."""
+    """Whether the names of neighbouring values would overlap."""
     places = np.array([axis.positions[text] for text in texts])
     room = np.diff(places) / max(np.ptp(places), 1e-9) * _WIDTH
     return any(r < 2.1 * (len(a) + len(b)) + 4 for r, (a, b) in zip(room, itertools.pairwise(texts), strict=True))

@@ -1,6 +1,7 @@
-"""Figures of ablations: `curves` and `cost`, with the differences to the base at the right; and the choice of one.
+"""The plots `curves` and `cost` of ablations, and :func:`draw`, which selects the plot of an ablation.
 
-Each difference has the name and a line sample of its variant, so these also are the legend of the curves.
+Both plots have the differences to the base on the right. Each difference has the name and a line sample of its variant,
+so that they serve as the legend of the curves.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 from elasticast.config.ablation_sweeps import SWEEPS, compared
 from elasticast.reporting.ablation.factor import draw_factor
 from elasticast.reporting.ablation.heat_map import draw_heat_map
-from elasticast.reporting.ablation.labels import varied
+from elasticast.reporting.ablation.labels import name_varied_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import missing_delta
 from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic
@@ -27,14 +28,14 @@ from elasticast.reporting.panels import Panel, Series, sweep_panels
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, LineStyle, line_styles, new_figure
 
 _MOST_BANDS = 2
-"""With more variants than this, only the base has a band; the differences show how sure the others are."""
+"""With more variants in addition to the base, only the base has a band; the differences have intervals."""
 _OFFSETS = {"native": 0.17, "mean": -0.17}
 _LABEL_WIDTH = 24  # characters per line
-_SAMPLE = (-0.36, -0.06)  # ends of a row's line sample, in inches from the axis
+_SAMPLE = (-0.36, -0.06)  # left and right end of a line sample, in inches from the axis
 
 
 def draw(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Draw the figure that an ablation's setting `plot` names.
+    """Draw the plot that the setting `plot` of an ablation selects.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def draw(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """One row per sweep: score over x, and the differences to the base at the native point and over the sweep."""
+    """Draw one row per sweep: score over x, and differences to the base at the native point and over the sweep."""
     panels = panels_of(results)
     figure, axes, styles = _rows(results, table, list(panels))
     for ax, panel in zip(axes, panels.values(), strict=True):
@@ -56,7 +57,7 @@ def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Score over operations per clip, with the share of tokens left out at each point, and the differences."""
+    """Draw the score over operations per clip, labelled with the shares of tokens left out, and the differences."""
     ((sweep, panel),) = panels_of(results).items()
     figure, axes, styles = _rows(results, table, [sweep])
     labels = _draw_operations(axes[0], results, panel, styles)
@@ -66,7 +67,7 @@ def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def panels_of(results: AblationResults) -> dict[str, Panel]:
-    """The curves of `draw_curves` or `draw_cost` by sweep, with the intervals that were computed."""
+    """Panels of `draw_curves` or `draw_cost` by sweep, with intervals where they were computed."""
     cost = results.ablation.plot == "cost"
     sweeps = [SWEEPS["token_drop"]] if cost else [s for s in SWEEPS.values() if s in compared(results.ablation)]
     x_names = {sweep: x_name for x_name, sweep in SWEEPS.items()}
@@ -74,18 +75,18 @@ def panels_of(results: AblationResults) -> dict[str, Panel]:
 
 
 def _panel(results: AblationResults, x_name: str) -> Panel:
-    """The curves over `x_name`; with many variants only the base keeps its band."""
+    """The panel over `x_name`; with many variants, only the base keeps its band."""
     panel = sweep_panels(results.ablation, results.metrics, x_name, intervals=_intervals(results))[0]
     few, base = len(panel.series) <= 1 + _MOST_BANDS, results.ablation.base
-    return replace(panel, series=tuple(s if few or s.experiment == base else _bare(s) for s in panel.series))
+    return replace(panel, series=tuple(s if few or s.experiment == base else _without_band(s) for s in panel.series))
 
 
-def _bare(series: Series) -> Series:
-    """The series without its band."""
+def _without_band(series: Series) -> Series:
     return replace(series, points=series.points.assign(low=np.nan, high=np.nan))
 
 
 def _intervals(results: AblationResults) -> pd.DataFrame:
+    """95 % intervals of all points that were resampled with every seed that ran."""
     rows, ran = [], results.metrics.groupby(["experiment", "evaluation"])["seed"].nunique()
     for variant, scores in results.resampled.items():
         for (evaluation, (x, compression)), score in scores.items():
@@ -96,14 +97,14 @@ def _intervals(results: AblationResults) -> pd.DataFrame:
 
 
 def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
-    """A figure with one row per sweep: its differences are drawn, and the axes for its curves are returned."""
+    """Create a figure with one row per sweep and draw the differences; return it with the axes for the curves."""
     ablation, first = results.ablation, table.iloc[0]
     styles, heights = line_styles(ablation, {ablation.base}), [_height(table[table["sweep"] == s]) for s in sweeps]
     figure = new_figure(DOUBLE_COLUMN, sum(heights))
-    figure.get_layout_engine().set(w_pad=0.07)  # keeps the names of the right panels off the left ones
+    figure.get_layout_engine().set(w_pad=0.07)  # keeps the names of the right panels away from the left ones
     grid = figure.subplots(len(sweeps), 2, squeeze=False, height_ratios=heights, width_ratios=[1.15, 1])
     for i, (sweep, (left, right)) in enumerate(zip(sweeps, grid, strict=True)):
-        _draw_differences(right, table[table["sweep"] == sweep], styles, varied(ablation))
+        _draw_differences(right, table[table["sweep"] == sweep], styles, name_varied_settings(ablation))
         title = f"{first['dataset']} · {first['task']}"
         if len(sweeps) > 1:
             title = f"({chr(97 + i)}) {title}, {sweep}"
@@ -112,9 +113,9 @@ def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> t
 
 
 def _height(table: pd.DataFrame) -> float:
-    """Height of a row in inches: enough for the names of the variants."""
+    """Height of a row in inches that has room for the names of its variants."""
     lines = [1 + label.count("\n") for label in table.drop_duplicates("variant").apply(_row_label, axis=1)]
-    row = max([0.22, *(0.065 * (one + other) + 0.04 for one, other in itertools.pairwise(lines))])
+    row = max([0.22, *(0.065 * (above + below) + 0.04 for above, below in itertools.pairwise(lines))])
     return max(2.3, 0.65 + row * len(lines))
 
 
@@ -132,13 +133,13 @@ def _finish(figure: Figure, axes: list[Axes], panels: list[Panel]) -> None:
 
 
 def _row_label(row: pd.Series) -> str:
-    """The name of a variant, in lines that fit."""
+    """Name of a variant, wrapped to lines that fit."""
     text = f"{row['label']} (base)" if row["base"] else row["label"]
     return "\n".join(textwrap.wrap(text, _LABEL_WIDTH))
 
 
 def _draw_differences(ax: Axes, table: pd.DataFrame, styles: Styles, title: str) -> None:
-    """One row per variant: its differences to the base with 95 % intervals, native and mean of the sweep."""
+    """Draw one row per variant: its differences to the base, native and mean of the sweep, with 95 % intervals."""
     variants = table.drop_duplicates("variant")
     ax.axvline(0, color=INK, linewidth=0.7, zorder=1)
     for y, (_, row) in enumerate(variants.iterrows()):
@@ -177,7 +178,7 @@ def _draw_difference(ax: Axes, cell: pd.Series, y: float, style: LineStyle, *, f
 
 
 def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
-    """A sample of the variant's line, left of its name."""
+    """Draw a sample of a variant's line to the left of its name."""
     inches = ax.figure.dpi_scale_trans + ScaledTranslation(0, 0, ax.transAxes)
     place = blended_transform_factory(inches, ax.transData)
     ends = np.linspace(*_SAMPLE, 3)
@@ -192,21 +193,21 @@ def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
 def _draw_operations(
     ax: Axes, results: AblationResults, panel: Panel, styles: Styles
 ) -> list[tuple[float, float, str, str]]:
-    """Draw the curves over GFLOPs; return x, y, text and colour of the label of each point."""
+    """Draw the curves over GFLOPs; return the label of each point as x, y, text and colour."""
     rows = results.metrics[results.metrics["metric"] == "gflops_per_clip"]
-    labels, whole = [], []
+    labels, all_gflops = [], []
     for series in panel.series:
         style, points = styles[series.label], series.points[series.points["seeds"] > 0]
-        own = rows[rows["experiment"] == series.experiment].drop_duplicates("x").set_index("x")["value"]
-        gflops = own.reindex(points.index)
-        whole += list(gflops)
+        by_x = rows[rows["experiment"] == series.experiment].drop_duplicates("x").set_index("x")["value"]
+        gflops = by_x.reindex(points.index)
+        all_gflops += list(gflops)
         if series.band:
             band = {"color": style.color, "alpha": 0.18, "linewidth": 0, "zorder": style.zorder - 1}
             ax.fill_between(gflops, 100 * points["low"], 100 * points["high"], **band)
         ax.plot(gflops, 100 * points["mean"], **style.line())
         places = zip(gflops, 100 * points["mean"], points.index, strict=True)
         labels += [(x, y, f"{100 * share:g} %", style.text_color()) for x, y, share in places]
-    if whole and max(whole) > 20 * min(whole):
+    if all_gflops and max(all_gflops) > 20 * min(all_gflops):
         ax.set_xscale("log")
     ax.set_xlabel("GFLOPs a clip (at the points: tokens left out)")
     ax.set_ylabel(METRIC_LABEL[panel.metric])
@@ -218,7 +219,7 @@ def _draw_operations(
 
 
 def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:
-    """Write labels above the points, one where several have the same text and x; leave out those that would overlap."""
+    """Write one label above all points with the same text and x, and leave out labels that would overlap another."""
     figure.draw_without_rendering()
     taken: list[tuple[float, float]] = []
     highest: dict[tuple[str, str], tuple] = {}

@@ -1,4 +1,4 @@
-"""Figure of an ablation: maps over length and resolution (`heat_map`)."""
+"""The plot `heat_map` of an ablation: scores over length and resolution."""
 
 import textwrap
 from typing import NamedTuple
@@ -13,26 +13,26 @@ from matplotlib.figure import Figure
 
 from elasticast.config.ablation_sweeps import GRID, Point, shared_points
 from elasticast.evaluation.statistics import paired_difference
-from elasticast.reporting.ablation.scores import AblationResults, paired
+from elasticast.reporting.ablation.scores import AblationResults, select_common_seeds
 from elasticast.reporting.curves import METRIC_LABEL
 from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, TITLE, new_figure
 from elasticast.reporting.tables import signed
 
 _COLUMNS = 4
-_TEXT, _CHARACTER = 5.5, 3.55  # points: size of a number in a cell, and width of its characters
+_TEXT, _CHARACTER = 5.5, 3.55  # font size of the number in a cell, and width of one character, in points
 _BAR = 0.9  # width of the colour bar and the axis labels, inches
 
 
 class _Map(NamedTuple):
-    """Scores (%) or differences (points) `[compressions, lengths]`, and whether 0 is outside their intervals."""
+    """Scores (%) or differences (points) `[compressions, lengths]`, and whether their intervals exclude 0."""
 
     values: np.ndarray
-    sure: np.ndarray
+    significant: np.ndarray
 
 
 class _Scale(NamedTuple):
-    """How values become colours, and the label of the colour bar."""
+    """Mapping of values to colours, and the label of the colour bar."""
 
     norm: Normalize
     colors: str
@@ -41,7 +41,7 @@ class _Scale(NamedTuple):
 
 
 def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Maps of the scores of each variant, then of the differences to the base, over length and compression."""
+    """Draw one map per variant of the scores over length and compression, and one of the differences to the base."""
     variants = list(table.loc[table["sweep"] == GRID, "variant"].unique())
     points = shared_points(results.ablation, GRID)
     columns, rows = min(len(variants), _COLUMNS), -(-len(variants) // _COLUMNS)
@@ -77,30 +77,31 @@ def _label(results: AblationResults, variant: str, width: int) -> str:
 
 
 def _map(results: AblationResults, variant: str, points: list[Point], differences: bool) -> _Map | None:
-    """Scores of a variant, or differences to the base over the seeds that both have; None if there are none."""
-    own, base = (results.scores(GRID, v) for v in (variant, results.ablation.base))
+    """Scores of a variant, or its differences to the base over their common seeds. None if there are none."""
+    scores, base = (results.scores(GRID, v) for v in (variant, results.ablation.base))
     if not differences:
-        return _arranged(100 * own.values.mean(1), np.zeros(len(points), bool), points) if own.seeds else None
-    own, base = paired(own, base)
-    if not own.seeds or variant == results.ablation.base:
+        return _arrange(100 * scores.values.mean(1), np.zeros(len(points), bool), points) if scores.seeds else None
+    scores, base = select_common_seeds(scores, base)
+    if not scores.seeds or variant == results.ablation.base:
         return None
-    sure = np.zeros(len(points), bool)
-    if own.resampled and base.resampled:
-        tested = [paired_difference(one, other) for one, other in zip(own.resampled, base.resampled, strict=True)]
-        sure = np.array([t.low > 0 or t.high < 0 for t in tested])
-    return _arranged(100 * (own.values.mean(1) - base.values.mean(1)), sure, points)
+    significant = np.zeros(len(points), bool)
+    if scores.resampled and base.resampled:
+        tests = [paired_difference(ours, theirs) for ours, theirs in zip(scores.resampled, base.resampled, strict=True)]
+        significant = np.array([t.low > 0 or t.high < 0 for t in tests])
+    return _arrange(100 * (scores.values.mean(1) - base.values.mean(1)), significant, points)
 
 
-def _arranged(values: np.ndarray, sure: np.ndarray, points: list[Point]) -> _Map:
-    xs, cs = _sides(points)
-    found = _Map(np.full((len(cs), len(xs)), np.nan), np.zeros((len(cs), len(xs)), bool))
-    for (x, c), value, certain in zip(points, values, sure, strict=True):
-        found.values[cs.index(c), xs.index(x)], found.sure[cs.index(c), xs.index(x)] = value, certain
-    return found
+def _arrange(values: np.ndarray, significant: np.ndarray, points: list[Point]) -> _Map:
+    """Arrange the values at the points of a grid `[compressions, lengths]`; NaN where the grid has no point."""
+    xs, cs = _axes_of(points)
+    grid = _Map(np.full((len(cs), len(xs)), np.nan), np.zeros((len(cs), len(xs)), bool))
+    for (x, c), value, excludes_zero in zip(points, values, significant, strict=True):
+        grid.values[cs.index(c), xs.index(x)], grid.significant[cs.index(c), xs.index(x)] = value, excludes_zero
+    return grid
 
 
-def _sides(points: list[Point]) -> tuple[list[float], list[float]]:
-    """Lengths and compressions of a grid."""
+def _axes_of(points: list[Point]) -> tuple[list[float], list[float]]:
+    """Lengths and compressions of a grid, ascending."""
     return sorted({x for x, _ in points}), sorted({c for _, c in points})
 
 
@@ -113,19 +114,19 @@ def _scale(maps: dict[str, _Map | None], metric: str, differences: bool) -> _Sca
     return _Scale(Normalize(low, high), "cividis", METRIC_LABEL[metric], False)
 
 
-def _draw_map(ax: Axes, found: _Map, scale: _Scale, width: float) -> None:
-    """Draw a map `width` inches wide, with numbers in its cells if they fit."""
-    ax.imshow(found.values, norm=scale.norm, cmap=scale.colors, aspect="auto", origin="lower")
-    texts = _texts(found.values, scale.differences, 72 * width / found.values.shape[1])
+def _draw_map(ax: Axes, grid: _Map, scale: _Scale, width: float) -> None:
+    """Draw a map that is `width` inches wide, with numbers in its cells if they fit."""
+    ax.imshow(grid.values, norm=scale.norm, cmap=scale.colors, aspect="auto", origin="lower")
+    texts = _texts(grid.values, scale.differences, 72 * width / grid.values.shape[1])
     for (row, column), text in np.ndenumerate(texts):
-        red, green, blue, _ = mpl.colormaps[scale.colors](scale.norm(found.values[row, column]))
+        red, green, blue, _ = mpl.colormaps[scale.colors](scale.norm(grid.values[row, column]))
         color = INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-        weight = "bold" if found.sure[row, column] else "normal"
+        weight = "bold" if grid.significant[row, column] else "normal"
         ax.text(column, row, text, ha="center", va="center", fontsize=_TEXT, color=color, fontweight=weight)
 
 
 def _texts(values: np.ndarray, differences: bool, width: float) -> np.ndarray:
-    """Numbers with as many digits as fit into `width` points; empty if none fit."""
+    """Numbers with 1 or 0 decimals, as fit into `width` points; empty texts if neither fits."""
     for digits in (1, 0):
         texts = [signed(v, digits) if differences else f"{v:.{digits}f}" for v in values.flat]
         if max(map(len, texts)) * _CHARACTER < width - 1:
@@ -139,8 +140,8 @@ def _write(ax: Axes, text: str) -> None:
 
 
 def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
-    """Label the left of each row and the last map of each column; remove axes without a map."""
-    xs, cs = _sides(points)
+    """Label the left map of each row and the lowest of each column; remove axes without a map."""
+    xs, cs = _axes_of(points)
     rows, columns = len(grid) // 2, grid.shape[1]
     room = 72 * _width(columns) / len(xs)
     turned = 45 if max(len(f"{x:g}") for x in xs) * _CHARACTER > room - 3 else 0

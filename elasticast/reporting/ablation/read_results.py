@@ -17,11 +17,11 @@ from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.read_tables import read_metrics
 
 _COLUMNS = ("experiment", "seed", "evaluation", "x_name", "x", "compression", "metric", "value", "n")
-_ROUNDED = 0.005  # largest change of a metric when scores are saved in float16
+_ROUNDED = 0.005  # largest change of a metric from saving scores as float16
 
 
 def read_results(ablation: Ablation, folder: Path) -> AblationResults:
-    """Read all results of an ablation; missing files are skipped.
+    """Read all results of an ablation; files that do not exist yet are skipped.
 
     Parameters
     ----------
@@ -31,29 +31,31 @@ def read_results(ablation: Ablation, folder: Path) -> AblationResults:
     Raises
     ------
     DataError
-        If a file has results of another run, or variants were evaluated on different clips.
+        If a file has results of another run, or variants were resampled with different clips or numbers of draws.
     """
     ablation, tables, resampled, records, origins = _with_distinct_labels(ablation), [], {}, {}, {}
     metric = PRIMARY_METRIC[ablation.task_kind(ablation.base)]
     for variant, run in ablation.trained.items():
-        own = folder / "runs" / variant
-        files = [own / f"seed{seed}" / "metrics.csv" for seed in ablation.seeds]
+        variant_folder = folder / "runs" / variant
+        files = [variant_folder / f"seed{seed}" / "metrics.csv" for seed in ablation.seeds]
         measured = [_read_metrics(file, ablation, variant) for file in files if file.is_file()]
         tables += measured
         primary = [table[table["metric"] == metric] for table in measured]
-        found = _read_resampled(own / "resampled.h5", run, origins)
-        resampled[variant] = {key: score for key, score in found.items() if _is_current(key, score, primary)}
+        scores = _read_resampled(variant_folder / "resampled.h5", run, origins)
+        resampled[variant] = {key: score for key, score in scores.items() if _is_current(key, score, primary)}
         trained = [folder.parents[1] / "runs" / run / f"seed{seed}" / "run.json" for seed in ablation.seeds]
         records[variant] = [read_json(file) for file in trained if file.is_file()]
     if len(origins) > 1:
-        one, other = list(origins.values())[:2]
-        raise DataError(f"{one} and {other} hold different clips or different numbers of draws")
-    nothing = pd.DataFrame(columns=list(_COLUMNS))
-    return AblationResults(ablation, pd.concat(tables or [nothing], ignore_index=True), resampled, records)
+        first, second = list(origins.values())[:2]
+        raise DataError(
+            f"{first} and {second}: different clips or numbers of draws; run `elasticast resample` again for both"
+        )
+    empty = pd.DataFrame(columns=list(_COLUMNS))
+    return AblationResults(ablation, pd.concat(tables or [empty], ignore_index=True), resampled, records)
 
 
 def _with_distinct_labels(ablation: Ablation) -> Ablation:
-    """Give each variant a label of its own (its name, if several have one label); drop colours that several have."""
+    """Replace labels that several variants share by the names of the variants, and drop colours that they share."""
     labels, colors = ([getattr(e, key) for e in ablation.experiments.values()] for key in ("label", "color"))
     experiments = {}
     for variant, e in ablation.experiments.items():
@@ -65,14 +67,14 @@ def _with_distinct_labels(ablation: Ablation) -> Ablation:
 
 def _read_metrics(path: Path, ablation: Ablation, variant: str) -> pd.DataFrame:
     table, run = read_metrics(path, ablation.suite), ablation.trained[variant]
-    others = sorted(set(table["experiment"]) - {run})
-    if others:
-        raise DataError(f"{path}: holds results of run {', '.join(map(repr, others))}, expected only {run!r}")
+    unexpected = sorted(set(table["experiment"]) - {run})
+    if unexpected:
+        raise DataError(f"{path}: holds results of run {', '.join(map(repr, unexpected))}, expected only {run!r}")
     return table[table["evaluation"].isin(ablation.sweep(variant))].assign(experiment=variant)
 
 
 def _is_current(key: tuple[str, Point], score: Resampled, measured: list[pd.DataFrame]) -> bool:
-    """Whether a resampled score belongs to the measured metrics, and not to earlier runs."""
+    """Whether a resampled score agrees with the measured metrics; if not, it belongs to earlier runs."""
     evaluation, at = key
     values = []
     for table in measured:
@@ -82,13 +84,13 @@ def _is_current(key: tuple[str, Point], score: Resampled, measured: list[pd.Data
 
 
 def _read_resampled(path: Path, run: str, origins: dict[tuple, Path]) -> dict[tuple[str, Point], Resampled]:
-    """Read the resampled scores of a variant on split test.
+    """Read the resampled scores of a variant on the split test.
 
-    `origins` maps each set of clips and number of draws to the first file that has it; this file is added.
+    `origins` maps each pair of clips and number of draws to the first file with that pair; this file is added to it.
     """
     if not path.is_file():
         return {}
-    found = {}
+    scores = {}
     with open_hdf5(path, "run `elasticast resample` again") as file:
         if file.attrs["experiment"] != run:
             raise DataError(f"{path}: holds results of run {file.attrs['experiment']!r}, expected {run!r}")
@@ -99,5 +101,5 @@ def _read_resampled(path: Path, run: str, origins: dict[tuple, Path]) -> dict[tu
             for at in points(group):
                 compression = at.attrs["compression"] if "@" in at.name.rsplit("/", 1)[1] else None
                 place = point(float(at.attrs["x"]), None if compression is None else float(compression))
-                found[name, place] = Resampled(run, at["values"][:], at["draws"][:])
-    return found
+                scores[name, place] = Resampled(run, at["values"][:], at["draws"][:])
+    return scores

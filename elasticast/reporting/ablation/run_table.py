@@ -8,7 +8,7 @@ import pandas as pd
 
 from elasticast.config.ablation_sweeps import point
 from elasticast.config.load_ablation import Ablation
-from elasticast.reporting.ablation.labels import setting
+from elasticast.reporting.ablation.labels import describe_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.panels import NOT_RUN
 
@@ -20,10 +20,11 @@ RUN_COLUMNS = (
 
 
 def run_table(results: AblationResults) -> pd.DataFrame:
-    """All metrics of all runs, each with the value of the base for the same seed (columns `RUN_COLUMNS`).
+    """All metrics of all runs, each compared with the base at the same seed (columns `RUN_COLUMNS`).
 
-    ``base_value`` is taken from the evaluation of the same name, or else from the same point of another evaluation with
-    the same x; it is NaN if the base has neither. Runs that have not finished have rows with the value "not run".
+    ``base_value`` is the base's value at the same point of the evaluation with the same name. If the base lacks that
+    evaluation, it is taken from another one over the same x; if there is none, it is NaN. Runs that have not finished
+    have rows with the value "not run".
     """
     ablation = results.ablation
     ran = {key: rows for key, rows in results.metrics.groupby(["experiment", "seed"], sort=False)}
@@ -31,14 +32,16 @@ def run_table(results: AblationResults) -> pd.DataFrame:
     for variant, run in ablation.trained.items():
         head = {"suite": ablation.suite, "ablation": ablation.name, "variant": variant}
         head |= {"label": ablation.experiments[variant].label}
-        head |= {"base": variant == ablation.base, "setting": setting(ablation, variant), "run": run}
+        head |= {"base": variant == ablation.base, "setting": describe_settings(ablation, variant), "run": run}
         head |= {key: getattr(ablation.runs[variant], key) for key in ("dataset", "task")}
         for seed in ablation.seeds:
             if (variant, seed) in ran:
-                found = ran[variant, seed][list(_MEASURED)].to_dict("records")
+                records = ran[variant, seed][list(_MEASURED)].to_dict("records")
             else:
-                found = _planned(ablation, variant, results.metric)
-            rows += [{**head, "seed": seed, "split": ablation.evaluations[r["evaluation"]].split, **r} for r in found]
+                records = _planned_rows(ablation, variant, results.metric)
+            for record in records:
+                split = ablation.evaluations[record["evaluation"]].split
+                rows.append({**head, "seed": seed, "split": split, **record})
     table = pd.DataFrame(rows)
     table["base_value"] = _base_values(ablation, table)
     pairs = zip(table["value"], table["base_value"], strict=True)
@@ -46,11 +49,11 @@ def run_table(results: AblationResults) -> pd.DataFrame:
     return table[list(RUN_COLUMNS)]
 
 
-def _planned(ablation: Ablation, variant: str, metric: str) -> list[dict]:
-    """Rows of a run that has not finished."""
-    rows, own = [], ablation.run_config(variant, 0).default_compression
+def _planned_rows(ablation: Ablation, variant: str, metric: str) -> list[dict]:
+    """Rows for a run that has not finished."""
+    rows, default = [], ablation.run_config(variant, 0).default_compression
     for name, e in ablation.sweep(variant).items():
-        for x, c in itertools.product(e.x, e.compression or [own]):
+        for x, c in itertools.product(e.x, e.compression or [default]):
             place = {"evaluation": name, "x_name": e.x_name, "x": x}
             place |= {"compression": x if e.x_name == "compression" else c}
             rows.append({**place, "metric": metric, "value": NOT_RUN, "n": NOT_RUN})
@@ -59,18 +62,20 @@ def _planned(ablation: Ablation, variant: str, metric: str) -> list[dict]:
 
 def _base_values(ablation: Ablation, table: pd.DataFrame) -> list:
     """The value of the base for each row."""
-    same, alike = {}, {}
+    by_evaluation, by_sweep = {}, {}
     for row in table[table["base"]].itertuples():
-        same[_same_place(row)] = row.value
-        alike.setdefault(_alike_place(ablation, row), row.value)
+        by_evaluation[_evaluation_key(row)] = row.value
+        by_sweep.setdefault(_sweep_key(ablation, row), row.value)
     rows = list(table.itertuples())
-    return [same.get(_same_place(row), alike.get(_alike_place(ablation, row), np.nan)) for row in rows]
+    return [by_evaluation.get(_evaluation_key(row), by_sweep.get(_sweep_key(ablation, row), np.nan)) for row in rows]
 
 
-def _same_place(row: NamedTuple) -> tuple:
+def _evaluation_key(row: NamedTuple) -> tuple:
+    """Point of a row in its evaluation."""
     return row.evaluation, row.seed, row.metric, *point(row.x, row.compression)
 
 
-def _alike_place(ablation: Ablation, row: NamedTuple) -> tuple:
+def _sweep_key(ablation: Ablation, row: NamedTuple) -> tuple:
+    """Point of a row in any evaluation over the same x."""
     grid = ablation.evaluations[row.evaluation].compression is not None
     return row.x_name, row.split, grid, row.seed, row.metric, *point(row.x, row.compression if grid else None)

@@ -1,8 +1,8 @@
-"""Scores of the variants of an ablation, over sweeps.
+"""Scores of the variants of an ablation over sweeps.
 
-A *sweep* here is one of `elasticast.config.ablation_sweeps`: all evaluations of a variant over length, for example,
-whatever their names, so that a model evaluated in windows can be compared with one that is given whole clips. Variants
-are compared over the points that all of them have.
+A *sweep* here is one of `elasticast.config.ablation_sweeps`. It joins all evaluations of a variant over length, for
+example, whatever their names. A model evaluated in windows can thus be compared with one evaluated on whole clips.
+Variants are compared at the points that all of them have.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ QUANTITIES = ("native", "mean", "worst")
 
 
 class Scores(NamedTuple):
-    """Scores of a variant at the P points of a sweep that all variants share.
+    """Scores of a variant at the P points of a sweep that all variants have.
 
     Attributes
     ----------
@@ -29,24 +29,24 @@ class Scores(NamedTuple):
     values : ndarray
         `[P, S]`, fractions.
     resampled : list of Resampled or None
-        One per point; None if the scores were not resampled with exactly these seeds.
+        Resampled scores, one per point. None if the scores were not resampled with exactly these seeds.
     """
 
     seeds: list[int]
     values: np.ndarray
     resampled: list[Resampled] | None
 
-    def of_seeds(self, seeds: list[int]) -> "Scores":
-        """The scores of some of the seeds; resampled scores are kept only if these are all seeds."""
+    def select_seeds(self, seeds: list[int]) -> "Scores":
+        """Select the scores of some seeds; resampled scores are kept only if all seeds are selected."""
         if seeds == self.seeds:
             return self
         return Scores(seeds, self.values[:, [self.seeds.index(seed) for seed in seeds]], None)
 
 
-def paired(one: Scores, other: Scores) -> tuple[Scores, Scores]:
-    """The scores of two variants over the seeds that both have."""
-    common = [seed for seed in one.seeds if seed in other.seeds]
-    return one.of_seeds(common), other.of_seeds(common)
+def select_common_seeds(first: Scores, second: Scores) -> tuple[Scores, Scores]:
+    """Select the scores of two variants for the seeds that both have."""
+    common = [seed for seed in first.seeds if seed in second.seeds]
+    return first.select_seeds(common), second.select_seeds(common)
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class AblationResults:
     Attributes
     ----------
     ablation : Ablation
-        Each variant has a label of its own; a colour is kept only if a single variant has it.
+        Labels are unique; a variant has a colour only if no other variant has the same.
     metrics : pandas.DataFrame
-        `metrics.csv` of all variants and seeds; ``experiment`` is the variant.
+        `metrics.csv` of all variants and seeds; ``experiment`` holds the name of the variant.
     resampled : dict
-        By variant, then by (evaluation, point): the resampled score.
+        Resampled scores by variant, then by (evaluation, point).
     records : dict
-        By variant: `run.json` of each seed.
+        `run.json` of each seed by variant.
     """
 
     ablation: Ablation
@@ -72,28 +72,30 @@ class AblationResults:
 
     @property
     def metric(self) -> str:
-        """The metric that variants are compared by."""
+        """The metric by which variants are compared."""
         return PRIMARY_METRIC[self.ablation.task_kind(self.ablation.base)]
 
     def scores(self, sweep: str, variant: str) -> Scores:
-        """The scores of a variant at the shared points of a sweep."""
+        """The scores of a variant at the points of a sweep that all variants have."""
         evaluations = evaluations_of(self.ablation, variant, sweep)
         rows = self.metrics[(self.metrics["experiment"] == variant) & (self.metrics["metric"] == self.metric)]
-        found = {}
+        value_at = {}
         for row in rows[rows["evaluation"].isin(evaluations)].itertuples():
             at = point(row.x, row.compression if evaluations[row.evaluation].compression else None)
-            found[at, row.seed] = row.value
+            value_at[at, row.seed] = row.value
         shared = shared_points(self.ablation, sweep)
-        seeds = [s for s in self.ablation.seeds if all((at, s) in found for at in shared)]
-        values = np.array([[found[at, seed] for seed in seeds] for at in shared]).reshape(len(shared), len(seeds))
+        seeds = [s for s in self.ablation.seeds if all((at, s) in value_at for at in shared)]
+        table = [[value_at[at, seed] for seed in seeds] for at in shared]
+        values = np.array(table).reshape(len(shared), len(seeds))
         return Scores(seeds, values, self._resampled(variant, list(evaluations), shared, len(seeds)))
 
     def _resampled(
         self, variant: str, evaluations: list[str], shared: list[Point], seeds: int
     ) -> list[Resampled] | None:
-        there = {at: scores for (name, at), scores in self.resampled[variant].items() if name in evaluations}
-        found = [there[at] for at in shared if at in there and len(there[at].values) == seeds]
-        return found if len(found) == len(shared) else None
+        """Resampled scores at the shared points. None unless every point was resampled with this number of seeds."""
+        score_at = {at: score for (name, at), score in self.resampled[variant].items() if name in evaluations}
+        scores = [score_at[at] for at in shared if at in score_at and len(score_at[at].values) == seeds]
+        return scores if len(scores) == len(shared) else None
 
 
 def quantities(values: np.ndarray, native: int) -> dict[str, tuple[np.ndarray, int | None]]:
@@ -102,19 +104,19 @@ def quantities(values: np.ndarray, native: int) -> dict[str, tuple[np.ndarray, i
     Returns
     -------
     dict
-        By quantity (`QUANTITIES`): scores `[S]`, and the index of their point (None for the mean over all points). The
-        worst point is the one with the lowest mean over seeds.
+        For each of `QUANTITIES`, the scores `[S]` and the index of their point. The index is None for the mean over all
+        points. The worst point is the one with the lowest mean over seeds.
     """
     worst = int(values.mean(1).argmin())
     return {"native": (values[native], native), "mean": (values.mean(0), None), "worst": (values[worst], worst)}
 
 
 def resampled_quantities(scores: list[Resampled], native: int) -> dict[str, Resampled]:
-    """Summarise the resampled scores of a sweep, by quantity (`QUANTITIES`).
+    """Summarise the resampled scores of a sweep for each of `QUANTITIES`.
 
-    A draw has the same clips and seeds at every point, so the draws of a mean over points are the means of their draws.
-    The worst point is the one with the lowest measured score, in every draw: the lowest score of each draw would be
-    biased downwards, most so with few seeds.
+    A draw has the same clips and seeds at every point. The draws of the mean over points are therefore the means of the
+    points' draws. All draws use the same worst point, the one with the lowest measured score. Taking the lowest score
+    of each draw would bias the result downwards, most of all with few seeds.
     """
     name = scores[0].experiment
     mean = Resampled(name, np.mean([s.values for s in scores], 0), np.mean([s.draws for s in scores], 0))
@@ -123,6 +125,6 @@ def resampled_quantities(scores: list[Resampled], native: int) -> dict[str, Resa
 
 
 def native_index(ablation: Ablation, sweep: str) -> int:
-    """Index of the native point among the shared points of a sweep."""
+    """Index of the native point among the points of a sweep that all variants have."""
     shared = shared_points(ablation, sweep)
     return shared.index(native_point(shared, sweep))

@@ -1,6 +1,6 @@
 """The table that compares the variants of an ablation: native, mean and worst score, and differences to the base.
 
-Like table 1, it is a tidy frame with one row per cell, which is printed as Markdown and as LaTeX.
+Like table 1, it is a tidy data frame with one row per printed cell. It is printed as Markdown and as LaTeX.
 """
 
 import re
@@ -12,15 +12,15 @@ import pandas as pd
 
 from elasticast.config.ablation_sweeps import GRID, SWEEPS, Point, compared, evaluations_of, points_of, shared_points
 from elasticast.evaluation.statistics import paired_difference
-from elasticast.reporting.ablation.labels import setting, varied
+from elasticast.reporting.ablation.labels import describe_settings, name_varied_settings
 from elasticast.reporting.ablation.scores import (
     QUANTITIES,
     AblationResults,
     Scores,
     native_index,
-    paired,
     quantities,
     resampled_quantities,
+    select_common_seeds,
 )
 from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
@@ -35,14 +35,14 @@ _NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p")
 
 
 def compare_variants(results: AblationResults) -> pd.DataFrame:
-    """The tidy table, one row per variant, sweep and quantity, in the order of the ablation.
+    """Compare the variants, one row per variant, sweep and quantity, in the order of the ablation.
 
     Returns
     -------
     pandas.DataFrame
         Columns `TABLE_COLUMNS`. ``value`` is the mean over ``seeds`` (of ``seeds_planned``), with its ``sd`` and its
-        95 % interval from ``low`` to ``high``; ``delta`` is the difference to the base over the seeds that both have,
-        with its interval and ``p``; ``x`` and ``compression`` are the point of a quantity that is measured at one.
+        95 % interval from ``low`` to ``high``. ``delta`` is the difference to the base over the seeds that both have,
+        with its interval and ``p``. ``x`` and ``compression`` are the point of the score, NaN for the mean over points.
         Scores are fractions, NaN where nothing ran.
     """
     ablation, rows = results.ablation, []
@@ -52,7 +52,7 @@ def compare_variants(results: AblationResults) -> pd.DataFrame:
             run = ablation.runs[variant]
             head = {"suite": ablation.suite, "ablation": ablation.name, "variant": variant}
             head |= {"label": ablation.experiments[variant].label, "base": variant == ablation.base}
-            head |= {"setting": setting(ablation, variant), "run": ablation.trained[variant]}
+            head |= {"setting": describe_settings(ablation, variant), "run": ablation.trained[variant]}
             head |= {"dataset": run.dataset, "task": run.task, "sweep": sweep}
             head |= {"evaluation": ", ".join(evaluations_of(ablation, variant, sweep)), "metric": results.metric}
             costs = _costs(results, variant)
@@ -60,55 +60,56 @@ def compare_variants(results: AblationResults) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
 
 
-def _cells(results: AblationResults, sweep: str, own: Scores, base: Scores) -> list[dict]:
-    """The quantities of a variant in a sweep."""
+def _cells(results: AblationResults, sweep: str, scores: Scores, base: Scores) -> list[dict]:
+    """The rows of a variant in a sweep, one per quantity."""
     points, native = shared_points(results.ablation, sweep), native_index(results.ablation, sweep)
-    found = _values(own, native, points)
-    differences = _differences(own, base, native)
-    planned = {"seeds": len(own.seeds), "seeds_planned": len(results.ablation.seeds)}
-    status = "ok" if own.seeds else NOT_RUN
-    return [{"quantity": q, **planned, **found[q], **differences[q], "status": status} for q in QUANTITIES]
+    values = _values(scores, native, points)
+    differences = _differences(scores, base, native)
+    planned = {"seeds": len(scores.seeds), "seeds_planned": len(results.ablation.seeds)}
+    status = "ok" if scores.seeds else NOT_RUN
+    return [{"quantity": q, **planned, **values[q], **differences[q], "status": status} for q in QUANTITIES]
 
 
-def _values(own: Scores, native: int, points: list[Point]) -> dict[str, dict]:
-    if not own.seeds:
+def _values(scores: Scores, native: int, points: list[Point]) -> dict[str, dict]:
+    """Score, point and interval of each quantity."""
+    if not scores.seeds:
         return {q: {"x": np.nan, "compression": np.nan, "value": np.nan} for q in QUANTITIES}
-    found = {}
-    for q, (values, index) in quantities(own.values, native).items():
+    cells = {}
+    for q, (values, index) in quantities(scores.values, native).items():
         x, compression = (np.nan, np.nan) if index is None else points[index]
         sd = values.std(ddof=1) if len(values) > 1 else np.nan
-        found[q] = {"x": x, "compression": compression or np.nan, "value": values.mean(), "sd": sd}
-    for q, resampled in (resampled_quantities(own.resampled, native) if own.resampled else {}).items():
-        found[q] |= dict(zip(("low", "high"), resampled.interval(), strict=True))
-    return found
+        cells[q] = {"x": x, "compression": compression or np.nan, "value": values.mean(), "sd": sd}
+    for q, resampled in (resampled_quantities(scores.resampled, native) if scores.resampled else {}).items():
+        cells[q] |= dict(zip(("low", "high"), resampled.interval(), strict=True))
+    return cells
 
 
-def _differences(own: Scores, base: Scores, native: int) -> dict[str, dict]:
+def _differences(scores: Scores, base: Scores, native: int) -> dict[str, dict]:
     """Differences to the base, with intervals if both were resampled with the same seeds."""
-    one, other = paired(own, base)
-    if not one.seeds:
+    scores, base = select_common_seeds(scores, base)
+    if not scores.seeds:
         return {q: {"delta": np.nan} for q in QUANTITIES}
-    ours, theirs = (quantities(scores.values, native) for scores in (one, other))
-    found = {q: {"delta": ours[q][0].mean() - theirs[q][0].mean()} for q in QUANTITIES}
-    if one.resampled and other.resampled:
-        ours, theirs = (resampled_quantities(scores.resampled, native) for scores in (one, other))
+    ours, theirs = (quantities(s.values, native) for s in (scores, base))
+    cells = {q: {"delta": ours[q][0].mean() - theirs[q][0].mean()} for q in QUANTITIES}
+    if scores.resampled and base.resampled:
+        ours, theirs = (resampled_quantities(s.resampled, native) for s in (scores, base))
         for q in QUANTITIES:
-            tested = paired_difference(ours[q], theirs[q])
-            found[q] |= {"delta_low": tested.low, "delta_high": tested.high, "p": tested.p}
-    return found
+            test = paired_difference(ours[q], theirs[q])
+            cells[q] |= {"delta_low": test.low, "delta_high": test.high, "p": test.p}
+    return cells
 
 
 def _costs(results: AblationResults, variant: str) -> dict[str, float]:
-    """Costs of a variant: medians over its runs, and operations per clip without token drop if they were counted."""
+    """Costs of a variant: medians over its runs, and operations per clip with all tokens, if they were counted."""
     records = results.records[variant]
     rows = results.metrics[(results.metrics["experiment"] == variant) & (results.metrics["x"] == 0)]
     flops = rows.loc[rows["metric"] == "gflops_per_clip", "value"]
-    found = {"gflops_per_clip": float(flops.iloc[0]) if len(flops) else np.nan}
+    costs = {"gflops_per_clip": float(flops.iloc[0]) if len(flops) else np.nan}
     if not records:
-        return dict.fromkeys(COSTS, np.nan) | found
-    found |= {"parameters": records[0]["parameters"], "train_seconds": median(r["seconds"] for r in records)}
-    found |= {"tokens_per_s": median(r["tokens_per_s"] for r in records)}
-    return found | {"tokens_seen": median(r["tokens_per_s"] * r["seconds"] for r in records)}
+        return dict.fromkeys(COSTS, np.nan) | costs
+    costs |= {"parameters": records[0]["parameters"], "train_seconds": median(r["seconds"] for r in records)}
+    costs |= {"tokens_per_s": median(r["tokens_per_s"] for r in records)}
+    return costs | {"tokens_seen": median(r["tokens_per_s"] * r["seconds"] for r in records)}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ _COST_HEAD = {
 
 
 def _value(cell: pd.Series) -> str:
-    """A score in %; the worst score with its point."""
+    """Text for a score in %; the worst score is followed by its point."""
     if cell["status"] != "ok":
         return cell["status"]
     text = f"{100 * cell['value']:.1f}"
@@ -141,7 +142,7 @@ def _place(cell: pd.Series) -> str:
 
 
 def _delta(cell: pd.Series) -> str:
-    """The difference to the base in points with its interval, bold if 0 is outside the interval."""
+    """Text for the difference to the base in points with its interval, in bold if the interval excludes 0."""
     if cell["base"]:
         return "base"
     if pd.isna(cell["delta"]):
@@ -155,12 +156,12 @@ def _delta(cell: pd.Series) -> str:
 
 
 def missing_delta(cell: pd.Series) -> str:
-    """Why there is no difference to the base."""
+    """Text that says why there is no difference to the base."""
     return "no common seed" if cell["status"] == "ok" else cell["status"]
 
 
 def _rows(table: pd.DataFrame) -> list[list[str]]:
-    """Cells of all variants in a sweep."""
+    """Printed cells of a sweep, one row per variant."""
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         first = cells.iloc[0]
@@ -172,13 +173,13 @@ def _rows(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _cost_rows(first: str, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Heading and cells of the costs, with operations if they were counted for any variant."""
-    shown = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
+    """Headings and printed cells of the costs; operations are included if they were counted for any variant."""
+    columns = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         variant = cells.iloc[0]
-        rows.append([variant["label"], *(_cost(key, variant[key]) for key in shown)])
-    return [first, *(_COST_HEAD[key] for key in shown)], rows
+        rows.append([variant["label"], *(_cost(key, variant[key]) for key in columns)])
+    return [first, *(_COST_HEAD[key] for key in columns)], rows
 
 
 def _cost(key: str, value: float) -> str:
@@ -190,7 +191,7 @@ def _cost(key: str, value: float) -> str:
 
 
 def _where(results: AblationResults, sweep: str) -> str:
-    """The points that native, mean and worst are taken from."""
+    """Text that names the native point and the number of points of mean and worst."""
     ablation = results.ablation
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
@@ -202,7 +203,7 @@ def _where(results: AblationResults, sweep: str) -> str:
 
 
 def notes(table: pd.DataFrame) -> list[str]:
-    """Notes for readers of the table."""
+    """Notes below the table."""
     notes = (
         ["Scores are means over seeds in %, ± their standard deviation."] if (table["seeds_planned"] > 1).any() else []
     )
@@ -226,8 +227,8 @@ def _caption(results: AblationResults, table: pd.DataFrame) -> str:
 
 
 def markdown(results: AblationResults, table: pd.DataFrame) -> str:
-    """The table as Markdown: one block per sweep, then the costs, then notes."""
-    first, parts = varied(results.ablation), [f"**{_caption(results, table)}**\n"]
+    """Print the table as Markdown: one block per sweep, then the costs, then the notes."""
+    first, parts = name_varied_settings(results.ablation), [f"**{_caption(results, table)}**\n"]
     for sweep, rows in table.groupby("sweep", sort=False):
         align = ["---", *[":---:"] * 6, "---:"]
         parts += [f"Over {sweep} ({_where(results, sweep)}):\n", markdown_table([first, *_HEAD], align, _rows(rows))]
@@ -237,8 +238,8 @@ def markdown(results: AblationResults, table: pd.DataFrame) -> str:
 
 
 def latex(results: AblationResults, table: pd.DataFrame) -> str:
-    """The table as two ``tabular``s that need only booktabs."""
-    first = varied(results.ablation)
+    """Print the table as two LaTeX ``tabular``s that only need booktabs: scores, then costs."""
+    first = name_varied_settings(results.ablation)
     lines = [f"% {note}" for note in (_caption(results, table), *notes(table))]
     lines += [r"\begin{tabular}{lccccccr}", r"\toprule", _latex_row([first, *_HEAD])]
     for sweep, rows in table.groupby("sweep", sort=False):

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from elasticast.config import Suite
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError
-from elasticast.reporting.claims import judge_claims, overall
+from elasticast.reporting.claims import combine_outcomes, judge_claims
 from elasticast.reporting.curves import draw_sweeps
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.read_tables import INTERVALS, METRICS, PAIRS, read_intervals, read_pairs, read_released
@@ -120,10 +120,10 @@ def test_a_rule_with_no_x_to_test_says_so(suite, released):
 
 
 def test_what_fails_decides_then_what_is_missing():
-    assert overall(["holds", "not run", "does not hold"]) == "does not hold"
-    assert overall(["holds", "not run"]) == "not run"
-    assert overall(["holds", "not in sweep"]) == "holds"
-    assert overall([]) == "no claim"
+    assert combine_outcomes(["holds", "not run", "does not hold"]) == "does not hold"
+    assert combine_outcomes(["holds", "not run"]) == "not run"
+    assert combine_outcomes(["holds", "not in sweep"]) == "holds"
+    assert combine_outcomes([]) == "no claim"
 
 
 def test_a_point_that_fails_is_said_though_others_have_not_run(suite, released):
