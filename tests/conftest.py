@@ -1,6 +1,6 @@
 import os
 
-# one thread per process of the tests and of what they start: the tests themselves run in parallel
+# one thread per process, also in processes that tests start, because tests run in parallel
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -14,7 +14,7 @@ FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}
 
 
 def make_config(**difference) -> RunConfig:
-    """A tiny run; `difference` is laid over it."""
+    """Settings of a tiny run, with `difference` merged into them."""
     base = {
         "experiment": "tiny",
         "seed": 0,
@@ -36,19 +36,19 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The tiny suite, run from nothing to figures."""
+    """A project in which the tiny suite has run completely, from raw audio to figures."""
     project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake("all", "--cores", "all")
-    assert done.returncode == 0, done.stderr[-4000:]
+    result = project.snakemake("all", "--cores", "all")
+    assert result.returncode == 0, result.stderr[-4000:]
     return project
 
 
 MOST_WORKERS = 8
-"""Each worker imports torch, which takes about 0.5 GB of memory."""
+"""Each worker imports torch, which needs about 0.5 GB of memory."""
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One worker per core; none for tests that are named one by one, or whose output is asked for with `-s`."""
+    """One worker per core, or no workers if tests are named one by one or `-s` is given."""
     cores = len(os.sched_getaffinity(0))
     if cores == 1 or config.option.capture == "no" or all("::" in argument for argument in config.args):
         return 0
@@ -57,7 +57,7 @@ def pytest_xdist_auto_num_workers(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests that share an expensive fixture run in one worker, else each worker would make its own."""
+    """Run tests that share an expensive fixture in one worker, so that the fixture is made only once."""
     for item in items:
         group = _group(item)
         if group:
@@ -66,17 +66,17 @@ def pytest_collection_modifyitems(items):
 
 def _group(item) -> str | None:
     if "slurm" in item.path.parts:
-        return "slurm"  # one cluster; its tests know what runs on it
+        return "slurm"  # these tests share one cluster and count the jobs on it
     if "finished" in item.fixturenames:
         return "finished"
     fixtures = getattr(item, "_fixtureinfo", None)
     definitions = fixtures.name2fixturedefs.values() if fixtures else ()
-    shared = any(definition.scope in ("module", "class") for found in definitions for definition in found)
+    shared = any(d.scope in ("module", "class") for same_name in definitions for d in same_name)
     return item.module.__name__ if shared else None
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Largest error of each comparison with an independent implementation."""
+    """Print the largest error of each comparison with an independent implementation."""
     rows = [v for r in terminalreporter.getreports("passed") for k, v in r.user_properties if k == "equality"]
     if rows:
         terminalreporter.section("equality, float32: largest error (of values up to)")
