@@ -30,7 +30,7 @@ rule all:
         rules.summary.input,
 
 
-# your own rules (docs/extending.md), last, so that they can use every rule above
+# custom rules (docs/extending.md) come last, so that they can use all other rules
 for file in CUSTOM_RULES:
 
     include: file

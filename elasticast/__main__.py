@@ -1,4 +1,4 @@
-"""`python -m elasticast`: the command, also where the package is not installed but lies in the working folder."""
+"""`python -m elasticast`: the command, also if the package is not installed but is in the working folder."""
 
 from elasticast.cli import main
 

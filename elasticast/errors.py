@@ -6,7 +6,8 @@ from typing import Any
 
 NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda _: "NO_VALUE"})()
 """The value of a problem that has none: a missing or unknown key, a file that cannot be read."""
-SHOWN_CHARACTERS = 120
+MAX_CHARACTERS = 120
+"""Longest value printed in a problem."""
 
 
 class ElasticASTError(Exception):
@@ -50,9 +51,9 @@ class Problem:
     def __str__(self) -> str:
         setting = ".".join(self.key)
         if self.value is not NO_VALUE:
-            shown = repr(self.value)
-            cut = shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]} ..."
-            setting = f"{setting} = {cut}" if setting else cut
+            text = repr(self.value)
+            text = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ..."
+            setting = f"{setting} = {text}" if setting else text
         return ": ".join(part for part in (self.file, setting, self.message) if part)
 
 

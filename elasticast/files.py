@@ -1,4 +1,4 @@
-"""Atomic writing (a file is there whole, or not at all), locks, and reading of JSON."""
+"""Atomic writing (the whole file appears, or nothing), locks, and reading of JSON."""
 
 import contextlib
 import fcntl
@@ -66,7 +66,7 @@ def locked(path: Path, busy: str, *, shared: bool = False, wait: bool = False) -
     Parameters
     ----------
     busy : str
-        What to say when another process holds it.
+        Message of the error if another process holds it.
     shared : bool
         Others may hold it too, but nobody may hold it alone.
     wait : bool

@@ -12,9 +12,9 @@ from elasticast.files import replacing
 
 
 class Disk(io.FileIO):
-    """A file for HDF5 to write to that never fails: it keeps the first error, and drops what comes after it.
+    """A file that HDF5 can always write to: it keeps the first error and drops everything written after it.
 
-    HDF5 still has to write when it closes a file that could not be written, on a full disk say, and then crashes.
+    HDF5 writes once more when it closes a file. If that fails, on a full disk say, HDF5 crashes.
     """
 
     def __init__(self, path: Path):
@@ -38,7 +38,7 @@ class Disk(io.FileIO):
             raise self.error
 
     def __exit__(self, error_type: type[BaseException] | None, *rest: object) -> None:
-        """Close the file, and raise the error that was kept unless there is another one."""
+        """Close the file, and raise the kept error unless another error is being raised."""
         super().__exit__(error_type, *rest)
         if error_type is None:
             self.check()
@@ -69,6 +69,6 @@ def open_hdf5(path: Path, remedy: str) -> h5py.File:
 
 @contextmanager
 def writing(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file, which appears at `path` when the `with` block ends without an error, else not at all."""
+    """A new HDF5 file, which appears at `path` only if the `with` block ends without an error."""
     with replacing(path) as temporary, Disk(temporary) as disk, h5py.File(disk, "w") as file:
         yield file

@@ -15,7 +15,7 @@ LOG_EVERY_SECONDS = 10.0
 
 
 class Progress:
-    """Reports how much of `total` is done, with the values at hand, now and then.
+    """Reports how much of `total` is done, at most every few seconds, with values such as the loss.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Progress:
 
     def __init__(self, what: str, total: int):
         self.what, self.total = what, total
-        self.begun = self.last = time.monotonic()
+        self.started = self.last = time.monotonic()
         console = Console(stderr=True)
         columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
         self.bar = RichProgress(
@@ -43,18 +43,18 @@ class Progress:
         self.bar.stop()
 
     def rates(self, **totals: float) -> dict[str, float]:
-        """Each total since the begin, a second."""
-        return {name: total / max(time.monotonic() - self.begun, 1e-9) for name, total in totals.items()}
+        """Each total divided by the seconds since the start."""
+        return {name: total / max(time.monotonic() - self.started, 1e-9) for name, total in totals.items()}
 
     def update(self, done: int, **values: float) -> None:
-        """Say that `done` of `total` is done."""
+        """Report that `done` of `total` is done."""
         now = time.monotonic()
         text = "  ".join(f"{k} {v:.4g}" for k, v in values.items())
         self.bar.update(self.task, completed=done, values=text)
         if self.bar.disable and (done >= self.total or now - self.last >= LOG_EVERY_SECONDS):
-            left = (now - self.begun) / max(done, 1) * (self.total - done)
+            left = (now - self.started) / max(done, 1) * (self.total - done)
             LOG.info(
-                "%s: %d of %d, %.0f s, %.0f s to go  %s", self.what, done, self.total, now - self.begun, left, text
+                "%s: %d of %d, %.0f s, %.0f s to go  %s", self.what, done, self.total, now - self.started, left, text
             )
             self.last = now
 

@@ -1,9 +1,12 @@
+import functools
 import os
+from pathlib import Path
 
 # one thread per process, also in processes that tests start, because tests run in parallel
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from elasticast.config import RunConfig
 from elasticast.config.reading import deep_merge
@@ -55,24 +58,30 @@ def pytest_xdist_auto_num_workers(config):
     return min(cores, MOST_WORKERS)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Run tests that share an expensive fixture in one worker, so that the fixture is made only once."""
-    for item in items:
-        group = _group(item)
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
+class Groups(LoadScopeScheduling):
+    """Scheduler that runs tests which share an expensive fixture in one worker, and all other tests one by one.
+
+    Groups of tests come first, the largest group first. `--dist loadgroup` of pytest-xdist 3.8 is not used, because it
+    does not recognise groups with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return _group(self.config.rootpath / file) or nodeid
 
 
-def _group(item) -> str | None:
-    if "slurm" in item.path.parts:
+@functools.cache
+def _group(file: Path) -> str | None:
+    """Name of the group of a file's tests. None if each test can run in any worker."""
+    if file.parent.name == "slurm":
         return "slurm"  # these tests share one cluster and count the jobs on it
-    if "finished" in item.fixturenames:
-        return "finished"
-    fixtures = getattr(item, "_fixtureinfo", None)
-    definitions = fixtures.name2fixturedefs.values() if fixtures else ()
-    shared = any(d.scope in ("module", "class") for same_name in definitions for d in same_name)
-    return item.module.__name__ if shared else None
+    if 'scope="module"' in file.read_text():
+        return str(file)
+    return "finished" if file.parent.name == "workflow" else None
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Groups(config, log) if config.option.dist == "load" else None
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,1 +1,1 @@
-"""Benchmarks: what is compared is measured side by side, in turns, in one run, and reported as a ratio."""
+"""Benchmarks: alternatives are timed alternately in one run, and reported as ratios."""

@@ -1,4 +1,4 @@
-"""What packing gains: the same clips through the same weights, packed, padded, in rows, and one at a time."""
+"""Compare packing with padding: the same clips and weights, packed, padded, in rows, and one clip at a time."""
 
 import copy
 import functools
@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from elasticast.benchmarks.batching import CLASSES, Layout, Ways, counted
-from elasticast.benchmarks.rows import RowElasticAST, RowPlaces, row_batch
-from elasticast.benchmarks.timing import in_turns, peak_bytes, saved_bytes
+from elasticast.benchmarks.batching import CLASSES, Layout, Ways, count_costs
+from elasticast.benchmarks.rows import RowElasticAST, RowIndices, row_batch
+from elasticast.benchmarks.timing import peak_bytes, saved_bytes, time_alternately
 from elasticast.config import RunConfig
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.errors import ElasticASTError
@@ -21,7 +21,7 @@ from elasticast.models.attention import AttentionScale, ClipMask, attend
 from elasticast.progress import track
 
 TOLERANCE = 1e-4
-"""Largest difference of what is equal in exact arithmetic, in float32 and as a share of the largest value."""
+"""Maximum difference between ways in float32, relative to the largest value. In exact arithmetic they are equal."""
 MIB = 2**20
 
 
@@ -32,31 +32,45 @@ class Pass:
     Attributes
     ----------
     forward : callable
-        Makes the output, in the order it lies in.
-    picked : Tensor or slice
-        Where in the output the results of the clips are.
-    place : Tensor
-        int64, which of the batch's results they are.
+        Computes the output.
+    source : Tensor or slice
+        Indices of the clips' results in the output, without those of padding.
+    target : Tensor
+        int64, indices of these results in the batch.
     gradient : Tensor
-        What the output's gradient is taken to be; 0 for padding.
+        Gradient of the output for the backward pass; 0 for padding.
     inputs : Tensor, optional
-        A tensor whose gradient is wanted; a model's are those of its weights.
+        Input tensor whose gradient is compared; None for a model, where the gradients of weights are compared.
     """
 
     forward: Callable[[], Tensor]
-    picked: Tensor | slice
-    place: Tensor
+    source: Tensor | slice
+    target: Tensor
     gradient: Tensor
     inputs: Tensor | None = None
 
 
-def _attend(inputs: Tensor, how: Callable[..., Tensor], **given: object) -> Tensor:
-    """Attention `how` of queries, keys and values `[N, 3, H, E]`."""
-    return how(*inputs.unbind(1), **given)
+def _attend(inputs: Tensor, attention: Callable[..., Tensor], **options: object) -> Tensor:
+    """Apply an attention function to queries, keys and values `[N, 3, H, E]`."""
+    return attention(*inputs.unbind(1), **options)
 
 
 class AttentionAlone:
-    """The attention of one block, between queries, keys and values at hand and its output; masks are built before."""
+    """The attention of one block without its linear layers; masks are built beforehand.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings with the model.
+    tokens : sequence of int
+        Number of tokens of each clip.
+    device : torch.device
+        Device to compute on.
+    dtype : torch.dtype
+        Type of the queries, keys and values.
+    seed : int
+        Seed of the random inputs.
+    """
 
     def __init__(self, config: RunConfig, tokens: Sequence[int], device: torch.device, dtype: torch.dtype, seed: int):
         model, generator = config.model, torch.Generator().manual_seed(seed)
@@ -66,38 +80,52 @@ class AttentionAlone:
         self.gradient = torch.randn(shape[0], *shape[2:], generator=generator).to(device, dtype)
         self.weights: list[Tensor] = []
 
-    def prepared(self, layout: Layout) -> Pass:
-        """The pass of a layout."""
-        own, device = [self.tokens[i] for i in layout.clips], self.qkv.device
+    def prepare(self, layout: Layout) -> Pass:
+        """Prepare the pass of a layout."""
+        lengths, device = [self.tokens[i] for i in layout.clips], self.qkv.device
         first = np.concatenate([[0], np.cumsum(self.tokens)])
-        place = torch.cat([torch.arange(first[i], first[i + 1]) for i in layout.clips]).to(device)
+        target = torch.cat([torch.arange(first[i], first[i + 1]) for i in layout.clips]).to(device)
         if layout.backend != "rows":
-            inputs, mask = self.qkv[place].requires_grad_(), ClipMask(own, own, layout.backend)
+            inputs, mask = self.qkv[target].requires_grad_(), ClipMask(lengths, lengths, layout.backend)
             forward = functools.partial(_attend, inputs, attend, mask=mask, scale=self.scale)
-            return Pass(forward, slice(None), place, self.gradient[place], inputs)
-        places = RowPlaces.of(layout, own, device)
-        laid, rows = places.owner.numel(), places.mask()
-        inputs, gradient = (x.new_zeros(laid, *x.shape[1:]) for x in (self.qkv, self.gradient))
-        inputs[places.tokens], gradient[places.tokens] = self.qkv[place], self.gradient[place]
+            return Pass(forward, slice(None), target, self.gradient[target], inputs)
+        indices = RowIndices.from_layout(layout, lengths, device)
+        size, mask = indices.owner.numel(), indices.mask()
+        inputs, gradient = (x.new_zeros(size, *x.shape[1:]) for x in (self.qkv, self.gradient))
+        inputs[indices.tokens], gradient[indices.tokens] = self.qkv[target], self.gradient[target]
         inputs.requires_grad_()
-        forward = functools.partial(_attend, inputs, rows.attend, scale=self.scale)
-        return Pass(forward, places.tokens, place, gradient, inputs)
+        forward = functools.partial(_attend, inputs, mask.attend, scale=self.scale)
+        return Pass(forward, indices.tokens, target, gradient, inputs)
 
     def clear(self, passes: list[Pass]) -> None:
-        """Forget gradients."""
-        for one in passes:
-            one.inputs.grad = None
+        """Delete the gradients of earlier steps."""
+        for forward_pass in passes:
+            forward_pass.inputs.grad = None
 
     def gradients(self, passes: list[Pass]) -> Tensor:
-        """Those of queries, keys and values."""
-        found = torch.empty_like(self.qkv)
-        for one in passes:
-            found[one.place] = one.inputs.grad[one.picked]
-        return found
+        """Gradients of queries, keys and values, in the order of the batch."""
+        gradients = torch.empty_like(self.qkv)
+        for forward_pass in passes:
+            gradients[forward_pass.target] = forward_pass.inputs.grad[forward_pass.source]
+        return gradients
 
 
 class WholeModel:
-    """ElasticAST with fresh weights, between patches of random numbers and logits."""
+    """An ElasticAST with random weights, from random patches to logits.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings with the model.
+    tokens : sequence of int
+        Number of tokens of each clip.
+    device : torch.device
+        Device to compute on.
+    precision : {"fp32", "bf16"}
+        Precision of autocast.
+    seed : int
+        Seed of weights and inputs.
+    """
 
     def __init__(self, config: RunConfig, tokens: Sequence[int], device: torch.device, precision: str, seed: int):
         torch.manual_seed(seed)
@@ -108,17 +136,17 @@ class WholeModel:
         self.gradient = torch.randn(len(tokens), CLASSES).to(device)
         self.weights, self.device, self.precision = list(self.model.parameters()), device, precision
 
-    def prepared(self, layout: Layout) -> Pass:
-        """The pass of a layout."""
-        place = torch.tensor(layout.clips, device=self.device)
-        clips, gradient = [self.clips[i] for i in layout.clips], self.gradient[place]
+    def prepare(self, layout: Layout) -> Pass:
+        """Prepare the pass of a layout."""
+        target = torch.tensor(layout.clips, device=self.device)
+        clips, gradient = [self.clips[i] for i in layout.clips], self.gradient[target]
         if layout.backend == "rows":
             batch = row_batch(clips, layout).to(self.device)
-            places = RowPlaces.of(layout, [len(clip.patches) for clip in clips], self.device)
-            return Pass(self._autocast(lambda: self.model.rows(batch, places)), slice(None), place, gradient)
-        model, batch = copy.copy(self.model), pack(clips).to(self.device)  # the same weights
+            indices = RowIndices.from_layout(layout, [len(clip.patches) for clip in clips], self.device)
+            return Pass(self._autocast(lambda: self.model.rows(batch, indices)), slice(None), target, gradient)
+        model, batch = copy.copy(self.model), pack(clips).to(self.device)  # a shallow copy shares the weights
         model.settings = model.settings.model_copy(update={"backend": layout.backend})
-        return Pass(self._autocast(lambda: model(batch)), slice(None), place, gradient)
+        return Pass(self._autocast(lambda: model(batch)), slice(None), target, gradient)
 
     def _autocast(self, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
         def run() -> Tensor:
@@ -128,15 +156,16 @@ class WholeModel:
         return run
 
     def clear(self, _: list[Pass]) -> None:
-        """Forget gradients."""
+        """Delete the gradients of earlier steps."""
         self.model.zero_grad()
 
     def gradients(self, _: list[Pass]) -> Tensor:
-        """Those of the first layer's weights, which all others lead to."""
+        """Gradient of the weights of the first layer, which depends on the gradients of all other layers."""
         return self.model.patch_embed.weight.grad.clone()
 
 
 Subject = AttentionAlone | WholeModel
+"""What is timed."""
 
 
 def _subject(measure: str, config: RunConfig, tokens: Sequence[int], device: torch.device, precision: str, seed: int):
@@ -146,51 +175,54 @@ def _subject(measure: str, config: RunConfig, tokens: Sequence[int], device: tor
 
 
 def _step(subject: Subject, passes: list[Pass], both: bool) -> None:
-    """All passes of a way, forward or forward and backward."""
+    """Run all passes of a way, forward only or forward and backward."""
     if not both:
         with torch.no_grad():
-            for one in passes:
-                one.forward()
+            for forward_pass in passes:
+                forward_pass.forward()
         return
     subject.clear(passes)
-    for one in passes:
-        output = one.forward()
-        output.backward(one.gradient.to(output.dtype))
+    for forward_pass in passes:
+        output = forward_pass.forward()
+        output.backward(forward_pass.gradient.to(output.dtype))
 
 
 def _results(subject: Subject, passes: list[Pass]) -> tuple[Tensor, Tensor]:
-    """Outputs in the order of the batch, and gradients."""
-    found = torch.empty_like(subject.gradient)
+    """Outputs and gradients, both in the order of the batch."""
+    outputs = torch.empty_like(subject.gradient)
     subject.clear(passes)
-    for one in passes:
-        output = one.forward()
-        found[one.place] = output[one.picked].detach()
-        output.backward(one.gradient)
-    return found, subject.gradients(passes)
+    for forward_pass in passes:
+        output = forward_pass.forward()
+        outputs[forward_pass.target] = output[forward_pass.source].detach()
+        output.backward(forward_pass.gradient)
+    return outputs, subject.gradients(passes)
 
 
 def differences(subject: Subject, ways: Ways) -> dict[str, float]:
-    """By how much outputs and gradients of each way differ from those of the first, as a share of the largest value.
+    """Difference of each way from the first one: maximum over outputs and gradients, relative to the largest value.
 
     Raises
     ------
     ElasticASTError
-        If one differs by more than :data:`TOLERANCE`: then it is no way of computing the same.
+        If a difference exceeds :data:`TOLERANCE`: the ways do not compute the same function then.
     """
-    expected, found = None, {}
+    expected, largest = None, {}
     for name, way in ways.items():
-        results = _results(subject, [subject.prepared(layout) for layout in way])
+        results = _results(subject, [subject.prepare(layout) for layout in way])
         expected = expected or results
         errors = [(a - b).abs().max().item() / b.abs().max().item() for a, b in zip(results, expected, strict=True)]
         for what, error in zip(("outputs", "gradients"), errors, strict=True):
             if not error <= TOLERANCE:
                 first = next(iter(ways))
-                raise ElasticASTError(f"{name}: {what} differ from those of {first} by {error:.1e} of the largest")
-        found[name] = max(errors)
-    return found
+                raise ElasticASTError(
+                    f"{name}: {what} differ from those of {first} by {error:.1e} of the largest value, "
+                    f"more than {TOLERANCE:.0e}"
+                )
+        largest[name] = max(errors)
+    return largest
 
 
-def packing(
+def measure_packing(
     config: RunConfig,
     tokens: Sequence[int],
     ways: Ways,
@@ -200,31 +232,38 @@ def packing(
     rounds: int = 7,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Take clips through attention and model in every way: check that all agree in float32, then time them in turns.
+    """Compare all ways of running clips through attention and through a model.
+
+    Check first that all ways compute the same in float32, then time them alternately.
 
     Parameters
     ----------
     config : RunConfig
-        An ElasticAST with attention pooling.
+        Settings with an ElasticAST with attention pooling.
     tokens : sequence of int
-        Tokens of each clip.
+        Number of tokens of each clip.
     ways : dict of str to list of Layout
-        What is compared, with the first.
+        The ways; the others are compared with the first one.
+    device : torch.device
+        Device to compute on.
     precision : {"fp32", "bf16"}
-        Of what is timed, by autocast.
+        Precision of the timed passes, by autocast.
     rounds : int
-        Each way is timed so often.
+        Number of times that each way is timed.
+    seed : int
+        Seed of weights and inputs.
 
     Returns
     -------
     DataFrame
-        One row a measure (``attention`` of one block, ``model``), ``pass`` (``forward``, ``forward+backward``) and way:
-        what :func:`~elasticast.benchmarks.batching.counted` says, ``saved_mib`` (kept for the backward pass),
-        ``peak_mib`` (GPU only), ``error`` (see :func:`differences`), ``seconds`` (median of the steps), ``seconds_q1``
-        and ``seconds_q3`` (quartiles), ``tokens_per_s`` and ``clips_per_s`` (padding does not count), and ``ratio``,
-        the median over rounds of its seconds by those of the first way; ``cpu_ratio`` is that of processor time.
+        One row per ``measure`` (``attention`` of one block, ``model``), ``pass`` (``forward``, ``forward+backward``)
+        and ``way``. Other columns: those of :func:`~elasticast.benchmarks.batching.count_costs`, ``saved_mib`` (kept
+        for the backward pass), ``peak_mib`` (GPU only), ``error`` (see :func:`differences`), ``seconds`` (median over
+        rounds), ``seconds_q1`` and ``seconds_q3`` (quartiles), ``tokens_per_s`` and ``clips_per_s`` (without padding),
+        ``ratio`` (median over rounds of the seconds divided by those of the first way), and ``cpu_ratio`` (the same for
+        processor time).
     """
-    found = []
+    rows = []
     combinations = list(itertools.product(("attention", "model"), (False, True)))
     for measure, both in track(combinations, len(combinations), "bench packing"):
         if not both:
@@ -233,31 +272,32 @@ def packing(
         head = {"measure": measure, "pass": "forward+backward" if both else "forward"}
         memory, seconds = _costs(subject, ways, both, rounds, device)
         for name, way in ways.items():
-            count = counted(way, tokens, config, measure, both)
+            count = count_costs(way, tokens, config, measure, both)
             speed = _speed(seconds[name], seconds[next(iter(ways))], tokens)
-            found.append(head | {"way": name} | count | memory[name] | {"error": errors[name]} | speed)
-    return pd.DataFrame(found)
+            rows.append(head | {"way": name} | count | memory[name] | {"error": errors[name]} | speed)
+    return pd.DataFrame(rows)
 
 
 def _costs(
     subject: Subject, ways: Ways, both: bool, rounds: int, device: torch.device
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
-    """Memory of each way, and its seconds in all rounds."""
-    passes = {name: [subject.prepared(layout) for layout in way] for name, way in ways.items()}
-    memory = {name: _memory(subject, some, both, device) for name, some in passes.items()}  # this warms up, too
-    steps = {name: functools.partial(_step, subject, some, both) for name, some in passes.items()}
-    return memory, in_turns(steps, rounds, device)
+    """Memory of each way, and its times in all rounds, see :func:`~elasticast.benchmarks.timing.time_alternately`."""
+    passes = {name: [subject.prepare(layout) for layout in way] for name, way in ways.items()}
+    memory = {name: _memory(subject, of_way, both, device) for name, of_way in passes.items()}  # also warms up
+    steps = {name: functools.partial(_step, subject, of_way, both) for name, of_way in passes.items()}
+    return memory, time_alternately(steps, rounds, device)
 
 
 def _memory(subject: Subject, passes: list[Pass], both: bool, device: torch.device) -> dict[str, float]:
-    """What the way's largest pass keeps, and what its step takes at most (MiB)."""
-    saved = max(saved_bytes(one.forward, subject.weights) for one in passes) if both else 0
+    """Memory that the largest pass keeps for the backward pass, and peak memory of a step, in MiB."""
+    saved = max(saved_bytes(forward_pass.forward, subject.weights) for forward_pass in passes) if both else 0
     subject.clear(passes)
     peak = peak_bytes(lambda: _step(subject, passes, both), device)
     return {"saved_mib": saved / MIB, "peak_mib": np.nan if peak is None else peak / MIB}
 
 
 def _speed(seconds: np.ndarray, first: np.ndarray, tokens: Sequence[int]) -> dict[str, float]:
+    """Speed of a way from its times and those of the first way, both `[rounds, 2]`."""
     low, middle, high = np.quantile(seconds[:, 0], [0.25, 0.5, 0.75])
     rates = {"tokens_per_s": sum(tokens) / middle, "clips_per_s": len(tokens) / middle}
     ratio, cpu_ratio = np.median(seconds / first, 0)

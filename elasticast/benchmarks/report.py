@@ -1,4 +1,4 @@
-"""How `elasticast bench packing` answers: a table for people, a CSV file."""
+"""Output of `elasticast bench packing`: tables in the terminal and a CSV file."""
 
 from pathlib import Path
 
@@ -12,43 +12,49 @@ from elasticast.data.manifest import write_csv
 from elasticast.provenance import provenance
 
 WIDTH = 132
-"""Characters of the tables where there is no terminal."""
+"""Width of the tables in characters if the output is not a terminal."""
 
 
-def write(found: pd.DataFrame, asked: dict[str, str | int], device: torch.device, path: Path) -> None:
-    """Write what :func:`~elasticast.benchmarks.padding.packing` found as CSV; each row says what it was measured with.
+def write(results: pd.DataFrame, options: dict[str, str | int], device: torch.device, path: Path) -> None:
+    """Write results as CSV. Each row also has the options, the machine and the versions of the benchmark.
 
     Parameters
     ----------
-    asked : dict
-        The question: model, lengths, seed, ...
+    results : DataFrame
+        Results of :func:`~elasticast.benchmarks.padding.measure_packing`.
+    options : dict
+        Options of the benchmark: model, lengths, seed, ...
+    device : torch.device
+        Device that was timed.
+    path : Path
+        CSV file to write.
     """
-    write_csv(found.assign(**asked, **_machine(device)), path)
+    write_csv(results.assign(**options, **_machine(device)), path)
 
 
 def _machine(device: torch.device) -> dict[str, str | int]:
-    own = provenance()
+    record = provenance()
     names = ("elasticast", "torch", "xformers")
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else own["machine"]["processor"],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else record["machine"]["processor"],
         "threads": torch.get_num_threads(),
-        "python": own["versions"]["python"],
-        **{name: own["versions"][name] for name in names},
-        "git_commit": own["git_commit"] or "n/a",
-        "command": " ".join(own["command"]),
+        "python": record["versions"]["python"],
+        **{name: record["versions"][name] for name in names},
+        "git_commit": record["git_commit"] or "n/a",
+        "command": " ".join(record["command"]),
     }
 
 
-def show(found: pd.DataFrame, left_out: dict[str, str]) -> None:
-    """Print one table a measure and pass, and what is not in them."""
+def show(results: pd.DataFrame, left_out: dict[str, str]) -> None:
+    """Print one table per measure and pass, and the ways that are left out with the reasons."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    for title, part in found.groupby(["measure", "pass"], sort=False):
+    for title, part in results.groupby(["measure", "pass"], sort=False):
         console.print(_table(", ".join(title), part))
-    for name, why in left_out.items():
-        console.print(f"left out: {name}: {why}")
-    if found["peak_mib"].isna().all():
+    for name, reason in left_out.items():
+        console.print(f"left out: {name}: {reason}")
+    if results["peak_mib"].isna().all():
         console.print("peak memory: measured on a GPU only")
 
 
@@ -73,9 +79,9 @@ def _table(title: str, part: pd.DataFrame) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("way", no_wrap=True)
     on_gpu = part["peak_mib"].notna().all()
-    columns = {head: said for head, said in _COLUMNS.items() if not head.startswith(("CPU", "peak")[not on_gpu])}
+    columns = {head: text for head, text in _COLUMNS.items() if not head.startswith(("CPU", "peak")[not on_gpu])}
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for row in part.itertuples():
-        table.add_row(row.way, *(said(row) for said in columns.values()))
+        table.add_row(row.way, *(text(row) for text in columns.values()))
     return table

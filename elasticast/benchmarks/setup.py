@@ -1,4 +1,4 @@
-"""What `elasticast bench packing` is asked: which model, which clips, which ways, on which device."""
+"""Inputs of `elasticast bench packing`: the model, the clips, the ways and the device."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from elasticast.benchmarks.batching import Ways, all_ways, chosen
+from elasticast.benchmarks.batching import Ways, all_ways, select_ways
 from elasticast.config import ElasticASTSettings, RunConfig
 from elasticast.config.frames import compressed_frames
 from elasticast.config.load_suite import load_run_config, load_suite
@@ -22,17 +22,19 @@ MODELS = {"tiny": "mini/events_elastic", "base": "paper/voxceleb1_elastic"}
 
 
 def model_config(name: str, max_frames: int) -> RunConfig:
-    """A run's settings for clips of up to `max_frames` frames, whatever the length it is trained with.
+    """Settings of a run, changed to clips of up to `max_frames` frames.
 
     Parameters
     ----------
     name : str
-        A short name, ``SUITE/EXPERIMENT``, or the path of a run's ``config.yaml``.
+        A key of :data:`MODELS`, ``SUITE/EXPERIMENT``, or the path of the ``config.yaml`` of a run.
+    max_frames : int
+        Length of the longest clip.
 
     Raises
     ------
     ElasticASTError
-        If there is no such experiment, or it is no ElasticAST with attention pooling.
+        If the experiment does not exist, or if its model is not an ElasticAST with attention pooling.
     """
     if name.endswith(".yaml"):
         config = load_run_config(Path(name))
@@ -42,8 +44,10 @@ def model_config(name: str, max_frames: int) -> RunConfig:
             raise ElasticASTError(f"--model {name}: expected {', '.join(MODELS)}, SUITE/EXPERIMENT or a config.yaml")
         suite = load_suite(suite_name)
         if experiment not in suite.runs:
-            there = ", ".join(suite.runs)
-            raise ElasticASTError(f"--model {name}: suite {suite_name!r} has no experiment {experiment!r}: {there}")
+            names = ", ".join(suite.runs)
+            raise ElasticASTError(
+                f"--model {name}: suite {suite_name!r} has no experiment {experiment!r}; expected one of {names}"
+            )
         config = suite.run_config(experiment, suite.seeds[0])
     if not (isinstance(config.model, ElasticASTSettings) and config.model.pooling == "attention"):
         raise ElasticASTError(f"--model {name}: expected a model of kind `elasticast` with pooling `attention`")
@@ -54,15 +58,31 @@ def model_config(name: str, max_frames: int) -> RunConfig:
 def batch_tokens(
     config: RunConfig, clips: int, seed: int, *, prepared: Path | None = None, split: str = "train", shortest: int = 64
 ) -> list[int]:
-    """Tokens of a batch's clips, of a prepared split if there is one, else of log-uniform lengths."""
+    """Number of tokens of each clip of a random batch.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run, see :func:`model_config`.
+    clips : int
+        Number of clips.
+    seed : int
+        Seed of the random draw.
+    prepared : Path, optional
+        Folder of a prepared dataset to draw the clips from. Default: draw lengths from a log-uniform distribution.
+    split : str
+        Split of the prepared dataset.
+    shortest : int
+        Shortest length in frames without `prepared`.
+    """
     rng = np.random.default_rng(seed)
     if prepared is None:
-        return _tokens_of(config, _drawn(config, clips, rng, shortest))
-    return _tokens_of(config, _of_split(config, clips, rng, prepared, split))
+        return _token_counts(config, _random_lengths(config, clips, rng, shortest))
+    return _token_counts(config, _lengths_of_split(config, clips, rng, prepared, split))
 
 
-def _drawn(config: RunConfig, clips: int, rng: np.random.Generator, shortest: int) -> list[int]:
-    """Frames, log-uniform from `shortest` to the longest, cut to whole patches."""
+def _random_lengths(config: RunConfig, clips: int, rng: np.random.Generator, shortest: int) -> list[int]:
+    """Log-uniform lengths in frames from `shortest` to the longest clip, cut to whole patches."""
     model, longest = config.model, config.view.max_frames
     if not model.patch <= shortest <= longest:
         raise ElasticASTError(f"--shortest {shortest}: expected {model.patch} to --max-frames = {longest}")
@@ -70,8 +90,8 @@ def _drawn(config: RunConfig, clips: int, rng: np.random.Generator, shortest: in
     return [compressed_frames(frames, 1.0, model.patch, model.stride) for frames in drawn]
 
 
-def _of_split(config: RunConfig, clips: int, rng: np.random.Generator, prepared: Path, split: str) -> list[int]:
-    """Frames of clips drawn without replacement and shown as the run's settings want it, up to the longest."""
+def _lengths_of_split(config: RunConfig, clips: int, rng: np.random.Generator, prepared: Path, split: str) -> list[int]:
+    """Lengths in frames of clips drawn without replacement; a longer clip has the length of its longest view."""
     seconds = read_manifest(prepared / "manifest.parquet", split)["duration"].to_numpy()
     if len(seconds) < clips:
         raise DataError(f"{prepared}: split {split!r} has {len(seconds)} usable clips, fewer than --clips = {clips}")
@@ -79,14 +99,20 @@ def _of_split(config: RunConfig, clips: int, rng: np.random.Generator, prepared:
     return [rule.largest(round(seconds[i] * rate)).frames for i in rng.permutation(len(seconds))[:clips]]
 
 
-def device_of(name: str) -> torch.device:
-    """``cpu``, ``cuda``, or with ``auto`` the GPU where there is one."""
+def resolve_device(name: str) -> torch.device:
+    """Device of a name: ``cpu``, ``cuda``, or ``auto``, which is the GPU if there is one.
+
+    Raises
+    ------
+    ElasticASTError
+        If `name` is ``cuda`` and there is no usable GPU.
+    """
     if name == "cuda" and not torch.cuda.is_available():
-        raise ElasticASTError("--device cuda: there is no GPU here that torch can use")
+        raise ElasticASTError("--device cuda: torch finds no GPU on this machine; use cpu or auto")
     return torch.device("cpu") if name == "cpu" else default_device()
 
 
-def ways_of(
+def build_ways(
     config: RunConfig,
     tokens: Sequence[int],
     device: torch.device,
@@ -95,14 +121,36 @@ def ways_of(
     row_tokens: Sequence[int],
     names: Sequence[str] = (),
 ) -> tuple[Ways, dict[str, str]]:
-    """The ways of these names (all, if none) that the device has kernels for, and why others are left out."""
-    usual = resolve_backend("auto", device)
-    backends = list(dict.fromkeys([usual, "sdpa", "dense"]))
-    (limit,) = _tokens_of(config, [config.view.max_frames])
+    """Arrange clips in all ways that the device has kernels for, and select some of them by name.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run, see :func:`model_config`.
+    tokens : sequence of int
+        Number of tokens of each clip.
+    device : torch.device
+        Device to compute on.
+    bucket, row_tokens
+        See :func:`~elasticast.benchmarks.batching.all_ways`.
+    names : sequence of str
+        Names of the ways; if empty, all ways are selected.
+
+    Returns
+    -------
+    ways : dict of str to list of Layout
+        Name of each way to its forward passes.
+    left_out : dict of str to str
+        Name of each way that is not possible to the reason.
+    """
+    default = resolve_backend("auto", device)
+    backends = list(dict.fromkeys([default, "sdpa", "dense"]))
+    (limit,) = _token_counts(config, [config.view.max_frames])
     ways, left_out = all_ways(tokens, limit, backends=backends, bucket=bucket, row_tokens=row_tokens)
-    return chosen(ways, left_out, names), left_out
+    return select_ways(ways, left_out, names), left_out
 
 
-def _tokens_of(config: RunConfig, frames: Sequence[int]) -> list[int]:
+def _token_counts(config: RunConfig, lengths: Sequence[int]) -> list[int]:
+    """Number of tokens of clips with these lengths in frames."""
     freq = config.model.patches(config.front_end.mel_bins)
-    return [freq * config.model.patches(one) for one in frames]
+    return [freq * config.model.patches(frames) for frames in lengths]

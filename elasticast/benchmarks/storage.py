@@ -1,4 +1,4 @@
-"""How fast clips can be read: from the waveform store, and from the audio files it was made of."""
+"""Speed of reading clips: from the waveform store, and from the audio files that it was made from."""
 
 import itertools
 import math
@@ -20,11 +20,11 @@ from elasticast.data.store import Store
 from elasticast.errors import DataError
 
 ROUNDS = 3
-"""Each way is measured so often, in turns; the best counts, for other work on the machine only ever slows."""
+"""Number of times that each way is timed, alternately. The best time counts: other processes only slow it down."""
 
 
 class _Reader(Dataset):
-    """Clips of a prepared split by one way of reading; only their number of samples is handed on."""
+    """Read clips of a prepared split in one way; items are their numbers of samples."""
 
     def __init__(self, read: Callable[[int], np.ndarray], front_end: FrontEnd | None):
         self.read, self.front_end = read, front_end
@@ -36,23 +36,30 @@ class _Reader(Dataset):
         return len(samples)
 
 
-def reading(prepared: Path, split: str, clips: int, workers: list[int]) -> pd.DataFrame:
-    """Read random clips in every way, with every number of loader processes.
+def measure_reading(prepared: Path, split: str, clips: int, workers: list[int]) -> pd.DataFrame:
+    """Time reading random clips in all ways, with each number of data loader processes.
 
     Parameters
     ----------
     prepared : Path
-        Folder written by `elasticast prepare`; the audio files it was made of have to be there still.
+        Folder written by `elasticast prepare`. The audio files it was made from have to exist.
+    split : str
+        Split to read.
     clips : int
-        Clips a measurement, drawn without replacement.
+        Number of clips to read in each way, drawn without replacement.
     workers : list of int
-        Loader processes; 0: in this process.
+        Numbers of data loader processes; 0 reads in the current process.
 
     Returns
     -------
     DataFrame
-        ``read`` (what is done), ``workers``, ``clips_per_s``, ``times_real_time``, and ``ratio`` to reading the files
-        with as many workers.
+        Columns ``read`` (the way), ``workers``, ``clips_per_s``, ``times_real_time``, and ``ratio``, the speed divided
+        by that of reading the audio files with the same number of workers.
+
+    Raises
+    ------
+    DataError
+        If the split has fewer than 2 usable clips, or if an audio file cannot be read.
     """
     rows, store = read_manifest(prepared / "manifest.parquet", split), Store(prepared / f"{split}.h5")
     if len(rows) < 2:
@@ -70,16 +77,16 @@ def reading(prepared: Path, split: str, clips: int, workers: list[int]) -> pd.Da
         seconds, samples = _timed(way, order, processes)
         if seconds < best.get((name, processes), (math.inf, 0))[0]:
             best[name, processes] = seconds, samples
-    found = []
+    results = []
     for (name, processes), (seconds, samples) in best.items():
-        against = best[name.replace("store", "files"), processes][0]
+        reference = best[name.replace("store", "files"), processes][0]
         speed = {"clips_per_s": len(order) / seconds, "times_real_time": samples / store.sample_rate / seconds}
-        found.append({"read": name, "workers": processes, **speed, "ratio": against / seconds})
-    return pd.DataFrame(found).sort_values(["workers", "read"], ignore_index=True)
+        results.append({"read": name, "workers": processes, **speed, "ratio": reference / seconds})
+    return pd.DataFrame(results).sort_values(["workers", "read"], ignore_index=True)
 
 
 class _Files:
-    """Decodes the audio file of a clip."""
+    """Decode the audio file of a clip."""
 
     def __init__(self, rows: pd.DataFrame, rate: int):
         self.rows, self.rate = rows[["path", "key", "start", "duration"]].to_dict("records"), rate
@@ -90,11 +97,11 @@ class _Files:
         try:
             return decode(Path(row["path"]), rate=self.rate, **span).samples
         except UnusableAudioError as error:
-            raise DataError(f"{row['path']}: {error}; the files that were prepared have to be there still") from None
+            raise DataError(f"{row['path']}: {error}; reading needs the audio files that were prepared") from None
 
 
 def _timed(way: Dataset, order: list[int], processes: int) -> tuple[float, int]:
-    """Seconds and samples of one pass; processes start before the clock does."""
+    """Seconds and samples of reading all clips; starting the processes is not timed."""
     loader = DataLoader(
         way, batch_size=None, sampler=order, num_workers=processes, prefetch_factor=2 if processes else None
     )

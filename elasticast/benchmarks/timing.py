@@ -1,4 +1,4 @@
-"""Seconds and memory of steps that are compared: in turns, so that other work on the machine slows all alike."""
+"""Measure time and memory of steps to compare them."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,10 +10,25 @@ from torch import Tensor
 Step = Callable[[], object]
 
 
-def in_turns(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, np.ndarray]:
-    """Seconds of each step in each round, `[rounds, 2]`; every other round goes through the steps backwards.
+def time_alternately(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, np.ndarray]:
+    """Time steps alternately, so that other processes on the machine slow down all steps alike.
 
-    The second column is processor time, of all threads: other processes on the machine hardly change it.
+    Each round runs all steps once; every other round runs them in reverse order.
+
+    Parameters
+    ----------
+    steps : dict of str to callable
+        Name to step.
+    rounds : int
+        Number of rounds.
+    device : torch.device
+        Device that the steps compute on.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Name to `[rounds, 2]`, wall-clock time and processor time of all threads, in seconds. Other processes hardly
+        change the processor time.
     """
     seconds = {name: np.empty((rounds, 2)) for name in steps}
     for number in range(rounds):
@@ -27,9 +42,9 @@ def in_turns(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[
 
 
 def peak_bytes(step: Step, device: torch.device) -> int | None:
-    """Most that a step allocates on a GPU beyond what lay there before; none on a CPU, where torch does not count."""
+    """Peak memory in bytes that a step allocates on a GPU; None on a CPU, where torch does not measure it."""
     if device.type != "cuda":
-        step()  # it warms up all the same
+        step()  # warm up as on a GPU
         return None
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
@@ -38,19 +53,27 @@ def peak_bytes(step: Step, device: torch.device) -> int | None:
 
 
 def saved_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
-    """Bytes that a forward pass keeps for the backward pass, each storage once, without the weights, `known`."""
+    """Bytes that a forward pass keeps for the backward pass; each storage counts once.
+
+    Parameters
+    ----------
+    forward : callable
+        Computes the output.
+    known : iterable of Tensor
+        Tensors that do not count, such as weights.
+    """
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # the tensor itself would keep its own graph alive
+        return tensor.detach()  # a tensor with its graph would keep the graph alive
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = forward()
     for tensor in known:
         kept.pop(tensor.untyped_storage().data_ptr(), None)
-    del output  # until here nothing that is kept can have made room for something else
+    del output  # keep the output until here, so that no counted storage is freed and its address reused
     return sum(kept.values())
 
 

@@ -1,4 +1,4 @@
-"""The `elasticast` command: one verb a stage of the workflow."""
+"""The `elasticast` command: one subcommand per stage of the workflow, and some for direct use."""
 
 import json
 import logging
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-# Imports stand inside the verbs: torch takes seconds to import and most verbs do without it.
+# Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
 
 
 @app.command()
-def configure(settings: Annotated[str, typer.Option(help="JSON")], out: Out) -> None:
-    """Write settings worked out by the workflow as a YAML file."""
+def configure(settings: Annotated[str, typer.Option(help="settings, as JSON")], out: Out) -> None:
+    """Write settings that the workflow computed to a YAML file."""
     import yaml
 
     from elasticast.files import write_text
@@ -36,9 +36,11 @@ def configure(settings: Annotated[str, typer.Option(help="JSON")], out: Out) -> 
 def resolve(
     suite: Annotated[str, typer.Option(help="name of a file in config/suites")],
     out: Out,
-    ablation: Annotated[str | None, typer.Option(help="name of a file in config/ablations: that, instead")] = None,
+    ablation: Annotated[
+        str | None, typer.Option(help="name of a file in config/ablations; write this ablation of the suite instead")
+    ] = None,
 ) -> None:
-    """Write a suite, or an ablation of it, as it is run: defaults and experiments merged and checked."""
+    """Write all settings of a suite or of one of its ablations: defaults and experiments merged and checked."""
     import yaml
 
     from elasticast.files import write_text
@@ -55,14 +57,18 @@ def _resolved(suite: str, ablation: str | None) -> "Suite":
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Option(help="name of a file in config/datasets, or the path of such a file")],
-    root: Annotated[Path, typer.Option(help="folder with downloaded datasets")],
+    dataset: Annotated[str, typer.Option(help="name of a file in config/datasets, or path of a dataset file")],
+    root: Annotated[Path, typer.Option(help="folder with the downloaded datasets")],
     out: Out,
-    workers: Annotated[int, typer.Option(min=1, help="processes that decode")] = 1,
-    ids: Annotated[Path | None, typer.Option(help="use these clips only: a file with ids, one a line")] = None,
-    shard: Annotated[str | None, typer.Option(metavar="K/N", help="decode the K-th of N shares only")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="number of decoding processes")] = 1,
+    ids: Annotated[
+        Path | None, typer.Option(help="file with the ids of the clips to use, one per line; default: all clips")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="decode only part K of N; default: the whole dataset")
+    ] = None,
 ) -> None:
-    """Fetch or generate a dataset's audio, decode it, and write manifest and waveform store."""
+    """Download or generate the audio of a dataset, decode it, and write the manifest and the waveform store."""
     from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
 
@@ -70,33 +76,35 @@ def prepare(
     config = load_dataset(path)
     if ids is not None:
         config = config.model_copy(update={"ids": str(ids.absolute())})
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # leaves nothing half-written behind
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary files are removed
     if shard is None:
         job.prepare(config, root, out, workers=workers)
     else:
-        job.prepare_shard(config, root, out, *_share(shard), workers=workers)
+        job.prepare_shard(config, root, out, *_parse_shard(shard), workers=workers)
 
 
-def _share(text: str) -> tuple[int, int]:
-    """``2/8`` as numbers."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
+def _parse_shard(text: str) -> tuple[int, int]:
+    """Parse a shard such as ``2/8`` into its two numbers."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise typer.BadParameter(f"{text!r}: expected K/N with K from 1 to N, such as 2/8", param_hint="--shard")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 @app.command()
 def stats(
-    front_end: Annotated[str, typer.Option(help="front end, JSON")],
+    front_end: Annotated[str, typer.Option(help="settings of the front end, as JSON")],
     data: Data,
     out: Out,
-    clips: Annotated[int | None, typer.Option(min=1, help="training clips, evenly spaced; else all")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="processes that compute")] = 1,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="number of training clips to use, evenly spaced; default: all clips")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="number of processes")] = 1,
     module: Annotated[
-        str | None, typer.Option(help="module of the dataset, to compare with what was released for it")
+        str | None, typer.Option(help="module of the dataset, to compare with the statistics released for it")
     ] = None,
 ) -> None:
-    """Compute the normalisation statistics of a prepared dataset's training split."""
+    """Compute normalisation statistics on the training split of a prepared dataset."""
     from elasticast.config import FrontEnd
     from elasticast.config.reading import validate
     from elasticast.data.stats import write_stats
@@ -110,34 +118,36 @@ def train(
     config: ConfigFile,
     data: Data,
     out: Out,
-    norm: Annotated[Path | None, typer.Option(help="statistics file; not needed where the run's settings say")] = None,
+    norm: Annotated[Path | None, typer.Option(help="statistics file; not needed if the settings give `norm`")] = None,
     threads: Threads = 1,
-    weights_root: Annotated[Path, typer.Option(help="folder in which a relative model.init lies")] = Path(),
+    weights_root: Annotated[Path, typer.Option(help="folder that a relative `model.init` is relative to")] = Path(),
 ) -> None:
-    """Train one run, going on from its checkpoint if there is one; on several GPUs under torchrun."""
+    """Train one run, or resume it from its checkpoint; start under torchrun to use several GPUs."""
     import torch
 
     from elasticast.config.load_suite import load_run_config
-    from elasticast.training.distributed import joined
+    from elasticast.training.distributed import join_processes
     from elasticast.training.inputs import read_inputs
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    with joined() as world:
+    with join_processes() as world:
         run = load_run_config(config)
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Option(help="folder of a trained run; with --run, a file of published weights")],
+    model: Annotated[Path, typer.Option(help="folder of a trained run, or with --run a file of published weights")],
     config: ConfigFile,
     data: Data,
     out: Out,
     threads: Threads = 1,
-    run: Annotated[Path | None, typer.Option(help="config.yaml of the run that published weights stand for")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="config.yaml of the run that the published weights belong to")
+    ] = None,
 ) -> None:
-    """Evaluate a trained run over the sweeps of a settings file; write tidy metrics and each clip's predictions."""
+    """Evaluate a trained run on the sweeps in a settings file; write tidy metrics and the predictions per clip."""
     import torch
 
     from elasticast.evaluation.run import evaluate_run
@@ -148,12 +158,12 @@ def evaluate(
 
 @app.command()
 def resample(
-    predictions: Annotated[list[Path], typer.Argument(help="predictions.h5 of every seed of one experiment")],
+    predictions: Annotated[list[Path], typer.Argument(help="predictions.h5 of each seed of one experiment")],
     out: Out,
-    draws: Annotated[int, typer.Option(min=1, help="how often")] = 1000,
+    draws: Annotated[int, typer.Option(min=1, help="number of resamples")] = 1000,
     threads: Threads = 1,
 ) -> None:
-    """Resample the scores of an experiment over clips, for its intervals and comparisons."""
+    """Resample the scores of an experiment over clips, for confidence intervals and paired comparisons."""
     import torch
 
     from elasticast.evaluation.intervals import resample as run
@@ -164,11 +174,11 @@ def resample(
 
 @app.command()
 def intervals(
-    resampled: Annotated[list[Path], typer.Argument(help="what `elasticast resample` wrote, of every experiment")],
-    out: Annotated[Path, typer.Option(help="table of the intervals")],
-    pairs: Annotated[Path, typer.Option(help="table of the differences of each ElasticAST and each AST")],
+    resampled: Annotated[list[Path], typer.Argument(help="files that `elasticast resample` wrote, one per experiment")],
+    out: Annotated[Path, typer.Option(help="table of the intervals to write")],
+    pairs: Annotated[Path, typer.Option(help="table to write of the differences between each ElasticAST and each AST")],
 ) -> None:
-    """Write intervals over seeds and clips, and paired comparisons of models on the same clips."""
+    """Write confidence intervals over seeds and clips, and paired comparisons of models on the same clips."""
     from elasticast.evaluation.intervals import write_tables
 
     write_tables(resampled, out, pairs)
@@ -177,23 +187,29 @@ def intervals(
 @app.command()
 def predict(
     model: Annotated[
-        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights: docs/inference.md")
+        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights, see docs/inference.md")
     ],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="audio of any rate, channels and length")],
-    top_k: Annotated[int, typer.Option(min=1, help="labels a file")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="audio of any sample rate, number of channels and length")
+    ],
+    top_k: Annotated[int, typer.Option(min=1, help="number of labels per file")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV instead of a table")] = False,
     timeline: Annotated[
-        Path | None, typer.Option(file_okay=False, help="folder for the scores over time: FILE.csv, FILE.png, FILE.pdf")
+        Path | None,
+        typer.Option(file_okay=False, help="write scores over time to this folder: FILE.csv, FILE.png, FILE.pdf"),
     ] = None,
-    window: Annotated[float | None, typer.Option(help="longest span shown at once (s); else as trained")] = None,
-    overlap: Annotated[float, typer.Option(help="share of a window that the next one covers again")] = 0.5,
-    pooling: Annotated[Literal["mean", "max"], typer.Option(help="of the logits over windows")] = "mean",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all")] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(help="length of a window (s), longer audio is split into windows; default: the training length"),
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="overlap of successive windows, as a fraction of a window")] = 0.5,
+    pooling: Annotated[Literal["mean", "max"], typer.Option(help="how to pool the logits over windows")] = "mean",
+    threads: Annotated[int | None, typer.Option(min=1, help="number of CPU threads; default: PyTorch's choice")] = None,
 ) -> None:
     """Classify audio files with a trained model."""
     if as_json and as_csv:
-        raise typer.BadParameter("give one of --json and --csv")
+        raise typer.BadParameter("--json and --csv exclude each other: give only one of them")
     import torch
 
     from elasticast.inference.classifier import load_pretrained
@@ -203,19 +219,19 @@ def predict(
         torch.set_num_threads(threads)
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
     classifier = load_pretrained(model)
-    found = classifier.predict(files, top_k=top_k, on_error="keep", **options)
-    print_predictions(found, "json" if as_json else "csv" if as_csv else "table")
+    predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
+    print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
     if timeline:
         from elasticast.inference.timeline import write_timelines
 
-        write_timelines(found, classifier.classes, timeline, top_k)
-    if any(p.error for p in found):
+        write_timelines(predictions, classifier.classes, timeline, top_k)
+    if any(p.error for p in predictions):
         raise typer.Exit(1)
 
 
 @app.command()
 def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out) -> None:
-    """Write a trained run as a folder that is complete by itself: weights, settings, provenance, model card."""
+    """Export a trained run to a self-contained folder: weights, settings, provenance and a model card."""
     from elasticast.inference.export import export as write
 
     write(run, out)
@@ -223,17 +239,17 @@ def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")],
 
 @app.command()
 def collect(
-    table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="which table")],
+    table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="table to write")],
     out: Out,
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="metrics.csv or run.json of the runs, summary.csv of the datasets; norms: norm-*.json of the datasets "
-            "and config.yaml of runs that give statistics of their own"
+            help="metrics: metrics.csv of the runs; runs: run.json of the runs; data: summary.csv of the datasets; "
+            "norms: norm-*.json of the datasets, and config.yaml of the runs whose settings give `norm`"
         ),
     ] = None,
 ) -> None:
-    """Join what the runs wrote into one table of the suite."""
+    """Combine files of runs or datasets into one table of the suite."""
     from elasticast.reporting import collect as tables
 
     getattr(tables, table)(files or [], out)
@@ -244,11 +260,15 @@ app.add_typer(bench, name="bench")
 
 @app.command()
 def status(
-    suite: Annotated[str | None, typer.Option(help="name of a file in config/suites; else that of config.yaml")] = None,
-    ablation: Annotated[str | None, typer.Option(help="name of a file in config/ablations: its runs, instead")] = None,
-    records: Annotated[Path, typer.Option(help="folder of the jobs' records")] = Path(".snakemake/submitit"),
+    suite: Annotated[
+        str | None, typer.Option(help="name of a file in config/suites; default: the suite in config/config.yaml")
+    ] = None,
+    ablation: Annotated[
+        str | None, typer.Option(help="name of a file in config/ablations; show the runs of this ablation instead")
+    ] = None,
+    records: Annotated[Path, typer.Option(help="folder of the job records")] = Path(".snakemake/submitit"),
 ) -> None:
-    """Show where each run of a suite stands: state, last step, time to go, job and log."""
+    """Show the status of each run of a suite: state, last step, remaining time, job and log."""
     from elasticast.config.load_suite import load_workflow_config
     from elasticast.config.reading import read_yaml
     from elasticast.jobs.status import suite_status, table
@@ -259,13 +279,13 @@ def status(
 
 
 def main() -> None:
-    """Run the command; what a user can put right is said in one message, without a traceback."""
+    """Run the command; report errors that the user can fix in one message, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph of a figure's PDF
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF figure
     try:
         app()
     except ElasticASTError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:  # a full disk, a folder that cannot be written to, a file that is not there
+    except OSError as error:  # the disk is full, a folder is not writable, a file is missing
         reason = error.strerror or str(error)
         sys.exit(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}")

@@ -1,4 +1,4 @@
-"""Options that several verbs of the command have."""
+"""Options shared by several subcommands."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,6 @@ from typing import Annotated
 import typer
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
-Out = Annotated[Path, typer.Option(help="what to write, or the folder to write into")]
+Out = Annotated[Path, typer.Option(help="file or folder to write")]
 Data = Annotated[Path, typer.Option(help="folder of a prepared dataset")]
-Threads = Annotated[int, typer.Option(help="CPU threads (of each process, under torchrun)")]
+Threads = Annotated[int, typer.Option(help="number of CPU threads; per process under torchrun")]

@@ -1,6 +1,6 @@
-"""All that YAML files can say: settings, and how files are read, merged and checked.
+"""Settings: their classes, and how YAML files are read, merged and checked.
 
-Nothing here imports torch or pandas: every ``snakemake -n`` reads these modules.
+These modules import neither torch nor pandas, because every ``snakemake -n`` imports them.
 """
 
 from elasticast.config.ablation import Ablation, AblationFile

@@ -1,4 +1,4 @@
-"""Settings of an ablation: what its file says, and what it is once resolved."""
+"""Settings of an ablation: as they are in its file, and resolved."""
 
 import itertools
 from collections import Counter
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from elasticast.config.ablation_names import NAME, nested, point_name, shown
+from elasticast.config.ablation_names import NAME, format_value, nested, point_name
 from elasticast.config.base import Settings
 from elasticast.config.reading import deep_merge
 from elasticast.config.run import RunConfig
@@ -14,12 +14,12 @@ from elasticast.config.suite import Suite
 from elasticast.errors import Problem, SettingsError
 
 BASE = "base"
-"""The variant that is the base itself, where no other equals it."""
+"""Name of the variant that equals the base experiment, unless a variant of the file equals it."""
 Plot = Literal["curves", "factor", "heat_map", "cost"]
 
 
 class AblationFile(Settings):
-    """What an ablation's file says for one suite, the suite's own section laid over the rest."""
+    """Settings in an ablation's file for one suite: the section of the suite merged over the rest."""
 
     title: str = Field(description="Title of figures and tables.")
     question: str = Field("", description="The question that the ablation answers, in one sentence.")
@@ -50,7 +50,7 @@ class AblationFile(Settings):
     @model_validator(mode="after")
     def _one_kind(self):
         if (self.grid is None) == (self.variants is None):
-            raise ValueError("give exactly one of `grid` and `variants`")
+            raise ValueError("set exactly one of `grid` and `variants`")
         if BASE in (self.variants or {}):
             message = "this name is reserved for the base itself"
             raise SettingsError([Problem("", ("variants", BASE), message)])
@@ -64,20 +64,21 @@ class AblationFile(Settings):
         """The difference of each variant from the base, by name."""
         if self.variants is not None:
             return self.variants
-        found = {}
+        differences = {}
         for values in itertools.product(*self.grid.values()):
-            difference: dict[str, Any] = {"label": ", ".join(shown(value) for value in values)}
+            difference: dict[str, Any] = {"label": ", ".join(format_value(value) for value in values)}
             for key, value in zip(self.grid, values, strict=True):
                 difference = deep_merge(difference, nested(key, value))
-            found[point_name(values)] = difference
-        return found
+            differences[point_name(values)] = difference
+        return differences
 
 
 class Ablation(Suite):
-    """An ablation, resolved: a suite of its variants, whose training runs lie among those of another suite.
+    """A resolved ablation: a suite whose experiments are the variants.
 
-    `experiments` and `runs` go by variant. The run of a variant is called ``trained[variant]``; variants that differ in
-    their evaluation alone share one, and what equals an experiment of the suite is that experiment's.
+    `experiments` and `runs` have one entry per variant. The training runs are stored with those of `suite`;
+    ``trained[variant]`` is the name of a variant's run. Variants that differ only in their evaluations share a run. A
+    variant with the settings of an experiment of the suite uses the run of that experiment.
     """
 
     suite: str = Field(description="Suite that holds the training runs of this ablation.")
@@ -96,5 +97,5 @@ class Ablation(Suite):
         return RunConfig.of(self.runs[experiment], name, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
-        """Where the runs of a variant lie among the results, and where their evaluations do."""
+        """Folders of a variant's runs and of their evaluations, relative to the folder of results."""
         return f"{self.suite}/runs/{self.trained[experiment]}", f"{self.suite}/ablations/{self.name}/runs/{experiment}"

@@ -1,4 +1,4 @@
-"""Sweeps that the variants of an ablation have in common: what they can be compared over, and whether they can be."""
+"""Sweeps over which the variants of an ablation are compared, and problems that prevent a comparison."""
 
 from elasticast.config.ablation import Ablation
 from elasticast.config.evaluation import Evaluation
@@ -6,29 +6,29 @@ from elasticast.config.suite import Suite
 from elasticast.errors import Problem
 
 Point = tuple[float, float | None]
-"""x, and in a grid the compression; none: a sweep over x alone."""
+"""x and compression of a point of a sweep; the compression is None if the sweep is no grid."""
 GRID = "length and resolution"
 SWEEPS = {"max_frames": "length", "compression": "resolution", "token_drop": "tokens left out"}
 _NEEDED = {"heat_map": (GRID,), "cost": (SWEEPS["token_drop"],), "curves": tuple(SWEEPS.values())}
-_DECIMALS = 6  # keeps 1.2 from a file and 1.2 from arithmetic the same point
+_DECIMALS = 6  # makes 1.2 from a file and a computed 1.2 the same point
 
 
 def evaluations_of(suite: Suite, variant: str, sweep: str) -> dict[str, Evaluation]:
-    """The evaluations of a variant that make a sweep, on split test; windows only where there is nothing else."""
+    """The evaluations of a variant's sweep on split test; those with windows only if there are no others."""
     if sweep == GRID:
-        found = suite.sweep(variant).items()
-        return {n: e for n, e in found if e.compression is not None and e.split == "test"}
+        evaluations = suite.sweep(variant).items()
+        return {n: e for n, e in evaluations if e.compression is not None and e.split == "test"}
     x_name = next(key for key, name in SWEEPS.items() if name == sweep)
     return suite.curve(variant, x_name)
 
 
 def point(x: float, compression: float | None) -> Point:
-    """A point as it is looked up."""
+    """A point, rounded so that equal points compare equal."""
     return round(x, _DECIMALS), compression and round(compression, _DECIMALS)
 
 
 def points_of(suite: Suite, variant: str, sweep: str) -> list[Point]:
-    """The points of a variant's sweep, in order."""
+    """The points of a variant's sweep, sorted."""
     evaluations = evaluations_of(suite, variant, sweep).values()
     return sorted({point(x, c) for e in evaluations for c in e.compression or [None] for x in e.x})
 
@@ -39,7 +39,7 @@ def sweeps_of(suite: Suite, variant: str) -> list[str]:
 
 
 def compared(ablation: Ablation) -> dict[str, list[str]]:
-    """The sweeps that variants are compared over: those of the base, each with the variants that have it."""
+    """The sweeps over which variants are compared: those of the base, each with the variants that have it."""
     variants = list(ablation.experiments)
     return {
         sweep: [v for v in variants if points_of(ablation, v, sweep)] for sweep in sweeps_of(ablation, ablation.base)
@@ -47,26 +47,26 @@ def compared(ablation: Ablation) -> dict[str, list[str]]:
 
 
 def shared_points(ablation: Ablation, sweep: str) -> list[Point]:
-    """The points that all variants with a sweep have: what means over it, and its worst, are taken over."""
+    """The points that all variants with a sweep have; mean and worst score of the sweep are taken over them."""
     points = [points_of(ablation, variant, sweep) for variant in compared(ablation)[sweep]]
     return sorted(set(points[0]).intersection(*points))
 
 
 def native_point(points: list[Point], sweep: str) -> Point:
-    """The point at which most of a clip is seen: the greatest length, the finest resolution, the fewest left out."""
+    """The point with most of a clip: the greatest length, the finest resolution, or the fewest tokens left out."""
     if sweep == SWEEPS["max_frames"]:
         return points[-1]
     return min(points, key=lambda p: (p[1], -p[0])) if sweep == GRID else points[0]
 
 
 def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
-    """Why the variants of an ablation cannot be compared, or cannot be drawn as the file asks.
+    """Problems that prevent comparing the variants of an ablation, or drawing them as the file asks.
 
     Returns
     -------
     list of (str or None, Problem)
-        Each problem with the variant that it belongs to, or None if it belongs to the ablation as a whole. The keys are
-        counted from the variant, or from the top of the file.
+        Variant and problem; the variant is None for a problem of the whole ablation. Keys of problems are relative to
+        the variant, or to the top of the file.
     """
     base = ablation.runs[ablation.base]
     problems: list[tuple[str | None, Problem]] = []
@@ -74,12 +74,12 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
         for key in ("dataset", "task"):
             value, expected = getattr(run, key), getattr(base, key)
             if value != expected:
-                message = f"the base {ablation.base!r} has {expected!r}, so that they have no test clips in common"
+                message = f"differs from the base {ablation.base!r}, which has {expected!r}: test clips would differ"
                 problems.append((variant, Problem.between(key, value, message)))
     sweeps = compared(ablation)
     if not sweeps:
         evaluations = ablation.experiments[ablation.base].evaluations
-        message = "none of them is on split test, on which variants are compared"
+        message = "none of them uses split test, on which variants are compared"
         problems.append((None, Problem.between("evaluations", evaluations, message)))
     for sweep in sweeps:
         if not shared_points(ablation, sweep):
@@ -88,7 +88,7 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
     for variant in ablation.runs:
         problems += [(variant, problem) for problem in _hop_problems(ablation, variant)]
         if sweeps and not any(variant in variants for variants in sweeps.values()):
-            message = f"no sweep of the base {ablation.base!r} ({', '.join(sweeps)}) on split test"
+            message = f"expected a sweep of the base {ablation.base!r} on split test: {', '.join(sweeps)}"
             problems.append(
                 (variant, Problem.between("evaluations", ablation.experiments[variant].evaluations, message))
             )
@@ -96,14 +96,14 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
 
 
 def _hop_problems(ablation: Ablation, variant: str) -> list[Problem]:
-    """Problems of a variant whose x stand for other seconds or ms than those of the base."""
+    """Problems of a variant with another hop than the base, so that the same x is another length or resolution."""
     hop_ms, base_hop_ms = (ablation.runs[v].front_end.hop_ms for v in (variant, ablation.base))
     swept = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
     if hop_ms == base_hop_ms or not swept:
         return []
     message = (
-        f"the base {ablation.base!r} has {base_hop_ms}, so that the same x would be another length or resolution; "
-        "vary view.compression instead"
+        f"differs from the base {ablation.base!r}, which has {base_hop_ms}: the same x would be another length or "
+        "resolution. Vary view.compression instead"
     )
     return [Problem.between("front_end.hop_ms", hop_ms, message)]
 

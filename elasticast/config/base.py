@@ -1,4 +1,4 @@
-"""What all settings have in common: strict types, no unknown keys, no change after validation."""
+"""Base class of all settings: strict types, no unknown keys, no change after validation."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskKind = Literal["single", "multi"]
 PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
-"""What figures show, intervals are of and weights are chosen by."""
+"""Metric that figures show, that intervals are computed for, and that weights are selected by."""
 
 
 class Settings(BaseModel):

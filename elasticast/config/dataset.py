@@ -1,6 +1,6 @@
-"""Settings of the datasets (``config/datasets/NAME.yaml``): one class a source, no torch or pandas import.
+"""Settings of the datasets (``config/datasets/NAME.yaml``): one class per source.
 
-Paths in them are relative to `data_root`; an absolute path stands for itself.
+Relative paths are looked up in `data_root`.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,15 @@ from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share, 
 from elasticast.errors import Problem, SettingsError
 
 SPLITS = ("train", "dev", "test")
-"""Splits of every prepared dataset; one that a dataset does not have is an empty store."""
+"""Splits of every prepared dataset; the store of a split without clips is empty."""
 TWIN_CODE = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
-"""The part of the package that makes synthetic twins."""
+"""Code of the package that makes synthetic twins."""
 Files = Annotated[list[str], Field(min_length=1)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class _Ranges(Settings):
-    """Settings in which of two ends the smaller one comes first."""
+    """Settings with ranges, in which the smaller number comes first."""
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -38,10 +39,10 @@ class DatasetSettings(_Ranges):
     """Settings common to every dataset."""
 
     module: ClassVar[str]
-    """The module in `elasticast.data.datasets` that reads it."""
+    """The module in `elasticast.data.datasets` that reads the dataset."""
     tasks: ClassVar[dict[str, TaskKind]]
     generated: ClassVar[bool] = False
-    """Whether `fetch` makes audio."""
+    """Whether the audio is made by `fetch`, not downloaded."""
     max_rejected: Share = Field(0.0, description="Share of clips that may be unusable before `prepare` fails.")
     store_rate: PositiveInt = Field(16000, description="Sample rate of the waveform store. [Hz]")
     dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -60,22 +61,17 @@ class DatasetSettings(_Ranges):
     )
 
     def recipe(self) -> dict[str, Any]:
-        """The settings that decide what is prepared: not how much may be missing, nor how the work is divided."""
+        """The settings that determine the prepared data: all but `max_rejected`, `shards` and `stats_clips`."""
         return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
 
     def code(self) -> tuple[str, ...]:
         """Code of the package that makes and reads this dataset, as in `elasticast.provenance.stages.STAGES`."""
-        own = (f"config/dataset.py:{type(self).__name__}", f"data/datasets/{self.module}.py")
-        return own + (("data/synthesis.py",) if self.generated else ())
+        files = (f"config/dataset.py:{type(self).__name__}", f"data/datasets/{self.module}.py")
+        return files + (("data/synthesis.py",) if self.generated else ())
 
     def splits(self) -> set[str]:
-        """Splits that the dataset's lists divide its clips into; `dev_share` may make a split dev beside."""
+        """Splits in the dataset's lists; `dev_share` may add split dev."""
         return {"train", "test"}
-
-
-# ---------------------------------------------------------------------------------------------
-# Made on the spot, or downloaded in a minute
-# ---------------------------------------------------------------------------------------------
 
 
 class Soundscapes(DatasetSettings):
@@ -89,17 +85,12 @@ class Soundscapes(DatasetSettings):
     seconds: list[PositiveFloat] = Field(
         [0.5, 8.0], min_length=2, max_length=2, description="Shortest and longest clip. [s]"
     )
-    snr_db: list[float] = Field(
-        [0.0, 15.0],
-        min_length=2,
-        max_length=2,
-        description="Level of the events above the background, least and most. [dB]",
-    )
+    snr_db: Range = Field([0.0, 15.0], description="Level of the events above the background, least and most. [dB]")
     seed: int = Field(0, ge=0, description="Seed of the synthesis.")
 
 
 class FsddDigits(DatasetSettings):
-    """Free Spoken Digit Dataset, one recording a clip, see `elasticast.data.datasets.fsdd`."""
+    """Free Spoken Digit Dataset, one recording per clip, see `elasticast.data.datasets.fsdd`."""
 
     module: ClassVar[str] = "fsdd"
     tasks: ClassVar[dict[str, TaskKind]] = {"digit": "single", "speaker": "single"}
@@ -128,11 +119,8 @@ class FsddStrings(DatasetSettings):
     gap_seconds: list[Annotated[float, Field(ge=0)]] = Field(
         [0.05, 0.3], min_length=2, max_length=2, description="Shortest and longest pause between recordings. [s]"
     )
-    snr_db: list[float] | None = Field(
-        None,
-        min_length=2,
-        max_length=2,
-        description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]",
+    snr_db: Range | None = Field(
+        None, description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]"
     )
     seed: int = Field(0, ge=0, description="Seed of the synthesis.")
 
@@ -156,7 +144,7 @@ class Esc50(DatasetSettings):
     @classmethod
     def _another_fold(cls, fold: int | None, info: Any) -> int | None:
         if fold is not None and fold == info.data.get("test_fold"):
-            raise ValueError("is the test fold already")
+            raise ValueError("is already used as `test_fold`; choose another fold")
         return fold
 
     def splits(self) -> set[str]:
@@ -177,11 +165,6 @@ class SpeechCommands(DatasetSettings):
         return set(SPLITS)
 
 
-# ---------------------------------------------------------------------------------------------
-# The paper's: annotations and audio have to be there
-# ---------------------------------------------------------------------------------------------
-
-
 class TwinSettings(_Ranges):
     """A synthetic twin, see `elasticast.data.twins`."""
 
@@ -194,17 +177,12 @@ class TwinSettings(_Ranges):
     missing: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Share of clips without usable audio. Must stay below `max_rejected`."
     )
-    snr_db: list[float] = Field(
-        [5.0, 20.0],
-        min_length=2,
-        max_length=2,
-        description="Level of the sounds above the background, least and most. [dB]",
-    )
+    snr_db: Range = Field([5.0, 20.0], description="Level of the sounds above the background, least and most. [dB]")
     seed: int = Field(0, ge=0, description="Seed of the synthesis.")
 
 
 class PaperDataset(DatasetSettings):
-    """A dataset of the paper's, or its synthetic twin."""
+    """A dataset of the paper, whose annotations and audio must be in `data_root`, or its synthetic twin."""
 
     twin: TwinSettings | None = Field(
         None,
@@ -223,18 +201,18 @@ class PaperDataset(DatasetSettings):
         problems, expected = [], self.splits()
         if set(self.twin.clips) != expected:
             splits = ", ".join(split for split in SPLITS if split in expected)
-            message = f"expected the splits of the lists of {self.module}: {splits}"
+            message = f"expected the splits in the lists of {self.module}: {splits}"
             problems.append(Problem("", ("twin", "clips"), message, self.twin.clips))
         for name, path in self._paths():
             if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-                message = "expected a relative path: the files of a twin are written below the prepared data set"
+                message = "expected a relative path: the files of a twin are written below the prepared dataset"
                 problems.append(Problem("", (name,), message, path))
         if problems:
             raise SettingsError(problems)
         return self
 
     def _paths(self) -> Iterator[tuple[str, str]]:
-        """Key and path of every file or folder that is read."""
+        """Key and path of every file or folder that the dataset is read from."""
         for name in ("segments", "annotations", "labels", "audio"):
             value = getattr(self, name, None)
             files = [value] if isinstance(value, str) else chain.from_iterable((value or {}).values())

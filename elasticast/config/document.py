@@ -1,4 +1,4 @@
-"""Generated documentation of the settings: the tables in config/README.md and the JSON schema of config/config.yaml.
+"""Generate the documentation of the settings: the tables in config/README.md and the JSON schema of config/config.yaml.
 
 ``python -m elasticast.config.document`` refreshes both from the descriptions of the fields. A description may end with
 the unit of the value in brackets, such as ``[ms]``.
@@ -52,7 +52,7 @@ SUITE_KEYS = (
     Row("every", "settings", "`{}`", "", "Settings applied to every experiment last, over its own."),
     Row("datasets", "mapping", "`{}`", "", "Replacements: experiments that name the first dataset use the second."),
 )
-"""Keys of a suite file that are merged before anything is validated, so they are fields of no settings class."""
+"""Keys of a suite file that are merged before anything is validated, so no settings class has them as fields."""
 BASE_KEY = Row("base", "text", NONE, "", "Another experiment to start from, instead of `defaults`.")
 
 
@@ -64,7 +64,7 @@ def rows(model: type[BaseModel], prefix: str = "", only: Collection[str] | None 
     model : type
         The settings class.
     prefix : str
-        What precedes the keys, such as ``"view."``.
+        Prefix of the keys, such as ``"view."``.
     only : collection of str, optional
         Fields to list; all by default.
     """
@@ -144,14 +144,14 @@ def _limits(field: dict) -> str:
     return f" {text}" if text else ""
 
 
-def _own(model: type[BaseModel], parent: type[BaseModel]) -> list[str]:
-    """Fields that a class adds to its parent's, or redefines."""
+def _added_fields(model: type[BaseModel], parent: type[BaseModel]) -> list[str]:
+    """Fields that a class adds to its parent, or redefines."""
     return [name for name in model.model_fields if name in model.__annotations__ or name not in parent.model_fields]
 
 
 def tables() -> dict[str, list[Row]]:
-    """The rows of every table of the page, by the name in its marker."""
-    found = {
+    """The rows of each table of the page, by the name in the table's marker."""
+    by_name = {
         "config.yaml": rows(WorkflowConfig),
         "suite": [*SUITE_KEYS, *rows(SuiteHead, only=("seeds", "claims"))],
         "experiment": [BASE_KEY, *rows(Experiment)],
@@ -159,8 +159,8 @@ def tables() -> dict[str, list[Row]]:
         "front_end": rows(FrontEnd, "front_end."),
         "view": rows(View, "view."),
         "model": rows(ModelSettings, "model."),
-        "model elasticast": rows(ElasticASTSettings, "model.", _own(ElasticASTSettings, ModelSettings)),
-        "model ast": rows(ASTSettings, "model.", _own(ASTSettings, ModelSettings)),
+        "model elasticast": rows(ElasticASTSettings, "model.", _added_fields(ElasticASTSettings, ModelSettings)),
+        "model ast": rows(ASTSettings, "model.", _added_fields(ASTSettings, ModelSettings)),
         "train": rows(Train, "train."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
@@ -169,10 +169,10 @@ def tables() -> dict[str, list[Row]]:
         "twin": [*rows(PaperDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
     for model in get_args(get_args(DatasetConfig)[0]):
-        fields = [name for name in _own(model, DatasetSettings) if name != "twin"]
+        fields = [name for name in _added_fields(model, DatasetSettings) if name != "twin"]
         source = get_args(model.model_fields["source"].annotation)[0]
-        found[f"dataset {source}"] = sorted(rows(model, only=fields), key=lambda row: row.key != "source")
-    return found
+        by_name[f"dataset {source}"] = sorted(rows(model, only=fields), key=lambda row: row.key != "source")
+    return by_name
 
 
 def markdown(table: list[Row]) -> str:
@@ -186,17 +186,17 @@ def markdown(table: list[Row]) -> str:
 
 
 def refreshed(page: str) -> str:
-    """The page with all its tables generated again.
+    """The page with new tables.
 
     Raises
     ------
     KeyError
-        If a marker of the page names no table.
+        If a marker names an unknown table.
     """
-    known = tables()
+    tables_by_name = tables()
 
     def table(match: re.Match) -> str:
-        return f"<!-- table: {match[1]} -->\n{markdown(known[match[1]])}<!-- end of table -->"
+        return f"<!-- table: {match[1]} -->\n{markdown(tables_by_name[match[1]])}<!-- end of table -->"
 
     return _TABLE.sub(table, page)
 

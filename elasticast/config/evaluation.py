@@ -38,18 +38,18 @@ class Evaluation(Settings):
     def _whole_frames(self):
         message = None
         if self.x_name == "max_frames" and any(x != int(x) or not x for x in self.x):
-            message = "expected frames, whole numbers above 0"
+            message = "expected numbers of frames: whole numbers above 0"
         elif self.x_name == "token_drop" and max(self.x) >= 1:
-            message = "expected shares below 1: at least one token has to stay"
+            message = "expected shares below 1: at least one token must remain"
         elif self.x_name == "compression" and min(self.x) < 1:
-            message = "compression starts at 1; for a finer hop lower front_end.hop_ms"
+            message = "expected compressions of at least 1; for a finer hop lower front_end.hop_ms"
         problems = [Problem("", ("x",), message, self.x)] if message else []
         for key in ("windows", "compression"):
             if getattr(self, key) and self.x_name != "max_frames":
-                message = f"needs x_name: max_frames, which is {self.x_name}"
+                message = f"needs x_name: max_frames, got {self.x_name}"
                 problems.append(Problem("", (key,), message, getattr(self, key)))
         if self.windows and self.compression:
-            message = "leave it out: `windows` are evaluated at the model's own resolution"
+            message = "expected null: `windows` are evaluated at the resolution of training"
             problems.append(Problem("", ("compression",), message, self.compression))
         if problems:
             raise SettingsError(problems)
@@ -57,17 +57,17 @@ class Evaluation(Settings):
 
 
 def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
-    """Problems between a run and one of its sweeps; their keys are counted from the sweep."""
+    """Problems of a sweep that does not fit a run; their keys are relative to the sweep."""
     if sweep.x_name == "max_frames":
         return _length_problems(run, sweep)
     limit = run.model.limit
-    finest = min(sweep.x) if sweep.x_name == "compression" else run.own_compression
+    finest = min(sweep.x) if sweep.x_name == "compression" else run.default_compression
     if sweep.x_name == "compression" and (wrong := wrong_resolutions(run, sweep.x)):
         return [Problem.between("x", *wrong)]
     most = run.most_frames(finest)
     if limit is None or most <= limit:
         return []
-    message = f"{most:g} frames at compression {finest:g} are beyond model.max_frames = {limit}"
+    message = f"the longest clip has {most:g} frames at compression {finest:g}, above model.max_frames = {limit}"
     return [Problem.between("x", sweep.x, message)]
 
 
@@ -75,20 +75,20 @@ def _length_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
     """Problems of a sweep over lengths."""
     view, model, problems = run.view, run.model, []
     if sweep.windows and view.frames == "native":
-        message = "needs view.frames as a number: a native view takes longer clips whole"
+        message = "needs view.frames as a number: a native view needs no windows"
         problems.append(Problem.between("windows", True, message))
     if sweep.compression is None and len(view.compression) == 1 and view.compression != [1.0]:
-        message = f"a sweep over lengths is at compression 1, but view.compression is {view.compression}"
+        message = f"a sweep over lengths uses compression 1, but view.compression is {view.compression}"
         problems.append(Problem.between("x_name", sweep.x_name, message))
     if wrong := wrong_resolutions(run, sweep.compression or []):
         problems.append(Problem.between("compression", *wrong))
-    if off := [x for x in sweep.x if model.misfit(int(x))]:
+    if misfits := [x for x in sweep.x if model.misfit(int(x))]:
         wrong = "not multiples of" if model.stride == model.patch else "shorter than"
-        problems.append(Problem.between("x", off, f"{wrong} model.patch = {model.patch}"))
+        problems.append(Problem.between("x", misfits, f"{wrong} model.patch = {model.patch}"))
     finest = min(sweep.compression or [1.0])
-    if model.limit is not None and not sweep.windows and (far := [x for x in sweep.x if x / finest > model.limit]):
-        problems.append(Problem.between("x", far, f"beyond model.max_frames = {model.limit}"))
-    least = view.min_frames if view.frames == "native" and view.min_frames else 0
-    if few := [x for x in sweep.x if x < least]:
-        problems.append(Problem.between("x", few, f"below view.min_frames = {least}"))
+    if model.limit is not None and not sweep.windows and (too_long := [x for x in sweep.x if x / finest > model.limit]):
+        problems.append(Problem.between("x", too_long, f"above model.max_frames = {model.limit}"))
+    shortest = view.min_frames if view.frames == "native" and view.min_frames else 0
+    if too_short := [x for x in sweep.x if x < shortest]:
+        problems.append(Problem.between("x", too_short, f"below view.min_frames = {shortest}"))
     return problems

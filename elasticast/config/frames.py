@@ -1,7 +1,7 @@
 """The arithmetic of lengths: samples to frames of the log-mel, frames to patches.
 
-Everything that counts frames uses these functions: checks of settings, views, windows and figures. Nothing here needs
-torch. Functions of `samples` or `length` also take NumPy arrays of whole numbers.
+All code that counts frames uses these functions: checks of settings, views, windows and figures. Functions of `samples`
+or `length` also take NumPy arrays of whole numbers.
 """
 
 import math
@@ -13,7 +13,7 @@ from elasticast.config.view import FrontEnd
 def hop_samples(front_end: FrontEnd, compression: float = 1.0) -> int:
     """Hop in samples at a compression; the hop is a whole number of ms, as in the paper.
 
-    ``round`` and not ``int``: 10 x 1.2 is 12.000000000000002 but 10 x 2.3 is 22.999999999999996.
+    It is rounded, because ``int`` would lose 1 ms to float noise: 10 x 2.3 is 22.999999999999996.
     """
     hop_ms = round(front_end.hop_ms * compression)
     return round(hop_ms * front_end.sample_rate / 1000)
@@ -25,34 +25,34 @@ def window_samples(front_end: FrontEnd) -> int:
 
 
 def margins(front_end: FrontEnd) -> tuple[int, int]:
-    """Zeros that a clip is given before its first and after its last sample."""
+    """Zeros added before the first and after the last sample of a clip."""
     window = window_samples(front_end)
     return (0, 0) if front_end.kind == "kaldi" else (window - window // 2, window // 2)
 
 
 def frame_count(samples: int, front_end: FrontEnd, compression: float = 1.0) -> int:
-    """Frames T that :func:`~elasticast.data.features.log_mel` makes of S samples.
+    """Frames T that :func:`~elasticast.data.features.log_mel` computes from S samples.
 
-    ``1 + (S - W) // H`` for `kaldi`, where fewer samples than a window make one frame; ``1 + S // H`` for `stft`.
+    ``1 + (S - W) // H`` for `kaldi`, where a clip shorter than a window gives one frame; ``1 + S // H`` for `stft`.
     """
     surplus = samples + sum(margins(front_end)) - window_samples(front_end)
     return 1 + (surplus > 0) * (surplus // hop_samples(front_end, compression))
 
 
 def spectrogram_frames(samples: int, front_end: FrontEnd, compression: float, resolution: str) -> int:
-    """Frames T that :meth:`~elasticast.data.encoder.ClipEncoder.spectrogram` makes of S samples."""
+    """Frames T that :meth:`~elasticast.data.encoder.ClipEncoder.spectrogram` computes from S samples."""
     if resolution == "hop":
         return frame_count(samples, front_end, compression)
     return -(-frame_count(samples, front_end) // int(compression))
 
 
 def patch_count(length: int, patch: int, stride: int) -> int:
-    """Patches along an axis of `length` mel bins or frames."""
+    """Number of patches along an axis of `length` mel bins or frames."""
     return (length - patch) // stride + 1
 
 
 def patch_frames(patches: int, patch: int, stride: int) -> int:
-    """Frames that so many patches cover."""
+    """Number of frames that this many patches cover."""
     return patch + (patches - 1) * stride
 
 
@@ -64,7 +64,7 @@ def native_frames(
     Parameters
     ----------
     tail : {"fill", "drop"}
-        Whether frames after the last whole patch are filled up to one more patch, or left out.
+        Whether frames after the last whole patch are padded to one more patch, or left out.
     """
     stride = stride or patch
     surplus = frame_count(samples, front_end) - patch
@@ -75,8 +75,8 @@ def native_frames(
 def compressed_frames(frames: float, compression: float, patch: int, stride: int | None = None) -> int:
     """``floor(frames / compression / patch) * patch``, at least one patch.
 
-    With a `stride` below `patch` the same holds of overlapping patches: as many frames as whole patches cover.
-    The small constant undoes float noise: 768 / 1.2 / 16 is 40.00000000000001 or 39.99999999999999.
+    With a `stride` below `patch`, this is the number of frames that whole, overlapping patches cover.
+    The small constant compensates float noise: 768 / 1.2 / 16 is 40.00000000000001 or 39.99999999999999.
     """
     stride = stride or patch
     return patch + max(0, math.floor((frames / compression - patch) / stride + 1e-6)) * stride

@@ -1,9 +1,9 @@
-"""Loading ablations: one model varied in one respect, one YAML file each (``config/ablations/NAME.yaml``).
+"""Load ablations: variants of one experiment, one YAML file per ablation (``config/ablations/NAME.yaml``).
 
 A file names a `base` experiment of a suite and what is varied, as a `grid` of settings or as named `variants`. Each
-variant is resolved like an experiment of the suite. Its training run is stored among the suite's runs, named after the
-base and the settings that differ, so that ablations with the same variant train it once; its evaluation belongs to the
-ablation.
+variant is resolved like an experiment of the suite. Its training run is stored with the suite's runs and named after
+the base and the settings that differ, so that ablations with the same variant train it once. Its evaluation is stored
+with the ablation.
 """
 
 import re
@@ -28,7 +28,7 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
     Raises
     ------
     ConfigError
-        If anything in it is wrong, or it is for other suites.
+        If the file has mistakes, or the ablation is for other suites.
     """
     path = config_dir / "ablations" / f"{name}.yaml"
     content = read_yaml(path)
@@ -46,7 +46,7 @@ def load_resolved_ablation(path: Path) -> Ablation:
 
 
 def ablation_files(config_dir: Path = Path("config")) -> list[Path]:
-    """The files of all ablations, without those that begin with a dot, which editors leave behind."""
+    """The files of all ablations, without temporary files of editors, whose names begin with a dot."""
     return [p for p in sorted((config_dir / "ablations").glob("*.yaml")) if not p.name.startswith(".")]
 
 
@@ -55,14 +55,14 @@ def load_ablations(
 ) -> tuple[dict[str, Ablation], dict[str, ConfigError]]:
     """Read, merge and check all ablations that are for a suite.
 
-    A mistake in one file leaves the others usable, and everything that needs no ablation.
+    A mistake in one file does not affect the other ablations.
 
     Returns
     -------
     ablations : dict of str to Ablation
         By name, without the ablations for other suites.
     broken : dict of str to ConfigError
-        By name, the files with mistakes.
+        Mistakes in files, by the name of the ablation.
     """
     file = read_suite(suite.name, config_dir / "suites")
     ablations: dict[str, Ablation] = {}
@@ -75,33 +75,29 @@ def load_ablations(
                 ablations[path.stem] = _resolve(path.stem, settings, str(path), suite, file, config_dir)
         except ConfigError as error:
             broken[path.stem] = error
-    runs = dict(suite.runs)
-    for ablation in ablations.values():
-        for variant, run in ablation.runs.items():
-            assert runs.setdefault(ablation.trained[variant], run) == run, "two runs of one name"
     return ablations, broken
 
 
 def _check_name(path: Path) -> None:
     if not re.fullmatch(NAME, path.stem) or path.stem.endswith("_table"):
-        message = "name of an ablation: expected letters, digits, _ and -, not beginning with - or ending in _table"
+        message = "an ablation's name consists of letters, digits, _ and -, and does not begin with - or end in _table"
         raise ConfigError([Problem(str(path), (), message, path.stem)])
 
 
 def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:
     """The settings of an ablation for a suite, or None if the ablation is for other suites.
 
-    A section for the suite, or for the nearest suite that it extends, is merged over the rest of the file. A file
-    without `suites` is for every suite that has its base.
+    The section for the suite, or for the nearest suite that it extends, is merged over the rest of the file. A file
+    without `suites` is for every suite that has the base experiment.
     """
     sections, folder = content.get("suites"), Path(suite.path).parent
     settings = {k: v for k, v in content.items() if k != "suites"}
     if "suites" not in content:
         base = settings.get("base")
-        elsewhere = isinstance(base, str) and base not in suite.merged["experiments"] and _has_base(folder, base)
-        return None if elsewhere else settings
+        for_others = isinstance(base, str) and base not in suite.merged["experiments"] and _has_base(folder, base)
+        return None if for_others else settings
     if not isinstance(sections, dict) or not sections or not all(isinstance(s, dict) for s in sections.values()):
-        message = "expected names of suites, each with keys and values"
+        message = "expected one or more names of suites, each with keys and values"
         raise ConfigError([Problem(path, ("suites",), message, sections)])
     unknown = {name: missing for name in sections if (missing := no_such_file(folder, name))}
     if unknown:
@@ -143,7 +139,7 @@ def _start_problems(variant: str, resolver: Resolver, suite: Suite) -> list[Prob
 
 
 def _key_problems(head: AblationFile, path: str) -> list[Problem]:
-    """Problems of unknown settings."""
+    """Problems of unknown keys, and of bases that are no names."""
     problems = unknown_keys(head.every, DIFFERENCE_KEYS - {"base"}, path, "every")
     for key in head.grid or {}:
         problems += _grid_problems(key, list(head.grid), path)
@@ -160,11 +156,11 @@ def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
     settings = RunConfig.model_fields.keys() - {"experiment", "seed"}
     message = None
     if first in DIFFERENCE_KEYS - settings:
-        message = f"a grid varies settings of runs; use `variants`, which can change `{first}`"
+        message = f"a grid cannot vary `{first}`; use `variants`"
     elif not all(rest):
-        message = "expected names with a dot between them, such as train.lr"
-    elif within := [other for other in keys if key.startswith(f"{other}.")]:
-        message = f"is part of {within[0]}, which the grid varies too"
+        message = "expected names separated by dots, such as train.lr"
+    elif parents := [parent for parent in keys if key.startswith(f"{parent}.")]:
+        message = f"is part of {parents[0]}, which the grid varies too"
     if message:
         return [Problem(path, ("grid", key), message)]
     return unknown_keys({first: None}, settings, path, "grid")
@@ -192,28 +188,28 @@ def _base_of(variant: str, head: AblationFile) -> str:
 
 
 def _locate(by_variant: dict[str, list[Problem]], head: AblationFile, path: str) -> list[Problem]:
-    """All problems of variants, each once, under the key of the ablation's file that it comes from.
+    """All problems of variants, each once, at the key of the ablation's file that causes it.
 
-    A mistake of the base is one of `every`, for the suite itself is valid.
+    The suite is valid, so `every` causes the problems of the base.
     """
-    found = [problem if problem.file else problem.at(path, "every") for problem in by_variant.get(BASE, [])]
+    located = [problem if problem.file else problem.at(path, "every") for problem in by_variant.get(BASE, [])]
     variants_of: list[tuple[Problem, list[str]]] = []
     for variant, problems in by_variant.items():
         for problem in problems if variant != BASE else []:
             if problem in by_variant.get(BASE, []):
                 continue
-            same = next((variants for other, variants in variants_of if other == problem), None)
-            if same is None:
+            variants_with = next((variants for known, variants in variants_of if known == problem), None)
+            if variants_with is None:
                 variants_of.append((problem, [variant]))
             else:
-                same.append(variant)
+                variants_with.append(variant)
     for problem, variants in variants_of:
-        found += _at_variants(problem, variants, head, path)
-    return found
+        located += _at_variants(problem, variants, head, path)
+    return located
 
 
 def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path: str) -> list[Problem]:
-    """A problem of some variants: under each of named variants, or once under the grid."""
+    """A problem of several variants: at each named variant, or once at the grid."""
     if problem.file:
         return [problem]
     if head.variants:
@@ -227,12 +223,12 @@ def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path
 
 
 def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:
-    """The ablation; its base is the variant that equals the base experiment, or one more variant before the others."""
+    """The ablation. Its base is the variant that equals the base experiment, or an additional first variant."""
     experiments, runs = dict(resolver.experiments), dict(resolver.runs)
     of_base = runs[BASE], experiments[BASE].evaluations
-    same = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == of_base]
-    base = same[0] if same else BASE
-    if same:
+    equal = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == of_base]
+    base = equal[0] if equal else BASE
+    if equal:
         del experiments[BASE], runs[BASE]
     trained = {v: run_name(run, _base_of(v, head), suite) for v, run in runs.items()}
     fields = {"name": name, "title": head.title, "question": head.question, "plot": head.plot, "base": base}

@@ -1,7 +1,8 @@
-"""Loading suites: defaults, experiments and evaluations of one YAML file, merged and checked before anything runs.
+"""Load suites: merge and check the defaults, experiments and evaluations of a YAML file before anything runs.
 
-A suite file (``config/suites/NAME.yaml``) holds ``defaults``, ``experiments`` (each only its difference from the
-defaults or from a ``base`` experiment) and ``evaluations``, or only its difference from a suite that it ``extends``.
+A suite file (``config/suites/NAME.yaml``) holds ``defaults``, ``experiments`` and ``evaluations``. An experiment
+holds only its differences from the defaults or from a ``base`` experiment. A suite that ``extends`` another holds only
+its differences from it.
 `elasticast.config.merging` reads and merges the files, `elasticast.config.resolving` checks each experiment.
 """
 
@@ -47,11 +48,11 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     Raises
     ------
     ConfigError
-        With all problems of the suite and of the data sets it uses.
+        With all problems of the suite and of the datasets it uses.
     """
     path = config_dir / "suites" / f"{name}.yaml"
     if name == "data":
-        message = "no suite can have this name: that folder of the results holds the prepared data"
+        message = "a suite cannot have this name: the results folder `data` holds the prepared data"
         raise ConfigError([Problem(str(path), (), message, name)])
     file = read_suite(name, path.parent)
     head = {"title": name, "claims": {}} | {k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged}
@@ -73,12 +74,12 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
 
 
 def load_beside(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path("config")) -> Suite | None:
-    """The suite whose curves are drawn in the same figures as this suite's, or None if none is asked for.
+    """The suite named by the setting `beside`, whose curves are added to this suite's figures; None if it is null.
 
     Raises
     ------
     ConfigError
-        If there is no such suite, it is this suite, or the two have no curve in common.
+        If there is no such suite, if it is this suite, or if the two suites have no curve in common.
     """
     name = settings.beside
     if name is None:
@@ -90,18 +91,18 @@ def load_beside(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path(
     if missing := no_such_file(config_dir / "suites", name):
         raise refuse(missing)
     if name == suite.name:
-        raise refuse("this is the suite itself; name another one, or null")
+        raise refuse("this is the suite itself; expected another suite, or null")
     other, swept = load_suite(name, config_dir), ("max_frames", "compression")
     if not any(suite.shares_curve(other, experiment, x_name) for experiment in suite.runs for x_name in swept):
         raise refuse(
-            f"the suite has no experiment of the same name, metric and sweep as one of suite {suite.name!r}. It has: "
-            f"{', '.join(other.runs)}; expected one of: {', '.join(suite.runs)}"
+            f"no experiment has the same name, metric and sweep as one of suite {suite.name!r}. Its experiments are: "
+            f"{', '.join(other.runs)}. Expected one of: {', '.join(suite.runs)}"
         )
     return other
 
 
 def _start_problems(suite: Suite) -> list[Problem]:
-    """Problems of experiments that start from the weights of others: unknown ones, and circles."""
+    """Problems of experiments that start from the weights of others: unknown experiments, and cycles."""
     problems = []
     for name, run in suite.runs.items():
         seen, start = [name], run.starts_from
@@ -122,7 +123,7 @@ def unknown_start(start: str, suite: Suite) -> Problem:
 
 
 def _resolve_experiments(file: SuiteFile, resolver: Resolver) -> dict[str, list[Problem]]:
-    """Problems by experiment, their keys counted from it."""
+    """Problems by experiment; their keys are relative to it."""
     problems: dict[str, list[Problem]] = {}
     for name in file.merged["experiments"]:
         try:

@@ -1,7 +1,7 @@
-"""Suite files: read together with the files they extend, merged, each value traceable to its file.
+"""Read suite files, merge them with the files that they extend, and record which file sets each value.
 
-A suite that ``extends`` another holds only its difference from it. All files of the chain are deep-merged, each over
-the one that it extends. ``every`` is merged over each experiment last, after its defaults, bases and own difference.
+A suite that ``extends`` another holds only its differences from it. Each file of the chain is deep-merged over the one
+that it extends. The settings of an experiment are merged in this order: defaults, bases, its differences, ``every``.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from elasticast.errors import ConfigError, Problem, distinct
 REQUIRED = ("defaults", "evaluations", "experiments", "seeds")
 OPTIONAL = ("claims", "datasets", "every", "extends", "title")
 SECTIONS = ("defaults", "experiments", "evaluations", "every", "datasets", "claims")
-"""Keys whose values are mappings; those that are `REQUIRED` may not be empty."""
+"""Keys whose values are mappings. Those in `REQUIRED` must not be empty."""
 DIFFERENCE_KEYS = {"base", *Experiment.model_fields, *RunConfig.model_fields} - {"experiment", "seed"}
 """Keys of an experiment."""
 
@@ -32,11 +32,11 @@ class SuiteFile:
     Attributes
     ----------
     path : str
-        The file.
+        Path of the file.
     merged : dict
-        Its keys over those of the files it extends.
+        Its content, merged over that of the files it extends.
     layers : tuple of (str, dict)
-        Path and content of each file: the one that extends nothing first, this one last.
+        Path and content of each file, from the one that extends no other to this one.
     """
 
     path: str
@@ -48,22 +48,22 @@ class SuiteFile:
         return next((path for path, content in self._files_with(section) if is_set(content, key)), None)
 
     def file_of(self, section: Key, key: Key = ()) -> str:
-        """As :meth:`file_with`; otherwise the last file that has the section; otherwise this file."""
+        """The result of :meth:`file_with`, else the last file that has the section, else this file."""
         return self.file_with(section, key) or next((path for path, _ in self._files_with(section)), self.path)
 
     def _files_with(self, section: Key) -> Iterator[tuple[str, Any]]:
-        """Each file that has a section, this file first, and the section's content."""
+        """Path and section of each file that has the section, this file first."""
         for path, content in reversed(self.layers):
-            found = _find(content, section)
-            if found is not _ABSENT:
-                yield path, found
+            value = _lookup(content, section)
+            if value is not _ABSENT:
+                yield path, value
 
 
 _ABSENT = object()
 
 
-def _find(value: Any, key: Key) -> Any:
-    """The value under a chain of keys; `_ABSENT` if there is none."""
+def _lookup(value: Any, key: Key) -> Any:
+    """The value at nested keys, or `_ABSENT`."""
     for part in key:
         if not isinstance(value, dict) or part not in value:
             return _ABSENT
@@ -72,7 +72,7 @@ def _find(value: Any, key: Key) -> Any:
 
 
 def is_set(settings: Any, key: Key) -> bool:
-    """Whether `settings` hold a key, or the list that its last part is an index of."""
+    """Whether `settings` have a nested key. A part after a list counts as present if it is a number."""
     for part in key:
         if not isinstance(settings, dict) or part not in settings:
             return isinstance(settings, list) and part.isdigit()
@@ -81,7 +81,7 @@ def is_set(settings: Any, key: Key) -> bool:
 
 
 def read_suite(name: str, folder: Path) -> SuiteFile:
-    """Read a suite file and the files it extends, and check everything but the experiments' settings.
+    """Read a suite file and the files it extends, and check all but the settings of experiments.
 
     Raises
     ------
@@ -107,14 +107,14 @@ def read_suite(name: str, folder: Path) -> SuiteFile:
 
 
 def _read_chain(path: Path) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """A file and those it extends, the one that extends nothing first."""
+    """Path and content of a file and of those it extends, in the order of merging."""
     layers = [(str(path), read_yaml(path))]
     while "extends" in layers[0][1]:
         file, name = layers[0][0], layers[0][1]["extends"]
         if missing := no_such_file(path.parent, name):
             raise ConfigError([Problem(file, ("extends",), missing, name)])
         extended = path.with_name(f"{name}.yaml")
-        if any(str(extended) == seen for seen, _ in layers):
+        if any(str(extended) == path for path, _ in layers):
             raise ConfigError([Problem(file, ("extends",), "leads back to itself", name)])
         layers.insert(0, (str(extended), read_yaml(extended)))
     return tuple(layers)
@@ -128,12 +128,12 @@ def _section_problems(suite: SuiteFile) -> list[Problem]:
 
 
 def _renaming_problems(suite: SuiteFile, folder: Path) -> list[Problem]:
-    """Problems of `datasets`: unknown data sets, and renamed data sets that no experiment uses."""
+    """Problems of `datasets`: unknown datasets, and replaced datasets that no experiment uses."""
     problems, used = [], _used_datasets(suite)
     for old, new in suite.merged.get("datasets", {}).items():
         message = no_such_file(folder, new)
         if old not in used:
-            message = f"no experiment uses the data set {old!r}. Used: {', '.join(sorted(used))}"
+            message = f"no experiment uses the dataset {old!r}. Used: {', '.join(sorted(used))}"
         if message:
             file = suite.file_of(("datasets",), (old,))
             problems.append(Problem(file, ("datasets", old), message, new))
@@ -141,7 +141,7 @@ def _renaming_problems(suite: SuiteFile, folder: Path) -> list[Problem]:
 
 
 def _used_datasets(suite: SuiteFile) -> set[str]:
-    """Data sets that experiments name, before they are renamed; experiments with mistakes are left out."""
+    """Datasets that experiments name, before replacement; experiments with mistakes are left out."""
     used = set()
     for name in suite.merged["experiments"]:
         with contextlib.suppress(ConfigError):
@@ -151,15 +151,15 @@ def _used_datasets(suite: SuiteFile) -> set[str]:
 
 
 def merge_experiment(suite: SuiteFile, name: str) -> dict[str, Any]:
-    """Settings of an experiment: defaults, its chain of `base` experiments, its own difference, `every`.
+    """Settings of an experiment: defaults, chain of `base` experiments, its differences, and `every`, merged.
 
-    Its data set is renamed as the suite's `datasets` say.
+    Its dataset is replaced if the suite's `datasets` replace it.
 
     Raises
     ------
     ConfigError
-        If it is no mapping, has an unknown key, or its bases do not exist or form a circle. The problems' keys are
-        counted from the experiment.
+        If it is no mapping or has an unknown key, or if its bases do not exist or form a cycle. Keys of the problems
+        are relative to the experiment.
     """
     merged = deep_merge(_with_bases(suite.merged, name), suite.merged.get("every", {}))
     dataset = merged.get("dataset")
@@ -189,34 +189,34 @@ def _with_bases(raw: dict, name: str, seen: Key = ()) -> dict[str, Any]:
 
 
 def locate(suite: SuiteFile, problems: dict[str, list[Problem]], valid: Iterable[str]) -> list[Problem]:
-    """All problems of experiments, each once, in the file and section that sets the wrong value.
+    """All problems of experiments, each once, at the file and section that set the wrong value.
 
     Parameters
     ----------
     problems : dict
-        By experiment, their keys counted from the experiment; those of other files have a file already.
+        Problems by experiment. Keys are relative to the experiment; problems of other files already name the file.
     valid : iterable of str
-        Experiments whose settings are valid. Their problems lie in what they are combined with (a data set, an
-        evaluation), so they belong to the experiment and this suite.
+        Experiments whose settings are valid by themselves. Their problems come from the combination with a dataset or
+        an evaluation, so they are reported at the experiment in this suite.
     """
-    raw, found = suite.merged, []
-    for name, own in problems.items():
+    raw, located = suite.merged, []
+    for name, experiment_problems in problems.items():
         difference = raw["experiments"][name]
         base = difference.get("base") if isinstance(difference, dict) else None
         inherited = problems.get(base, ()) if isinstance(base, str) and base != name else ()
-        for problem in own:
+        for problem in experiment_problems:
             wrong_value = name not in valid and not problem.combined
             if problem.file:
-                found.append(problem)
+                located.append(problem)
             elif wrong_value and is_set(raw.get("every"), problem.key):
-                found.append(_in(suite, problem, "every"))
+                located.append(_in(suite, problem, "every"))
             elif wrong_value and base is None and _is_default(raw, difference, problem.key):
-                found.append(_in(suite, problem, "defaults"))
+                located.append(_in(suite, problem, "defaults"))
             elif problem not in inherited:
                 section = ("experiments", name)
                 file = suite.file_with(section, problem.key) if wrong_value else None
-                found.append(problem.at(file or suite.path, *section))
-    return distinct(found)
+                located.append(problem.at(file or suite.path, *section))
+    return distinct(located)
 
 
 def _in(suite: SuiteFile, problem: Problem, section: str) -> Problem:

@@ -9,7 +9,7 @@ from elasticast.config.frames import patch_count
 
 
 class ModelSettings(Settings):
-    """Settings common to every transformer here."""
+    """Settings common to all models."""
 
     dim: PositiveInt = Field(192, description="Width of the tokens, a multiple of `model.heads`.")
     depth: PositiveInt = Field(12, description="Number of transformer blocks.")
@@ -54,22 +54,25 @@ class ModelSettings(Settings):
     def _stride_within_patch(cls, stride: int | None, info: ValidationInfo) -> int | None:
         patch = info.data.get("patch")
         if stride is not None and patch is not None and stride > patch:
-            raise ValueError(f"is above model.patch = {patch}, which would leave frames out")
+            raise ValueError(f"is above model.patch = {patch}, so that frames between patches would be left out")
         return patch if stride is None else stride
 
     def patches(self, length: int) -> int:
-        """Patches along an axis of `length` mel bins or frames."""
+        """Number of patches along an axis of `length` mel bins or frames."""
         return patch_count(length, self.patch, self.stride)
 
     def misfit(self, length: int) -> str | None:
-        """What is wrong with an axis of `length` mel bins or frames; what overlapping patches leave over is unused."""
+        """Why patches do not fit an axis of `length` mel bins or frames, or None if they fit.
+
+        Overlapping patches may leave a remainder, which is not used.
+        """
         if self.stride == self.patch and length % self.patch:
             return f"is not a multiple of model.patch = {self.patch}"
         return f"is shorter than model.patch = {self.patch}" if length < self.patch else None
 
     @property
     def limit(self) -> int | None:
-        """Frames of the longest clip that positions reach; none: any."""
+        """Largest number of frames that the positions cover, or None if there is no limit."""
         return None
 
 
@@ -96,12 +99,12 @@ class ElasticASTSettings(ModelSettings):
 
     @property
     def limit(self) -> int | None:
-        """Frames of the longest clip that positions reach; none: any."""
+        """Largest number of frames that the positions cover, or None if there is no limit."""
         return self.max_frames if self.positions == "table" else None
 
 
 class ASTSettings(ModelSettings):
-    """`elasticast.models.ast.AST`, trained at the fixed length `view.frames`, or batch by batch at another."""
+    """`elasticast.models.ast.AST`, trained at a fixed length, or at that of the longest clip of each batch."""
 
     kind: Literal["ast"] = Field(description="The AST model.")
     prefix_tokens: Literal[0, 1, 2] = Field(

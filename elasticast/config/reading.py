@@ -1,4 +1,4 @@
-"""Reading YAML files and checking them against settings: all problems at once, each with file, key and value."""
+"""Read YAML files and validate settings. All problems are reported at once, each with file, key and value."""
 
 import copy
 import difflib
@@ -15,7 +15,7 @@ from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, dis
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no key may appear twice: YAML would silently drop the first of two experiments of one name."""
+    """YAML loader that rejects duplicate keys: PyYAML would silently drop the first of two equal ones."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -32,11 +32,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If there is no such file, or it is not a mapping; names the file and the line.
+        If the file does not exist, is not valid YAML (with the line), or is not a mapping.
     """
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise ConfigError([Problem(str(path), (), f"no such file. Files there: {known}")])
+        raise ConfigError([Problem(str(path), (), f"no such file. Files in this folder: {known}")])
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def no_such_file(folder: Path, name: Any) -> str | None:
-    """Why `name` does not name a YAML file of a folder; None if it does."""
+    """Error message if a folder has no YAML file called `name`, else None."""
     path = folder / f"{name}.yaml"
     if isinstance(name, str) and path.is_file():
         return None
@@ -56,7 +56,7 @@ def no_such_file(folder: Path, name: Any) -> str | None:
 
 
 def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `difference` laid over it, mappings merged key by key, all else replaced."""
+    """`difference` merged over `base`: mappings are merged key by key, other values are replaced."""
     merged = copy.deepcopy(base)
     for key, value in difference.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
@@ -67,7 +67,7 @@ def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, An
 
 
 def _yaml_float(number: float) -> str:
-    """`number` in a form that YAML reads as a number: 1.0e-5, not 1e-5 or 1.0e-05."""
+    """`number` in a form that YAML reads as a number: 1.0e-5. YAML reads 1e-5 as text."""
     mantissa, exponent = f"{number:e}".split("e")
     mantissa = mantissa.rstrip("0")
     sign = "-" if int(exponent) < 0 else "+"
@@ -75,7 +75,7 @@ def _yaml_float(number: float) -> str:
 
 
 def _number_hint(text: str, *, whole: bool) -> str:
-    """What to write for a number that was read as text."""
+    """Error message for text in place of a number, with the number to write if there is one."""
     try:
         number = float(text)
     except ValueError:
@@ -89,8 +89,8 @@ def _number_hint(text: str, *, whole: bool) -> str:
 
 
 def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(key), allowed, n=1)
-    return f"unknown key{f', did you mean `{near[0]}`?' if near else '.'} Allowed: {', '.join(sorted(allowed))}"
+    similar = difflib.get_close_matches(str(key), allowed, n=1)
+    return f"unknown key{f', did you mean `{similar[0]}`?' if similar else '.'} Allowed: {', '.join(sorted(allowed))}"
 
 
 def unknown_keys(value: dict, allowed: Iterable[str], file: str, *section: str) -> list[Problem]:
@@ -105,7 +105,7 @@ def not_a_mapping(value: Any, file: str, *section: str) -> Problem:
 
 
 def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
-    """Keys allowed where there is an unknown one, following the discriminators in `location`."""
+    """Keys allowed at the location of an unknown key; the discriminators in `location` select members of unions."""
     current: Any = model
     for part in location[:-1]:
         fields = getattr(current, "model_fields", {})
@@ -121,22 +121,22 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
 
 
 _TAGS = ("elasticast", "ast", "[key]", "[share]", "[range]")
-"""Tags of unions, which pydantic puts between the keys and which are not in the file."""
+"""Tags of unions. pydantic inserts them between the keys of a location, but they are not in the file."""
 
 
 def validate(model: Any, value: Any, file: str, *section: str) -> Any:
-    """Check a value against settings.
+    """Validate a value.
 
     Parameters
     ----------
     model : type
         Settings class, or a union of such classes.
     value : Any
-        What was read.
+        The value.
     file : str
-        Where it comes from, for the problems: a file, or an option of a command.
+        Origin of the value, for error messages: a file, or an option of a command.
     section : str
-        Keys of the file under which the value was found.
+        Nested keys of the value in the file.
 
     Raises
     ------
@@ -146,12 +146,12 @@ def validate(model: Any, value: Any, file: str, *section: str) -> Any:
     try:
         return TypeAdapter(model).validate_python(value)
     except ValidationError as error:
-        found = [problem for item in error.errors() for problem in _problems(model, item)]
-        raise ConfigError(distinct(problem.at(file, *section) for problem in found)) from None
+        problems = [problem for item in error.errors() for problem in _problems(model, item)]
+        raise ConfigError(distinct(problem.at(file, *section) for problem in problems)) from None
 
 
 def _problems(model: Any, item: dict[str, Any]) -> list[Problem]:
-    """The problems of one error of pydantic's, their keys counted from the validated value."""
+    """The problems of one pydantic error; their keys are relative to the validated value."""
     location = item["loc"]
     if not isinstance(model, type):  # a discriminated union: its first location is the tag
         options = model.__origin__.__args__

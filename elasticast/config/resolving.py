@@ -1,4 +1,4 @@
-"""Merged settings of experiments, checked: against the settings' own rules, their data set and their evaluations."""
+"""Validate the merged settings of experiments, also together with their dataset and evaluations."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def collect(items: dict[str, tuple]) -> tuple[dict[str, Any], list[Problem]]:
     Returns
     -------
     tuple of dict and list of Problem
-        The valid ones by name, and the problems of all others.
+        The valid values by name, and the problems of the others.
     """
     valid, problems = {}, []
     for name, arguments in items.items():
@@ -45,12 +45,12 @@ def collect(items: dict[str, tuple]) -> tuple[dict[str, Any], list[Problem]]:
 
 
 class Resolver:
-    """Resolves experiments one by one, and keeps what is valid.
+    """Resolve experiments one by one, and keep the valid ones.
 
     Parameters
     ----------
     named : dict
-        Evaluations as they are in the file.
+        Evaluations as read from the file, by name.
     config_dir : Path
         Folder that holds ``datasets``.
 
@@ -61,7 +61,7 @@ class Resolver:
     problems : list of Problem
         Problems of the other evaluations; their keys begin with the evaluation's name.
     experiments, runs, datasets : dict
-        As in :class:`~elasticast.config.Suite`, as far as they are valid.
+        Valid ones, as in :class:`~elasticast.config.Suite`.
     """
 
     def __init__(self, named: dict[str, Any], config_dir: Path):
@@ -77,7 +77,7 @@ class Resolver:
         Returns
         -------
         list of Problem
-            Their keys are counted from the experiment and they have no file, unless the data set's file is wrong.
+            Keys are relative to the experiment, without a file, unless the problem is in the dataset's file.
         """
         cosmetic = {k: v for k, v in merged.items() if k in Experiment.model_fields}
         settings = {k: v for k, v in merged.items() if k not in cosmetic} | {"experiment": name, "seed": 0}
@@ -108,7 +108,7 @@ class Resolver:
         problems = []
         for name in experiment.evaluations:
             if name not in self.named:
-                message = f"no such evaluation. Expected some of: {', '.join(self.named)}"
+                message = f"no such evaluation. Expected one of: {', '.join(self.named)}"
                 problems.append(Problem.between("evaluations", name, message))
             elif name in self.evaluations:
                 problems += [p.at("", "evaluations", name) for p in sweep_problems(run, self.evaluations[name])]
@@ -116,16 +116,16 @@ class Resolver:
 
 
 def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
-    """Problems between a run and its data set."""
+    """Problems of a run that does not fit its dataset."""
     problems = []
     if run.task not in dataset.tasks:
-        message = f"data set {run.dataset!r} has no such task. Expected one of: {', '.join(dataset.tasks)}"
+        message = f"dataset {run.dataset!r} has no such task. Expected one of: {', '.join(dataset.tasks)}"
         problems.append(Problem.between("task", run.task, message))
     elif dataset.tasks[run.task] == "multi" and run.train.loss == "ce":
         message = f"needs one label per clip, but clips of task {run.task!r} have several; use 'bce'"
         problems.append(Problem.between("train.loss", "ce", message))
     if run.front_end.sample_rate != dataset.store_rate:
-        message = f"data set {run.dataset!r} is stored at another rate, store_rate = {dataset.store_rate} Hz"
+        message = f"differs from store_rate = {dataset.store_rate} Hz of dataset {run.dataset!r}; use the same rate"
         problems.append(Problem.between("front_end.sample_rate", run.front_end.sample_rate, message))
     return problems
 
@@ -133,12 +133,12 @@ def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
 def _split_problems(
     run: RunConfig, experiment: Experiment, dataset: DatasetConfig, evaluations: dict[str, Evaluation]
 ) -> list[Problem]:
-    """Problems of splits that a model is evaluated on and that the data set does not have."""
+    """Problems of evaluations on splits that the dataset does not have."""
     splits = {f"evaluations.{n}.split": evaluations[n].split for n in experiment.evaluations if n in evaluations}
     if run.train.select is not None:
         splits["train.select.split"] = run.train.select.split
     message = (
-        f"data set {run.dataset!r} has no such split; set `dev_share` in config/datasets/{run.dataset}.yaml to hold "
+        f"dataset {run.dataset!r} has no such split; set `dev_share` in config/datasets/{run.dataset}.yaml to hold "
         "out some clips of its training split"
     )
     return [

@@ -1,4 +1,4 @@
-"""Settings of one training run, and which of them do not go together."""
+"""Settings of one training run, and checks that they are compatible."""
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
 
 OF_RUN = "run:"
-"""What `model.init` begins with where the weights are those of another experiment."""
+"""Prefix of `model.init` for weights of another experiment."""
 
 
 class RunSettings(Settings):
@@ -34,30 +34,30 @@ class RunSettings(Settings):
         return self
 
     @property
-    def own_compression(self) -> float:
-        """The one that sweeps over something else are made at; the finest of a model that is trained at several."""
+    def default_compression(self) -> float:
+        """Compression of evaluations that do not vary it: that of training, or 1 if the model is trained at several."""
         return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
 
     @property
     def starts_from(self) -> str | None:
-        """The experiment whose weights training starts from, if it starts from another experiment."""
+        """The experiment whose weights training starts from, or None."""
         init = self.model.init or ""
         return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
     def most_frames(self, compression: float) -> int:
-        """Frames of the longest clip at a compression; a fixed view keeps its seconds."""
+        """Frames of the longest clip at a compression. A fixed view keeps its length in seconds."""
         return compressed_frames(self.view.span(), compression, self.model.patch, self.model.stride)
 
 
 class RunConfig(RunSettings):
-    """All that decides the weights of one training run, except for code and data."""
+    """All settings that determine the weights of one training run."""
 
     experiment: str = Field(pattern=r"^\w[\w-]*$", description="Name of the experiment.")
     seed: int = Field(ge=0, description="Seed of all random numbers of the run.")
 
     @classmethod
     def of(cls, settings: RunSettings, experiment: str, seed: int) -> "RunConfig":
-        """The run of one experiment and seed; the settings have been validated already."""
+        """The run of one experiment and seed."""
         return cls(experiment=experiment, seed=seed, **dict(settings))
 
     @property
@@ -67,13 +67,13 @@ class RunConfig(RunSettings):
 
 
 def run_problems(run: RunSettings) -> list[Problem]:
-    """Settings of a run that are valid one by one, but do not go together."""
+    """Problems of settings that are valid one by one, but incompatible."""
     problems = [*_length_problems(run), *_buckets(run), *_resolution(run), *_fill(run), *_positions(run), *_cut(run)]
     return problems + (_ast_problems(run) if isinstance(run.model, ASTSettings) else [])
 
 
 def _length_problems(run: RunSettings) -> list[Problem]:
-    """Lengths that are not whole patches, or beyond what positions reach."""
+    """Problems of widths, and of lengths that are not whole patches or that the positions do not cover."""
     view, model, problems = run.view, run.model, []
     if model.dim % model.heads:
         problems.append(Problem.between("model.dim", model.dim, f"is not a multiple of model.heads = {model.heads}"))
@@ -91,7 +91,7 @@ def _length_problems(run: RunSettings) -> list[Problem]:
             problems.append(Problem.between(key, frames, misfit))
     longest = "view.max_frames" if view.frames == "native" else "view.frames"
     if model.limit is not None and run.most_frames(min(view.compression)) > model.limit:
-        problems.append(Problem.between(longest, lengths[longest], f"is beyond model.max_frames = {model.limit}"))
+        problems.append(Problem.between(longest, lengths[longest], f"is above model.max_frames = {model.limit}"))
     return problems
 
 
@@ -104,10 +104,10 @@ def _ast_problems(run: RunSettings) -> list[Problem]:
         problems.append(Problem.between("view.frames", view.frames, message))
     if len(view.compression) > 1:
         problems.append(
-            Problem.between("view.compression", view.compression, "a model of kind `ast` needs a single one")
+            Problem.between("view.compression", view.compression, "a model of kind `ast` needs a single factor")
         )
     if run.train.token_dropout:
-        message = "needs a model of kind `elasticast`: an `ast` takes whole clips"
+        message = "needs a model of kind `elasticast`"
         problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
     if model.time_offset and view.frames != "native" and view.fill != "mask":
         message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
@@ -119,7 +119,7 @@ def _buckets(run: RunSettings) -> list[Problem]:
     native_ast = run.model.kind == "ast" and run.view.frames == "native"
     if run.train.batch.buckets and not native_ast:
         message = (
-            "needs model.kind = 'ast' and view.frames = 'native': only such batches are padded to their longest clip"
+            "needs model.kind = 'ast' and view.frames = 'native': only their batches are padded to the longest clip"
         )
         return [Problem.between("train.batch.buckets", True, message)]
     if native_ast and run.view.cut_from is not None:
@@ -155,11 +155,11 @@ def _cut(run: RunSettings) -> list[Problem]:
         return []
     shortest = view.min_frames or run.model.patch
     if view.frames != "native":
-        message = f"needs view.frames = 'native', which is {view.frames}: a fixed view has one length"
+        message = f"needs view.frames = 'native', got {view.frames}"
     elif misfit := run.model.misfit(cut):
         message = misfit
     elif not shortest <= cut <= view.max_frames:
-        message = f"expected {shortest} to {view.max_frames}, the lengths of clips in this view"
+        message = f"expected {shortest} to {view.max_frames}, the range of lengths in this view"
     else:
         return []
     return [Problem.between("view.cut_from", cut, message)]
@@ -171,7 +171,7 @@ def _resolution(run: RunSettings) -> list[Problem]:
 
 
 def wrong_resolutions(run: RunSettings, compressions: list[float]) -> tuple[list[float], str] | None:
-    """The compressions at which a run's spectrograms cannot be made, and why; None if there are none."""
+    """The compressions that a run cannot use, and the reason; None if it can use all."""
     if run.view.resolution == "max_pool":
         wrong = [c for c in compressions if c != int(c)]
         message = "view.resolution = 'max_pool' needs whole numbers"

@@ -1,6 +1,6 @@
 """Settings of a suite: experiments, evaluations, seeds, and the claims of the paper that it tests.
 
-Labels, colours, claims and released curves never decide what is trained.
+Labels, colours, claims and released curves do not affect training.
 """
 
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ class ReleasedSeries(Settings):
 
 
 class Claim(Settings):
-    """What the paper says of one flexible model and the fixed-length ones beside it, over one sweep."""
+    """A claim of the paper that compares one flexible model with fixed-length models over one sweep."""
 
     says: str = Field(description="The claim in words.")
     model: str = Field(description="Experiment with the flexible model.")
@@ -45,12 +45,12 @@ class Claim(Settings):
     @model_validator(mode="after")
     def _testable(self):
         if self.within_own is None and self.better is None:
-            raise ValueError("give `within_own`, `better`, or both: without either there is nothing to test")
+            raise ValueError("set `within_own`, `better`, or both: without them there is nothing to test")
         return self
 
 
 class Experiment(Settings):
-    """What a suite says of an experiment beside its settings: never re-runs training."""
+    """Settings of an experiment that do not affect training."""
 
     label: str = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
     color: str | None = Field(
@@ -63,7 +63,7 @@ class Experiment(Settings):
 
 
 class SuiteHead(Settings):
-    """What a suite file says beside its experiments and evaluations."""
+    """Keys of a suite file other than experiments and evaluations."""
 
     title: str = Field(description="Title of the report and figures.")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
@@ -93,7 +93,7 @@ class Suite(SuiteHead):
         return RunConfig.of(self.runs[experiment], experiment, seed)
 
     def folders(self, experiment: str) -> tuple[str, str]:
-        """Where the runs of an experiment lie among the results, and where their evaluations do."""
+        """Folders of an experiment's runs and of their evaluations, relative to the folder of results."""
         return (f"{self.name}/runs/{experiment}",) * 2
 
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
@@ -101,44 +101,44 @@ class Suite(SuiteHead):
         return {name: self.evaluations[name] for name in self.experiments[experiment].evaluations}
 
     def curve(self, experiment: str, x_name: str) -> dict[str, Evaluation]:
-        """The evaluations that make a curve over `x_name`: on split test, no grids; windows only without any other."""
+        """The evaluations of a curve over `x_name` on split test, no grids; with windows only as a last resort."""
         sweeps = {n: e for n, e in self.sweep(experiment).items() if e.x_name == x_name and e.split == "test"}
-        some = {n: e for n, e in sweeps.items() if e.compression is None}
-        return {n: e for n, e in some.items() if not e.windows} or some
+        curves = {n: e for n, e in sweeps.items() if e.compression is None}
+        return {n: e for n, e in curves.items() if not e.windows} or curves
 
     def shares_curve(self, other: "Suite", experiment: str, x_name: str) -> bool:
         """Whether another suite has an experiment of this name with a curve over `x_name`, in the same metric."""
-        there = [suite for suite in (self, other) if experiment in suite.runs and suite.curve(experiment, x_name)]
-        return len(there) == 2 and len({suite.task_kind(experiment) for suite in there}) == 1
+        suites = [suite for suite in (self, other) if experiment in suite.runs and suite.curve(experiment, x_name)]
+        return len(suites) == 2 and len({suite.task_kind(experiment) for suite in suites}) == 1
 
     def task_kind(self, experiment: str) -> TaskKind:
-        """Whether an experiment's task has one label a clip (`single`) or a set (`multi`)."""
+        """`single` if an experiment's task has one label per clip, `multi` if it has a set of labels per clip."""
         run = self.runs[experiment]
         return self.datasets[run.dataset].tasks[run.task]
 
 
 def claim_problems(suite: Suite) -> list[Problem]:
-    """Problems between the claims of a suite and the experiments they name; their keys begin with the claim's name."""
+    """Problems of claims that do not fit the experiments they name; their keys begin with the claim's name."""
     problems = []
     for name, claim in suite.claims.items():
         for key, experiments in (("model", [claim.model]), ("against", claim.against)):
-            found = [_claim_problem(suite, claim, key, experiment) for experiment in experiments]
-            problems += [problem.at("", name) for problem in found if problem is not None]
+            checked = [_claim_problem(suite, claim, key, experiment) for experiment in experiments]
+            problems += [problem.at("", name) for problem in checked if problem is not None]
     return problems
 
 
 def _claim_problem(suite: Suite, claim: Claim, key: str, experiment: str) -> Problem | None:
-    """The problem of one experiment of a claim, if there is one."""
+    """The problem of one experiment of a claim, or None."""
     if experiment not in suite.runs:
         message = f"no such experiment. Expected one of: {', '.join(suite.runs)}"
         return Problem.between(key, experiment, message)
     curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
     if claim.evaluation not in curves:
-        message = f"is no curve of {experiment}. Expected one of: {', '.join(curves)}"
+        message = f"is not a curve of experiment {experiment!r}. Expected one of: {', '.join(curves)}"
         return Problem.between("evaluation", claim.evaluation, message)
     run = suite.runs[experiment]
     if (run.model.kind == "ast" and run.view.frames != "native") != (key == "against"):
-        wanted = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
-        has = f"has model.kind = {run.model.kind!r} and view.frames = {run.view.frames!r}"
-        return Problem.between(key, experiment, f"{has}; expected {wanted}")
+        expected = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
+        has = f"experiment has model.kind = {run.model.kind!r} and view.frames = {run.view.frames!r}"
+        return Problem.between(key, experiment, f"{has}; expected {expected}")
     return None

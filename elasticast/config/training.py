@@ -9,7 +9,7 @@ from elasticast.errors import Problem, SettingsError
 
 
 class Batch(Settings):
-    """What an optimisation step sees, on all GPUs together: clips or tokens, exactly one."""
+    """Size of a batch on all GPUs together, in clips or in tokens."""
 
     clips: PositiveInt | None = Field(
         None, description="Clips per optimisation step. Set either this or `tokens`. [clips]"
@@ -27,7 +27,7 @@ class Batch(Settings):
     @model_validator(mode="after")
     def _one(self):
         if (self.clips is None) == (self.tokens is None):
-            raise ValueError("give exactly one of `clips` and `tokens` (null removes an inherited one)")
+            raise ValueError("set exactly one of `clips` and `tokens` (null removes an inherited one)")
         return self
 
 
@@ -41,7 +41,7 @@ class Schedule(Settings):
 
 
 class SpecAugment(Settings):
-    """Masks on the log-mel; the time mask scales with the clip's length."""
+    """Masks on the log-mel. The time mask scales with the length of the clip."""
 
     freq_bins: int = Field(0, ge=0, description="Largest width of the frequency mask. [mel bins]")
     time_frames: int = Field(
@@ -53,7 +53,7 @@ class SpecAugment(Settings):
 
 
 class Select(Settings):
-    """Which weights of a run are kept: the best of several times on a split, by accuracy or mAP."""
+    """How the weights of a run are selected: the best of several evaluations on a split, by accuracy or mAP."""
 
     split: Literal["dev", "test"] = Field(description="Split that the model is evaluated on during training.")
     every_epochs: PositiveInt = Field(
@@ -115,10 +115,10 @@ class Train(Settings):
     @model_validator(mode="after")
     def _one_length(self):
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of `steps` and `epochs` (null removes an inherited one)")
+            raise ValueError("set exactly one of `steps` and `epochs` (null removes an inherited one)")
         low, high = self.dropout_range
         if high >= 1:
-            message = "should be below 1: at least one token has to stay"
+            message = "expected shares below 1: at least one token must remain"
             raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
         if low > high:
             message = "the smaller number comes first"
@@ -127,6 +127,6 @@ class Train(Settings):
 
     @property
     def dropout_range(self) -> tuple[float, float]:
-        """Least and most share of a clip's tokens that is dropped."""
+        """Smallest and largest share of the tokens of a clip that are dropped."""
         value = self.token_dropout
         return (value[0], value[1]) if isinstance(value, list) else (value, value)

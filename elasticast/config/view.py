@@ -31,10 +31,10 @@ class FrontEnd(Settings):
     @model_validator(mode="after")
     def _transform(self):
         if (self.kind == "stft") != (self.n_fft is not None):
-            raise ValueError("`n_fft` is required for kind `stft`, and for no other (null removes an inherited one)")
+            raise ValueError("`n_fft` is for kind `stft`, which requires it (null removes an inherited one)")
         window = self.window_ms * self.sample_rate / 1000
         if self.n_fft is not None and (self.n_fft % 2 or self.n_fft < window):
-            message = f"expected an even number, at least the window's {window:g} samples"
+            message = f"expected an even number, at least the {window:g} samples of the window"
             raise SettingsError([Problem("", ("n_fft",), message, self.n_fft)])
         return self
 
@@ -45,7 +45,7 @@ class FrontEnd(Settings):
 
 
 class View(Settings):
-    """Which part of a clip the model is trained on, at which time resolution."""
+    """Part and time resolution of a clip that the model is trained on."""
 
     frames: PositiveInt | Literal["native"] = Field(
         "native",
@@ -88,17 +88,17 @@ class View(Settings):
 
     @property
     def longest(self) -> int:
-        """Most frames of a clip, counted at the finest compression of the two kinds of view: see `ViewRule`."""
+        """Largest number of frames of a clip, counted as in :meth:`span`."""
         return self.max_frames if self.frames == "native" else self.frames
 
     def span(self, frames: int | None = None) -> float:
-        """Frames at compression 1 that the longest clip may have.
+        """Length of the longest clip, in frames at compression 1.
 
         Parameters
         ----------
         frames : int, optional
-            Another length than the view's: `frames` of a fixed view, which counts them at its first compression, or
-            `max_frames` of a native one.
+            Replaces `frames` of a fixed view, which counts at the first compression, or `max_frames` of a native view,
+            which counts at compression 1.
         """
         if self.frames == "native":
             return frames or self.max_frames
@@ -108,12 +108,12 @@ class View(Settings):
     @classmethod
     def _number_or_native(cls, value: Any) -> Any:
         if value != "native" and (type(value) is not int or value <= 0):
-            raise ValueError("expected a whole number above 0, or native")
+            raise ValueError("expected a whole number above 0, or `native`")
         return value
 
 
 class NormSettings(Settings):
-    """Statistics that the log-mel is normalised with, in place of those of the training split."""
+    """Statistics that normalise the log-mel, in place of those of the training split."""
 
     mean: float = Field(description="Mean that is subtracted from the log-mel.")
     std: PositiveFloat = Field(description="Standard deviation. The log-mel is divided by twice this value, as in AST.")

@@ -8,7 +8,7 @@ from elasticast.config.base import PositiveInt, Settings
 
 
 class WorkflowConfig(Settings):
-    """`config/config.yaml`: which suite runs, and where things lie."""
+    """Settings in `config/config.yaml`."""
 
     suite: str = Field(description="Name of a file in `config/suites`, without `.yaml`.")
     data_root: str = Field(
@@ -42,6 +42,6 @@ class WorkflowConfig(Settings):
 
     @field_validator("partial", "custom", "beside", mode="before")
     @classmethod
-    def _of_the_command_line(cls, value: Any) -> Any:
-        # `--config partial=true` arrives as text: Snakemake knows Python's True only
+    def _parse_text(cls, value: Any) -> Any:
+        # Snakemake passes `--config partial=true` as text, because it parses only Python's True
         return {"true": True, "false": False, "null": None}.get(value, value) if isinstance(value, str) else value

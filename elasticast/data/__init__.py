@@ -1,1 +1,1 @@
-"""From raw audio and annotations to a manifest and waveform stores."""
+"""Reading datasets, preparing them as manifests and waveform stores, and turning clips into batches."""

@@ -1,4 +1,4 @@
-"""What a dataset's annotations say of its clips, and what can be checked of that in every dataset alike."""
+"""The annotations of a dataset, and the checks that are common to all datasets."""
 
 import hashlib
 import logging
@@ -15,27 +15,37 @@ from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)
-SHOWN = 200  # characters of a wrong line: a web page saved as a list may be one line
+MAX_QUOTED = 200  # characters of a wrong line to quote: a web page saved as a list may be a single line
 CLASS = re.compile(r'(\d+),([^\s,"]+),(?:"([^"]+)"|([^",]+?))\s*')
 DEFAULTS = {"key": "", "start": 0.0, "duration": math.nan, "longest": math.nan, "reason": ""}
 
 
 class Annotations(NamedTuple):
-    """What a dataset's annotations say.
+    """The annotations of a dataset.
 
     Attributes
     ----------
     clips : pandas.DataFrame
-        One row a clip, in the order of the stores. Columns: ``id``; ``split``; ``path``, the audio file (``""`` where
-        ``reason`` says why there is none); a column a task with a list of class names; and, where they are not as in
-        :data:`DEFAULTS`, ``key`` (the dataset inside an HDF5 file), ``start`` (s), ``duration`` (s, NaN: to the end of
-        the file), ``longest`` (s; a file longer than this is not the clip it should be, NaN: any), ``reason`` (why the
-        clip is already known to be unusable) and ``group`` (the recording it comes from: clips of one are never
-        divided between train and dev; by default every clip is its own).
+        One row per clip, in the order of the stores. Required columns:
+
+        - ``id``
+        - ``split``
+        - ``path``: the audio file, or ``""`` if there is none (``reason`` then gives the cause)
+        - one column per task, with a list of class names
+
+        Optional columns (:data:`DEFAULTS` gives their default values):
+
+        - ``key``: the dataset inside an HDF5 file
+        - ``start`` (s)
+        - ``duration`` (s); NaN means up to the end of the file
+        - ``longest`` (s): a file longer than this is rejected as the wrong file; NaN means no limit
+        - ``reason``: why the clip is already known to be unusable
+        - ``group``: the recording that the clip was cut from. Clips of the same group are never divided between train
+          and dev. By default, every clip is a group.
     classes : dict
-        Class names of a task in their published order; a task that is not here has the names in ``clips``, sorted.
+        Class names per task, in their published order. A task without an entry uses the names in ``clips``, sorted.
     published : dict
-        Clips of each split in the published annotations, to be compared with; none where nothing is published.
+        Number of clips per split in the published annotations, for comparison. Empty if no numbers are published.
     """
 
     clips: pd.DataFrame
@@ -44,42 +54,49 @@ class Annotations(NamedTuple):
 
 
 class DatasetReader(Protocol):
-    """What a dataset module offers."""
+    """The interface of a dataset module."""
 
     def fetch(self, config: DatasetConfig, data_root: Path, out: Path) -> None:
-        """Bring the audio into being."""
+        """Generate or download the audio."""
 
     def annotate(self, config: DatasetConfig, data_root: Path, out: Path) -> Annotations:
-        """One row a clip."""
+        """Read the annotations: one row per clip."""
 
 
-def text_lines(path: Path, setting: str) -> Iterator[str]:
-    """Lines of a UTF-8 text file, with or without a byte-order mark.
+def read_lines(path: Path, setting: str) -> Iterator[str]:
+    """Iterate over the lines of a UTF-8 text file, with or without a byte-order mark.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    setting : str
+        The key of the dataset's settings that names the file, for error messages.
 
     Raises
     ------
     DataError
-        If it cannot be read; names `setting`, the key of the dataset's settings it comes from.
+        If the file cannot be read.
     """
-    should = f"`{setting}` in the dataset's settings should name it as it was published, relative to data_root"
+    remedy = f"set `{setting}` in the dataset's settings to the published file, relative to data_root"
     try:
         with path.open(encoding="utf-8-sig") as file:
             yield from file
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; {should}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; {should}") from None
+        raise DataError(f"{path}: not UTF-8 text; {remedy}") from None
 
 
 def read_class_names(path: Path) -> dict[str, str]:
-    """Label of each class (``mid``) to its name, in the order of their indices.
+    """Read a list of classes as a dict from label (``mid``) to class name, in the order of the class indices.
 
     Raises
     ------
     DataError
-        If the file is not as published.
+        If the file does not have the published format.
     """
-    lines = text_lines(path, "labels")
+    lines = read_lines(path, "labels")
     header = next(lines, "").strip()
     if header != "index,mid,display_name":
         raise DataError(f"{path}, line 1: {header!r}, expected 'index,mid,display_name'")
@@ -87,41 +104,46 @@ def read_class_names(path: Path) -> dict[str, str]:
     for number, line in enumerate(lines):
         row = CLASS.fullmatch(line)
         if row is None or int(row[1]) != number:
-            expected = f'{number},LABEL,"NAME", names with commas in quotation marks'
-            raise DataError(f"{path}, line {number + 2}: {line.strip()[:SHOWN]!r}, expected {expected}")
+            expected = f'{number},LABEL,"NAME" (names with commas must be quoted)'
+            raise DataError(f"{path}, line {number + 2}: {line.strip()[:MAX_QUOTED]!r}, expected {expected}")
         name = row[3] or row[4]
         if row[2] in names or name in names.values():
             raise DataError(
-                f"{path}, line {number + 2}: {line.strip()[:SHOWN]!r} is there twice, expected every class once"
+                f"{path}, line {number + 2}: {line.strip()[:MAX_QUOTED]!r} repeats a class; expected every class once"
             )
         names[row[2]] = name
     return names
 
 
 def published_counts(files: dict[str, list[str]], counts: dict[str, int]) -> dict[str, int]:
-    """Clips of each split in the published annotations, for the splits that are made of whole published files.
+    """Count the published clips per split. Splits that use a file with no published count are left out.
 
     Parameters
     ----------
     files : dict
-        Annotation files of each split.
+        Annotation files per split.
     counts : dict
-        Clips in each published file, by its name.
+        Number of clips per published file, by file name.
     """
-    names = {split: [Path(file).name for file in some] for split, some in files.items()}
-    return {split: sum(counts[name] for name in some) for split, some in names.items() if set(some) <= set(counts)}
+    names = {split: [Path(file).name for file in paths] for split, paths in files.items()}
+    return {split: sum(counts[name] for name in used) for split, used in names.items() if set(used) <= set(counts)}
 
 
 def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share: float = 0.0) -> pd.DataFrame:
-    """`clips` with all columns, a reason on every row whose annotation cannot be used, and unique ids.
+    """Fill in missing columns, make ids unique, and give a reason to every row whose annotation cannot be used.
 
-    Of several rows with the same id the first is kept; the others are rejected, under an id with a number.
+    If several rows have the same id, the first one is kept. The others are rejected, and a number is added to their
+    ids.
 
     Parameters
     ----------
+    clips : pandas.DataFrame
+        See :class:`Annotations`.
+    tasks : dict
+        Kind of each task.
     dev_share : float
-        Share of the recordings of split train that becomes split dev. A hash of the recording decides, so that it is
-        the same share everywhere, whichever clips are there.
+        Share of the recordings in split train to move to split dev. A hash of the recording's name decides, so every
+        machine moves the same recordings, whichever clips are available there.
     """
     clips = clips.reset_index(drop=True)
     for name, value in DEFAULTS.items():
@@ -133,7 +155,7 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
 
     if dev_share:
         groups = clips["group"] if "group" in clips else clips["id"]
-        chosen = {group: _place(str(group)) < dev_share for group in groups.unique()}
+        chosen = {group: _hash_fraction(str(group)) < dev_share for group in groups.unique()}
         clips.loc[(clips["split"] == "train") & groups.map(chosen), "split"] = "dev"
     copies = clips.groupby("id").cumcount()
     reject(copies > 0, "duplicate id")
@@ -145,18 +167,18 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
     return clips
 
 
-def _place(name: str) -> float:
-    """A number in [0, 1) that depends on nothing but the name."""
+def _hash_fraction(name: str) -> float:
+    """Hash a name to a number in [0, 1)."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
 
 
-def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The clips whose ids stand in the file `path`, one a line, such as the ``ids.txt`` of another lab.
+def select_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Select the clips whose ids are listed in a file, one id per line, such as the ``ids.txt`` of another lab.
 
     Raises
     ------
     DataError
-        If there is no such file, or none of its ids is among the clips.
+        If the file cannot be read, or none of its ids is among the clips.
     """
     try:
         wanted = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
@@ -164,10 +186,11 @@ def only_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise DataError(f"{path}: the list of ids cannot be read: {error}") from None
     chosen = clips[clips["id"].isin(wanted)].reset_index(drop=True)
     if chosen.empty:
-        example = (
-            f"{next(iter(sorted(wanted)), 'nothing')!r}, where the annotations have ids like {clips['id'].iloc[0]!r}"
+        example = next(iter(sorted(wanted)), "nothing")
+        raise DataError(
+            f"{path}: none of its {len(wanted)} ids is in the annotations; it contains {example!r}, but the "
+            f"annotations have ids like {clips['id'].iloc[0]!r}"
         )
-        raise DataError(f"{path}: none of its {len(wanted)} ids is in the annotations; it holds {example}")
     unknown = wanted.difference(chosen["id"])
     if unknown:
         LOG.warning(

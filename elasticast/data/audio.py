@@ -1,4 +1,4 @@
-"""Decoding: any audio, or a span of it, to mono int16 at the rate asked for, or the reason why not."""
+"""Decode an audio file, or a span of it, to mono int16 at a given sample rate."""
 
 import itertools
 import math
@@ -19,17 +19,29 @@ from torch import Tensor
 from elasticast.data.ffmpeg import NEED_FFMPEG, FfmpegTrack
 from elasticast.data.recordings import BLOCK, Hdf5Dataset, NotReadableError, Recording, SoundFile, UnusableAudioError
 
-SHORTEST_SECONDS = 0.025  # one analysis window
+MIN_SECONDS = 0.025  # one analysis window
 SPAN_TOLERANCE_SECONDS = 0.001  # annotations are often rounded to milliseconds
-RATES = (100, 10_000_000)  # Hz; another rate is a damaged header
-STEP = 1 / 32768  # of 16-bit samples, whose full scale is 1
-LOUDEST = 100.0  # floats beyond this were never scaled to [-1, 1]
+RATES = (100, 10_000_000)  # Hz; a rate outside this range means a damaged header
+INT16_STEP = 1 / 32768  # quantisation step of 16-bit samples whose full scale is 1
+MAX_AMPLITUDE = 100.0  # larger float samples were never scaled to [-1, 1]
 LARGEST_TERM = 1000
-"""Largest number in a resampling ratio; its filter bank holds about that number squared."""
+"""Largest numerator or denominator of a resampling ratio. The filter bank has about the square of it in values."""
 
 
 class Clip(NamedTuple):
-    """A decoded clip: int16 ``[samples]`` at `rate` (Hz), and rate (Hz) and channels of its file."""
+    """A decoded clip.
+
+    Attributes
+    ----------
+    samples : ndarray
+        int16 ``[samples]``.
+    rate : int
+        Sample rate of `samples` (Hz).
+    sample_rate : int
+        Sample rate of the file (Hz).
+    channels : int
+        Number of channels of the file.
+    """
 
     samples: np.ndarray
     rate: int
@@ -52,45 +64,46 @@ def decode(
     longest: float = math.nan,
     trim: bool = False,
 ) -> Clip:
-    """Decode a file or a span of it; channels are averaged.
+    """Decode a file or a span of it. Channels are averaged.
 
     Parameters
     ----------
     rate : int
         Sample rate of the clip (Hz).
     key : str
-        Name of the dataset in an HDF5 file; ``""``: `path` is an audio file.
+        Name of the dataset if `path` is an HDF5 file, ``""`` if it is an audio file.
     start : float
-        Begin of the span (s).
+        Start of the span (s).
     duration : float
-        Length of the span (s); NaN: to the end of the file.
+        Length of the span (s). NaN means up to the end of the file.
     longest : float
-        The file, or the span, must not be longer (s); NaN: any length.
+        Maximum length of the file or the span (s). NaN means no limit.
     trim : bool
-        Cut digital silence (zeros in 16 bit) at begin and end.
+        Remove digital silence (samples that are zero in 16 bit) from both ends.
 
     Raises
     ------
     UnusableAudioError
-        With the reason: those of :func:`open_recording`; truncated, damaged, ffmpeg hangs, span outside the file,
-        longer than its segment, empty, non-finite samples, samples not scaled to [-1, 1], silent, too short.
+        The message is the reason: one of those of :func:`open_recording`, or truncated, damaged, ffmpeg hangs, span
+        outside the file, longer than its segment, empty, non-finite samples, samples not scaled to [-1, 1], silent,
+        too short.
     """
     with open_recording(path, key, rate) as recording:
         mono = _read_span(recording, start, duration, longest)
-        old, channels = recording.rate, recording.channels
+        file_rate, channels = recording.rate, recording.channels
     _check_samples(mono)
     if trim:
-        heard = np.flatnonzero(np.abs(mono) > STEP / 2)
-        mono = mono[heard[0] : heard[-1] + 1] if len(heard) else mono[:0]
-    if len(mono) < SHORTEST_SECONDS * old:
-        raise UnusableAudioError(f"too short (< {SHORTEST_SECONDS * 1000:.0f} ms)")
-    blocks = resampled(torch.from_numpy(mono).split(BLOCK), old, rate)
+        nonzero = np.flatnonzero(np.abs(mono) > INT16_STEP / 2)
+        mono = mono[nonzero[0] : nonzero[-1] + 1] if len(nonzero) else mono[:0]
+    if len(mono) < MIN_SECONDS * file_rate:
+        raise UnusableAudioError(f"too short (< {MIN_SECONDS * 1000:.0f} ms)")
+    blocks = resampled(torch.from_numpy(mono).split(BLOCK), file_rate, rate)
     samples = torch.cat([quantised(block).to(torch.int16) for block in blocks])
-    return Clip(samples.numpy(), rate, old, channels)
+    return Clip(samples.numpy(), rate, file_rate, channels)
 
 
 def _read_span(recording: Recording, start: float, duration: float, longest: float) -> np.ndarray:
-    """One channel of a span, float32 ``[samples]``."""
+    """Read a span and average its channels. Returns float32 ``[samples]``."""
     rate, frames = recording.rate, recording.frames
     if not frames:
         raise UnusableAudioError("empty")
@@ -100,10 +113,10 @@ def _read_span(recording: Recording, start: float, duration: float, longest: flo
     begin, end = max(0, round(start * rate)), frames if math.isnan(duration) else min(round(stop * rate), frames)
     if end < math.inf:
         _check_length((end - begin) / rate, longest)
-    mono = np.concatenate([np.empty(0, np.float32), *map(mixed, recording.blocks(begin, end))])
-    if frames == math.inf:  # only now its length is known
-        fewest = min(begin, 1) if end == math.inf else end - begin - SPAN_TOLERANCE_SECONDS * rate
-        if len(mono) < fewest:
+    mono = np.concatenate([np.empty(0, np.float32), *map(to_mono, recording.blocks(begin, end))])
+    if frames == math.inf:  # the length is only known after decoding
+        required = min(begin, 1) if end == math.inf else end - begin - SPAN_TOLERANCE_SECONDS * rate
+        if len(mono) < required:
             raise UnusableAudioError("span outside the file")
         _check_length(len(mono) / rate, longest)
     return mono
@@ -117,28 +130,33 @@ def _check_length(seconds: float, longest: float) -> None:
 def _check_samples(mono: np.ndarray) -> None:
     if not len(mono):
         raise UnusableAudioError("empty")
-    low, high = mono.min(), mono.max()  # NaN if there is one
+    low, high = mono.min(), mono.max()  # NaN if any sample is NaN
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UnusableAudioError("non-finite samples")
-    if max(-low, high) > LOUDEST:
+    if max(-low, high) > MAX_AMPLITUDE:
         raise UnusableAudioError("samples not scaled to [-1, 1]")
-    if high - low < STEP:
+    if high - low < INT16_STEP:
         raise UnusableAudioError("silent")
 
 
 def open_recording(path: Path, key: str = "", rate: int = 0) -> Recording:
-    """Open an audio file, or the dataset `key` of an HDF5 file; nothing is decoded yet.
+    """Open an audio file, or the dataset `key` of an HDF5 file, without decoding it.
 
     Parameters
     ----------
+    path : Path
+        The file.
+    key : str
+        Name of the dataset if `path` is an HDF5 file, ``""`` if it is an audio file.
     rate : int
-        Sample rate (Hz) of an HDF5 file that does not tell it.
+        Sample rate (Hz) to assume if an HDF5 file does not specify one.
 
     Raises
     ------
     UnusableAudioError
-        With the reason: missing, not a file, unreadable, empty, not audio, truncated, length unknown, no such key, not
-        HDF5, unlikely sample rate; of what only ffmpeg can read: needs ffmpeg, no audio track.
+        The message is the reason: missing, not a file, unreadable, empty, not audio, truncated, length unknown, no such
+        key, not HDF5, damaged, unlikely sample rate. For files that only ffmpeg can read also: needs ffmpeg, no audio
+        track.
     """
     status = _status(path)
     recording = Hdf5Dataset(path, key, rate, status) if key else _open_file(path, status.st_size)
@@ -156,7 +174,7 @@ def _status(path: Path) -> os.stat_result:
     except OSError:
         raise UnusableAudioError("unreadable") from None
     if not stat.S_ISREG(status.st_mode):
-        raise UnusableAudioError("not a file")  # to open a pipe would wait for its writer
+        raise UnusableAudioError("not a file")  # opening a pipe would block until something writes to it
     if status.st_size == 0:
         raise UnusableAudioError("empty")
     return status
@@ -171,18 +189,18 @@ def _open_file(path: Path, size: int) -> Recording:
         raise UnusableAudioError("needs ffmpeg" if path.suffix.lower() in NEED_FFMPEG else str(error)) from None
 
 
-def mixed(block: np.ndarray) -> np.ndarray:
-    """The mean of the channels of int16 or float ``[samples, channels]``, float32 ``[samples]`` with full scale 1."""
+def to_mono(block: np.ndarray) -> np.ndarray:
+    """Average the channels of int16 or float ``[samples, channels]`` to float32 ``[samples]`` with full scale 1."""
     total = block[:, 0].astype(np.float32)
-    for channel in block.T[1:]:  # ten times as fast as `mean`, which adds row by row
+    for channel in block.T[1:]:  # ten times faster than `mean`, which adds row by row
         total += channel
-    total /= block.shape[1] * (1.0 if block.dtype.kind == "f" else 1 / STEP)
+    total /= block.shape[1] * (1.0 if block.dtype.kind == "f" else 1 / INT16_STEP)
     return total
 
 
 def quantised(block: Tensor) -> Tensor:
-    """The nearest 16-bit values, -32768 to 32767, as floats."""
-    return (block / STEP).round_().clamp_(-32768, 32767)
+    """Round samples with full scale 1 to 16-bit values, -32768 to 32767, as floats."""
+    return (block / INT16_STEP).round_().clamp_(-32768, 32767)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -192,10 +210,11 @@ def quantised(block: Tensor) -> Tensor:
 
 @cache
 def ratio(old: int, new: int) -> tuple[int, int]:
-    """Two rates (Hz) as a ratio of whole numbers.
+    """Two sample rates (Hz) as a ratio of whole numbers.
 
-    Common rates are exact. A filter bank for 11,127 to 16,000 Hz would take gigabytes; of such rates the nearest
-    ratio of numbers up to :data:`LARGEST_TERM` is taken, which moves pitch and time by less than 0.01 %.
+    The ratio of common rates is exact. For others, such as 11,127 to 16,000 Hz, an exact filter bank would take
+    gigabytes. They use the nearest ratio of numbers up to :data:`LARGEST_TERM`, which changes pitch and time by less
+    than 0.01 %.
     """
     exact = Fraction(old, new)
     if max(exact.as_integer_ratio()) <= LARGEST_TERM:
@@ -207,15 +226,16 @@ def ratio(old: int, new: int) -> tuple[int, int]:
 
 @cache
 def _resampler(old: int, new: int) -> torchaudio.transforms.Resample:
-    """One a ratio: its filter is computed once."""
+    """The resampler of a ratio. It is cached, so that its filter is computed only once."""
     return torchaudio.transforms.Resample(old, new)
 
 
 def resampled(blocks: Iterable[Tensor], old_rate: int, new_rate: int) -> Iterator[Tensor]:
-    """Resample a stream, ``[samples]`` in blocks of any lengths.
+    """Resample a stream of blocks ``[samples]`` of any lengths.
 
-    The same as resampling it whole, because each block is filtered with its neighbours' edges: the filter makes `new`
-    samples out of each group of `old` and looks at `width` samples on either side.
+    The result equals resampling the whole signal at once, because each block is filtered together with the edges of
+    its neighbours. The filter turns each group of `old` samples into `new` samples and needs `width` samples on either
+    side of the group.
     """
     old, new = ratio(old_rate, new_rate)
     if old == new:
@@ -224,12 +244,12 @@ def resampled(blocks: Iterable[Tensor], old_rate: int, new_rate: int) -> Iterato
     resample = _resampler(old, new)
     edge_groups = -(-resample.width // old)
     edge, skip = edge_groups * old, edge_groups * new
-    held, length, given = torch.zeros(edge), 0, 0  # before its begin a clip is silent
+    pending, read, written = torch.zeros(edge), 0, 0  # the signal is zero before its start and after its end
     for block, following in itertools.pairwise(itertools.chain(blocks, [None])):
-        length += len(block)
-        held = torch.cat([held, block] if following is not None else [held, block, torch.zeros(edge + old)])
-        groups = (len(held) - 2 * edge) // old
+        read += len(block)
+        pending = torch.cat([pending, block] if following is not None else [pending, block, torch.zeros(edge + old)])
+        groups = (len(pending) - 2 * edge) // old
         if groups > 0:
-            made = resample(held[: groups * old + 2 * edge])[skip : skip + groups * new]
-            yield made[: -(-length * new // old) - given]
-            held, given = held[groups * old :], given + groups * new
+            output = resample(pending[: groups * old + 2 * edge])[skip : skip + groups * new]
+            yield output[: -(-read * new // old) - written]
+            pending, written = pending[groups * old :], written + groups * new

@@ -1,4 +1,4 @@
-"""Training augmentation: SpecAugment scaled to the clip's length, and mixup of waveforms."""
+"""Training augmentation: SpecAugment, scaled to the length of the clip, and mixup of waveforms."""
 
 import torch
 from torch import Generator, Tensor
@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from elasticast.config import SpecAugment
 
 TIME_MASK_REFERENCE = 1024
-"""Frames for which `SpecAugment.time_frames` is stated (AST: 192 of 1,024)."""
+"""Number of frames that `SpecAugment.time_frames` refers to (AST masks up to 192 of 1,024)."""
 
 
 def _uniform(high: float, generator: Generator) -> int:
@@ -14,14 +14,23 @@ def _uniform(high: float, generator: Generator) -> int:
 
 
 def spec_augment(log_mel: Tensor, settings: SpecAugment, fill: float, generator: Generator) -> Tensor:
-    """Mask one band of frequencies and one stretch of time with `fill` (Park et al. 2019, one mask each, as AST).
+    """Mask one frequency band and one time interval (Park et al. 2019; one mask each, as in AST).
 
     Parameters
     ----------
     log_mel : Tensor
-        `[F, T]`; not changed.
+        `[F, T]`; not modified.
+    settings : SpecAugment
+        Maximum sizes of the masks.
     fill : float
-        Value under the mask, the training mean (0 after normalisation).
+        Value of masked bins: the training mean, which is 0 after normalisation.
+    generator : Generator
+        Random generator.
+
+    Returns
+    -------
+    Tensor
+        `[F, T]`.
     """
     bins, frames = log_mel.shape
     if not (settings.freq_bins or settings.time_frames):
@@ -38,7 +47,7 @@ def spec_augment(log_mel: Tensor, settings: SpecAugment, fill: float, generator:
 
 
 def mixup(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Mix waveform `b` into `a` (Tokozume et al. 2018, as in AST); `b` is repeated or cut to the length of `a`.
+    """Mix two waveforms (Tokozume et al. 2018, as in AST). `b` is repeated or cut to the length of `a`.
 
     Parameters
     ----------
@@ -46,8 +55,13 @@ def mixup(a: Tensor, b: Tensor, share: float) -> Tensor:
         `[S]` and `[S']`.
     share : float
         Weight of `a`.
+
+    Returns
+    -------
+    Tensor
+        `[S]`.
     """
     repeats = -(-a.numel() // b.numel())
-    other = b.repeat(repeats)[: a.numel()]
-    mixed = share * (a - a.mean()) + (1 - share) * (other - other.mean())
+    fitted = b.repeat(repeats)[: a.numel()]
+    mixed = share * (a - a.mean()) + (1 - share) * (fitted - fitted.mean())
     return mixed - mixed.mean()

@@ -1,4 +1,4 @@
-"""Clips of a prepared split, and the dataset that training reads them from."""
+"""The clips of a prepared split, and the dataset that encodes them for training."""
 
 import dataclasses
 import zlib
@@ -24,8 +24,9 @@ from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import read_json
 
-KEPT_BYTES = 512 * 2**20
-"""Log-mels a training process keeps; they are a sixth to a third of a step of the small models on a CPU."""
+CACHE_BYTES = 512 * 2**20
+"""Size of the log-mel cache of a training process. For the small models, computing log-mels takes a sixth to a third
+of the time of a training step on a CPU."""
 
 
 def read_norm(path: Path) -> Norm:
@@ -35,104 +36,111 @@ def read_norm(path: Path) -> Norm:
 
 
 def norm_of(config: RunConfig, file: Path | None) -> Norm:
-    """What a run normalises with: the statistics in its settings, else those of a file.
+    """Normalisation statistics of a run: those in its settings if given, otherwise those in `file`.
 
     Raises
     ------
     ElasticASTError
-        If there is neither.
+        If neither is given.
     """
     if config.norm is not None:
         return Norm(config.norm.mean, config.norm.std)
     if file is None:
-        raise ElasticASTError("--norm: needed unless the run's settings give `norm`; `elasticast stats` makes the file")
+        raise ElasticASTError(
+            "--norm: required unless the run's settings set `norm`; create it with `elasticast stats`"
+        )
     return read_norm(file)
 
 
 class Clips:
-    """The usable clips of one split: waveforms, ids and targets of one task.
+    """The usable clips of one split: their waveforms, ids, and targets for one task.
 
     Parameters
     ----------
     prepared : Path
         Folder written by `elasticast prepare`.
     split, task : str
-        Split and label set.
+        Names of the split and the task.
 
     Attributes
     ----------
-    ids, classes : list of str
-        Clips, and classes of the task.
+    ids : list of str
+        Id of each clip.
+    classes : list of str
+        Class names of the task.
     kind : {"single", "multi"}
-        Whether a clip has one label, or several.
+        Whether clips have exactly one label or any number of labels.
     labels : ndarray
-        Place of each label in `classes`, clip after clip.
+        Class index of every label of every clip, concatenated in the order of the clips.
     first_label : ndarray
-        `[clips + 1]` int64: clip i has the labels ``first_label[i]`` to ``first_label[i + 1]``.
+        `[clips + 1]` int64. The labels of clip i are ``labels[first_label[i]:first_label[i + 1]]``.
     """
 
     def __init__(self, prepared: Path, split: str, task: str):
         manifest = read_manifest(prepared / "manifest.parquet", split)
         if manifest.empty:
-            hint = "; `dev_share` in the dataset's settings sets clips of the training split aside" * (split == "dev")
+            hint = (
+                "; set `dev_share` in the dataset's settings to use a share of split 'train'" if split == "dev" else ""
+            )
             raise DataError(f"{prepared / 'manifest.parquet'}: split {split!r} has no usable clip{hint}")
         self.store = Store(prepared / f"{split}.h5")
         info = read_classes(prepared / "classes.json")
         if task not in info:
-            raise DataError(f"{prepared / 'classes.json'}: no task {task!r}. There is: {', '.join(info)}")
+            raise DataError(f"{prepared / 'classes.json'}: no task {task!r}; expected one of: {', '.join(info)}")
         self.ids: list[str] = manifest["id"].tolist()
         self.classes: list[str] = info[task]["classes"]
         self.kind: str = info[task]["kind"]
         counts = manifest[task].map(len).to_numpy(np.int64)
         self.labels = pd.Index(self.classes).get_indexer(np.concatenate(manifest[task].tolist()))
-        assert (self.labels >= 0).all(), f"{prepared}: labels of {task} that are not in classes.json"
+        assert (self.labels >= 0).all(), f"{prepared}: some labels of {task} are not in classes.json"
         self.first_label = np.concatenate([[0], counts.cumsum()])
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def target(self, index: int) -> Tensor:
-        """`[C]` float32, 1 for the classes of a clip."""
+        """Target of a clip: `[C]` float32, 1 for each of its classes."""
         target = torch.zeros(len(self.classes))
         target[self.labels[self.first_label[index] : self.first_label[index + 1]]] = 1.0
         return target
 
     @cached_property
     def targets(self) -> Tensor:
-        """`[clips, C]`, those of all clips: 4 GB of AudioSet's training split, which training does without."""
+        """Targets of all clips, `[clips, C]`. Not used in training: for AudioSet's training split they take 4 GB."""
         return torch.stack([self.target(i) for i in range(len(self))])
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """`[clips]` float64, how often `train.sampler: balanced` draws each clip, see :func:`balanced_weights`."""
-        owners = np.repeat(np.arange(len(self)), np.diff(self.first_label))
-        return balanced_weights(owners, self.labels, len(self), len(self.classes))
+        """Sampling weights for `train.sampler: balanced`, `[clips]` float64; see :func:`balanced_weights`."""
+        clip_of_label = np.repeat(np.arange(len(self)), np.diff(self.first_label))
+        return balanced_weights(clip_of_label, self.labels, len(self), len(self.classes))
 
     @cached_property
     def samples(self) -> np.ndarray:
-        """`[clips]` int64, length of each waveform in samples."""
+        """Length of each waveform in samples, `[clips]` int64."""
         return np.asarray(self.store.lengths)
 
     def check_rate(self, front_end: FrontEnd) -> None:
-        """Refuse another sample rate than the front end's.
+        """Check that the waveforms have the sample rate of the front end.
 
         Raises
         ------
         DataError
-            If they differ.
+            If they do not.
         """
         check_rate(front_end, self.store.sample_rate, self.store.path)
 
     def waveform(self, index: int) -> Tensor:
-        """`[S]` float32 in [-1, 1]."""
+        """Waveform of a clip: `[S]` float32 in [-1, 1]."""
         return torch.from_numpy(self.store[index].astype(np.float32) / 32768.0)
 
 
 class ClipDataset(Dataset):
-    """Training clips of a run, each as tokens; a :class:`~elasticast.data.sampler.ClipRequest` is the index.
+    """Training clips of a run as tokens, indexed by :class:`~elasticast.data.sampler.ClipRequest`.
 
-    Randomness (compression, length, crop, augmentation, offset, token dropout) is drawn from the seed, the clip, the
-    epoch and the draw. So a clip does not depend on the number of workers, the order, or the step a run is resumed at.
+    Compression, length, crop, augmentation, offset and token dropout are random. The random generator is seeded with
+    the run's seed, the clip, the epoch and the draw, so the tokens do not depend on the number of workers, the order
+    of the clips, or the step at which a run is resumed.
 
     Parameters
     ----------
@@ -148,15 +156,15 @@ class ClipDataset(Dataset):
         clips.check_rate(config.front_end)
         self.clips, self.config = clips, config
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
-        self._kept: dict[int, Tensor] = {}
-        # loader processes start anew every epoch: what they kept would be lost
-        self._room = KEPT_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
+        self._cache: dict[int, Tensor] = {}
+        # Worker processes are restarted every epoch, so a cache would be lost.
+        self._cache_bytes_left = CACHE_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def tokens(self) -> np.ndarray:
-        """`[clips]` int64, tokens of each clip's largest view, before token dropout."""
+        """Number of tokens of each clip's largest view, before token dropout; `[clips]` int64."""
         model = self.config.model
         frames = self.rule.most_frames(self.clips.samples)
         return model.patches(frames) * model.patches(self.config.front_end.mel_bins)
@@ -164,14 +172,14 @@ class ClipDataset(Dataset):
     def __getitem__(self, request: ClipRequest) -> PackedClip:
         generator = self._generator(request)
         draw = torch.rand((), generator=generator).item()
-        cuts = self.config.view.cut_from is not None
-        view = self._view(request, draw, torch.rand((), generator=generator).item() if cuts else 1.0)
-        spectrogram, target = self._mixed(request.index, view.compression, generator)
+        random_length = self.config.view.cut_from is not None
+        view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
+        spectrogram, target = self._mixture(request.index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         mask = partial(spec_augment, settings=self.config.train.spec_augment, fill=0.0, generator=generator)
-        about = {"index": request.index, "target": target, "start": start, "augment": mask}
-        clip = self.encoder.encode(spectrogram, view, **about)
-        return self._dropped(self._shifted(clip, generator), generator)
+        options = {"index": request.index, "target": target, "start": start, "augment": mask}
+        clip = self.encoder.encode(spectrogram, view, **options)
+        return self._drop_tokens(self._shift(clip, generator), generator)
 
     def _generator(self, request: ClipRequest) -> Generator:
         key = f"{self.config.seed}/{request.epoch}/{self.clips.ids[request.index]}"
@@ -180,52 +188,52 @@ class ClipDataset(Dataset):
         return Generator().manual_seed(zlib.crc32(key.encode()))
 
     def _view(self, request: ClipRequest, draw: float, length: float) -> ClipView:
-        """The view of a clip, in a batch of a bucket as long as the batch's longest clip."""
+        """The view of a clip. With length buckets, it is as long as the longest clip of the batch."""
         view = self.rule(int(self.clips.samples[request.index]), draw, length)
         if not request.fill_to:
             return view
         model = self.config.model
         time_patches = request.fill_to // model.patches(self.config.front_end.mel_bins)
         frames = patch_frames(time_patches, model.patch, model.stride)
-        # where a stretch of the position table is drawn, the places are the table's
+        # A random time offset needs the grid of the longest view, not that of this batch's longest clip.
         return dataclasses.replace(view, frames=frames, full=self.config.view.longest if model.time_offset else None)
 
-    def _shifted(self, clip: PackedClip, generator: Generator) -> PackedClip:
-        """A training clip at a random place of its grid, for `model.time_offset`."""
+    def _shift(self, clip: PackedClip, generator: Generator) -> PackedClip:
+        """Shift the time positions of a clip by a random offset within its grid, for `model.time_offset`."""
         model = self.config.model
         if not (isinstance(model, ASTSettings) and model.time_offset):
             return clip
-        free = clip.time_patches - int(clip.time.max())  # places for its first patch
-        offset = int(torch.rand((), generator=generator).item() * free)
+        offsets = clip.time_patches - int(clip.time.max())  # number of possible offsets
+        offset = int(torch.rand((), generator=generator).item() * offsets)
         return dataclasses.replace(clip, time=clip.time + offset)
 
-    def _dropped(self, clip: PackedClip, generator: Generator) -> PackedClip:
-        """A training clip without the tokens that dropout leaves out."""
-        share, most = self.config.train.dropout_range
-        if not most:
+    def _drop_tokens(self, clip: PackedClip, generator: Generator) -> PackedClip:
+        """Apply token dropout."""
+        share, highest = self.config.train.dropout_range
+        if not highest:
             return clip
-        if most > share:
-            share += (most - share) * torch.rand((), generator=generator).item()
-        return clip.only(kept_tokens(len(clip.patches), share, generator))
+        if highest > share:
+            share += (highest - share) * torch.rand((), generator=generator).item()
+        return clip.select(kept_tokens(len(clip.patches), share, generator))
 
-    def _mixed(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Log-mel and target of a training clip, or of its mixture with another."""
+    def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Log-mel and target of a clip, mixed with another clip with probability `train.mixup`."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
             return self._log_mel(index, compression), self.clips.target(index)
-        other = int(torch.rand((), generator=generator).item() * len(self.clips))
-        # Beta(10, 10) as in AST, from two Gammas
+        partner = int(torch.rand((), generator=generator).item() * len(self.clips))
+        # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        mixed = mixup(self.clips.waveform(index), self.clips.waveform(other), share)
-        target = share * self.clips.target(index) + (1 - share) * self.clips.target(other)
+        mixed = mixup(self.clips.waveform(index), self.clips.waveform(partner), share)
+        target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return self.encoder.spectrogram(mixed, compression), target
 
     def _log_mel(self, index: int, compression: float) -> Tensor:
-        """Log-mel of a clip; while there is room it is kept for the epochs to come."""
-        if index in self._kept:
-            return self._kept[index]
+        """Log-mel of a clip, cached for later epochs while the cache has room."""
+        if index in self._cache:
+            return self._cache[index]
         spectrogram = self.encoder.spectrogram(self.clips.waveform(index), compression)
-        if spectrogram.nbytes <= self._room:
-            self._kept[index] = spectrogram.contiguous()
-            self._room -= spectrogram.nbytes
+        if spectrogram.nbytes <= self._cache_bytes_left:
+            self._cache[index] = spectrogram.contiguous()
+            self._cache_bytes_left -= spectrogram.nbytes
         return spectrogram

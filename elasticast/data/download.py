@@ -1,4 +1,4 @@
-"""Downloads that go on where they stopped, and archives unpacked whole or not at all."""
+"""Resumable downloads, checksums, and atomic unpacking of archives."""
 
 import contextlib
 import errno
@@ -32,49 +32,49 @@ BLOCK = 1 << 20
 
 
 def download(url: str, target: Path, size: int | None = None) -> None:
-    """Fetch `url` to `target`, unless it is there; an interrupted call leaves ``target.part`` to go on from.
+    """Download `url` to `target`, unless `target` exists. An interrupted download resumes from ``target.part``.
 
     Parameters
     ----------
     size : int, optional
-        Bytes to expect, for the progress shown where the server does not tell.
+        Expected number of bytes, for the progress display if the server does not send it.
 
     Raises
     ------
     DataError
-        If the server cannot be reached, refuses, or keeps breaking off without sending anything.
+        If the server cannot be reached, refuses the request, or closes the connection without sending more data.
     """
     if target.is_file():
         return
     part = target.with_name(f"{target.name}.part")
     LOG.info("downloading %s", url)
-    have = -1
+    previous = -1
     while True:
         try:
             _receive(url, part, size)
             break
         except (OSError, http.client.HTTPException) as error:  # URLError, HTTPError and timeouts are OSErrors
-            got = part.stat().st_size if part.is_file() else 0
-            if got <= max(have, 0) or isinstance(error, urllib.error.HTTPError):
+            received = part.stat().st_size if part.is_file() else 0
+            if received <= max(previous, 0) or isinstance(error, urllib.error.HTTPError):
                 raise DataError(f"{url}: download failed: {error}") from None
-            LOG.info("%s: broken off after %d bytes, going on from there", url, got)
-            have = got
+            LOG.info("%s: interrupted after %d bytes, resuming", url, received)
+            previous = received
     os.replace(part, target)
 
 
 def _receive(url: str, part: Path, size: int | None) -> None:
-    """Append what is missing to `part`."""
-    have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    """Append the bytes that are missing to `part`."""
+    received = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={received}-"} if received else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not received:
             raise
-        part.unlink()  # nothing lies beyond what we have: complete, or of another file; one fresh start tells
+        part.unlink()  # the server has no more bytes: `part` is complete or of another file, so download it again
         response = urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
-    with contextlib.closing(response), open(part, _mode(response, have)) as file:
+    with contextlib.closing(response), open(part, _mode(response, received)) as file:
         blocks, length = _blocks(response), response.headers.get("Content-Length", size)
         if length:
             blocks = track(blocks, -(-int(length) // BLOCK), "MiB received")
@@ -83,15 +83,15 @@ def _receive(url: str, part: Path, size: int | None) -> None:
     LOG.info("received %.1f MB", part.stat().st_size / 1e6)
 
 
-def _mode(response: http.client.HTTPResponse, have: int) -> str:
-    """Append only to what the server agreed to go on from; a plain answer starts at the beginning."""
-    agreed = response.status == http.client.PARTIAL_CONTENT
-    agreed = agreed and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-    return "ab" if agreed else "wb"
+def _mode(response: http.client.HTTPResponse, received: int) -> str:
+    """Mode to open the file with: append if the server resumes after `received` bytes, otherwise start over."""
+    resumes = response.status == http.client.PARTIAL_CONTENT
+    resumes = resumes and response.headers.get("Content-Range", "").startswith(f"bytes {received}-")
+    return "ab" if resumes else "wb"
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Blocks of the body; a body shorter than announced is an error, which `read` alone keeps quiet."""
+    """Read the body in blocks. Raise an error if it is shorter than announced, which `read` alone does not."""
     announced, received = response.headers.get("Content-Length"), 0
     while block := response.read(BLOCK):
         received += len(block)
@@ -106,18 +106,23 @@ def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """File name to checksum, of a list as ``md5sum`` and ``sha256sum`` write it."""
+    """Read a list of checksums, as written by ``md5sum`` and ``sha256sum``, as a dict from file name to checksum."""
     lines = path.read_text(encoding="ascii").splitlines()
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
 
 
 def compare_sums(folder: Path, sums: Path) -> dict[str, str]:
-    """File name to what is wrong with it, for every file listed in `sums`; ``""`` for one that is as listed.
+    """Compare the files of a folder with a list of checksums.
 
     Parameters
     ----------
     sums : Path
-        The list; its suffix is the kind of checksum, ``.md5`` or ``.sha256``.
+        The list. Its suffix is the kind of checksum, ``.md5`` or ``.sha256``.
+
+    Returns
+    -------
+    dict
+        For each file name in the list, what is wrong with the file, or ``""`` if its checksum matches.
     """
     reasons = {}
     for name, digest in read_sums(sums).items():
@@ -142,53 +147,54 @@ def _checksum(path: Path, kind: str) -> str:
 
 
 class Archive(NamedTuple):
-    """A published archive, what is wanted of it, and how to tell that it is whole.
+    """A published archive, which of its files to unpack, and the checksums to compare.
 
     Attributes
     ----------
     url : str
-        Where it lies.
+        Address of the archive.
     name : str
-        Its file name while it is here, ``.zip`` or ``.tar.gz``.
+        File name to download it to, ``.zip`` or ``.tar.gz``.
     wanted : callable
-        Where a file goes in the folder, by its path in the archive; None: it is not wanted.
-    holds : str
-        What the folder holds in the end, for messages.
+        Maps the path of a file in the archive to its path in the folder, or to None if the file is not needed.
+    contents : str
+        Description of the unpacked files, for error messages.
     sha256 : str
-        SHA-256 of the archive; ``""`` where it is not published, or where the server packs it anew (as GitHub may).
+        SHA-256 of the archive. ``""`` if none is published, or if the server may repack the archive (as GitHub does).
     sums : Path, optional
-        Checksums of all files wanted, to be compared after unpacking.
+        Checksums of all unpacked files.
     size : int, optional
-        Bytes, see `download`.
+        Expected number of bytes, see :func:`download`.
     """
 
     url: str
     name: str
     wanted: Callable[[PurePosixPath], str | None]
-    holds: str
+    contents: str
     sha256: str = ""
     sums: Path | None = None
     size: int | None = None
 
 
 class _DamagedError(Exception):
-    """The archive is not what was published."""
+    """The archive differs from the published one."""
 
 
 DAMAGED = (_DamagedError, tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
 
 
 def fetch_archive(archive: Archive, folder: Path) -> None:
-    """Fill `folder` with the wanted files of an archive, unless there is something in it already.
+    """Download an archive and unpack it to `folder`, unless the folder contains files already.
 
-    The archive lies beside `folder` until it is unpacked: an interrupted download goes on, and an archive that was put
-    there by hand is not downloaded. `folder` appears whole or not at all; processes that want the same one wait for the
-    first, and find it there.
+    The archive is downloaded to the parent of `folder` and deleted after unpacking. An interrupted download resumes,
+    and an archive that the user has put there is not downloaded again. `folder` is created only once all files are
+    unpacked. If several processes need the same folder, one fetches it and the others wait.
 
     Raises
     ------
     DataError
-        If the folder is not there and the archive cannot be fetched or is damaged; says what to set.
+        If the folder is missing or empty, and the archive cannot be downloaded or is damaged. The message lists the
+        remedies.
     """
     packed = folder.with_name(archive.name)
     try:
@@ -200,9 +206,9 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
                 _unpack(archive, packed, folder)
     except (OSError, DataError) as error:
         raise DataError(
-            f"{folder}: no such folder, and it could not be fetched ({error}). Either allow access to the network, or "
-            f"download it elsewhere and put it at {packed}, or set `data_root` in config/config.yaml (or "
-            f"`--config data_root=...`) to a folder that holds {archive.holds}"
+            f"{folder}: no such folder, and it could not be downloaded ({error}). Either allow access to the network, "
+            f"or download the archive elsewhere and save it as {packed}, or set `data_root` in config/config.yaml (or "
+            f"`--config data_root=...`) to a folder that contains {archive.contents}"
         ) from None
 
 
@@ -211,9 +217,9 @@ def _is_filled(folder: Path) -> bool:
 
 
 def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
-    """Unpack beside `folder` and put it in place; the archive is removed, damaged or not."""
+    """Unpack to a temporary folder and rename it to `folder`. The archive is deleted, even if it is damaged."""
     part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a call that was killed
+    shutil.rmtree(part, ignore_errors=True)  # left over from a killed process
     try:
         _check_archive(archive, packed)
         _extract(packed, part, archive.wanted)
@@ -221,7 +227,7 @@ def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
             _check_files(part, archive.sums)
         part.rename(folder)
     except DAMAGED as error:
-        packed.unlink()  # else the next call would find it again
+        packed.unlink()  # otherwise the next call would use it again
         raise DataError(
             f"the archive from {archive.url} was damaged ({error}) and has been removed; run again"
         ) from None
@@ -233,60 +239,60 @@ def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
 def _check_archive(archive: Archive, packed: Path) -> None:
     if archive.sha256:
         LOG.info("%s: comparing its checksum", packed)
-        found = _checksum(packed, "sha256")
-        if found != archive.sha256:
-            raise _DamagedError(f"its SHA-256 is {found}, that of the published one {archive.sha256}")
+        actual = _checksum(packed, "sha256")
+        if actual != archive.sha256:
+            raise _DamagedError(f"its SHA-256 is {actual}, expected {archive.sha256}")
 
 
 def _check_files(folder: Path, sums: Path) -> None:
     wrong = {name: reason for name, reason in compare_sums(folder, sums).items() if reason}
     if wrong:
         name, reason = next(iter(wrong.items()))
-        raise _DamagedError(f"{len(wrong)} of its files are not as published, such as {name}: {reason}")
+        raise _DamagedError(f"{len(wrong)} of its files differ from the published ones, such as {name}: {reason}")
 
 
 def _extract(packed: Path, folder: Path, wanted: Callable[[PurePosixPath], str | None]) -> None:
-    """Write the wanted files below `folder`; links, devices and paths that lead out of the archive never are."""
+    """Write the wanted files to `folder`. Links, devices, absolute paths and paths with ``..`` are skipped."""
     folder.mkdir()
     total, files = -(-packed.stat().st_size // BLOCK), 0
     with open(packed, "rb") as file, Progress(f"MiB of {packed.name} unpacked", total) as progress:
         for name, content in (_zip_files if packed.suffix == ".zip" else _tar_files)(file):
             path = PurePosixPath(name)
-            place = None if path.is_absolute() or ".." in path.parts else wanted(path)
-            if place is not None:
-                target = folder / place
+            relative = None if path.is_absolute() or ".." in path.parts else wanted(path)
+            if relative is not None:
+                target = folder / relative
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with open(target, "wb") as out:
                     shutil.copyfileobj(content, out)
                 files += 1
             progress.update(file.tell() // BLOCK)
     if not files:
-        raise _DamagedError("it holds none of the files wanted")
+        raise _DamagedError("it contains none of the expected files")
     LOG.info("%s: %d files unpacked", packed, files)
 
 
 def _zip_files(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of every plain file; a content read to its end has been compared with its CRC-32."""
+    """Name and content of every regular file of a zip file. Reading a content to its end checks its CRC-32."""
     try:
         with zipfile.ZipFile(file) as packed:
             for member in packed.infolist():
-                kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where it was packed elsewhere than on Unix
+                kind = stat.S_IFMT(member.external_attr >> 16)  # 0 if the archive was not created on Unix
                 if not member.is_dir() and kind in (0, stat.S_IFREG):
                     with packed.open(member) as content:
                         yield member.filename, content
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        raise _DamagedError("its directory points outside of it") from None
-    except Exception as error:  # zipfile meets a damaged directory with errors of every kind
+        raise _DamagedError("its directory points outside the file") from None
+    except Exception as error:  # zipfile raises many kinds of errors for a damaged directory
         raise _DamagedError(error) from None
 
 
 def _tar_files(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of every plain file of a gzipped tar file."""
+    """Name and content of every regular file of a gzipped tar file."""
     with gzip.open(file) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as packed:
         for member in packed:
             if member.isfile():
                 yield member.name, packed.extractfile(member)
-        while unzipped.read(BLOCK):  # to the end, where gzip keeps its checksum
+        while unzipped.read(BLOCK):  # read to the end, where gzip stores its checksum
             pass

@@ -1,6 +1,7 @@
-"""From a waveform to the tokens of a clip: log-mel, the part that a view gives the model, normalisation, patches.
+"""Encode a waveform as tokens: log-mel, cropping or padding to the view, normalisation, patches.
 
-Training, sweeps and inference all encode clips here, so that a model is used on what it was trained on.
+Training, sweeps and inference all encode clips with :class:`ClipEncoder`, so a model gets the same kind of input in all
+of them.
 
 Shape legend: S samples, F mel bins, T frames, n tokens, P patch edge, C classes.
 """
@@ -19,12 +20,12 @@ NO_TARGET = torch.empty(0)
 
 
 class ClipEncoder:
-    """Makes tokens of waveforms as a run's settings want them.
+    """Encode waveforms as tokens, following the settings of a run.
 
     Parameters
     ----------
     config : RunConfig
-        The run: `front_end`, `view.resolution` and `model` decide.
+        Settings of the run. `front_end`, `view.resolution` and `model` are used.
     norm : Norm
         Normalisation statistics.
     """
@@ -35,8 +36,8 @@ class ClipEncoder:
     def spectrogram(self, waveform: Tensor, compression: float = 1.0, *, whole: bool = True) -> Tensor:
         """Log-mel `[F, T]` of a waveform.
 
-        With `view.resolution: hop` a compression makes the hop longer. With `max_pool` it takes the maximum of every
-        `compression` frames, a whole number; frames left over at the end are pooled too.
+        With `view.resolution: hop`, compression lengthens the hop. With `max_pool`, it takes the maximum over every
+        `compression` frames (a whole number). An incomplete group of frames at the end is pooled too.
 
         Parameters
         ----------
@@ -70,30 +71,34 @@ class ClipEncoder:
         spectrogram : Tensor
             `[F, T]`, the log-mel of the clip at the compression of the view, see :meth:`spectrogram`.
         view : ClipView
-            The part of the clip to take.
+            The part of the clip to encode.
         index : int
-            Place of the clip in its dataset.
+            Index of the clip in its dataset.
         target : Tensor
-            `[C]`, 1 for the classes of the clip.
+            `[C]`, 1 for each class of the clip.
         start : float
-            Where to cut a clip longer than the view, see :func:`crop_or_pad`.
+            Where to crop a clip longer than the view, see :func:`crop_or_pad`.
         augment : callable, optional
-            Changes the normalised log-mel `[F, view.frames]`.
+            Function applied to the normalised log-mel `[F, view.frames]`.
         """
-        shown = self.norm(crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill))
-        return pack_clip(index, augment(shown) if augment else shown, target, self.config.model, view.grid_frames)
+        visible = self.norm(crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill))
+        return pack_clip(index, augment(visible) if augment else visible, target, self.config.model, view.grid_frames)
 
 
 def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0, fill: Fill = "zeros") -> Tensor:
-    """Cut or pad `[F, T]` to `[F, frames]`.
+    """Crop or pad `[F, T]` to `[F, frames]`.
 
     Parameters
     ----------
+    log_mel : Tensor
+        `[F, T]`, before normalisation.
+    frames : int
+        Number of frames to return.
     start : float
-        Where to cut, 0 the first possible place, 1 the last.
+        Where to crop: 0 keeps the first `frames` frames, 1 the last.
     fill : {"zeros", "edge", "repeat", "mask"}
-        Pad with zeros *before* normalisation, as in AST's data loader, or with the last frame, as in EPIC-SOUNDS', or
-        with the clip from its begin on. Where padding is masked, what is left of the last patch is zeros.
+        How to pad: with zeros *before* normalisation (as AST's data loader), with the last frame (as EPIC-SOUNDS' data
+        loader), or by repeating the clip. With "mask", only the rest of the last patch is padded, with zeros.
     """
     surplus = log_mel.shape[1] - frames
     if surplus < 0 and fill == "repeat":

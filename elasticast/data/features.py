@@ -1,7 +1,8 @@
 """Log-mel spectrograms at any time resolution, normalisation, and patches.
 
-Two front ends. ``kaldi`` is the log-mel filterbank of AST: energies of the frames that lie wholly in the clip. ``stft``
-is that of EPIC-SOUNDS (Huh et al. 2023): magnitudes of frames centred on every hop, zeros around the clip.
+There are two front ends. ``kaldi`` is the log-mel filterbank of AST: it computes the energies of all frames that fit
+entirely in the clip. ``stft`` is the front end of EPIC-SOUNDS (Huh et al. 2023): it computes the magnitudes of frames
+centred on every hop and pads the clip with zeros.
 
 Shape legend: S samples, W window, H hop (samples), F mel bins, T frames, N patches of a clip, P patch edge, R stride.
 """
@@ -21,16 +22,16 @@ from elasticast.config.frames import hop_samples, margins, window_samples
 from elasticast.errors import DataError
 
 KALDI_FLOOR = torch.finfo(torch.float32).eps
-"""Kaldi's least energy of a mel bin."""
+"""Minimum energy of a mel bin in Kaldi."""
 SILENCE = math.log(KALDI_FLOOR)
-"""Log-mel of digital silence, front end `kaldi`."""
+"""Log-mel of digital silence with the front end `kaldi`."""
 STFT_OFFSET = 1e-6
-"""Front end `stft`: added to the magnitude of every mel bin, so that digital silence is its logarithm."""
+"""Added to the magnitude of every mel bin by the front end `stft`. Its logarithm is the log-mel of digital silence."""
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
-"""Where the mel bands of `kaldi` begin; those of `stft` begin at 0. Both end at half the sample rate."""
+"""Lower edge of the mel bands of `kaldi`; those of `stft` start at 0 Hz. Both end at half the sample rate."""
 FRAMES_AT_ONCE = 256
-"""Frames transformed at once: they fit in a processor's cache, and a clip of many minutes needs little memory."""
+"""Number of frames to transform at once. They fit in the processor's cache, and long clips need little memory."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +46,43 @@ class Norm:
         return (log_mel - self.mean) / (2 * self.std)
 
 
-def check_rate(front_end: FrontEnd, sample_rate: int, where: object) -> None:
-    """Refuse a store of another sample rate than the front end's.
+def check_rate(front_end: FrontEnd, sample_rate: int, source: object) -> None:
+    """Check that audio has the sample rate of the front end.
+
+    Parameters
+    ----------
+    front_end : FrontEnd
+        Settings of the front end.
+    sample_rate : int
+        Sample rate of the audio (Hz).
+    source : object
+        Name of the audio, for the error message.
 
     Raises
     ------
     DataError
-        If they differ.
+        If the sample rates differ.
     """
     if sample_rate != front_end.sample_rate:
-        raise DataError(f"front_end.sample_rate = {front_end.sample_rate}, but {where} holds {sample_rate} Hz")
+        raise DataError(
+            f"front_end.sample_rate = {front_end.sample_rate} Hz, but the sample rate of {source} is {sample_rate} Hz"
+        )
 
 
 def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0, *, whole: bool = True) -> Tensor:
-    """Log-mel spectrogram.
+    """Compute a log-mel spectrogram.
 
     Parameters
     ----------
     waveform : Tensor
         `[S]`, float32 in [-1, 1], at `front_end.sample_rate`.
     front_end : FrontEnd
-        Kind, bands, window and hop.
+        Kind, mel bands, window and hop.
     compression : float
-        The paper's time compression: the hop grows, the window stays.
+        The paper's time compression: it lengthens the hop but not the window.
     whole : bool
-        Whether this is a whole clip; a part cut out of one has its `margins` already.
+        Whether `waveform` is a whole clip, so that margins have to be added, or a part that already includes them
+        (see :func:`~elasticast.config.frames.margins`).
 
     Returns
     -------
@@ -83,9 +96,9 @@ def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0, *, 
 
 
 def _kaldi(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
-    """The very numbers of torchaudio's `kaldi.fbank` as AST calls it, without building window and bands every time.
+    """Log-mel of the front end `kaldi`: exactly the values of torchaudio's `kaldi.fbank` with AST's arguments.
 
-    The waveform's mean is removed first, as in AST.
+    The window and the mel bands are not rebuilt for every clip. As in AST, the mean of the waveform is removed first.
     """
     window = window_samples(front_end)
     points = 1 << (window - 1).bit_length()
@@ -105,7 +118,7 @@ def _kaldi(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
 
 
 def _stft(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
-    """Magnitudes of the short-time Fourier transform in HTK mel bands, as EPIC-SOUNDS computes them with librosa."""
+    """Log-mel of the front end `stft`: STFT magnitudes in HTK mel bands, as EPIC-SOUNDS computes them with librosa."""
     window = window_samples(front_end)
     hann = torch.hann_window(window)
     magnitudes = _magnitudes(waveform.unfold(0, window, hop), front_end.n_fft, lambda frames: frames * hann)
@@ -114,11 +127,11 @@ def _stft(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
 
 
 def _magnitudes(frames: Tensor, points: int, prepared: Callable[[Tensor], Tensor]) -> Tensor:
-    """Spectrum of each frame, `[T, W]` to `[T, points // 2 + 1]`, zeros appended to W samples."""
-    found = frames.new_empty(len(frames), points // 2 + 1)
-    for some, out in zip(frames.split(FRAMES_AT_ONCE), found.split(FRAMES_AT_ONCE), strict=True):
-        torch.abs(torch.fft.rfft(prepared(some), n=points), out=out)
-    return found
+    """Magnitude spectra `[T, points // 2 + 1]` of frames `[T, W]`, each zero-padded to `points` samples."""
+    spectra = frames.new_empty(len(frames), points // 2 + 1)
+    for block, out in zip(frames.split(FRAMES_AT_ONCE), spectra.split(FRAMES_AT_ONCE), strict=True):
+        torch.abs(torch.fft.rfft(prepared(block), n=points), out=out)
+    return spectra
 
 
 @functools.cache
@@ -130,7 +143,7 @@ def _kaldi_bands(sample_rate: int, points: int, mel_bins: int) -> Tensor:
 
 @functools.cache
 def _htk_bands(sample_rate: int, points: int, mel_bins: int) -> Tensor:
-    """Triangular bands of height 1 `[F, points // 2 + 1]`, evenly spaced in HTK's mel from 0 Hz to half the rate."""
+    """Triangular bands of height 1 `[F, points // 2 + 1]`, evenly spaced in HTK mel up to half the sample rate."""
     mel = torch.linspace(0, 2595 * math.log10(1 + sample_rate / 2 / 700), mel_bins + 2, dtype=torch.float64)
     edges = 700 * (10 ** (mel / 2595) - 1)
     bins = torch.linspace(0, sample_rate / 2, points // 2 + 1, dtype=torch.float64)
@@ -140,19 +153,19 @@ def _htk_bands(sample_rate: int, points: int, mel_bins: int) -> Tensor:
 
 
 def patchify(spectrogram: Tensor, patch: int, stride: int | None = None) -> Tensor:
-    """Cut `[F, T]` into `[N, P*P]` patches, frequency-major (all time patches of the lowest band first).
+    """Cut `[F, T]` into patches `[N, P*P]`, frequency-major: all time patches of the lowest band come first.
 
-    Inside a patch the order is frequency, then time.
+    The values inside a patch are also ordered by frequency, then time.
 
     Parameters
     ----------
     spectrogram : Tensor
-        `[F, T]`, neither smaller than P.
+        `[F, T]`; both F and T are at least P.
     patch : int
         Patch edge P.
     stride : int, optional
-        Mel bins and frames R between patches, P unless given; below P they overlap (AST, section 2.1). There are
-        ``(F - P) // R + 1`` by ``(T - P) // R + 1`` patches, and what is left over at the ends is not used.
+        Step R between patches in mel bins and frames, P by default. Patches overlap if R < P (AST, section 2.1). There
+        are ``(F - P) // R + 1`` by ``(T - P) // R + 1`` patches; bins and frames left over at the end are not used.
     """
     stride = stride or patch
     grid = spectrogram.unfold(0, patch, stride).unfold(1, patch, stride)

@@ -1,4 +1,4 @@
-"""Audio that only ffmpeg reads: AAC, WMA, videos and much else."""
+"""Read audio that libsndfile cannot read, such as AAC, WMA and videos, with ffmpeg."""
 
 import math
 import os
@@ -13,9 +13,9 @@ import numpy as np
 
 from elasticast.data.recordings import BLOCK, Recording, UnusableAudioError
 
-OUTPUT = ("-c:a", "pcm_f32be", "-f", "au")  # floats, after a header that tells rate and channels
-PATIENCE_SECONDS = 60.0  # without a byte from ffmpeg
-# Files with these names are never sound files to libsndfile; of others the content decides.
+OUTPUT = ("-c:a", "pcm_f32be", "-f", "au")  # float samples after a header with sample rate and channels
+TIMEOUT_SECONDS = 60.0  # how long to wait for output from ffmpeg
+# Extensions that libsndfile never reads. For other extensions the content decides.
 NEED_FFMPEG = {
     *(".mp4", ".m4a", ".m4v", ".mov", ".3gp", ".mkv", ".mka", ".webm", ".avi", ".flv", ".ts", ".mpg", ".mpeg"),
     *(".aac", ".ac3", ".amr", ".wma", ".wmv", ".asf"),
@@ -23,23 +23,28 @@ NEED_FFMPEG = {
 
 
 def _command(file: int) -> list[str]:
-    """The command that decodes an open file, so that its name is no option and no address, and tells no format."""
-    source = ["-protocol_whitelist", "file", "-i", f"file:/dev/fd/{file}"]  # a playlist leads to no network
+    """The command that decodes an open file.
+
+    Passing the file descriptor keeps ffmpeg from taking the file's name as an option, an address or a format.
+    """
+    # The whitelist keeps a playlist from opening network addresses.
+    source = ["-protocol_whitelist", "file", "-i", f"file:/dev/fd/{file}"]
     return ["ffmpeg", "-nostdin", "-v", "error", "-xerror", *source, "-map", "0:a:0", *OUTPUT, "pipe:1"]
 
 
 class FfmpegTrack(Recording):
-    """The first audio track of any file that ffmpeg reads, from its first sample on.
+    """The first audio track of any file that ffmpeg reads.
 
-    It comes as float samples of its own rate and channels, so that resampling and mixing are ours. A span is counted
-    in samples, for seeking by time is exact in some formats only: what comes before it is decoded, too.
+    ffmpeg outputs float samples at the sample rate and with the channels of the track; resampling and mixing are left
+    to this package. Seeking by time is exact only in some formats. Therefore decoding always starts at the first
+    sample, and a span is found by counting samples.
     """
 
     frames = math.inf
 
     def __init__(self, path: Path):
         with open(path, "rb") as file:
-            self._messages = os.memfd_create("messages")  # a pipe that nobody reads would fill up
+            self._messages = os.memfd_create("messages")  # a pipe would fill up, because nothing reads it meanwhile
             self._process = subprocess.Popen(
                 _command(file.fileno()),
                 stdin=subprocess.DEVNULL,
@@ -47,7 +52,7 @@ class FfmpegTrack(Recording):
                 stderr=self._messages,
                 bufsize=0,
                 pass_fds=[file.fileno()],
-                start_new_session=True,  # Ctrl-C would end it as if its file were damaged
+                start_new_session=True,  # otherwise Ctrl-C would stop ffmpeg, and the file would seem damaged
             )
         self._poll = select.poll()
         self._poll.register(self._process.stdout, select.POLLIN)
@@ -55,28 +60,28 @@ class FfmpegTrack(Recording):
             header = self._take(24)
             if len(header) < 24:
                 self._check_end(begun=False)
-            _, place, _, _, self.rate, self.channels = struct.unpack(">4s5I", header)
-            self._take(place - 24)
+            _, data_offset, _, _, self.rate, self.channels = struct.unpack(">4s5I", header)
+            self._take(data_offset - 24)
         except BaseException:
             self.close()
             raise
 
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
         """See `Recording.blocks`."""
-        place, frame = 0, 4 * self.channels
-        while place < end and len(data := self._take(min(BLOCK, end - place) * frame)) >= frame:
+        position, frame = 0, 4 * self.channels
+        while position < end and len(data := self._take(min(BLOCK, end - position) * frame)) >= frame:
             block = np.frombuffer(data, ">f4", len(data) // frame * self.channels).reshape(-1, self.channels)
-            place += len(block)
-            if place > begin:
-                yield block[max(0, len(block) - (place - begin)) :].astype(np.float32)
-        if place < end:
+            position += len(block)
+            if position > begin:
+                yield block[max(0, len(block) - (position - begin)) :].astype(np.float32)
+        if position < end:
             self._check_end(begun=True)
 
     def _take(self, size: int) -> bytes:
-        """The next bytes; fewer at the end only."""
+        """Read the next `size` bytes, or fewer at the end of the output."""
         parts = []
         while size:
-            if not self._poll.poll(PATIENCE_SECONDS * 1000):
+            if not self._poll.poll(TIMEOUT_SECONDS * 1000):
                 raise UnusableAudioError("ffmpeg hangs")
             parts.append(os.read(self._process.stdout.fileno(), size))
             if not parts[-1]:
@@ -85,9 +90,9 @@ class FfmpegTrack(Recording):
         return b"".join(parts)
 
     def _check_end(self, begun: bool) -> None:
-        """Raise the reason why ffmpeg ended; of a file that was cut short it may only complain."""
+        """Raise an error if ffmpeg failed. For a truncated file it may succeed and only print a message."""
         try:
-            status = self._process.wait(PATIENCE_SECONDS)
+            status = self._process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             raise UnusableAudioError("ffmpeg hangs") from None
         messages = os.pread(self._messages, 1 << 20, 0).decode(errors="replace")
@@ -99,7 +104,7 @@ class FfmpegTrack(Recording):
             raise UnusableAudioError("damaged" if begun else "not audio")
 
     def close(self) -> None:
-        """End ffmpeg, whatever it is doing."""
+        """Stop ffmpeg, even if it is still decoding."""
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()

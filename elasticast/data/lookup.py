@@ -1,4 +1,4 @@
-"""Finding the audio file of each clip: one scan of a folder, however large and however nested."""
+"""Find the audio file of each clip with one scan of a folder, which may be large and nested."""
 
 import logging
 import os
@@ -9,75 +9,80 @@ from pathlib import Path
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)
-# Where several files fit one clip, the first of these is taken: lossless, then lossy, then video.
+# In order of preference if a clip has several files: lossless, then lossy, then video.
 EXTENSIONS = (
     *("wav", "flac", "aiff", "aif"),
     *("ogg", "oga", "opus", "mp3", "m4a", "mka", "aac", "wma"),
     *("mp4", "m4v", "mkv", "webm", "mov", "avi", "3gp"),
 )
-_ORDER = {extension: place for place, extension in enumerate(EXTENSIONS)}
+_ORDER = {extension: rank for rank, extension in enumerate(EXTENSIONS)}
 
 
 def stem_of(relative: str) -> str:
-    """The last part of a path: by default the clip that a file is the audio of."""
+    """The last part of a path. By default, it is the name of the clip that a file belongs to."""
     return relative.rpartition("/")[2]
 
 
 def index_audio(folder: Path, *, setting: str = "audio", clip_of: Callable[[str], str] = stem_of) -> "AudioIndex":
-    """Scan `folder` and all below it for audio files.
+    """Scan `folder` and its subfolders for audio files.
 
-    Links are followed, but no folder is entered twice; names that begin with a dot (folders of snapshots, macOS's
-    ``._`` files) are passed over. Folders that cannot be read, or named, are counted in a warning.
+    Links are followed, but no folder is entered twice. Names that start with a dot (folders of snapshots, macOS's
+    ``._`` files) are skipped. A warning counts the folders that cannot be read or whose names are not UTF-8.
 
     Parameters
     ----------
+    folder : Path
+        The folder.
     setting : str
         The key of the dataset's settings that names `folder`, for error messages.
     clip_of : callable
-        The clip a file is the audio of; ``""`` for none. Its argument is the path below `folder` without the
-        extension, with ``/`` between folders, in Unicode's composed form (NFC).
+        Function that returns the clip that a file belongs to, or ``""`` if it belongs to none. Its argument is the path
+        of the file relative to `folder`, without the extension, with ``/`` between folders, in Unicode's composed form
+        (NFC).
 
     Raises
     ------
     DataError
-        If `folder` is not there, cannot be read or holds no audio file.
+        If `folder` does not exist, cannot be read or contains no audio file.
     """
-    should = f"`{setting}` in the dataset's settings should name the folder of the audio files, relative to data_root"
+    remedy = f"set `{setting}` in the dataset's settings to the folder of the audio files, relative to data_root"
     if not folder.is_dir():
-        raise DataError(f"{folder}: {'a file, not a folder' if folder.exists() else 'no such folder'}; {should}")
+        raise DataError(f"{folder}: {'a file, not a folder' if folder.exists() else 'no such folder'}; {remedy}")
     index, files = AudioIndex(folder), 0
-    for path, relative in _scan(folder, should):
+    for path, relative in _scan(folder, remedy):
         index.example = index.example or path
         files += 1
         clip = clip_of(_composed(relative))
         if clip:
             index.add(clip, path)
     if not files:
-        raise DataError(f"{folder}: no audio file in it or below ({', '.join(EXTENSIONS)}); {should}")
-    LOG.info("%s: %d audio files, of %d clips", folder, files, len(index))
+        raise DataError(f"{folder}: contains no audio file ({', '.join(EXTENSIONS)}); {remedy}")
+    LOG.info("%s: %d audio files for %d clips", folder, files, len(index))
     return index
 
 
 class AudioIndex:
-    """The audio files of a folder by the clip they belong to; made by `index_audio`.
+    """The audio file of each clip in a folder; see :func:`index_audio`.
 
-    A clip is found under the composed (NFC) and the decomposed (NFD) form of its name alike.
+    Names may be given in composed (NFC) or decomposed (NFD) form.
 
     Attributes
     ----------
+    folder : Path
+        The folder.
     example : str
-        Path of one of the files, of a clip or not.
+        Path of the first audio file of the scan, which may belong to no clip.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.example = ""
-        # clip -> what stands before and after its name in the path, shared by all files for which it is the same: of
-        # millions of files, the paths themselves would be most of the memory. Where the path does not hold the name
-        # (decomposed on disk), the whole path is the only part.
+        # Clip -> the parts of its path before and after its name. Files with equal parts share one tuple: whole paths
+        # of millions of files would need much more memory. If the path does not contain the name (because it is
+        # decomposed on disk), the whole path is the only part.
         self._parts: dict[str, tuple[str, ...]] = {}
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._several: set[str] = set()
+        self._ambiguous: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -89,32 +94,35 @@ class AudioIndex:
         return _composed(clip) in self._parts
 
     def add(self, clip: str, path: str) -> None:
-        """Note a file; of several of one clip one stays, whatever order they come in, see `_preference`."""
+        """Add a file. If a clip has several, `_preference` decides which one is used, whatever their order."""
         if clip in self._parts:
-            self._several.add(clip)
+            self._ambiguous.add(clip)
             path = min(self.find(clip), path, key=_preference)
         before, name, after = path.rpartition(clip)
         parts = (before, after) if name else (path,)
         self._parts[clip] = self._shared.setdefault(parts, parts)
 
     def find(self, clip: str) -> str:
-        """Path of the clip's audio file; ``""`` where there is none."""
+        """Path of the audio file of a clip, or ``""`` if there is none."""
         clip = _composed(clip)
         parts = self._parts.get(clip)
         return clip.join(parts) if parts else ""
 
     def paths(self, clips: Iterable[str]) -> list[str]:
-        """Path of every clip's audio file, ``""`` where there is none; warns if some have several, or all have none."""
+        """Path of the audio file of each clip, or ``""`` if there is none.
+
+        Log a warning if some clips have several files, or if no clip has a file.
+        """
         clips = list(clips)
-        found = [self.find(clip) for clip in clips]
-        several = [clip for clip in clips if _composed(clip) in self._several] if self._several else []
-        if several:
-            what = f"{len(several)} clips have several audio files; of clip {several[0]}, for example,"
-            LOG.warning("%s: %s %s is used", self.folder, what, self.find(several[0]))
-        if clips and not any(found):
-            what = f"none of the {len(clips)} clips, such as {clips[0]}, has an audio file"
-            LOG.warning("%s: %s; the names there are like %r", self.folder, what, self.example)
-        return found
+        paths = [self.find(clip) for clip in clips]
+        ambiguous = [clip for clip in clips if _composed(clip) in self._ambiguous] if self._ambiguous else []
+        if ambiguous:
+            text = f"{len(ambiguous)} clips have several audio files; for clip {ambiguous[0]}, for example,"
+            LOG.warning("%s: %s %s is used", self.folder, text, self.find(ambiguous[0]))
+        if clips and not any(paths):
+            text = f"none of the {len(clips)} clips, such as {clips[0]}, has an audio file"
+            LOG.warning("%s: %s; the audio files there have paths like %r", self.folder, text, self.example)
+        return paths
 
 
 def _composed(name: str) -> str:
@@ -122,44 +130,45 @@ def _composed(name: str) -> str:
 
 
 def _preference(path: str) -> tuple[int, int, str]:
-    """Sorts the files of one clip: the longest name first (it says most of the clip), then `EXTENSIONS`, then paths."""
+    """Sort key for the files of a clip: longest name first (it is the most specific), then `EXTENSIONS`, then path."""
     stem, _, extension = stem_of(path).rpartition(".")
     return -len(stem), _ORDER[extension.lower()], path
 
 
-def _scan(folder: Path, should: str) -> Iterator[tuple[str, str]]:
-    """Path, and path below `folder` without extension, of every audio file; folders in the order of their names.
+def _scan(folder: Path, remedy: str) -> Iterator[tuple[str, str]]:
+    """Path of every audio file, and its path relative to `folder` without extension. Folders are sorted by name.
 
-    Files come one by one as the file system gives them: two million in one folder are never a list.
+    The files of a folder are yielded one by one in the order of the file system, because a list of millions of files
+    would take too much memory.
     """
     seen: set[tuple[int, int]] = set()
-    waiting, left_out = [(str(folder), "")], []
+    waiting, skipped = [(str(folder), "")], []
     while waiting:
-        at, below = waiting.pop()
+        current, relative = waiting.pop()
         folders: list[str] = []
         try:
-            status = os.stat(at)
+            status = os.stat(current)
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            with os.scandir(at) as entries:
+            with os.scandir(current) as entries:
                 for name in _files(entries, folders):
-                    yield f"{at}/{name}", below + name.rpartition(".")[0]
+                    yield f"{current}/{name}", relative + name.rpartition(".")[0]
         except OSError as error:
-            if not below:
-                raise DataError(f"{folder}: cannot be read: {error.strerror}; {should}") from None
-            left_out.append(f"{at}: {error.strerror}")
+            if not relative:
+                raise DataError(f"{folder}: cannot be read: {error.strerror}; {remedy}") from None
+            skipped.append(f"{current}: {error.strerror}")
         for name in sorted(folders, reverse=True):
             if _has_text_name(name):
-                waiting.append((f"{at}/{name}", f"{below}{name}/"))
+                waiting.append((f"{current}/{name}", f"{relative}{name}/"))
             else:
-                left_out.append(f"{at}/{name!a}: its name is not UTF-8, rename it")
-    if left_out:
-        LOG.warning("%s: %d folders left out, such as %s", folder, len(left_out), left_out[0])
+                skipped.append(f"{current}/{name!a}: its name is not UTF-8, rename it")
+    if skipped:
+        LOG.warning("%s: %d folders were skipped, such as %s", folder, len(skipped), skipped[0])
 
 
 def _files(entries: Iterable[os.DirEntry], folders: list[str]) -> Iterator[str]:
-    """Names of the audio files of a folder; those of its folders are added to `folders`."""
+    """Yield the names of the audio files of a folder, and append the names of its subfolders to `folders`."""
     for entry in entries:
         name = entry.name
         if name.startswith("."):
@@ -169,10 +178,10 @@ def _files(entries: Iterable[os.DirEntry], folders: list[str]) -> Iterator[str]:
                 yield name
             elif entry.is_dir():
                 folders.append(name)
-        except OSError:  # a link to itself, or into a folder that cannot be read: like a broken link, it is no file
+        except OSError:  # a link to itself or into an unreadable folder; skip it like a broken link
             continue
 
 
 def _has_text_name(name: str) -> bool:
-    """Whether a name can be written to a manifest; Python gives bytes that are not UTF-8 as lone surrogates."""
+    """Whether a name is valid UTF-8, as manifests require. Python represents other bytes as lone surrogates."""
     return not any("\udc80" <= letter <= "\udcff" for letter in name)

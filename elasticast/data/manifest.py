@@ -1,4 +1,4 @@
-"""The manifest: what every clip is, where it comes from, its labels, and why it was rejected."""
+"""The manifest: a table with the source, the labels and the status of every clip."""
 
 import json
 from pathlib import Path
@@ -13,14 +13,24 @@ COLUMNS = ("id", "split", "path", "key", "start", "duration", "sample_rate", "ch
 
 
 def reason_kind(reason: str) -> str:
-    """A reason without the numbers of one clip: ``longer than its segment (12.3 s of 11.0 s)`` without brackets."""
+    """The kind of a reason, without the details in parentheses.
+
+    Examples
+    --------
+    >>> reason_kind("longer than its segment (12.3 s of 11.0 s)")
+    'longer than its segment'
+    """
     return reason.split(" (")[0]
 
 
 def class_lists(
     clips: pd.DataFrame, tasks: dict[str, TaskKind], published: dict[str, list[str]] | None = None
 ) -> dict[str, dict]:
-    """Kind and classes of each task: as published, else of all annotated clips, used or not, sorted."""
+    """Kind and class names of each task.
+
+    The classes are the published ones if there are any, otherwise the sorted labels of all annotated clips, including
+    rejected ones.
+    """
     lists = {}
     for task, kind in tasks.items():
         names = (published or {}).get(task) or sorted({name for names in clips[task] for name in names})
@@ -29,14 +39,14 @@ def class_lists(
 
 
 def write_manifest(clips: pd.DataFrame, tasks: dict[str, TaskKind], path: Path) -> None:
-    """Write the manifest as parquet."""
+    """Write the manifest as a Parquet file."""
     write_atomic(path, lambda file: clips[[*COLUMNS, *tasks]].to_parquet(file, index=False))
 
 
 def read_manifest(path: Path, split: str | None = None) -> pd.DataFrame:
-    """Read a manifest; with `split`, its usable clips only, in the order of the store."""
+    """Read a manifest. If `split` is given, return only the usable clips of that split, in the order of the store."""
     if not path.is_file():
-        raise DataError(f"{path}: no such manifest; `elasticast prepare` makes it")
+        raise DataError(f"{path}: no such manifest; create it with `elasticast prepare`")
     clips = pd.read_parquet(path)
     if split is None:
         return clips
@@ -46,7 +56,7 @@ def read_manifest(path: Path, split: str | None = None) -> pd.DataFrame:
 def read_classes(path: Path) -> dict[str, dict]:
     """Read ``classes.json``: ``{task: {"kind": ..., "classes": [...]}}``."""
     if not path.is_file():
-        raise DataError(f"{path}: no such list of classes; `elasticast prepare` makes it")
+        raise DataError(f"{path}: no such list of classes; create it with `elasticast prepare`")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -56,7 +66,7 @@ def read_data_hash(prepared: Path) -> str:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV file; one that says the same already is left alone."""
+    """Write a CSV file, unless the file already has the same content."""
     text = table.to_csv(index=False)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)

@@ -1,10 +1,11 @@
-"""Packed batches: clips of any length and resolution, one after another, without padding.
+"""Packed batches: clips of any length and resolution, concatenated without padding.
 
-The paper packs clips into rows of at most L' = 2,048 tokens and masks attention to each clip. Block-diagonal
-attention over one flat sequence computes the same (NaViT, Dehghani et al. 2023), so there are no rows here;
-L' is the length of the position table (no longer clip fits) and the unit of the token budget.
+The paper packs clips into rows of at most L' = 2,048 tokens and uses a mask to restrict attention to tokens of the same
+clip. Block-diagonal attention over one flat sequence computes the same result (NaViT, Dehghani et al. 2023), so there
+are no rows here. L' is still the length of the position table, which limits the length of a clip, and the unit of the
+token budget.
 
-Shape legend: B clips, N tokens of all clips, P patch edge, C classes.
+Shape legend: B clips, n tokens of a clip, N tokens of all clips, P patch edge, C classes.
 """
 
 from collections.abc import Callable
@@ -19,9 +20,20 @@ from elasticast.data.features import patchify
 
 @dataclass
 class PackedClip:
-    """One clip as tokens: `patches` `[n, P*P]`, `freq` and `time` `[n]` int64 grid indices, `target` `[C]`.
+    """A clip as tokens.
 
-    `time_patches` are those of its grid, whatever tokens are left out; unless given, its tokens reach the grid's end.
+    Attributes
+    ----------
+    index : int
+        Index of the clip in its dataset.
+    patches : Tensor
+        `[n, P*P]`, normalised log-mel.
+    freq, time : Tensor
+        `[n]` int64, position of each token on the grid of the clip.
+    target : Tensor
+        `[C]`, 1 for each class of the clip.
+    time_patches : int
+        Number of time patches of the grid, including dropped tokens. By default, the grid ends with the last token.
     """
 
     index: int
@@ -34,8 +46,8 @@ class PackedClip:
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
 
-    def only(self, keep: Tensor) -> "PackedClip":
-        """The clip with some of its tokens, `keep` their indices; its grid stays."""
+    def select(self, keep: Tensor) -> "PackedClip":
+        """The clip with only the tokens whose indices are in `keep`, on the same grid."""
         tokens = self.patches[keep], self.freq[keep], self.time[keep]
         return PackedClip(self.index, *tokens, self.target, self.time_patches)
 
@@ -49,15 +61,16 @@ class PackedBatch:
     patches : Tensor
         `[N, P*P]`, normalised log-mel.
     freq, time : Tensor
-        `[N]` int64, place of each token on its clip's grid.
+        `[N]` int64, position of each token on the grid of its clip.
     seqlens : list of int
-        Tokens of each clip, in order; they sum to N.
+        Number of tokens per clip; they sum to N.
     targets : Tensor
-        `[B, C]`, 1 for the classes of the clip.
+        `[B, C]`, 1 for each class of the clip.
     index : list of int
-        Place of each clip in its dataset.
+        Index of each clip in its dataset.
     clip_time_patches : list of int
-        Time patches of each clip's grid; known here, so that a model need not wait for the GPU to check them.
+        Number of time patches of each clip's grid. Stored as integers, so that a model can check them without waiting
+        for the GPU.
     """
 
     patches: Tensor
@@ -74,16 +87,16 @@ class PackedBatch:
         return max(self.clip_time_patches)
 
     def grid_lengths(self) -> Tensor:
-        """`[N]` int64, time patches of the clip that each token is of."""
+        """Number of time patches of each token's clip, `[N]` int64."""
         lengths = torch.tensor(self.clip_time_patches).repeat_interleave(torch.tensor(self.seqlens))
         return lengths.to(self.patches.device)
 
     def to(self, device: torch.device | str) -> "PackedBatch":
-        """The batch on another device; a copy from pinned memory does not wait."""
+        """Copy the batch to a device; copies from pinned memory are asynchronous."""
         return self._each_tensor(lambda tensor: tensor.to(device, non_blocking=tensor.is_pinned()))
 
     def pin_memory(self) -> "PackedBatch":
-        """The batch in page-locked memory; a `DataLoader` with `pin_memory` calls this."""
+        """Copy the batch to page-locked memory. A `DataLoader` with `pin_memory` calls this method."""
         return self._each_tensor(Tensor.pin_memory)
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
@@ -103,24 +116,38 @@ def grid_positions(freq_patches: int, time_patches: int) -> tuple[Tensor, Tensor
 def pack_clip(
     index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings, grid_frames: int | None = None
 ) -> PackedClip:
-    """Tokens of a normalised spectrogram `[F, T]`, the first T of `grid_frames` frames; none: all of them."""
+    """Cut a normalised spectrogram `[F, T]` into tokens.
+
+    Parameters
+    ----------
+    index : int
+        Index of the clip in its dataset.
+    spectrogram : Tensor
+        `[F, T]`.
+    target : Tensor
+        `[C]`, 1 for each class of the clip.
+    model : ModelSettings
+        Patch size and stride.
+    grid_frames : int, optional
+        Number of frames of the clip's grid, T by default. A larger grid continues after the last token.
+    """
     freq, time = grid_positions(*map(model.patches, spectrogram.shape))
     patches = patchify(spectrogram, model.patch, model.stride)
     return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
 
 
 def kept_count(tokens: int, dropout: float) -> int:
-    """How many of so many tokens stay: ``round((1 - dropout) * tokens)``, at least one."""
+    """Number of tokens that are kept: ``round((1 - dropout) * tokens)``, but at least one."""
     return max(1, round((1 - dropout) * tokens))
 
 
 def kept_tokens(tokens: int, dropout: float, generator: Generator) -> Tensor:
-    """Sorted indices of the tokens that stay, see :func:`kept_count`, drawn at random."""
+    """Draw at random which tokens to keep (see :func:`kept_count`). Returns their sorted indices."""
     return torch.randperm(tokens, generator=generator)[: kept_count(tokens, dropout)].sort().values
 
 
 def pack(clips: list[PackedClip]) -> PackedBatch:
-    """Join clips into one batch, in the order given."""
+    """Concatenate clips to a batch, in the given order."""
     return PackedBatch(
         patches=torch.cat([c.patches for c in clips]),
         freq=torch.cat([c.freq for c in clips]),

@@ -1,8 +1,9 @@
-"""Decoding in parts: what an interrupted `prepare` goes on from, and what cluster jobs share.
+"""Decode a dataset in parts, so that an interrupted `prepare` can resume and cluster jobs can share the work.
 
-The clips of each split are cut, in their order, into parts of :data:`PART_CLIPS`. The file name of a part ends with a
-digest of all that decides its content (ids, spans, sizes and times of the audio files, settings, code), so that a part
-that is there is a part that is right: it is kept, whatever happened to the rest.
+The clips of each split are divided, in order, into parts of :data:`PART_CLIPS` clips. The file name of a part ends with
+a digest of everything that determines its content: ids, spans, sizes and modification times of the audio files,
+settings, and code. A part whose file exists is therefore up to date. It is decoded again only if it cannot be read, or
+if one of its rejected clips might be decoded now, for example because ffmpeg has been installed.
 """
 
 import hashlib
@@ -38,15 +39,15 @@ from elasticast.provenance import code_digest
 
 LOG = logging.getLogger(__name__)
 PART_CLIPS = 16384
-"""Clips a part: 5 GB of AudioSet, a minute or two of work that a kill can lose."""
+"""Clips per part. For AudioSet, this is 5 GB and one or two minutes of work, which is lost if the process is killed."""
 CHUNK = 8
-"""Clips that are handed to a process at once."""
+"""Clips per task of a worker process."""
 STATS_AT_ONCE = 16
-"""Files asked for size and time at once; on a network disk each answer takes a while."""
+"""Number of concurrent calls of `os.stat`, which are slow on network disks."""
 
 
 class Job(NamedTuple):
-    """One clip to decode; the fields are columns of the annotations."""
+    """A clip to decode. The fields are columns of the annotations."""
 
     path: str
     key: str
@@ -57,7 +58,21 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a clip: `samples` int16, none when there is a `reason` why not."""
+    """The result of decoding a clip.
+
+    Attributes
+    ----------
+    samples : ndarray or None
+        int16 ``[samples]``, or None if the clip cannot be used.
+    reason : str
+        Why the clip cannot be used, ``""`` if it can.
+    seconds : float
+        Length of the clip (s).
+    sample_rate, channels : int
+        Sample rate (Hz) and number of channels of the audio file.
+    sha256 : str
+        SHA-256 of the samples.
+    """
 
     samples: np.ndarray | None
     reason: str
@@ -68,29 +83,29 @@ class Outcome(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Some clips of one split, `rows` of the annotations, and the file they are decoded to."""
+    """Consecutive clips of one split (`rows` of the annotations), and the file they are decoded to."""
 
     rows: pd.DataFrame
     path: Path
 
 
 def plan(clips: pd.DataFrame, config: DatasetSettings, data_root: Path, folder: Path) -> list[Part]:
-    """The parts of a dataset, in the order of the stores."""
-    found = []
+    """Divide the clips of a dataset into parts, in the order of the stores."""
+    parts = []
     with ThreadPoolExecutor(STATS_AT_ONCE) as pool:
         for split in (*SPLITS, "other"):
             rows = clips[~clips["split"].isin(SPLITS) if split == "other" else clips["split"] == split]
             for number, start in enumerate(range(0, len(rows), PART_CLIPS)):
-                some = rows.iloc[start : start + PART_CLIPS]
-                name = f"{split}-{number:05d}-{_identity(some, config, data_root, folder, pool)}.h5"
-                found.append(Part(some, folder / name))
-    return found
+                part_rows = rows.iloc[start : start + PART_CLIPS]
+                name = f"{split}-{number:05d}-{_identity(part_rows, config, data_root, folder, pool)}.h5"
+                parts.append(Part(part_rows, folder / name))
+    return parts
 
 
 def _identity(
     rows: pd.DataFrame, config: DatasetSettings, data_root: Path, folder: Path, pool: ThreadPoolExecutor
 ) -> str:
-    """Digest of what decides a part's content; labels are not in it, they stand in the manifest."""
+    """Digest of everything that determines the content of a part. Labels are only stored in the manifest."""
     files = list(dict.fromkeys(rows["path"]))
     stamps = dict(zip(files, pool.map(_stamp, files), strict=True))
     total = hashlib.sha256(json.dumps([config.store_rate, _trimmed(config), code_digest("decode")]).encode())
@@ -101,12 +116,12 @@ def _identity(
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of a file; of one that is not there, zeros."""
+    """Size and modification time of a file, zeros if it does not exist."""
     try:
-        about = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return 0, 0
-    return about.st_size, about.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _trimmed(config: DatasetSettings) -> bool:
@@ -114,12 +129,12 @@ def _trimmed(config: DatasetSettings) -> bool:
 
 
 def decode_parts(parts: list[Part], config: DatasetSettings, workers: int) -> None:
-    """Decode the parts that are not there yet.
+    """Decode the parts that do not exist yet.
 
     Raises
     ------
     DataError
-        If a decoding process dies; the parts finished before stay.
+        If a worker process dies. Finished parts are kept.
     """
     todo = [part for part in parts if not _is_final(part)]
     clips = sum(len(part.rows) for part in todo)
@@ -143,7 +158,7 @@ def decode_parts(parts: list[Part], config: DatasetSettings, workers: int) -> No
 
 
 def _is_final(part: Part) -> bool:
-    """Whether a part is there, can be read, and every clip left out of it would be left out again."""
+    """Whether a part exists, can be read, and decoding it again would reject the same clips."""
     if not part.path.is_file():
         return False
     try:
@@ -151,12 +166,12 @@ def _is_final(part: Part) -> bool:
     except (DataError, OSError, KeyError) as error:
         LOG.warning("%s: cannot be read, so its clips are decoded again: %s", part.path, error)
         return False
-    met = part.rows["path"][(reasons != "") & (part.rows["reason"] == "")]
-    return not any(_is_over(reasons[row], path) for row, path in met.items())
+    failed = part.rows["path"][(reasons != "") & (part.rows["reason"] == "")]
+    return not any(_may_succeed_now(reasons[row], path) for row, path in failed.items())
 
 
-def _is_over(reason: str, path: str) -> bool:
-    """Whether what was met when a clip was decoded may have passed, though its file has not changed since."""
+def _may_succeed_now(reason: str, path: str) -> bool:
+    """Whether a clip that was rejected for `reason` might be decoded now, although its file is unchanged."""
     if reason == "missing":
         return os.path.exists(path)
     if reason == "unreadable":
@@ -175,7 +190,7 @@ def _write_outcomes(writer: PartWriter, outcomes: list[Outcome]) -> None:
 
 
 def read_outcomes(part: Part) -> pd.DataFrame:
-    """What became of the rows of a part: ``reason``, ``seconds``, ``sample_rate``, ``channels``, ``sha256``."""
+    """Read the outcomes of a part. Columns: ``reason``, ``seconds``, ``sample_rate``, ``channels``, ``sha256``."""
     with open_hdf5(part.path, REMEDY) as file:
         columns = {name: file[name].asstr()[:] for name in ("reason", "sha256")}
         columns |= {name: file[name][:] for name in ("seconds", "sample_rate", "channels")}
@@ -191,23 +206,24 @@ Decoded = Callable[[Iterable[Job]], Iterator[Outcome]]
 
 @contextmanager
 def _decoder(config: DatasetSettings, workers: int) -> Iterator[Decoded]:
-    """A function that gives the outcomes of jobs in their order, holding only some of them at a time."""
+    """A function that decodes jobs and yields their outcomes in order, with only a few in memory at a time."""
     options = {"rate": config.store_rate, "trim": _trimmed(config)}
     if workers <= 1:
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # several threads on one short clip cost more than they bring
+        torch.set_num_threads(1)  # for short clips, several threads are slower than one
         try:
             yield lambda jobs: (_decode(job, options) for job in jobs)
         finally:
             torch.set_num_threads(threads)
         return
-    # Spawned, for torch's threads do not survive a fork.
+    # Spawn the processes, because torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_process)
     try:
         yield lambda jobs: _in_processes(pool, jobs, options, workers)
     except BrokenProcessPool:
         raise DataError(
-            "a decoding process died, for want of memory perhaps; finished parts are kept: try again with fewer workers"
+            "a worker process died while decoding, perhaps because memory ran out; finished parts are kept: try again "
+            "with fewer workers"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -216,30 +232,30 @@ def _decoder(config: DatasetSettings, workers: int) -> Iterator[Decoded]:
 def _in_processes(pool: ProcessPoolExecutor, jobs: Iterable[Job], options: dict, workers: int) -> Iterator[Outcome]:
     jobs = iter(jobs)
     chunks = iter(lambda: list(itertools.islice(jobs, CHUNK)), [])
-    ahead = deque(pool.submit(_decode_some, chunk, options) for chunk in itertools.islice(chunks, 3 * workers))
-    while ahead:
-        yield from ahead.popleft().result()
-        ahead.extend(pool.submit(_decode_some, chunk, options) for chunk in itertools.islice(chunks, 1))
+    pending = deque(pool.submit(_decode_chunk, chunk, options) for chunk in itertools.islice(chunks, 3 * workers))
+    while pending:
+        yield from pending.popleft().result()
+        pending.extend(pool.submit(_decode_chunk, chunk, options) for chunk in itertools.islice(chunks, 1))
 
 
 def _start_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its processes, which would keep its memory and its log open for ever."""
+    """Exit when the parent dies. A killed parent cannot stop its workers, which would keep memory and open files."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
-def _decode_some(jobs: list[Job], options: dict) -> list[Outcome]:
+def _decode_chunk(jobs: list[Job], options: dict) -> list[Outcome]:
     return [_decode(job, options) for job in jobs]
 
 
 def _decode(job: Job, options: dict) -> Outcome:
-    """The clip, or why it cannot be used."""
+    """Decode a clip."""
     if job.reason:
         return Outcome(None, job.reason, job.duration)
     try:

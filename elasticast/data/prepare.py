@@ -1,4 +1,4 @@
-"""Prepare a dataset: audio and annotations to a manifest and one waveform store a split."""
+"""Prepare a dataset: turn audio and annotations into a manifest and one waveform store per split."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import pandas as pd
 
 from elasticast.config import digest
 from elasticast.config.dataset import SPLITS, DatasetConfig
-from elasticast.data.annotations import Annotations, check_annotations, only_ids
+from elasticast.data.annotations import Annotations, check_annotations, select_ids
 from elasticast.data.datasets import reader_of
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
@@ -19,57 +19,59 @@ from elasticast.errors import DataError
 from elasticast.files import locked, read_json, write_json, write_text
 
 LOG = logging.getLogger(__name__)
-REASONS_SHOWN = 5
+MAX_REASONS = 5
 FILES = ("manifest.parquet", "classes.json", "ids.txt", "summary.csv", *(f"{split}.h5" for split in SPLITS))
-BUSY = "another process is preparing this dataset; wait for it, or stop it first"
+BUSY = "another process is preparing this dataset; wait until it ends, or stop it"
 
 
 def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int = 1) -> None:
-    """Fetch, annotate and decode a dataset into `out`; go on from what is there, do nothing when all of it is.
+    """Fetch, annotate and decode a dataset into `out`. Finished parts are reused, and a complete dataset is left as is.
 
     Writes ``manifest.parquet``, ``train.h5``, ``dev.h5``, ``test.h5``, ``parts/``, ``classes.json``, ``ids.txt``,
-    ``rejected.csv``, ``summary.csv`` and, last of all, ``summary.json``. The same audio and annotations always give the
-    same ``sha256`` there.
+    ``rejected.csv``, ``summary.csv`` and finally ``summary.json``. The ``sha256`` in ``summary.json`` depends only on
+    the audio and the annotations.
 
     Parameters
     ----------
+    config : DatasetConfig
+        Settings of the dataset.
     data_root : Path
         Folder of downloaded datasets.
     out : Path
-        Folder of the prepared dataset; its name is the dataset's.
+        Folder of the prepared dataset, named after the dataset.
     workers : int
-        Processes that decode.
+        Number of processes that decode.
 
     Raises
     ------
     DataError
-        If audio cannot be fetched, if more than ``config.max_rejected`` of the clips are unusable, or if a split has no
-        usable clip. ``rejected.csv`` is written even then, nothing else is.
+        If the audio cannot be fetched, if the share of unusable clips exceeds ``config.max_rejected``, or if a split
+        has no usable clip. In the last two cases ``rejected.csv`` is still written.
     ElasticASTError
-        If another process is at work on `out`.
+        If another process is preparing `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock", BUSY):
-        notes, parts = _planned(config, data_root, out)
-        _tidy(out, kept=None)
+        annotations, parts = _plan(config, data_root, out)
+        _clean_up(out, kept=None)
         decode_parts(parts, config, workers)
-        clips = _completed(notes.clips, parts)
+        clips = _add_outcomes(annotations.clips, parts)
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
         _check_usable(clips, config.max_rejected, out)
-        classes = class_lists(clips, config.tasks, notes.classes)
-        summary = {**_summary(clips, classes, config, parts), "published": notes.published}
-        if _is_there(out, summary):
-            LOG.info("%s: all of it is there already", out)
+        classes = class_lists(clips, config.tasks, annotations.classes)
+        summary = {**_summary(clips, classes, config, parts), "published": annotations.published}
+        if _is_complete(out, summary):
+            LOG.info("%s: complete, nothing to do", out)
         else:
-            (out / "summary.json").unlink(missing_ok=True)  # it says that the rest is whole
+            (out / "summary.json").unlink(missing_ok=True)  # its presence means that the other files are complete
             _write_dataset(clips, classes, config, parts, out)
             write_json(out / "summary.json", summary)
-        _tidy(out, kept={part.path for part in parts})
+        _clean_up(out, kept={part.path for part in parts})
     LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in summary["clips"].items() if n))
 
 
-def _tidy(out: Path, kept: set[Path] | None) -> None:
-    """Delete what killed runs have left unfinished, and parts other than those that are `kept`; none: keep all."""
+def _clean_up(out: Path, kept: set[Path] | None) -> None:
+    """Delete unfinished files of killed processes, and all parts that are not in `kept`. If None, keep all parts."""
     folder = out / "parts"
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name.startswith(".") or (kept is not None and path not in kept):
@@ -77,60 +79,60 @@ def _tidy(out: Path, kept: set[Path] | None) -> None:
 
 
 def prepare_shard(config: DatasetConfig, data_root: Path, out: Path, shard: int, shards: int, *, workers: int) -> None:
-    """Decode every `shards`-th part, beginning with part `shard` (1 is the first), for a later `prepare` to join.
+    """Decode every `shards`-th part, starting with part `shard` (counted from 1). A later `prepare` joins the parts.
 
     Shards may run at the same time, on several machines that share `out`.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock", BUSY, shared=True), locked(out / f".lock-{shard}-of-{shards}", BUSY):
-        _, parts = _planned(config, data_root, out)
-        mine = parts[shard - 1 :: shards]
-        decode_parts(mine, config, workers)
-    LOG.info("%s: shard %d of %d, %d of %d parts, is there", out, shard, shards, len(mine), len(parts))
+        _, parts = _plan(config, data_root, out)
+        shard_parts = parts[shard - 1 :: shards]
+        decode_parts(shard_parts, config, workers)
+    LOG.info("%s: shard %d of %d is complete (%d of %d parts)", out, shard, shards, len(shard_parts), len(parts))
 
 
-def _planned(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotations, list[Part]]:
-    """The annotations, checked, and the parts they are decoded in."""
-    source = reader_of(config)
-    with locked(out / ".lock-fetch", BUSY, wait=True):  # shards begin at the same time
-        source.fetch(config, data_root, out)
-    notes = source.annotate(config, data_root, out)
-    if notes.clips.empty:
-        raise DataError(f"{out.name}: the annotations name no clip")
-    clips = check_annotations(notes.clips, config.tasks, config.dev_share)
+def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotations, list[Part]]:
+    """Fetch the dataset, check its annotations, and divide its clips into parts."""
+    reader = reader_of(config)
+    with locked(out / ".lock-fetch", BUSY, wait=True):  # shards may start at the same time
+        reader.fetch(config, data_root, out)
+    annotations = reader.annotate(config, data_root, out)
+    if annotations.clips.empty:
+        raise DataError(f"{out.name}: the annotations contain no clip")
+    clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
     if config.ids is not None:
-        clips = only_ids(clips, data_root / config.ids)
-    return notes._replace(clips=clips), plan(clips, config, data_root, out / "parts")
+        clips = select_ids(clips, data_root / config.ids)
+    return annotations._replace(clips=clips), plan(clips, config, data_root, out / "parts")
 
 
-def _completed(clips: pd.DataFrame, parts: list[Part]) -> pd.DataFrame:
-    """The manifest: the annotations, and what became of each clip."""
+def _add_outcomes(clips: pd.DataFrame, parts: list[Part]) -> pd.DataFrame:
+    """The manifest: the annotations and the outcome of decoding each clip."""
     outcomes = pd.concat([read_outcomes(part) for part in parts]).reindex(clips.index)
     outcomes = outcomes.rename(columns={"seconds": "duration"})
     clips = clips.drop(columns=["reason", "duration"]).join(outcomes)
     clips["status"] = clips["reason"].eq("").map({True: "ok", False: "rejected"})
-    several = int((clips["channels"] > 1).sum())
-    if several:
-        LOG.info("%d clips with more than one channel: averaged to mono", several)
+    multichannel = int((clips["channels"] > 1).sum())
+    if multichannel:
+        LOG.info("%d clips with more than one channel were averaged to mono", multichannel)
     return clips
 
 
 # ---------------------------------------------------------------------------------------------
-# What is written
+# Writing and checking
 # ---------------------------------------------------------------------------------------------
 
 
 def _summary(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: list[Part]) -> dict:
-    """Hashes and counts of what `clips` holds."""
+    """Hashes and counts of the clips of a dataset."""
     used = clips[clips["status"] == "ok"]
     total = hashlib.sha256()
     for row in used[["split", "id", "sha256", *config.tasks]].itertuples(index=False, name=None):
         total.update(json.dumps([*row[:3], *map(list, row[3:])]).encode())
     reasons = clips.loc[clips["status"] == "rejected", ["id", "split", "reason"]].to_dict("split")["data"]
-    made_of = [[part.path.name for part in parts], classes, total.hexdigest(), config.store_rate, reasons]
+    content = [[part.path.name for part in parts], classes, total.hexdigest(), config.store_rate, reasons]
     return {
         "sha256": total.hexdigest(),
-        "identity": digest(made_of),
+        "identity": digest(content),
         "ids_sha256": {split: _ids_hash(used, split) for split in SPLITS},
         "clips": {split: int((used["split"] == split).sum()) for split in SPLITS},
         "annotated": {split: int((clips["split"] == split).sum()) for split in SPLITS},
@@ -140,14 +142,14 @@ def _summary(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: l
 
 
 def _ids_hash(used: pd.DataFrame, split: str) -> str:
-    """SHA-256 of the sorted ids of a split, one a line: equal wherever the same clips survived."""
+    """SHA-256 of the sorted ids of a split, one per line. Equal hashes mean that the same clips are usable."""
     return hashlib.sha256(
         "".join(f"{name}\n" for name in sorted(used["id"][used["split"] == split])).encode()
     ).hexdigest()
 
 
-def _is_there(out: Path, summary: dict) -> bool:
-    """Whether `out` holds, whole, what would be written."""
+def _is_complete(out: Path, summary: dict) -> bool:
+    """Whether `out` already contains all files, with the content that would be written."""
     if not all((out / name).is_file() for name in (*FILES, "summary.json")):
         return False
     return read_json(out / "summary.json").get("identity") == summary["identity"]
@@ -173,8 +175,8 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
     where = f"see {out / 'rejected.csv'}"
     if share > allowed:
         raise DataError(
-            f"{out.name}: {len(rejected)} of {len(clips)} clips ({share:.2%}) are unusable, "
-            f"`max_rejected` in the dataset's settings allows {allowed:.2%}: {_counted(rejected)}; {where}"
+            f"{out.name}: {len(rejected)} of {len(clips)} clips ({share:.2%}) are unusable, but "
+            f"`max_rejected` in the dataset's settings allows only {allowed:.2%}: {_counted(rejected)}; {where}"
         )
     for split in SPLITS:
         of_split = clips[clips["split"] == split]
@@ -182,15 +184,15 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
             reasons = (
                 f": {_counted(of_split)}; {where}"
                 if len(of_split)
-                else "; none is annotated, or `ids` or `dev_share` left none"
+                else "; the annotations contain none, or `ids` or `dev_share` removed all of them"
             )
             raise DataError(f"{out.name}: split {split!r} has no usable clip{reasons}")
     if len(rejected):
-        LOG.warning("%d of %d clips rejected (%s); %s", len(rejected), len(clips), _counted(rejected), where)
+        LOG.warning("%d of %d clips were rejected (%s); %s", len(rejected), len(clips), _counted(rejected), where)
 
 
 def _counted(rejected: pd.DataFrame) -> str:
-    """Reasons with their counts, the most frequent first."""
+    """The most frequent reasons, with their counts."""
     counts = Counter(rejected["reason"].map(reason_kind)).most_common()
-    text = ", ".join(f"{n} × {reason}" for reason, n in counts[:REASONS_SHOWN])
-    return text + (f", and {len(counts) - REASONS_SHOWN} more reasons" if len(counts) > REASONS_SHOWN else "")
+    text = ", ".join(f"{n} × {reason}" for reason, n in counts[:MAX_REASONS])
+    return text + (f", and {len(counts) - MAX_REASONS} more reasons" if len(counts) > MAX_REASONS else "")

@@ -1,6 +1,6 @@
-"""What audio is read from: sound files and datasets of HDF5 files; see also `elasticast.data.ffmpeg`.
+"""Read audio from sound files and from datasets in HDF5 files; see also `elasticast.data.ffmpeg`.
 
-What cannot be read raises `UnusableAudioError` with the reason.
+If audio cannot be read, an `UnusableAudioError` with the reason is raised.
 """
 
 import os
@@ -16,31 +16,32 @@ import numpy as np
 import soundfile as sf
 
 BLOCK = 1 << 18
-"""Samples a channel that are read at once."""
-MOST_FRAMES = 1 << 40  # libsndfile gives 2^63 - 1 where a header does not tell the length
-STREAMED = 0xFFFFFFFF  # size in the header of a wav that was written to a pipe: not known
-OGG_PAGE = 65307  # bytes of the largest one
-OPEN_DATASETS = 8  # a process: consecutive clips are often spans of one
+"""Samples per channel to read at once."""
+MAX_FRAMES = 1 << 40  # libsndfile returns 2^63 - 1 if the header does not contain the length
+UNKNOWN_SIZE = 0xFFFFFFFF  # size in the header of a wav file that was written to a pipe
+OGG_PAGE = 65307  # maximum size of a page in bytes
+OPEN_DATASETS = 8  # per process; consecutive clips are often spans of the same dataset
 
 
 class UnusableAudioError(Exception):
-    """A clip that cannot be used; its message is the reason in the manifest."""
+    """A clip cannot be used. The message is written to the manifest as the reason."""
 
 
 class NotReadableError(UnusableAudioError):
-    """What libsndfile cannot read, or perhaps not to its end; ffmpeg may."""
+    """libsndfile cannot read a file, or may not read it to the end. ffmpeg may be able to."""
 
 
 class Recording(ABC):
-    """Audio at the rate and with the channels it was recorded with; a context that closes it.
+    """Open audio with its original sample rate and channels. Use it in a `with` statement, which closes it.
 
     Attributes
     ----------
     rate : int
-        Hz.
+        Sample rate (Hz).
     channels : int
+        Number of channels.
     frames : int or inf
-        Samples a channel; inf where only reading to the end tells.
+        Samples per channel. inf if the length is only known after reading to the end.
     """
 
     rate: int
@@ -49,14 +50,14 @@ class Recording(ABC):
 
     @abstractmethod
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
-        """Samples `begin` to `end`, int16 or float32 with full scale 1, in blocks ``[samples, channels]``.
+        """Read samples `begin` to `end` in blocks ``[samples, channels]``, int16 or float32 with full scale 1.
 
-        Where `frames` is inf there may be fewer, and they can be read only once.
+        If `frames` is inf, there may be fewer samples, and they can be read only once.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Close what is open."""
+        """Close the file."""
 
     def __enter__(self) -> "Recording":
         return self
@@ -84,21 +85,23 @@ class SoundFile(Recording):
     def _open(self) -> None:
         with ExitStack() as stack:
             stack.callback(os.close, self._descriptor)
-            if _is_cut_short(self._descriptor, self._size):
+            if _is_truncated(self._descriptor, self._size):
                 raise UnusableAudioError("truncated")
             try:
-                # By its descriptor, for of some names (*.raw) soundfile wants more than the name.
+                # Pass the descriptor, because soundfile requires more arguments for some file names (*.raw).
                 self._file = stack.enter_context(sf.SoundFile(self._descriptor, closefd=False))
             except sf.LibsndfileError:
                 raise NotReadableError("not audio") from None
-            if self._file.frames > MOST_FRAMES or (self._file.format == "MP3" and not _tells_length(self._descriptor)):
+            if self._file.frames > MAX_FRAMES or (
+                self._file.format == "MP3" and not _has_frame_count(self._descriptor)
+            ):
                 raise NotReadableError("length unknown")
             self._opened = stack.pop_all()
         self.rate, self.channels, self.frames = self._file.samplerate, self._file.channels, self._file.frames
 
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
         """See `Recording.blocks`."""
-        # Reading integers as they are is five times as fast.
+        # Reading 16-bit samples without conversion is five times faster.
         kind = "int16" if self._file.subtype == "PCM_16" else "float32"
         try:
             self._file.seek(begin)
@@ -117,27 +120,27 @@ class SoundFile(Recording):
         self._opened.close()
 
 
-def _is_cut_short(file: int, size: int) -> bool:
-    """Whether a wav or ogg file ends before it should; libsndfile shortens such a file silently."""
+def _is_truncated(file: int, size: int) -> bool:
+    """Whether a wav or ogg file is truncated. libsndfile reads such a file without an error."""
     head = os.pread(file, 12, 0)
     if head[:4] == b"OggS":
-        return _ogg_is_cut_short(file, size)
+        return _is_truncated_ogg(file, size)
     if head[:4] not in (b"RIFF", b"RF64") or not b"WAVE".startswith(head[8:]):
         return False
-    place, long_size = 12, STREAMED
-    while len(head := os.pread(file, 24, place)) >= 8:
+    offset, long_size = 12, UNKNOWN_SIZE
+    while len(head := os.pread(file, 24, offset)) >= 8:
         name, length = struct.unpack_from("<4sI", head)
-        if name == b"ds64":  # sizes that need 64 bits: of the file, of the samples
+        if name == b"ds64":  # 64-bit sizes of the file and of the samples
             long_size = int.from_bytes(head[16:], "little")
         if name == b"data":
-            length = long_size if length == STREAMED else length
-            return length != STREAMED and place + 8 + length > size
-        place += 8 + length + length % 2
-    return True  # it ends before its samples begin
+            length = long_size if length == UNKNOWN_SIZE else length
+            return length != UNKNOWN_SIZE and offset + 8 + length > size
+        offset += 8 + length + length % 2
+    return True  # the file ends before its samples start
 
 
-def _ogg_is_cut_short(file: int, size: int) -> bool:
-    """Whether the last page is not whole."""
+def _is_truncated_ogg(file: int, size: int) -> bool:
+    """Whether the last page of an ogg file is incomplete."""
     tail = os.pread(file, OGG_PAGE, max(0, size - OGG_PAGE))
     page = tail[tail.rfind(b"OggS") :]
     if len(page) < 27:
@@ -146,13 +149,13 @@ def _ogg_is_cut_short(file: int, size: int) -> bool:
     return len(page) < 27 + segments + sum(page[27 : 27 + segments])
 
 
-def _tells_length(file: int) -> bool:
-    """Whether the first frame of an mp3 holds the number of frames; libsndfile's guess without it may be far off."""
+def _has_frame_count(file: int) -> bool:
+    """Whether the first frame of an mp3 file contains the number of frames. Without it, libsndfile guesses badly."""
     head = os.pread(file, 10, 0)
-    place = 0
+    offset = 0
     if head[:3] == b"ID3":
-        place = 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return any(name in os.pread(file, 4096, place) for name in (b"Xing", b"Info", b"VBRI"))
+        offset = 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    return any(name in os.pread(file, 4096, offset) for name in (b"Xing", b"Info", b"VBRI"))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -161,9 +164,9 @@ def _tells_length(file: int) -> bool:
 
 
 class Hdf5Dataset(Recording):
-    """A dataset of an HDF5 file, int16 or float ``[samples]`` or ``[samples, 1]``; only what is asked for is read.
+    """A dataset in an HDF5 file, int16 or float ``[samples]`` or ``[samples, 1]``. Only the requested span is read.
 
-    Its sample rate is the attribute ``sample_rate`` of the dataset or of the file.
+    The sample rate is the attribute ``sample_rate`` of the dataset or of the file, or `rate` (Hz) if both lack it.
     """
 
     channels = 1
@@ -182,7 +185,7 @@ class Hdf5Dataset(Recording):
 
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
         """See `Recording.blocks`."""
-        # In one go: where the file is compressed, a chunk that is larger than the cache is unpacked at every reading.
+        # Read everything at once: a compressed chunk larger than the cache is decompressed again for every block.
         try:
             block = self._samples[begin : int(end)]
         except (OSError, RuntimeError):
@@ -190,21 +193,22 @@ class Hdf5Dataset(Recording):
         yield block.reshape(-1, 1).astype(np.float32 if block.dtype.kind == "f" else np.int16, copy=False)
 
     def close(self) -> None:
-        """Nothing: it stays open for the next span of it."""
+        """Do nothing: the file stays open, because the next clip is often a span of the same dataset."""
 
 
 @lru_cache(OPEN_DATASETS)
 def _dataset(path: Path, key: str, stamp: tuple, process: int) -> tuple[h5py.Dataset, int | None]:
-    """A dataset, which keeps its file open, and the sample rate stored with it (Hz).
+    """Open a dataset, which keeps its file open. Returns it with its sample rate (Hz), or None if none is stored.
 
-    A changed file (`stamp`) is opened anew, and a fork does not read through its parent's handle (`process`).
+    `stamp` and `process` are part of the cache key: a file that changed is opened again, and a forked process does not
+    read through the handle of its parent.
     """
-    found = h5py.File(path, "r")[key]
-    if not isinstance(found, h5py.Dataset):
+    dataset = h5py.File(path, "r")[key]
+    if not isinstance(dataset, h5py.Dataset):
         raise UnusableAudioError("not audio (a group)")
-    if found.shape is None or found.ndim not in (1, 2) or found.shape[1:] not in ((), (1,)):
-        raise UnusableAudioError(f"not audio (shape {found.shape})")
-    if found.dtype.kind != "f" and found.dtype not in ("<i2", ">i2"):
-        raise UnusableAudioError(f"not audio ({found.dtype})")
-    rate = found.attrs.get("sample_rate", found.file.attrs.get("sample_rate"))
-    return found, None if rate is None else int(np.ravel(rate)[0])
+    if dataset.shape is None or dataset.ndim not in (1, 2) or dataset.shape[1:] not in ((), (1,)):
+        raise UnusableAudioError(f"not audio (shape {dataset.shape})")
+    if dataset.dtype.kind != "f" and dataset.dtype not in ("<i2", ">i2"):
+        raise UnusableAudioError(f"not audio ({dataset.dtype})")
+    rate = dataset.attrs.get("sample_rate", dataset.file.attrs.get("sample_rate"))
+    return dataset, None if rate is None else int(np.ravel(rate)[0])

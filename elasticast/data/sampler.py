@@ -1,4 +1,4 @@
-"""Which clips make a batch: a number of clips, or a budget of tokens; and how ranks share it."""
+"""Form batches of a number of clips or of a token budget, and divide each batch among ranks."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -13,23 +13,23 @@ from elasticast.config import Batch
 from elasticast.errors import DataError
 
 BUCKET_BATCHES = 50
-"""Batches whose clips are sorted by length together, `train.batch.buckets`."""
+"""Number of batches whose clips are sorted by length together, for `train.batch.buckets`."""
 
 
 class ClipRequest(NamedTuple):
-    """What a batch asks the dataset for: a clip, and how to present it.
+    """A request for a training example: the index type of :class:`~elasticast.data.dataset.ClipDataset`.
 
     Attributes
     ----------
     index : int
-        Place of the clip in the dataset.
+        Index of the clip in the dataset.
     epoch : int
         Epoch, from 0.
     draw : int
-        How often the epoch has drawn this clip before; each draw is presented another way. It is counted within the
-        whole epoch, so that it does not depend on batches, workers, or where a run is resumed.
+        How many times this epoch has already drawn the clip. Each draw is augmented differently. Draws are counted over
+        the whole epoch, so they do not depend on the batches, the workers, or the step at which a run is resumed.
     fill_to : int
-        In buckets: tokens of the longest clip of the batch, which this one is filled up to. Else 0.
+        Number of tokens to pad the clip to: those of the longest clip of the batch if buckets are used, otherwise 0.
     """
 
     index: int
@@ -39,20 +39,20 @@ class ClipRequest(NamedTuple):
 
 
 class Batches(Sequence[list[ClipRequest]]):
-    """Batches of an epoch, each made when it is taken: there may be millions of clips.
+    """The batches of an epoch. Each is created on access, because there may be millions of clips.
 
     Parameters
     ----------
     epoch : int
         Epoch, from 0.
     order : ndarray
-        `[n]` int64, the epoch's clips as they are drawn.
+        `[n]` int64, clips of the epoch in the order they are drawn.
     bounds : sequence of int
         Batch b is ``order[bounds[b]:bounds[b + 1]]``.
     repeats : bool
-        Whether a clip may come more than once.
+        Whether a clip may be drawn more than once.
     tokens : ndarray, optional
-        Tokens of each clip; if given, the clips of a batch are filled up to its longest.
+        Number of tokens per clip. If given, the clips of a batch are padded to its longest clip.
     """
 
     def __init__(
@@ -66,53 +66,53 @@ class Batches(Sequence[list[ClipRequest]]):
         self.epoch, self.order, self.bounds, self.repeats, self.tokens = epoch, order, bounds, repeats, tokens
 
     @cached_property
-    def before(self) -> np.ndarray:
-        """`[n]` int64, how often the epoch has drawn each draw's clip before."""
+    def earlier_draws(self) -> np.ndarray:
+        """`[n]` int64: how many times the epoch drew the same clip before, for each element of `order`."""
         by_clip = np.argsort(self.order, kind="stable")
         counts = np.unique(self.order, return_counts=True)[1]
-        before = np.empty_like(self.order)
-        before[by_clip] = np.arange(len(by_clip)) - np.repeat(counts.cumsum() - counts, counts)
-        return before
+        earlier = np.empty_like(self.order)
+        earlier[by_clip] = np.arange(len(by_clip)) - np.repeat(counts.cumsum() - counts, counts)
+        return earlier
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
     @overload
-    def __getitem__(self, place: int) -> list[ClipRequest]: ...
+    def __getitem__(self, index: int) -> list[ClipRequest]: ...
 
     @overload
-    def __getitem__(self, place: slice) -> "Batches": ...
+    def __getitem__(self, index: slice) -> "Batches": ...
 
-    def __getitem__(self, place):
-        if isinstance(place, slice):
-            start, stop, step = place.indices(len(self))
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
             assert step == 1
-            some = copy.copy(self)  # of the same epoch: its repetitions are counted from the epoch's begin
-            some.bounds = self.bounds[start : max(start, stop) + 1]
-            return some
-        place = range(len(self))[place]
-        part = slice(self.bounds[place], self.bounds[place + 1])
+            batches = copy.copy(self)  # keeps the order of the whole epoch, so that earlier draws are still counted
+            batches.bounds = self.bounds[start : max(start, stop) + 1]
+            return batches
+        index = range(len(self))[index]
+        part = slice(self.bounds[index], self.bounds[index + 1])
         clips = self.order[part].tolist()
-        draws = self.before[part].tolist() if self.repeats else [0] * len(clips)
+        draws = self.earlier_draws[part].tolist() if self.repeats else [0] * len(clips)
         fill_to = 0 if self.tokens is None else int(self.tokens[clips].max())
         return [ClipRequest(clip, self.epoch, draw, fill_to) for clip, draw in zip(clips, draws, strict=True)]
 
 
 class BatchSampler:
-    """Shuffled batches of an epoch, the same for the same seed and epoch.
+    """Shuffle the clips of an epoch and group them into batches. The result depends only on the seed and the epoch.
 
     Parameters
     ----------
     tokens : sequence of int
-        Tokens of each clip (its largest view), for the budget.
+        Number of tokens of each clip's largest view, for the budget.
     batch : Batch
-        Clips per batch, or the token budget no batch exceeds. With a number of clips, the clips left over at the end
-        of an epoch are dropped; they are drawn at random, so that no clip is left out more often than others.
+        Clips per batch, or the token budget that no batch exceeds. With a fixed number of clips per batch, an
+        incomplete last batch is dropped; its clips are random, so every clip is dropped equally often on average.
     seed : int
         Seed of the shuffle.
     weights : ndarray, optional
-        Of each clip: an epoch is as many draws, with replacement, as there are clips, each with a probability
-        proportional to its weight. Without, an epoch is every clip once.
+        Sampling weight of each clip. If given, an epoch draws as many clips as there are, with replacement and with
+        probabilities proportional to the weights. By default, an epoch contains every clip once.
 
     Raises
     ------
@@ -132,7 +132,7 @@ class BatchSampler:
             )
 
     def count(self, epoch: int) -> int:
-        """Batches of an epoch; with a number of clips a batch all epochs have as many, and none has to be drawn."""
+        """Number of batches of an epoch. With a fixed number of clips per batch, it is the same for all epochs."""
         return len(self.epoch(epoch)) if self.batch.clips is None else len(self.tokens) // self.batch.clips
 
     def epoch(self, epoch: int) -> Batches:
@@ -144,7 +144,7 @@ class BatchSampler:
             weights = torch.from_numpy(self.weights)
             order = torch.multinomial(weights, len(weights), replacement=True, generator=generator).numpy()
         repeats = self.weights is not None
-        if self.batch.clips is not None:  # before buckets sort by length: the longest would be left over
+        if self.batch.clips is not None:  # if buckets were sorted first, the longest clips would always be dropped
             order = order[: self.count(epoch) * self.batch.clips]
         if self.batch.buckets:
             order, bounds = _bucketed(order, self.tokens, self.batch, generator)
@@ -154,63 +154,68 @@ class BatchSampler:
         return Batches(epoch, order, _token_bounds(self.tokens[order], self.batch.tokens), repeats)
 
     def sizes(self, batch: Sequence[ClipRequest]) -> list[int]:
-        """Tokens of each clip of a batch."""
+        """Number of tokens of each clip of a batch."""
         return self.tokens[[request.index for request in batch]].tolist()
 
 
-def balanced_weights(owners: np.ndarray, labels: np.ndarray, clips: int, classes: int) -> np.ndarray:
-    """Weight `[clips]` of each clip: the sum of ``1000 / (count + 0.01)`` over its labels (AST's ``gen_weight_file``).
+def balanced_weights(clip_of_label: np.ndarray, labels: np.ndarray, clips: int, classes: int) -> np.ndarray:
+    """Sampling weights `[clips]` that draw clips of rare classes more often.
+
+    The weight of a clip is the sum of ``1000 / (count + 0.01)`` over its labels, where `count` is the number of clips
+    with that label, as in AST's ``gen_weight_file``.
 
     Parameters
     ----------
-    owners, labels : ndarray
-        Clip and class of each label; `count` is how many clips have the class.
+    clip_of_label, labels : ndarray
+        Clip index and class index of each label.
     clips, classes : int
-        How many there are.
+        Number of clips and of classes.
     """
     counts = np.bincount(labels, minlength=classes)
-    return np.bincount(owners, 1000 / (counts + 0.01)[labels], minlength=clips)
+    return np.bincount(clip_of_label, 1000 / (counts + 0.01)[labels], minlength=clips)
 
 
 def _token_bounds(tokens: np.ndarray, budget: int) -> list[int]:
-    """Bounds of the batches that :func:`token_batches` cuts clips of `tokens` `[n]` into, none beyond the budget."""
-    spent, bounds = np.concatenate([[0], tokens.cumsum()]), [0]
+    """Bounds of the batches that :func:`token_batches` forms. `tokens` `[n]` must not exceed `budget`."""
+    total, bounds = np.concatenate([[0], tokens.cumsum()]), [0]
     while bounds[-1] < len(tokens):
-        bounds.append(int(np.searchsorted(spent, spent[bounds[-1]] + budget, "right")) - 1)
+        bounds.append(int(np.searchsorted(total, total[bounds[-1]] + budget, "right")) - 1)
     return bounds
 
 
 def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Generator) -> tuple:
-    """Order and bounds of batches of clips of similar length, none beyond the budget once filled up to its longest.
+    """Group clips of similar length into batches. Returns their order and the bounds of the batches.
 
-    The clips of some :data:`BUCKET_BATCHES` batches are sorted by length and cut into batches, which are shuffled; so
-    a clip meets others from one epoch to the next. With a number of clips per batch, `order` is a multiple of it.
+    The clips of about :data:`BUCKET_BATCHES` consecutive batches are sorted by length and cut into batches. All batches
+    are then shuffled, so a clip shares its batch with different clips in each epoch. With a token budget, no batch
+    exceeds it when padded to its longest clip. With a number of clips per batch, the length of `order` must be a
+    multiple of that number.
     """
     size = BUCKET_BATCHES * (batch.clips or max(1, batch.tokens // int(tokens[order].mean())))
-    found: list[np.ndarray] = []
+    batches: list[np.ndarray] = []
     for first in range(0, len(order), size):
         part = order[first : first + size]
         part = part[np.argsort(tokens[part], kind="stable")]
         if batch.clips is not None:
-            found += [part[k : k + batch.clips] for k in range(0, len(part), batch.clips)]
+            batches += [part[k : k + batch.clips] for k in range(0, len(part), batch.clips)]
         else:
-            found += np.split(part, _padded_cuts(tokens[part].tolist(), batch.tokens))
-    found = [found[k] for k in torch.randperm(len(found), generator=generator).tolist()]
-    return np.concatenate(found), np.cumsum([0, *map(len, found)]).tolist()
+            batches += np.split(part, _padded_cuts(tokens[part].tolist(), batch.tokens))
+    batches = [batches[k] for k in torch.randperm(len(batches), generator=generator).tolist()]
+    return np.concatenate(batches), np.cumsum([0, *map(len, batches)]).tolist()
 
 
 def _padded_cuts(tokens: list[int], budget: int) -> list[int]:
-    """Where to cut clips of ascending `tokens`, so that no part's length times its longest clip is beyond `budget`."""
+    """Where to cut clips of ascending `tokens` so that batches padded to their longest clip stay within `budget`."""
     cuts, first = [], 0
-    for place, longest in enumerate(tokens):
-        if (place - first + 1) * longest > budget:
-            cuts.append(place)
-            first = place
+    for index, longest in enumerate(tokens):
+        if (index - first + 1) * longest > budget:
+            cuts.append(index)
+            first = index
     return cuts
 
 
 def token_batches(order: list[int], tokens: list[int], budget: int) -> Iterator[list[int]]:
-    """Cut `order` into consecutive batches of at most `budget` tokens (a clip beyond it stands alone)."""
+    """Cut `order` into consecutive batches of at most `budget` tokens. A clip with more tokens forms its own batch."""
     current: list[int] = []
     used = 0
     for index in order:
@@ -224,24 +229,27 @@ def token_batches(order: list[int], tokens: list[int], budget: int) -> Iterator[
 
 
 def deal(tokens: Sequence[int], ranks: int) -> list[list[int]]:
-    """Deal a batch out to ranks, about as many tokens to each: the largest clip first, always to the least loaded.
+    """Divide a batch among ranks so that all ranks get a similar number of tokens.
+
+    Clips are assigned in the order of decreasing length, each to the rank with the fewest tokens so far.
 
     Parameters
     ----------
     tokens : sequence of int
-        Tokens of each clip of the batch.
+        Number of tokens of each clip of the batch.
     ranks : int
         Number of ranks.
 
     Returns
     -------
     list of list of int
-        Places in the batch of each rank's clips, ascending. With fewer clips than ranks, some ranks get none.
+        For each rank, the ascending indices of its clips in the batch. Some are empty if there are fewer clips than
+        ranks.
     """
-    places: list[list[int]] = [[] for _ in range(ranks)]
+    assigned: list[list[int]] = [[] for _ in range(ranks)]
     load = [0] * ranks
-    for place in sorted(range(len(tokens)), key=lambda place: -tokens[place]):
+    for index in sorted(range(len(tokens)), key=lambda index: -tokens[index]):
         rank = load.index(min(load))
-        places[rank].append(place)
-        load[rank] += tokens[place]
-    return [sorted(own) for own in places]
+        assigned[rank].append(index)
+        load[rank] += tokens[index]
+    return [sorted(indices) for indices in assigned]

@@ -1,7 +1,7 @@
 """Normalisation statistics: mean and standard deviation of the log-mel over a training split.
 
-Each clip is reduced to its number of values, their mean and their sum of squared deviations; these are joined in
-float64 around the mean of all, which stays exact where a running sum of squares would cancel.
+For each clip, the number of values, their mean and their sum of squared deviations are computed. These are combined in
+float64 as deviations from the overall mean, which avoids the cancellation of a running sum of squares.
 """
 
 import logging
@@ -25,14 +25,15 @@ CLIPS_AT_ONCE = 64
 
 
 class Released(NamedTuple):
-    """What published recipes of a dataset normalise with, by the name of the recipe; `front_end` is theirs."""
+    """Released normalisation statistics of a dataset, by name of the recipe, and the front end used to compute them."""
 
     norms: dict[str, Norm]
     front_end: FrontEnd = FrontEnd()
 
 
 RELEASED = {
-    # ElasticAST and its AST baseline: egs/*/*.sh of its repository. AST: egs/*/run*.sh and README of its own.
+    # Sources for ElasticAST and its AST baseline: egs/*/*.sh of ElasticAST's repository.
+    # Sources for AST: egs/*/run*.sh and the README of AST's repository.
     "audioset": Released(
         {
             "ElasticAST": Norm(-4.414, 4.905),
@@ -44,7 +45,7 @@ RELEASED = {
     "voxceleb1": Released(
         {"ElasticAST": Norm(-5.842545, 3.88305), "AST, by ElasticAST": Norm(-4.553, 4.1933)},
     ),
-    # stated, but never applied: the loader of this dataset hands the log-mel on as it is
+    # These are specified but never applied: the data loader of this dataset does not normalise.
     "epic_sounds": Released(
         {"ElasticAST": Norm(-8.660809, 3.878928), "AST, by ElasticAST": Norm(-8.820385, 3.7790387)},
         FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms=5),
@@ -52,11 +53,12 @@ RELEASED = {
     "esc50": Released({"AST": Norm(-6.6268077, 5.358466)}),
     "speech_commands": Released({"AST": Norm(-6.845978, 5.5654526)}),
 }
-"""By module of the dataset. They were taken of clips cut and padded to one length, ours are of clips as they are."""
+"""Released statistics, by module of the dataset. They were computed from clips cropped or padded to a fixed length,
+ours are computed from clips of their original length."""
 
 
 class _Sums(Dataset):
-    """Number of values, mean and sum of squared deviations `[3]` float64 of each clip's log-mel at compression 1."""
+    """For each clip, the number of values, mean and sum of squared deviations of its log-mel, `[3]` float64."""
 
     def __init__(self, store: Store, front_end: FrontEnd):
         self.store, self.front_end = store, front_end
@@ -69,7 +71,10 @@ class _Sums(Dataset):
 
 
 def evenly_spaced(clips: int | None, total: int) -> np.ndarray:
-    """Which `clips` of `total` clips are looked at: those in the middle of as many equal parts; none: all."""
+    """Indices of `clips` evenly spaced clips out of `total`, or of all clips if `clips` is None.
+
+    The clips are divided into `clips` equal parts, and the middle clip of each part is chosen.
+    """
     used = total if clips is None else min(clips, total)
     return (2 * np.arange(used) + 1) * total // (2 * used)
 
@@ -77,50 +82,52 @@ def evenly_spaced(clips: int | None, total: int) -> np.ndarray:
 def log_mel_stats(
     store: Store, front_end: FrontEnd, clips: int | None = None, workers: int = 1
 ) -> dict[str, float | int | None]:
-    """Mean and standard deviation over every bin and frame of the clips at compression 1.
+    """Compute the mean and standard deviation of the log-mel over all bins and frames of the clips, at compression 1.
 
     Parameters
     ----------
     store : Store
         The clips.
     front_end : FrontEnd
-        Log-mel to be normalised.
+        Settings of the log-mel.
     clips : int, optional
-        Use that many clips, evenly spaced over the store; none: all.
+        Number of clips to use, evenly spaced over the store. By default, all clips are used.
     workers : int
-        Processes that compute; the result does not depend on how many.
+        Number of worker processes. It does not change the result.
 
     Returns
     -------
     dict
-        ``mean``, ``std``; ``mean_error``, ``std_error``, their standard errors as estimates for all clips (0 when all
-        were used; none of a single clip); ``values``, ``clips`` used, ``of`` how many.
+        ``mean`` and ``std``; their standard errors ``mean_error`` and ``std_error`` as estimates for all clips (0 if
+        all clips were used, None if only one of several was); the number of ``values``; the number of ``clips`` used;
+        and ``of``, the number of clips in the store.
 
     Raises
     ------
     DataError
-        If there is no clip, or its sample rate is not the front end's.
+        If the store is empty, or its sample rate differs from the front end's.
     """
     if not len(store):
-        raise DataError(f"{store.path}: no clip to take statistics of")
+        raise DataError(f"{store.path}: contains no clip to compute statistics from")
     check_rate(front_end, store.sample_rate, store.path)
-    picked = evenly_spaced(clips, len(store)).tolist()
-    # one thread each, whatever the number of threads here
-    loader = DataLoader(_Sums(store, front_end), CLIPS_AT_ONCE, sampler=picked, num_workers=workers)
+    selected = evenly_spaced(clips, len(store)).tolist()
+    # Each worker uses one thread, whatever the number of threads of this process.
+    loader = DataLoader(_Sums(store, front_end), CLIPS_AT_ONCE, sampler=selected, num_workers=workers)
     parts, done = [], 0
-    with Progress("statistics: clips", len(picked)) as progress:
+    with Progress("statistics: clips", len(selected)) as progress:
         for part in loader:
             parts.append(part.numpy())
             done += len(part)
             progress.update(done, **progress.rates(clips_per_s=done))
-    return {**_joined(*np.concatenate(parts).T, 1 - len(picked) / len(store)), "clips": len(picked), "of": len(store)}
+    combined = _combine(*np.concatenate(parts).T, 1 - len(selected) / len(store))
+    return {**combined, "clips": len(selected), "of": len(store)}
 
 
-def _joined(counts: np.ndarray, means: np.ndarray, squares: np.ndarray, unseen: float) -> dict[str, Any]:
-    """Statistics of all clips from those of each `[n]`, `unseen` being the share of clips that were left out.
+def _combine(counts: np.ndarray, means: np.ndarray, squares: np.ndarray, unused: float) -> dict[str, Any]:
+    """Combine the statistics `[n]` of n clips. `unused` is the share of the clips that were not used.
 
-    The errors are those of ratio estimates from n clips (Cochran 1977, chapter 6): values of one clip are alike, so
-    that it is clips that count.
+    The standard errors are those of ratio estimates from n clips (Cochran 1977, chapter 6). The sampling units are
+    clips, not values, because the values of a clip are correlated.
     """
     n, values = len(counts), counts.sum()
     mean = (counts * means).sum() / values
@@ -128,11 +135,11 @@ def _joined(counts: np.ndarray, means: np.ndarray, squares: np.ndarray, unseen: 
     variance = squares.sum() / values
     std = variance**0.5
     errors = [None, None]
-    if n > 1 or not unseen:
+    if n > 1 or not unused:
         spread = np.array([counts * (means - mean), (squares - counts * variance) / (2 * std)])
-        errors = ((unseen * n / max(n - 1, 1) * (spread**2).sum(1)) ** 0.5 / values).tolist()
-    found = {"mean": float(mean), "std": float(std), "mean_error": errors[0], "std_error": errors[1]}
-    return found | {"values": int(values)}
+        errors = ((unused * n / max(n - 1, 1) * (spread**2).sum(1)) ** 0.5 / values).tolist()
+    combined = {"mean": float(mean), "std": float(std), "mean_error": errors[0], "std_error": errors[1]}
+    return combined | {"values": int(values)}
 
 
 def write_stats(
@@ -150,20 +157,24 @@ def write_stats(
     ----------
     prepared : Path
         Folder written by `elasticast prepare`.
+    front_end : FrontEnd
+        Settings of the log-mel.
+    out : Path
+        File to write.
     clips, workers : int
-        As for :func:`log_mel_stats`.
+        See :func:`log_mel_stats`.
     module : str, optional
-        Module of the dataset in `elasticast.data.datasets`, with whose released statistics these are compared.
+        Module of the dataset in `elasticast.data.datasets`. It selects the released statistics to compare with.
     """
-    found = log_mel_stats(Store(prepared / "train.h5"), front_end, clips, workers)
-    write_json(out, {**found, "front_end": front_end.model_dump(), "module": module})
-    LOG.info("%s: mean %.4f, std %.4f, of %d of %d clips", out, *(found[k] for k in ("mean", "std", "clips", "of")))
+    stats = log_mel_stats(Store(prepared / "train.h5"), front_end, clips, workers)
+    write_json(out, {**stats, "front_end": front_end.model_dump(), "module": module})
+    LOG.info("%s: mean %.4f, std %.4f, from %d of %d clips", out, *(stats[k] for k in ("mean", "std", "clips", "of")))
 
 
 def stats_rows(dataset: str, stats: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the report's table, of what :func:`write_stats` wrote: ours first, then each released recipe.
+    """Rows of the report's table: the statistics written by :func:`write_stats`, then those of each released recipe.
 
-    ``mean_difference`` and ``std_difference`` are released minus ours.
+    ``mean_difference`` and ``std_difference`` are the released value minus ours.
     """
     head = {"dataset": dataset, "front_end": stats["front_end"]["kind"]}
     ours = {name: stats[name] for name in ("mean", "std", "mean_error", "std_error", "clips", "of")}
@@ -175,6 +186,6 @@ def stats_rows(dataset: str, stats: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def released_norms(module: str | None, front_end: FrontEnd) -> dict[str, Norm]:
-    """Released statistics of a dataset's module, by recipe; none if they are of another front end."""
+    """Released statistics of a dataset's module, by recipe. Empty if they were computed with another front end."""
     released = RELEASED.get(module)
     return released.norms if released and released.front_end == front_end else {}

@@ -1,14 +1,22 @@
-"""The waveform store: each split is decoded once into int16 mono, never again.
+"""The waveform store: the decoded clips of each split as int16 mono.
 
-A split is a small index, ``train.h5``, over parts of some thousand clips each, ``parts/train-*.h5``: a part is the
-unit that an interrupted `prepare` goes on from, and that cluster jobs share.
+A split consists of a small index, ``train.h5``, and of parts with some thousand clips each, ``parts/train-*.h5``. An
+interrupted `prepare` resumes after the last finished part, and cluster jobs divide the parts among them.
 
-Index: ``offsets`` int64 ``[n + 1]``, clip i is the samples ``offsets[i]`` to ``offsets[i + 1]`` of all parts, one after
-the other; ``id`` utf-8 ``[n]``; ``parts`` utf-8, their paths beside the index; ``first`` int64, the first clip of each;
-attribute ``sample_rate`` (Hz).
+Datasets of an index:
 
-Part: ``audio`` int16 ``[S]``, its clips one after the other; ``offsets`` int64, as above; attribute ``sample_rate``;
-and what became of each of its rows of the manifest, see :mod:`elasticast.data.parts`.
+- ``offsets``: int64 ``[n + 1]``. Clip i has the samples ``offsets[i]`` to ``offsets[i + 1]`` of all parts concatenated.
+- ``id``: UTF-8 ``[n]``.
+- ``parts``: UTF-8, the paths of the parts, relative to the folder of the index.
+- ``first``: int64, the first clip of each part.
+
+Datasets of a part:
+
+- ``audio``: int16 ``[S]``, its clips concatenated.
+- ``offsets``: int64, as above.
+- the outcome of each of its rows of the manifest, see :mod:`elasticast.data.parts`.
+
+Both have the attribute ``sample_rate`` (Hz).
 """
 
 import os
@@ -24,9 +32,9 @@ from elasticast.errors import DataError
 from elasticast.files import replacing
 from elasticast.hdf5 import Disk, open_hdf5, writing
 
-CHUNK = 1 << 16  # samples: about 4 s, so that reading one clip touches one or two chunks
-REMEDY = "delete it and run `elasticast prepare` again, which makes it anew"
-"""What to do if a file of the store cannot be read."""
+CHUNK = 1 << 16  # samples; about 4 s, so that most clips are in one or two chunks
+REMEDY = "delete it and run `elasticast prepare` again to recreate it"
+"""Remedy in error messages if a file of the store cannot be read."""
 
 
 class PartWriter:
@@ -45,19 +53,19 @@ class PartWriter:
         self._disk.check()
 
     def write(self, name: str, column: np.ndarray) -> None:
-        """Add a column of the manifest's rows; text is an array of `str` objects."""
+        """Add a column with one value per row of the manifest. Text must be an array of `str` objects."""
         text = column.dtype == object
         self._file.create_dataset(name, data=column, dtype=h5py.string_dtype() if text else column.dtype)
 
     def finish(self, rate: int) -> None:
-        """Add the offsets of the clips, and their sample rate (Hz)."""
+        """Write the offsets and the sample rate (Hz) of the clips."""
         self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
         self._file.attrs["sample_rate"] = rate
 
 
 @contextmanager
 def writing_part(path: Path, rate: int) -> Iterator[PartWriter]:
-    """A new part of sample rate `rate` (Hz), which appears at `path` if the `with` block raises no error."""
+    """Write a part with sample rate `rate` (Hz). `path` is created only if the `with` block succeeds."""
     with replacing(path) as temporary, Disk(temporary) as disk, h5py.File(disk, "w") as file:
         writer = PartWriter(file, disk)
         yield writer
@@ -65,7 +73,19 @@ def writing_part(path: Path, rate: int) -> Iterator[PartWriter]:
 
 
 def write_index(path: Path, parts: list[Path], ids: list[str], rate: int) -> None:
-    """Join parts, in their order, into the store `path`; `ids` are those of all their clips."""
+    """Write the index of a store.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    parts : list of Path
+        The parts, in order.
+    ids : list of str
+        Ids of the clips of all parts.
+    rate : int
+        Sample rate (Hz).
+    """
     sizes, first = [], [0]
     for part in parts:
         with open_hdf5(part, REMEDY) as file:
@@ -83,16 +103,16 @@ def write_index(path: Path, parts: list[Path], ids: list[str], rate: int) -> Non
 
 
 class Store:
-    """Read clips: ``store[i]`` is int16 ``[samples]``, ``store.lengths`` int64 ``[n]`` (samples).
+    """Read the clips of a split: ``store[i]`` is int16 ``[samples]``.
 
-    Files are opened at the first read of each process, so a store can be handed to the workers of a
-    ``DataLoader``, forked or spawned.
+    Each process opens the files when it first reads a clip, so a store can be used in forked or spawned workers of a
+    ``DataLoader``.
     """
 
     def __init__(self, path: Path):
         self.path = Path(path)
         if not self.path.is_file():
-            raise DataError(f"{self.path}: no such waveform store; `elasticast prepare` makes it")
+            raise DataError(f"{self.path}: no such waveform store; create it with `elasticast prepare`")
         with open_hdf5(self.path, REMEDY) as file:
             if "first" not in file:
                 raise DataError(f"{self.path}: written by an earlier version; run `elasticast prepare` again")
@@ -104,7 +124,7 @@ class Store:
         if missing:
             raise DataError(
                 f"{self.path}: {len(missing)} of {len(self.parts)} parts are missing, such as {missing[0]}; "
-                "`elasticast prepare` makes them again"
+                "recreate them with `elasticast prepare`"
             )
         self._files: dict[int, h5py.File] = {}
         self._process = -1
@@ -117,7 +137,7 @@ class Store:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Samples of each clip."""
+        """Length of each clip in samples, int64 ``[n]``."""
         return np.diff(self.offsets)
 
     def __len__(self) -> int:
@@ -125,7 +145,7 @@ class Store:
 
     def __getitem__(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
-            raise IndexError(f"{self.path}: clip {index} of {len(self)}")
+            raise IndexError(f"{self.path}: no clip {index}; the store has {len(self)} clips")
         part = bisect_right(self.first, index) - 1
         before = self.offsets[self.first[part]]
         audio = self._opened(part)["audio"]
@@ -136,14 +156,14 @@ class Store:
 
     def _opened(self, part: int) -> h5py.File:
         if self._process != os.getpid():
-            self.close()  # a handle from before a fork shares its place in the file with the parent
+            self.close()  # handles opened before a fork share their position in the file with the parent
             self._process = os.getpid()
         if part not in self._files:
             self._files[part] = open_hdf5(self.parts[part], REMEDY)
         return self._files[part]
 
     def close(self) -> None:
-        """Close this process' handles; the next read opens them again."""
+        """Close the files of this process. The next read opens them again."""
         for file in self._files.values():
             file.close()
         self._files, self._process = {}, -1

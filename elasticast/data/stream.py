@@ -1,7 +1,7 @@
-"""Audio as a stream: a file or waveform of any rate, channels and length, in blocks of one channel at the model's rate.
+"""Stream a file or waveform of any sample rate, channels and length as mono blocks at the model's sample rate.
 
-The samples are those that `elasticast prepare` would store (channels averaged, the same resampling filter, 16 bit),
-so that a model meets in use what it met in training, but never more than a block of them is held.
+The samples equal those that `elasticast prepare` stores (averaged channels, the same resampling filter, 16 bit), so a
+model gets the same kind of input in training and in use. Only one block is in memory at a time.
 """
 
 import math
@@ -13,28 +13,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.data.audio import SHORTEST_SECONDS, STEP, mixed, open_recording, quantised, ratio, resampled
+from elasticast.data.audio import INT16_STEP, MIN_SECONDS, open_recording, quantised, ratio, resampled, to_mono
 from elasticast.data.recordings import BLOCK, UnusableAudioError
 from elasticast.errors import ElasticASTError
 
 Audio = str | Path | np.ndarray | Tensor
 """A file, or a waveform `[samples]` or `[channels, samples]`."""
-MOST_CHANNELS = 256
-"""More rows than this are no channels: the array lies the wrong way round."""
+MAX_CHANNELS = 256
+"""Maximum number of channels. An array with more rows is taken to be transposed."""
 
 
 @dataclass(frozen=True)
 class AudioSource:
-    """Audio that can be read in blocks, as often as wanted.
+    """Audio that can be read in blocks any number of times.
 
     Attributes
     ----------
     sample_rate : int
-        Hz.
+        Sample rate (Hz).
     length : int
-        Samples a channel.
+        Samples per channel.
     read : callable
-        Gives blocks ``[samples, channels]``, int16 or float32 in [-1, 1], of at most `BLOCK` samples.
+        Returns an iterator over blocks ``[samples, channels]`` of at most `BLOCK` samples, int16 or float32 in [-1, 1].
     """
 
     sample_rate: int
@@ -44,8 +44,8 @@ class AudioSource:
     def __post_init__(self):
         if self.length == 0:
             raise UnusableAudioError("empty")
-        if self.length < SHORTEST_SECONDS * self.sample_rate:
-            raise UnusableAudioError(f"too short (< {SHORTEST_SECONDS * 1000:.0f} ms)")
+        if self.length < MIN_SECONDS * self.sample_rate:
+            raise UnusableAudioError(f"too short (< {MIN_SECONDS * 1000:.0f} ms)")
 
     @property
     def seconds(self) -> float:
@@ -53,26 +53,26 @@ class AudioSource:
         return self.length / self.sample_rate
 
     def samples(self, rate: int) -> int:
-        """Samples at another rate (Hz)."""
+        """Length in samples after resampling to `rate` (Hz)."""
         old, new = ratio(self.sample_rate, rate)
         return -(-self.length * new // old)
 
     def blocks(self, rate: int) -> Iterator[Tensor]:
-        """Blocks of float32 ``[samples]`` at `rate` (Hz), of 16 bit resolution.
+        """Read mono blocks ``[samples]`` at `rate` (Hz), float32 with a resolution of 16 bit.
 
         Raises
         ------
         UnusableAudioError
-            If there are fewer samples than announced, or some are not finite.
+            If the audio has fewer samples than expected, or some are not finite.
         """
         for block in resampled(self._mono(), self.sample_rate, rate):
-            yield quantised(block) * STEP
+            yield quantised(block) * INT16_STEP
 
     def _mono(self) -> Iterator[Tensor]:
         read = 0
         for block in self.read():
             read += len(block)
-            mono = mixed(block)
+            mono = to_mono(block)
             if not np.isfinite(mono).all():
                 raise UnusableAudioError("non-finite samples")
             yield torch.from_numpy(mono)
@@ -81,23 +81,24 @@ class AudioSource:
 
 
 def open_source(audio: Audio, sample_rate: int | None) -> AudioSource:
-    """A file, or a waveform of `sample_rate` (Hz), as a source; see :func:`file_source`, :func:`waveform_source`."""
+    """Open a file, or a waveform with `sample_rate` (Hz); see :func:`file_source` and :func:`waveform_source`."""
     if isinstance(audio, str | Path):
         return file_source(Path(audio))
     if not isinstance(audio, Audio):
         raise UnusableAudioError(f"expected a path, an array or a tensor, got {type(audio).__name__}")
     if sample_rate is None:
-        raise ElasticASTError("sample_rate: say which rate the waveforms have (Hz)")
+        raise ElasticASTError("sample_rate: required for waveforms; pass their sample rate in Hz")
     return waveform_source(audio, int(sample_rate))
 
 
 def file_source(path: Path) -> AudioSource:
-    """Open an audio file; only its header is read, unless it needs ffmpeg: then its samples are counted.
+    """Open an audio file. Only its header is read, except if the file needs ffmpeg: then all samples are counted.
 
     Raises
     ------
     UnusableAudioError
-        With the reason, see `elasticast.data.audio.open_recording`; truncated, damaged, too short.
+        The message is the reason: one of those of :func:`~elasticast.data.audio.open_recording`, or truncated, damaged,
+        empty, too short.
     """
     with open_recording(path) as recording:
         length = recording.frames
@@ -112,14 +113,14 @@ def _read_file(path: Path, length: int) -> Iterator[np.ndarray]:
 
 
 def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> AudioSource:
-    """A waveform in memory, ``[samples]`` or ``[channels, samples]``.
+    """Use a waveform in memory, ``[samples]`` or ``[channels, samples]``.
 
-    Floats are taken as they are (full scale is 1), integers are divided by their full scale.
+    Float samples are used as they are (full scale is 1). Integers are divided by their full scale.
 
     Raises
     ------
     UnusableAudioError
-        If the shape or the type is no waveform's, or it is too short.
+        If the shape or the type is not that of a waveform, or the waveform is too short.
     """
     if isinstance(waveform, Tensor):
         waveform = waveform.detach().cpu()
@@ -127,7 +128,7 @@ def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> AudioSou
     if waveform.ndim not in (1, 2):
         raise UnusableAudioError(f"expected [samples] or [channels, samples], got the shape {waveform.shape}")
     rows = np.atleast_2d(waveform)
-    if rows.shape[0] > min(MOST_CHANNELS, rows.shape[1]) and rows.size:
+    if rows.shape[0] > min(MAX_CHANNELS, rows.shape[1]) and rows.size:
         raise UnusableAudioError(f"expected [channels, samples], got the shape {waveform.shape}: transpose it")
     if rows.dtype.kind not in "fiu":
         raise UnusableAudioError(f"expected floats or integers, got {rows.dtype}")
@@ -136,7 +137,7 @@ def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> AudioSou
 
 
 def _scaled(block: np.ndarray) -> np.ndarray:
-    """Float32 in [-1, 1]; of unsigned integers the middle of the range is zero, as in 8-bit wav files."""
+    """Convert to float32 in [-1, 1]. For unsigned integers, zero is the middle of the range, as in 8-bit wav files."""
     if block.dtype.kind == "f":
         return block.astype(np.float32)
     half = 2.0 ** (8 * block.dtype.itemsize - 1)
@@ -144,21 +145,30 @@ def _scaled(block: np.ndarray) -> np.ndarray:
 
 
 def spans(blocks: Iterable[Tensor], starts: Sequence[int], length: int) -> Iterator[Tensor]:
-    """Cut spans of `length` samples, which may overlap, out of a stream; holds one span and one block.
+    """Cut spans, which may overlap, out of a stream. Only one span and one block are in memory at a time.
 
     Parameters
     ----------
+    blocks : iterable of Tensor
+        The stream, ``[samples]`` in blocks.
     starts : sequence of int
         First sample of each span, ascending.
+    length : int
+        Samples per span.
+
+    Raises
+    ------
+    UnusableAudioError
+        If the stream ends before the last span does.
     """
-    blocks, held, first = iter(blocks), torch.empty(0), 0
+    blocks, buffer, first = iter(blocks), torch.empty(0), 0
     for start in starts:
-        while first + len(held) < start + length:
+        while first + len(buffer) < start + length:
             block = next(blocks, None)
             if block is None:
                 raise UnusableAudioError("truncated")
-            held = torch.cat([held, block])
-            passed = min(start - first, len(held))
-            held, first = held[passed:], first + passed
-        held, first = held[start - first :], start
-        yield held[:length]
+            buffer = torch.cat([buffer, block])
+            discarded = min(start - first, len(buffer))
+            buffer, first = buffer[discarded:], first + discarded
+        buffer, first = buffer[start - first :], start
+        yield buffer[:length]

@@ -1,4 +1,4 @@
-"""What the generators of audio share: noise, levels, and a folder of wavs that knows its recipe."""
+"""Helpers for generating audio: noise, levels, wav files, and a folder that records how its files were generated."""
 
 import json
 import shutil
@@ -16,8 +16,8 @@ PEAK = 0.99
 
 
 def pink_noise(rng: np.random.Generator, samples: int, exponent: float = 1.0) -> np.ndarray:
-    """Gaussian noise of unit RMS whose power falls as ``1 / f ** exponent``; float64 ``[samples]``."""
-    size = 1 << max(samples - 1, 1).bit_length()  # a transform of prime length takes several times longer
+    """Gaussian noise with an RMS of 1 and a power spectrum of ``1 / f ** exponent``; float64 ``[samples]``."""
+    size = 1 << max(samples - 1, 1).bit_length()  # a Fourier transform of prime length is several times slower
     spectrum = np.fft.rfft(rng.standard_normal(size))
     steps = np.maximum(np.arange(len(spectrum)), 1)
     spectrum *= steps ** (-exponent / 2)
@@ -31,35 +31,37 @@ def rms(wave: np.ndarray) -> float:
 
 
 def unit_rms(wave: np.ndarray) -> np.ndarray:
-    """`wave` scaled to an RMS of 1; silence stays silence."""
+    """Scale `wave` to an RMS of 1. Silence is returned unchanged."""
     return wave / max(rms(wave), 1e-12)
 
 
 def gain(decibel: float) -> float:
-    """Amplitude factor of a level difference."""
+    """Amplitude factor of a level difference (dB)."""
     return 10.0 ** (decibel / 20)
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
-    """int16 samples; a wave that would clip is turned down as a whole."""
+    """Convert to int16. If any sample would clip, the whole wave is attenuated."""
     peak = float(np.abs(wave).max(initial=0.0))
     return np.round(wave * (min(1.0, PEAK / peak) if peak else 1.0) * 32767).astype(np.int16)
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Write int16 mono samples, all or nothing."""
+    """Write int16 mono samples atomically."""
     write_atomic(path, lambda file: sf.write(file, samples, sample_rate, subtype="PCM_16", format="WAV"))
 
 
 def audio_folder(out: Path, config: DatasetSettings, **more: Any) -> Path:
-    """``out/audio``, emptied when what is in it was made by other settings or other code.
+    """Create the folder ``out/audio``. Existing files are deleted if they were generated with other settings or code.
 
     Parameters
     ----------
+    out : Path
+        Folder of the prepared dataset.
     config : DatasetSettings
-        Its own settings, without the number of clips, decide the content of a wav of a given name.
+        Settings of the dataset. Those that all datasets share, and the number of clips, do not affect a wav file.
     more
-        What else decides it.
+        Other values that affect the wav files.
     """
     settings = config.model_dump(mode="json", exclude={"clips", *DatasetSettings.model_fields}) | more
     code = code_digest("synthesis", *config.code())

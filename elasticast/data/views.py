@@ -1,12 +1,12 @@
 """Views: how much of a clip a model is given, and at which resolution.
 
-The two models differ here and nowhere else in the pipeline: a fixed-length AST takes every clip at N frames (cropped or
-padded), ElasticAST takes each clip's native length up to a limit.
+The pipelines of the two models differ only in their views: a fixed-length AST crops or pads every clip to N frames,
+ElasticAST uses the native length of each clip up to a limit.
 
-Native length in frames is rounded *up* to a whole patch at compression 1 (the last patch is filled up, with zeros as
-AST pads or with the clip's last frame, so that nothing of a short clip is lost; with `view.tail: drop` it is rounded
-down), and to `view.min_frames` at least. At compression c it is ``floor(L / c / P) * P`` of that L, at least one patch,
-as in the paper's resolution sweep.
+At compression 1, the native length L in frames is rounded *up* to whole patches, so that no part of a short clip is
+lost. The last patch is padded with zeros, as in AST, or with the last frame of the clip. With `view.tail: drop`, L is
+rounded down instead. L is at least `view.min_frames`. At compression c, the length is ``floor(L / c / P) * P`` (P patch
+edge) but at least one patch, as in the paper's resolution sweep.
 """
 
 from dataclasses import dataclass
@@ -22,20 +22,21 @@ Fill = Literal["zeros", "edge", "repeat", "mask"]
 
 @dataclass(frozen=True)
 class ClipView:
-    """The part of one clip that a model is given: `frames` frames at `compression`; a shorter clip is filled up to it.
+    """The part of a clip that is given to a model.
 
     Attributes
     ----------
     frames : int
-        Frames.
+        Number of frames. Longer clips are cropped, shorter ones padded.
     compression : float
         The paper's time compression.
     fill : {"zeros", "edge", "repeat", "mask"}
-        What a shorter clip is filled up with.
+        How to pad shorter clips.
     full : int or None
-        If padding is left out: the frames that positions are counted in, with the padding.
+        Number of frames of the clip's grid if it includes padding that is not encoded as tokens. None if the grid has
+        `frames` frames.
     first : int
-        First frame of the clip in the view, for windows.
+        Index of the clip's frame at which the view starts; nonzero for windows.
     """
 
     frames: int
@@ -46,26 +47,26 @@ class ClipView:
 
     @property
     def grid_frames(self) -> int:
-        """Frames that the positions of the clip's patches are counted in."""
+        """Number of frames of the grid on which the patches have their positions."""
         return self.full or self.frames
 
 
 def view_tokens(config: RunConfig, view: ClipView) -> int:
-    """Tokens of a view, before token dropout."""
+    """Number of tokens of a view, before token dropout."""
     return config.model.patches(view.frames) * config.model.patches(config.front_end.mel_bins)
 
 
 class ViewRule:
-    """Maps a clip's number of samples to its :class:`ClipView`.
+    """Map the number of samples of a clip to its :class:`ClipView`.
 
     Parameters
     ----------
     config : RunConfig
-        The run; `view` and `model` decide.
+        Settings of the run. `front_end`, `view` and `model` are used.
     max_frames : int, optional
-        A length sweep's x: ElasticAST takes native length up to it, AST takes exactly it.
+        Point of a length sweep, in frames: the maximum length for ElasticAST, the fixed length for AST.
     compression : float, optional
-        A resolution sweep's x.
+        Point of a resolution sweep.
     """
 
     def __init__(self, config: RunConfig, *, max_frames: int | None = None, compression: float | None = None):
@@ -76,14 +77,22 @@ class ViewRule:
         self.span = self.view.span(max_frames)
 
     def __call__(self, samples: int, draw: float = 0.0, length: float = 1.0) -> ClipView:
-        """View of a clip of `samples` samples; `draw` in [0, 1) picks among several compressions.
+        """View of a clip.
 
-        `length` in [0, 1) picks among the lengths, in whole patches, from `view.cut_from` to the clip's own; 1 is that.
+        Parameters
+        ----------
+        samples : int
+            Length of the clip in samples.
+        draw : float
+            Number in [0, 1) that selects one of the compressions.
+        length : float
+            Number in [0, 1) that selects a length in whole patches, from `view.cut_from` to the full length of the
+            view. 1 selects the full length.
         """
         return self.at(samples, self.compressions[int(draw * len(self.compressions))], length)
 
     def at(self, samples: int, compression: float, length: float = 1.0) -> ClipView:
-        """View of a clip of `samples` samples at a compression."""
+        """View of a clip of `samples` samples at a given compression; see :meth:`__call__` for `length`."""
         masked = self.view.fill == "mask"
         frames = self.span if self.fixed and not masked else min(self.span, self._native(samples))
         if length < 1:
@@ -92,19 +101,19 @@ class ViewRule:
         return ClipView(compressed_frames(frames, compression, *self.steps), compression, self.view.fill, full)
 
     def _cut(self, frames: int, length: float) -> int:
-        """A length of a clip of `frames` frames; one that `view.cut_from` does not reach keeps its own."""
+        """Select a length between `view.cut_from` and `frames`. A view shorter than `view.cut_from` is not cut."""
         stride, shortest = self.steps[1], self.view.cut_from
-        longer = max(0, (frames - shortest) // stride)
-        return min(frames, shortest + int(length * (longer + 1)) * stride)
+        steps = max(0, (frames - shortest) // stride)
+        return min(frames, shortest + int(length * (steps + 1)) * stride)
 
     def _native(self, samples: int) -> int:
         return max(native_frames(samples, self.front_end, *self.steps, self.view.tail), self.view.min_frames or 0)
 
     def largest(self, samples: int) -> ClipView:
-        """The view with the most frames that training may draw."""
+        """The longest view of a clip that can occur in training."""
         return self.at(samples, min(self.compressions))
 
     def most_frames(self, samples: np.ndarray) -> np.ndarray:
-        """Frames `[n]` int64 of the largest view of each clip, `samples` `[n]` their lengths in samples."""
-        lengths, place = np.unique(samples, return_inverse=True)
-        return np.array([self.largest(int(length)).frames for length in lengths], np.int64)[place]
+        """Number of frames of each clip's largest view, `[n]` int64. `samples` `[n]` are the lengths of the clips."""
+        lengths, index = np.unique(samples, return_inverse=True)
+        return np.array([self.largest(int(length)).frames for length in lengths], np.int64)[index]

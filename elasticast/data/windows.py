@@ -1,8 +1,8 @@
-"""Windows: a clip of any length as views that a model takes.
+"""Cut a clip of any length into windows that a model can take.
 
-A clip that the model's view holds is one window, as in evaluation. A longer one is cut into windows of the view's
-length. The last window ends with the clip, so that every frame is heard and none is padded: windows of T frames with a
-step of s frames over a clip of n frames make ``1 + ceil((n - T) / s)``.
+A clip that fits in the model's view is a single window, as in evaluation. A longer clip is cut into windows of the
+view's length. The last window ends with the clip, so that every frame is used and none is padded: a clip of n frames
+has ``1 + ceil((n - T) / s)`` windows of T frames with a step of s frames.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,28 +16,28 @@ from elasticast.config.frames import frame_count, hop_samples, margins, spectrog
 from elasticast.data.views import ClipView, ViewRule
 
 OVERLAP = 0.5
-"""Share of a window that the next one covers again, unless something else is asked for."""
+"""Default share of a window that overlaps the next one."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the windows of a clip lie.
+    """The windows of a clip.
 
     Attributes
     ----------
     view : ClipView
-        What each is shown as.
+        View of each window.
     frames : int
-        Frames of the whole clip, before any padding.
+        Number of frames of the whole clip, without padding.
     starts : ndarray
-        `[W]` int64, first sample of each, `margins` zeros before the clip counted.
+        `[W]` int64, first sample of each window, counted from the start of the margin before the clip.
     span : int
-        Samples of each.
+        Samples per window.
     weights : ndarray
-        `[W]`, share of the clip that each speaks for; they sum to 1.
+        `[W]`, weight of each window in the mean over the clip; they sum to 1. See :func:`window_weights`.
     margins : tuple of int
-        Zeros to put before and after the clip, see `elasticast.config.frames.margins`; none of a clip that is one
-        window, whose log-mel is made as of any clip.
+        Number of zeros to add before and after the clip, see `elasticast.config.frames.margins`. (0, 0) for a clip with
+        a single window, because its log-mel adds the margins.
     """
 
     view: ClipView
@@ -51,19 +51,23 @@ class Windows:
         return len(self.starts)
 
     def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The clip `[S]`, given in blocks, with its margins."""
+        """Add the margins to a clip `[S]` that is given in blocks."""
         yield torch.zeros(self.margins[0])
         yield from blocks
         yield torch.zeros(self.margins[1])
 
 
 def window_starts(frames: int, window: int, overlap: float) -> np.ndarray:
-    """First frame `[W]` of each window of `window` frames over a clip of `frames`; the last one ends with the clip.
+    """First frame of each window, `[W]` int64. The last window ends with the clip.
 
     Parameters
     ----------
+    frames : int
+        Number of frames of the clip.
+    window : int
+        Frames per window.
     overlap : float
-        Share of a window that the next one covers again, in [0, 1).
+        Share of a window that overlaps the next one, in [0, 1).
     """
     step = max(1, round(window * (1 - overlap)))
     last = max(0, frames - window)
@@ -71,7 +75,7 @@ def window_starts(frames: int, window: int, overlap: float) -> np.ndarray:
 
 
 def window_weights(starts: np.ndarray, window: int) -> np.ndarray:
-    """Share of the clip `[W]` that each window speaks for: a frame that lies in k windows counts 1/k in each."""
+    """Weight of each window in the mean over the clip, `[W]`: a frame that is part of k windows counts 1/k in each."""
     ends = starts + window
     edges = np.unique(np.concatenate([starts, ends]))
     count = np.searchsorted(starts, edges[:-1], "right") - np.searchsorted(ends, edges[:-1], "right")
@@ -80,9 +84,9 @@ def window_weights(starts: np.ndarray, window: int) -> np.ndarray:
 
 
 def cut_windows(samples: int, rule: ViewRule, compression: float, overlap: float) -> Windows:
-    """Windows of a clip of `samples` samples at the front end's rate."""
+    """Cut a clip of `samples` samples, at the sample rate of the front end, into windows."""
     front_end = rule.front_end
-    # frames that are pooled into one, at which compression; those left over at the end of a long clip are not heard
+    # `pooled` frames at compression `finest` are pooled to one. Frames left over at the end of a long clip are unused.
     pooled, finest = (int(compression), 1.0) if rule.view.resolution == "max_pool" else (1, compression)
     view, frames = rule.at(samples, compression), frame_count(samples, front_end, finest) // pooled
     if frame_count(samples, front_end) <= rule.span:
@@ -97,10 +101,10 @@ def cut_windows(samples: int, rule: ViewRule, compression: float, overlap: float
 def window_views(
     samples: int, rule: ViewRule, compression: float, frames: int, overlap: float = OVERLAP
 ) -> list[tuple[ClipView, float]]:
-    """A clip's first `frames` frames as windows of the view's length, each with the share of them it speaks for.
+    """Cut the first `frames` frames of a clip into windows of the view's length. Returns each with its weight.
 
-    They lie as those of :func:`cut_windows`, but the log-mel is made of the whole clip first. A clip that is no longer
-    than the view is that view.
+    The positions of the windows are those of :func:`cut_windows`, but the log-mel is computed from the whole clip
+    before it is cut. A clip that fits in the view is a single window.
     """
     view = rule.at(samples, compression)
     frames = min(frames, spectrogram_frames(samples, rule.front_end, compression, rule.view.resolution))

@@ -1,9 +1,13 @@
-"""Tables of intervals and paired comparisons: saved predictions, resampled by experiment, then put side by side.
+"""Tables of confidence intervals and paired comparisons, from resampled predictions.
 
-What :func:`resample` writes for an experiment: its name and the like as attributes; a group for each evaluation with
-the attributes ``x_name``, ``split``, ``clips`` (their number) and ``clips_sha256`` (their ids, in order); in it a group
-for each x with ``values`` ``[S]`` and ``draws`` ``[draws, S]``, see
-:class:`~elasticast.evaluation.statistics.Resampled`.
+:func:`resample` writes one HDF5 file per experiment, with these attributes, groups and datasets:
+
+- attributes of the file: ``suite``, ``experiment``, ``dataset``, ``task``, ``model``, ``kind``, and ``draws``, the
+  number of draws;
+- one group per evaluation, with the attributes ``x_name``, ``split``, ``clips`` (number of clips) and
+  ``clips_sha256`` (hash of their ids, in order);
+- in it one group per x, with the datasets ``values`` ``[S]`` and ``draws`` ``[draws, S]``, see
+  :class:`~elasticast.evaluation.statistics.Resampled`.
 """
 
 import hashlib
@@ -47,21 +51,21 @@ _SHARED = ("suite", "experiment", "dataset", "task", "model", "kind")
 
 
 def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
-    """Resample the scores of one experiment: accuracy, or mAP where a clip has several labels.
+    """Resample the scores of one experiment: accuracy for single-label tasks, mAP for multi-label tasks.
 
     Parameters
     ----------
     files : list of Path
-        `predictions.h5` of every seed.
+        `predictions.h5` of each seed.
     out : Path
         HDF5 file to write.
     draws : int
-        How often.
+        Number of draws.
 
     Raises
     ------
     DataError
-        If the files are of several experiments, or their clips differ.
+        If the files belong to several experiments, or their clips differ.
     """
     with ExitStack() as opened, writing(out) as file:
         runs = [opened.enter_context(open_hdf5(path, "run `elasticast evaluate` again")) for path in files]
@@ -71,7 +75,7 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
         file.attrs["draws"] = draws
         for name in runs[0]:
             evaluations = [run[name] for run in runs]
-            sha256 = _common(evaluations, _clips_digest, f"{name}: hold different clips")
+            sha256 = _common(evaluations, _clips_digest, f"{name}: contain different clips")
             clips = len(evaluations[0]["id"])
             group = file.create_group(name)
             group.attrs.update({**evaluations[0].attrs, "clips": clips, "clips_sha256": sha256})
@@ -80,16 +84,16 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
 
 def _resample_points(evaluations: list[h5py.Group], weights: Tensor, out: h5py.Group) -> None:
     xs = [x.name.rsplit("/", 1)[1] for x in points(evaluations[0])]
-    weights = torch.cat([torch.ones(len(weights), 1), weights], 1)  # first every clip once
+    weights = torch.cat([torch.ones(len(weights), 1), weights], 1)  # column 0: every clip once
     for x in track(xs, len(xs), f"resample {out.file.attrs['experiment']} {out.name[1:]}"):
-        found = np.stack([_scores(seed, x, weights) for seed in evaluations], 1)
+        scores = np.stack([_scores(seed, x, weights) for seed in evaluations], 1)
         point = out.create_group(x)
         point.attrs.update(evaluations[0][x].attrs)
-        point["values"], point["draws"] = found[0], found[1:]
+        point["values"], point["draws"] = scores[0], scores[1:]
 
 
 def _scores(evaluation: h5py.Group, x: str, weights: Tensor) -> np.ndarray:
-    """Score of a run at an x, of each draw."""
+    """Score `[1 + draws]` of a run at one x, for each column of `weights`."""
     if evaluation.file.attrs["kind"] == "single":
         return accuracy(evaluation[x]["predicted"][:] == evaluation["labels"][:], weights)
     scores = evaluation[x]["scores"][:].astype(np.float32)
@@ -101,26 +105,27 @@ def _clips_digest(evaluation: h5py.Group) -> str:
 
 
 def _common(items: Sequence[T], value: Callable[[T], Any], problem: str) -> Any:
-    """The value that all items have; items that do not are an error, naming two of the files."""
-    found = [value(item) for item in items]
-    for item, other in zip(items, found, strict=True):
-        if other != found[0]:
+    """The value that all items share; raises an error that names two files if the values differ."""
+    values = [value(item) for item in items]
+    for item, item_value in zip(items, values, strict=True):
+        if item_value != values[0]:
             raise DataError(f"{items[0].file.filename} and {item.file.filename} {problem}")
-    return found[0]
+    return values[0]
 
 
 @dataclass(frozen=True)
 class _Point:
-    """An experiment at one x of one evaluation."""
+    """Scores of an experiment at one x of one evaluation."""
 
     group: h5py.Group
 
     @property
-    def about(self) -> dict:
+    def columns(self) -> dict:
+        """Columns that both tables have."""
         run, evaluation = self.group.file.attrs, self.group.parent
-        named = {name: run[name] for name in ("suite", "experiment", "dataset", "task")}
-        place = {"evaluation": evaluation.name[1:], "x_name": evaluation.attrs["x_name"], **self.group.attrs}
-        return {**named, **place, "metric": PRIMARY_METRIC[run["kind"]], "clips": evaluation.attrs["clips"]}
+        experiment = {name: run[name] for name in ("suite", "experiment", "dataset", "task")}
+        point = {"evaluation": evaluation.name[1:], "x_name": evaluation.attrs["x_name"], **self.group.attrs}
+        return {**experiment, **point, "metric": PRIMARY_METRIC[run["kind"]], "clips": evaluation.attrs["clips"]}
 
     @property
     def resampled(self) -> Resampled:
@@ -128,48 +133,53 @@ class _Point:
 
 
 def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
-    """Write the table of all intervals, and that of all pairs of an ElasticAST and an AST on the same clips.
+    """Write a table of the intervals of all experiments, and one that compares each ElasticAST with each AST.
+
+    Two experiments are compared if they have the same dataset and task.
 
     Parameters
     ----------
     files : list of Path
-        What :func:`resample` wrote, of every experiment.
-    intervals, pairs : Path
-        The tables, columns :data:`INTERVAL_COLUMNS` and :data:`PAIR_COLUMNS`.
+        Files written by :func:`resample`, one per experiment.
+    intervals : Path
+        CSV file to write, with the columns :data:`INTERVAL_COLUMNS`.
+    pairs : Path
+        CSV file to write, with the columns :data:`PAIR_COLUMNS`.
 
     Raises
     ------
     DataError
-        If a pair was evaluated on different clips, or resampled differently often.
+        If two compared experiments were evaluated on different clips, or if the files have different numbers of draws.
     """
     with ExitStack() as opened:
         runs = [opened.enter_context(open_hdf5(path, "run `elasticast resample` again")) for path in files]
-        _common(runs, lambda run: run.attrs["draws"], "are of different numbers of draws")
+        _common(runs, lambda run: run.attrs["draws"], "have different numbers of draws")
         rows = [_interval(_Point(x)) for run in runs for evaluation in run.values() for x in points(evaluation)]
         write_text(intervals, pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS)).to_csv(index=False))
-        rows = [_pair(*pair) for one, other in _pairs(runs) for pair in _same_points(one, other)]
+        rows = [_pair(*pair) for first, second in _pairs(runs) for pair in _same_points(first, second)]
         write_text(pairs, pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).to_csv(index=False))
 
 
 def _interval(point: _Point) -> dict:
-    found = point.resampled
-    low, high = found.interval()
-    return {**point.about, "value": found.value, "low": low, "high": high, "seeds": len(found.values)}
+    resampled = point.resampled
+    low, high = resampled.interval()
+    return {**point.columns, "value": resampled.value, "low": low, "high": high, "seeds": len(resampled.values)}
 
 
 def _pairs(runs: list[h5py.File]) -> Iterator[tuple[h5py.Group, h5py.Group]]:
-    """Evaluations of the same name, dataset and task, of every ElasticAST against every AST."""
-    for run in (run for run in runs if run.attrs["model"] == "elasticast"):
-        for other in (other for other in runs if other.attrs["model"] == "ast"):
-            if all(run.attrs[name] == other.attrs[name] for name in ("dataset", "task")):
-                yield from ((run[name], other[name]) for name in run if name in other)
+    """Pairs of evaluations with the same name, dataset and task: each ElasticAST with each AST."""
+    for elastic in (run for run in runs if run.attrs["model"] == "elasticast"):
+        for ast in (run for run in runs if run.attrs["model"] == "ast"):
+            if all(elastic.attrs[name] == ast.attrs[name] for name in ("dataset", "task")):
+                yield from ((elastic[name], ast[name]) for name in elastic if name in ast)
 
 
-def _same_points(one: h5py.Group, other: h5py.Group) -> Iterator[tuple[_Point, _Point]]:
-    _common([one, other], lambda group: group.attrs["clips_sha256"], f"{one.name[1:]}: hold different clips")
-    yield from ((_Point(x), _Point(other[x.name.rsplit("/", 1)[1]])) for x in points(one))
+def _same_points(elastic: h5py.Group, ast: h5py.Group) -> Iterator[tuple[_Point, _Point]]:
+    """Pairs of points with the same x."""
+    _common([elastic, ast], lambda group: group.attrs["clips_sha256"], f"{elastic.name[1:]}: contain different clips")
+    yield from ((_Point(x), _Point(ast[x.name.rsplit("/", 1)[1]])) for x in points(elastic))
 
 
-def _pair(one: _Point, other: _Point) -> dict:
-    against = other.group.file.attrs["experiment"]
-    return {**one.about, "against": against, **paired_difference(one.resampled, other.resampled)._asdict()}
+def _pair(elastic: _Point, ast: _Point) -> dict:
+    against = ast.group.file.attrs["experiment"]
+    return {**elastic.columns, "against": against, **paired_difference(elastic.resampled, ast.resampled)._asdict()}

@@ -1,4 +1,4 @@
-"""One evaluation job: a trained run over all its sweeps."""
+"""One evaluation job: evaluate a trained model on all sweeps of its run."""
 
 import time
 from dataclasses import replace
@@ -19,20 +19,21 @@ from elasticast.provenance import code_digest, job_record
 
 
 def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Path | None = None) -> None:
-    """Evaluate the model in `source` and write `metrics.csv`, `predictions.h5` and `evaluation.json` into `out`.
+    """Evaluate a model; write `metrics.csv`, `predictions.h5` and `evaluation.json`.
 
     Parameters
     ----------
     source : Path
-        Folder with `model.safetensors` and `model.json`; or, with `run`, any weights with a head.
+        Folder with `model.safetensors` and `model.json`; or, if `run` is given, any weights with a head.
     sweeps_file : Path
-        YAML with `suite` and `evaluations`.
+        YAML file with the keys `suite` and `evaluations`.
     data : Path
-        Prepared dataset.
+        Folder of the prepared dataset.
     out : Path
         Folder to write into.
     run : Path, optional
-        `config.yaml` of the run that weights from elsewhere stand for, see :func:`standing_for`.
+        `config.yaml` of the run whose data and views published weights are evaluated on, see
+        :func:`with_run_settings`.
     """
     begun = time.monotonic()
     settings = read_yaml(sweeps_file)
@@ -42,7 +43,7 @@ def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Pa
     device = default_device()
     trained = load_model(source)
     if run is not None:
-        trained = standing_for(trained, load_run_config(run), data, str(source))
+        trained = with_run_settings(trained, load_run_config(run), data, str(source))
     config = trained.config
     with saving(out / "predictions.h5", settings["suite"], config) as saved:
         table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps, saved)
@@ -53,21 +54,32 @@ def evaluate_run(source: Path, sweeps_file: Path, data: Path, out: Path, run: Pa
     write_json(out / "evaluation.json", {**record, "seconds": round(time.monotonic() - begun, 3)})
 
 
-def standing_for(weights: Pretrained, run: RunConfig, data: Path, where: str) -> Pretrained:
-    """Weights from elsewhere in the place of a run's own: its data and views, their model and normalisation.
+def with_run_settings(weights: Pretrained, run: RunConfig, data: Path, where: str) -> Pretrained:
+    """Combine published weights with a run, to evaluate them on its data.
+
+    Parameters
+    ----------
+    weights : Pretrained
+        The weights. Their model and normalisation are kept.
+    run : RunConfig
+        The run. Its data and views are used.
+    data : Path
+        Folder of the prepared dataset.
+    where : str
+        Source of the weights, for messages.
 
     Raises
     ------
     DataError
-        If they are of another front end or number of classes.
+        If the front end or the number of classes differs.
     """
     classes = read_classes(data / "classes.json")[run.task]["classes"]
     if len(weights.classes) != len(classes):
-        raise DataError(f"{where}: {weights.found}; but {run.task} of {run.dataset} has {len(classes)} classes")
+        raise DataError(f"{where}: {weights.description}, but {run.task} of {run.dataset} has {len(classes)} classes")
     theirs, ours = weights.config.front_end.model_dump(), run.front_end.model_dump()
-    if other := {k: v for k, v in theirs.items() if v != ours[k]}:
-        raise DataError(f"{where}: made for a front_end of {other}; but {run.experiment} has {ours}")
-    for note in (weights.found, *weights.notes):
+    if different := {k: v for k, v in theirs.items() if v != ours[k]}:
+        raise DataError(f"{where}: trained with front_end {different}, but {run.experiment} has {ours}")
+    for note in (weights.description, *weights.notes):
         LOG.info("%s: %s", where, note)
     settings = run.model_dump(mode="json") | {"model": weights.config.model.model_dump(mode="json")}
     config = validate(RunConfig, settings, f"{where} as {run.experiment}")

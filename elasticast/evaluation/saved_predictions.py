@@ -1,11 +1,15 @@
-"""What a run said of each clip, `predictions.h5`: what intervals are resampled from, and single clips looked up in.
+"""The file `predictions.h5`: predictions of a run for each clip. Confidence intervals are computed from it.
 
-Attributes: ``suite``, ``experiment``, ``seed``, ``dataset``, ``task``, ``model`` (its kind), ``kind`` of the task and
-``classes``. A group for each evaluation with the attributes ``x_name`` and ``split``; in it ``id`` utf-8 ``[n]`` and
-the targets, ``labels`` int64 (places in ``classes``) and ``first_label`` int64 ``[n + 1]``: clip i has the labels
-``first_label[i]`` to ``first_label[i + 1]``; and a group for each x, named ``f"{x:g}"``, in a grid
-``f"{x:g}@{compression:g}"``, with the attributes ``x`` and ``compression`` and the logits, float16: ``scores``
-``[n, C]``, or where a clip has one label ``predicted`` int32 ``[n]``, the class, and ``score`` ``[n]`` of it.
+Layout of the file, for n clips and C classes:
+
+- attributes: ``suite``, ``experiment``, ``seed``, ``dataset``, ``task``, ``model`` (kind of the model), ``kind`` (of
+  the task) and ``classes``;
+- one group per evaluation, with the attributes ``x_name`` and ``split`` and the datasets ``id`` (utf-8 ``[n]``),
+  ``labels`` (int64, indices into ``classes``) and ``first_label`` (int64 ``[n + 1]``). The labels of clip i are
+  ``labels[first_label[i]:first_label[i + 1]]``;
+- in it one group per x, named ``f"{x:g}"``, or ``f"{x:g}@{compression:g}"`` in a grid, with the attributes ``x`` and
+  ``compression``. Multi-label tasks have the logits ``scores`` (float16 ``[n, C]``). Single-label tasks have the class
+  with the largest logit, ``predicted`` (int32 ``[n]``), and that logit, ``score`` (float16 ``[n]``).
 """
 
 import math
@@ -25,12 +29,12 @@ from elasticast.data.dataset import Clips
 from elasticast.hdf5 import writing
 
 _PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-_ROWS = 256  # clips of a chunk: a few are read without the others
+_ROWS = 256  # clips per HDF5 chunk, so that a few clips can be read without the rest
 
 
 @contextmanager
 def saving(path: Path, suite: str, config: RunConfig) -> Iterator["Predictions"]:
-    """Save predictions of a run; they appear at `path` when the `with` block ends without an error, else not at all."""
+    """Save the predictions of a run. The file appears at `path` only if the `with` block ends without an error."""
     with writing(path) as file:
         run = {name: getattr(config, name) for name in ("experiment", "seed", "dataset", "task")}
         file.attrs.update({"suite": suite, **run, "model": config.model.kind})
@@ -38,14 +42,14 @@ def saving(path: Path, suite: str, config: RunConfig) -> Iterator["Predictions"]
 
 
 class Predictions:
-    """Predictions that are being saved, one evaluation after the other.
+    """Writer of predictions, one evaluation after another.
 
     Parameters
     ----------
     file : h5py.File
-        What to write to.
+        Open file to write to.
     folder : Path
-        Where it lies.
+        Folder for temporary files.
     """
 
     def __init__(self, file: h5py.File, folder: Path):
@@ -53,12 +57,12 @@ class Predictions:
         self._first_of: dict[str, h5py.Group] = {}
 
     def begin(self, name: str, evaluation: Evaluation, clips: Clips) -> None:
-        """What comes next is of this evaluation, on these clips."""
+        """Start a new evaluation on `clips`; later :meth:`add` calls belong to it."""
         self.file.attrs.update({"kind": clips.kind, "classes": clips.classes})
         self._group, self._kind = self.file.create_group(name), clips.kind
         self._grid = evaluation.compression is not None
         self._group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split})
-        if evaluation.split in self._first_of:  # the same clips lie in the file once
+        if evaluation.split in self._first_of:  # store the clips of a split only once: these are links
             for column in ("id", "labels", "first_label"):
                 self._group[column] = self._first_of[evaluation.split][column]
             return
@@ -68,7 +72,7 @@ class Predictions:
             self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_PACKED)
 
     def add(self, x: float, compression: float, logits: Tensor) -> None:
-        """Save the logits `[n, C]` of all clips at an x, and how the clips were compressed there."""
+        """Save the logits `[n, C]` of all clips at `x`, evaluated at `compression`."""
         group = self._group.create_group(f"{x:g}@{compression:g}" if self._grid else f"{x:g}")
         group.attrs.update({"x": x, "compression": compression})
         if self._kind == "multi":
@@ -81,11 +85,20 @@ class Predictions:
         group.create_dataset("predicted", data=best.indices.to(torch.int32).numpy(), **_PACKED)
         group.create_dataset("score", data=best.values.to(torch.float16).numpy(), **_PACKED)
 
-    def room(self, *shape: int) -> Tensor:
-        """A float32 tensor in a file without a name, which ends with the tensor: what need not fit in memory."""
+    def allocate(self, *shape: int) -> Tensor:
+        """Allocate a float32 tensor on disk, for logits that may not fit into memory.
+
+        The tensor is backed by a temporary file without a name, which is deleted together with the tensor.
+
+        Raises
+        ------
+        OSError
+            If the disk is full.
+        """
         with tempfile.TemporaryFile(dir=self.folder) as file:
             try:
-                os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))  # later, a full disk would be a crash
+                # reserve the space now: writing to a full disk later would crash the process
+                os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))
             except OSError as error:
                 error.filename = str(self.folder)
                 raise
@@ -93,14 +106,14 @@ class Predictions:
 
 
 def points(evaluation: h5py.Group) -> Iterator[h5py.Group]:
-    """The group of each point of an evaluation, in the order of x."""
-    found = (group for group in evaluation.values() if isinstance(group, h5py.Group))
-    return iter(sorted(found, key=lambda group: (group.attrs["x"], group.attrs["compression"])))
+    """Groups of the points of an evaluation, sorted by x and compression."""
+    groups = (group for group in evaluation.values() if isinstance(group, h5py.Group))
+    return iter(sorted(groups, key=lambda group: (group.attrs["x"], group.attrs["compression"])))
 
 
 def targets(evaluation: h5py.Group, classes: int) -> np.ndarray:
-    """`[n, C]` bool, the labels of each clip."""
+    """Targets `[n, C]` bool: True for the labels of each clip."""
     counts = np.diff(evaluation["first_label"][:])
-    found = np.zeros((len(counts), classes), bool)
-    found[np.repeat(np.arange(len(counts)), counts), evaluation["labels"][:]] = True
-    return found
+    matrix = np.zeros((len(counts), classes), bool)
+    matrix[np.repeat(np.arange(len(counts)), counts), evaluation["labels"][:]] = True
+    return matrix

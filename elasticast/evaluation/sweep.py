@@ -1,4 +1,4 @@
-"""Sweeps: one trained model over many lengths or resolutions, each clip decoded and each log-mel made once."""
+"""Sweeps: evaluate a trained model at many lengths, resolutions or shares of dropped tokens."""
 
 import itertools
 import zlib
@@ -24,13 +24,23 @@ from elasticast.evaluation.saved_predictions import Predictions
 from elasticast.progress import Progress
 
 CHUNK_CLIPS = 256
-"""Clips whose log-mels are held at once; bounds memory whatever the size of the test split."""
+"""Number of clips whose log-mels are kept in memory at once."""
 TOKEN_BUDGET = 16384
-"""Tokens of one forward pass."""
+"""Maximum number of tokens per forward pass."""
 
 
-class Shown(NamedTuple):
-    """One forward pass of one clip: its view, its place in the split, and the share of its tokens left out."""
+class ClipPass(NamedTuple):
+    """One clip in one forward pass.
+
+    Attributes
+    ----------
+    view : ClipView
+        View of the clip.
+    clip : int
+        Index of the clip in its split.
+    dropped : float
+        Share of its tokens that are dropped.
+    """
 
     view: ClipView
     clip: int
@@ -38,31 +48,48 @@ class Shown(NamedTuple):
 
 
 def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | None = None) -> dict[float, ViewRule]:
-    """What each x of a sweep shows of a clip.
+    """View rule of a sweep at each x.
 
-    In a length sweep the resolution is the one the model was trained at (compression 1 for a model trained
-    at several), or the `compression` of a grid; in a resolution sweep the length in seconds is the one it was trained
-    at; where tokens are left out, both are.
+    A sweep over lengths uses the compression the model is trained with (1 if it is trained with several), or the given
+    `compression` of a grid. A sweep over compressions uses the length in seconds the model is trained with. A sweep
+    over dropped tokens uses the compression and length of training.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    evaluation : Evaluation
+        Settings of the sweep.
+    compression : float, optional
+        Compression of a grid of lengths and compressions.
+
+    Returns
+    -------
+    dict of float to ViewRule
+        x to view rule.
     """
     if evaluation.x_name == "compression":
         return {x: ViewRule(config, compression=x) for x in evaluation.x}
-    own = compression or config.own_compression
+    compression = compression or config.default_compression
     if evaluation.x_name == "token_drop":
-        return {x: ViewRule(config, compression=own) for x in evaluation.x}
-    return {x: ViewRule(config, max_frames=int(x), compression=own) for x in evaluation.x}
+        return {x: ViewRule(config, compression=compression) for x in evaluation.x}
+    return {x: ViewRule(config, max_frames=int(x), compression=compression) for x in evaluation.x}
 
 
 def chunks(clips: int) -> list[range]:
-    """Clips that are measured together; who measures which of the chunks changes no number."""
+    """Split clip indices into chunks that are evaluated together. Each chunk gives the same logits on any rank."""
     return [range(first, min(first + CHUNK_CLIPS, clips)) for first in range(0, clips, CHUNK_CLIPS)]
 
 
-def _shown(rule: ViewRule, x: float, evaluation: Evaluation, config: RunConfig, clip: int, samples: int) -> list:
-    """The passes of a clip at an x, each with its weight; there is one, but for windows."""
+def _clip_passes(
+    rule: ViewRule, x: float, evaluation: Evaluation, config: RunConfig, clip: int, samples: int
+) -> list[tuple[ClipPass, float]]:
+    """Passes of a clip at one x and their weights: one pass per window if the sweep uses windows, else a single one."""
     if evaluation.windows and x > config.view.frames:
-        own = config.own_compression
-        return [(Shown(view, clip), w) for view, w in window_views(samples, ViewRule(config), own, int(x))]
-    return [(Shown(rule(samples), clip, x if evaluation.x_name == "token_drop" else 0.0), 1.0)]
+        compression = config.default_compression
+        views = window_views(samples, ViewRule(config), compression, int(x))
+        return [(ClipPass(view, clip), weight) for view, weight in views]
+    return [(ClipPass(rule(samples), clip, x if evaluation.x_name == "token_drop" else 0.0), 1.0)]
 
 
 def sweep(
@@ -74,19 +101,34 @@ def sweep(
     log: Progress,
     compression: float | None = None,
     *,
-    room: Tensor | None = None,
+    out: Tensor | None = None,
     only: list[range] | None = None,
 ) -> dict[float, Tensor]:
-    """Logits of every clip at every x; of several windows their mean, weighted by the frames each speaks for.
+    """Compute the logits of all clips at all x of a sweep.
+
+    With windows, the logits of a clip are the mean over its windows, weighted by the number of frames per window; a
+    frame in several windows is shared among them.
 
     Parameters
     ----------
+    model : nn.Module
+        The model; it is set to evaluation mode.
+    clips : Clips
+        Clips of the split.
+    config : RunConfig
+        Settings of the run.
+    norm : Norm
+        Normalisation statistics.
+    evaluation : Evaluation
+        Settings of the sweep.
+    log : Progress
+        Updated with the number of finished clips.
     compression : float, optional
-        That of a grid's points.
-    room : Tensor, optional
-        `[X, clips, C]` float32 to put them into; none: new ones.
+        Compression of a grid of lengths and compressions.
+    out : Tensor, optional
+        Output tensor `[X, clips, C]` float32.
     only : list of range, optional
-        The :func:`chunks` to measure, the logits of other clips stay as they are; none: all.
+        The :func:`chunks` to evaluate; the logits of other clips are not written. Default: all chunks.
 
     Returns
     -------
@@ -96,72 +138,81 @@ def sweep(
     rules = view_rules(config, evaluation, compression)
     clips.check_rate(config.front_end)
     encoder = ClipEncoder(config, norm)
-    room = torch.empty(len(rules), len(clips), len(clips.classes)) if room is None else room
-    logits = dict(zip(rules, room, strict=True))
+    out = torch.empty(len(rules), len(clips), len(clips.classes)) if out is None else out
+    logits = dict(zip(rules, out, strict=True))
     model.eval()
     for chunk in chunks(len(clips)) if only is None else only:
         points = ((x, rule, i, int(clips.samples[i])) for x, rule in rules.items() for i in chunk)
-        parts = {(x, i): _shown(rule, x, evaluation, config, i, samples) for x, rule, i, samples in points}
-        # many x show a clip alike (a clip shorter than all of them, say): each distinct view runs once
-        done = _run_views(model, clips, encoder, {shown for some in parts.values() for shown, _ in some})
-        for (x, i), some in parts.items():
-            logits[x][i] = sum(weight * done[shown] for shown, weight in some)
+        passes = {(x, i): _clip_passes(rule, x, evaluation, config, i, samples) for x, rule, i, samples in points}
+        # several x can give the same view, for example of a clip shorter than all of them: compute each view once
+        distinct = {clip_pass for weighted in passes.values() for clip_pass, _ in weighted}
+        pass_logits = _run_passes(model, clips, encoder, distinct)
+        for (x, i), weighted in passes.items():
+            logits[x][i] = sum(weight * pass_logits[clip_pass] for clip_pass, weight in weighted)
         log.update(chunk.stop)
     return logits
 
 
 @torch.inference_mode()
-def _run_views(model: nn.Module, clips: Clips, encoder: ClipEncoder, views: set[Shown]) -> dict[Shown, Tensor]:
+def _run_passes(model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> dict[ClipPass, Tensor]:
+    """Logits `[C]` of each pass, float32 on the CPU."""
     device = next(model.parameters()).device
-    done: dict[Shown, Tensor] = {}
-    for batch in _batches(clips, encoder, views):
+    pass_logits: dict[ClipPass, Tensor] = {}
+    for batch in _batches(clips, encoder, passes):
         logits = model(pack([clip for _, clip in batch]).to(device)).float().cpu()
-        done |= {shown: row for (shown, _), row in zip(batch, logits, strict=True)}
-    return done
+        pass_logits |= {clip_pass: row for (clip_pass, _), row in zip(batch, logits, strict=True)}
+    return pass_logits
 
 
-def _batches(clips: Clips, encoder: ClipEncoder, views: set[Shown]) -> Iterator[list[tuple[Shown, PackedClip]]]:
-    """Batches of packed views; one log-mel a clip and compression, and for AST one length a batch."""
+def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Iterator[list[tuple[ClipPass, PackedClip]]]:
+    """Yield batches of packed clips; for AST, all clips of a batch have the same length.
+
+    Each log-mel is computed once per clip and compression.
+    """
     one_length = isinstance(encoder.config.model, ASTSettings)
 
-    def length(shown: Shown) -> int:
-        return shown.view.grid_frames if one_length else 0
+    def length(clip_pass: ClipPass) -> int:
+        return clip_pass.view.grid_frames if one_length else 0
 
-    def place(shown: Shown) -> tuple:
-        view = shown.view
-        return view.compression, length(shown), shown.clip, view.frames, view.first, shown.dropped
+    def order(clip_pass: ClipPass) -> tuple:
+        view = clip_pass.view
+        return view.compression, length(clip_pass), clip_pass.clip, view.frames, view.first, clip_pass.dropped
 
-    for compression, group in itertools.groupby(sorted(views, key=place), key=lambda shown: shown.view.compression):
+    for compression, group in itertools.groupby(sorted(passes, key=order), key=lambda p: p.view.compression):
         spectrograms: dict[int, Tensor] = {}
-        for _, same in itertools.groupby(group, key=length):
-            members = list(same)
-            tokens = [view_tokens(encoder.config, shown.view) for shown in members]
-            for picked in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
+        for _, same_length in itertools.groupby(group, key=length):
+            members = list(same_length)
+            tokens = [view_tokens(encoder.config, member.view) for member in members]
+            for indices in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
                 batch = []
-                for shown in (members[k] for k in picked):
-                    if shown.clip not in spectrograms:
-                        spectrograms[shown.clip] = encoder.spectrogram(clips.waveform(shown.clip), compression)
-                    batch.append((shown, _encoded(clips, encoder, shown, spectrograms[shown.clip])))
+                for member in (members[k] for k in indices):
+                    if member.clip not in spectrograms:
+                        spectrograms[member.clip] = encoder.spectrogram(clips.waveform(member.clip), compression)
+                    batch.append((member, _encode(clips, encoder, member, spectrograms[member.clip])))
                 yield batch
 
 
-def _encoded(clips: Clips, encoder: ClipEncoder, shown: Shown, spectrogram: Tensor) -> PackedClip:
-    """Tokens of a clip, some of them left out; which, its id decides: those of a smaller share are among them."""
-    clip = encoder.encode(spectrogram, shown.view, index=shown.clip, target=clips.targets[shown.clip])
-    if not shown.dropped:
+def _encode(clips: Clips, encoder: ClipEncoder, clip_pass: ClipPass, spectrogram: Tensor) -> PackedClip:
+    """Encode a clip and drop a share of its tokens.
+
+    The id of the clip seeds the random choice. Tokens dropped at a smaller share are also dropped at a larger one.
+    """
+    index = clip_pass.clip
+    clip = encoder.encode(spectrogram, clip_pass.view, index=index, target=clips.targets[index])
+    if not clip_pass.dropped:
         return clip
-    generator = torch.Generator().manual_seed(zlib.crc32(clips.ids[shown.clip].encode()))
-    return clip.only(kept_tokens(len(clip.patches), shown.dropped, generator))
+    generator = torch.Generator().manual_seed(zlib.crc32(clips.ids[index].encode()))
+    return clip.select(kept_tokens(len(clip.patches), clip_pass.dropped, generator))
 
 
 def gflops_per_clip(clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
-    """Mean cost of one clip's forward pass at every x of a sweep over tokens left out, see `forward_flops`."""
-    found = {}
+    """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over dropped tokens, see `forward_flops`."""
+    costs = {}
     for x, rule in view_rules(config, evaluation).items():
-        whole = [view_tokens(config, rule(int(samples))) for samples in clips.samples]
-        flops = [forward_flops(config, kept_count(tokens, x), len(clips.classes)) for tokens in whole]
-        found[x] = sum(flops) / len(flops) / 1e9
-    return found
+        clip_tokens = [view_tokens(config, rule(int(samples))) for samples in clips.samples]
+        flops = [forward_flops(config, kept_count(tokens, x), len(clips.classes)) for tokens in clip_tokens]
+        costs[x] = sum(flops) / len(flops) / 1e9
+    return costs
 
 
 def evaluate(
@@ -172,9 +223,29 @@ def evaluate(
     sweeps: dict[str, Evaluation],
     saved: Predictions | None = None,
 ) -> pd.DataFrame:
-    """Tidy metrics of a run: experiment, seed, evaluation, dataset, task, x_name, x, compression, metric, value, n.
+    """Evaluate a run on all its sweeps.
 
-    With `saved` the logits lie on disk until all clips are measured, and each clip's predictions are saved.
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    prepared : Path
+        Folder of the prepared dataset.
+    config : RunConfig
+        Settings of the run.
+    norm : Norm
+        Normalisation statistics.
+    sweeps : dict of str to Evaluation
+        Settings of each sweep, by name.
+    saved : Predictions, optional
+        Writer of the predictions of each clip. It also keeps the logits on disk, not in memory, until all clips are
+        evaluated.
+
+    Returns
+    -------
+    DataFrame
+        One row per sweep, x, compression and metric, with the columns ``experiment``, ``seed``, ``evaluation``,
+        ``dataset``, ``task``, ``x_name``, ``x``, ``compression``, ``metric``, ``value`` and ``n`` (number of clips).
     """
     rows = []
     for name, evaluation in sweeps.items():
@@ -185,15 +256,15 @@ def evaluate(
         if saved:
             saved.begin(name, evaluation, clips)
         for compression in evaluation.compression or [None]:
-            room = saved and saved.room(len(set(evaluation.x)), len(clips), len(clips.classes))
+            out = saved and saved.allocate(len(set(evaluation.x)), len(clips), len(clips.classes))
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
-                logits = sweep(model, clips, config, norm, evaluation, log, compression, room=room)
+                logits = sweep(model, clips, config, norm, evaluation, log, compression, out=out)
             for x, scores in logits.items():
-                shown = x if evaluation.x_name == "compression" else compression or config.own_compression
+                used = x if evaluation.x_name == "compression" else compression or config.default_compression
                 if saved:
-                    saved.add(x, shown, scores)
-                found = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)
-                found |= {"gflops_per_clip": costs[x]} if costs else {}
-                point = {**head, "x": x, "compression": shown}
-                rows += [{**point, "metric": k, "value": v, "n": len(clips)} for k, v in found.items()]
+                    saved.add(x, used, scores)
+                values = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)
+                values |= {"gflops_per_clip": costs[x]} if costs else {}
+                point = {**head, "x": x, "compression": used}
+                rows += [{**point, "metric": k, "value": v, "n": len(clips)} for k, v in values.items()]
     return pd.DataFrame(rows)

@@ -1,1 +1,1 @@
-"""Inference: a trained model on audio of any rate, number of channels and length."""
+"""Inference with a trained model on audio of any sample rate, number of channels and length."""

@@ -1,11 +1,12 @@
-"""Inference: a trained model on anyone's audio, of any rate, channels and length.
+"""Classify audio of any sample rate, number of channels and length with a trained model.
 
-A clip that fits into the model's view is shown in one pass, exactly as in evaluation: ElasticAST sees its native
-length, AST its fixed length (a shorter clip is padded). A longer one is shown in overlapping windows, see
-`elasticast.data.windows`, and read as a stream, so that memory does not grow with its length.
+A clip that fits into the model's view takes one forward pass, exactly as in evaluation: ElasticAST processes its native
+length, AST its fixed length (a shorter clip is padded). A longer clip is split into overlapping windows, see
+`elasticast.data.windows`. It is read as a stream, so that memory does not grow with its length.
 
-The logits of a clip are the mean over its windows, each weighted by the frames it speaks for, so that every moment
-counts the same; or the maximum. Scores are their sigmoid where a clip can have several labels, else their softmax.
+The logits of a clip are pooled over its windows. The mean weights each window by the frames that the window accounts
+for, so that all parts of the clip count equally. The alternative is the maximum. Scores are the sigmoid of the logits
+if a clip can have several labels, else their softmax.
 """
 
 import math
@@ -34,9 +35,9 @@ from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.progress import LOG, Progress
 
 TOKEN_BUDGET = 4096
-"""Tokens of one forward pass."""
+"""Maximum number of tokens per forward pass."""
 LONG_SECONDS = 600.0
-"""Audio (s) from which on progress is reported."""
+"""Progress is reported if the total length of the audio (s) is above this."""
 SILENT = 1 / 32768
 """Peak-to-peak amplitude below which a clip is flagged; `elasticast prepare` rejects such clips."""
 
@@ -44,19 +45,19 @@ Pooling = Literal["mean", "max"]
 
 
 class AudioClassifier:
-    """A model with its front end and labels, for audio of any kind; :func:`load_pretrained` makes one.
+    """A model with its front end and labels, which classifies audio; :func:`load_pretrained` returns one.
 
     Parameters
     ----------
     pretrained : Pretrained
-        Model, settings, normalisation, labels.
+        Model, settings, normalisation statistics and labels.
 
     Attributes
     ----------
     classes : list of str
         Labels, in the order of the logits.
     kind : {"single", "multi"}
-        One label a clip (softmax), or any number (sigmoid).
+        One label per clip (softmax), or any number of labels (sigmoid).
     """
 
     def __init__(self, pretrained: Pretrained):
@@ -64,7 +65,7 @@ class AudioClassifier:
         self.model, self.config = pretrained.model.eval(), pretrained.config
         self.encoder = ClipEncoder(pretrained.config, pretrained.norm)
         self.classes, self.kind = list(pretrained.classes), pretrained.kind
-        self.compression = self.config.own_compression
+        self.compression = self.config.default_compression
 
     def predict(
         self,
@@ -85,35 +86,35 @@ class AudioClassifier:
         ----------
         audio : path, array, tensor, or an iterable of them
             Files, or waveforms `[S]` or `[channels, S]`: floats with full scale 1, or integers. Channels are averaged.
-        sample_rate : int
-            Of the waveforms (Hz); a file knows its own.
+        sample_rate : int, optional
+            Sample rate of the waveforms (Hz). Not used for files.
         top_k : int, optional
-            Scores a clip; none: all.
+            Number of scores per clip. None for all.
         window : float, optional
-            Longest clip shown in one pass, and length of the windows of a longer one (s, rounded to whole patches);
-            none: the length the model was trained at.
+            Length of a window (s), rounded to whole patches. Longer clips are split into windows of this length. None
+            for the length that the model was trained at.
         overlap : float
-            Share of a window that the next one covers again, in [0, 1).
+            Overlap of successive windows as a fraction of a window, in [0, 1).
         pooling : {"mean", "max"}
-            Over windows: mean of the logits, weighted by the frames each window speaks for, or their maximum.
+            How to pool the logits over windows: mean, weighted by the frames that each window accounts for, or maximum.
         timeline : bool
-            Keep the scores of each window.
+            Whether to keep the scores of each window.
         on_error : {"raise", "keep"}
-            What unusable audio does: raise, or say why in `Prediction.error` and go on.
+            What to do with unusable audio: raise an error, or store the reason in `Prediction.error` and continue.
         token_budget : int
-            Tokens of one forward pass.
+            Maximum number of tokens per forward pass.
 
         Returns
         -------
         list of Prediction
-            One a clip, in the order given.
+            One prediction per clip, in the given order.
 
         Raises
         ------
         DataError
-            If audio is unusable, with its name and the reason.
+            If audio is unusable; the message names the clip and the reason.
         ElasticASTError
-            If an argument is impossible.
+            If an argument is invalid.
         """
         _check(sample_rate=sample_rate, top_k=top_k, overlap=overlap, pooling=pooling, on_error=on_error)
         rule = self._rule(window)
@@ -133,53 +134,54 @@ class AudioClassifier:
         return [self._prediction(job, rule, top_k, timeline) for job in jobs]
 
     def _rule(self, window: float | None) -> ViewRule:
-        """How much of a clip is shown at once."""
+        """The rule that limits how much of a clip is processed in one window."""
         if window is None:
             return ViewRule(self.config, compression=self.compression)
         if not 0 < window < math.inf:
             raise ElasticASTError(f"window = {window} s: expected a length above 0")
         view, model, hop_ms = self.config.view, self.config.model, self.config.front_end.hop_ms
-        # a fixed view counts frames at its own hop, a native one at compression 1
+        # a fixed view counts frames at its compression, a native view at compression 1
         frames = 1000 * window / hop_ms / (view.compression[0] if view.frames != "native" else 1.0)
         frames = max(1, round(frames / model.patch)) * model.patch
         rule = ViewRule(self.config, max_frames=frames, compression=self.compression)
-        shown = rule.at(sys.maxsize, self.compression).frames
-        if model.limit is not None and shown > model.limit:
-            most = model.limit * hop_ms * self.compression / 1000
+        needed = rule.at(sys.maxsize, self.compression).frames
+        if model.limit is not None and needed > model.limit:
+            longest = model.limit * hop_ms * self.compression / 1000
             raise ElasticASTError(
-                f"window = {window} s is {shown} frames; the position table holds {model.limit} ({most:g} s)"
+                f"window = {window} s: needs {needed} frames, but the position table of the model has {model.limit}; "
+                f"expected at most {longest:g} s"
             )
         return rule
 
     def _run(self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
-        """Show all windows of all clips to the model, in batches of at most `budget` tokens."""
-        device, held = next(self.model.parameters()).device, {}
-        units = [job for job in jobs for _ in range(len(job.windows))]
-        tokens = [view_tokens(self.config, job.windows.view) for job in units]
-        # a clip is decoded when its turn comes, so that no more than one batch is in memory
-        turns = self._decoded(jobs, held, on_error)
+        """Run the model on all windows of all clips, in batches of at most `budget` tokens."""
+        device, encoded = next(self.model.parameters()).device, {}
+        clips = [job for job in jobs for _ in range(len(job.windows))]  # the clip of each window
+        tokens = [view_tokens(self.config, job.windows.view) for job in clips]
+        # windows are decoded one by one as batches need them, so that no more than one batch is in memory
+        indices = self._encode_windows(jobs, encoded, on_error)
         long = sum(job.source.seconds for job in jobs) > LONG_SECONDS
-        with Progress("predict", len(units)) if long else nullcontext() as progress:
-            for batch in token_batches(turns, tokens, budget):
-                for alike in self._of_one_grid(batch, held):
+        with Progress("predict", len(clips)) if long else nullcontext() as progress:
+            for batch in token_batches(indices, tokens, budget):
+                for group in self._groups_of_one_length(batch, encoded):
                     with torch.inference_mode():
-                        logits = self.model(pack([held.pop(i) for i in alike]).to(device)).float().cpu()
-                    for index, row in zip(alike, logits, strict=True):
-                        units[index].add(row, pooling, timeline)
+                        logits = self.model(pack([encoded.pop(i) for i in group]).to(device)).float().cpu()
+                    for index, row in zip(group, logits, strict=True):
+                        clips[index].add(row, pooling, timeline)
                 if progress:
                     progress.update(batch[-1] + 1)
 
-    def _of_one_grid(self, batch: list[int], held: dict[int, PackedClip]) -> list[list[int]]:
-        """A batch in parts that the model takes at once: AST takes one length at a time."""
+    def _groups_of_one_length(self, batch: list[int], encoded: dict[int, PackedClip]) -> list[list[int]]:
+        """Split a batch into groups for one forward pass each; an AST needs windows of the same length."""
         if not isinstance(self.config.model, ASTSettings):
             return [batch]
-        alike: dict[int, list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for index in batch:
-            alike.setdefault(held[index].time_patches, []).append(index)
-        return list(alike.values())
+            groups.setdefault(encoded[index].time_patches, []).append(index)
+        return list(groups.values())
 
-    def _decoded(self, jobs: list[PendingClip], held: dict[int, PackedClip], on_error: str) -> Iterator[int]:
-        """Numbers of the windows, in order, each put into `held` when its turn comes; a broken file's are left out."""
+    def _encode_windows(self, jobs: list[PendingClip], encoded: dict[int, PackedClip], on_error: str) -> Iterator[int]:
+        """Decode windows in order: put each into `encoded`, then yield its index; skip the rest of a damaged file."""
         first, rate = 0, self.config.front_end.sample_rate
         for job in jobs:
             try:
@@ -187,13 +189,13 @@ class AudioClassifier:
                 waves = spans(blocks, job.windows.starts.tolist(), job.windows.span)
                 for index, wave in enumerate(waves, start=first):
                     job.low, job.high = min(job.low, wave.min().item()), max(job.high, wave.max().item())
-                    held[index] = self._encoded(index, wave, job.windows)
+                    encoded[index] = self._encode(index, wave, job.windows)
                     yield index
             except UnusableAudioError as error:
                 job.fail(error, on_error)
             first += len(job.windows)
 
-    def _encoded(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
+    def _encode(self, index: int, wave: Tensor, windows: Windows) -> PackedClip:
         """Tokens of one window."""
         log_mel = self.encoder.spectrogram(wave, windows.view.compression, whole=not any(windows.margins))
         return self.encoder.encode(log_mel, windows.view, index=index)
@@ -205,9 +207,9 @@ class AudioClassifier:
         logits = job.logits.float()
         best = self._scores(logits).sort(descending=True, stable=True)
         scores = {self.classes[i]: best.values[k].item() for k, i in enumerate(best.indices[:top_k].tolist())}
-        windows = self._timeline(job) if timeline else None
-        known = (job.path, seconds, scores, len(job.windows), self._flags(job, rule))
-        return Prediction(*known, logits=logits, timeline=windows)
+        flags = self._flags(job, rule)
+        over_time = self._timeline(job) if timeline else None
+        return Prediction(job.path, seconds, scores, len(job.windows), flags, logits=logits, timeline=over_time)
 
     def _scores(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "multi" else logits.softmax(-1)
@@ -216,31 +218,33 @@ class AudioClassifier:
         rate = self.config.front_end.sample_rate
         start = torch.from_numpy(job.windows.starts).double() / rate
         end = start + (job.windows.span - sum(job.windows.margins)) / rate
-        return Timeline(start, end, self._scores(torch.stack(job.rows)))
+        return Timeline(start, end, self._scores(torch.stack(job.window_logits)))
 
     def _flags(self, job: PendingClip, rule: ViewRule) -> tuple[str, ...]:
-        frames, shown, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
+        frames, view_frames, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
         filled = rule.fixed and rule.view.fill != "mask"
-        short = patch <= frames < shown and (filled or shown - frames >= patch)  # up to a patch is as it should be
+        # otherwise, padding to a whole patch is usual
+        short = patch <= frames < view_frames and (filled or view_frames - frames >= patch)
         flags = {
             f"padded: shorter than one patch of {patch} frames": frames < patch,
-            f"padded: shorter than the model's {shown} frames": short,
+            f"padded: shorter than the model's {view_frames} frames": short,
             "windowed": len(job.windows) > 1,
             "silent": job.high - job.low < SILENT,
         }
         return tuple(flag for flag, raised in flags.items() if raised)
 
 
-def _check(**given: Any) -> None:
-    """Refuse impossible arguments, with the value and what would be right."""
+def _check(**arguments: Any) -> None:
+    """Raise an error for an invalid argument of `predict`, with its value and what is valid."""
     for name, allowed in {"pooling": get_args(Pooling), "on_error": ("raise", "keep")}.items():
-        if given[name] not in allowed:
-            raise ElasticASTError(f"Unknown {name}: {given[name]!r}. Allowed: {', '.join(allowed)}")
+        if arguments[name] not in allowed:
+            raise ElasticASTError(f"Unknown {name}: {arguments[name]!r}. Allowed: {', '.join(allowed)}")
     for name in ("sample_rate", "top_k"):
-        if given[name] is not None and (given[name] != int(given[name]) or given[name] < 1):
-            raise ElasticASTError(f"{name} = {given[name]!r}: expected a whole number above 0")
-    if not 0 <= given["overlap"] < 1:
-        raise ElasticASTError(f"overlap = {given['overlap']}: expected a share of the window, from 0 to below 1")
+        value = arguments[name]
+        if value is not None and (value != int(value) or value < 1):
+            raise ElasticASTError(f"{name} = {value!r}: expected a whole number above 0")
+    if not 0 <= arguments["overlap"] < 1:
+        raise ElasticASTError(f"overlap = {arguments['overlap']}: expected a fraction of a window, at least 0, below 1")
 
 
 def load_pretrained(
@@ -250,27 +254,27 @@ def load_pretrained(
     frames: int | None = None,
     device: torch.device | str | None = None,
 ) -> AudioClassifier:
-    """Load a trained model, ready to use.
+    """Load a trained model for inference.
 
     Parameters
     ----------
     source : str or Path
-        Folder of a trained run, or any weights that `elasticast.models.pretrained.load_model` knows.
+        Folder of a trained run, or any weights that `elasticast.models.pretrained.load_model` accepts.
     classes : list of str, optional
-        Names of the classes; a head of another number of classes is replaced by a new, untrained one.
+        Names of the classes. If the head has another number of classes, a new, untrained head replaces it.
     frames : int, optional
-        Another length (frames) than the model's own; positions are adapted.
+        Length of the view (frames), if it differs from that of the model; positions are adapted.
     device : device, optional
-        Where the model runs; none: on the GPU if there is one.
+        Device of the model. None for the GPU if there is one, else the CPU.
 
     Raises
     ------
     DataError
-        If the weights cannot be loaded, with the reason.
+        If the weights cannot be loaded; the message gives the reason.
     """
     pretrained = load_model(source, classes=classes, frames=frames)
-    LOG.info("%s: %s", source, pretrained.found)
-    for note in pretrained.notes:  # a warning shows without a set-up of logging: a new head, say, knows nothing
+    LOG.info("%s: %s", source, pretrained.description)
+    for note in pretrained.notes:  # warnings are visible even if logging is not configured; a new head is untrained
         LOG.warning("%s: %s", source, note)
     pretrained.model.to(device or default_device())
     return AudioClassifier(pretrained)

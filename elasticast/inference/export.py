@@ -1,4 +1,4 @@
-"""A trained run as a folder to hand on: weights, all that is needed to use them, and where they come from."""
+"""Export a trained run to a folder that can be shared: weights, settings and provenance."""
 
 import json
 import shutil
@@ -12,14 +12,14 @@ from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.models.weights.sources import file_digest
 
 PRIVATE = ("command", "machine")
-"""What a run records of the computer it ran on, and those who get the model need not know."""
+"""Entries of a run's record about the computer it ran on; they are not exported."""
 
 
 def export(run: Path, out: Path) -> None:
     """Write `model.safetensors`, `model.json` and a model card, `README.md`.
 
-    The folder is complete: labels, front end, normalisation, training settings and provenance stand in `model.json`,
-    and :func:`elasticast.models.pretrained.load_model` takes it without the suite it was trained in.
+    The folder is self-contained: `model.json` has the labels, front end, normalisation statistics, training settings
+    and provenance. :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ def export(run: Path, out: Path) -> None:
     Raises
     ------
     DataError
-        If the run is not finished, or its weights do not fit its settings.
+        If the run is not finished, its weights do not fit its settings, or `out` is the folder of the run.
     """
     if out.resolve() == run.resolve():
-        raise DataError(f"{out}: is the run itself; export it to another folder")
+        raise DataError(f"{out}: is the folder of the run; export to another folder")
     record = run / "run.json"
     if not record.is_file():
-        raise DataError(f"{record}: no such file; export takes the folder of a finished run")
+        raise DataError(f"{record}: no such file; give the folder of a finished run")
     pretrained = load_model(run)
     provenance = {key: value for key, value in read_json(record).items() if key not in PRIVATE}
     if provenance.get("init"):
@@ -49,16 +49,16 @@ def export(run: Path, out: Path) -> None:
 
 
 def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) -> str:
-    """What a model is, in Markdown."""
+    """Describe a model in Markdown."""
     config, classes = pretrained.config, pretrained.classes
     labels = ", ".join(classes[:20]) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
-    started = provenance.get("init")
+    init = provenance.get("init")
     rows = {
         "model": _model(config),
         "parameters": f"{provenance.get('parameters', 0):,}",
         "trained on": f"{config.dataset}, task {config.task}; {_length(config)}",
         "training": f"{provenance.get('steps')} steps, seed {config.seed}"
-        + (f", from {started['found']}" if started else ", from scratch")
+        + (f", from {init['found']}" if init else ", from scratch")
         + _selected(provenance.get("selection")),
         "input": f"{config.front_end.sample_rate} Hz; {config.front_end.mel_bins} mel bands every "
         f"{config.front_end.hop_ms:g} ms, window {config.front_end.window_ms:g} ms",

@@ -1,4 +1,4 @@
-"""A clip between its file and its prediction."""
+"""A clip that is being classified."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,28 +14,28 @@ from elasticast.errors import DataError
 
 @dataclass
 class PendingClip:
-    """A clip whose windows go through the model one after another.
+    """A clip that is being classified window by window.
 
     Attributes
     ----------
     name : str
-        Name in messages.
+        Name of the clip in messages.
     path : str or None
-        File, as given; None for a waveform.
+        Path of the file, as given. None for a waveform.
     source : AudioSource or None
-        The audio, once it is open.
+        The opened audio. None before it is opened.
     windows : Windows or None
-        Its windows, once they are known.
+        Windows of the clip. None before they are computed.
     logits : Tensor or None
-        `[C]`, pooled over the windows so far.
-    rows : list of Tensor
-        Logits `[C]` of each window, for a timeline.
-    seen : int
-        Number of windows so far.
+        `[C]`, pooled over the windows added so far. None before the first window.
+    window_logits : list of Tensor
+        Logits `[C]` of each window, if they are kept for a timeline.
+    added : int
+        Number of windows added so far.
     low, high : float
-        Least and greatest sample so far.
+        Minimum and maximum sample so far.
     error : str or None
-        Why the clip cannot be used.
+        Reason why the clip is unusable. None if it is usable.
     """
 
     name: str
@@ -43,26 +43,26 @@ class PendingClip:
     source: AudioSource | None = None
     windows: Windows | None = None
     logits: Tensor | None = None
-    rows: list[Tensor] = field(default_factory=list)
-    seen: int = 0
+    window_logits: list[Tensor] = field(default_factory=list)
+    added: int = 0
     low: float = math.inf
     high: float = -math.inf
     error: str | None = None
 
     def add(self, logits: Tensor, pooling: str, keep: bool) -> None:
-        """Pool the logits `[C]` of the next window."""
+        """Add the logits `[C]` of the next window to the pooled logits; with `keep`, store them too."""
         if keep:
-            self.rows.append(logits)
-        if pooling == "mean":  # thousands of windows are summed: in float64
-            logits = logits.double() * float(self.windows.weights[self.seen])
+            self.window_logits.append(logits)
+        if pooling == "mean":  # float64, since the sum may be over thousands of windows
+            logits = logits.double() * float(self.windows.weights[self.added])
         if self.logits is None:
             self.logits = logits
         else:
             self.logits = self.logits + logits if pooling == "mean" else torch.maximum(self.logits, logits)
-        self.seen += 1
+        self.added += 1
 
     def fail(self, error: UnusableAudioError, on_error: str) -> None:
-        """Keep why the clip cannot be used, or raise it if `on_error` is "raise"."""
+        """Store why the clip is unusable; raise a `DataError` if `on_error` is "raise"."""
         self.error = str(error)
         if on_error == "raise":
             raise DataError(f"{self.name}: {error}") from None

@@ -1,4 +1,4 @@
-"""Predictions, and how they are told: as a table, as CSV, as JSON."""
+"""Predictions, and printing them as a table, CSV or JSON."""
 
 import csv
 import io
@@ -17,7 +17,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Timeline:
-    """Scores over time: `start` and `end` `[W]` of the windows (s), `scores` `[W, C]` in the order of the classes."""
+    """Scores over time.
+
+    Attributes
+    ----------
+    start, end : Tensor
+        `[W]`: start and end of each window (s).
+    scores : Tensor
+        `[W, C]`, in the order of the classes.
+    """
 
     start: Tensor
     end: Tensor
@@ -26,26 +34,26 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one clip.
+    """The prediction of a model for one clip.
 
     Attributes
     ----------
     path : str or None
-        File, as given; none for a waveform.
+        Path of the file, as given. None for a waveform.
     seconds : float
-        Length (s).
+        Length of the clip (s).
     scores : dict of str to float
-        Label to probability, best first.
+        Probability per label, best first.
     windows : int
-        Number of windows the clip was shown in.
+        Number of windows that the clip was split into.
     flags : tuple of str
-        What to know about it: ``padded: ...``, ``windowed``, ``silent``.
+        Notes on the clip: ``padded: ...``, ``windowed``, ``silent``.
     error : str or None
-        Why there are no scores.
+        Reason why there are no scores. None if there are scores.
     logits : Tensor or None
-        `[C]` float32, pooled over the windows, in the order of the classes.
+        `[C]` float32, pooled over the windows, in the order of the classes. None if there is an error.
     timeline : Timeline or None
-        Scores of each window, if asked for.
+        Scores of each window. None if they were not kept.
     """
 
     path: str | None
@@ -59,7 +67,7 @@ class Prediction:
 
 
 def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
-    """Print predictions to stdout, and to stderr which files failed and why."""
+    """Print predictions to stdout, and the errors of failed files to stderr."""
     if form == "table":
         if any(p.error is None for p in predictions):
             Console().print(to_table(predictions))
@@ -72,13 +80,13 @@ def print_predictions(predictions: Sequence[Prediction], form: Literal["table", 
 
 
 def to_json(predictions: Iterable[Prediction]) -> str:
-    """A JSON list, one object a clip."""
+    """Format predictions as a JSON list with one object per clip."""
     names = ("path", "seconds", "windows", "flags", "scores", "error")
     return json.dumps([{n: getattr(p, n) for n in names} for p in predictions], indent=2, ensure_ascii=False) + "\n"
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:
-    """Tidy CSV, one row a clip and label, best first; a clip without scores has one row with its error."""
+    """Format predictions as tidy CSV: one row per clip and label, best label first, or one row with the error."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["path", "seconds", "windows", "flags", "label", "score", "error"])
@@ -90,7 +98,7 @@ def to_csv(predictions: Iterable[Prediction]) -> str:
 
 
 def to_table(predictions: Iterable[Prediction]) -> Table:
-    """A table for people, the best labels of each clip one under the other."""
+    """Format predictions as a table with one row per clip and label, best label first; failed clips are left out."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("file", overflow="fold")
     table.add_column("s", justify="right")
@@ -108,5 +116,5 @@ def to_table(predictions: Iterable[Prediction]) -> Table:
 
 
 def _notes(prediction: Prediction) -> list[str]:
-    many = {"windowed": f"{prediction.windows} windows"}
-    return [many.get(flag, flag) for flag in prediction.flags]
+    texts = {"windowed": f"{prediction.windows} windows"}
+    return [texts.get(flag, flag) for flag in prediction.flags]

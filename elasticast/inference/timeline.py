@@ -16,8 +16,8 @@ DECIMALS = {"start": 4, "end": 4, "score": 6}
 ROW_INCHES = 0.2
 CLOCK_SECONDS = 120.0  # longer clips have a time axis in minutes or hours
 CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)  # s
-MOST_TICKS = 9
-MOST_COLUMNS = 1000
+MAX_TICKS = 9
+MAX_COLUMNS = 1000
 
 
 def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], folder: Path, rows: int) -> list[Path]:
@@ -67,19 +67,19 @@ def timeline_table(timeline: Timeline, classes: Sequence[str]) -> pd.DataFrame:
 def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -> Figure:
     """Heat map over time of the `rows` labels with the highest peaks, the highest at the top.
 
-    The border between two windows is halfway between their middles. If there are more than `MOST_COLUMNS` windows, the
-    highest score of several neighbours is drawn.
+    The border between two windows is drawn halfway between their centres. If there are more than
+    `MAX_COLUMNS` windows, each column is the maximum over several neighbouring windows.
     """
     scores = prediction.timeline.scores.numpy()
-    best = np.argsort(-scores.max(0), kind="stable")[:rows]
-    figure = new_figure(DOUBLE_COLUMN, 0.75 + ROW_INCHES * len(best))
+    labels = np.argsort(-scores.max(0), kind="stable")[:rows]
+    figure = new_figure(DOUBLE_COLUMN, 0.75 + ROW_INCHES * len(labels))
     ax = figure.subplots()
-    first = np.arange(0, len(scores), -(-len(scores) // MOST_COLUMNS))
-    columns = np.maximum.reduceat(scores[:, best], first)
+    first = np.arange(0, len(scores), -(-len(scores) // MAX_COLUMNS))
+    columns = np.maximum.reduceat(scores[:, labels], first)
     edges = _edges(prediction.timeline, prediction.seconds)[[*first, -1]]
-    look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
-    mesh = ax.pcolormesh(edges, np.arange(len(best) + 1), columns.T, **look)
-    ax.set_yticks(np.arange(len(best)) + 0.5, [classes[i] for i in best], parse_math=False)
+    style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
+    mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1), columns.T, **style)
+    ax.set_yticks(np.arange(len(labels)) + 0.5, [classes[i] for i in labels], parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, prediction.seconds)
@@ -90,17 +90,17 @@ def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -
 
 
 def _edges(timeline: Timeline, seconds: float) -> np.ndarray:
-    middles = (timeline.start + timeline.end).numpy() / 2
-    return np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [seconds]])
+    centres = (timeline.start + timeline.end).numpy() / 2
+    return np.concatenate([[0.0], (centres[1:] + centres[:-1]) / 2, [seconds]])
 
 
 def _time_axis(ax, seconds: float) -> None:
-    """Label the time axis: seconds for a short clip, else minutes and seconds or hours and minutes."""
+    """Label the time axis in seconds for a short clip, else in min:s, or in h:min from one hour on."""
     if seconds < CLOCK_SECONDS:
-        ax.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
+        ax.xaxis.set_major_locator(MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10]))
         ax.set_xlabel("Time (s)")
         return
-    step = next((s for s in CLOCK_STEPS if seconds / s <= MOST_TICKS), CLOCK_STEPS[-1])
+    step = next((s for s in CLOCK_STEPS if seconds / s <= MAX_TICKS), CLOCK_STEPS[-1])
     hours = seconds >= 3600
     ax.xaxis.set_major_locator(MultipleLocator(step))
     parts = (3600, 60) if hours else (60, 1)

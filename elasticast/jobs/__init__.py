@@ -1,1 +1,1 @@
-"""Jobs: how training starts on several GPUs, and where each run of a suite stands."""
+"""Jobs: starting training on several GPUs, and the status of each run of a suite."""

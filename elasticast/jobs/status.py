@@ -1,4 +1,4 @@
-"""Where each run of a suite stands: state, last step, time to go, and its job if it has one."""
+"""Status of each run of a suite: state, last step, remaining time, and its job if it has one."""
 
 import csv
 import shutil
@@ -15,7 +15,7 @@ COLUMNS = ("run", "state", "step", "to go", "job", "log")
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One line of `elasticast status`; a text that is not known is empty."""
+    """One line of `elasticast status`; unknown values are empty strings."""
 
     run: str
     state: str
@@ -26,20 +26,20 @@ class RunStatus:
 
 
 def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
-    """The status of every run of a suite, or of an ablation of one.
+    """The status of every run of a suite or of an ablation.
 
     Parameters
     ----------
     suite : Suite
-        As `load_suite` or `load_ablation` gives it.
+        The suite, as returned by `load_suite` or `load_ablation`.
     results : Path
         Folder of the results.
     records : Path
-        Folder of the jobs' records (``submitit-folder`` in the profile).
+        Folder of the job records (``submitit-folder`` in the profile).
     """
     states = _queue()
     jobs = {str(Path(path).parent): record for record in _records(records) for path in record.outputs}
-    found = []
+    rows = []
     for experiment in suite.experiments:
         for seed in suite.seeds:
             folder, evaluated = (results / path / f"seed{seed}" for path in suite.folders(experiment))
@@ -53,26 +53,26 @@ def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
             step, to_go = _progress(folder, config)
             to_go = to_go if state == "running" else ""
             job, log = (record.job_id, str(record.log(records))) if record else ("", "")
-            found.append(RunStatus(f"{experiment} seed {seed}", state, step, to_go, job, log))
-    return found
+            rows.append(RunStatus(f"{experiment} seed {seed}", state, step, to_go, job, log))
+    return rows
 
 
 def table(rows: list[RunStatus]) -> str:
-    """The rows under their names, each column as wide as it has to be."""
+    """Format the rows as text: a header line, and columns as wide as their longest cell."""
     cells = [COLUMNS, *((r.run, r.state, r.step, r.to_go, r.job, r.log) for r in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
 def _queue() -> dict:
-    """Slurm's view of this user's jobs; empty without Slurm."""
+    """The jobs of this user in the Slurm queue; empty without Slurm."""
     from snakemake_executor_plugin_submitit.clusters import queue
 
     return (queue() or {}) if shutil.which("squeue") else {}
 
 
 def _records(folder: Path) -> list:
-    """The records of this project's jobs, oldest first."""
+    """The job records of this project, oldest first."""
     from snakemake_executor_plugin_submitit.records import RecordError, read_records
 
     try:
@@ -82,7 +82,7 @@ def _records(folder: Path) -> list:
 
 
 def _state(folder: Path, evaluated: Path, end: str) -> str:
-    """What the files of a run and of its evaluation say; `end` is how its last job ended."""
+    """State of a run according to its files and those of its evaluation; `end` is how its last job ended."""
     if in_use(folder / "checkpoint"):
         return "running"
     if (folder / "model.safetensors").is_file():
@@ -93,12 +93,12 @@ def _state(folder: Path, evaluated: Path, end: str) -> str:
 
 
 def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
-    """Last step of how many, and the time to go at the speed of the last lines of history.csv."""
+    """Last step with the total, and the remaining time at the speed in the last line of history.csv."""
     path = folder / "history" / "history.csv"
     if not path.is_file():
         return "", ""
     with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be half written
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be incomplete
     if not rows:
         return "0", ""
     step, train = int(rows[-1]["step"]), config.train

@@ -1,4 +1,4 @@
-"""Models: one transformer trunk, two ways to feed it."""
+"""Models: AST and ElasticAST, which share a transformer trunk."""
 
 from elasticast.config import ASTSettings, ElasticASTSettings, RunConfig
 from elasticast.models.ast import AST
@@ -8,7 +8,15 @@ __all__ = ["AST", "ElasticAST", "build_model"]
 
 
 def build_model(config: RunConfig, classes: int) -> ElasticAST | AST:
-    """The model of a run, freshly initialised from torch's current random state."""
+    """Build the model of a run, initialised from torch's global random state.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    classes : int
+        Number of classes.
+    """
     freq = config.model.patches(config.front_end.mel_bins)
     match config.model:
         case ElasticASTSettings():

@@ -6,20 +6,22 @@ from torch import Tensor, nn
 from elasticast.config import ASTSettings
 from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, resolve_backend
-from elasticast.models.pooling import AttentionPooling, lead, leading, mean_pooling
+from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
 from elasticast.models.transformer import Trunk, init_weights
 
 
 class AST(nn.Module):
-    """Clips of one length in, logits out; other lengths than the trained one by interpolated or cut positions.
+    """Audio Spectrogram Transformer for batches of clips of one length.
+
+    If this length is not the trained one, the positions are interpolated or cut.
 
     Parameters
     ----------
     settings : ASTSettings
-        Width, depth, heads, prefix tokens, pooling, what shorter clips take of the positions.
+        Settings of the model.
     grid : tuple of int
-        Frequency and time patches of the trained length.
+        Number of frequency patches and of time patches at the trained length.
     classes : int
         Number of classes C.
     """
@@ -39,12 +41,12 @@ class AST(nn.Module):
         self.apply(init_weights)
 
     def forward(self, batch: PackedBatch) -> Tensor:
-        """Logits `[B, C]`, in the order of the clips.
+        """Compute logits `[B, C]`, in the order of the clips. Tokens of the clips may be dropped.
 
         Raises
         ------
         ValueError
-            If the clips' grids are not all of one length; tokens may be missing from them.
+            If the clips have different numbers of time patches, counted before tokens are dropped.
         """
         if len(set(batch.clip_time_patches)) > 1:
             raise ValueError(f"AST takes clips of one length, got {sorted(set(batch.clip_time_patches))} time patches")
@@ -55,11 +57,11 @@ class AST(nn.Module):
         x = self.patch_embed(batch.patches) + self._positions(batch)
         prefix = (self.prefix + self.prefix_positions).to(x.dtype).expand(len(batch), -1, -1)
         lengths = [n + prefix_tokens for n in batch.seqlens]
-        x = self.trunk(lead(prefix, x, batch.seqlens), ClipMask(lengths, lengths, backend))
+        x = self.trunk(prepend_tokens(prefix, x, batch.seqlens), ClipMask(lengths, lengths, backend))
         return self.head(self.head_norm(self._pooled(x, batch.seqlens, backend)))
 
     def _positions(self, batch: PackedBatch) -> Tensor:
-        """Positions `[N, D]` of the tokens, on the grid of their clips."""
+        """Position embeddings `[N, D]` of the tokens."""
         time_patches = batch.time_patches
         grid = self.positions(time_patches)
         if all(n == len(grid) for n in batch.seqlens):
@@ -67,8 +69,8 @@ class AST(nn.Module):
         return grid[batch.freq * time_patches + batch.time]
 
     def _pooled(self, x: Tensor, seqlens: list[int], backend: str) -> Tensor:
-        """One vector a clip `[B, D]` of all tokens, each clip's prefix tokens first; `seqlens` are without those."""
-        prefix, patches = leading(x, seqlens, self.settings.prefix_tokens)
+        """Pool the tokens of each clip to a vector `[B, D]`; `seqlens` does not count the prefix tokens."""
+        prefix, patches = split_prefix(x, seqlens, self.settings.prefix_tokens)
         match self.settings.pooling:
             case "cls":
                 return prefix.mean(1)

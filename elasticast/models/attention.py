@@ -1,6 +1,6 @@
-"""Attention over packed clips. Everything that knows about backends is here; models never see a mask's inside.
+"""Attention over packed clips. All code that depends on the attention backend is in this module.
 
-Shape legend: N tokens of all clips, B clips, H heads, E head dim.
+Shapes: N tokens of all clips, B clips, H heads, E channels per head.
 """
 
 import math
@@ -15,12 +15,12 @@ from elasticast.errors import ElasticASTError
 
 
 def resolve_backend(name: str, device: torch.device | str) -> str:
-    """The backend that will run: ``auto`` is xformers on CUDA and sdpa elsewhere.
+    """Resolve ``auto`` to a backend: xformers on CUDA, sdpa on other devices.
 
     Raises
     ------
     ElasticASTError
-        If xformers is asked for on a device it has no kernels for.
+        If `name` is xformers and the device is not a CUDA device.
     """
     on_cuda = torch.device(device).type == "cuda"
     if name == "auto":
@@ -32,12 +32,12 @@ def resolve_backend(name: str, device: torch.device | str) -> str:
 
 @dataclass
 class ClipMask:
-    """Which query may see which key: those of the same clip. Built once a batch, shared by all layers.
+    """Mask that lets each query attend to the keys of its clip only. Built once per batch, shared by all layers.
 
     Parameters
     ----------
     q_lens, kv_lens : list of int
-        Queries and keys of each clip, in order.
+        Number of queries and of keys of each clip, in order.
     backend : str
         `xformers`, `sdpa`, or `dense`.
     """
@@ -54,7 +54,7 @@ class ClipMask:
             self.bias = BlockDiagonalMask.from_seqlens(self.q_lens, self.kv_lens)
 
     def dense(self, device: torch.device | str = "cpu") -> Tensor:
-        """The mask as booleans `[Nq, Nkv]`, True where attention is allowed."""
+        """Boolean mask `[Nq, Nkv]`, True where attention is allowed."""
         clips = torch.arange(len(self.q_lens), device=device)
         q = clips.repeat_interleave(torch.tensor(self.q_lens, device=device))
         kv = clips.repeat_interleave(torch.tensor(self.kv_lens, device=device))
@@ -69,9 +69,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     q, k, v : Tensor
         `[Nq, H, E]`, `[Nkv, H, E]`, `[Nkv, H, E]`.
     mask : ClipMask
-        Its lengths sum to Nq and Nkv.
+        Mask of Nq queries and Nkv keys.
     scale : float
-        Factor on the scores before the softmax.
+        Factor applied to the scores before the softmax.
 
     Returns
     -------
@@ -84,45 +84,51 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
         return memory_efficient_attention(q[None], k[None], v[None], attn_bias=mask.bias, scale=scale)[0]
     if mask.backend == "dense":
         return _sdpa(q[None], k[None], v[None], scale, mask.dense(q.device))[0]
-    if len(set(mask.q_lens)) == len(set(mask.kv_lens)) == 1:  # equal clips are one batched call
+    if len(set(mask.q_lens)) == len(set(mask.kv_lens)) == 1:  # clips of equal length: one batched call
         clips = len(mask.q_lens)
         split = [x.unflatten(0, (clips, -1)) for x in (q, k, v)]
         return _sdpa(*split, scale).flatten(0, 1)
-    # one call a clip: 2-3 times faster on a CPU than padding to the longest, with nothing to mask
+    # one call per clip: 2-3 times faster on a CPU than padding to the longest clip, and needs no mask
     parts = zip(q.split(mask.q_lens), k.split(mask.kv_lens), v.split(mask.kv_lens), strict=True)
     return torch.cat([_sdpa(a[None], b[None], c[None], scale)[0] for a, b, c in parts])
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None = None) -> Tensor:
-    """Torch's attention on `[B, L, H, E]`."""
+    """PyTorch's attention on `[B, L, H, E]`; `allowed` is a boolean mask."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale).transpose(1, 2)
 
 
 @dataclass
 class Rotation:
-    """Rotary positions: where each token's query and key are turned to (Su et al. 2021).
+    """Rotary position embedding: rotates the query and the key of each token (Su et al. 2021).
 
     Parameters
     ----------
     cos, sin : Tensor
-        `[N, 1, E/2]` float32, of the angle of each pair of channels, i and i + E/2.
+        `[N, 1, E/2]` float32, cosine and sine of the angle of each pair of channels i and i + E/2.
     """
 
     cos: Tensor
     sin: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Queries or keys `[N, H, E]`, turned; float32."""
+        """Rotate queries or keys `[N, H, E]`; returns float32."""
         a, b = x.chunk(2, -1)
         return torch.cat([a * self.cos - b * self.sin, b * self.cos + a * self.sin], -1)
 
 
 class AttentionScale(nn.Module):
-    """The factor on the scores, and normalisation of q and k where asked for.
+    """Attention within clips, with a choice of scaling.
 
-    ``none``: 1, as in the released ElasticAST weights; ``sqrt``: 1/sqrt(E) (Vaswani et al. 2017);
-    ``qk_norm``: LayerNorm of q and k over E, then 1/sqrt(E) (Dehghani et al. 2023, ViT-22B).
+    Parameters
+    ----------
+    kind : {"none", "sqrt", "qk_norm"}
+        ``none`` scales the scores by 1, as in the released ElasticAST weights; ``sqrt`` by 1/sqrt(E) (Vaswani et al.
+        2017); ``qk_norm`` applies LayerNorm to q and k over E, then scales by 1/sqrt(E) (Dehghani et al. 2023,
+        ViT-22B).
+    head_dim : int
+        Channels E per head.
     """
 
     def __init__(self, kind: str, head_dim: int):
@@ -132,7 +138,7 @@ class AttentionScale(nn.Module):
         self.q_norm, self.k_norm = norm(), norm()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
-        """Attention of `[N, H, E]` tensors within clips."""
+        """Compute attention within clips on `[N, H, E]` tensors."""
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotation(q), rotation(k)

@@ -1,4 +1,4 @@
-"""The device that a model runs on, and what results record of it."""
+"""The device that a model runs on, and the record of it in results."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from elasticast.models.attention import resolve_backend
 
 
 def default_device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
+    """The GPU if PyTorch can use one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -18,14 +18,14 @@ def device_name(device: torch.device) -> str:
 
 
 def compute_record(backend: str, device: torch.device) -> dict[str, Any]:
-    """What a result records of how it was computed: `device`, `attention_backend`, `threads`.
+    """Record how a result was computed: `device`, `attention_backend`, `threads`.
 
     Parameters
     ----------
     backend : str
-        The setting `model.backend`; the record holds the one that runs.
+        The setting `model.backend`; ``auto`` is recorded as the backend it resolves to.
     device : torch.device
-        Where the model runs.
+        Device that the model runs on.
     """
     return {
         "device": device_name(device),

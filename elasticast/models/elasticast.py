@@ -1,4 +1,4 @@
-"""ElasticAST (Feng, Erol, Chung, Senocak 2024): one AST for every length and resolution."""
+"""ElasticAST (Feng, Erol, Chung, Senocak 2024): one AST for all lengths and resolutions."""
 
 import torch
 from torch import Tensor, nn
@@ -7,20 +7,20 @@ from elasticast.config import ElasticASTSettings
 from elasticast.data.packing import PackedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, resolve_backend
-from elasticast.models.pooling import AttentionPooling, lead, leading, mean_pooling
+from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions
 from elasticast.models.transformer import Trunk, init_weights
 
 
 class ElasticAST(nn.Module):
-    """Packed clips in, logits out.
+    """Audio Spectrogram Transformer for packed batches of clips of different lengths.
 
     Parameters
     ----------
     settings : ElasticASTSettings
-        Width, depth, heads, positions, longest clip, pooling.
+        Settings of the model.
     freq_patches : int
-        Patches along frequency.
+        Number of patches along frequency.
     classes : int
         Number of classes C.
     """
@@ -40,17 +40,17 @@ class ElasticAST(nn.Module):
         self.apply(init_weights)
 
     def forward(self, batch: PackedBatch) -> Tensor:
-        """Logits `[B, C]`, in the order of the clips.
+        """Compute logits `[B, C]`, in the order of the clips.
 
         Raises
         ------
         DataError
-            If a clip is longer than the time position table.
+            If a clip has more time patches than the table of time positions has rows.
         """
         limit = self.settings.limit
         if limit is not None and batch.time_patches > (rows := self.settings.patches(limit)):
             raise DataError(
-                f"a clip of {batch.time_patches} time patches is longer than the position table of {rows}: "
+                f"a clip has {batch.time_patches} time patches, but the table of time positions has {rows} rows: "
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
         backend = resolve_backend(self.settings.backend, batch.patches.device)
@@ -58,20 +58,28 @@ class ElasticAST(nn.Module):
         return self.head(self.head_norm(x))
 
     def _embedded(self, batch: PackedBatch) -> tuple[Tensor, Rotation | None]:
-        """Tokens `[N, D]` that know their places, or are told them by a rotation; each clip's CLS token comes first."""
+        """Embed patches and positions.
+
+        Returns
+        -------
+        Tensor
+            Tokens `[N, D]`; the CLS token of each clip, if any, comes first.
+        Rotation or None
+            Rotation of queries and keys, with rotary positions.
+        """
         clips, seqlens = len(batch), batch.seqlens
         x, freq, time = self.patch_embed(batch.patches), batch.freq, batch.time
         rotary, cls = self.settings.positions == "rotary", self.settings.pooling == "cls"
-        # added positions bring autocast's 16 bits back to the 32 of the residual stream
+        # the residual stream is float32: adding positions converts autocast's 16-bit tokens, rotary ones need .to
         x = x.to(self.head.weight.dtype) if rotary else x + self.positions(freq, time, batch.grid_lengths)
         if cls:
-            x = lead(self.cls.to(x.dtype).expand(clips, 1, -1), x, seqlens)
-        if rotary and cls:  # place 0, 0 turns nothing
-            freq, time = (lead(places.new_zeros(clips, 1), places, seqlens) for places in (freq, time))
+            x = prepend_tokens(self.cls.to(x.dtype).expand(clips, 1, -1), x, seqlens)
+        if rotary and cls:  # CLS tokens are at position (0, 0), which is not rotated
+            freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, seqlens) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
     def _pooled(self, x: Tensor, rotation: Rotation | None, seqlens: list[int], backend: str) -> Tensor:
-        """One vector a clip `[B, D]`, after the trunk."""
+        """Run the trunk and pool the tokens of each clip to a vector `[B, D]`."""
         lengths = [n + 1 for n in seqlens] if self.settings.pooling == "cls" else seqlens
         x = self.trunk(x, ClipMask(lengths, lengths, backend), rotation)
         match self.settings.pooling:
@@ -80,4 +88,4 @@ class ElasticAST(nn.Module):
             case "mean":
                 return mean_pooling(x, seqlens)
             case "cls":
-                return leading(x, seqlens, 1)[0].squeeze(1)
+                return split_prefix(x, seqlens, 1)[0].squeeze(1)

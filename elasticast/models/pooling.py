@@ -1,6 +1,6 @@
-"""Pooling: tokens of all clips, one after another, to one vector a clip.
+"""Pooling: from the tokens of packed clips to one vector per clip.
 
-Shape legend: B clips, N tokens of all clips, p leading tokens of each clip, D width.
+Shapes: B clips, N tokens of all clips, p prefix tokens per clip, D width.
 """
 
 import torch
@@ -9,34 +9,36 @@ from torch import Tensor, nn
 from elasticast.models.attention import AttentionScale, ClipMask
 
 
-def lead(first: Tensor, x: Tensor, lengths: list[int]) -> Tensor:
-    """`[B*p + N, ...]`: before the tokens of each clip in `x` `[N, ...]` those in `first` `[B, p, ...]`."""
-    clips = zip(first.unbind(0), x.split(lengths), strict=True)
+def prepend_tokens(prefix: Tensor, x: Tensor, lengths: list[int]) -> Tensor:
+    """Insert `prefix` `[B, p, ...]` before the tokens of each clip in `x` `[N, ...]`; returns `[B*p + N, ...]`."""
+    clips = zip(prefix.unbind(0), x.split(lengths), strict=True)
     return torch.cat([part for clip in clips for part in clip])
 
 
-def leading(x: Tensor, lengths: list[int], count: int) -> tuple[Tensor, Tensor]:
-    """What :func:`lead` has joined, taken apart: `[B, p, D]` and `[N, D]`, for p = `count`."""
+def split_prefix(x: Tensor, lengths: list[int], count: int) -> tuple[Tensor, Tensor]:
+    """Undo :func:`prepend_tokens`: returns prefix tokens `[B, p, D]` and other tokens `[N, D]`, for p = `count`."""
     clips = [clip.tensor_split([count]) for clip in x.split([n + count for n in lengths])]
     return torch.stack([first for first, _ in clips]), torch.cat([rest for _, rest in clips])
 
 
 def mean_pooling(x: Tensor, lengths: list[int]) -> Tensor:
-    """Mean `[B, D]` over each clip's tokens of `[N, D]`."""
-    if len(set(lengths)) == 1:  # equal clips are one call
+    """Mean `[B, D]` over the tokens `[N, D]` of each clip."""
+    if len(set(lengths)) == 1:  # clips of equal length: one call
         return x.unflatten(0, (len(lengths), -1)).mean(1)
     return torch.stack([clip.mean(0) for clip in x.split(lengths)])
 
 
 class AttentionPooling(nn.Module):
-    """A learned query attends to its clip's tokens; no residual (paper, section 3; NaViT, section 2.2).
+    """A learned query attends to the tokens of each clip; no residual (paper, section 3; NaViT, section 2.2).
 
     Parameters
     ----------
-    dim, heads : int
-        Width D and heads.
+    dim : int
+        Width D.
+    heads : int
+        Number of heads.
     scale : str
-        See `AttentionScale`.
+        Kind of scaling, see :class:`~elasticast.models.attention.AttentionScale`.
     """
 
     def __init__(self, dim: int, heads: int, scale: str):
@@ -49,7 +51,7 @@ class AttentionPooling(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
-        """Tokens `[N, D]` to one vector a clip `[B, D]`; `mask` has one query a clip."""
+        """Pool tokens `[N, D]` to one vector per clip `[B, D]`; `mask` has one query per clip."""
         q = self.q(self.query).expand(len(mask.q_lens), -1).unflatten(-1, (self.heads, -1))
         k, v = self.kv(x).unflatten(-1, (2, self.heads, -1)).unbind(1)
         return self.proj(self.attend(q, k, v, mask).flatten(1))

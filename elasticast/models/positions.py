@@ -1,4 +1,4 @@
-"""Positions: of each clip's own grid for ElasticAST, a resizable 2-D grid for AST."""
+"""Position embeddings: on the grid of each clip for ElasticAST, a resizable 2-D grid for AST."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ from elasticast.config import ElasticASTSettings
 from elasticast.models.attention import Rotation
 
 SINUSOIDAL_BASE = 10000.0
-"""Longest wavelength over 2 pi, in patches (Vaswani et al. 2017)."""
+"""Longest wavelength of sinusoidal positions, divided by 2 pi, in patches (Vaswani et al. 2017)."""
 ROTARY_BASE = 100.0
-"""The same of rotary positions: grids have few patches where text has many tokens (Heo et al. 2024, axial)."""
+"""The same for rotary positions. It is smaller because grids are shorter than texts (Heo et al. 2024, axial)."""
 
 
 def clip_positions(settings: ElasticASTSettings, freq_patches: int) -> nn.Module:
-    """What `model.positions` asks for."""
+    """Build the positions of `model.positions`."""
     match settings.positions:
         case "sinusoidal":
             return SinusoidalPositions(settings.dim)
@@ -27,20 +27,21 @@ def clip_positions(settings: ElasticASTSettings, freq_patches: int) -> nn.Module
 
 
 class FactorisedPositions(nn.Module):
-    """One table for frequency and one for time, looked up by index and added (NaViT, section 2.1).
+    """Sum of a table for frequency and a table for time (NaViT, section 2.1).
 
-    Between two rows of the time table is their linear mixture. A clip of n time patches is stretched over L rows so
-    that the middle of its patch t is at row ``(t + 1/2) L / n - 1/2``: place t itself where n = L.
+    Positions between two rows of the time table are interpolated linearly. Resizing a clip of n time patches to the L
+    rows of the table puts the centre of its patch t at row ``(t + 1/2) L / n - 1/2``, which is t if n = L.
 
     Parameters
     ----------
     freq_patches, time_patches : int
-        Rows of the two tables.
+        Number of rows of the two tables.
     dim : int
         Width D.
     kind : {"table", "interpolated", "fractional"}
-        Patch t of a clip is at row t; at row t unless the clip has more patches than the table rows, when it is
-        stretched (squeezed) over them; or always stretched, so that a place says how far into its clip it is.
+        ``table``: patch t of a clip is at row t. ``interpolated``: the same, but a clip with more patches than the
+        table has rows is resized to the table. ``fractional``: every clip is resized to the table, so that a position
+        is a fraction of the clip's length.
     """
 
     def __init__(self, freq_patches: int, time_patches: int, dim: int, kind: str = "table"):
@@ -50,26 +51,39 @@ class FactorisedPositions(nn.Module):
         self.time = nn.Parameter(torch.randn(time_patches, dim) / dim**0.5)
 
     def forward(self, freq: Tensor, time: Tensor, lengths: Callable[[], Tensor]) -> Tensor:
-        """Embeddings `[N, D]` of tokens at grid places `freq`, `time` `[N]` of clips of `lengths()` `[N]` patches."""
+        """Embed positions.
+
+        Parameters
+        ----------
+        freq, time : Tensor
+            `[N]`, position of each token on the grid of its clip.
+        lengths : callable
+            Returns `[N]`, the number of time patches of each token's clip.
+
+        Returns
+        -------
+        Tensor
+            `[N, D]`.
+        """
         if self.kind == "table":
             return self.freq[freq] + self.time[time]
         rows, length = len(self.time), lengths()
-        place = ((time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
+        row = ((time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
         if self.kind == "interpolated":
-            place = torch.where(length > rows, place, time)
-        low = place.long()
+            row = torch.where(length > rows, row, time)
+        low = row.long()
         high = (low + 1).clamp(max=rows - 1)
-        return self.freq[freq] + torch.lerp(self.time[low], self.time[high], (place - low)[:, None])
+        return self.freq[freq] + torch.lerp(self.time[low], self.time[high], (row - low)[:, None])
 
 
-def _angles(places: Tensor, count: int, base: float) -> Tensor:
-    """Angles `[N, count]` of places `[N]`: ``place / base ** (i / count)``."""
-    steps = torch.arange(count, device=places.device, dtype=torch.float32)
-    return places.float()[:, None] * base ** (-steps / count)
+def _angles(positions: Tensor, count: int, base: float) -> Tensor:
+    """Angles `[N, count]` of positions `[N]`: ``position / base ** (i / count)``."""
+    steps = torch.arange(count, device=positions.device, dtype=torch.float32)
+    return positions.float()[:, None] * base ** (-steps / count)
 
 
 class SinusoidalPositions(nn.Module):
-    """Fixed positions: half of the width for frequency, half for time, each sines and cosines (MAE's 2-D embedding).
+    """Fixed sines and cosines: half of the width for frequency, half for time (as the 2-D embedding of MAE).
 
     Parameters
     ----------
@@ -82,20 +96,20 @@ class SinusoidalPositions(nn.Module):
         self.count = dim // 4
 
     def forward(self, freq: Tensor, time: Tensor, _lengths: Callable[[], Tensor]) -> Tensor:
-        """Embeddings `[N, D]` of tokens at grid places `freq`, `time` `[N]`."""
-        angles = [_angles(places, self.count, SINUSOIDAL_BASE) for places in (freq, time)]
+        """Embed the positions `freq`, `time` `[N]` of tokens on the grid of their clips; returns `[N, D]`."""
+        angles = [_angles(positions, self.count, SINUSOIDAL_BASE) for positions in (freq, time)]
         return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], 1)
 
 
 class RotaryPositions(nn.Module):
-    """Axial rotary positions: half of the pairs of channels turn with frequency, half with time.
+    """Axial rotary positions: rotate half of the channel pairs by frequency, half by time.
 
-    A score then depends on the two tokens' distances along both axes only.
+    The attention score of two tokens then depends on their distances along both axes only.
 
     Parameters
     ----------
     head_dim : int
-        Channels E of a head, a multiple of 4.
+        Channels E per head, a multiple of 4.
     """
 
     def __init__(self, head_dim: int):
@@ -103,22 +117,22 @@ class RotaryPositions(nn.Module):
         self.count = head_dim // 4
 
     def forward(self, freq: Tensor, time: Tensor) -> Rotation:
-        """How queries and keys of tokens at grid places `freq`, `time` `[N]` are turned."""
-        angles = torch.cat([_angles(places, self.count, ROTARY_BASE) for places in (freq, time)], 1)[:, None]
+        """Rotation for tokens at the positions `freq`, `time` `[N]` on the grid of their clips."""
+        angles = torch.cat([_angles(positions, self.count, ROTARY_BASE) for positions in (freq, time)], 1)[:, None]
         return Rotation(angles.cos(), angles.sin())
 
 
 class GridPositions(nn.Module):
-    """AST's 2-D positions, resized to another number of time patches by bilinear interpolation.
+    """2-D positions of AST. Bilinear interpolation resizes them to other numbers of time patches.
 
     Parameters
     ----------
     grid : tuple of int
-        Frequency and time patches the positions are trained for.
+        Number of frequency patches and of time patches in training.
     dim : int
         Width D.
     cut : bool
-        Fewer time patches take the first ones of the table, as they are.
+        For fewer time patches, use the first columns of the table instead of interpolating.
     """
 
     def __init__(self, grid: tuple[int, int], dim: int, cut: bool = False):
@@ -127,7 +141,7 @@ class GridPositions(nn.Module):
         self.table = nn.Parameter(torch.randn(1, dim, *grid) / dim**0.5)
 
     def forward(self, time_patches: int) -> Tensor:
-        """Embeddings `[F * time_patches, D]`, frequency-major; the table itself at the trained length."""
+        """Embeddings `[F * time_patches, D]`, frequency-major."""
         freq, trained = self.table.shape[2:]
         table = self.table
         if self.cut and time_patches < trained:

@@ -1,6 +1,7 @@
-"""Models from weights that exist: own runs, the released ElasticAST, AST, SSAST, Hugging Face AST, timm ViT and DeiT.
+"""Load models from trained weights of this package or published ones.
 
-What was recognised, assumed and adapted is always told; what does not fit is an error that lists it.
+Published weights are the released ElasticAST, AST, SSAST, AST of Hugging Face, and ViT and DeiT of timm. The notes of a
+loaded model list all assumptions and adaptations. Weights that do not fit raise an error that lists the differences.
 """
 
 from dataclasses import dataclass
@@ -15,30 +16,30 @@ from elasticast.config.reading import validate
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
-from elasticast.models.weights.adapt import fit
+from elasticast.models.weights.adapt import load_weights
 from elasticast.models.weights.sources import TIMM, Weights, read_weights
 
 
 @dataclass
 class Pretrained:
-    """A model and all that is needed to use it.
+    """A model and everything needed to use it.
 
     Attributes
     ----------
     model : nn.Module
-        In evaluation mode, on the CPU.
+        The model, in evaluation mode and on the CPU.
     config : RunConfig
-        Front end, view and model.
+        Settings of the front end, the view and the model.
     norm : Norm
         Normalisation of the log-mel.
     classes : list of str
         Names of the classes, in the order of the logits.
     kind : {'single', 'multi'}
         Whether a clip has one label or several.
-    found : str
-        What was recognised.
+    description : str
+        Kind and size of the weights, for messages.
     notes : list of str
-        What was assumed or adapted.
+        Assumptions and adaptations, one line each.
     """
 
     model: nn.Module
@@ -46,48 +47,49 @@ class Pretrained:
     norm: Norm
     classes: list[str]
     kind: TaskKind
-    found: str
+    description: str
     notes: list[str]
 
 
 def load_model(source: str | Path, *, classes: list[str] | None = None, frames: int | None = None) -> Pretrained:
-    """Load weights of any known kind as a model.
+    """Load a model from weights of any known kind.
 
     Parameters
     ----------
     source : str or Path
-        See `elasticast.models.weights.sources.read_weights`.
+        The weights, see :func:`~elasticast.models.weights.sources.read_weights`.
     classes : list of str, optional
-        Names of the classes. If their number is not that of the weights, the head is initialised anew, from torch's
-        current random state.
+        Names of the classes. If their number differs from that of the weights, a new head is initialised from torch's
+        global random state.
     frames : int, optional
-        Another length: the fixed one of an AST, the longest clip of an ElasticAST. Positions are adapted to it.
+        Length to adapt the positions to: the fixed length of an AST, the longest clip of an ElasticAST.
 
     Raises
     ------
     DataError
-        If the weights are not recognised, do not fit, or have no head and `classes` is not given.
+        If the weights are not recognised, if they do not fit, or if they have no head and `classes` is not given.
     """
     weights = read_weights(source)
-    config = _at_length(weights, frames, str(source))
+    config = _config_at_length(weights, frames, str(source))
     notes = list(weights.notes)
-    names = classes or weights.classes or _numbered(weights, str(source), notes)
+    names = classes or weights.classes or _placeholder_classes(weights, str(source), notes)
     model = build_model(config, len(names))
-    notes += fit(model, weights, config)
-    return Pretrained(model.eval(), config, weights.norm, list(names), weights.kind, weights.found, notes)
+    notes += load_weights(model, weights, config)
+    return Pretrained(model.eval(), config, weights.norm, list(names), weights.kind, weights.description, notes)
 
 
 def init_source(init: str, root: Path, run: Path) -> str:
-    """The weights that `model.init` names, as :func:`read_weights` takes them.
+    """Resolve `model.init` to a source for :func:`~elasticast.models.weights.sources.read_weights`.
 
     Parameters
     ----------
     init : str
-        A path, ``timm:NAME``, or ``run:NAME``: the run of another experiment with the same seed.
+        A path, ``timm:NAME``, or ``run:NAME``, the run of experiment NAME with the same seed.
     root : Path
-        Folder that a relative path is looked up in.
+        Folder that a relative path refers to.
     run : Path
-        Folder of the run that starts from the weights, ``runs/EXPERIMENT/seedK``; those of other runs are next to it.
+        Folder of the run that starts from the weights, ``runs/EXPERIMENT/seedK``. The folders of other experiments are
+        in the same ``runs``.
     """
     if init.startswith(TIMM):
         return init
@@ -97,23 +99,23 @@ def init_source(init: str, root: Path, run: Path) -> str:
 
 
 def start_from(source: str, model: nn.Module, config: RunConfig, classes: list[str]) -> dict[str, Any]:
-    """Start a training run from weights.
+    """Load initial weights into the model of a training run.
 
     Parameters
     ----------
     source : str
-        See :func:`init_source`.
+        The weights, see :func:`init_source`.
     model : nn.Module
-        The run's model, freshly initialised; what the weights lack stays as it is.
+        Initialised model of the run. Parameters that the weights lack are not changed.
     config : RunConfig
-        The run.
+        Settings of the run.
     classes : list of str
-        Its classes; a head of other classes is not taken over.
+        Classes of the run. The head of the weights is used only if it has the same classes.
 
     Returns
     -------
     dict
-        What the run records: `found`, `notes`, `sha256`.
+        Record of the weights for `run.json`: `found` (their description), `notes`, `sha256`.
 
     Raises
     ------
@@ -121,25 +123,25 @@ def start_from(source: str, model: nn.Module, config: RunConfig, classes: list[s
         If the weights are not recognised or do not fit.
     """
     weights = read_weights(source)
-    same = weights.classes is None or weights.classes == classes
+    same_classes = weights.classes is None or weights.classes == classes
     try:
-        notes = fit(model, weights, config, keep_head=same)
+        notes = load_weights(model, weights, config, keep_head=same_classes)
     except DataError as error:
         raise DataError(f"model.init: {source}: {error}") from None
-    return {"found": weights.found, "notes": [*weights.notes, *notes], "sha256": weights.sha256}
+    return {"found": weights.description, "notes": [*weights.notes, *notes], "sha256": weights.sha256}
 
 
-def _at_length(weights: Weights, frames: int | None, where: str) -> RunConfig:
-    """The weights' settings, at another length if one is asked for."""
+def _config_at_length(weights: Weights, frames: int | None, where: str) -> RunConfig:
+    """Settings of the weights, changed to a length of `frames` if given."""
     config = weights.config
-    if weights.image:  # positions of an image say nothing of audio
+    if weights.image:  # the positions of an image have no length of audio
         frames = frames or 1024
     if frames is None:
         return config
     value = config.model_dump(mode="json")
     if isinstance(config.model, ElasticASTSettings):
         value["view"]["max_frames"] = frames
-        if config.model.limit is not None:  # other positions take any length as they are
+        if config.model.limit is not None:  # without a table, positions support any length
             value["model"]["max_frames"] = frames
         if config.view.frames != "native":
             value["view"]["frames"] = min(config.view.frames, frames)
@@ -150,10 +152,11 @@ def _at_length(weights: Weights, frames: int | None, where: str) -> RunConfig:
     return validate(RunConfig, value, f"{where} at {frames} frames")
 
 
-def _numbered(weights: Weights, where: str, notes: list[str]) -> list[str]:
+def _placeholder_classes(weights: Weights, where: str, notes: list[str]) -> list[str]:
+    """Names for classes of a head whose names are not known."""
     head = weights.tensors.get("head.bias")
     if head is None:
-        raise DataError(f"{where}: {weights.found}; give the names of your classes, a new head is made for them")
+        raise DataError(f"{where}: {weights.description}; give the names of your classes to create a new head")
     names = [f"class_{i:03d}" for i in range(len(head))]
-    notes.append(f"names of the classes are not in the file: {names[0]} ... {names[-1]}")
+    notes.append(f"names of the classes are not in the file, using {names[0]} ... {names[-1]}")
     return names

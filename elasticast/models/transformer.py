@@ -1,4 +1,4 @@
-"""The pre-norm ViT trunk both models share (Dosovitskiy et al. 2021)."""
+"""The pre-norm ViT trunk that both models share (Dosovitskiy et al. 2021)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from elasticast.models.attention import ClipMask, Rotation, SelfAttention
 
 
 class MLP(nn.Module):
-    """Two linear layers with a GELU between."""
+    """Two linear layers with a GELU in between."""
 
     def __init__(self, dim: int, hidden: int):
         super().__init__()
@@ -21,7 +21,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a LayerNorm and around a residual."""
+    """Attention and MLP, each with a LayerNorm before it and a residual connection around it."""
 
     def __init__(self, settings: ModelSettings):
         super().__init__()
@@ -31,13 +31,13 @@ class Block(nn.Module):
         self.mlp = MLP(settings.dim, round(settings.dim * settings.mlp_ratio))
 
     def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
-        """`[N, D]` to `[N, D]`, clips apart."""
+        """`[N, D]` to `[N, D]`, without attention between clips."""
         x = x + self.attn(self.norm1(x), mask, rotation)
         return x + self.mlp(self.norm2(x))
 
 
 class Trunk(nn.Module):
-    """`depth` blocks and a last LayerNorm."""
+    """`depth` blocks and a final LayerNorm."""
 
     def __init__(self, settings: ModelSettings):
         super().__init__()
@@ -45,17 +45,17 @@ class Trunk(nn.Module):
         self.norm = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
 
     def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
-        """`[N, D]` to `[N, D]`, clips apart."""
+        """`[N, D]` to `[N, D]`, without attention between clips."""
         for block in self.blocks:
             x = block(x, mask, rotation)
         return self.norm(x)
 
 
 def init_weights(module: nn.Module) -> None:
-    """Xavier-uniform linear weights, zero biases, as the original ViT (big_vision).
+    """Initialise linear layers: Xavier-uniform weights and zero biases, as in the original ViT (big_vision).
 
-    A fixed deviation of 0.02, as in later ViT code, suits a width of 768 and is far too small for the narrow
-    models that train from scratch on a laptop: they do not get off the ground.
+    The fixed standard deviation of 0.02 in later ViT code suits a width of 768. It is far too small for the narrow
+    models that are trained from scratch on a laptop: with it, they hardly learn.
     """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)

@@ -1,4 +1,4 @@
-"""Where a result comes from: the code that decides it, and what it records of versions, settings and machine."""
+"""Provenance of results: digests of the code that decides them, and records of versions, settings and machine."""
 
 from elasticast.provenance.record import PACKAGES, git_commit, job_record, provenance, versions
 from elasticast.provenance.stages import PACKAGE, STAGES, START, code_digest, training_code

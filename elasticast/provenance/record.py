@@ -1,4 +1,4 @@
-"""What a result records of its origin: versions, git commit, machine."""
+"""Records stored with a result: versions, git commit, machine."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", 
 
 
 def git_commit(folder: Path = PACKAGE) -> str | None:
-    """Commit of the checkout that holds `folder`, with ``-dirty`` when files differ from it; none outside of git."""
+    """Commit of the checkout that holds `folder`, with ``-dirty`` if files differ from it; None outside of git."""
     try:
         command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -25,17 +25,17 @@ def git_commit(folder: Path = PACKAGE) -> str | None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages results depend on."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def provenance() -> dict[str, Any]:
-    """What every result records beside its own settings and timing."""
+    """Record of code, versions, machine and command that is stored with every result."""
     return {
         "git_commit": git_commit(),
         "versions": versions(),
@@ -47,18 +47,18 @@ def provenance() -> dict[str, Any]:
 def job_record(
     code: str, config: RunConfig, data_sha256: str, *, device: str, attention_backend: str, threads: int
 ) -> dict[str, Any]:
-    """What a training or evaluation job records of its settings, data and device, with its provenance.
+    """Record of a training or evaluation job: settings, data, device and provenance.
 
     Parameters
     ----------
     code : str
         Digest of the code that decides the result.
     config : RunConfig
-        The run.
+        Settings of the run.
     data_sha256 : str
         Digest of the prepared dataset.
     device, attention_backend, threads
-        How it was computed, see :func:`elasticast.models.device.compute_record`.
+        Device, attention backend and number of threads, see :func:`elasticast.models.device.compute_record`.
     """
     return {
         "experiment": config.experiment,

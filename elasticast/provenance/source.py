@@ -22,7 +22,7 @@ from elasticast.provenance.statements import PACKAGE, SETTINGS, Import, Module, 
 
 CLASS = re.compile(r"^class (\w+)\(([^)]*)\)", re.MULTILINE)
 DEPTH = 4
-"""How far references are followed: definitions that are alike so far count as one."""
+"""How many steps references are followed; definitions that do not differ within these steps count as one."""
 
 
 class Place(NamedTuple):
@@ -33,14 +33,14 @@ class Place(NamedTuple):
 
 
 class Source:
-    """The source of the package, read as it is asked for.
+    """The source of the package; modules are read when they are needed.
 
     Parameters
     ----------
     folder : Path
         Folder of the package.
     declarations : bool
-        Whether declarations of settings, and what checks them, are part of the source.
+        Whether the source includes the declarations of settings and their checks.
     """
 
     def __init__(self, folder: Path, declarations: bool = False):
@@ -83,12 +83,12 @@ class Source:
             for file in self._files(path):
                 before = wanted.get(file, set())
                 wanted[file] = None if before is None or not names else before | set(names.split(","))
-        return {path: self._some(path, names) for path, names in wanted.items()}
+        return {path: self._select_names(path, names) for path, names in wanted.items()}
 
     def digest(self, parts: Iterable[str]) -> str:
         """Digest of the statements that :meth:`select` gives."""
         selected = self.select(parts)
-        statements = [(path, s) for path, some in selected.items() for s in some if s.text]
+        statements = [(path, s) for path, chosen in selected.items() for s in chosen if s.text]
         digests = {id(s): s.text for _, s in statements}
         for _ in range(DEPTH):
             before = digests
@@ -99,14 +99,15 @@ class Source:
         return _hash(sorted(set(digests.values())))[:16]
 
     def _meaning(self, path: str, use: str | Import, selected: dict[str, list[Statement]], digests: dict) -> str:
-        """What a name refers to: a selected statement's digest; of the rest of the package only the name."""
-        found = self.resolve(path, use)
-        if not isinstance(found, Place):
-            return found or ""
-        some = [s for s in selected.get(found.path, ()) if found.name is None or found.name in s.names]
-        return "\0".join([found.name or "", *sorted(digests.get(id(s), "") for s in some)])
+        """What a name refers to: the digest of the statement if it is selected, else only the name."""
+        target = self.resolve(path, use)
+        if not isinstance(target, Place):
+            return target or ""
+        statements = [s for s in selected.get(target.path, ()) if target.name is None or target.name in s.names]
+        return "\0".join([target.name or "", *sorted(digests.get(id(s), "") for s in statements)])
 
-    def _some(self, path: str, names: set[str] | None) -> list[Statement]:
+    def _select_names(self, path: str, names: set[str] | None) -> list[Statement]:
+        """The statements of a module that define `names` or that those mention; None for all statements."""
         module = self.module(path)
         if names is None:
             return module.statements
@@ -140,10 +141,10 @@ class Source:
             return frozenset()
         files = (file.read_text(encoding="utf-8") for file in self.folder.rglob("*.py"))
         bases = {name: set(re.findall(r"\w+", of)) for text in files for name, of in CLASS.findall(text)}
-        found = {SETTINGS}
-        while new := {name for name, of in bases.items() if of & found} - found:
-            found |= new
-        return frozenset(found)
+        settings = {SETTINGS}
+        while new := {name for name, of in bases.items() if of & settings} - settings:
+            settings |= new
+        return frozenset(settings)
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Which part of the package decides the output of each stage of the workflow."""
+"""The code of the package that decides the output of each stage of the workflow."""
 
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from elasticast.provenance.source import Source
 
 PACKAGE = Path(__file__).parents[1]
 
-# Each of these is a part that several stages share.
+# Code that several stages share.
 _RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
 _SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
 _CLIPS = (
@@ -159,7 +159,7 @@ A change elsewhere re-runs nothing of the stage. A dataset adds its `code()` to 
 `train` of runs that keep the best weights on a split; `released` is `evaluate` of published weights.
 """
 WITH_DEFAULTS = ("released",)
-"""Stages that fill settings up with defaults themselves; in all others the params of the rules hold every value."""
+"""Stages that fill in defaults of settings themselves; for all others, the params of the rules have every value."""
 START = (*_OWN_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:init_source,start_from")
 """What training adds for runs that start from weights (`model.init`)."""
 

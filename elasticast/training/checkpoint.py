@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on, and the finished model."""
+"""Checkpoints that an interrupted run resumes from, and the files of a trained model."""
 
 import pickle
 from pathlib import Path
@@ -15,7 +15,19 @@ from elasticast.files import write_atomic, write_json
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """Read a checkpoint of the same settings, code and data; none when there is no such one.
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        Checkpoint file.
+    identity : str
+        Digest of the settings, code and data of the run that resumes.
+
+    Returns
+    -------
+    dict or None
+        The saved state; None if there is no checkpoint, or if it has another identity.
 
     Raises
     ------
@@ -32,9 +44,9 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
 
 
 def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, classes: list[str], kind: str) -> None:
-    """Write `model.safetensors` and `model.json`: weights, and all that is needed to use them elsewhere."""
+    """Write the weights to `model.safetensors`, and what is needed to use them to `model.json`."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomic(folder / "model.safetensors", lambda file: save_file(weights, file))
-    about = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
-    about |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
-    write_json(folder / "model.json", about)
+    content = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
+    content |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
+    write_json(folder / "model.json", content)

@@ -1,8 +1,8 @@
-"""Data-parallel training: the processes that torchrun started work on one run together.
+"""Data-parallel training: one run on several processes, started by torchrun.
 
-The settings alone decide which clips a step sees. N processes deal that batch out among themselves, so that N GPUs
-take the trajectory of one, up to the order in which floats are summed: they buy speed, and room for a larger batch.
-Without torchrun, or with one process of it, there is no process group and nothing is exchanged.
+The clips of a batch depend on the settings only, not on the number of processes. The processes split each batch among
+themselves, so N GPUs compute the same training steps as one GPU, up to the order in which floats are summed. More GPUs
+are faster and have memory for larger batches. Without torchrun, or with a single process, no process group is created.
 """
 
 import logging
@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-import torch._dynamo  # the optimiser does; later than the process group, it would keep the group's threads to the end
+import torch._dynamo  # imported by the optimiser; importing it after the process group keeps its threads alive
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -27,21 +27,23 @@ from elasticast.progress import LOG
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)
-"""Longest wait of one process for another: for rank 0 to save, or for a slow batch to be read."""
+"""Timeout of collective operations. It has to cover saving on rank 0 and reading a slow batch."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, as one of them sees them; by default this process is the only one.
+    """The processes that train a run together; by default only the current process.
 
-    Every method but :meth:`share` waits for the other ranks: all have to call it, in the same order.
+    All methods except :meth:`share` wait for the other ranks: every rank has to call them, in the same order.
 
     Attributes
     ----------
-    rank, size : int
-        Number of this process, and how many there are, on all machines.
+    rank : int
+        Index of this process.
+    size : int
+        Number of processes on all machines.
     device : torch.device
-        Where this process computes.
+        Device of this process.
     """
 
     rank: int = 0
@@ -50,33 +52,40 @@ class World:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes files and tells of progress."""
+        """Whether this process writes files and reports progress: it is rank 0."""
         return self.rank == 0
 
     def share(self, batch: list[T], tokens: list[int]) -> tuple[list[T], float]:
-        """Clips of a batch for this rank, and its weight: the share of the batch's clips they are.
+        """Select the clips of a batch that this rank computes.
 
-        Every rank has to compute something, or the others would wait for its gradients: where there are fewer clips
-        than ranks, those left over take the smallest clip, with weight 0.
+        Every rank has to compute something, because the others wait for its gradients. If there are fewer clips than
+        ranks, each remaining rank computes the smallest clip with weight 0.
 
         Parameters
         ----------
         batch : list
-            The clips.
+            Clips of the batch.
         tokens : list of int
-            Tokens of each.
+            Number of tokens of each clip.
+
+        Returns
+        -------
+        clips : list
+            Clips of this rank.
+        weight : float
+            Number of these clips divided by the number of clips in the batch.
         """
-        own = deal(tokens, self.size)[self.rank]
-        if own:
-            return [batch[place] for place in own], len(own) / len(batch)
+        indices = deal(tokens, self.size)[self.rank]
+        if indices:
+            return [batch[index] for index in indices], len(indices) / len(batch)
         return [batch[tokens.index(min(tokens))]], 0.0
 
     def replicate(self, model: nn.Module) -> nn.Module:
-        """The model with rank 0's weights, whose backward pass leaves each gradient's mean over ranks on every rank."""
+        """Copy rank 0's weights to all ranks, and average gradients over ranks in the backward pass."""
         return model if self.size == 1 else DistributedDataParallel(model)
 
     def sum(self, *values: float) -> list[float]:
-        """Each value's sum over ranks. It goes from CPU to CPU, so that no GPU has to be waited for."""
+        """Sum each value over ranks. The values stay on the CPU, so this does not wait for a GPU."""
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
@@ -84,36 +93,36 @@ class World:
         return total.tolist()
 
     def gather(self, value: T) -> list[T]:
-        """The value of every rank, in their order."""
+        """Collect the values of all ranks, in order of rank."""
         if self.size == 1:
             return [value]
-        found: list = [None] * self.size
-        dist.all_gather_object(found, value)
-        return found
+        values: list = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
     def broadcast(self, value: T) -> T:
-        """Rank 0's value; that of the others does not matter."""
+        """Send rank 0's value to all ranks; the values of the others are ignored."""
         if self.size == 1:
             return value
-        found = [value]
-        dist.broadcast_object_list(found)
-        return found[0]
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
 
     def wait(self) -> None:
-        """Go on when all ranks have come here."""
+        """Wait until all ranks have called this method."""
         self.sum(0)
 
 
 @contextmanager
-def joined() -> Iterator[World]:
-    """Join the other processes that torchrun started; a process of its own is a world of one.
+def join_processes() -> Iterator[World]:
+    """Join the processes that torchrun started; without torchrun, the world has one process.
 
-    When a rank fails, the others end too, and what went wrong is said once.
+    If a rank fails, all ranks end, and only one of them reports the error.
 
     Raises
     ------
     ElasticASTError
-        If there are more processes than GPUs, or another process ended without a word.
+        If there are more processes than GPUs, or if another process ended without reporting an error.
     """
     size = int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
     if size == 1:
@@ -123,7 +132,7 @@ def joined() -> Iterator[World]:
     if rank:
         LOG.setLevel(logging.WARNING)
     store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
-    with _one_voice(store, rank):
+    with _report_once(store, rank):
         device = local_device(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
@@ -131,7 +140,14 @@ def joined() -> Iterator[World]:
 
 
 def local_device(local_rank: int, local_size: int) -> torch.device:
-    """The GPU of one of `local_size` processes on this machine, or the CPU where there are no GPUs.
+    """The GPU of a process, or the CPU if there is no GPU.
+
+    Parameters
+    ----------
+    local_rank : int
+        Index of the process on this machine.
+    local_size : int
+        Number of processes on this machine.
 
     Raises
     ------
@@ -143,29 +159,29 @@ def local_device(local_rank: int, local_size: int) -> torch.device:
         gpus = torch.cuda.device_count()
         if local_size > gpus:
             raise ElasticASTError(
-                f"torchrun started {local_size} processes on {platform.node()}, which has {gpus} GPU(s) to use; "
-                f"--nproc-per-node can be {gpus} at most"
+                f"torchrun started {local_size} processes on {platform.node()}, which has {gpus} usable GPU(s); "
+                f"set --nproc-per-node to {gpus} at most"
             )
         torch.cuda.set_device(local_rank)
     return device
 
 
 @contextmanager
-def _one_voice(store: dist.Store, rank: int) -> Iterator[None]:
-    """Let the rank that fails first say why; the others, which fail of its absence, end in silence."""
+def _report_once(store: dist.Store, rank: int) -> Iterator[None]:
+    """Let only the first rank that fails report its error; the others fail as a consequence and exit quietly."""
     try:
         yield
-    except SystemExit:  # stopped and saved, all ranks alike
+    except SystemExit:  # all ranks stopped and saved
         dist.destroy_process_group()
         raise
     except BaseException as error:
-        # a group with a rank missing is left as it is: NCCL could wait for that rank once more
+        # do not destroy a group with a missing rank: NCCL could wait for that rank again
         if not _is_first(store):
             raise SystemExit(1) from None
         if _is_lost_contact(error):
             raise ElasticASTError(
-                f"rank {rank} on {platform.node()} lost another rank: it ended without a word (killed, out of memory?) "
-                f"or did not answer for {TIMEOUT}; torchrun says how it ended"
+                f"rank {rank} on {platform.node()} lost another rank: it ended without an error message (killed, out "
+                f"of memory?) or did not answer for {TIMEOUT}; see the output of torchrun for how it ended"
             ) from error
         raise
     dist.destroy_process_group()
@@ -175,10 +191,10 @@ def _is_first(store: dist.Store) -> bool:
     attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
     try:
         return store.add(f"elasticast/failed/{attempt}", 1) == 1
-    except dist.DistError:  # whoever kept the store is gone: better said twice than never
-        return True
+    except dist.DistError:  # the process that hosts the store has ended
+        return True  # rather report the error twice than not at all
 
 
 def _is_lost_contact(error: BaseException) -> bool:
-    """Whether a collective operation failed; gloo's errors have no class of their own."""
+    """Whether a collective operation failed; gloo raises plain RuntimeErrors."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: `history/history.csv`, TensorBoard events, and progress."""
+"""Logs of a training run: `history/history.csv`, TensorBoard events, and a progress bar."""
 
 import csv
 import time
@@ -13,13 +13,19 @@ from elasticast.files import write_text
 from elasticast.progress import Progress
 
 HISTORY_FIELDS = ("step", "epoch", "loss", "lr", "grad_norm", "clips_per_s", "tokens_per_s")
-
-
 VALIDATION_FIELDS = ("step", "epoch", "split", "metric", "value")
 
 
 class History:
-    """The run's `history/history.csv` and TensorBoard events; lines after the resumed step are dropped."""
+    """The run's `history/history.csv` and TensorBoard events; rows after the resumed step are dropped.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+    step : int
+        Step that the run resumes from; 0 for a new run.
+    """
 
     def __init__(self, out: Path, step: int):
         folder = out / "history"
@@ -47,13 +53,19 @@ class History:
         self.board.close()
 
     def write(self, *values: float) -> None:
-        """One line, in the order of `HISTORY_FIELDS`."""
+        """Append a row; the values are in the order of `HISTORY_FIELDS`."""
         csv.writer(self.file).writerow(values)
         for name, value in zip(HISTORY_FIELDS[1:], values[1:], strict=True):
             self.board.add_scalar(f"train/{name}", value, values[0])
 
     def write_validation(self, rows: list[dict]) -> None:
-        """Write `history/validation.csv` anew: `VALIDATION_FIELDS` of each evaluation so far; the last one is new."""
+        """Overwrite `history/validation.csv`.
+
+        Parameters
+        ----------
+        rows : list of dict
+            `VALIDATION_FIELDS` of all evaluations so far. Only the last one is added to the TensorBoard events.
+        """
         lines = [",".join(str(row[name]) for name in VALIDATION_FIELDS) for row in rows]
         write_text(self.path.with_name("validation.csv"), "\n".join([",".join(VALIDATION_FIELDS), *lines, ""]))
         last = rows[-1]
@@ -61,41 +73,51 @@ class History:
 
 
 class Report:
-    """Tells of a run, to its history and as progress; called after steps with their fields, and what was `seen`."""
+    """Log a run to its history and its progress bar.
+
+    Parameters
+    ----------
+    history : History
+        Open history of the run.
+    progress : Progress
+        Progress bar.
+    seen : dict of str to int
+        Number of `clips` and `tokens` trained on so far.
+    """
 
     def __init__(self, history: History, progress: Progress, seen: dict[str, int]):
         self.history, self.progress = history, progress
         self._before, self._since = seen, time.monotonic()
 
     def __call__(self, step: int, epoch: int, loss: float, lr: float, grad_norm: float, seen: dict[str, int]) -> None:
-        """Tell of a step."""
+        """Log a step; `seen` is the number of `clips` and `tokens` trained on so far."""
         now = time.monotonic()
         speed = {f"{what}_per_s": (seen[what] - self._before[what]) / (now - self._since) for what in seen}
         self._before, self._since = seen, now
         self.history.write(step, epoch, loss, lr, grad_norm, *speed.values())
         self.progress.update(step, loss=loss, lr=lr, clips_per_s=speed["clips_per_s"])
 
-    def measured(self, record: dict[str, Any], seconds: float) -> None:
-        """Tell of an evaluation, which took so long; `record` holds it and all before it."""
+    def log_evaluation(self, record: dict[str, Any], seconds: float) -> None:
+        """Log an evaluation that took `seconds`; `record` holds this and all earlier evaluations."""
         self._since += seconds
-        about = {name: record[name] for name in ("split", "metric")}
-        self.history.write_validation([{**row, **about} for row in record["history"]])
+        split_and_metric = {name: record[name] for name in ("split", "metric")}
+        self.history.write_validation([{**row, **split_and_metric} for row in record["history"]])
 
 
 @contextmanager
 def report_progress(out: Path, name: str, step: int, total: int, seen: dict[str, int]) -> Iterator[Report]:
-    """Open the history at `step` of `total`.
+    """Open the logs of a run.
 
     Parameters
     ----------
     out : Path
-        The run's folder.
+        Folder of the run.
     name : str
-        Name of the run, for the progress.
+        Title of the progress bar.
     step, total : int
-        Steps done, steps of the whole run.
+        Number of steps done so far, and in the whole run.
     seen : dict of str to int
-        `clips` and `tokens` trained on so far; the speeds are of those since the last report.
+        Number of `clips` and `tokens` trained on so far. Speeds are averages since the last logged step.
     """
     with History(out, step) as history, Progress(name, total) as progress:
         yield Report(history, progress, seen)

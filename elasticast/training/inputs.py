@@ -1,4 +1,4 @@
-"""What a training run reads besides its settings: clips, statistics, and weights to start from."""
+"""Inputs of a training run: clips, normalisation statistics, and initial weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ class RunInputs:
     norm : Norm
         Normalisation statistics.
     data_sha256 : str
-        Hash of the prepared data.
+        SHA-256 hash of the prepared data.
     held_out : Clips, optional
-        Clips of the split of `train.select`.
+        Clips of the split `train.select.split`.
     init : str, optional
-        Weights to start from, see :func:`~elasticast.models.pretrained.init_source`; needed with `model.init`.
+        Initial weights, see :func:`~elasticast.models.pretrained.init_source`; required if `model.init` is set.
     """
 
     clips: Clips
@@ -43,15 +43,15 @@ def read_inputs(
     Parameters
     ----------
     config : RunConfig
-        The run.
+        Settings of the run.
     data : Path
         Folder of the prepared dataset.
     out : Path
         Folder of the run.
     norm : Path, optional
-        Statistics file, see :func:`~elasticast.data.dataset.norm_of`.
+        File of normalisation statistics, see :func:`~elasticast.data.dataset.norm_of`.
     weights_root : Path
-        Folder that a relative `model.init` is looked up in.
+        Folder that a relative path in `model.init` refers to.
     """
     select = config.train.select
     return RunInputs(

@@ -30,36 +30,36 @@ from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.distributed import World
 from elasticast.training.history import report_progress
 from elasticast.training.inputs import RunInputs
-from elasticast.training.optim import build_optimizer, learning_rate, loss_of
+from elasticast.training.optim import build_optimizer, compute_loss, learning_rate
 from elasticast.training.selection import Selection, due_steps
 
 EXIT_CHECKPOINTED = 85
-"""Exit status of a run that was asked to stop and saved itself: start it again to go on."""
+"""Exit status of a run that saved a checkpoint and stopped on a signal: start it again to resume."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""What asks a run to save itself and stop: Ctrl-C, a scheduler's end, and Slurm's warning."""
+"""Signals that make a run save a checkpoint and stop: Ctrl-C, a scheduler's SIGTERM, and Slurm's warning."""
 BUSY = "another process is training here; wait for it, or stop it first"
 
 
 class Trainer:
-    """One training run: builds what `config` asks for, goes on from a checkpoint, saves itself.
+    """One training run. It resumes from its checkpoint, if there is one.
 
     Parameters
     ----------
     config : RunConfig
-        The run.
+        Settings of the run.
     inputs : RunInputs
-        Clips, statistics, and weights to start from.
+        Clips, normalisation statistics, and initial weights.
     out : Path
-        The run's folder.
+        Folder of the run.
     world : World, optional
-        The processes that train together; by default this one alone. Rank 0 writes, the others only compute.
+        The processes that train together; by default only the current process. Only rank 0 writes files.
     """
 
     def __init__(self, config: RunConfig, inputs: RunInputs, out: Path, world: World | None = None):
         self.config, self.inputs, self.out = config, inputs, out
         self.world = world or World()
         self.device = self.world.device
-        resolve_backend(config.model.backend, self.device)  # refuses what cannot run, before any work
+        resolve_backend(config.model.backend, self.device)  # raises early if the device does not support it
         if config.train.precision == "fp16" and self.device.type != "cuda":
             raise ElasticASTError("train.precision: 'fp16' runs on CUDA only; use 'bf16' or 'fp32' on this machine")
         clips, norm = inputs.clips, inputs.norm
@@ -73,8 +73,9 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
-        self.seen = {"clips": 0, "tokens": 0}  # by all ranks together
-        self.asked = self.stop = False  # of this rank; of any, agreed on after each step
+        self.seen = {"clips": 0, "tokens": 0}  # on all ranks together
+        self.stop_requested = False  # on this rank
+        self.stop = False  # on any rank, the same value on all ranks
         self.folder = out / "checkpoint"
         self.total, self.steps_per_epoch = self._total_steps()
         self.selection, self.code = None, training_code(config)
@@ -85,34 +86,34 @@ class Trainer:
         self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
 
     def _start(self, model: nn.Module) -> dict | None:
-        """Start the model from the weights of `model.init`, if there are any; what the run records of them."""
+        """Load the weights of `model.init`, if set, and return what `run.json` records about them."""
         init = self.config.model.init
-        assert (init is None) == (self.inputs.init is None), "inputs.init is needed with model.init, and only then"
+        assert (init is None) == (self.inputs.init is None), "set inputs.init if and only if model.init is set"
         if init is None:
             return None
         return {"source": init, **start_from(self.inputs.init, model, self.config, self.inputs.clips.classes)}
 
     def fit(self) -> None:
-        """Train to the end and write the model, or stop at a signal with :data:`EXIT_CHECKPOINTED`."""
+        """Train and write the model; on a signal, save a checkpoint and exit with :data:`EXIT_CHECKPOINTED`."""
         with exclusive(self.folder, BUSY) if self.world.main else contextlib.nullcontext():
             self._resume()
             self.replica = self.world.replicate(self.model)
             for number in STOP_SIGNALS:
                 signal.signal(number, self._ask_to_stop)
             self._run_steps()
-            del self.replica  # it would keep the process group, and its threads, to the end of Python
+            del self.replica  # it would keep the process group and its threads alive until Python exits
             if self.stop:
                 self._save()
-                LOG.info("%s: stopped and saved at step %d; start again to go on", self.config.experiment, self.step)
+                LOG.info("%s: stopped and saved at step %d; start again to resume", self.config.experiment, self.step)
             else:
                 self._finish()
-            self.world.wait()  # torchrun ends all once one has left with a status
+            self.world.wait()  # torchrun ends all ranks as soon as one exits with a nonzero status
             if self.stop:
-                _ignore_signals()  # a second one, while Python ends, would take the place of this status
+                _ignore_signals()  # a second signal, while Python exits, would replace this exit status
                 raise SystemExit(EXIT_CHECKPOINTED)
 
     def _ask_to_stop(self, number: int, _: object) -> None:
-        self.asked = True
+        self.stop_requested = True
         if number == signal.SIGINT:  # a second Ctrl-C stops at once
             signal.signal(number, signal.default_int_handler)
 
@@ -126,7 +127,10 @@ class Trainer:
         return total, total / train.epochs
 
     def _batches(self) -> Iterator[tuple[int, PackedBatch, float]]:
-        """Epoch, this rank's part of a batch and its weight, from the current step on as in a run never stopped."""
+        """Yield the epoch, this rank's part of a batch, and its weight, from the current step on.
+
+        A run that was stopped gets the same batches as one that was never stopped.
+        """
         skip = self.step
         for epoch in itertools.count():
             batches = self.sampler.epoch(epoch)
@@ -151,34 +155,34 @@ class Trainer:
         begun = time.monotonic() - self.seconds
         self.model.train()
         with self._reporting() as report:
-            begun += self._select(report)  # a run that was to stop when it was due did so without
+            begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
             for epoch, batch, weight in self._batches() if self.step < total else ():
                 lr = learning_rate(train, self.step, total, self.steps_per_epoch)
                 loss, grad_norm = self._update(batch, lr, weight)
                 self.step += 1
                 self.seconds = time.monotonic() - begun
-                self._agree(batch, weight)
+                self._synchronise(batch, weight)
                 if self.step % train.log_every == 0 or self.step == total:
-                    report(self.step, epoch, self._finite(loss), lr, float(grad_norm), self.seen)
+                    report(self.step, epoch, self._finite_loss(loss), lr, float(grad_norm), self.seen)
                 if self.stop:
                     break
                 due = self.selection is not None and self.selection.due(self.step)
                 if due or (self.step % train.checkpoint_every == 0 and self.step < total):
-                    self._finite(loss)  # what is saved can be gone on from
+                    self._finite_loss(loss)  # never save a diverged model
                     self._save()
-                begun += self._select(report)
+                begun += self._evaluate_if_due(report)
                 if self.step == total:
                     break
 
-    def _select(self, report: Callable[..., None]) -> float:
-        """Measure the model if that is due; how long it took (s), which does not count as training."""
+    def _evaluate_if_due(self, report: Callable[..., None]) -> float:
+        """Evaluate the model if that is due. Returns the seconds this took, which do not count as training time."""
         if self.selection is None or not self.selection.due(self.step):
             return 0.0
         begun = time.monotonic()
-        self.selection.measure(self.model, self.step)
+        self.selection.evaluate(self.model, self.step)
         seconds = time.monotonic() - begun
         if self.world.main:
-            report.measured(self.selection.record(), seconds)
+            report.log_evaluation(self.selection.record(), seconds)
         return seconds
 
     def _reporting(self) -> contextlib.AbstractContextManager:
@@ -188,14 +192,14 @@ class Trainer:
         return report_progress(self.out, name, self.step, self.total, self.seen)
 
     def _update(self, batch: PackedBatch, lr: float, weight: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One optimisation step; the loss is this rank's part of the whole batch's mean."""
+        """Take one optimisation step. The losses of all ranks add up to the mean over the batch."""
         train = self.config.train
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self._autocast():
-            loss = loss_of(self.replica(batch), batch.targets, train.loss) * weight
+            loss = compute_loss(self.replica(batch), batch.targets, train.loss) * weight
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss * self.world.size).backward()  # gradients become the mean over ranks: their sum is meant
+        self.scaler.scale(loss * self.world.size).backward()  # gradients are averaged over ranks, but we need their sum
         self.scaler.unscale_(self.optimizer)
         limit = train.grad_clip if train.grad_clip is not None else float("inf")
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -203,15 +207,15 @@ class Trainer:
         self.scaler.update()
         return loss.detach(), grad_norm
 
-    def _agree(self, batch: PackedBatch, weight: float) -> None:
-        """Let all ranks know after a step what they have seen together, and whether any was asked to stop."""
-        own = (len(batch), len(batch.patches)) if weight else (0, 0)
-        asked, clips, tokens = self.world.sum(self.asked, *own)
-        self.stop = asked > 0
+    def _synchronise(self, batch: PackedBatch, weight: float) -> None:
+        """Add up the clips and tokens of all ranks, and stop all ranks if one was asked to stop."""
+        counts = (len(batch), len(batch.patches)) if weight else (0, 0)
+        requests, clips, tokens = self.world.sum(self.stop_requested, *counts)
+        self.stop = requests > 0
         self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
 
-    def _finite(self, loss: torch.Tensor) -> float:
-        """The loss of the whole batch; one that is no number ends the run."""
+    def _finite_loss(self, loss: torch.Tensor) -> float:
+        """The loss of the whole batch; raises an error if it is not finite."""
         (value,) = self.world.sum(loss.item())
         if not math.isfinite(value):
             raise ElasticASTError(
@@ -246,7 +250,7 @@ class Trainer:
             write_atomic(self.folder / "last.pt", lambda file: torch.save(self._state(), file))
 
     def _resume(self) -> None:
-        # rank 0 reads it: another machine could still see the folder as it was
+        # only rank 0 reads it: on a network file system, another machine may see an old version of the folder
         state = self.world.broadcast(self.world.main and load_checkpoint(self.folder / "last.pt", self.identity))
         if state is None:
             return
@@ -258,7 +262,7 @@ class Trainer:
         self.seen = state["seen"]
         if self.selection:
             self.selection.load(state["selection"])
-        LOG.info("%s: going on from step %d", self.config.experiment, self.step)
+        LOG.info("%s: resuming from step %d", self.config.experiment, self.step)
 
     def _finish(self) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -284,11 +288,11 @@ class Trainer:
         write_json(self.out / "run.json", record)
         clips = self.inputs.clips
         save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind)
-        # a checkpoint that stayed would make the next training of this run end at once
+        # with the checkpoint still there, training this run again would end at once
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _ignore_signals(_: int = 0) -> None:
-    """From here on nothing is to be stopped; data loader workers leave that to the training process."""
+    """Ignore stop signals: in data loader workers, and in the training process once it has handled one."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

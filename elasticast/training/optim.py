@@ -10,7 +10,7 @@ from elasticast.config import Train
 
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """Adam with weight decay on all weights (as the released recipes), or AdamW with it on matrices only."""
+    """Adam with weight decay on all weights, as in the released recipes, or AdamW with it on matrices only."""
     betas = tuple(train.betas)
     if train.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=train.lr, betas=betas, weight_decay=train.weight_decay)
@@ -27,9 +27,9 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
     Parameters
     ----------
     step, total : int
-        Steps done, steps of the whole run.
+        Number of steps done so far, and in the whole run.
     steps_per_epoch : float
-        To place the decays of the ``step`` schedule, which happen at whole epochs.
+        Mean number of steps per epoch; the ``step`` schedule decays at whole epochs.
     """
     if step < train.warmup_steps:
         return train.lr * (step + 1) / train.warmup_steps
@@ -44,7 +44,7 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
     return train.lr
 
 
-def loss_of(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
+def compute_loss(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
     """Mean loss of a batch.
 
     Parameters

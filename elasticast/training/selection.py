@@ -1,4 +1,4 @@
-"""Which weights a run keeps: the best of several times on a split, by the metric that figures show."""
+"""Selection of the best weights of a run: evaluate during training, by the metric that the figures use."""
 
 import itertools
 import math
@@ -19,30 +19,30 @@ from elasticast.training.distributed import World
 
 
 class Selection:
-    """The evaluations of a run while it trains, and the best weights so far; rank 0 alone keeps those.
+    """Evaluations of a run during training, and the best weights so far. Only rank 0 keeps the weights.
 
-    The model is measured as `elasticast evaluate` does at the run's own view: a length of its own, and the first of its
-    compressions. Ranks share the clips, in a way that changes no number.
+    The model is evaluated as by `elasticast evaluate`, with the view that the run is trained with: at the length of
+    `view.frames` and the first value of `view.compression`. Ranks share the clips; this does not change the results.
 
     Parameters
     ----------
     config : RunConfig
-        The run; `train.select` decides.
+        Settings of the run; `train.select` is set.
     clips : Clips
-        Those of the split.
+        Clips of the split `train.select.split`.
     norm : Norm
         Normalisation statistics.
     world : World
         The processes that train together.
     due : dict of int to int
-        See :func:`due_steps`.
+        Step to number of finished epochs, see :func:`due_steps`.
 
     Attributes
     ----------
     history : list of dict
         `step`, `epoch` and `value` of each evaluation.
     best : dict of str to Tensor, or None
-        Weights of the best one, the first where several are alike.
+        Weights of the best evaluation; the first one if several have the same value.
     """
 
     def __init__(self, config: RunConfig, clips: Clips, norm: Norm, world: World, due: dict[int, int]):
@@ -52,15 +52,16 @@ class Selection:
         self.best: dict[str, Tensor] | None = None
 
     def due(self, step: int) -> bool:
-        """Whether the model is to be measured after a step, and has not been."""
+        """Whether the model has to be evaluated after `step`, and has not been yet."""
         return step in self._due and (not self.history or self.history[-1]["step"] < step)
 
-    def measure(self, model: nn.Module, step: int) -> None:
-        """Measure the model after a step, and keep its weights if they are the best."""
+    def evaluate(self, model: nn.Module, step: int) -> None:
+        """Evaluate the model after `step`, and keep its weights if they are the best so far."""
         value = self.world.broadcast(self._value(model))
         if math.isnan(value):
             raise DataError(
-                f"train.select: {self.metric} on split {self.split!r} is no number: each class has all clips, or none"
+                f"train.select: {self.metric} on split {self.split!r} is not a number: no class has both positive and "
+                "negative clips; choose another train.select.split"
             )
         better = value > max((row["value"] for row in self.history), default=-math.inf)
         self.history.append({"step": step, "epoch": self._due[step], "value": value})
@@ -77,36 +78,51 @@ class Selection:
         )
 
     def _value(self, model: nn.Module) -> float:
-        """The metric, where rank 0 asks."""
-        parts = chunks(len(self.clips))
-        own = parts[self.world.rank :: self.world.size]
+        """The metric of the model; NaN on all ranks except rank 0."""
+        all_chunks = chunks(len(self.clips))
+        rank_chunks = all_chunks[self.world.rank :: self.world.size]
         x = self.config.view.compression[0]
         view = Evaluation(x_name="compression", x=[x], split=self.split)
-        logits = sweep(model, self.clips, self.config, self.norm, view, _Quiet(), only=own)[x]
+        logits = sweep(model, self.clips, self.config, self.norm, view, _NoProgress(), only=rank_chunks)[x]
         model.train()
-        for rank, rows in enumerate(self.world.gather([logits[part].clone() for part in own])):
-            for part, found in zip(parts[rank :: self.world.size], rows, strict=True):
-                logits[part] = found
+        for rank, rows in enumerate(self.world.gather([logits[chunk].clone() for chunk in rank_chunks])):
+            for chunk, chunk_logits in zip(all_chunks[rank :: self.world.size], rows, strict=True):
+                logits[chunk] = chunk_logits
         if not self.world.main:
             return math.nan
         return metrics(logits.numpy(), self.clips.targets.numpy(), self.clips.kind)[self.metric]
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
+        """State to save in a checkpoint."""
         return {"history": self.history, "best": self.best}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state of a checkpoint."""
         self.history, self.best = state["history"], state["best"] if self.world.main else None
 
     def record(self) -> dict[str, Any]:
-        """What a run records: split and metric, step, epoch and value of the weights that are kept, and of all."""
-        chosen = max(self.history, key=lambda row: row["value"])
-        return {"split": self.split, "metric": self.metric, **chosen, "history": self.history}
+        """Split, metric, `step`, `epoch` and `value` of the kept weights, and the `history` of all evaluations."""
+        best = max(self.history, key=lambda row: row["value"])
+        return {"split": self.split, "metric": self.metric, **best, "history": self.history}
 
 
 def due_steps(sampler: BatchSampler, every: int, total: int) -> dict[int, int]:
-    """Steps after which the model is measured, with the whole epochs done: each `every` epochs, and at the end."""
+    """Steps after which the model is evaluated: after every `every` epochs, and at the end.
+
+    Parameters
+    ----------
+    sampler : BatchSampler
+        Sampler of the training clips.
+    every : int
+        Number of epochs between evaluations.
+    total : int
+        Number of steps in the whole run.
+
+    Returns
+    -------
+    dict of int to int
+        Step to number of finished epochs.
+    """
     due, step = {}, 0
     for epoch in itertools.count(1):
         step += sampler.count(epoch - 1)
@@ -116,8 +132,8 @@ def due_steps(sampler: BatchSampler, every: int, total: int) -> dict[int, int]:
             due[step] = epoch
 
 
-class _Quiet:
-    """The progress of an evaluation amidst the training's own."""
+class _NoProgress:
+    """Replaces the progress bar of an evaluation, because the training already has one."""
 
     def update(self, _: int) -> None:
-        """Say nothing."""
+        """Do nothing."""

@@ -57,8 +57,11 @@ DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
 class Project:
     """A copy of the workflow in a folder.
 
-    `suite` and `dataset` are written to its configuration before each call of Snakemake.
+    `suite` and `dataset` are written to its configuration before each call of Snakemake. The shell commands of the
+    workflow use the `python` in the folder `programs`.
     """
+
+    programs = Path(sys.executable).parent
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -92,7 +95,7 @@ class Project:
         self.write()
         overrides = [f"{k}={v}" for k, v in (config or {"suite": "tiny"}).items()]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
-        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        env = {**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}"}
         return command, {"cwd": self.folder, "env": env, "text": True}
 
     def planned(self, *arguments: str, config: dict | None = None) -> dict[str, int]:

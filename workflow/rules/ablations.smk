@@ -1,6 +1,6 @@
-# Ablations, config/ablations/NAME.yaml: `snakemake ablation_NAME` makes the runs, tables and figure of one, `snakemake
-# ablations` those of all ablations of the suite. The rules of train.smk train the variants; a run that an experiment of
-# the suite or another ablation already has is not repeated.
+# Ablations, config/ablations/NAME.yaml: `snakemake ablation_NAME` makes the runs, tables and figure of one ablation,
+# `snakemake ablations` those of all ablations of the suite. The rules of train.smk train the variants. Variants with the
+# settings of an experiment of the suite, or of a variant of another ablation, share its run.
 
 from elasticast.config.load_ablation import ablation_files
 
@@ -110,7 +110,7 @@ rule ablation:
         "python {input.script} --ablation {input.ablation:q} --runs {params.runs:q} --out {params.out:q} 2> {log:q}"
 
 
-# `ablation_NAME` for every file, so that the target of an invalid one says what is wrong with it
+# one rule `ablation_NAME` per file, valid or not: the target of an invalid file reports its mistakes
 for path in ablation_files():
 
     rule:

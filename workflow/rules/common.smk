@@ -1,5 +1,5 @@
-# Settings, paths, and input functions that several rule files use; no rules. Which runs there are, and what each needs,
-# is in elasticast/plan.py.
+# Settings, paths, and input functions that several rule files use; no rules. elasticast/plan.py determines the runs and
+# what each of them needs.
 
 from glob import glob
 from pathlib import Path
@@ -17,7 +17,7 @@ from elasticast.provenance import STAGES, code_digest
 try:
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
-    load_beside(SETTINGS, SUITE)  # only checks it
+    load_beside(SETTINGS, SUITE)  # only checks the setting
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -29,7 +29,7 @@ RESULTS = SETTINGS.results
 SUITE_DIR = f"{RESULTS}/{SUITE.name}"
 RUN_DIR = f"{SUITE_DIR}/runs/{{experiment}}/seed{{seed}}"
 DATA_DIR = f"{RESULTS}/data/{{dataset}}"
-# with `partial`, tables and figures of the runs that exist go to folders of their own, and leave complete ones alone
+# with `partial`, tables and figures go to separate folders, so that they do not replace complete ones
 SUMMARY_DIR = f"{SUITE_DIR}/{'partial' if SETTINGS.partial else 'summary'}"
 FIGURE_DIR = (
     f"paper_figures/{SUITE.name}/partial"
@@ -41,11 +41,11 @@ CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
 
 def warn_about_ablations():
-    """Name the ablation files that are not valid; their targets show what is wrong."""
+    """Log a warning for each ablation file that is not valid; its target reports the mistakes."""
     for name in ABLATION_ERRORS:
         logger.warning(
             f"config/ablations/{name}.yaml is not valid, so this ablation is left out; "
-            f"`snakemake ablation_{name}` shows what is wrong"
+            f"`snakemake ablation_{name}` reports the mistakes"
         )
 
 
@@ -54,7 +54,7 @@ if workflow.is_main_process:  # the jobs of a cluster read the Snakefile again
 
 
 def any_of(names):
-    """Regular expression of `names`; with `partial` it matches nothing, so that no run is started."""
+    """Regular expression that matches `names`; with `partial` it matches nothing, so that no run is started."""
     return "(?!)" if SETTINGS.partial or not names else "|".join(names)
 
 
@@ -101,14 +101,14 @@ def evaluations(wildcards):
 
 
 def prepared(name):
-    """Input function: a file of the prepared dataset of a job's run."""
+    """Input function: a file of the prepared dataset that a job's run uses."""
     return lambda wildcards: f"{DATA_DIR}/{name}".format(
         dataset=needs(wildcards).dataset
     )
 
 
 def stores(wildcards, splits):
-    """Waveform stores of `splits` of the dataset of a job's run."""
+    """Waveform stores of `splits` of the dataset that a job's run uses."""
     return [prepared(f"{split}.h5")(wildcards) for split in splits]
 
 
@@ -128,7 +128,7 @@ def norm_file(run):
 
 
 def released_curves(_):
-    """The authors' curves, if they released one of any experiment of the suite."""
+    """The authors' curves, if they released one for any experiment of the suite."""
     return (
         "paper_figures/reference/released_curves.csv"
         if PLAN.has_released_curves
@@ -137,7 +137,7 @@ def released_curves(_):
 
 
 def figure(name, caption, title, folder=FIGURE_DIR):
-    """The PNG and PDF of a figure; the report shows the PNG."""
+    """The PNG and PDF of a figure; the report contains the PNG."""
     png = report(
         f"{folder}/{name}.png",
         caption=caption,

@@ -8,8 +8,8 @@ localrules:
 
 
 rule prepare_shard:
-    # A share of the decoding, for datasets with `shards` above 1. Its parts are no declared outputs, because Snakemake
-    # deletes those of a failed job.
+    # Decodes a share of the clips, for datasets with `shards` above 1. The decoded parts are no declared outputs, because
+    # Snakemake deletes the outputs of a failed job.
     output:
         touch(f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done"),
     log:
@@ -56,7 +56,7 @@ rule decoded:
 
 rule prepare:
     # rejected.csv and the decoded parts are written to the same folder, but are no declared outputs, because Snakemake
-    # deletes those of a failed job.
+    # deletes the outputs of a failed job.
     input:
         shards=lambda wildcards: (
             []
@@ -82,7 +82,7 @@ rule prepare:
     resources:
         mem_mb=6000,
         runtime=720,
-        # a resource, because a change of params would prepare the same audio again when only its folder changes
+        # a resource and not a param, so that another folder with the same audio does not prepare it again
         data_root=SETTINGS.data_root,
     params:
         out=subpath(output.manifest, parent=True),
@@ -113,13 +113,13 @@ rule stats:
         runtime=240,
     params:
         data=subpath(input.store, parent=True),
-        # statistics of all clips, if the settings of the dataset give no number
+        # all clips if `stats_clips` is null
         clips=lambda wildcards: (
             f"--clips {clips}"
             if (clips := PLAN.datasets[wildcards.dataset].stats_clips)
             else ""
         ),
-        # adds the released statistics of this dataset to the file; a twin has none
+        # adds the released statistics of the dataset to the file; there are none for a twin
         released=lambda wildcards: (
             ""
             if getattr(PLAN.datasets[wildcards.dataset], "twin", None)

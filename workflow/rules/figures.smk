@@ -1,9 +1,9 @@
 # The paper's figures and tables: `snakemake fig4` draws one. The inputs of a figure are its script, its data and the
 # settings of the suite. A digest of the code behind the script is in params, so that an edit redraws only figures.
 
-# figures that show two suites do not replace those that show one
+# figures of two suites have a separate folder, so that they do not replace those of one
 CURVE_DIR = f"{FIGURE_DIR}/beside_{SETTINGS.beside}" if SETTINGS.beside else FIGURE_DIR
-# a suite without ElasticAST at native length has no figure 3, but `snakemake fig3` draws one for it too
+# a suite without ElasticAST at native length leaves figure 3 out of `all`, but `snakemake fig3` can draw it
 PACKED_DATASET = PLAN.packed_dataset or next(iter(SUITE.datasets))
 
 

@@ -1,5 +1,5 @@
-# Input functions, and functions of params, that one rule file uses and that are too long for a lambda. They are not in
-# that file, because `snakemake --lint` refuses files with both functions and rules.
+# Functions of inputs and params that a single rule file uses and that are too long for a lambda. They are not in that
+# file, because `snakemake --lint` refuses files with both functions and rules.
 
 import shlex
 
@@ -9,7 +9,7 @@ from elasticast.config.load_ablation import load_ablation
 
 
 def listed_ids(dataset):
-    """Digest of the file that lists the clips to use; its path is not part of it. None without such a file."""
+    """Digest of the content of the file that lists the clips to use, or None without such a file."""
     path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
     return digest(path.read_text()) if path.is_file() else None
 
@@ -30,7 +30,7 @@ def norm_sources():
 
 
 def other_suite(_):
-    """Settings and metrics of the suite that `beside` names; no rule makes them."""
+    """Settings and metrics of the suite in the setting `beside`. They must exist: no rule makes them."""
     if SETTINGS.beside is None:
         return []
     folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
@@ -38,14 +38,14 @@ def other_suite(_):
     if missing := [file for file in files if not Path(file).is_file()]:
         partial = " partial=true" if SETTINGS.partial else ""
         raise WorkflowError(
-            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. With the same other "
-            f"settings, this command makes it: snakemake summary --config suite={SETTINGS.beside}{partial}"
+            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. Make it, with "
+            f"otherwise the same settings: snakemake summary --config suite={SETTINGS.beside}{partial}"
         )
     return files
 
 
 def comparison_options(_, input):
-    """Options: what a figure compares our means with, from the inputs of the same names."""
+    """Options with the files that a figure compares our means with; inputs have the names of the options."""
     names = ("released", "intervals", "pairs", "beside")
     files = {name: input.get(name) for name in names}
     return " ".join(
@@ -56,7 +56,7 @@ def comparison_options(_, input):
 
 
 def drawn_figures():
-    """The figures and tables of the suite; `partial` leaves out those of the data, which it does not prepare."""
+    """The figures and tables of the suite; with `partial`, which prepares no data, without those of the data."""
     skipped = ("fig2", "fig3") if SETTINGS.partial else ()
     return [name for name in PLAN.figures if name not in skipped]
 
@@ -65,7 +65,7 @@ def drawn_figures():
 
 
 def released_weights(wildcards):
-    """The authors' weights for an experiment."""
+    """File with the authors' weights for an experiment."""
     if SETTINGS.released_weights is None:
         raise WorkflowError(
             "config/config.yaml: released_weights: expected the folder that holds the authors' weights, for example "
@@ -75,10 +75,10 @@ def released_weights(wildcards):
 
 
 def released_metrics(_):
-    """Metrics of the authors' weights for each experiment that has some."""
+    """Metrics of the authors' weights, for each experiment with released weights."""
     if not PLAN.released_weights:
         raise WorkflowError(
-            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` evaluates"
+            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` requires"
         )
     return expand(
         rules.evaluate_released.output.metrics, experiment=list(PLAN.released_weights)
@@ -89,7 +89,7 @@ def released_metrics(_):
 
 
 def variant_run(pattern):
-    """Input function: `pattern` of the training run of a variant."""
+    """Input function: `pattern` for the training run of a variant."""
     return lambda wildcards: pattern.format(
         experiment=PLAN.run_of(wildcards.variant, wildcards.ablation),
         seed=wildcards.seed,
@@ -114,7 +114,7 @@ def every_variant(pattern):
 
 
 def ablation_results(name):
-    """Tables and figure of an ablation, or an input function that raises why there are none."""
+    """Tables and figure of an ablation; for an invalid one, an input function that raises its mistakes."""
     if name in ABLATIONS:
         return [file.format(ablation=name) for file in rules.ablation.output]
 
@@ -122,7 +122,9 @@ def ablation_results(name):
         try:
             if name in ABLATION_ERRORS:
                 raise ABLATION_ERRORS[name]
-            load_ablation(name, SUITE.name)  # raises: it is for other suites
+            load_ablation(
+                name, SUITE.name
+            )  # raises, because the ablation is for other suites
         except ConfigError as error:
             raise WorkflowError(str(error)) from None
 

@@ -1,4 +1,4 @@
-# `snakemake released`: evaluates the authors' weights, without any training, and compares with the released curves.
+# `snakemake released`: evaluates the authors' weights, without training, and compares them with the released curves.
 
 
 localrules:
@@ -7,7 +7,7 @@ localrules:
 
 
 rule evaluate_released:
-    # The model gets the clips in the way that the settings of the first seed's run describe.
+    # Clips are prepared for the model with the settings of the first seed's run.
     input:
         weights=released_weights,
         run=rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0])),
@@ -74,6 +74,6 @@ rule released:
         out=subpath(output[0], strip_suffix=".csv"),
         code=CODE["verdict"],
     shell:
-        # in percentage points; other versions of libraries and other devices change a score by less
+        # the tolerance is in percentage points; other library versions and devices change scores by less
         "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
         " --released {input.released:q} --released-weights --tolerance 0.1 2> {log:q}"

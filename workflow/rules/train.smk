@@ -15,7 +15,7 @@ rule configure:
     conda:
         "../../environment.yml"
     params:
-        # a label or a colour is not part of a run's settings
+        # labels and colours are no settings of a run
         settings=lambda wildcards: PLAN.run_config(
             wildcards.experiment, int(wildcards.seed)
         ).model_dump_json(),
@@ -25,7 +25,7 @@ rule configure:
 
 rule train:
     # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
-    # those of an interrupted job.
+    # the outputs of an interrupted job.
     input:
         config=rules.configure.output[0],
         stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
@@ -52,10 +52,10 @@ rule train:
         runtime=1440,
         gpus=SETTINGS.train_gpus,
         nodes=1,
-        # it saves a checkpoint when it is asked to stop, and continues from it when it is started again
+        # training saves a checkpoint when it is asked to stop, and continues from it at the next start
         checkpointable=1,
-        # a resource, because a change of params would train again when only this folder changes; the run records
-        # which published weights it used
+        # a resource and not a param, so that another folder does not train again; the run records which published
+        # weights it used
         weights_root=SETTINGS.weights_root,
     params:
         data=subpath(input.manifest, parent=True),
@@ -67,7 +67,7 @@ rule train:
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
     shell:
-        # tee ignores the signals that stop the trainer, and so logs its last line: that it saved a checkpoint
+        # tee ignores the signals that stop the trainer, so that it logs the last line: a checkpoint was saved
         "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
         " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

@@ -1,13 +1,13 @@
-"""The datasets: one module a source, each with the same two functions.
+"""The datasets: one module per source, each with the same two functions.
 
 ``fetch(config, data_root, out) -> None``
-    Bring the audio into being: generate it below ``out/audio``, or download it below ``data_root``.
-    Goes on where an interrupted call stopped; a second call does nothing.
+    Generate the audio in ``out/audio``, or download it to ``data_root``. Resumes an interrupted call, and does nothing
+    if the audio exists.
 ``annotate(config, data_root, out) -> Annotations``
-    One row a clip, in the order of the stores, and what the publishers say of classes and counts; see
+    Read the annotations: one row per clip, in the order of the stores, and the published classes and counts; see
     :class:`~elasticast.data.annotations.Annotations`.
 
-A new dataset is a module with these two functions, and its settings, which name the module, in
+To add a dataset, write a module with these two functions, and add its settings, which name the module, to
 `elasticast.config.dataset`.
 """
 
@@ -19,7 +19,7 @@ from elasticast.data.twins import Twin
 
 
 def reader_of(config: DatasetConfig) -> DatasetReader:
-    """The module that reads a dataset; of a synthetic twin, together with what writes its files."""
+    """The reader of a dataset: its module, or a :class:`~elasticast.data.twins.Twin` if the settings ask for one."""
     module = import_module(f"{__name__}.{config.module}")
     if isinstance(config, PaperDataset) and config.twin:
         return Twin(module)

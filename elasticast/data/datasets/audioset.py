@@ -1,35 +1,36 @@
 """AudioSet: excerpts of YouTube videos, each with one or more of 527 kinds of sound.
 
 Description
-    One excerpt of up to 10 s a video, so that a clip's id is the 11 characters of the video's. Task ``events``,
-    several labels, in the order of ``class_labels_indices.csv``. The published lists are a balanced and an unbalanced
-    training set and an evaluation set, which is the test split here; they share no video, and lists that do are
-    refused.
+    There is one excerpt of up to 10 s per video, and the id of a clip is the 11-character id of the video. The task
+    ``events`` has several labels per clip. Its classes are in the order of ``class_labels_indices.csv``. The published
+    lists are a balanced training set, an unbalanced training set, and an evaluation set, which is used as the test
+    split. They have no video in common; lists of different splits that share a video are rejected.
 
 Layout
-    ``*_segments.csv``: three lines that begin with ``# ``, then ``-0RWZT-miFs, 420.000, 430.000, "/m/03v3yw,/m/0k4j"``
-    (id, start and end in s, labels). A list that a spreadsheet program has been at is refused: ids that begin with
-    ``-`` have become ``#NAME?``, ids of digits and one E have become numbers, the quoted labels lie in many columns.
+    ``*_segments.csv``: three lines that start with ``# ``, then ``-0RWZT-miFs, 420.000, 430.000, "/m/03v3yw,/m/0k4j"``
+    (id, start and end in s, labels). A list that was saved by a spreadsheet program is rejected, because the program
+    replaces ids that start with ``-`` by ``#NAME?``, converts ids of digits and one E to numbers, and splits the quoted
+    labels into several columns.
 
-    ``class_labels_indices.csv``: ``index,mid,display_name``, names quoted where they hold commas.
+    ``class_labels_indices.csv``: ``index,mid,display_name``. Names with commas are quoted.
 
-    The clips, each cut out of its video, flat or in sub-folders, as any of ``ID.wav``, ``YID.wav``,
-    ``ID_30000_40000.flac``, ``ID_30.000.flac``, ``ID_30.000_40.000.wav`` (start, or start and end, in s or ms), in any
-    format. A file of another start or end is not the clip. Nor is one more than a second longer than its segment: that
-    is a video nobody has cut.
+    The clips, each cut from its video, in one folder or in sub-folders, in any format. They can be named ``ID.wav``,
+    ``YID.wav``, ``ID_30000_40000.flac``, ``ID_30.000.flac`` or ``ID_30.000_40.000.wav`` (start, or start and end, in s
+    or ms). A file with a different start or end is ignored. A file more than a second longer than its segment is
+    rejected, because it is probably the whole video.
 
 Counts
     balanced_train_segments.csv 22,160; unbalanced_train_segments.csv 2,041,789; eval_segments.csv 20,371. Many of the
-    videos are no longer on YouTube: in March 2023, 16 % of the balanced and of the evaluation clips were gone
-    (https://huggingface.co/datasets/agkphysics/AudioSet).
+    videos are no longer on YouTube: in March 2023, 16 % of the balanced training clips and of the evaluation clips were
+    unavailable (https://huggingface.co/datasets/agkphysics/AudioSet).
 
 Source
-    https://research.google.com/audioset/download.html (the lists and the names of the classes; the audio is not
+    https://research.google.com/audioset/download.html (the lists and the class names; the audio is not
     distributed). J. F. Gemmeke, D. P. W. Ellis, D. Freedman, A. Jansen, W. Lawrence, R. C. Moore, M. Plakal,
     M. Ritter: Audio Set: An ontology and human-labeled dataset for audio events. ICASSP 2017.
 
 Licence
-    The lists Creative Commons Attribution 4.0 (CC BY 4.0), the ontology CC BY-SA 4.0; the audio is its authors'.
+    Lists: Creative Commons Attribution 4.0 (CC BY 4.0). Ontology: CC BY-SA 4.0. The audio belongs to its authors.
 """
 
 import logging
@@ -42,7 +43,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from elasticast.config.dataset import SPLITS, AudioSet
-from elasticast.data.annotations import SHOWN, Annotations, published_counts, read_class_names, text_lines
+from elasticast.data.annotations import MAX_QUOTED, Annotations, published_counts, read_class_names, read_lines
 from elasticast.data.lookup import index_audio, stem_of
 from elasticast.errors import DataError
 
@@ -53,30 +54,33 @@ PUBLISHED = {
     "unbalanced_train_segments.csv": 2041789,
     "eval_segments.csv": 20371,
 }
-LONGER_SECONDS = 1.0  # encoders add a fraction of a second; an uncut video is longer by more
+MAX_EXTRA_SECONDS = 1.0  # encoders add a fraction of a second; an uncut video is longer by more
 ROW = re.compile(
     r"([\w-]{11})[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*"
     r'(?:"[ \t]*(/[\w/]+(?:,[ \t]*/[\w/]+)*)[ \t]*"|(/[\w/]+))\s*',
     re.ASCII,
 )
-# What has happened to a row that is not as published: the first that fits.
+# Patterns of malformed rows, each with the probable cause. The first pattern that matches is reported.
 DAMAGES = (
-    (r'"?#\S*[?!]', "a spreadsheet program has taken an id that begins with '-' for a formula"),
-    (r"[^,]*;", "the columns are divided by semicolons, as a spreadsheet program does it in some countries"),
-    (r'(?![\w-]{11}"?\s*,)"?-?[\d.]+E[+-]?\d+', "a spreadsheet program has taken the id for a number"),
-    (r"(?![\w-]{11}\s*,)", "the id is not 11 of A-Z, a-z, 0-9, _ and -"),
+    (r'"?#\S*[?!]', "a spreadsheet program has taken an id that starts with '-' for a formula"),
+    (r"[^,]*;", "the columns are separated by semicolons, as spreadsheet programs do in some countries"),
+    (r'(?![\w-]{11}"?\s*,)"?-?[\d.]+E[+-]?\d+', "a spreadsheet program has converted the id to a number"),
+    (r"(?![\w-]{11}\s*,)", "the id does not consist of 11 characters from A-Z, a-z, 0-9, _ and -"),
     (r"[^,]*,[^,]*,[^,]*(?:,\s*)*$", "there are no labels"),
-    (r'[^"]*"[^"]*$', "a quotation mark is missing: the file may have been cut off"),
-    (r'.*(?:""|",|,"[^,]*$|/[^"]*,[^"]*$)', "a program that divides quoted text at commas has split the labels"),
-    (r"", "the start, the end or the labels are not as they should be"),
+    (r'[^"]*"[^"]*$', "a quotation mark is missing: the file may be truncated"),
+    (r'.*(?:""|",|,"[^,]*$|/[^"]*,[^"]*$)', "a program has split the quoted labels at their commas"),
+    (r"", "the start, the end or the labels are malformed"),
 )
-SHOULD_BE = 'a row should be like -0RWZT-miFs, 420.000, 430.000, "/m/03v3yw,/m/0k4j"; take the list from ' + URL
-# Exactly one of the two readings of a leading Y fits a name: an id has 11 characters.
+EXPECTED = 'expected a row such as -0RWZT-miFs, 420.000, 430.000, "/m/03v3yw,/m/0k4j"; download the list from ' + URL
+# A leading Y is either a prefix or part of the id. Only one of the two fits, because an id has 11 characters.
 NAME = re.compile(r"Y?([\w-]{11})(?:_(\d+(?:\.\d+)?))?(?:_(\d+(?:\.\d+)?))?", re.ASCII)
 
 
 class Segments(NamedTuple):
-    """Ids, ``(start, end)`` in s, and class names of the rows of a list; equal ones are the same object."""
+    """The rows of a list of segments: ids, ``(start, end)`` in s, and class names.
+
+    Equal spans and equal labels share one object to save memory.
+    """
 
     ids: list[str]
     spans: list[tuple[float, float]]
@@ -99,36 +103,36 @@ def read_segments(path: Path, names: dict[str, str]) -> Segments:
     Raises
     ------
     DataError
-        If a row is not as published, or a label not among `names`; names file and line.
+        If a row is malformed, or a label is not in `names`. The message contains the file and the line.
     """
-    found, comments = Segments([], [], []), ""
+    segments, comments = Segments([], [], []), ""
     spans: dict[tuple[str, str], tuple[float, float]] = {}
     labels: dict[str, list[str]] = {}
-    for number, line in enumerate(text_lines(path, "segments"), start=1):
+    for number, line in enumerate(read_lines(path, "segments"), start=1):
         row = ROW.fullmatch(line)
         if row is None:
             if line.startswith("# ") or not line.strip():
                 comments += line
                 continue
-            raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}: {_damage(line)}; {SHOULD_BE}")
+            raise DataError(f"{path}, line {number}: {line.strip()[:MAX_QUOTED]!r}: {_damage(line)}; {EXPECTED}")
         name, start, end, several, single = row.groups()
         try:
             span = spans.get((start, end)) or spans.setdefault((start, end), _span(start, end))
             mids = several or single
             classes = labels.get(mids) or labels.setdefault(mids, _classes(mids, names))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {line.strip()[:SHOWN]!r}: {error}") from None
-        found.ids.append(name)
-        found.spans.append(span)
-        found.labels.append(classes)
-    _check_count(path, len(found.ids), comments)
-    return found
+            raise DataError(f"{path}, line {number}: {line.strip()[:MAX_QUOTED]!r}: {error}") from None
+        segments.ids.append(name)
+        segments.spans.append(span)
+        segments.labels.append(classes)
+    _check_count(path, len(segments.ids), comments)
+    return segments
 
 
 def _span(start: str, end: str) -> tuple[float, float]:
     span = float(start), float(end)
     if span[0] >= span[1]:
-        raise ValueError(f"ends at {end} s, expected later than its start")
+        raise ValueError(f"ends at {end} s, expected an end after the start at {start} s")
     return span
 
 
@@ -136,7 +140,9 @@ def _classes(mids: str, names: dict[str, str]) -> list[str]:
     try:
         return [names[mid.strip()] for mid in mids.split(",")]
     except KeyError as error:
-        raise ValueError(f"label {error} is not in the file that `labels` names ({len(names)} classes)") from None
+        raise ValueError(
+            f"label {error} is not in the list of {len(names)} classes, `labels` in the dataset's settings"
+        ) from None
 
 
 def _damage(line: str) -> str:
@@ -144,23 +150,23 @@ def _damage(line: str) -> str:
 
 
 def _check_count(path: Path, rows: int, comments: str) -> None:
-    """Refuse an empty list; warn of one that is not as long as its own header says."""
+    """Check that a list is not empty. Log a warning if its length differs from the number in its header."""
     if not rows:
-        raise DataError(f"{path}: no segment in it; {SHOULD_BE}")
-    told = re.search(r"num_segs=(\d+)", comments)
-    if told and int(told[1]) != rows:
-        why = "it is cut off, or chosen from a longer one"
-        LOG.warning("%s: %d segments where its header says %s: %s", path, rows, told[1], why)
+        raise DataError(f"{path}: contains no segment; {EXPECTED}")
+    announced = re.search(r"num_segs=(\d+)", comments)
+    if announced and int(announced[1]) != rows:
+        cause = "the list is truncated or a selection from a longer one"
+        LOG.warning("%s: %d segments, but its header announces %s: %s", path, rows, announced[1], cause)
 
 
 def _check_disjoint(ids: dict[str, list[str]]) -> None:
-    """Refuse splits that share a clip."""
-    for one, other in combinations(ids, 2):
-        shared = set(ids[other]).intersection(ids[one])
+    """Check that no clip is in two splits."""
+    for first, second in combinations(ids, 2):
+        shared = set(ids[second]).intersection(ids[first])
         if shared:
             raise DataError(
-                f"segments: {len(shared)} ids, such as {min(shared)}, are in the lists of both {one} and {other}; "
-                "a clip belongs to one split"
+                f"segments: {len(shared)} ids, such as {min(shared)}, are in the lists of both {first} and {second}; "
+                "every clip must belong to one split only"
             )
 
 
@@ -170,7 +176,10 @@ def _check_disjoint(ids: dict[str, list[str]]) -> None:
 
 
 def clip_of(spans: dict[str, tuple[float, float]]) -> Callable[[str], str]:
-    """For `index_audio`: the id in a file's name, where it is one of `spans` and start and end do not differ."""
+    """The function `clip_of` of :func:`~elasticast.data.lookup.index_audio`.
+
+    It returns the id in the name of a file if `spans` contains the id with the same start and end.
+    """
 
     def find(relative: str) -> str:
         name = NAME.fullmatch(stem_of(relative))
@@ -183,7 +192,7 @@ def clip_of(spans: dict[str, tuple[float, float]]) -> Callable[[str], str]:
 
 
 def _is_time(text: str | None, seconds: float) -> bool:
-    """Whether `text` is a time in s, or a whole number of ms, or not there at all."""
+    """Whether `text` is None, or equals the time `seconds` written in s or as a whole number of ms."""
     if text is None:
         return True
     value = float(text)
@@ -196,33 +205,33 @@ def _is_time(text: str | None, seconds: float) -> bool:
 
 
 def fetch(config: AudioSet, data_root: Path, out: Path) -> None:
-    """Nothing: the lists and the clips have to be there."""
+    """Do nothing: the lists and the clips cannot be downloaded automatically."""
 
 
 def annotate(config: AudioSet, data_root: Path, out: Path) -> Annotations:
-    """One row a segment.
+    """Read the annotations: one row per segment.
 
     Raises
     ------
     DataError
-        If a list or the class names are not as published, two splits share a clip, or there is no audio.
+        If a list or the class names are malformed, if two splits share a clip, or if there is no audio.
     """
     names = read_class_names(data_root / config.labels)
     splits = [split for split in SPLITS if split in config.segments]
     lists = {split: [read_segments(data_root / file, names) for file in config.segments[split]] for split in splits}
     _check_disjoint({split: [name for part in lists[split] for name in part.ids] for split in splits})
-    every = [part for split in splits for part in lists[split]]
-    ids = [name for part in every for name in part.ids]
-    spans = [span for part in every for span in part.spans]
-    first = dict(zip(reversed(ids), reversed(spans), strict=True))  # of rows with the same id the first is used
+    segments = [part for split in splits for part in lists[split]]
+    ids = [name for part in segments for name in part.ids]
+    spans = [span for part in segments for span in part.spans]
+    first = dict(zip(reversed(ids), reversed(spans), strict=True))  # the first of several rows with the same id
     paths = index_audio(data_root / config.audio, clip_of=clip_of(first)).paths(ids)
     columns = {
         "id": ids,
         "split": [split for split in splits for part in lists[split] for _ in part.ids],
         "path": paths,
         "reason": ["" if path else "missing" for path in paths],
-        "longest": [end - start + LONGER_SECONDS for start, end in spans],
-        "events": [classes for part in every for classes in part.labels],
+        "longest": [end - start + MAX_EXTRA_SECONDS for start, end in spans],
+        "events": [classes for part in segments for classes in part.labels],
     }
     return Annotations(
         pd.DataFrame(columns), {"events": list(names.values())}, published_counts(config.segments, PUBLISHED)

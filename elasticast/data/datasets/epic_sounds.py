@@ -1,22 +1,22 @@
 """EPIC-SOUNDS: sounds of actions in kitchens, cut from the videos of EPIC-KITCHENS-100.
 
 Description
-    Spans of 0.2 s to 13 minutes of the sound of those videos, recorded by a camera on the head; 24 kHz mono. Task
-    ``sound``, one of 44 classes with a long tail: in the validation split 1,381 clips of the most frequent class, three
-    of the rarest. The classes are always all 44, in the order of ``class_id``. Clips of one video belong together:
-    ``dev_share`` never divides them.
+    The clips are spans of 0.2 s to 13 minutes of the sound of these videos, which were recorded by a head-mounted
+    camera; 24 kHz mono. The task ``sound`` has 44 classes with a long tail: the validation split has 1,381 clips of the
+    most frequent class and three of the rarest. All 44 classes are always used, in the order of ``class_id``. Clips of
+    the same video form a group, which ``dev_share`` does not divide.
 
 Layout
-    The annotations, ``EPIC_Sounds_train.csv`` and ``EPIC_Sounds_validation.csv``: columns ``annotation_id``,
-    ``video_id``, ``class``, ``class_id``, and the span as ``start_sample`` and ``stop_sample`` (at 24 kHz), as
-    ``start_timestamp`` and ``stop_timestamp`` (``HH:MM:SS.mmm``), or both; others are passed over. With both, the
-    samples count, and a clip whose timestamps are more than 1.5 ms away is rejected. The ``.pkl`` files beside
-    them are not read: loading a pickle runs whatever program it holds.
+    The annotations: ``EPIC_Sounds_train.csv`` and ``EPIC_Sounds_validation.csv``, with the columns ``annotation_id``,
+    ``video_id``, ``class``, ``class_id`` and the span, either as ``start_sample`` and ``stop_sample`` (at 24 kHz), or
+    as ``start_timestamp`` and ``stop_timestamp`` (``HH:MM:SS.mmm``), or both. Other columns are ignored. If both are
+    given, the samples are used, and a clip whose timestamps differ by more than 1.5 ms is rejected. The published
+    ``.pkl`` files are not read, because loading a pickle can run arbitrary code.
 
-    The audio, one HDF5 file with a one-dimensional dataset a video, named by its ``video_id`` (what ``wav_to_hdf5.py``
-    of https://github.com/ekazakos/auditory-slow-fast writes: 24 kHz, float32, no attributes), or a folder with a file
-    a video, ``P01_11.wav``, flat or in sub-folders. To be stored at another rate than 24 kHz, the HDF5 file needs the
-    attribute ``sample_rate``.
+    The audio: either one HDF5 file with a one-dimensional dataset per video, named by its ``video_id`` (as written by
+    ``wav_to_hdf5.py`` of https://github.com/ekazakos/auditory-slow-fast: 24 kHz, float32, no attributes), or a folder
+    with one file per video, such as ``P01_11.wav``, possibly in sub-folders. To store the clips at another rate than
+    24 kHz, the HDF5 file needs the attribute ``sample_rate``.
 
 Counts
     Validation: 8,035 clips of 137 videos, 11.1 h, 44 classes. The labels of the challenge's test split
@@ -39,7 +39,7 @@ import numpy as np
 import pandas as pd
 
 from elasticast.config.dataset import EpicSounds
-from elasticast.data.annotations import Annotations, published_counts, text_lines
+from elasticast.data.annotations import Annotations, published_counts, read_lines
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 from elasticast.hdf5 import open_hdf5
@@ -59,10 +59,10 @@ CLASSES = [
 ]
 PUBLISHED = {"EPIC_Sounds_validation.csv": 8035}
 SAMPLE_RATE = 24000
-TOLERANCE_SECONDS = 0.0015  # timestamps are whole milliseconds, and published samples are cut off, not rounded
+TOLERANCE_SECONDS = 0.0015  # timestamps are whole milliseconds, and the published samples are rounded down
 SAMPLES = ["start_sample", "stop_sample"]
 STAMPS = ["start_timestamp", "stop_timestamp"]
-# What each column holds: a pattern, and its description.
+# Format of each column: a pattern, and its description for error messages.
 FORMS = {
     "annotation_id": (r"\S+", "an id such as P01_11_0"),
     "video_id": (r"P\d+_\d+", "a video such as P01_11"),
@@ -71,20 +71,20 @@ FORMS = {
     "start_timestamp": (r"\d+:[0-5]\d:[0-5]\d(?:\.\d+)?", "HH:MM:SS.mmm"),
     "stop_timestamp": (r"\d+:[0-5]\d:[0-5]\d(?:\.\d+)?", "HH:MM:SS.mmm"),
 }
-SETTING = "`annotations` in the dataset's settings should name EPIC_Sounds_train.csv or EPIC_Sounds_validation.csv"
+SETTING = "set `annotations` in the dataset's settings to EPIC_Sounds_train.csv or EPIC_Sounds_validation.csv"
 
 
 def fetch(config: EpicSounds, data_root: Path, out: Path) -> None:
-    """Nothing: the audio has to be there."""
+    """Do nothing: the audio cannot be downloaded automatically."""
 
 
 def annotate(config: EpicSounds, data_root: Path, out: Path) -> Annotations:
-    """One row an annotation; a clip whose span is impossible, or whose video has no audio, has a reason.
+    """Read the annotations: one row per clip. Clips with an invalid span or without audio get a reason.
 
     Raises
     ------
     DataError
-        If an annotation file or the audio is not there, or not what it should be.
+        If an annotation file or the audio is missing or malformed.
     """
     tables = []
     for split, names in config.annotations.items():
@@ -103,7 +103,7 @@ def annotate(config: EpicSounds, data_root: Path, out: Path) -> Annotations:
 
 
 def _clips(path: Path) -> pd.DataFrame:
-    """The clips of a file: ``id``, ``start`` and ``duration`` (s), ``sound``, ``group`` (the video), ``reason``."""
+    """The clips of a file: ``id``, ``start`` and ``duration`` (s), ``sound``, ``group`` (the video) and ``reason``."""
     table = read_table(path)
     start, stop = _span(table)
     return pd.DataFrame(
@@ -119,19 +119,19 @@ def _clips(path: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """An annotation file as text, and ``line``, the line each row stands in.
+    """Read an annotation file as text, with a column ``line`` that contains the line number of each row.
 
     Raises
     ------
     DataError
-        If it cannot be read, is a pickle, has no labels or lacks another column, or a value in it is not as published.
+        If the file cannot be read or is a pickle, if a column is missing, or if a value is malformed.
     """
     if path.suffix in (".pkl", ".pickle"):
         raise DataError(
-            f"{path}: pickles are not read, for loading one runs whatever program it holds; take {path.stem}.csv, "
-            f"published beside it"
+            f"{path}: pickles are not supported, because loading one can run arbitrary code; use {path.stem}.csv, "
+            f"which is published with it"
         )
-    reader = csv.reader(text_lines(path, "annotations"))
+    reader = csv.reader(read_lines(path, "annotations"))
     try:
         rows = [[reader.line_num, *row] for row in reader if row]
     except csv.Error as error:
@@ -143,8 +143,8 @@ def read_table(path: Path) -> pd.DataFrame:
     uneven = [row for row in rows if len(row) != len(header) + 1]
     if uneven:
         raise DataError(
-            f"{path}, line {uneven[0][0]}: {len(uneven[0]) - 1} values, expected {len(header)} (text with a comma "
-            f"in quotation marks); {len(uneven)} of {len(rows) - 1} lines are otherwise"
+            f"{path}, line {uneven[0][0]}: {len(uneven[0]) - 1} values, expected {len(header)} (text with commas must "
+            f"be quoted); {len(uneven)} of {len(rows) - 1} lines are malformed"
         )
     table = pd.DataFrame(rows[1:], columns=["line", *header])
     _check_values(table, used, path)
@@ -152,44 +152,46 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _used_columns(header: list[str], path: Path) -> list[str]:
-    """The columns that are read, all of which are there; either pair of a span's ends is enough."""
+    """The columns to read. Checks that they exist; of samples and timestamps, one pair is enough."""
     labels = ["class", "class_id"]
     ends = [name for pair in (SAMPLES, STAMPS) if {*pair} & {*header} for name in pair]
     used = ["annotation_id", "video_id", *(ends or SAMPLES), *labels]
     missing = [name for name in used if name not in header]
     if missing == labels:
         raise DataError(
-            f"{path}: no labels (columns class and class_id); those of the challenge's test split are not public; "
+            f"{path}: no labels (columns class and class_id); the labels of the challenge's test split are not public; "
             f"{SETTING}"
         )
     if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}; {SETTING}")
+        raise DataError(
+            f"{path}: no column {', '.join(missing)}; the columns are {', '.join(header) or 'empty'}; {SETTING}"
+        )
     return used
 
 
 def _check_values(table: pd.DataFrame, used: list[str], path: Path) -> None:
-    """Raise `DataError` for the first value that is not as published."""
+    """Check the values of the columns in `used`."""
     for name, (form, description) in FORMS.items():
         if name in used:
-            _refuse(table, ~table[name].str.fullmatch(form), path, [name], description)
+            _check_rows(table, ~table[name].str.fullmatch(form), path, [name], description)
     numbers = {name: str(number) for number, name in enumerate(CLASSES)}
     wrong = table["class"].map(numbers) != table["class_id"]
-    expected = "a class and its number as published (older lists have other numbers)"
-    _refuse(table, wrong, path, ["class", "class_id"], expected)
+    expected = "a class and its number as published (older lists use other numbers)"
+    _check_rows(table, wrong, path, ["class", "class_id"], expected)
 
 
-def _refuse(table: pd.DataFrame, wrong: pd.Series, path: Path, columns: list[str], expected: str) -> None:
+def _check_rows(table: pd.DataFrame, wrong: pd.Series, path: Path, columns: list[str], expected: str) -> None:
+    """Raise an error that quotes the first wrong row."""
     if wrong.any():
         row = table[wrong].iloc[0]
         values = ", ".join(f"{name} = {row[name]!r}" for name in columns)
         raise DataError(
-            f"{path}, line {row['line']}: {values}; expected {expected}; {wrong.sum()} of {len(table)} lines are "
-            f"otherwise"
+            f"{path}, line {row['line']}: {values}; expected {expected}; {wrong.sum()} of {len(table)} lines are wrong"
         )
 
 
 def _span(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Begin and end (s)."""
+    """Start and end of each clip (s)."""
     if SAMPLES[0] in table:
         return tuple(table[name].astype(np.int64) / SAMPLE_RATE for name in SAMPLES)
     return tuple(_seconds(table[name]) for name in STAMPS)
@@ -201,13 +203,13 @@ def _seconds(stamps: pd.Series) -> pd.Series:
 
 
 def _span_reasons(table: pd.DataFrame, start: pd.Series, stop: pd.Series) -> pd.Series:
-    """Why a span cannot be used; ``""`` where it can."""
+    """Why each span cannot be used, ``""`` if it can."""
     reasons = pd.Series("", index=table.index)
     if STAMPS[0] in table:
         for seconds, sample, stamp in zip((start, stop), SAMPLES, STAMPS, strict=True):
             far = (seconds - _seconds(table[stamp])).abs() > TOLERANCE_SECONDS
-            told = sample + " " + seconds.round(3).astype(str) + " s, " + stamp + " " + table[stamp]
-            reasons = reasons.mask(far & reasons.eq(""), "samples and timestamps differ (" + told + ")")
+            values = sample + " " + seconds.round(3).astype(str) + " s, " + stamp + " " + table[stamp]
+            reasons = reasons.mask(far & reasons.eq(""), "samples and timestamps differ (" + values + ")")
     ends = " (" + start.round(3).astype(str) + " s, " + stop.round(3).astype(str) + " s)"
     return reasons.mask((stop <= start) & reasons.eq(""), "stop is not after start" + ends)
 
@@ -218,20 +220,20 @@ def _span_reasons(table: pd.DataFrame, start: pd.Series, stop: pd.Series) -> pd.
 
 
 def _find(audio: Path, videos: list[str], rate: int) -> dict[str, str]:
-    """Path of the file that holds each video's sound, ``""`` where there is none."""
+    """Path of the file with the sound of each video, ``""`` if there is none."""
     if audio.is_dir():
         return dict(zip(videos, index_audio(audio).paths(videos), strict=True))
     expected = (
-        "`audio` in the dataset's settings should name an HDF5 file with one dataset per video, or a folder with one "
+        "set `audio` in the dataset's settings to an HDF5 file with one dataset per video, or to a folder with one "
         "audio file per video"
     )
     with open_hdf5(audio, expected) as file:
-        there = {video for video in videos if file.get(video, getclass=True) is h5py.Dataset}
-        told = "sample_rate" in file.attrs or all("sample_rate" in file[video].attrs for video in there)
-    if not told and rate != SAMPLE_RATE:  # decoding takes a file that does not tell its rate to be of the store's
+        available = {video for video in videos if file.get(video, getclass=True) is h5py.Dataset}
+        has_rate = "sample_rate" in file.attrs or all("sample_rate" in file[video].attrs for video in available)
+    if not has_rate and rate != SAMPLE_RATE:  # without the attribute, decoding assumes the sample rate of the store
         raise DataError(
-            f"{audio}: its sample rate is not told, so that it cannot be resampled to `store_rate` = {rate}; set "
-            f"`store_rate` to {SAMPLE_RATE}, the rate it is published at, or give the file the attribute sample_rate: "
+            f"{audio}: has no attribute sample_rate, so it cannot be resampled to `store_rate` = {rate}; set "
+            f"`store_rate` to {SAMPLE_RATE}, the published sample rate, or add the attribute: "
             f"python -c \"import h5py; h5py.File('{audio.name}', 'a').attrs['sample_rate'] = {SAMPLE_RATE}\""
         )
-    return {video: str(audio) if video in there else "" for video in videos}
+    return {video: str(audio) if video in available else "" for video in videos}

@@ -1,24 +1,22 @@
-"""Free Spoken Digit Dataset: single digits, and strings of digits joined from them.
+"""Free Spoken Digit Dataset: single digits, and strings of digits.
 
 Description
-    3,000 recordings of six English speakers saying the digits 0-9, 50 of each; 8 kHz mono 16-bit wav, trimmed,
-    0.14-2.28 s. Recordings 0-4 of each speaker and digit are the test split, 5-49 the training split (the
-    dataset's own division).
+    3,000 recordings of six speakers of English, 50 per speaker and digit; 8 kHz mono 16-bit wav, trimmed, 0.14-2.28 s.
+    Recordings 0-4 of each speaker and digit are the test split, 5-49 the training split, as the dataset defines them.
 
-    ``fsdd_digits``: one recording a clip. Tasks ``digit`` and ``speaker``, one label each.
+    ``fsdd_digits``: each recording is a clip. The tasks ``digit`` and ``speaker`` have one label each.
 
-    ``fsdd_strings``: 1-16 recordings of one speaker and one split, joined with random gaps, and pink noise over
-    the whole where ``snr_db`` is set. Tasks ``digits`` (the set of digits said) and ``speaker``. The number of
-    recordings is log-uniform, so that short and long strings both occur; recordings are added while a
-    string is below 0.3 s and left out where it would pass 10 s; none is used twice in a string. Where
-    ``vocabulary`` allows fewer than ten digits, each string first draws how many and which digits it may hold:
-    otherwise long strings hold nearly all of them, and a string's length alone tells much of its labels. Every
-    string has its own random stream, keyed by (seed, split, index).
+    ``fsdd_strings``: each clip consists of 1-16 recordings of the same speaker and split, joined with random gaps. If
+    ``snr_db`` is set, pink noise is added. The tasks are ``digits`` (the set of spoken digits) and ``speaker``. The
+    number of recordings is log-uniform, so that both short and long strings occur. If a string is shorter than 0.3 s,
+    more recordings are added; if the next recording would make it longer than 10 s, it is not added. No recording is
+    used twice in a string. If ``vocabulary`` allows fewer than ten digits, the number of allowed digits and the digits
+    themselves are drawn first for each string. Otherwise long strings would contain nearly all digits, and the length
+    of a string would predict its labels. Every string has a separate random stream, keyed by (seed, split, index).
 
 Source
     https://github.com/Jakobovski/free-spoken-digit-dataset, release 1.0.10, in ``data_root/fsdd/recordings``.
-    Every file is compared with ``fsdd.sha256``; one that is missing or differs is a rejected clip, and so is every
-    string that would have used it.
+    Every file is compared with ``fsdd.sha256``. A clip is rejected if a recording it uses is missing or differs.
 
 Licence
     Creative Commons Attribution-ShareAlike 4.0 (CC BY-SA 4.0), Zohar Jackson and the contributors.
@@ -48,7 +46,7 @@ LAYOUT = "fsdd/recordings/{digit}_{speaker}_{index}.wav"
 
 
 class Utterance(NamedTuple):
-    """One file of the dataset."""
+    """A recording of the dataset."""
 
     name: str
     digit: str
@@ -62,31 +60,31 @@ class Utterance(NamedTuple):
 
 
 def checksums() -> dict[str, str]:
-    """File name to SHA-256 of every recording, as committed."""
+    """The expected SHA-256 of every recording, by file name."""
     return read_sums(SUMS)
 
 
 def recordings() -> list[Utterance]:
-    """Every recording of the dataset, there or not, in the order of its name."""
-    found = []
+    """All published recordings, sorted by name, whether their files exist or not."""
+    utterances = []
     for name in sorted(checksums()):
         digit, speaker, index = name.removesuffix(".wav").split("_")
-        found.append(Utterance(name, digit, speaker, "test" if int(index) in TEST_INDICES else "train"))
-    return found
+        utterances.append(Utterance(name, digit, speaker, "test" if int(index) in TEST_INDICES else "train"))
+    return utterances
 
 
 def verify(folder: Path) -> dict[str, str]:
-    """File name to what is wrong with it; ``""`` for a recording that is as published."""
+    """Compare the recordings with their checksums; see :func:`~elasticast.data.download.compare_sums`."""
     return compare_sums(folder, SUMS)
 
 
 def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
-    """Folder of the recordings, downloaded below `data_root` if it is not there.
+    """Return the folder of the recordings. Download them if it does not exist.
 
     Raises
     ------
     DataError
-        If there is no such folder and it cannot be fetched; says what to set.
+        If the folder does not exist and the recordings cannot be downloaded. The message lists the remedies.
     """
     folder, expected = data_root / "fsdd" / "recordings", checksums()
 
@@ -103,7 +101,7 @@ def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
 
 
 class DigitString(NamedTuple):
-    """The recordings a string is joined from, and the gap (s) before each."""
+    """The recordings of a string, and the gap (s) before each of them."""
 
     parts: tuple[Utterance, ...]
     gaps: tuple[float, ...]
@@ -113,11 +111,11 @@ Pools = dict[str, dict[str, list[Utterance]]]
 
 
 def pools() -> Pools:
-    """The recordings a string may be joined from: by split, by speaker."""
-    found: Pools = {split: {} for split in STREAMS}
+    """The recordings to choose from, by split and speaker."""
+    by_split: Pools = {split: {} for split in STREAMS}
     for recording in recordings():
-        found[recording.split].setdefault(recording.speaker, []).append(recording)
-    return found
+        by_split[recording.split].setdefault(recording.speaker, []).append(recording)
+    return by_split
 
 
 def _rng(config: FsddStrings, split: str, index: int, step: int) -> np.random.Generator:
@@ -125,12 +123,21 @@ def _rng(config: FsddStrings, split: str, index: int, step: int) -> np.random.Ge
 
 
 def compose(config: FsddStrings, split: str, index: int, pools: Pools, seconds: dict[str, float]) -> DigitString:
-    """Recordings and gaps of string `index` of `split`.
+    """Choose the recordings and gaps of string `index` of `split`.
 
     Parameters
     ----------
+    config : FsddStrings
+        Settings of the dataset.
+    split : str
+        The split.
+    index : int
+        Index of the string in the split.
+    pools : dict
+        See :func:`pools`.
     seconds : dict
-        Length of every usable recording; one that is not usable counts as empty (the string is then rejected).
+        Length of every usable recording (s), by file name. Other recordings have length 0; strings that use one are
+        rejected later.
     """
     rng = _rng(config, split, index, step=0)
     speakers = sorted(pools[split])
@@ -142,24 +149,24 @@ def compose(config: FsddStrings, split: str, index: int, pools: Pools, seconds: 
     gaps[0] = 0.0
     parts: list[Utterance] = []
     total = 0.0
-    for place, gap in zip(order, gaps, strict=True):
-        longer = total + gap + seconds.get(pool[place].name, 0.0)
+    for number, gap in zip(order, gaps, strict=True):
+        longer = total + gap + seconds.get(pool[number].name, 0.0)
         if (len(parts) >= count and total >= STRING_SECONDS[0]) or (parts and longer > STRING_SECONDS[1]):
             break
-        parts.append(pool[place])
+        parts.append(pool[number])
         total = longer
     return DigitString(tuple(parts), tuple(gaps[: len(parts)].tolist()))
 
 
 def _vocabulary(config: FsddStrings, split: str, index: int) -> set[str]:
-    """The digits a string may hold."""
+    """The digits that a string may contain."""
     rng = _rng(config, split, index, step=2)
     size = rng.integers(config.vocabulary[0], config.vocabulary[1] + 1)
     return {str(digit) for digit in rng.permutation(10)[:size]}
 
 
 def render(config: FsddStrings, split: str, index: int, string: DigitString, folder: Path) -> np.ndarray:
-    """Samples of a string; int16 ``[samples]`` at 8 kHz."""
+    """Generate the samples of a string; int16 ``[samples]`` at 8 kHz."""
     pieces = []
     for part, gap in zip(string.parts, string.gaps, strict=True):
         pieces += [np.zeros(round(gap * SAMPLE_RATE)), sf.read(folder / part.name)[0]]
@@ -172,16 +179,16 @@ def render(config: FsddStrings, split: str, index: int, string: DigitString, fol
 
 
 def _strings(config: FsddStrings, folder: Path) -> list[tuple[str, str, int, DigitString, str]]:
-    """``(id, split, index, string, reason)`` of every string."""
+    """``(id, split, index, string, reason)`` for every string."""
     reasons = verify(folder)
     seconds = {name: sf.info(folder / name).duration for name, reason in reasons.items() if not reason}
-    found, of = [], pools()
+    strings, available = [], pools()
     for split in STREAMS:
         for index in range(config.clips.get(split, 0)):
-            string = compose(config, split, index, of, seconds)
-            bad = [f"{part.name}: {reasons[part.name]}" for part in string.parts if reasons[part.name]]
-            found.append((f"{split}_{index:06d}", split, index, string, bad[0] if bad else ""))
-    return found
+            string = compose(config, split, index, available, seconds)
+            problems = [f"{part.name}: {reasons[part.name]}" for part in string.parts if reasons[part.name]]
+            strings.append((f"{split}_{index:06d}", split, index, string, problems[0] if problems else ""))
+    return strings
 
 
 # ---------------------------------------------------------------------------------------------
@@ -190,7 +197,7 @@ def _strings(config: FsddStrings, folder: Path) -> list[tuple[str, str, int, Dig
 
 
 def fetch(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> None:
-    """Download the recordings if need be; write the strings that are not there yet to ``out/audio``."""
+    """Download the recordings if they are missing, and write the strings that do not exist yet to ``out/audio``."""
     folder = ensure_recordings(data_root)
     if isinstance(config, FsddDigits):
         return
@@ -202,19 +209,19 @@ def fetch(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> None:
 
 
 def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> Annotations:
-    """One row a recording or a string."""
+    """Return one row per recording or string."""
     folder = ensure_recordings(data_root)
-    whole = {"start": 0.0, "duration": math.nan}
+    whole_file = {"start": 0.0, "duration": math.nan}
     rows = []
     if isinstance(config, FsddDigits):
         reasons = verify(folder)
         for item in recordings():
             row = {"id": item.name.removesuffix(".wav"), "split": item.split, "path": str(folder / item.name)}
             labels = {"digit": [item.digit], "speaker": [item.speaker]}
-            rows.append(row | whole | {"reason": reasons[item.name]} | labels)
+            rows.append(row | whole_file | {"reason": reasons[item.name]} | labels)
         return Annotations(pd.DataFrame(rows))
     for name, split, _, string, reason in _strings(config, folder):
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "reason": reason}
         digits = sorted({part.digit for part in string.parts})
-        rows.append(row | whole | {"digits": digits, "speaker": [string.parts[0].speaker]})
+        rows.append(row | whole_file | {"digits": digits, "speaker": [string.parts[0].speaker]})
     return Annotations(pd.DataFrame(rows))

@@ -1,23 +1,24 @@
 """Speech Commands, version 0.02: single spoken words.
 
 Description
-    Recordings of up to 1 s of 35 English words by 2,618 speakers; 16 kHz mono 16-bit wav. Task ``word``, one of 35, in
-    the order of the alphabet (no other is published). The clips named in two lists are the splits dev and test, all
-    others the split train. A speaker, the part of the file name before ``_nohash_``, is in one split only: a clip whose
-    speaker is in a list it does not stand in itself, as where a list was cut off, is rejected.
+    Recordings of up to 1 s of 35 English words by 2,618 speakers; 16 kHz mono 16-bit wav. The task ``word`` has 35
+    classes in alphabetical order (no other order is published). Two lists contain the clips of the dev split and of the
+    test split; all other clips are the training split. The part of a file name before ``_nohash_`` is the speaker. Each
+    speaker is in one split only. If a list contains a speaker but not one of the speaker's clips, for example because
+    the list is truncated, that clip is rejected.
 
-    Version 0.01 has 30 of the words and other lists under the same names; it is refused.
+    Version 0.01 has only 30 of the words, and different lists with the same file names. It is rejected.
 
 Layout
-    ``validation_list.txt`` and ``testing_list.txt``, a line a clip (``four/1b4c9b89_nohash_2.wav``), beside a folder a
-    word. ``_background_noise_`` and others that begin with ``_`` are passed over. A clip that is there as ``.flac``,
-    ``.ogg`` and so on instead is read from that file.
+    ``validation_list.txt`` and ``testing_list.txt`` with one line per clip (``four/1b4c9b89_nohash_2.wav``), and one
+    folder per word. Folders that start with ``_``, such as ``_background_noise_``, are ignored. Other formats, such as
+    ``.flac`` or ``.ogg``, are also read.
 
 Counts
     84,843 train, 9,981 dev and 11,005 test clips, 105,829 in all, 29 h.
 
 Source
-    http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, 2.4 GB. A folder that is there is taken as it is.
+    http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, 2.4 GB. An existing folder is used without checks.
     Otherwise the archive is downloaded and compared with the SHA-256 that torchaudio publishes for it.
     P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv:1804.03209, 2018.
 
@@ -56,9 +57,11 @@ EXAMPLE = "four/1b4c9b89_nohash_2.wav"
 
 
 def fetch(config: SpeechCommands, data_root: Path, out: Path) -> None:
-    """Download the dataset if it is not there."""
-    holds = f"{config.folder}/validation_list.txt, testing_list.txt and a folder a word (35 folders, 105,829 files)"
-    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, holds, SHA256)
+    """Download the dataset if its folder does not exist."""
+    contents = (
+        f"{config.folder}/validation_list.txt, testing_list.txt and one folder per word (35 folders, 105,829 files)"
+    )
+    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, contents, SHA256)
     fetch_archive(archive, data_root / config.folder)
 
 
@@ -67,17 +70,19 @@ def _wanted(path: PurePosixPath) -> str | None:
 
 
 def annotate(config: SpeechCommands, data_root: Path, out: Path) -> Annotations:
-    """One row a clip that is there or in a list; one that is in a list only has the reason ``missing``.
+    """Read the annotations: one row per clip that exists or is in a list.
+
+    Clips without audio get the reason ``missing``.
 
     Raises
     ------
     DataError
-        If a list or the words are not there, or not what they should be, or those of version 0.01.
+        If a list or the folders of the words are missing or malformed, or belong to version 0.01.
     """
     folder = data_root / config.folder
     listed = read_lists(folder)
     index = index_audio(folder, setting="folder", clip_of=_clip_of)
-    names = sorted({*_of_words(index), *listed})
+    names = sorted({*_clips_of_words(index), *listed})
     clips = pd.DataFrame({"id": names, "split": [listed.get(name, "train") for name in names]})
     clips["word"] = [[name.partition("/")[0]] for name in names]
     clips["path"] = index.paths(names)
@@ -87,77 +92,79 @@ def annotate(config: SpeechCommands, data_root: Path, out: Path) -> Annotations:
 
 
 def read_lists(folder: Path) -> dict[str, str]:
-    """Split of every clip that stands in one of the two lists, by ``word/file`` without extension.
+    """Read the two lists as a dict from clip (``word/file`` without extension) to split.
 
     Raises
     ------
     DataError
-        If a list cannot be read, a line of it is not as published, it is of version 0.01, or a clip is in both.
+        If a list cannot be read, a line is malformed, a list belongs to version 0.01, or a clip is in both lists.
     """
     listed: dict[str, str] = {}
     for split, file in LISTS.items():
         names = _read_list(folder / file)
-        double = sorted(name for name in names if name in listed)
-        if double:
+        duplicates = sorted(name for name in names if name in listed)
+        if duplicates:
             raise DataError(
-                f"{folder / file}: {double[0]}.wav, and {len(double) - 1} more, stand in {LISTS['dev']} too; a clip is "
-                f"in one of the two lists"
+                f"{folder / file}: {duplicates[0]}.wav and {len(duplicates) - 1} more clips are also in "
+                f"{LISTS['dev']}; a clip can be in only one of the two lists"
             )
         listed |= dict.fromkeys(names, split)
     return listed
 
 
 def _read_list(path: Path) -> list[str]:
-    """Clips in the list, ``word/file`` without extension."""
+    """Read the clips in a list, as ``word/file`` without extension."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path}: the list of clips cannot be read ({error}); `folder` in the dataset's settings should name the "
-            f"folder that holds {', '.join(LISTS.values())} and a folder a word"
+            f"{path}: the list of clips cannot be read ({error}); set `folder` in the dataset's settings to the folder "
+            f"that contains {', '.join(LISTS.values())} and one folder per word"
         ) from None
     matches = {number: LINE.fullmatch(line.strip()) for number, line in enumerate(lines, start=1) if line.strip()}
     wrong = [number for number, match in matches.items() if not match or match[2] not in WORDS]
     if wrong:
         raise DataError(
             f"{path}, line {wrong[0]}: {lines[wrong[0] - 1].strip()!r}; expected one of the 35 words and a file, such "
-            f"as {EXAMPLE}; {len(wrong)} of {len(lines)} lines are otherwise"
+            f"as {EXAMPLE}; {len(wrong)} of {len(lines)} lines are malformed"
         )
-    _refuse_old(path, {match[2] for match in matches.values()}, f"{len(matches):,} clips")
+    _check_version(path, {match[2] for match in matches.values()}, f"{len(matches):,} clips")
     return [match[1] for match in matches.values()]
 
 
-def _refuse_old(path: Path, words: set[str], clips: str) -> None:
+def _check_version(path: Path, words: set[str], clips: str) -> None:
+    """Raise an error if the words are not those of version 0.02."""
     if words.isdisjoint(NEW_WORDS):
-        old = "the 30 words of version 0.01" if words.issuperset(OLD_WORDS) else f"{len(words)} words"
+        actual = "the 30 words of version 0.01" if words.issuperset(OLD_WORDS) else f"{len(words)} words"
         raise DataError(
-            f"{path}: {clips} of {old}, and none of {', '.join(NEW_WORDS)}; expected version 0.02 ({URL}), with 35 "
-            f"words and {sum(PUBLISHED.values()):,} clips ({PUBLISHED['dev']:,} and {PUBLISHED['test']:,} in its lists)"
+            f"{path}: contains {clips} of {actual}, but none of {', '.join(NEW_WORDS)}; expected version 0.02 ({URL}) "
+            f"with 35 words and {sum(PUBLISHED.values()):,} clips ({PUBLISHED['dev']:,} and {PUBLISHED['test']:,} in "
+            f"its lists)"
         )
 
 
 def _clip_of(relative: str) -> str:
-    """``word/file``; names of files alone repeat, a speaker has the same ones in every word."""
+    """The clip as ``word/file``. File names alone are not unique: a speaker has the same ones for every word."""
     return relative if relative.count("/") == 1 and not relative.startswith("_") else ""
 
 
-def _of_words(index: AudioIndex) -> list[str]:
-    """Clips in the folders of the words; folders of other words are left out with a warning."""
+def _clips_of_words(index: AudioIndex) -> list[str]:
+    """The clips in the folders of the 35 words. Other folders are ignored with a warning."""
     words = {name.partition("/")[0] for name in index}
-    _refuse_old(index.folder, words & set(WORDS), f"{len(index):,} clips")
+    _check_version(index.folder, words & set(WORDS), f"{len(index):,} clips")
     others = sorted(words.difference(WORDS))
     if others:
-        LOG.warning("%s: %d folders are none of the 35 words and left out: %s", index.folder, len(others), others)
+        LOG.warning("%s: ignoring %d folders that are none of the 35 words: %s", index.folder, len(others), others)
     return [name for name in index if name.partition("/")[0] in WORDS]
 
 
 def _reasons(clips: pd.DataFrame) -> pd.Series:
-    """Why a clip cannot be used, ``""`` for one that can."""
+    """Why each clip cannot be used, ``""`` if it can."""
     reasons = clips["path"].eq("").map({True: "missing", False: ""})
-    places = clips["split"].map(SPLITS.index)
-    place = places.groupby(clips["group"]).transform("max")
+    clip_split = clips["split"].map(SPLITS.index)
+    speaker_split = clip_split.groupby(clips["group"]).transform("max")
     for split, file in LISTS.items():
-        strays = (place == SPLITS.index(split)) & (places < place)
-        reasons[strays] = f"its speaker is in {file}, the clip is not"
-    named = clips["id"].map(lambda name: bool(CLIP.fullmatch(name)))
-    return reasons.where(named, "not named SPEAKER_nohash_NUMBER")
+        unlisted = (speaker_split == SPLITS.index(split)) & (clip_split < speaker_split)
+        reasons[unlisted] = f"its speaker is in {file}, the clip is not"
+    well_named = clips["id"].map(lambda name: bool(CLIP.fullmatch(name)))
+    return reasons.where(well_named, "not named SPEAKER_nohash_NUMBER")

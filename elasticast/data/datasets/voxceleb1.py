@@ -1,17 +1,18 @@
-"""VoxCeleb1, speaker identification.
+"""VoxCeleb1: speaker identification.
 
 Description
-    Speech of 1,251 celebrities cut from interviews on YouTube; 16 kHz mono wav, 352 h. Task ``speaker``, one of 1,251:
-    class k is the speaker of number k + 10001, whether or not the list at hand names them all. Every speaker is in
-    every split; the split dev is the one that checkpoints are chosen on.
+    Speech of 1,251 celebrities, cut from interviews on YouTube; 16 kHz mono wav, 352 h. The task ``speaker`` has 1,251
+    classes: class k is speaker number k + 10001, even if the list does not contain all speakers. Every speaker is in
+    every split. Checkpoints are selected on the dev split.
 
 Layout
-    The list, ``iden_split.txt``: a line a clip, ``1 id10001/1zcIwhmdeo4/00001.wav``, where 1 is train, 2 dev and
-    3 test. Any white space parts the two; Windows' line ends and backslashes are read as well.
+    The list, ``iden_split.txt``, with one line per clip: ``1 id10001/1zcIwhmdeo4/00001.wav``, where 1 means train, 2
+    dev and 3 test. The separator can be any white space. Windows line ends and backslashes are also accepted.
 
-    The audio, anywhere below one folder as ``id10001/1zcIwhmdeo4/00001.wav``: directly, in ``wav/``, in ``dev/wav/``
-    and ``test/wav/`` (where the two archives of the download unpack to), or in a mixture of them. A clip whose wav is
-    not there but whose ``00001.m4a``, ``.flac`` and so on is, is read from that one; a warning says of how many clips.
+    The audio, as ``id10001/1zcIwhmdeo4/00001.wav`` anywhere below one folder: directly, in ``wav/``, in ``dev/wav/``
+    and ``test/wav/`` (the folders of the two downloaded archives), or in several of these. If a clip has no wav file
+    but one in another format, such as ``00001.m4a`` or ``00001.flac``, that file is used, and a warning counts these
+    clips.
 
 Counts
     138,361 train, 6,904 dev and 8,251 test clips, 153,516 in all.
@@ -31,7 +32,7 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config.dataset import VoxCeleb1
-from elasticast.data.annotations import Annotations, text_lines
+from elasticast.data.annotations import Annotations, read_lines
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 
@@ -45,16 +46,16 @@ EXAMPLE = "id10001/1zcIwhmdeo4/00001.wav"
 
 
 def fetch(config: VoxCeleb1, data_root: Path, out: Path) -> None:
-    """Nothing: the audio has to be there."""
+    """Do nothing: the audio cannot be downloaded automatically."""
 
 
 def annotate(config: VoxCeleb1, data_root: Path, out: Path) -> Annotations:
-    """One row a line of the list; a clip without audio has the reason ``missing``.
+    """Read the annotations: one row per line of the list. Clips without audio get the reason ``missing``.
 
     Raises
     ------
     DataError
-        If the list or the folder of audio is not there, or not what it should be.
+        If the list or the audio folder is missing or malformed.
     """
     clips = read_split(data_root / config.annotations)
     clips["path"] = _find(data_root / config.audio, clips["id"].tolist())
@@ -63,15 +64,15 @@ def annotate(config: VoxCeleb1, data_root: Path, out: Path) -> Annotations:
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """The clips of ``iden_split.txt``: ``id`` (path without extension), ``split``, ``speaker``, ``group`` (its video).
+    """Read ``iden_split.txt``: ``id`` (path without extension), ``split``, ``speaker`` and ``group`` (the video).
 
     Raises
     ------
     DataError
-        If there is no such file, or a line of it is not as published.
+        If the file cannot be read, or a line is malformed.
     """
     rows, wrong, speakers, number = [], [], set(SPEAKERS), 0
-    for number, line in enumerate(text_lines(path, "annotations"), start=1):
+    for number, line in enumerate(read_lines(path, "annotations"), start=1):
         match = LINE.fullmatch(line.strip().replace("\\", "/"))
         if match and match[3] in speakers:
             rows.append((match[2] + match[4], SPLITS[match[1]], [match[3]], match[2]))
@@ -80,28 +81,30 @@ def read_split(path: Path) -> pd.DataFrame:
     if wrong:
         first, line = wrong[0]
         raise DataError(
-            f"{path}, line {first}: {line!r}; expected 1 (train), 2 (dev) or 3 (test) and a path such as {EXAMPLE}, "
-            f"its speaker one of {SPEAKERS[0]} to {SPEAKERS[-1]}; {len(wrong)} of {number} lines are otherwise"
+            f"{path}, line {first}: {line!r}; expected 1 (train), 2 (dev) or 3 (test) and a path such as {EXAMPLE} "
+            f"with a speaker from {SPEAKERS[0]} to {SPEAKERS[-1]}; {len(wrong)} of {number} lines are malformed"
         )
     return pd.DataFrame(rows, columns=["id", "split", "speaker", "group"])
 
 
 def _find(folder: Path, clips: list[str]) -> list[str]:
-    """Path of each clip's audio file, ``""`` where there is none."""
+    """Path of the audio file of each clip, ``""`` if there is none."""
     index = index_audio(folder, clip_of=_clip_of)
     if not len(index):
         raise DataError(
-            f"{folder}: no audio file below it lies in folders of a speaker and a video ({EXAMPLE}); `audio` in the "
-            f"dataset's settings should name the folder that holds {SPEAKERS[0]}/, ... or wav/, dev/wav/, test/wav/"
+            f"{folder}: contains no audio file in folders of a speaker and a video ({EXAMPLE}); set `audio` in the "
+            f"dataset's settings to the folder that contains {SPEAKERS[0]}/, ... or wav/, dev/wav/, test/wav/"
         )
     paths = index.paths(clips)
     others = [path for path in paths if path and not path.lower().endswith(".wav")]
     if others:
-        LOG.warning("%s: %d clips are not there as wav; read, for example, from %s", folder, len(others), others[0])
+        LOG.warning(
+            "%s: %d clips have no wav file and are read from other formats, such as %s", folder, len(others), others[0]
+        )
     return paths
 
 
 def _clip_of(relative: str) -> str:
-    """Speaker, video and clip: names of files alone repeat, nearly every video has a ``00001``."""
+    """The clip as ``speaker/video/file``. File names alone are not unique: nearly every video has a ``00001``."""
     match = CLIP.search(relative)
     return match[1] if match else ""

@@ -1,11 +1,12 @@
-"""Synthetic twins of the paper's datasets: small and learnable, in the files of the published ones.
+"""Synthetic twins of the paper's datasets: small, learnable datasets with the file layout of the published ones.
 
-`fetch` writes lists and audio below ``out/audio`` as the publishers lay them out, and the dataset's own reader finds
-them there, as it finds the real ones below `data_root`. A twin has the real one's tasks, splits, lengths and variety of
-file names, and some clips without usable audio; what is heard is made by numpy (`sounds`, `voices`). A clip's label
-says nothing about its length, nor whether its audio is there.
+`fetch` writes lists and audio files to ``out/audio`` in the published layout. The reader of the real dataset then reads
+them from there instead of from `data_root`. A twin has the tasks, splits, lengths and kinds of file names of the real
+dataset, and some of its clips have no usable audio. The audio is generated with numpy (`sounds`, `voices`). The label
+of a clip is independent of its length and of whether its audio is usable.
 
-A module for each dataset has one function, ``files(config) -> Files``: all files of the twin, each with what writes it.
+Each dataset has a module with one function, ``files(config) -> Files``, which returns all files of the twin and the
+functions that write them.
 """
 
 from collections.abc import Callable
@@ -20,16 +21,19 @@ from elasticast.files import write_atomic
 from elasticast.progress import track
 
 Files = dict[str, Callable[[Path], object]]
-"""Path below the folder of the twin to a function that writes the file."""
+"""Maps the path of a file, relative to the folder of the twin, to a function that writes the file."""
 
 
 class Twin(NamedTuple):
-    """A dataset module to whom the files are handed that it reads: see `elasticast.data.datasets`."""
+    """Reader of a synthetic twin: it generates the files that `reader`, the module of the real dataset, then reads.
+
+    See `elasticast.data.datasets` for the two methods.
+    """
 
     reader: DatasetReader
 
     def fetch(self, config: PaperDataset, data_root: Path, out: Path) -> None:
-        """Write the files that are not there yet to ``out/audio``."""
+        """Write the files that do not exist yet to ``out/audio``."""
         folder = audio_folder(out, config)
         files: Files = import_module(f"{__name__}.{config.module}").files(config)
         todo = [(folder / name, write) for name, write in files.items() if not (folder / name).is_file()]
@@ -37,5 +41,5 @@ class Twin(NamedTuple):
             write_atomic(path, write)
 
     def annotate(self, config: PaperDataset, data_root: Path, out: Path) -> Annotations:
-        """What the dataset's reader finds; nothing is published of a twin."""
+        """Read the annotations with the reader of the real dataset, without the published counts."""
         return self.reader.annotate(config, out / "audio", out)._replace(published={})

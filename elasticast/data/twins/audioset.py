@@ -1,4 +1,4 @@
-"""Twin of AudioSet: ten classes, one to four a clip, each clip under one of the names that people give them."""
+"""Twin of AudioSet: ten classes, one to four per clip. The file names use all naming schemes of AudioSet clips."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from elasticast.data.datasets.soundscapes import CLASSES, Event, draw_events, dr
 from elasticast.data.twins import Files
 from elasticast.data.twins.sounds import DEFECTS, VARIANTS, defects, render, stream, video_id, write_clip, write_lines
 
-# Label and name of each class, in the order of soundscapes' CLASSES.
+# Label and name of each class, in the order of `soundscapes.CLASSES`.
 NAMES = {
     "/t/twin00": "Tone, pulsating",
     "/t/twin01": "Wind",
@@ -22,35 +22,35 @@ NAMES = {
     "/m/0twin8": "Burst, pop",
     "/t/twin09": "Buzz",
 }
-MOST_CLASSES = 4
-# Of a clip's id, start and end: in s, and in ms.
+MAX_CLASSES = 4
+# Arguments: id, start and end in ms, start and end in s.
 FILES = ("{0}.wav", "Y{0}.wav", "a/{0}_{1:.0f}_{2:.0f}.flac", "b/{0}_{3:.3f}.flac", "b/{0}_{3:.3f}_{4:.3f}.wav")
 
 
 def files(config: AudioSet) -> Files:
-    """All files, see `elasticast.data.twins`."""
+    """All files of the twin, see `elasticast.data.twins`."""
     classes = [f'{number},{mid},"{name}"' for number, (mid, name) in enumerate(NAMES.items())]
-    found: Files = {config.labels: partial(write_lines, ["index,mid,display_name", *classes])}
+    writers: Files = {config.labels: partial(write_lines, ["index,mid,display_name", *classes])}
     for split, lists in config.segments.items():
         rows = []
         for index, defect in enumerate(defects(config.twin, split, config.twin.clips[split], (*DEFECTS, "uncut"))):
             row, name, write = _clip(config.twin, split, index, defect)
             rows.append(row)
             if defect != "missing":
-                found[f"{config.audio}/{name}"] = write
+                writers[f"{config.audio}/{name}"] = write
         for number, name in enumerate(lists):
-            found[name] = partial(write_lines, _with_header(rows[number :: len(lists)]))
-    return found
+            writers[name] = partial(write_lines, _with_header(rows[number :: len(lists)]))
+    return writers
 
 
 def _with_header(rows: list[str]) -> list[str]:
-    made = "# Segments csv made up: a synthetic twin"
+    origin = "# Segments csv made up: a synthetic twin"
     counts = f"# num_ytids={len(rows)}, num_segs={len(rows)}, num_unique_labels={len(NAMES)}"
-    return [made, counts, "# YTID, start_seconds, end_seconds, positive_labels", *rows]
+    return [origin, counts, "# YTID, start_seconds, end_seconds, positive_labels", *rows]
 
 
 def _clip(twin: TwinSettings, split: str, index: int, defect: str) -> tuple:
-    """Row of the list, file name, and what writes the file."""
+    """Row of the list, file name, and the function that writes the file."""
     rng = stream(twin, split, index, 0)
     seconds = round(draw_seconds(rng, *twin.seconds), 3)
     events = _events(rng, seconds, twin)
@@ -64,8 +64,8 @@ def _clip(twin: TwinSettings, split: str, index: int, defect: str) -> tuple:
 
 
 def _events(rng: np.random.Generator, seconds: float, twin: TwinSettings) -> tuple[Event, ...]:
-    """Events of some of the classes, the first twice as often as the second, and so on: a part misses some."""
+    """Draw events of some classes. Each class is twice as frequent as the next, so parts of a clip may miss classes."""
     shares = np.zeros(len(CLASSES))
-    chosen = rng.permutation(len(CLASSES))[: rng.integers(1, MOST_CLASSES + 1)]
+    chosen = rng.permutation(len(CLASSES))[: rng.integers(1, MAX_CLASSES + 1)]
     shares[chosen] = 0.5 ** np.arange(len(chosen))
     return draw_events(rng, seconds, shares / shares.sum(), twin.snr_db)

@@ -1,7 +1,7 @@
-"""What the twins have in common: random streams, clips that are unusable, scenes of sounds, and ways to write them.
+"""Helpers of the twins: random streams, unusable clips, sequences of sounds, and writing audio files.
 
-The sounds are those of `soundscapes`, but of each there are only a few recordings, which come again in all splits, cut
-to the length of the event: enough for small models to learn from some hundred clips.
+The sounds are those of `soundscapes`. Each sound has only a few recordings, which are used in all splits, cut to the
+length of the event. Small models can therefore learn from some hundred clips.
 """
 
 import functools
@@ -18,42 +18,45 @@ from elasticast.data.datasets.soundscapes import CLASSES, SAMPLE_RATE, SOUNDS, E
 TAKES = 3
 TAKE_SECONDS = 0.9  # the longest event, at 24 kHz
 DEFECTS = ("missing", "missing", "truncated", "missing", "silent")
-"""What becomes of the clips without usable audio, in turns."""
-OWN = 0.6  # share of the events of a clip with one label that are its label's
+"""Kinds of unusable clips, in turn."""
+LABEL_SHARE = 0.6  # share of the events of a single-label clip that are of its label; the others are of any class
 VARIANTS = (0, 0, 0, 1, 2, 3)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 
 # ---------------------------------------------------------------------------------------------
-# Which clips there are
+# Lists
 # ---------------------------------------------------------------------------------------------
 
 
 def stream(twin: TwinSettings, split: str, *key: int) -> np.random.Generator:
-    """A random stream of its own for everything that is drawn."""
+    """A separate random generator for each `key`, such as the index of a clip."""
     return np.random.default_rng([twin.seed, SPLITS.index(split), *key])
 
 
 def defects(twin: TwinSettings, split: str, count: int, kinds: tuple[str, ...] = DEFECTS) -> list[str]:
-    """What is wrong with each of `count` clips, or recordings, ``""`` where nothing is: exactly the share asked for."""
-    found = [""] * count
-    for turn, place in enumerate(stream(twin, split).permutation(count)[: round(twin.missing * count)]):
-        found[place] = kinds[turn % len(kinds)]
-    return found
+    """The defect of each of `count` clips or recordings, ``""`` if it has none.
+
+    The share of clips with a defect is exactly ``twin.missing``, up to rounding.
+    """
+    result = [""] * count
+    for turn, index in enumerate(stream(twin, split).permutation(count)[: round(twin.missing * count)]):
+        result[index] = kinds[turn % len(kinds)]
+    return result
 
 
 def video_id(rng: np.random.Generator) -> str:
-    """The 11 characters that name a video."""
+    """Draw the id of a video, 11 characters."""
     return "".join(rng.choice(list(LETTERS), 11))
 
 
 def write_lines(lines: list[str], path: Path) -> None:
-    """Write a list."""
+    """Write a text file."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 # ---------------------------------------------------------------------------------------------
-# What is heard
+# Sounds
 # ---------------------------------------------------------------------------------------------
 
 
@@ -64,28 +67,28 @@ def _takes(kind: str) -> list[np.ndarray]:
 
 
 def take(rng: np.random.Generator, kind: str, samples: int) -> np.ndarray:
-    """One of the few recordings of a sound; float64 ``[samples]``."""
+    """Choose one of the recordings of a sound; float64 ``[samples]``."""
     return _takes(kind)[rng.integers(TAKES)][:samples].copy()
 
 
 def scene(rng: np.random.Generator, label: int, seconds: float, twin: TwinSettings) -> tuple[Event, ...]:
-    """Events of a clip with one label, a number below that of `CLASSES`.
+    """Draw the events of a clip with a single label, an index of `CLASSES`.
 
-    A share `OWN` of them is the sound of that label, the others are any sound: one event leaves the label open, and
-    evidence adds up over the clip.
+    A share `LABEL_SHARE` of the events is of that class, the others are of any class. A single event does not determine
+    the label, so longer clips give more evidence.
     """
-    shares = np.full(len(CLASSES), (1 - OWN) / len(CLASSES))
-    shares[label] += OWN
+    shares = np.full(len(CLASSES), (1 - LABEL_SHARE) / len(CLASSES))
+    shares[label] += LABEL_SHARE
     return draw_events(rng, seconds, shares, twin.snr_db)
 
 
 def render(key: tuple[TwinSettings, str, int, int], events: tuple[Event, ...], seconds: float) -> np.ndarray:
-    """Events over noise at 16 kHz; int16 ``[samples]``."""
+    """Mix events with background noise at 16 kHz; int16 ``[samples]``."""
     return mix(stream(*key), events, round(seconds * SAMPLE_RATE), take)
 
 
 # ---------------------------------------------------------------------------------------------
-# How it is written
+# Audio files
 # ---------------------------------------------------------------------------------------------
 
 
@@ -95,13 +98,15 @@ def write_clip(make: Callable[[], np.ndarray], kind: str, variant: int, defect: 
     Parameters
     ----------
     make : callable
-        Its samples, int16 at 16 kHz.
+        Returns the samples, int16 at 16 kHz.
     kind : {"wav", "flac"}
-        Format.
+        File format.
     variant : int
-        One of `VARIANTS`; odd: two channels, 2 or more: 32 kHz.
+        One of `VARIANTS`. If odd, the file has two channels; if 2 or more, its sample rate is 32 kHz.
     defect : str
-        One of `DEFECTS`, or ``uncut``: it goes on for 2 s.
+        One of `DEFECTS`, ``""`` for none, or ``uncut`` to append 2 s.
+    path : Path
+        File to write.
     """
     samples = make()
     if defect == "silent":
@@ -118,6 +123,6 @@ def write_clip(make: Callable[[], np.ndarray], kind: str, variant: int, defect: 
 
 
 def _doubled(samples: np.ndarray) -> np.ndarray:
-    """int16 samples at twice the rate."""
+    """Resample int16 samples to twice the sample rate."""
     wave = np.fft.irfft(np.fft.rfft(samples), 2 * len(samples)) * 2
     return np.round(wave).clip(-32768, 32767).astype(np.int16)

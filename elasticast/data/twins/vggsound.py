@@ -1,4 +1,4 @@
-"""Twin of VGGSound: ten labels, one a clip; some videos have two clips."""
+"""Twin of VGGSound: ten labels, one per clip. Some videos have two clips."""
 
 from functools import partial
 
@@ -19,27 +19,27 @@ LABELS = (
     "popping popcorn",
     "electric buzz, mains",
 )
-TWO_CLIPS = 5  # every fifth clip is of the same video as the one before
+TWO_CLIPS = 5  # every fifth clip is from the same video as the previous one
 
 
 def files(config: VggSound) -> Files:
-    """All files, see `elasticast.data.twins`."""
-    found: Files = {}
+    """All files of the twin, see `elasticast.data.twins`."""
+    writers: Files = {}
     if config.labels is not None:
         classes = [f'{number},/t/twin{number:02d},"{name}"' for number, name in enumerate(LABELS)]
-        found[config.labels] = partial(write_lines, ["index,mid,display_name", *classes])
+        writers[config.labels] = partial(write_lines, ["index,mid,display_name", *classes])
     rows = []
     for split in ("train", "test"):
         for index, defect in enumerate(defects(config.twin, split, config.twin.clips[split])):
             row, name, write = _clip(config.twin, split, index, defect)
             rows.append(row)
             if defect != "missing":
-                found[f"{config.audio}/{name}"] = write
-    return found | {config.annotations: partial(write_lines, rows)}
+                writers[f"{config.audio}/{name}"] = write
+    return writers | {config.annotations: partial(write_lines, rows)}
 
 
 def _clip(twin: TwinSettings, split: str, index: int, defect: str) -> tuple:
-    """Row of the list, file name, and what writes the file."""
+    """Row of the list, file name, and the function that writes the file."""
     rng, second = stream(twin, split, index, 0), index % TWO_CLIPS == TWO_CLIPS - 1
     label, seconds = index % len(LABELS), draw_seconds(rng, *twin.seconds)
     events = scene(rng, label, seconds, twin)

@@ -1,8 +1,8 @@
-"""Voices of the VoxCeleb1 twin: a source of pulses through the resonances of a throat.
+"""Voices of the VoxCeleb1 twin: pulses that are filtered by the resonances of a vocal tract.
 
-A speaker is a pitch, a length of the throat and a brightness. Pitch wanders from syllable to syllable by more than
-lies between two speakers, and what the resonances say of the throat depends on the vowel: a syllable leaves the speaker
-open, and evidence adds up.
+A speaker has a mean pitch, a length of the vocal tract and a brightness. The pitch varies more between the syllables of
+a speaker than between speakers with similar pitch, and the resonances depend on the vowel as well as on the speaker. A
+single syllable does not determine the speaker, so longer clips give more evidence.
 """
 
 from typing import NamedTuple
@@ -17,14 +17,25 @@ BANDWIDTHS = (80, 110, 160)  # Hz
 SYLLABLE_SECONDS = (0.12, 0.35)
 PAUSE_SECONDS = (0.03, 0.12)
 BREATH_SECONDS = (0.3, 0.8)
-SYLLABLES_A_BREATH = 8
-MOOD, JITTER = 0.5, 2.5  # deviation of the pitch (semitones), from clip to clip, and from syllable to syllable
+SYLLABLES_PER_BREATH = 8
+CLIP_DEVIATION = 0.5  # standard deviation of the pitch between the clips of a speaker (semitones)
+SYLLABLE_DEVIATION = 2.5  # standard deviation of the pitch between the syllables of a clip (semitones)
 THROATS = (0.86, 1.0, 1.16, 0.93, 1.08)
 TILTS = (0.7, 1.1)
 
 
 class Voice(NamedTuple):
-    """A speaker: mean pitch (Hz), frequencies of the resonances against the average, fall of the spectrum."""
+    """A speaker.
+
+    Attributes
+    ----------
+    pitch : float
+        Mean pitch (Hz).
+    throat : float
+        Factor of the frequencies of the resonances.
+    tilt : float
+        Exponent with which the spectrum falls with frequency.
+    """
 
     pitch: float
     throat: float
@@ -32,28 +43,28 @@ class Voice(NamedTuple):
 
 
 def voice(number: int, speakers: int) -> Voice:
-    """Speaker `number` of several; neighbours in pitch are far apart in the others."""
-    place = number / max(speakers - 1, 1)
-    return Voice(95 * 2.2**place, THROATS[number % len(THROATS)], TILTS[number % len(TILTS)])
+    """The voice of a speaker. Speakers with similar pitch differ in throat and tilt."""
+    relative = number / max(speakers - 1, 1)
+    return Voice(95 * 2.2**relative, THROATS[number % len(THROATS)], TILTS[number % len(TILTS)])
 
 
 def speech(rng: np.random.Generator, speaker: Voice, seconds: float, snr_db: list[float]) -> np.ndarray:
-    """Syllables over noise; int16 ``[samples]`` at 16 kHz."""
+    """Generate syllables with background noise; int16 ``[samples]`` at 16 kHz."""
     wave = np.zeros(round(seconds * SAMPLE_RATE))
-    mood = rng.normal(0, MOOD)
-    place, syllables = round(rng.uniform(0, 0.2) * SAMPLE_RATE), 0
-    while place < len(wave):
-        sound = _syllable(rng, speaker, mood + rng.normal(0, JITTER))[: len(wave) - place]
-        wave[place : place + len(sound)] += sound * gain(rng.uniform(-6, 0))
+    clip_pitch = rng.normal(0, CLIP_DEVIATION)
+    start, syllables = round(rng.uniform(0, 0.2) * SAMPLE_RATE), 0
+    while start < len(wave):
+        sound = _syllable(rng, speaker, clip_pitch + rng.normal(0, SYLLABLE_DEVIATION))[: len(wave) - start]
+        wave[start : start + len(sound)] += sound * gain(rng.uniform(-6, 0))
         syllables += 1
-        pause = BREATH_SECONDS if syllables % SYLLABLES_A_BREATH == 0 else PAUSE_SECONDS
-        place += len(sound) + round(rng.uniform(*pause) * SAMPLE_RATE)
+        pause = BREATH_SECONDS if syllables % SYLLABLES_PER_BREATH == 0 else PAUSE_SECONDS
+        start += len(sound) + round(rng.uniform(*pause) * SAMPLE_RATE)
     noise = gain(-rng.uniform(*snr_db)) * pink_noise(rng, len(wave), rng.uniform(0.5, 1.5))
     return to_int16(gain(rng.uniform(-32, -22)) * (unit_rms(wave) + noise))
 
 
 def _syllable(rng: np.random.Generator, speaker: Voice, semitones: float) -> np.ndarray:
-    """One vowel with a falling or rising pitch; float64 ``[samples]``."""
+    """Generate a vowel with falling or rising pitch, `semitones` above the speaker's mean; float64 ``[samples]``."""
     samples = round(rng.uniform(*SYLLABLE_SECONDS) * SAMPLE_RATE)
     glide = np.linspace(-1, 1, samples) * rng.normal(0, 1)
     pitch = speaker.pitch * 2 ** ((semitones + glide) / 12)

@@ -1,6 +1,6 @@
-"""Weights made to fit a model: positions, prefix tokens, pooling and head. All that is changed is told.
+"""Adapt weights to a model: positions, prefix tokens, pooling and head. Notes list all adaptations.
 
-Shape legend: F, T frequency and time patches, p prefix tokens, D width.
+Shapes: F frequency patches, T time patches, p prefix tokens, D width.
 """
 
 import torch
@@ -15,41 +15,40 @@ from elasticast.models.weights.sources import Weights
 POOL_INIT_DIVISOR = {"mean": 1.0, "released": 6.0}
 
 
-def fit(model: nn.Module, weights: Weights, config: RunConfig, *, keep_head: bool = True) -> list[str]:
-    """Put weights into a model.
+def load_weights(model: nn.Module, weights: Weights, config: RunConfig, *, keep_head: bool = True) -> list[str]:
+    """Load weights of any source into a model.
 
     Parameters
     ----------
     model : nn.Module
-        Freshly initialised; what the weights lack stays as it is.
+        Initialised model. Parameters that the weights lack are not changed.
     weights : Weights
-        Where they come from does not matter.
+        The weights.
     config : RunConfig
-        The model's run.
+        Settings of the model.
     keep_head : bool
-        Whether a head of the right size is taken over.
+        Whether to load the head if it has the right size.
 
     Returns
     -------
     list of str
-        What was adapted, one line each.
+        Notes on what was adapted, one line each.
 
     Raises
     ------
     DataError
-        If sizes differ, or names are missing or left over.
+        If sizes differ, or if names are missing or unexpected.
     """
     _check_size(weights.config.model, config.model)
-    own, notes = model.state_dict(), []
+    state, notes = model.state_dict(), []
     tensors = {k: v for k, v in weights.tensors.items() if k.startswith(("patch_embed.", "trunk."))}
-    steps = _positions, _prefix, _pool
-    for step in steps:
-        tensors |= step(own, weights, config.model, notes)
-    tensors |= _head(own, weights, keep_head, notes)
+    for adapt in (_positions, _prefix, _pool):
+        tensors |= adapt(state, weights, config.model, notes)
+    tensors |= _head(state, weights, keep_head, notes)
     scale, theirs = config.model.attention_scale, weights.config.model.attention_scale
     if scale != theirs:
         notes.append(f"trained with model.attention_scale: {theirs}, used with {scale}")
-    check_names(own, tensors, f"{weights.found}: does not fit this model")
+    check_names(state, tensors, f"{weights.description}: does not fit this model")
     model.load_state_dict(tensors)
     return notes
 
@@ -58,52 +57,60 @@ def _check_size(theirs: ModelSettings, ours: ModelSettings) -> None:
     names = ("dim", "depth", "heads", "patch", "mlp_ratio")
     wrong = [name for name in names if getattr(theirs, name) != getattr(ours, name)]
     if wrong:
-        said = "; ".join(f"model.{n} = {getattr(ours, n)}, the weights have {getattr(theirs, n)}" for n in wrong)
-        raise DataError(f"the weights are of another size: {said}")
+        sizes = "; ".join(f"model.{n} = {getattr(ours, n)}, the weights have {getattr(theirs, n)}" for n in wrong)
+        raise DataError(f"the weights are of another size: {sizes}")
 
 
-def _positions(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
-    """Positions of the model's own kind and size."""
-    there = {name: value for name, value in weights.tensors.items() if name.startswith("positions.")}
-    wanted = {name: value for name, value in own.items() if name.startswith("positions.")}
-    if not (there and wanted):  # fixed ones on either side, or on both
-        if there or wanted:
-            notes.append("positions left out" if there else "positions freshly initialised")
+def _positions(state: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
+    """Convert the positions to the kind and size that the model has."""
+    given = {name: value for name, value in weights.tensors.items() if name.startswith("positions.")}
+    wanted = {name: value for name, value in state.items() if name.startswith("positions.")}
+    if not (given and wanted):  # the weights, the model or both have fixed positions without parameters
+        if given or wanted:
+            notes.append("positions left out" if given else "positions freshly initialised")
         return wanted
     if isinstance(model, ElasticASTSettings):
         theirs = getattr(weights.config.model, "positions", "table")
-        whole = model.positions == "fractional"  # a table of fractions of a clip has no end to cut off
+        whole = model.positions == "fractional"  # rows are fractions of a clip: resize, never cut
         if model.positions != theirs:
             notes.append(f"trained with model.positions: {theirs}, used with {model.positions}")
-        freq, time = len(own["positions.freq"]), len(own["positions.time"])
-        if "positions.table" in there:
-            # with another stride the patches of both span the same mel bins, so rows are stretched and none is cut
+        freq, time = len(state["positions.freq"]), len(state["positions.time"])
+        if "positions.table" in given:
+            # with another stride, the patches of both models cover the same mel bins: resize, do not cut
             cut = (weights.image or weights.config.model.stride == model.stride) and not whole
-            table = resized(there["positions.table"], (freq, time), cut, notes)[0]
-            notes.append("positions: frequency and time tables are the grid's means over the other axis")
+            table = resize_grid(given["positions.table"], (freq, time), cut, notes)[0]
+            notes.append("positions: the frequency and time tables are means of the grid over the other axis")
             return {"positions.freq": table.mean(2).T, "positions.time": table.mean(1).T}
         return {
-            "positions.freq": _stretched(there["positions.freq"], freq, "frequency", notes),
-            "positions.time": _stretched(there["positions.time"], time, "time", notes, whole),
+            "positions.freq": _resize_table(given["positions.freq"], freq, "frequency", notes),
+            "positions.time": _resize_table(given["positions.time"], time, "time", notes, whole),
         }
-    table = there.get("positions.table")
+    table = given.get("positions.table")
     if table is None:
-        table = (there["positions.freq"][:, None] + there["positions.time"][None]).permute(2, 0, 1)[None]
+        table = (given["positions.freq"][:, None] + given["positions.time"][None]).permute(2, 0, 1)[None]
         notes.append("positions: the grid is the sum of the frequency and time tables")
-    return {"positions.table": resized(table, tuple(own["positions.table"].shape[2:]), weights.image, notes)}
+    return {"positions.table": resize_grid(table, tuple(state["positions.table"].shape[2:]), weights.image, notes)}
 
 
-def resized(table: Tensor, size: tuple[int, int], cut: bool, notes: list[str]) -> Tensor:
-    """A grid of positions `[1, D, F, T]` at another size.
-
-    Bilinear with antialiasing, so that a grid of the right size is returned as it is.
+def resize_grid(table: Tensor, size: tuple[int, int], cut: bool, notes: list[str]) -> Tensor:
+    """Resize a grid of positions by bilinear interpolation with antialiasing.
 
     Parameters
     ----------
+    table : Tensor
+        `[1, D, F, T]`. It is returned unchanged if it has the right size.
     size : tuple of int
-        F and T wanted.
+        F and T of the result.
     cut : bool
-        Where fewer are wanted, take the middle ones instead of squeezing all (AST, section 2.2, from image models).
+        Along axes that get smaller, take the middle part instead of interpolating (as AST, section 2.2, does with
+        positions of images).
+    notes : list of str
+        A note is appended if the size changes.
+
+    Returns
+    -------
+    Tensor
+        `[1, D, F, T]`.
     """
     given = tuple(table.shape[2:])
     if given == size:
@@ -120,10 +127,13 @@ def resized(table: Tensor, size: tuple[int, int], cut: bool, notes: list[str]) -
     return table
 
 
-def _stretched(table: Tensor, size: int, axis: str, notes: list[str], whole: bool = False) -> Tensor:
-    """A table `[L, D]` of `size` rows: its first ones (none is left out of a `whole` one), or more by interpolation."""
+def _resize_table(table: Tensor, size: int, axis: str, notes: list[str], whole: bool = False) -> Tensor:
+    """Resize a table `[L, D]` to `size` rows.
+
+    For a smaller `size`, take the first rows, or with `whole` interpolate. For a larger one, always interpolate.
+    """
     if size < len(table) and not whole:
-        # indices are absolute: what fits sees the very positions it was trained with
+        # rows are absolute positions: clips that fit keep the positions of training
         notes.append(f"positions: first {size} of {len(table)} rows of the {axis} table")
         return table[:size]
     if size != len(table):
@@ -132,10 +142,10 @@ def _stretched(table: Tensor, size: int, axis: str, notes: list[str], whole: boo
     return table
 
 
-def _prefix(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
-    """CLS and distillation tokens with their positions; the model's own where the weights have fewer."""
+def _prefix(state: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
+    """CLS and distillation tokens with their positions; tokens that the weights lack are freshly initialised."""
     if not isinstance(model, ASTSettings):
-        return _cls(own, weights, notes)
+        return _cls(state, weights, notes)
     given = len(weights.tensors.get("prefix", ()))
     kept = min(given, model.prefix_tokens)
     if given > kept:
@@ -143,34 +153,34 @@ def _prefix(own: dict[str, Tensor], weights: Weights, model: ModelSettings, note
     if model.prefix_tokens > kept:
         notes.append(f"prefix tokens: {model.prefix_tokens - kept} freshly initialised")
     names = ("prefix", "prefix_positions")
-    return {n: torch.cat([weights.tensors.get(n, own[n])[:kept], own[n][kept:]]) for n in names}
+    return {n: torch.cat([weights.tensors.get(n, state[n])[:kept], state[n][kept:]]) for n in names}
 
 
-def _cls(own: dict[str, Tensor], weights: Weights, notes: list[str]) -> dict[str, Tensor]:
-    """ElasticAST's CLS token, which has no position apart from itself."""
-    there = weights.tensors
-    if "cls" not in own:
-        if "prefix" in there or "cls" in there:
+def _cls(state: dict[str, Tensor], weights: Weights, notes: list[str]) -> dict[str, Tensor]:
+    """CLS token of an ElasticAST, which includes its position."""
+    tensors = weights.tensors
+    if "cls" not in state:
+        if "prefix" in tensors or "cls" in tensors:
             notes.append("CLS and distillation tokens left out")
         return {}
-    if "cls" in there:
-        return {"cls": there["cls"]}
-    if not len(there.get("prefix", ())):
+    if "cls" in tensors:
+        return {"cls": tensors["cls"]}
+    if not len(tensors.get("prefix", ())):
         notes.append("CLS token freshly initialised")
-        return {"cls": own["cls"]}
-    notes.append("CLS token: the weights' first, its position added")
-    return {"cls": there["prefix"][0] + there["prefix_positions"][0]}
+        return {"cls": state["cls"]}
+    notes.append("CLS token: the first prefix token of the weights plus its position")
+    return {"cls": tensors["prefix"][0] + tensors["prefix_positions"][0]}
 
 
-def _pool(own: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
-    """Pooling attention: the weights', or from the mean of their blocks' attention."""
-    wanted = {name: value for name, value in own.items() if name.startswith("pool.")}
+def _pool(state: dict[str, Tensor], weights: Weights, model: ModelSettings, notes: list[str]) -> dict[str, Tensor]:
+    """Pooling attention of the weights; if they lack it, initialised from the mean of their attention layers."""
+    wanted = {name: value for name, value in state.items() if name.startswith("pool.")}
     given = {name: value for name, value in weights.tensors.items() if name.startswith("pool.")}
     if given and not wanted:
         notes.append("pooling attention left out")
     if given or not wanted:
         return given if wanted else {}
-    notes.append(f"pooling attention: pool_init {model.pool_init}, its query freshly initialised")
+    notes.append(f"pooling attention: pool_init {model.pool_init}, query freshly initialised")
     if model.pool_init != "random":
         for kind in ("weight", "bias"):
             means = {p: _block_mean(weights, model.depth, f"{p}.{kind}") for p in ("qkv", "proj")}
@@ -184,12 +194,13 @@ def _block_mean(weights: Weights, depth: int, name: str) -> Tensor:
     return torch.stack([weights.tensors[f"trunk.blocks.{i}.attn.{name}"] for i in range(depth)]).mean(0)
 
 
-def _head(own: dict[str, Tensor], weights: Weights, keep: bool, notes: list[str]) -> dict[str, Tensor]:
-    """LayerNorm and linear head, the model's own if the classes are others."""
-    fresh = {name: value for name, value in own.items() if name.startswith(("head.", "head_norm."))}
+def _head(state: dict[str, Tensor], weights: Weights, keep: bool, notes: list[str]) -> dict[str, Tensor]:
+    """LayerNorm and linear layer of the head; freshly initialised if the classes differ."""
+    fresh = {name: value for name, value in state.items() if name.startswith(("head.", "head_norm."))}
     given = {name: value for name, value in weights.tensors.items() if name in fresh}
     if keep and given and len(given["head.bias"]) == len(fresh["head.bias"]):
         return given
-    why = f"the weights' is for {len(given['head.bias'])}{'' if keep else ' others'}" if given else "there was none"
-    notes.append(f"head freshly initialised, number of classes {len(fresh['head.bias'])}: {why}")
+    other = "" if keep else "other "
+    reason = f"the weights have {len(given['head.bias'])} {other}classes" if given else "the weights have no head"
+    notes.append(f"head freshly initialised, number of classes {len(fresh['head.bias'])}: {reason}")
     return fresh

@@ -1,4 +1,4 @@
-"""Published state dicts as this package's: tensors in its shapes, and the settings of the model they belong to."""
+"""Convert published state dicts: rename and reshape tensors, and derive the settings of the model."""
 
 import math
 from typing import Any
@@ -15,139 +15,150 @@ from elasticast.models.weights.layouts import AST, ELASTIC, HUGGING_FACE, SSAST,
 
 MEL_BINS = 128
 HEAD_DIM = 64
-"""Head dim of every ViT from tiny to large: state dicts do not tell the number of heads."""
-AS_IT_IS = Norm(0.0, 0.5)
-"""Normalisation that changes nothing."""
+"""Channels per head of all ViTs from tiny to large. A state dict does not contain the number of heads."""
+IDENTITY_NORM = Norm(0.0, 0.5)
+"""Normalisation that does not change the log-mel."""
 KNOWN_AST = {
     527: ("audioset", RELEASED["audioset"].norms["AST"], "multi"),
     50: ("esc50", RELEASED["esc50"].norms["AST"], "single"),
     35: ("speech_commands", RELEASED["speech_commands"].norms["AST"], "single"),
 }
-"""Dataset, normalisation and task of the published ASTs, by number of classes."""
+"""Dataset, normalisation and kind of task of the published ASTs, by number of classes."""
 KNOWN_ELASTIC = {
     527: ("audioset", RELEASED["audioset"].norms["ElasticAST"], "multi"),
     309: ("vggsound", RELEASED["vggsound"].norms["ElasticAST"], "single"),
     1251: ("voxceleb1", RELEASED["voxceleb1"].norms["ElasticAST"], "single"),
-    44: ("epic_sounds", AS_IT_IS, "single"),
+    44: ("epic_sounds", IDENTITY_NORM, "single"),
 }
-"""The same of the released ElasticASTs; that of EPIC-SOUNDS states a normalisation that its loader never applies."""
+"""The same for the released ElasticASTs. The normalisation stated for EPIC-SOUNDS is never applied by its loader."""
 EPIC_SOUNDS_FRAMES = 192
-"""What the released ElasticAST's loader fills shorter clips of EPIC-SOUNDS up to."""
+"""Length that the loader of the released ElasticAST pads shorter clips of EPIC-SOUNDS to."""
 AST_STRIDES = (16, 10, 12, 14)
+"""Strides of the published ASTs."""
 AST_FRAMES = (1024, 128, 512)
-"""Strides of the published ASTs and lengths they were trained at: AudioSet, speech commands, ESC-50."""
+"""Lengths of the published ASTs: AudioSet, Speech Commands, ESC-50."""
 
 
-def converted(layout: Layout, state: dict[str, Tensor], where: str, about: dict[str, Any]) -> dict[str, Any]:
-    """A recognised state dict as the fields of `Weights`.
+def convert_state(layout: Layout, state: dict[str, Tensor], where: str, hf_files: dict[str, Any]) -> dict[str, Any]:
+    """Convert a state dict to the fields of :class:`~elasticast.models.weights.sources.Weights`.
 
     Parameters
     ----------
     layout : Layout
-        What it was recognised as.
+        Layout of the state dict.
     state : dict of str to Tensor
-        By the layout's names.
+        Tensors by the names of the layout.
     where : str
-        For messages.
-    about : dict
-        `config` and `preprocessor` of Hugging Face, as far as there are any.
+        Source of the weights, for messages.
+    hf_files : dict
+        `config` and `preprocessor`, if Hugging Face files contain them.
+
+    Returns
+    -------
+    dict
+        Fields of `Weights` without `sha256`.
 
     Raises
     ------
     DataError
-        If its shapes are of no model that this package has.
+        If this package has no model with these shapes.
     """
     notes: list[str] = []
-    hugging = about.get("config", {})
+    hf_config = hf_files.get("config", {})
     tensors = layout.convert(state)
     _flatten_patches(tensors, where, notes)
-    model = _size(tensors, layout.depth(state), hugging, where, notes)
+    model = _size(tensors, layout.depth(state), hf_config, where, notes)
     if layout is ELASTIC:
         model |= {"kind": "elasticast", "attention_scale": "none"}
         frames = model["max_frames"] = model["patch"] * len(tensors["positions.time"])
         mel_bins = model["patch"] * len(tensors["positions.freq"])
     else:
         model |= {"kind": "ast", "prefix_tokens": _prefix(tensors)}
-        model["stride"], frames, mel_bins = _split_positions(layout, tensors, hugging, state, where, notes)
-    _particulars(layout, tensors, model, hugging, where, notes)
+        model["stride"], frames, mel_bins = _split_positions(layout, tensors, hf_config, state, where, notes)
+    _apply_layout_settings(layout, tensors, model, hf_config, where, notes)
     classes = len(tensors["head.weight"]) if "head.weight" in tensors else None
-    dataset, norm, kind = _trained_on(layout, classes, about, notes)
+    dataset, norm, kind = _trained_on(layout, classes, hf_files, notes)
     if dataset == "epic_sounds":
         config = _epic_sounds(model, frames, mel_bins, where, notes)
     else:
-        rate = about.get("preprocessor", {}).get("sampling_rate", 16000)
+        rate = hf_files.get("preprocessor", {}).get("sampling_rate", 16000)
         config = _config(model, {"frames": frames}, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
     return {
-        "found": _describe(layout, config, classes),
+        "description": _describe(layout, config, classes),
         "tensors": tensors,
         "config": config,
         "norm": norm,
         "kind": kind,
-        "classes": _label_names(hugging, classes),
+        "classes": _label_names(hf_config, classes),
         "image": layout is VIT,
         "notes": notes,
     }
 
 
 def _flatten_patches(tensors: dict[str, Tensor], where: str, notes: list[str]) -> None:
-    """Convolution weights `[D, colours, P, P]` as linear ones `[D, P*P]`; a linear one stays."""
+    """Convert convolution weights `[D, colours, P, P]` to linear ones `[D, P*P]`; linear weights are not changed."""
     weight = tensors["patch_embed.weight"]
     if weight.ndim == 4:
         if weight.shape[2] != weight.shape[3]:
-            raise DataError(f"{where}: its patches of {weight.shape[2]} x {weight.shape[3]} are not square")
+            raise DataError(f"{where}: patches of {weight.shape[2]} x {weight.shape[3]} are not square")
         if weight.shape[1] > 1:
-            # a spectrogram shown as a grey image has the same value in every channel
+            # as a grey image, a spectrogram has the same value in every colour channel
             notes.append(f"patch weights of {weight.shape[1]} colour channels summed")
         tensors["patch_embed.weight"] = weight.sum(1).flatten(1)
 
 
-def _size(tensors: dict[str, Tensor], depth: int, about: dict, where: str, notes: list[str]) -> dict[str, Any]:
-    """Settings that shapes tell, and the number of heads, which they do not."""
+def _size(tensors: dict[str, Tensor], depth: int, hf_config: dict, where: str, notes: list[str]) -> dict[str, Any]:
+    """Settings that follow from shapes, and the number of heads, which is assumed if not known."""
     dim, pixels = tensors["patch_embed.weight"].shape
-    heads = about.get("num_attention_heads")
+    heads = hf_config.get("num_attention_heads")
     if heads is None:
         heads = dim // HEAD_DIM
-        notes.append(f"{heads} heads: {dim} wide at {HEAD_DIM} a head, as every ViT from tiny to large")
+        notes.append(
+            f"{heads} heads assumed: width {dim}, {HEAD_DIM} channels per head as in every ViT from tiny to large"
+        )
     if not heads or dim % heads:
-        raise DataError(f"{where}: {dim} wide is no multiple of {HEAD_DIM}, the width of a head")
+        raise DataError(f"{where}: width {dim} is not a multiple of {HEAD_DIM}, the number of channels per head")
     hidden = len(tensors["trunk.blocks.0.mlp.fc1.weight"])
     return {"dim": dim, "depth": depth, "heads": heads, "mlp_ratio": hidden / dim, "patch": math.isqrt(pixels)}
 
 
 def _prefix(tensors: dict[str, Tensor]) -> int:
-    """Join CLS and distillation token to `prefix` `[p, D]`; how many there are."""
+    """Join CLS and distillation token to `prefix` `[p, D]`; returns p."""
     parts = [tensors.pop(name)[0] for name in ("cls", "dist") if name in tensors]
     tensors["prefix"] = torch.cat(parts)
     return len(tensors["prefix"])
 
 
 def _split_positions(
-    layout: Layout, tensors: dict[str, Tensor], about: dict, state: dict, where: str, notes: list[str]
+    layout: Layout, tensors: dict[str, Tensor], hf_config: dict, state: dict, where: str, notes: list[str]
 ) -> tuple[int, int, int]:
-    """Positions `[1, p + F*T, D]` as `[p, D]` and `[1, D, F, T]`; returns stride, frames and mel bins."""
+    """Split positions `[1, p + F*T, D]` into `[p, D]` and `[1, D, F, T]`; returns stride, frames and mel bins."""
     positions, prefix = tensors.pop("grid"), len(tensors["prefix"])
     count, patch = positions.shape[1] - prefix, math.isqrt(tensors["patch_embed.weight"].shape[1])
     if layout is VIT:
         side = math.isqrt(count)
         stride, frames, bins = patch, patch * side, patch * side
-    elif about.get("frequency_stride") is not None:
-        if about["frequency_stride"] != about["time_stride"]:
-            raise DataError(f"{where}: frequency and time stride differ, which this package has no model for")
-        stride, bins = about["time_stride"], about["num_mel_bins"]
-        steps = (about["max_length"] - patch) // stride
-        frames = patch + steps * stride if stride == patch else about["max_length"]
+    elif hf_config.get("frequency_stride") is not None:
+        if hf_config["frequency_stride"] != hf_config["time_stride"]:
+            raise DataError(
+                f"{where}: frequency_stride = {hf_config['frequency_stride']} and time_stride = "
+                f"{hf_config['time_stride']} differ; this package supports equal strides only"
+            )
+        stride, bins = hf_config["time_stride"], hf_config["num_mel_bins"]
+        steps = (hf_config["max_length"] - patch) // stride
+        frames = patch + steps * stride if stride == patch else hf_config["max_length"]
     else:
         stride, frames, bins = _guess_grid(count, patch, state, where, notes)
     freq, time = ((length - patch) // stride + 1 for length in (bins, frames))
     if freq * time != count:
-        raise DataError(f"{where}: positions of {count} patches, where {freq} x {time} are expected")
+        raise DataError(f"{where}: positions for {count} patches, expected {freq} x {time}")
     tensors["prefix_positions"] = positions[0, :prefix]
     tensors["positions.table"] = positions[:, prefix:].mT.unflatten(2, (freq, time))
     return stride, frames, bins
 
 
 def _guess_grid(patches: int, patch: int, state: dict, where: str, notes: list[str]) -> tuple[int, int, int]:
-    """Stride, frames and mel bins behind a number of patches: of a published model, or of one like it."""
+    """Guess stride, frames and mel bins from a number of patches; prefers those of published models."""
     bins, known = MEL_BINS, AST_FRAMES
     if "p_input_tdim" in state:
         bins, known = int(state["p_input_fdim"]), (int(state["p_input_tdim"]),)
@@ -160,54 +171,57 @@ def _guess_grid(patches: int, patch: int, state: dict, where: str, notes: list[s
         if patches % freq == 0:
             notes.append(f"{patches} patches: {bins} mel bins and stride {stride} assumed")
             return stride, patch + (patches // freq - 1) * stride, bins
-    raise DataError(f"{where}: positions of {patches} patches fit no stride of {AST_STRIDES} at {bins} mel bins")
+    raise DataError(
+        f"{where}: positions for {patches} patches fit none of the strides {AST_STRIDES} with {bins} mel bins"
+    )
 
 
-def _particulars(
-    layout: Layout, tensors: dict[str, Tensor], model: dict[str, Any], about: dict, where: str, notes: list[str]
+def _apply_layout_settings(
+    layout: Layout, tensors: dict[str, Tensor], model: dict[str, Any], hf_config: dict, where: str, notes: list[str]
 ) -> None:
-    """What shapes do not tell: epsilons, and what of SSAST is used."""
+    """Set what depends on the layout and not on shapes: epsilons, and the prefix tokens and pooling of SSAST."""
     if layout is AST:
-        model["head_norm_eps"] = 1e-5  # its trunk is timm's, its head has torch's default
+        model["head_norm_eps"] = 1e-5  # the trunk has the epsilon of timm, the head the default of torch
     if layout is HUGGING_FACE:
-        model["norm_eps"] = float(about.get("layer_norm_eps", 1e-12))
-        if about.get("hidden_act", "gelu") != "gelu":
-            raise DataError(f"{where}: activation {about['hidden_act']!r}, this package has 'gelu' only")
-    if layout is SSAST:  # nothing was distilled, and what is fine-tuned pools the patches
+        model["norm_eps"] = float(hf_config.get("layer_norm_eps", 1e-12))
+        if hf_config.get("hidden_act", "gelu") != "gelu":
+            raise DataError(f"{where}: hidden_act {hf_config['hidden_act']!r} is not supported, expected 'gelu'")
+    if layout is SSAST:  # it was not distilled, and fine-tuning uses the mean over patches
         if model["prefix_tokens"] == 2:
             notes.append("distillation token and its position left out")
         tensors |= {name: tensors[name][:1] for name in ("prefix", "prefix_positions")}
         model |= {"prefix_tokens": 1, "pooling": "mean"}
 
 
-def _trained_on(layout: Layout, classes: int | None, about: dict, notes: list[str]) -> tuple[str, Norm, str]:
-    """Dataset, normalisation and kind of task, from what stands beside the weights or from the number of classes."""
+def _trained_on(layout: Layout, classes: int | None, hf_files: dict, notes: list[str]) -> tuple[str, Norm, str]:
+    """Dataset, normalisation and kind of task: from the files of Hugging Face, or from the number of classes."""
     known = (KNOWN_ELASTIC if layout is ELASTIC else KNOWN_AST).get(classes)
     dataset, norm, kind = known or ("unknown", KNOWN_AST[527][1], "single")
-    beside = about.get("preprocessor", {})
-    if "mean" in beside and "std" in beside:
-        norm = Norm(beside["mean"], beside["std"]) if beside.get("do_normalize", True) else AS_IT_IS
+    preprocessor = hf_files.get("preprocessor", {})
+    if "mean" in preprocessor and "std" in preprocessor:
+        normalised = preprocessor.get("do_normalize", True)
+        norm = Norm(preprocessor["mean"], preprocessor["std"]) if normalised else IDENTITY_NORM
         notes.append(f"normalisation from preprocessor_config.json: mean {norm.mean}, deviation {norm.std}")
     else:
-        why = f"known of {dataset}, {classes} classes" if known else "that of AudioSet, assumed"
-        notes.append(f"normalisation: mean {norm.mean}, deviation {norm.std} ({why})")
-    problem = about.get("config", {}).get("problem_type")
+        origin = f"that of {dataset}, {classes} classes" if known else "that of AudioSet, assumed"
+        notes.append(f"normalisation: mean {norm.mean}, deviation {norm.std} ({origin})")
+    problem = hf_files.get("config", {}).get("problem_type")
     if problem in ("multi_label_classification", "single_label_classification"):
         kind = problem.split("_")[0]
     elif classes is not None:
         notes.append(
-            f"{kind} label a clip{'' if known else ', assumed'}" if kind == "single" else "several labels a clip"
+            f"{kind} label per clip{'' if known else ', assumed'}" if kind == "single" else "several labels per clip"
         )
     return dataset, norm, kind
 
 
 def _epic_sounds(model: dict[str, Any], frames: int, mel_bins: int, where: str, notes: list[str]) -> RunConfig:
-    """Settings of the ElasticAST released for EPIC-SOUNDS: as its published evaluation shows it the clips."""
+    """Settings of the ElasticAST released for EPIC-SOUNDS, as in its published evaluation."""
     front_end = RELEASED["epic_sounds"].front_end.model_dump() | {"mel_bins": mel_bins}
     view = {"frames": frames, "min_frames": min(EPIC_SOUNDS_FRAMES, frames), "fill": "edge"}
     notes.append(
-        "front end of EPIC-SOUNDS: 24 kHz, hop 5 ms, magnitude STFT; clips are filled up with their last frame, to "
-        f"{view['min_frames']} frames or a whole patch (the published loader adds a patch to clips of whole ones too)"
+        "front end of EPIC-SOUNDS: 24 kHz, hop 5 ms, magnitude STFT; clips are padded with their last frame, to "
+        f"{view['min_frames']} frames or to whole patches (the published loader adds a patch even to whole ones)"
     )
     return _config(model, view, "epic_sounds", front_end, where)
 
@@ -215,7 +229,7 @@ def _epic_sounds(model: dict[str, Any], frames: int, mel_bins: int, where: str, 
 def _config(
     model: dict[str, Any], view: dict[str, Any], dataset: str, front_end: dict[str, Any], where: str
 ) -> RunConfig:
-    """A run's settings, as far as the weights decide them; how they were trained is not known."""
+    """Settings of a run with this model and view; the settings of training are placeholders."""
     if model["kind"] == "elasticast":
         view = view | {"frames": "native", "max_frames": view["frames"]}
     value = {
@@ -233,7 +247,7 @@ def _config(
 
 def _describe(layout: Layout, config: RunConfig, classes: int | None) -> str:
     model, view = config.model, config.view
-    size = f"{model.depth} blocks, {model.dim} wide"
+    size = f"{model.depth} blocks, width {model.dim}"
     frames = view.max_frames if view.frames == "native" else view.frames
     if layout is VIT:
         return f"{layout.name}: {size}, images of {frames} x {frames}"
@@ -241,8 +255,8 @@ def _describe(layout: Layout, config: RunConfig, classes: int | None) -> str:
     return f"{layout.name}: {size}, {config.front_end.mel_bins} x {frames} log-mel, stride {model.stride}, {head}"
 
 
-def _label_names(about: dict, classes: int | None) -> list[str] | None:
-    labels = about.get("id2label")
+def _label_names(hf_config: dict, classes: int | None) -> list[str] | None:
+    labels = hf_config.get("id2label")
     if not isinstance(labels, dict) or len(labels) != classes:
         return None
     return [labels[key] for key in sorted(labels, key=int)]

@@ -1,7 +1,7 @@
-"""How published state dicts name what this package has too.
+"""Layouts: the names of tensors in published state dicts.
 
-A layout is a table from our names to theirs. It alone decides what a file must hold: what it asks for and the file
-lacks is missing, what the file holds beyond it is unexpected, and either is an error.
+A layout maps the names of this package to the published ones. A file has to contain exactly the names of its layout:
+missing and unexpected names raise an error.
 """
 
 import re
@@ -20,18 +20,20 @@ class Layout:
     Attributes
     ----------
     name : str
-        What users are told it is.
+        Name of the layout, for messages.
     block : str
-        Prefix of a transformer block, ``{}`` standing for its number.
-    inside, outside : dict of str to str
-        Modules (a weight and a bias each) within a block and elsewhere: ours to theirs. Theirs may be several,
-        separated by blanks, whose rows are joined.
+        Prefix of a transformer block, with ``{}`` for its number.
+    inside : dict of str to str
+        Modules of a block, our name to the published name. A module has a weight and a bias. Several published names,
+        separated by spaces, are concatenated along the first axis.
+    outside : dict of str to str
+        The same for modules outside the blocks.
     parameters : dict of str to str
-        Single tensors, ours to theirs.
+        Single tensors, our name to the published name.
     optional : tuple of str
-        Of ours, what a file may lack.
-    spare : tuple of str
-        Beginnings of names known to be there and not needed.
+        Our names of modules and tensors that a file may lack.
+    ignored : tuple of str
+        Prefixes of published names that are ignored.
     """
 
     name: str
@@ -40,17 +42,20 @@ class Layout:
     outside: dict[str, str]
     parameters: dict[str, str]
     optional: tuple[str, ...] = ()
-    spare: tuple[str, ...] = field(default=())
+    ignored: tuple[str, ...] = field(default=())
 
     def table(self, state: dict[str, Tensor]) -> dict[str, list[str]]:
-        """Our names to theirs, for as many blocks as `state` has; optional ones where `state` has any part of them."""
+        """Map our names to published ones.
+
+        The table has as many blocks as `state`, and the optional modules of which `state` has any tensor.
+        """
         modules = dict(self.outside)
         for i in range(self.depth(state)):
             modules |= {f"trunk.blocks.{i}.{k}": self._in_block(i, v) for k, v in self.inside.items()}
         names = {f"{k}.{p}": [f"{n}.{p}" for n in v.split()] for k, v in modules.items() for p in ("weight", "bias")}
         names |= {k: [v] for k, v in self.parameters.items()}
-        there = [k for k in self.optional if any(n in state for ours in _of(names, k) for n in names[ours])]
-        absent = {name for k in self.optional if k not in there for name in _of(names, k)}
+        present = [k for k in self.optional if any(n in state for ours in _names_in(names, k) for n in names[ours])]
+        absent = {name for k in self.optional if k not in present for name in _names_in(names, k)}
         return {ours: theirs for ours, theirs in names.items() if ours not in absent}
 
     def _in_block(self, number: int, names: str) -> str:
@@ -59,26 +64,27 @@ class Layout:
     def depth(self, state: dict[str, Tensor]) -> int:
         """Number of blocks."""
         pattern = re.compile(re.escape(self.block).replace(r"\{\}", r"(\d+)") + r"\.")
-        numbers = [int(found[1]) for name in state if (found := pattern.match(name))]
+        numbers = [int(match[1]) for name in state if (match := pattern.match(name))]
         return max(numbers, default=-1) + 1
 
     def difference(self, state: dict[str, Tensor]) -> tuple[list[str], list[str]]:
-        """Names missing from `state`, and names in it that have no place here."""
+        """Names missing from `state`, and unexpected names in it."""
         needed = {name for theirs in self.table(state).values() for name in theirs}
-        return sorted(needed - state.keys()), sorted(n for n in state.keys() - needed if not n.startswith(self.spare))
+        return sorted(needed - state.keys()), sorted(n for n in state.keys() - needed if not n.startswith(self.ignored))
 
     def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`state` under our names, in float32."""
+        """Rename the tensors of `state`, and convert them to float32."""
         parts = {ours: [state[n].float() for n in theirs] for ours, theirs in self.table(state).items()}
         return {ours: torch.cat(tensors) if len(tensors) > 1 else tensors[0] for ours, tensors in parts.items()}
 
 
-def _of(names: dict[str, list[str]], module: str) -> list[str]:
+def _names_in(names: dict[str, list[str]], module: str) -> list[str]:
+    """Our names that belong to a module or tensor."""
     return [name for name in names if name == module or name.startswith(f"{module}.")]
 
 
-def _timm(name: str, prefix: str = "", head: dict[str, str] | None = None, spare: tuple[str, ...] = ()) -> Layout:
-    """A ViT or DeiT as timm names it, alone or as part of a larger model."""
+def _timm(name: str, prefix: str = "", head: dict[str, str] | None = None, ignored: tuple[str, ...] = ()) -> Layout:
+    """Layout of a ViT or DeiT of timm, by itself or, with `prefix`, as part of a larger model."""
     same = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
     return Layout(
         name=name,
@@ -87,8 +93,8 @@ def _timm(name: str, prefix: str = "", head: dict[str, str] | None = None, spare
         outside={"patch_embed": f"{prefix}patch_embed.proj", "trunk.norm": f"{prefix}norm", **(head or {})},
         parameters={"cls": f"{prefix}cls_token", "dist": f"{prefix}dist_token", "grid": f"{prefix}pos_embed"},
         optional=("dist",),
-        # the classifier of the image model that the audio model began as
-        spare=(f"{prefix}head.", f"{prefix}head_dist.", f"{prefix}pre_logits.", *spare),
+        # the classifier of the image model that initialised the audio model
+        ignored=(f"{prefix}head.", f"{prefix}head_dist.", f"{prefix}pre_logits.", *ignored),
     )
 
 
@@ -97,7 +103,7 @@ ELASTIC = Layout(
     block="blocks.modules_list.{}",
     inside={
         "norm1": "norm1",
-        "attn.qkv": "attn.to_q attn.to_kv",  # their kv is k first, then v
+        "attn.qkv": "attn.to_q attn.to_kv",  # rows of to_kv: first k, then v
         "attn.proj": "attn.proj",
         "norm2": "norm2",
         "mlp.fc1": "mlp.fc1",
@@ -119,7 +125,7 @@ ELASTIC = Layout(
     },
 )
 AST = _timm("AST (YuanGongND)", "v.", {"head_norm": "mlp_head.0", "head": "mlp_head.1"})
-SSAST = _timm("SSAST", "v.", spare=("cpredlayer.", "gpredlayer.", "mask_embed", "p_input_fdim", "p_input_tdim"))
+SSAST = _timm("SSAST", "v.", ignored=("cpredlayer.", "gpredlayer.", "mask_embed", "p_input_fdim", "p_input_tdim"))
 VIT = _timm("ViT or DeiT (timm)")
 HUGGING_FACE = Layout(
     name="AST (Hugging Face)",
@@ -147,16 +153,30 @@ HUGGING_FACE = Layout(
 )
 LAYOUTS = (ELASTIC, AST, SSAST, HUGGING_FACE, VIT)
 WRAPPERS = ("module.", "audio_spectrogram_transformer.")
-"""Prefixes that say only what the model was wrapped in: data parallelism, Hugging Face's classifier."""
+"""Prefixes of wrapper modules: data parallelism, and the classifier of Hugging Face."""
 
 
 def recognise(state: dict[str, Tensor], where: str) -> tuple[Layout, dict[str, Tensor]]:
-    """The layout of a state dict, and the state dict without wrappers' prefixes.
+    """Recognise the layout of a state dict.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+        The state dict.
+    where : str
+        Source of the state dict, for messages.
+
+    Returns
+    -------
+    layout : Layout
+        The layout.
+    state : dict of str to Tensor
+        The state dict without the prefixes of wrapper modules.
 
     Raises
     ------
     DataError
-        If it has no known layout, or lacks or exceeds what its layout asks for: all such names are listed.
+        If no layout matches, or if names are missing or unexpected; the error lists all such names.
     """
     bare = dict(state)
     for wrapper in WRAPPERS:
@@ -166,32 +186,42 @@ def recognise(state: dict[str, Tensor], where: str) -> tuple[Layout, dict[str, T
     missing, unexpected = differences[nearest.name]
     if len(unexpected) > len(bare) / 2 or not nearest.depth(bare):
         known = ", ".join(layout.name for layout in LAYOUTS)
-        some = ", ".join(sorted(state)[:5])
-        raise DataError(f"{where}: not recognised. Known: {known}, and runs of this suite. It holds {some}, ...")
+        examples = ", ".join(sorted(state)[:5])
+        raise DataError(
+            f"{where}: unknown weights. Known: {known}, and trained models of this package. The file contains "
+            f"{examples}, ..."
+        )
     if missing or unexpected:
-        raise DataError(f"{where}: looks like {nearest.name}, but\n{_listed(missing, unexpected)}")
+        raise DataError(f"{where}: looks like {nearest.name}, but\n{_list_names(missing, unexpected)}")
     return nearest, bare
 
 
 def check_names(wanted: dict[str, Tensor], given: dict[str, Tensor], where: str) -> None:
-    """Compare names and shapes of two state dicts.
+    """Compare the names and shapes of two state dicts.
+
+    Parameters
+    ----------
+    wanted, given : dict of str to Tensor
+        Expected and actual state dict.
+    where : str
+        First line of the error.
 
     Raises
     ------
     DataError
-        With all that differ.
+        If names or shapes differ; the error lists all differences.
     """
     wrong = [
-        f"{name} {list(given[name].shape)}, should be {list(value.shape)}"
+        f"{name} {list(given[name].shape)}, expected {list(value.shape)}"
         for name, value in wanted.items()
         if name in given and given[name].shape != value.shape
     ]
     missing, unexpected = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     if missing or unexpected or wrong:
-        raise DataError(f"{where}\n{_listed(missing, unexpected, wrong)}")
+        raise DataError(f"{where}\n{_list_names(missing, unexpected, wrong)}")
 
 
-def _listed(missing: list[str], unexpected: list[str], wrong: list[str] = ()) -> str:
-    """What does not fit, one line a kind."""
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": wrong}
+def _list_names(missing: list[str], unexpected: list[str], wrong: list[str] = ()) -> str:
+    """Format names for an error message, one line per kind of difference."""
+    kinds = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
     return "\n".join(f"  {kind} ({len(names)}): {', '.join(names)}" for kind, names in kinds.items() if names)

@@ -1,4 +1,4 @@
-"""Where weights come from: a run's folder, a published file, a Hugging Face folder, or a timm model by name."""
+"""Read weights from the folder of a run, a published file, a Hugging Face folder, or a timm model by name."""
 
 import hashlib
 import pickle
@@ -18,41 +18,41 @@ from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.files import read_json
 from elasticast.models import build_model
-from elasticast.models.weights.convert import converted
+from elasticast.models.weights.convert import convert_state
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
 
 TIMM = "timm:"
-OWN_FILES = ("model.safetensors", "model.json")
+MODEL_FILES = ("model.safetensors", "model.json")
 HUGGING_FACE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass
 class Weights:
-    """Weights of any origin under this package's names.
+    """Weights of any source, with the names of this package.
 
     Attributes
     ----------
-    found : str
-        What was recognised.
+    description : str
+        Kind and size of the weights, for messages.
     tensors : dict of str to Tensor
-        By the names of the model that `config` describes; the head may be absent, and positions are those of `config`.
+        State dict of the model that `config` describes; the head may be missing.
     config : RunConfig
-        The model these weights belong to, its front end and its view.
+        Settings of the model, its front end and its view.
     norm : Norm
         Normalisation of the log-mel.
     kind : {'single', 'multi'}
         Whether a clip has one label or several.
     classes : list of str or None
-        Names of the classes, where known.
+        Names of the classes, if known.
     image : bool
-        Whether the positions are those of square images.
+        Whether the positions are for square images.
     notes : list of str
-        What was assumed or left out.
+        Assumptions, and what is left out, one line each.
     sha256 : str
-        Of the file, or of the tensors where there is no file.
+        Hash of the file, or of the tensors if there is no file.
     """
 
-    found: str
+    description: str
     tensors: dict[str, Tensor]
     config: RunConfig
     norm: Norm
@@ -64,7 +64,7 @@ class Weights:
 
 
 def read_weights(source: str | Path) -> Weights:
-    """Recognise and convert weights.
+    """Read weights, recognise their layout and convert them.
 
     Parameters
     ----------
@@ -75,15 +75,15 @@ def read_weights(source: str | Path) -> Weights:
     Raises
     ------
     DataError
-        If it is missing, unsafe, damaged, or holds other names than its layout asks for.
+        If the source is missing, unsafe or damaged, or if names are missing or unexpected.
     """
-    weights = _recognised(source)
-    check_names(_own_model(weights), weights.tensors, f"{source}: looks like {weights.found}, but")
+    weights = _read_source(source)
+    check_names(_expected_state(weights), weights.tensors, f"{source}: looks like {weights.description}, but")
     return weights
 
 
-def _own_model(weights: Weights) -> dict[str, Tensor]:
-    """State dict of the model that weights say they are of, on the meta device; without a head where they have none."""
+def _expected_state(weights: Weights) -> dict[str, Tensor]:
+    """State dict of the model in `weights.config`, on the meta device; without a head if the weights have none."""
     head = weights.tensors.get("head.bias")
     headless = head is None and weights.classes is None
     with torch.device("meta"):
@@ -91,7 +91,7 @@ def _own_model(weights: Weights) -> dict[str, Tensor]:
     return {k: v for k, v in model.state_dict().items() if not (headless and k.startswith(("head.", "head_norm.")))}
 
 
-def _recognised(source: str | Path) -> Weights:
+def _read_source(source: str | Path) -> Weights:
     if str(source).startswith(TIMM):
         return _from_timm(str(source).removeprefix(TIMM))
     path = Path(source)
@@ -99,45 +99,47 @@ def _recognised(source: str | Path) -> Weights:
         return _from_folder(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder; a timm model is named with {TIMM}NAME")
-    if path.name == OWN_FILES[0] and path.with_name(OWN_FILES[1]).is_file():
+    if path.name == MODEL_FILES[0] and path.with_name(MODEL_FILES[1]).is_file():
         return _from_run(path.parent)
     return _from_file(path)
 
 
 def _from_folder(folder: Path) -> Weights:
-    if (folder / OWN_FILES[1]).is_file():
+    if (folder / MODEL_FILES[1]).is_file():
         return _from_run(folder)
     weights = next((folder / name for name in HUGGING_FACE_WEIGHTS if (folder / name).is_file()), None)
     if (folder / "config.json").is_file() and weights is not None:
         return _from_file(weights)
     raise DataError(
-        f"{folder}: no model here; a trained model is a folder with {' and '.join(OWN_FILES)}, "
-        f"a Hugging Face one a folder with config.json and {' or '.join(HUGGING_FACE_WEIGHTS)}"
+        f"{folder}: does not contain a model; expected {' and '.join(MODEL_FILES)} of a trained model, "
+        f"or config.json and {' or '.join(HUGGING_FACE_WEIGHTS)} of Hugging Face"
     )
 
 
 def _from_run(folder: Path) -> Weights:
-    path = folder / OWN_FILES[1]
-    about = read_json(path)
+    path = folder / MODEL_FILES[1]
+    content = read_json(path)
     try:
-        config = validate(RunConfig, about["config"], str(path), "config")
-        norm = Norm(about["norm"]["mean"], about["norm"]["std"])
-        classes, kind = about["classes"], about["kind"]
+        config = validate(RunConfig, content["config"], str(path), "config")
+        norm = Norm(content["norm"]["mean"], content["norm"]["std"])
+        classes, kind = content["classes"], content["kind"]
     except (KeyError, TypeError):
-        raise DataError(f"{path}: is not the model.json of this package: no config, classes, kind and norm") from None
-    tensors = read_tensors(folder / OWN_FILES[0])
-    found = f"{config.model.kind} of this package, experiment {config.experiment}, seed {config.seed}"
-    return Weights(found, tensors, config, norm, kind, classes, sha256=file_digest(folder / OWN_FILES[0]))
+        raise DataError(
+            f"{path}: is not a model.json of this package; expected config, classes, kind and norm"
+        ) from None
+    tensors = read_tensors(folder / MODEL_FILES[0])
+    description = f"{config.model.kind} of this package, experiment {config.experiment}, seed {config.seed}"
+    return Weights(description, tensors, config, norm, kind, classes, sha256=file_digest(folder / MODEL_FILES[0]))
 
 
 def _from_file(path: Path) -> Weights:
     layout, state = recognise(read_tensors(path), str(path))
-    about = _hugging_face_about(path.parent) if layout is HUGGING_FACE else {}
-    return Weights(**converted(layout, state, str(path), about), sha256=file_digest(path))
+    hf_files = _hugging_face_files(path.parent) if layout is HUGGING_FACE else {}
+    return Weights(**convert_state(layout, state, str(path), hf_files), sha256=file_digest(path))
 
 
-def _hugging_face_about(folder: Path) -> dict[str, Any]:
-    """What stands beside Hugging Face weights: `config` and `preprocessor`, as far as they are there."""
+def _hugging_face_files(folder: Path) -> dict[str, Any]:
+    """Contents of the `config` and `preprocessor` files in a Hugging Face folder, if they exist."""
     files = {"config": "config.json", "preprocessor": "preprocessor_config.json"}
     return {key: read_json(folder / name) for key, name in files.items() if (folder / name).is_file()}
 
@@ -149,35 +151,35 @@ def _from_timm(name: str) -> Weights:
         raise DataError(f"{TIMM}{name}: needs the package timm: pip install 'elasticast[timm]' ({error})") from None
     if not timm.is_model(name.split(".")[0]):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*distilled*")[:5]) or "deit_base_distilled_patch16_384"
-        raise DataError(f"{TIMM}{name}: timm {timm.__version__} has no such model; it has for example {near}")
+        raise DataError(f"{TIMM}{name}: timm {timm.__version__} has no such model; similar models: {near}")
     try:
         model = timm.create_model(name, pretrained=True)
-    except Exception as error:  # whatever the hub, the network or the disk came up with
-        raise DataError(_offline(name, error)) from None
+    except Exception as error:  # many types are possible, from the hub, the network or the disk
+        raise DataError(_download_problem(name, error)) from None
     layout, state = recognise(model.state_dict(), f"{TIMM}{name}")
     if layout is not VIT:
-        raise DataError(f"{TIMM}{name}: is not a ViT or DeiT")
-    about = {"config": {"num_attention_heads": model.blocks[0].attn.num_heads}}
+        raise DataError(f"{TIMM}{name}: not a ViT or DeiT")
+    hf_files = {"config": {"num_attention_heads": model.blocks[0].attn.num_heads}}
     digest = hashlib.sha256(b"".join(state[k].contiguous().numpy().tobytes() for k in sorted(state))).hexdigest()
-    return Weights(**converted(layout, state, f"{TIMM}{name}", about), sha256=digest)
+    return Weights(**convert_state(layout, state, f"{TIMM}{name}", hf_files), sha256=digest)
 
 
-def _offline(name: str, error: Exception) -> str:
+def _download_problem(name: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [""])[0]
     save = f"import timm, torch; torch.save(timm.create_model('{name}', pretrained=True).state_dict(), '{name}.pth')"
     return (
-        f"{TIMM}{name}: could not be downloaded ({type(error).__name__}: {reason}). On a machine with a network run\n"
-        f'  python -c "{save}"\nand give the path of that file instead.'
+        f"{TIMM}{name}: could not be downloaded ({type(error).__name__}: {reason}). On a machine with internet run\n"
+        f'  python -c "{save}"\nand use the path of that file instead.'
     )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a state dict; code in a file is never run.
+    """Read a state dict. Code in the file is never executed.
 
     Raises
     ------
     DataError
-        If it is missing, damaged, holds more than tensors, or no tensors.
+        If the file is missing or damaged, or if it does not contain tensors only.
     """
     try:
         if path.suffix == ".safetensors":
@@ -185,15 +187,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
-            f"{path}: refused: not a plain file of tensors, and reading anything else could run code from it"
+            f"{path}: refused: not a plain file of tensors, and reading other files could execute code in them"
         ) from None
-    except Exception as error:  # of any kind, depending on where a damaged file stops making sense
+    except Exception as error:  # a damaged file can raise many types of errors
         raise DataError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from None
-    for wrapped in ("model", "state_dict"):  # DeiT's own files and many training scripts
+    for wrapped in ("model", "state_dict"):  # used by the files of DeiT and by many training scripts
         if isinstance(state, dict) and isinstance(state.get(wrapped), dict):
             state = state[wrapped]
     if not isinstance(state, dict) or not state or not _all_tensors(state.values()):
-        raise DataError(f"{path}: holds no state dict, a dictionary of names and tensors")
+        raise DataError(f"{path}: contains no state dict; expected a dictionary of names and tensors")
     return state
 
 
@@ -202,6 +204,6 @@ def _all_tensors(values: Iterable[object]) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

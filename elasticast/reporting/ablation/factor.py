@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from elasticast.config.ablation_names import shown
+from elasticast.config.ablation_names import format_value
 from elasticast.config.ablation_sweeps import compared
 from elasticast.config.load_ablation import Ablation
 from elasticast.config.run import RunSettings
@@ -80,25 +80,25 @@ def _setting(run: RunSettings, key: str) -> Any:
 
 def _value(ablation: Ablation, variant: str) -> str:
     """Value of the first setting of the grid in a variant, as text."""
-    return shown(_setting(ablation.runs[variant], ablation.grid[0]))
+    return format_value(_setting(ablation.runs[variant], ablation.grid[0]))
 
 
 def _line_name(ablation: Ablation, variant: str) -> str:
     """Name of the line of a variant: the values of all settings of the grid except the first."""
     run = ablation.runs[variant]
-    return ", ".join(f"{setting_name(key)} {shown(_setting(run, key))}" for key in ablation.grid[1:])
+    return ", ".join(f"{setting_name(key)} {format_value(_setting(run, key))}" for key in ablation.grid[1:])
 
 
 def _axis_of(ablation: Ablation) -> _Axis:
     values = [_setting(ablation.runs[v], ablation.grid[0]) for v in ablation.experiments]
     numbers = sorted({v for v in values if isinstance(v, int | float) and not isinstance(v, bool)})
     logarithmic = len(numbers) > 2 and numbers[0] > 0 and is_geometric(np.array(numbers))
-    places = {shown(number): float(np.log(number) if logarithmic else number) for number in numbers}
+    places = {format_value(number): float(np.log(number) if logarithmic else number) for number in numbers}
     steps = np.diff(list(places.values()))
     step = float(steps.mean()) if len(steps) else 1.0
-    for text in dict.fromkeys(map(shown, values)):
+    for text in dict.fromkeys(map(format_value, values)):
         places.setdefault(text, max(places.values(), default=0.0) + step)
-    return _Axis(places, {shown(number) for number in numbers}, step, logarithmic)
+    return _Axis(places, {format_value(number) for number in numbers}, step, logarithmic)
 
 
 def _draw_line(ax: Axes, cells: pd.DataFrame, axis: _Axis, style: LineStyle, shift: float) -> None:

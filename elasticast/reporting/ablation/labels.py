@@ -1,12 +1,12 @@
 """Names of variants and settings in tables and figures."""
 
-from elasticast.config.ablation_names import shown
+from elasticast.config.ablation_names import format_value
 from elasticast.config.load_ablation import Ablation
 
 
 def describe_settings(ablation: Ablation, variant: str) -> str:
     """Text for the settings in which a variant differs from the base."""
-    changes = [f"{key} = {shown(value)}" for key, value in ablation.factors[variant].items()]
+    changes = [f"{key} = {format_value(value)}" for key, value in ablation.factors[variant].items()]
     evaluations, base_evaluations = (ablation.experiments[v].evaluations for v in (variant, ablation.base))
     if evaluations != base_evaluations:
         changes.append(f"evaluations = {', '.join(evaluations)}")

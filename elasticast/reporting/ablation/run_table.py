@@ -51,7 +51,7 @@ def run_table(results: AblationResults) -> pd.DataFrame:
 
 def _planned_rows(ablation: Ablation, variant: str, metric: str) -> list[dict]:
     """Rows for a run that has not finished."""
-    rows, default = [], ablation.run_config(variant, 0).own_compression
+    rows, default = [], ablation.run_config(variant, 0).default_compression
     for name, e in ablation.sweep(variant).items():
         for x, c in itertools.product(e.x, e.compression or [default]):
             place = {"evaluation": name, "x_name": e.x_name, "x": x}

@@ -11,11 +11,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from elasticast.benchmarks.batching import all_ways, chosen, counted
-from elasticast.benchmarks.padding import TOLERANCE, AttentionAlone, WholeModel, differences, packing
-from elasticast.benchmarks.rows import RowMask, RowPlaces
-from elasticast.benchmarks.setup import MODELS, batch_tokens, device_of, model_config, ways_of
-from elasticast.benchmarks.timing import in_turns, saved_bytes
+from elasticast.benchmarks.batching import all_ways, count_costs, select_ways
+from elasticast.benchmarks.padding import TOLERANCE, AttentionAlone, WholeModel, differences, measure_packing
+from elasticast.benchmarks.rows import RowIndices, RowMask
+from elasticast.benchmarks.setup import MODELS, batch_tokens, build_ways, model_config, resolve_device
+from elasticast.benchmarks.timing import saved_bytes, time_alternately
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError, ElasticASTError
 from tests.complaints import complains
@@ -55,7 +55,7 @@ def test_every_way_spans_what_it_should(ways):
 
 
 def test_counts_by_hand(tiny, ways):
-    found = {name: counted(way, TOKENS, tiny(), "attention", False) for name, way in ways.items()}
+    found = {name: count_costs(way, TOKENS, tiny(), "attention", False) for name, way in ways.items()}
     flop = {name: 4 * 32 * sum(s**2 for spans in SPANS[name] for s in spans) for name in SPANS}
     assert {name: round(1e9 * row["attention_gflop"]) for name, row in found.items()} == flop
     assert flop["packed-sdpa"] == 4 * 32 * 2496
@@ -73,19 +73,19 @@ def test_what_is_counted_is_what_runs(tiny, ways, measure):
     config = tiny()
     held = subject(measure, config)
     for name, way in ways.items():
-        passes = [held.prepared(layout) for layout in way]
+        passes = [held.prepare(layout) for layout in way]
         with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), FlopCounterMode(display=False) as counter:
             for one in passes:
                 one.forward()
-        ran, said = counter.get_total_flops(), 1e9 * counted(way, TOKENS, config, measure, False)["total_gflop"]
+        ran, said = counter.get_total_flops(), 1e9 * count_costs(way, TOKENS, config, measure, False)["total_gflop"]
         if measure == "attention":
             assert ran == round(said)
         else:  # queries and heads of clips that share a span are not counted
             assert ran == pytest.approx(said, rel=0.03), name
             if name == "one-by-one":
                 assert ran == round(said)
-    both = counted(ways["bucketed"], TOKENS, config, measure, True)["total_gflop"]
-    assert both == pytest.approx(3 * counted(ways["bucketed"], TOKENS, config, measure, False)["total_gflop"])
+    both = count_costs(ways["bucketed"], TOKENS, config, measure, True)["total_gflop"]
+    assert both == pytest.approx(3 * count_costs(ways["bucketed"], TOKENS, config, measure, False)["total_gflop"])
 
 
 SETTINGS = [{}, {"attention_scale": "none"}, {"attention_scale": "qk_norm", "positions": "rotary"}]
@@ -103,8 +103,8 @@ def test_all_ways_compute_the_same(tiny, ways, settings):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
 @pytest.mark.parametrize("measure", ["attention", "model"])
 def test_all_ways_compute_the_same_on_a_gpu(tiny, measure):
-    device = device_of("cuda")
-    ways, _ = ways_of(tiny(), TOKENS, device, bucket=2, row_tokens=[40, 64])
+    device = resolve_device("cuda")
+    ways, _ = build_ways(tiny(), TOKENS, device, bucket=2, row_tokens=[40, 64])
     assert next(iter(ways)) == "packed-xformers"
     assert differences(subject(measure, tiny(), device), ways).keys() >= SPANS.keys()
 
@@ -115,13 +115,13 @@ def test_a_way_that_computes_something_else_is_an_error(tiny, ways, measure, mon
     def see_all(places):
         return RowMask(torch.ones(len(places.owner), 1, 1, places.owner.shape[1], dtype=torch.bool), [])
 
-    monkeypatch.setattr(RowPlaces, "mask", see_all)
+    monkeypatch.setattr(RowIndices, "mask", see_all)
     with complains(ElasticASTError, "padded-longest", "packed-sdpa"):
         differences(subject(measure, tiny()), ways)
 
 
 def test_places_in_rows(ways):
-    places = RowPlaces.of(ways["rows-40"][0], TOKENS)
+    places = RowIndices.from_layout(ways["rows-40"][0], TOKENS)
     assert places.owner.tolist() == [[0] * 8 + [1] * 24 + [-1] * 8, [2] * 16 + [-1] * 24, [3] * 40]
     assert places.tokens.tolist() == [*range(32), *range(40, 56), *range(80, 120)]
     assert places.queries.tolist() == [[0, 1], [2, -1], [3, -1]]
@@ -129,7 +129,7 @@ def test_places_in_rows(ways):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_measures_everything(tiny, ways, precision):
-    found = packing(tiny(), TOKENS, ways, device=CPU, precision=precision, rounds=3)
+    found = measure_packing(tiny(), TOKENS, ways, device=CPU, precision=precision, rounds=3)
     assert len(found) == 4 * len(SPANS)
     table = found.set_index(["measure", "pass", "way"]).sort_index()
     assert (table[["seconds", "ratio", "cpu_ratio"]] > 0).all(axis=None)
@@ -156,7 +156,7 @@ def test_saved_bytes_by_hand():
 
 def test_steps_take_turns():
     said = []
-    seconds = in_turns({name: lambda name=name: said.append(name) for name in "abc"}, 3, CPU)
+    seconds = time_alternately({name: lambda name=name: said.append(name) for name in "abc"}, 3, CPU)
     assert "".join(said) == "abccbaabc"
     assert {name: found.shape for name, found in seconds.items()} == dict.fromkeys("abc", (3, 2))
 
@@ -204,13 +204,13 @@ def test_models_are_those_of_the_suites(tmp_path):
 
 
 def test_what_is_not_there_cannot_be_chosen(ways, cpu):
-    assert list(chosen(ways, {}, ["bucketed"])) == ["packed-sdpa", "bucketed"]
-    assert chosen(ways, {}, []) == ways
+    assert list(select_ways(ways, {}, ["bucketed"])) == ["packed-sdpa", "bucketed"]
+    assert select_ways(ways, {}, []) == ways
     with complains(ElasticASTError, "--way", "rows-8", "too long", "packed-sdpa", "rows-40"):
-        chosen(ways, {"rows-8": "too long"}, ["rows-8"])
+        select_ways(ways, {"rows-8": "too long"}, ["rows-8"])
     with complains(ElasticASTError, "--device", "cuda"):
-        device_of("cuda")
-    found, _ = ways_of(model_config("tiny", 64), [8, 32], device_of("auto"), bucket=1, row_tokens=[])
+        resolve_device("cuda")
+    found, _ = build_ways(model_config("tiny", 64), [8, 32], resolve_device("auto"), bucket=1, row_tokens=[])
     assert list(found) == ["packed-sdpa", "packed-dense", "padded-longest", "padded-limit", "one-by-one", "bucketed"]
 
 

@@ -26,7 +26,7 @@ def test_speeds_are_those_of_the_best_round_and_ratios_are_to_the_files(data, mo
         return seconds, sum(way[clip] for clip in order)
 
     monkeypatch.setattr(storage, "_timed", timed)
-    found = storage.reading(data, "train", 6, [0, 1]).set_index(["read", "workers"])
+    found = storage.measure_reading(data, "train", 6, [0, 1]).set_index(["read", "workers"])
     assert asked == [0] * 4 + [1] * 4 + [0] * 4 + [1] * 4 + [0] * 4 + [1] * 4
     assert set(found.index) == {(way, workers) for way in WAYS for workers in (0, 1)}
     # the second round's calls 9 to 16 are the best: files, store, files with log-mel, store with log-mel
@@ -57,8 +57,8 @@ def test_the_first_clip_is_read_before_the_clock_starts_and_made_up_for(processe
 def test_what_cannot_be_measured_is_one_clear_error(data):
     for split, clips in (("test", 1), ("dev", 0)):
         with complains(DataError, data, split, clips):
-            storage.reading(data, split, 5, [0])
+            storage.measure_reading(data, split, 5, [0])
     for path in (data / "audio").glob("*.wav"):
         path.unlink()
     with complains(DataError, data / "audio", ".wav", "missing"):
-        storage.reading(data, "train", 5, [0])
+        storage.measure_reading(data, "train", 5, [0])

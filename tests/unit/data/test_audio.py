@@ -58,7 +58,7 @@ def test_16_bit_at_the_rate_asked_for_comes_back_bit_by_bit(tmp_path, rate):
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_16_bit_samples_are_the_same_as_integers_and_as_floats(tmp_path, channels):
-    """Integers are read as they are, which is faster."""
+    """16-bit samples are read without conversion, which is faster."""
     wave = noise(1.0, 44100, channels)
     sf.write(tmp_path / "integers.wav", wave, 44100)
     sf.write(tmp_path / "floats.wav", wave / 32768, 44100, subtype="FLOAT")
@@ -97,7 +97,7 @@ def test_loud_float_samples_are_clipped_not_wrapped(wav):
 
 
 def test_floats_on_the_scale_of_integers_are_refused(wav):
-    """They would all be clipped: a square wave."""
+    """Clipping these samples would give a square wave."""
     sf.write(wav, noise().astype(np.float32), RATE, subtype="FLOAT")
     assert reason(wav) == "samples not scaled to [-1, 1]"
 
@@ -116,7 +116,7 @@ FORMATS = [
 
 @pytest.mark.parametrize(("kind", "subtype", "error"), FORMATS)
 def test_formats(tmp_path, kind, subtype, error):
-    """By their content: every one is called .wav here."""
+    """The content decides: all files have the extension .wav here."""
     wave = noise() / 32768 if subtype in ("FLOAT", "DOUBLE") else noise()
     sf.write(tmp_path / "clip.wav", wave, RATE, format=kind, subtype=subtype)
     np.testing.assert_allclose(samples(tmp_path / "clip.wav").astype(int), noise(), atol=error)
@@ -141,7 +141,7 @@ def test_chunks_around_the_samples_are_no_damage(wav):
 
 
 def test_a_wav_written_to_a_pipe_is_no_damage(wav):
-    """Its sizes are not known when its header is written."""
+    """The sizes are unknown when the header is written."""
     content = wav.read_bytes()
     wav.write_bytes(content[:4] + b"\xff" * 4 + content[8:40] + b"\xff" * 4 + content[44:])
     np.testing.assert_array_equal(samples(wav), noise())
@@ -281,7 +281,7 @@ def test_a_wav_cut_short_anywhere_is_truncated(wav, kept):
 
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "FLAC", "MP3", "VORBIS", "OPUS"])
 def test_a_file_cut_short_is_truncated(tmp_path, kind):
-    """Of these libsndfile finds only FLAC's and MP3's damage."""
+    """Among these formats, libsndfile detects only damaged FLAC and MP3 files."""
     path, options = tmp_path / "clip", {"format": "OGG", "subtype": kind} if kind in ("VORBIS", "OPUS") else {}
     sf.write(path, noise(5.0), RATE, **({"format": kind} | options))
     content = path.read_bytes()
@@ -383,7 +383,7 @@ def test_hdf5(hdf5, key):
         np.testing.assert_array_equal(found, noise()[start:stop])
 
 
-def test_hdf5_is_at_the_rate_asked_for_unless_it_says_another(hdf5, wav):
+def test_hdf5_rate_defaults_to_the_requested_rate(hdf5, wav):
     assert decode(hdf5, rate=24000, key="int16").sample_rate == 24000
     sf.write(wav, noise(), 2 * RATE)
     np.testing.assert_array_equal(samples(hdf5, key="fast"), samples(wav))
@@ -430,7 +430,7 @@ def test_damaged_hdf5(hdf5, wav):
 
 
 def test_only_the_span_is_read(tmp_path):
-    """Damage elsewhere in the dataset is not met."""
+    """Damage in other parts of the dataset does not matter."""
     path, wave = tmp_path / "audio.hdf5", noise(4.0)
     with h5py.File(path, "w") as file:
         data = file.create_dataset("key", data=wave, chunks=(RATE,), fletcher32=True)

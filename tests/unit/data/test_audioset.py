@@ -57,7 +57,7 @@ def write_list(root, text, name="balanced_train_segments.csv", header=HEADER):
 
 @pytest.fixture
 def root(tmp_path):
-    """Lists and class names, and a folder with the audio of no clip."""
+    """Write lists and class names, and an audio folder without the audio of any clip."""
     write_list(tmp_path, TRAIN)
     write_list(tmp_path, TEST, "eval_segments.csv")
     write_list(tmp_path, CLASSES.encode(), "class_labels_indices.csv")
@@ -131,7 +131,7 @@ SEEN = {
     "taken for a number": ["1.23E+05,30,40,/m/09x0r", "-1.2E-10,30,40,/m/09x0r", "1.2345E+100,30,40,/m/09x0r"],
     "semicolons": ['--PJHxphWEs;30.000;40.000;"/m/09x0r,/t/dd00088"'],
     "labels split": [
-        # the two ways in which programs write a quotation mark after a space
+        # the two ways in which programs write a quotation mark that follows a space
         '--PJHxphWEs,30.000,40.000,"""/m/09x0r",/m/05zppz,"/t/dd00088""",,,,,,,',
         '--PJHxphWEs, 30.000, 40.000," ""/m/09x0r","/t/dd00088"""',
         "--PJHxphWEs,30,40,/m/09x0r,/t/dd00088",
@@ -161,7 +161,7 @@ def test_a_damaged_row_is_refused_with_its_line_and_what_happened(root):
             with complains(DataError, path, "line 8", repr(row)) as error:
                 read(path)
             said.setdefault(what, set()).add(str(error.value).replace(repr(row), ""))
-    # one explanation of each kind of damage, and to each another
+    # each kind of damage has one explanation, different from the others
     assert [len(texts) for texts in said.values()] == [1] * len(SEEN)
     assert len(set.union(*said.values())) == len(SEEN)
 
@@ -179,14 +179,14 @@ def test_a_list_that_is_none_is_refused(root, content):
         annotated(root)
 
 
-def test_of_a_web_page_saved_as_a_list_little_is_shown(root):
+def test_error_quotes_only_the_start_of_a_web_page(root):
     path = write_list(root, ("<!DOCTYPE html>" + "<p>" * 10_000).encode())
     with complains(DataError, path, "line 1", "<!DOCTYPE html><p>") as error:
         read(path)
     assert len(str(error.value)) < 700
 
 
-def test_a_list_shorter_than_its_header_says_is_reported(root, caplog):
+def test_list_shorter_than_its_header_announces_gives_a_warning(root, caplog):
     read(write_list(root, TRAIN, header=HEADER.replace("{0}", "22160")))
     assert_names(caplog.text, 4, 22160)
     caplog.clear()
@@ -310,7 +310,7 @@ VARIANTS = ("", "_{0:.0f}", "_{0:.3f}", "_{0:.3f}_{1:.3f}", "_{2:d}", "_{2:d}_{3
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("prefix", ["", "Y"])
 @pytest.mark.parametrize("folder", ["", "deep/er/"])
-def test_every_name_of_every_id_is_its_own(variant, prefix, folder):
+def test_every_file_name_matches_only_its_id(variant, prefix, folder):
     find = audioset.clip_of(SPANS)
     for name, (start, end) in SPANS.items():
         times = variant.format(start, end, round(1000 * start), round(1000 * end))
@@ -320,9 +320,9 @@ def test_every_name_of_every_id_is_its_own(variant, prefix, folder):
 @pytest.mark.parametrize(
     "stem",
     [
-        "--PJHxphWEs_31",  # another start
+        "--PJHxphWEs_31",  # different start
         "--PJHxphWEs_40000_50000",
-        "--PJHxphWEs_30000_35000",  # another end
+        "--PJHxphWEs_30000_35000",  # different end
         "--PJHxphWEs_30_40_50",
         "--PJHxphWEs_",
         "--PJHxphWEs_part",
@@ -330,7 +330,7 @@ def test_every_name_of_every_id_is_its_own(variant, prefix, folder):
         "YY--PJHxphWEs",
         "-PJHxphWEs",
         "Y-PJHxphWEs",
-        "zzzzzzzzzzz",  # of no list
+        "zzzzzzzzzzz",  # in no list
         "Yzzzzzzzzzz",
         "é-PJHxphWEs",
     ],
@@ -347,14 +347,14 @@ def test_other_names_are_of_no_clip(stem):
         (["Yabcdefghij.wav", "Yabcdefghij_50000_60000.wav"], "Yabcdefghij.wav"),
     ],
 )
-def test_an_id_that_begins_with_y_keeps_its_own_file(root, files, chosen):
-    # without its Y it would be no id: those have 11 characters
+def test_id_that_starts_with_y_matches_its_file(root, files, chosen):
+    # without the Y it would not be an id, because ids have 11 characters
     write_list(root, 'Yabcdefghij, 30.000, 40.000, "/m/09x0r"\n')
     touch(root, *files)
     assert annotated(root).loc["Yabcdefghij", "path"] == f"{root}/clips/{chosen}"
 
 
-def test_two_files_of_a_clip_are_mentioned(root, caplog):
+def test_two_files_of_a_clip_give_a_warning(root, caplog):
     touch(root, "train/--PJHxphWEs.wav", "Y--PJHxphWEs.flac", "12345678901.mp3")
     clips = annotated(root)
     assert clips.loc["--PJHxphWEs", "path"] == f"{root}/clips/Y--PJHxphWEs.flac"

@@ -17,7 +17,7 @@ def widths(frames, draws=300, **settings):
     for _ in range(draws):
         masked = spec_augment(torch.ones(128, frames), SpecAugment(**settings), 7.0, shared) == 7
         bins, time = masked.all(1), masked.all(0)
-        assert torch.equal(masked, bins[:, None] | time[None])  # one band, one stretch, nothing else
+        assert torch.equal(masked, bins[:, None] | time[None])  # one frequency band and one time interval
         for mask in (bins, time):
             places = mask.nonzero().flatten().tolist()
             assert places == list(range(places[0], places[0] + len(places))) if places else True

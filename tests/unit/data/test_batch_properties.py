@@ -1,4 +1,4 @@
-"""Batches of any clips and any budget: properties that hold for every input."""
+"""Properties of batches that hold for all clips and budgets."""
 
 import copy
 
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elasticast.config import Batch, ElasticASTSettings
+from elasticast.data import sampler
 from elasticast.data.packing import PackedClip, grid_positions, kept_count, pack, pack_clip
 from elasticast.data.sampler import BatchSampler, balanced_weights, deal, token_batches
 
@@ -36,7 +37,7 @@ def test_an_epoch_is_cut_where_the_next_clip_would_exceed_the_budget(tokens, mor
 
 @given(sizes, st.integers(0, 200))
 def test_a_bucket_is_filled_up_to_the_budget_exactly(tokens, more):
-    """With all clips in one bucket: from short to long, and each batch as large as its longest clip allows."""
+    """In a single bucket, clips are sorted by length, and each batch is as large as its longest clip allows."""
     budget = max(tokens) + more
     found = BatchSampler(tokens, Batch(tokens=budget, buckets=True), seed=2)
     batches = indices(found.epoch(0))
@@ -49,6 +50,21 @@ def test_a_bucket_is_filled_up_to_the_budget_exactly(tokens, more):
         assert after is None or (len(batch) + 1) * tokens[after[0]] > budget
 
 
+@given(st.lists(st.integers(1, 60), min_size=30, max_size=60), st.sampled_from(["clips", "tokens"]))
+def test_a_bucket_is_of_clips_drawn_one_after_another(tokens, unit):
+    """So many as fill about `BUCKET_BATCHES` batches; a clip meets others in the next epoch."""
+    limit = 4 if unit == "clips" else 4 * max(tokens)
+    plain, bucketed = (BatchSampler(tokens, Batch(**{unit: limit}, buckets=buckets), 0) for buckets in (False, True))
+    drawn = [clip for batch in indices(plain.epoch(0)) for clip in batch]
+    size = 2 * (4 if unit == "clips" else limit // int(np.mean(tokens)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampler, "BUCKET_BATCHES", 2)
+        batches = indices(bucketed.epoch(0))
+    assert sorted(clip for batch in batches for clip in batch) == sorted(drawn)
+    for batch in batches:
+        assert len({drawn.index(clip) // size for clip in batch}) == 1
+
+
 @given(sizes, st.integers(1, 6))
 def test_ranks_share_a_batch_about_evenly(tokens, ranks):
     shares = deal(tokens, ranks)
@@ -56,7 +72,7 @@ def test_ranks_share_a_batch_about_evenly(tokens, ranks):
     assert sorted(place for share in shares for place in share) == list(range(len(tokens)))
     assert all(share == sorted(share) for share in shares)
     load = [sum(tokens[place] for place in share) for share in shares]
-    # each rank was the least loaded when it was given the last, and smallest, of its clips
+    # each rank had the fewest tokens before it got its last (and smallest) clip
     for share, tokens_of_rank in zip(shares, load, strict=True):
         assert not share or tokens_of_rank - min(tokens[place] for place in share) <= min(load)
 
@@ -85,8 +101,8 @@ grids = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6)), min_size=1, ma
 
 
 @given(grids, st.data())
-def test_a_clip_with_tokens_left_out_keeps_its_grid(shapes, data):
-    """Also where the last column is left out: positions are relative to the whole grid."""
+def test_clip_with_dropped_tokens_keeps_its_grid(shapes, data):
+    """Positions are relative to the whole grid, even if all tokens of the last column are dropped."""
     clips, kept = [], []
     for index, shape in enumerate(shapes):
         freq, time = grid_positions(*shape)
@@ -94,7 +110,7 @@ def test_a_clip_with_tokens_left_out_keeps_its_grid(shapes, data):
         whole = PackedClip(index + 3, torch.randn(len(freq), 4), freq, time, torch.rand(2))
         assert whole.time_patches == shape[1]
         keep = torch.tensor(sorted(data.draw(st.sets(st.sampled_from(range(len(freq))), min_size=1))))
-        some = whole.only(keep)
+        some = whole.select(keep)
         assert (some.index, some.time_patches) == (whole.index, shape[1])
         assert torch.equal(some.patches, whole.patches[keep])
         assert (some.freq.tolist(), some.time.tolist()) == (freq[keep].tolist(), time[keep].tolist())

@@ -1,4 +1,4 @@
-"""The dataset: what a clip looks like depends on seed, epoch and clip, and on nothing else."""
+"""The training dataset: the tokens of a clip depend only on seed, epoch and clip."""
 
 import json
 from dataclasses import fields
@@ -35,7 +35,7 @@ ONE_HOP = {**ALL_OF_IT, "view": {"max_frames": 96}}
 
 
 def at(dataset, index, epoch=0, draw=0, fill_to=0):
-    """A clip as an epoch presents it."""
+    """The tokens of a clip in a given epoch."""
     return dataset[ClipRequest(index, epoch, draw, fill_to)]
 
 
@@ -44,7 +44,7 @@ def requests(*batches):
 
 
 def encoded(clips, config, norm, index):
-    """A clip without the randomness of training."""
+    """The tokens of a clip without random augmentation."""
     encoder, view = ClipEncoder(config, norm), ViewRule(config)(int(clips.samples[index]))
     spectrogram = encoder.spectrogram(clips.waveform(index), view.compression)
     return encoder.encode(spectrogram, view, index=index, target=clips.target(index))
@@ -64,7 +64,7 @@ def training(tiny, train_clips, norm):
     return build
 
 
-def test_a_clip_looks_the_same_whatever_came_before(training):
+def test_clip_does_not_depend_on_earlier_clips(training):
     forward, backward = training(), training()
     items = {i: at(forward, i) for i in range(len(forward))}
     for i in reversed(range(len(backward))):
@@ -73,7 +73,7 @@ def test_a_clip_looks_the_same_whatever_came_before(training):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_clip_looks_the_same_whatever_the_number_of_workers(training, workers):
+def test_clip_does_not_depend_on_the_number_of_workers(training, workers):
     batches = requests([3, 1, 4], [0, 5, 9], [2, 6])
     alone = [pack([training()[request] for request in batch]) for batch in batches]
     loader = DataLoader(training(), batch_sampler=batches, collate_fn=pack, num_workers=workers)
@@ -89,7 +89,7 @@ def test_epochs_and_seeds_differ(training, difference):
 
 
 @pytest.mark.parametrize("difference", [ALL_OF_IT, ONE_HOP])
-def test_a_clip_drawn_again_looks_another_way(training, difference):
+def test_clip_drawn_again_is_augmented_differently(training, difference):
     found = training(difference)
     first = [at(found, i) for i in range(12)]
     again = [[at(found, i, draw=draw) for i in range(12)] for draw in (1, 2)]
@@ -112,23 +112,23 @@ def test_a_balanced_epoch_is_the_same_whatever_the_workers_and_where_it_is_resum
 
 @pytest.mark.parametrize("room", [0, 150_000, 2**30])
 def test_keeping_log_mels_changes_nothing(training, monkeypatch, room):
-    monkeypatch.setattr(module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(module, "CACHE_BYTES", 0)
     plain = training(ONE_HOP)
-    monkeypatch.setattr(module, "KEPT_BYTES", room)
+    monkeypatch.setattr(module, "CACHE_BYTES", room)
     keeping = training(ONE_HOP)
     for epoch in range(3):
         assert all(same(at(plain, i, epoch), at(keeping, i, epoch)) for i in range(12))
-    kept = sum(spectrogram.nbytes for spectrogram in keeping._kept.values())
-    assert not plain._kept
+    kept = sum(spectrogram.nbytes for spectrogram in keeping._cache.values())
+    assert not plain._cache
     assert kept <= room
-    assert kept + keeping._room == room
-    assert (len(keeping._kept) > 0) == (room > 0)
+    assert kept + keeping._cache_bytes_left == room
+    assert (len(keeping._cache) > 0) == (room > 0)
 
 
 def test_several_hops_keep_nothing(training):
     found = training(ALL_OF_IT)
     assert all(at(found, i) is not None for i in range(12))
-    assert not found._kept
+    assert not found._cache
 
 
 def test_training_without_randomness_is_evaluation(tiny, train_clips, norm):
@@ -186,7 +186,7 @@ def test_a_short_clip_is_shifted_to_every_place_it_fits_in(training):
         for i in range(12):
             one, other = at(found, i, epoch), at(plain, i, epoch)
             offset = (one.time - other.time).unique()
-            assert len(offset) == 1  # the stretch stays in one piece
+            assert len(offset) == 1  # all tokens are shifted by the same offset
             assert one.time_patches == other.time_patches == 12
             assert torch.equal(one.patches, other.patches)
             assert torch.equal(one.freq, other.freq)
@@ -243,7 +243,7 @@ def test_dropout_keeps_its_share_drawn_for_each_clip(training):
         item, tokens = at(found, i), len(at(whole, i).patches)
         assert len(item.patches) == len(item.freq) == len(item.time) == round(0.7 * tokens)
         places = (item.freq * (tokens // 8) + item.time).tolist()
-        assert torch.equal(item.patches, at(whole, i).patches[places])  # each stays with its own place
+        assert torch.equal(item.patches, at(whole, i).patches[places])  # patches keep their positions
         if tokens == 32:
             kept.add(tuple(places))
     of_32 = sum(len(at(whole, i).patches) == 32 for i in range(12))
@@ -259,7 +259,7 @@ def test_a_share_to_drop_is_drawn_for_each_clip_anew(training):
         shares += [1 - kept / tokens for kept, tokens in pairs if tokens == 48]
         assert all(round(0.4 * tokens) <= kept <= round(0.9 * tokens) for kept, tokens in pairs)
     assert len(set(shares)) > 15
-    assert abs(sum(shares) / len(shares) - 0.35) < 0.04  # uniform between the two
+    assert abs(sum(shares) / len(shares) - 0.35) < 0.04  # uniform between the two limits
     assert all(at(found, i).time_patches == at(whole, i).time_patches for i in range(12))
 
 

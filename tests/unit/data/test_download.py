@@ -27,7 +27,7 @@ DIGITS = FsddDigits(source="fsdd_digits")
 
 @pytest.fixture
 def archive(published):
-    """As GitHub packs it, with files that are not wanted."""
+    """An archive in GitHub's layout, with additional files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         contents = {f"free-x-1.0/recordings/{name}": content for name, content in published.items()}
@@ -41,7 +41,7 @@ def archive(published):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content`; notes the ranges asked for; breaks off every answer after `limit` bytes once `go_on` is set."""
+    """Serve `content` and record the requested ranges. Once `go_on` is set, stop every response after `limit` bytes."""
 
     content, limit, ranges_known, with_length = b"", None, True, True
 
@@ -124,7 +124,7 @@ def test_several_at_once_download_once(server, sums, published, tmp_path):
     assert len(server.asked) == 1
 
 
-def test_a_damaged_archive_is_removed_and_said(server, sums, published, tmp_path):
+def test_damaged_archive_is_removed_and_reported(server, sums, published, tmp_path):
     whole = server.content
     for content in (whole[:2000] + b"\0" * 50 + whole[2050:], whole[:-3000], b"<html>no such release</html>"):
         server.content = content
@@ -150,7 +150,7 @@ def test_a_corrupted_recording_in_the_archive_is_rejected(server, sums, publishe
     assert pd.read_csv(tmp_path / "digits" / "rejected.csv")["id"].tolist() == ["5_ada_5"]
 
 
-def test_offline_and_missing_is_one_error_that_says_what_to_set(sums, tmp_path, monkeypatch):
+def test_missing_and_offline_gives_one_error_with_remedies(sums, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(fsdd, "URL", "http://127.0.0.1:9/nothing.tar.gz")
     named = (tmp_path / "nowhere/fsdd/recordings", "data_root", "config/config.yaml", "--config data_root=", 140)
@@ -178,14 +178,14 @@ def test_a_download_without_a_length(server, tmp_path, with_length):
     assert (tmp_path / "file").read_bytes() == server.content
 
 
-def test_a_broken_off_download_goes_on_where_it_stopped(server, tmp_path):
+def test_interrupted_download_resumes(server, tmp_path):
     server.limit = len(server.content) // 3
     download(server.url, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == server.content
     assert server.asked == [None, *(f"bytes={k * server.limit}-" for k in (1, 2, 3))]
 
 
-def test_a_part_of_an_earlier_call_is_gone_on_from(server, tmp_path):
+def test_download_resumes_from_an_earlier_call(server, tmp_path):
     (tmp_path / "file.part").write_bytes(server.content[:1000])
     download(server.url, tmp_path / "file")
     assert server.asked == ["bytes=1000-"]
@@ -193,7 +193,7 @@ def test_a_part_of_an_earlier_call_is_gone_on_from(server, tmp_path):
     assert not (tmp_path / "file.part").exists()
 
 
-def test_a_server_without_ranges_is_asked_from_the_start(server, tmp_path):
+def test_server_without_ranges_restarts_the_download(server, tmp_path):
     server.ranges_known = False
     (tmp_path / "file.part").write_bytes(b"x" * 1000)
     download(server.url, tmp_path / "file")
@@ -201,7 +201,7 @@ def test_a_server_without_ranges_is_asked_from_the_start(server, tmp_path):
 
 
 @pytest.mark.parametrize("extra", [0, 50])
-def test_a_part_as_long_as_the_file_or_longer_starts_afresh(server, tmp_path, extra):
+def test_part_as_long_as_the_file_or_longer_restarts_the_download(server, tmp_path, extra):
     (tmp_path / "file.part").write_bytes(b"x" * (len(server.content) + extra))
     download(server.url, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == server.content
@@ -362,7 +362,7 @@ def test_every_file_is_compared_where_the_archive_has_no_checksum(serve, suffix,
 
 
 @both
-def test_an_archive_of_something_else_is_said(serve, suffix, tmp_path):
+def test_archive_without_wanted_files_is_reported(serve, suffix, tmp_path):
     for content in (PACK[suffix]({}), b"<html>gone</html>", b""):
         serve.content = content
         with complains(DataError, serve.url):
@@ -413,7 +413,7 @@ def start(server, suffix, folder, largest=0):
 @both
 def test_two_processes_download_and_unpack_once(serve, suffix, tmp_path):
     serve.content = PACK[suffix](FILES)
-    serve.go_on.clear()  # the first is held in its download, with its last byte not yet confirmed
+    serve.go_on.clear()  # the first process waits for the end of its download
     serve.with_length = False
     first = start(serve, suffix, tmp_path / "data")
     assert serve.sent.wait(60)
@@ -439,7 +439,7 @@ def test_after_a_kill_the_download_goes_on(serve, suffix, tmp_path):
     got = (tmp_path / f"data{suffix}.part").stat().st_size
     serve.go_on.set()
     serve.limit = None
-    (tmp_path / ".data.part" / "old").mkdir(parents=True)  # as a call killed while it unpacks leaves it
+    (tmp_path / ".data.part" / "old").mkdir(parents=True)  # left over from a process that was killed while unpacking
     fetch_archive(archive_of(serve, suffix), tmp_path / "data")
     assert serve.asked == [None, f"bytes={got}-"]
     assert files_in(tmp_path / "data") == FILES
@@ -447,7 +447,7 @@ def test_after_a_kill_the_download_goes_on(serve, suffix, tmp_path):
 
 
 @both
-def test_where_there_is_no_room_the_archive_is_kept(serve, suffix, tmp_path):
+def test_archive_is_kept_if_the_disk_is_full(serve, suffix, tmp_path):
     files = {"zeros.wav": bytes(4 << 20)}
     (tmp_path / f"data{suffix}").write_bytes(PACK[suffix](files))
     process = start(serve, suffix, tmp_path / "data", largest=1 << 20)

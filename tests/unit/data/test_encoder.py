@@ -1,4 +1,4 @@
-"""From a waveform to tokens: the log-mel, and how it is cut or filled."""
+"""Encoding a waveform as tokens: log-mel, cropping and padding."""
 
 import math
 from dataclasses import replace
@@ -16,7 +16,7 @@ NORM = Norm(0.0, 0.5)  # changes nothing
 
 
 def shown(clip):
-    """The spectrogram `[P, T]` that tokens of one row of patches are of."""
+    """Reassemble the spectrogram `[P, T]` from the tokens of one row of patches."""
     return torch.cat(list(clip.patches.view(-1, 8, 8)), 1)
 
 
@@ -73,7 +73,7 @@ def test_crop_or_pad(frames, start):
 
 
 def test_a_random_crop_stays_inside_and_reaches_both_ends():
-    spectrogram = torch.arange(1.0, 41.0)[None]  # no zero: padding would show
+    spectrogram = torch.arange(1.0, 41.0)[None]  # nonzero, to tell it from padding
     starts = {int(crop_or_pad(spectrogram, 30, i / 1000)[0, 0]) for i in range(1001)}
     assert starts == set(range(1, 12))
     assert all(crop_or_pad(spectrogram, 30, i / 1000).all() for i in range(1001))

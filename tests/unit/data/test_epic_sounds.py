@@ -125,7 +125,7 @@ def test_real_annotations_have_the_published_counts(real, tmp_path, config):
     assert clips["group"].nunique() == 137
     assert clips["sound"].str[0].nunique() == 44
     assert (clips["duration"].min(), clips["duration"].max()) == pytest.approx((0.2, 791.34))
-    # the only reason is that the videos are not here, all but one
+    # all clips but those of one video are rejected, because their videos are missing
     assert set(clips["reason"]) == {"", "missing"}
     assert (clips["reason"].eq("") == clips["group"].eq("P01_11")).all()
 
@@ -143,7 +143,7 @@ def test_timestamps_of_the_real_file_are_its_samples(real, tmp_path):
     by_sample, by_stamp = epic_sounds._clips(real), epic_sounds._clips(tmp_path / "stamps.csv")
     for ends in (["start"], ["start", "duration"]):
         apart = (by_sample[ends].sum(axis=1) - by_stamp[ends].sum(axis=1)).abs() * RATE
-        assert apart.max() < 1.001  # published samples are cut off, not rounded
+        assert apart.max() < 1.001  # published samples are rounded down
 
 
 # ---------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_every_layout_gives_every_span_its_samples(root, config, waves, layout, 
     published = pd.concat([epic_sounds.read_table(write_csv(root, text, "all.csv")) for text in (TRAIN, VALIDATION)])
     for row, line in zip(clips.itertuples(), published.itertuples(), strict=True):
         begin, end = int(line.start_sample), int(line.stop_sample)
-        # P01_02_0 begins at 0.061 s, which is sample 1464: the published 1463 is cut off
+        # P01_02_0 starts at 0.061 s, which is sample 1464: the published 1463 is rounded down
         begin += row.id == "P01_02_0" and "start_sample" in left_out
         clip = decoded(row)
         assert clip.sample_rate == RATE
@@ -233,7 +233,7 @@ def test_a_span_past_the_end_is_found_by_decoding(root, config, waves, layout):
 
 def test_impossible_spans_are_rejected_one_by_one(root, config, waves):
     LAYOUTS["flat folder"](root / "audio", waves)
-    text = TRAIN.replace("6000,24000", "144000,576000")  # 16 times too late, or of another sample rate
+    text = TRAIN.replace("6000,24000", "144000,576000")  # 16 times too late, as with another sample rate
     text += "P01_02_1,P01,P01_02,00:00:00.500,00:00:00.500,12000,12000,zip,zip,42\n"
     text += "P01_02_2,P01,P01_02,00:00:00.500,00:00:00.250,12000,6000,zip,zip,42\n"
     text += "P01_02_3,P01,P01_02,00:00:00.500,00:00:00.501,12000,12000,zip,zip,42\n"
@@ -332,7 +332,7 @@ def test_a_header_alone_names_no_clip(root, config, waves):
 
 
 class Bomb:
-    """Leaves a mark when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -357,7 +357,7 @@ def test_annotations_that_are_not_there_are_named(root, config):
         annotated(config, root)
 
 
-def test_hdf5_of_untold_rate_is_never_taken_for_another(root, config, waves):
+def test_hdf5_without_rate_cannot_be_resampled(root, config, waves):
     LAYOUTS["hdf5 of float32"](root / "audio", waves)
     config = config.model_copy(update={"store_rate": 16000})
     with complains(DataError, root / "audio", "store_rate", 16000, RATE):

@@ -74,8 +74,8 @@ def annotate(root, **others):
 
 
 def test_the_published_table_is_read_whole(tmp_path):
-    # Every column but the class names stands in the file names; that the result is byte for byte what was published
-    # shows in its checksum.
+    # The file names contain every column but the class names. The checksum proves that the result equals the published
+    # table byte for byte.
     names = sorted(re.sub(r"audio/(.*)\.wav", r"\1", name) for name in read_sums(esc50.SUMS) if "audio" in name)
     path = tmp_path / "esc50.csv"
     path.write_text(table(sorted(names, key=lambda name: f"{name}.wav")))
@@ -171,7 +171,7 @@ GOOD = line("2-134049-A-1")
     [
         GOOD.replace(",2,1,", ",3,1,"),  # another fold
         GOOD.replace(",2,1,", ",2,6,"),  # another target
-        GOOD.replace("rooster", "cockerel"),  # a class that is none
+        GOOD.replace("rooster", "cockerel"),  # not a class
         GOOD.replace("rooster", "hen"),
         GOOD.replace(",134049,", ",1.34049E5,"),
         GOOD.replace("2-134049-A-1.wav,2,1", "6-134049-A-1.wav,6,1"),  # there are five folds
@@ -301,7 +301,7 @@ def test_an_archive_that_differs_in_one_file_is_refused(server, published, name,
     assert {path.name for path in (tmp_path / "fresh").iterdir()} == {".esc50.lock"}
 
 
-def test_offline_says_what_to_set(tmp_path, monkeypatch):
+def test_offline_error_gives_remedies(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(esc50, "URL", "http://127.0.0.1:9/nothing.zip")
     named = ("nowhere/esc50", "nowhere/ESC-50.zip", "data_root", "config/config.yaml", "--config data_root=")

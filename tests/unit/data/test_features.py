@@ -26,7 +26,7 @@ def noise(samples, seed=0):
 
 
 def ast_fbank(waveform, hop_ms, mel_bins=128):
-    """The call in AST's data loader (Gong et al. 2021)."""
+    """As computed by AST's data loader (Gong et al. 2021)."""
     return kaldi.fbank(
         (waveform - waveform.mean())[None],
         htk_compat=True,
@@ -40,7 +40,7 @@ def ast_fbank(waveform, hop_ms, mel_bins=128):
 
 
 def librosa_log_mel(waveform, front_end, hop):
-    """What the loader of EPIC-SOUNDS has librosa compute, frame by frame in float64 (Huh et al. 2023)."""
+    """As computed by EPIC-SOUNDS' data loader with librosa, frame by frame in float64 (Huh et al. 2023)."""
     points, window, rate = front_end.n_fft, window_samples(front_end), front_end.sample_rate
     shape = np.zeros(points)
     first = (points - window) // 2
@@ -60,7 +60,7 @@ def librosa_log_mel(waveform, front_end, hop):
 @pytest.mark.parametrize("samples", [1, 119, 120, 239, 240, 5000, 24077])
 @pytest.mark.parametrize("compression", [1, 2, 3])
 def test_stft_is_that_of_epic_sounds(front_end, samples, compression):
-    waveform = noise(samples) + 0.2  # here the mean stays
+    waveform = noise(samples) + 0.2  # this front end keeps the mean
     expected = librosa_log_mel(waveform, front_end, hop_samples(front_end, compression))
     found = log_mel(waveform, front_end, compression)
     assert found.dtype == torch.float32
@@ -84,7 +84,7 @@ def test_stft_hops_are_whole_ms():
 @pytest.mark.parametrize("samples", [WINDOW, 5000, 16000, 23456, 16000 * 7])
 @pytest.mark.parametrize("compression", [1.0, 1.1, 1.2, 2.3, 4.0])
 def test_log_mel_is_the_fbank_of_ast(samples, compression):
-    waveform = noise(samples) + 0.2  # the mean goes
+    waveform = noise(samples) + 0.2  # this front end removes the mean
     expected = ast_fbank(waveform, round(10 * compression))
     torch.testing.assert_close(log_mel(waveform, FRONT_END, compression), expected, atol=0, rtol=0)
 
@@ -137,7 +137,7 @@ def test_frames_transformed_at_once_change_nothing(front_end, at_once, monkeypat
 def test_the_window_stays_when_the_hop_grows():
     waveform = noise(16000)
     fine = log_mel(waveform, FRONT_END, 1.0)
-    for factor in (2, 3, 4):  # every second, third, fourth frame is the very same
+    for factor in (2, 3, 4):  # equals every second, third, fourth frame exactly
         coarse = log_mel(waveform, FRONT_END, float(factor))
         torch.testing.assert_close(coarse, fine[:, ::factor][:, : coarse.shape[1]], atol=1e-5, rtol=0)
 
@@ -156,13 +156,13 @@ def test_digital_silence_and_level():
     heard = (quiet > SILENCE + 1).all(1)  # the lowest bands are so narrow that one holds no bin of the spectrum
     assert heard.sum() >= 126
     louder = (loud - quiet)[heard]
-    torch.testing.assert_close(louder, torch.full_like(louder, math.log(100)), atol=1e-2, rtol=0)  # a power
+    torch.testing.assert_close(louder, torch.full_like(louder, math.log(100)), atol=1e-2, rtol=0)  # energies
 
 
 def test_digital_silence_and_level_of_the_stft():
     assert log_mel(torch.zeros(1600), EPIC).unique().tolist() == pytest.approx([math.log(1e-6)])
     quiet, loud = log_mel(noise(24000), EPIC), log_mel(10 * noise(24000), EPIC)
-    torch.testing.assert_close(loud - quiet, torch.full_like(loud, math.log(10)), atol=1e-3, rtol=0)  # a magnitude
+    torch.testing.assert_close(loud - quiet, torch.full_like(loud, math.log(10)), atol=1e-3, rtol=0)  # magnitudes
 
 
 def test_other_front_ends():

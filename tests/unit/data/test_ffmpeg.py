@@ -39,7 +39,7 @@ def wav(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def encoded(wav):
-    """A function that gives the tone in another format, with or without a picture; made once."""
+    """Return a function that encodes the tone in another format, with or without a picture. Files are cached."""
 
     def encode(name, *options):
         path = wav.with_name(name)
@@ -55,7 +55,7 @@ def encoded(wav):
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "webm", "m4a", "aac", "avi", "flv", "ts", "wma", "ac3"])
 def test_the_audio_track_of_what_soundfile_does_not_read(encoded, kind):
     clip = decode(encoded(f"clip.{kind}"), rate=16000)
-    assert clip.sample_rate == (48000 if kind == "webm" else RATE)  # Opus knows no other rate
+    assert clip.sample_rate == (48000 if kind == "webm" else RATE)  # Opus always uses 48 kHz
     assert clip.channels == 2
     assert len(clip.samples) == pytest.approx(LENGTH, abs=1600)  # coders work in frames
     window = clip.samples[8000 : 8000 + 16000]
@@ -65,7 +65,7 @@ def test_the_audio_track_of_what_soundfile_does_not_read(encoded, kind):
 
 @needs_ffmpeg
 def test_the_filter_is_ours(encoded, wav):
-    """What ffmpeg decodes without loss gives the samples that soundfile's reading of it gives."""
+    """For lossless formats, ffmpeg and soundfile give the same samples."""
     path = encoded("lossless.mkv", "-c:a", "flac")
     np.testing.assert_array_equal(decode(path, rate=16000).samples, decode(wav, rate=16000).samples)
 
@@ -124,7 +124,7 @@ def test_a_video_without_sound(wav):
 @pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 50, bytes(3000), b"RI"])
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "aac"])
 def test_not_audio(tmp_path, content, kind):
-    """Whatever its name says."""
+    """The extension does not matter."""
     (tmp_path / f"clip.{kind}").write_bytes(content)
     assert reason(tmp_path / f"clip.{kind}") == "not audio"
 
@@ -139,7 +139,7 @@ def test_a_playlist_leads_to_no_network(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("clip.mp4", [], "truncated"),  # its index, at the end, is gone
+        ("clip.mp4", [], "truncated"),  # the index at the end is missing
         ("first.mp4", ["-movflags", "faststart"], "damaged"),
         ("clip.m4a", [], "truncated"),
         ("clip.mkv", [], "truncated"),
@@ -163,7 +163,7 @@ def test_damage_within(encoded, tmp_path):
 
 @needs_ffmpeg
 def test_an_mp3_of_unknown_length_is_read_to_its_end(encoded, wav, tmp_path):
-    """Quiet, then loud: from the bit rate of its begin libsndfile would expect less than half of it."""
+    """The clip is quiet, then loud. From the bit rate at its start, libsndfile expects less than half of its length."""
     rng = np.random.default_rng(0)
     sf.write(tmp_path / "long.wav", np.concatenate([rng.standard_normal(RATE * 20) * a for a in (1e-4, 0.3)]), RATE)
     run("-i", tmp_path / "long.wav", "-c:a", "libmp3lame", "-q:a", "2", "-write_xing", "0", tmp_path / "long.mp3")
@@ -181,7 +181,7 @@ def test_a_flac_written_to_a_pipe_is_read_to_its_end(wav, tmp_path):
 @needs_ffmpeg
 @pytest.mark.parametrize("missing", ["needs ffmpeg", "not audio"])
 def test_without_ffmpeg(encoded, tmp_path, monkeypatch, missing):
-    """A name that only videos have tells what is missing."""
+    """If the extension is only used for videos, the reason is that ffmpeg is missing."""
     path = tmp_path / ("clip.MP4" if missing == "needs ffmpeg" else "clip.wav")
     shutil.copy(encoded("clip.mp4"), path)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -196,7 +196,7 @@ def test_a_hanging_ffmpeg_is_given_up(tmp_path, monkeypatch, begin):
     (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\n{begin}\nexec sleep 100\n")
     (tmp_path / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
     (tmp_path / "clip.mp4").write_bytes(b"no sound")
     assert reason(tmp_path / "clip.mp4") == "ffmpeg hangs"
 
@@ -206,10 +206,10 @@ def test_nothing_stays_open(encoded, tmp_path):
     (tmp_path / "text.mp4").write_bytes(b"no sound" * 100)
     before = len(os.listdir("/proc/self/fd"))
     decode(encoded("clip.mp4"), rate=16000)
-    decode(encoded("clip.mp4"), rate=16000, start=0.1, duration=0.1)  # ended before its end
+    decode(encoded("clip.mp4"), rate=16000, start=0.1, duration=0.1)  # ffmpeg is stopped before the end of the file
     reason(tmp_path / "text.mp4")
     assert len(os.listdir("/proc/self/fd")) == before
     children = list(Path("/proc/self/task").glob("*/children"))
-    assert children  # and in them, perhaps, processes of other tests
+    assert children  # may include processes of other tests
     names = {Path(f"/proc/{pid}/comm").read_text().strip() for file in children for pid in file.read_text().split()}
     assert not {name for name in names if name.startswith("ffmpeg")}

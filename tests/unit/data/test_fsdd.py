@@ -99,11 +99,11 @@ def test_a_clean_string_is_its_recordings_with_silence_between(data_root, tmp_pa
         assert all(0.05 <= gap <= 0.3 for gap in string.gaps[1:])
 
 
-def test_lengths_lie_within_limits_and_counts_are_log_uniform(data_root):
+def test_lengths_are_within_limits_and_counts_log_uniform(data_root):
     found = compositions(strings(1500, 1))["train"]
     counts = np.array([len(string.parts) for string in found])
     assert counts.max() <= 16
-    # P(1) = log(2) / log(17), and a lone 0.4 s recording is long enough
+    # P(1) = log(2) / log(17), and a single 0.4 s recording is long enough
     assert np.mean(counts == 1) == pytest.approx(np.log(2) / np.log(17), abs=0.04)
     assert np.mean(counts >= 8) > 0.15
     for string in found:
@@ -191,7 +191,7 @@ def test_no_string_uses_them_and_the_others_stay_as_they_were(data_root, damaged
 
 
 # ---------------------------------------------------------------------------------------------
-# The real recordings, where they are
+# The real recordings, if available
 # ---------------------------------------------------------------------------------------------
 
 

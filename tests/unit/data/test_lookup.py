@@ -25,11 +25,11 @@ def found(folder, **options):
 
 
 # ---------------------------------------------------------------------------------------------
-# What is found
+# Matching files to clips
 # ---------------------------------------------------------------------------------------------
 
 
-def test_flat_and_nested_files_are_found_by_their_stems(tmp_path):
+def test_flat_and_nested_files_match_by_stem(tmp_path):
     names = {"a": "a.wav", "-b_c": "deep/er/-b_c.FLAC", "30.000": "one/30.000.mp3", "--": "--/--.mp4", "a b": "a b.ogg"}
     touch(tmp_path, *names.values())
     assert found(tmp_path) == names
@@ -108,7 +108,7 @@ def test_one_of_several_is_chosen_whatever_their_order_on_disk(tmp_path, caplog,
         assert len(caplog.records) == 1
 
 
-def test_the_name_that_says_most_is_chosen(tmp_path):
+def test_longest_name_is_chosen(tmp_path):
     touch(tmp_path, "a.wav", "a_30.mp3")
     assert found(tmp_path, clip_of=lambda relative: relative[0]) == {"a": "a_30.mp3"}
 
@@ -163,7 +163,7 @@ except DataError as error:
 
 @pytest.fixture
 def as_anybody(tmp_path):
-    """Print what is found in a folder, as a user for whom the permissions of a folder mean something."""
+    """Index a folder as an unprivileged user, because root ignores permissions, and print the result."""
     own = [folder for folder in (tmp_path, *tmp_path.parents) if folder.stat().st_uid == os.geteuid()]
     modes = {folder: folder.stat().st_mode for folder in own}
     closed = [folder for folder in own if not modes[folder] & 0o001]
@@ -186,10 +186,9 @@ def test_a_folder_that_cannot_be_read_is_named_once(tmp_path, as_anybody):
     lines = as_anybody(tmp_path).splitlines()
     for name in ("shut", "shut too"):
         (tmp_path / name).chmod(0o755)
-    assert lines == [
-        f"{tmp_path}: 2 folders left out, such as {tmp_path}/shut: Permission denied",
-        "['a', 'd']",
-    ]
+    assert len(lines) == 2
+    assert_names(lines[0], tmp_path, 2, f"{tmp_path}/shut: Permission denied")
+    assert lines[1] == "['a', 'd']"
 
 
 def test_an_audio_folder_that_cannot_be_read_is_an_error(tmp_path, as_anybody):
@@ -212,7 +211,7 @@ def test_names_that_are_not_utf8_do_no_harm(tmp_path, caplog):
 
 
 # ---------------------------------------------------------------------------------------------
-# Whole folders that are wrong
+# Wrong folders
 # ---------------------------------------------------------------------------------------------
 
 
@@ -223,7 +222,7 @@ def test_a_wrong_folder_names_the_setting(tmp_path, name):
         index_audio(tmp_path / name, setting="sound")
 
 
-def test_when_no_clip_is_found_a_name_of_each_is_shown(tmp_path, caplog):
+def test_warning_gives_a_clip_and_a_file_if_no_clip_has_a_file(tmp_path, caplog):
     touch(tmp_path, "clip-0001.wav")
     assert index_audio(tmp_path).paths(["0001", "0002"]) == ["", ""]
     assert_names(caplog.text, 2, "0001", f"{tmp_path}/clip-0001.wav")
@@ -254,7 +253,7 @@ print(len(index), (peak() - before) / len(index))
 @pytest.mark.slow
 @pytest.mark.parametrize("folders", [1, 50])
 def test_an_index_takes_less_than_its_paths_would(tmp_path, folders):
-    # Of a path of this length, the string alone is more than 150 bytes.
+    # A string of this length takes more than 150 bytes.
     names = [f"{i % folders:03d}/Y{i:011d}_30000_40000.flac" for i in range(100_000)]
     for name in names[:folders]:
         (tmp_path / "audio" / name).parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Joining clips into a flat batch, and dropping tokens."""
+"""Packing clips into flat batches, and dropping tokens."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_a_batch_moves_whole():
 
 
 def test_a_data_loader_pins_a_batch_through_its_own_method(monkeypatch):
-    """What `DataLoader(pin_memory=True)` calls where there is a GPU."""
+    """`DataLoader(pin_memory=True)` calls this if there is a GPU."""
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
     batch = pack([clip(0, 2), clip(1, 3)])

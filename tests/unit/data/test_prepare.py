@@ -30,7 +30,7 @@ def noise(samples=4000, seed=0):
 
 @pytest.fixture
 def listed(monkeypatch):
-    """A dataset of given rows instead of generated soundscapes."""
+    """Make the dataset return the given rows instead of generated soundscapes."""
 
     def use(rows):
         table = pd.DataFrame(rows)
@@ -47,7 +47,7 @@ def listed(monkeypatch):
 
 @pytest.fixture
 def zoo(tmp_path):
-    """Four good files and one damaged in every way; rows and expected reasons."""
+    """Four usable files and one for each kind of damage. Returns rows and expected reasons."""
     folder = tmp_path / "zoo"
     folder.mkdir()
     for name in ("good0", "good1", "good2", "good3", "truncated", "duplicate"):

@@ -1,4 +1,4 @@
-"""`prepare` goes on where it was killed, does nothing twice, shares its work, and fails cleanly."""
+"""`prepare` resumes after a kill, does not repeat work, can be divided into shards, and fails cleanly."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from elasticast.data.store import Store
 from elasticast.errors import DataError, ElasticASTError
 from tests.complaints import assert_names, complains
 
-DONE = "all of it is there already"
+DONE = "complete, nothing to do"
 
 
 def soundscapes(**others) -> Soundscapes:
@@ -40,7 +40,7 @@ def summary(out: Path) -> dict:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """All that a run or a reader could depend on; HDF5 files by what they hold."""
+    """The content of all files that a run or a reader could depend on."""
     files = {p.name: p.read_bytes() for p in out.iterdir() if p.suffix in (".json", ".csv", ".txt", ".parquet")}
     for split in ("train", "dev", "test"):
         store = Store(out / f"{split}.h5")
@@ -55,7 +55,7 @@ def _small_parts(monkeypatch):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Paths that are decoded, in order."""
+    """The paths of the decoded files, in order."""
     seen, decode = [], parts_module.decode
 
     def spy(path, **options):
@@ -102,7 +102,7 @@ def test_it_goes_on_after_any_number_of_clips(tmp_path, monkeypatch):
 
 
 def test_a_process_that_is_killed_leaves_its_finished_parts(tmp_path):
-    """SIGKILL in the middle, for real, and with it the processes that decode."""
+    """A real SIGKILL while decoding; the worker processes must end, too."""
     out = tmp_path / "out"
     script = f"""
 from pathlib import Path
@@ -110,7 +110,7 @@ import elasticast.data.parts as parts
 from elasticast.data.prepare import prepare
 from elasticast.config.dataset import Soundscapes
 parts.PART_CLIPS = 3
-settings = {{"clips": {{"train": 400, "test": 4}}, "seconds": [0.3, 0.6]}}
+settings = {{"clips": {{"train": 150, "test": 4}}, "seconds": [0.3, 0.6]}}
 prepare(Soundscapes(source="soundscapes", **settings), Path({str(tmp_path)!r}), Path({str(out)!r}))
 """
     victim = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL, start_new_session=True)
@@ -121,9 +121,9 @@ prepare(Soundscapes(source="soundscapes", **settings), Path({str(tmp_path)!r}), 
     victim.wait()
     kept = {p: p.stat().st_mtime_ns for p in out.glob("parts/train*.h5")}
     assert not (out / "summary.json").exists()
-    prepare(soundscapes(clips={"train": 400, "test": 4}), tmp_path, out)
+    prepare(soundscapes(clips={"train": 150, "test": 4}), tmp_path, out)
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
-    prepare(soundscapes(clips={"train": 400, "test": 4}), tmp_path, tmp_path / "whole", workers=2)
+    prepare(soundscapes(clips={"train": 150, "test": 4}), tmp_path, tmp_path / "whole", workers=2)
     assert summary(out)["sha256"] == summary(tmp_path / "whole")["sha256"]
 
 
@@ -138,7 +138,7 @@ def test_a_changed_file_is_decoded_anew_and_the_rest_is_not(tmp_path, decoded):
     assert decoded == ["train_000003", "train_000004", "train_000005"]
     assert summary(out)["sha256"] != before
     np.testing.assert_array_equal(Store(out / "train.h5")[4], samples[::-1])
-    assert len(list((out / "parts").iterdir())) == 6  # the stale part is gone
+    assert len(list((out / "parts").iterdir())) == 6  # the outdated part was deleted
 
 
 def test_two_at_once_refuse(tmp_path):
@@ -174,7 +174,7 @@ def test_shards_give_what_one_run_gives(tmp_path, decoded, shards):
     assert len(decoded) == 14  # nothing was left to decode
     found = content(tmp_path / "out")
     differ = {name for name in whole if found[name] != whole[name]}
-    assert differ <= {"summary.json", "manifest.parquet", "rejected.csv"}  # these hold paths and times of files
+    assert differ <= {"summary.json", "manifest.parquet", "rejected.csv"}  # these contain paths and modification times
     assert summary(tmp_path / "out")["sha256"] == summary(tmp_path / "whole")["sha256"]
 
 
@@ -189,7 +189,7 @@ def test_a_share_of_recordings_becomes_the_dev_split(tmp_path):
         assert len(splits["test"]) == 4
         ids[share] = splits["dev"]
         assert Store(tmp_path / str(share) / "dev.h5").ids == sorted(splits["dev"])
-    assert ids[0.2] < ids[0.5]  # a larger share adds recordings and exchanges none
+    assert ids[0.2] < ids[0.5]  # a larger share adds recordings and keeps the others
 
 
 def test_a_list_of_ids_restricts_to_a_common_subset(tmp_path, caplog):
@@ -213,7 +213,7 @@ def test_a_list_of_ids_restricts_to_a_common_subset(tmp_path, caplog):
 
 
 def test_nothing_of_another_result_is_taken_for_whole(tmp_path, monkeypatch):
-    """Killed between two files of the result, then asked for what was there before."""
+    """Kill `prepare` between two files of the result, then prepare the previous dataset again."""
     out = tmp_path / "out"
     prepare(soundscapes(), tmp_path, out)
     before = content(out)
@@ -259,7 +259,7 @@ def listed(tmp_path, monkeypatch):
 
 
 def test_files_that_are_away_and_come_back(tmp_path, listed, decoded):
-    """Failing leaves a list of them; once they are back, tables and stores are as before, and nothing is decoded."""
+    """A failure writes a list of missing files. When they are back, the result is as before and nothing is decoded."""
     out, config = tmp_path / "out", listed()
     prepare(config, tmp_path, out)
     before, decoded[:] = content(out), []
@@ -282,7 +282,7 @@ def test_how_much_may_be_missing_is_looked_at_every_time(tmp_path, listed):
 
 
 def test_a_file_that_is_away_for_a_moment_is_decoded_the_next_time(tmp_path, listed, monkeypatch):
-    """Gone after it was seen, back before the next call: its size and time have not changed."""
+    """The file is missing only while it is decoded, so its size and modification time do not change."""
     victim, decode, config = tmp_path / "audio" / "b2.wav", parts_module.decode, listed()
 
     def outage(path, **options):
@@ -331,7 +331,7 @@ def test_a_damaged_part_is_decoded_again(tmp_path, caplog):
     assert content(out) == before
 
 
-def test_where_the_result_lies_decides_nothing(tmp_path, decoded, monkeypatch):
+def test_result_does_not_depend_on_its_folder(tmp_path, decoded, monkeypatch):
     prepare(soundscapes(), tmp_path, tmp_path / "out")
     monkeypatch.chdir(tmp_path)
     decoded[:] = []
@@ -341,10 +341,10 @@ def test_where_the_result_lies_decides_nothing(tmp_path, decoded, monkeypatch):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A dataset of 1,000 clips, prepared; the command that did it, and where."""
+    """Prepare a dataset of 500 clips. Returns the command and the folder."""
     folder = tmp_path_factory.mktemp("many")
     config = folder / "many.yaml"
-    config.write_text("source: soundscapes\nclips: {train: 1000, test: 4}\nseconds: [0.3, 0.6]\n")
+    config.write_text("source: soundscapes\nclips: {train: 500, test: 4}\nseconds: [0.3, 0.6]\n")
     command = [sys.executable, "-m", "elasticast", "prepare", "--dataset", config, "--root", folder, "--workers", "2"]
     command = [*map(str, command), "--out", str(folder / "out")]
     subprocess.run(command, check=True, capture_output=True)
@@ -352,8 +352,8 @@ def many(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_parent_that_is_stopped_takes_its_processes_along(many, number):
-    """Else they would keep its memory, and the pipe to its log, for ever."""
+def test_a_parent_that_is_stopped_takes_its_processes_along(many, monkeypatch, number):
+    """Otherwise they would keep memory and the pipe to the log."""
     command, out = many
     kept = content(out)
     shutil.rmtree(out / "parts")
@@ -362,10 +362,11 @@ def test_a_parent_that_is_stopped_takes_its_processes_along(many, number):
         assert victim.poll() is None
         time.sleep(0.005)
     victim.send_signal(number)
-    said = victim.communicate(timeout=60)[1]  # ends only when no process holds the pipe
+    said = victim.communicate(timeout=60)[1]  # returns only when no process has the pipe open
     assert victim.returncode != 0
     assert number == signal.SIGKILL or list((out / "parts").iterdir()) == [], said
-    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.undo()  # parts as large as the command's
+    prepare(soundscapes(clips={"train": 500, "test": 4}), out.parent, out)
     assert content(out) == kept
     assert list(out.glob("parts/.*")) == []
 
@@ -384,7 +385,7 @@ def test_shards_at_the_same_time(tmp_path):
 
 
 def test_a_decoding_process_that_dies_is_one_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts_module, "_decode_some", _die)
+    monkeypatch.setattr(parts_module, "_decode_chunk", _die)
     with complains(DataError):
         prepare(soundscapes(), tmp_path, tmp_path / "out", workers=2)
 
@@ -400,7 +401,7 @@ def _die(jobs, options):
 
 @pytest.fixture
 def disk(tmp_path):
-    """Mounts a small disk of its own at ``tmp_path/disk``."""
+    """Mount a small separate file system at ``tmp_path/disk``."""
     folder = tmp_path / "disk"
     folder.mkdir()
 

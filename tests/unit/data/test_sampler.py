@@ -1,4 +1,4 @@
-"""Which clips make a batch."""
+"""Forming batches."""
 
 import copy
 import itertools
@@ -18,7 +18,7 @@ TOKENS = torch.randint(8, 400, (200,), generator=torch.Generator().manual_seed(0
 
 RARE = np.arange(len(TOKENS)) < 10
 WEIGHTS = np.where(RARE, 1000 / 10.01, 1000 / (len(TOKENS) - 10 + 0.01))
-"""Of 10 clips of one class and 190 of another."""
+"""Weights of 10 clips of one class and 190 of another."""
 
 
 def sampler(seed=0, weights=None, tokens_of=TOKENS, **batch):
@@ -37,7 +37,7 @@ def test_no_batch_exceeds_the_budget_and_every_clip_comes_once(budget):
         assert all(batches)
         sizes = [sum(TOKENS[i] for i in batch) for batch in batches]
         assert max(sizes) <= budget
-        # no batch closes while the next clip would still fit
+        # the next clip would not have fitted in the batch
         assert all(size + TOKENS[after[0]] > budget for size, after in zip(sizes, batches[1:], strict=False))
 
 
@@ -55,7 +55,7 @@ def test_order_is_that_of_seed_and_epoch(batch):
     for weights in (None, WEIGHTS):
         epochs = [list(sampler(weights=weights, **batch).epoch(e)) for e in range(3)]
         assert [list(sampler(weights=weights, **batch).epoch(e)) for e in range(3)] == epochs
-        assert list(sampler(weights=weights, **batch).epoch(2)) == epochs[2]  # without the ones before
+        assert list(sampler(weights=weights, **batch).epoch(2)) == epochs[2]  # without drawing the earlier epochs
         assert epochs[0] != epochs[1] != epochs[2]
         assert list(sampler(seed=1, weights=weights, **batch).epoch(0)) not in epochs
 
@@ -130,7 +130,7 @@ def test_a_clip_larger_than_the_budget():
         sampler(tokens=max(TOKENS) - 1)
 
 
-def test_cutting_keeps_the_order_and_lets_a_large_clip_stand_alone():
+def test_token_batches_keep_the_order_and_separate_large_clips():
     assert list(token_batches([3, 0, 2, 1], [2, 9, 2, 3], 5)) == [[3, 0], [2], [1]]
     assert list(token_batches([], [], 5)) == []
 
@@ -164,7 +164,7 @@ def test_clips_of_a_bucket_are_of_similar_length(monkeypatch, batch, weights):
 @pytest.mark.parametrize("buckets", [False, True])
 @pytest.mark.parametrize("clips", [4, 7])
 def test_clips_left_over_are_drawn_at_random(buckets, clips, weights):
-    """Every clip of 11, whatever its length, is in as many epochs as the others."""
+    """All of 11 clips occur equally often over many epochs, whatever their length."""
     tokens, epochs = list(range(10, 120, 10)), 2000
     found = sampler(tokens_of=tokens, weights=weights, clips=clips, buckets=buckets)
     used = 11 // clips * clips

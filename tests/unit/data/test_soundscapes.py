@@ -71,7 +71,7 @@ def test_events_follow_each_other_inside_the_clip():
 
 
 def test_an_event_is_louder_than_the_background_by_its_level():
-    """Where a clip's events are, its power is higher than in its gaps."""
+    """The power of a clip is higher during its events than in its gaps."""
     config = settings(snr_db=[15.0, 15.0])
     for index in range(10):
         score, wave = compose(config, "train", index), render(config, "train", index).astype(float)
@@ -80,7 +80,7 @@ def test_an_event_is_louder_than_the_background_by_its_level():
             begin = round(event.start * SAMPLE_RATE)
             inside[begin : begin + round(event.seconds * SAMPLE_RATE)] = True
         ratio = 10 * math.log10(np.mean(wave[inside] ** 2) / np.mean(wave[~inside] ** 2))
-        assert ratio == pytest.approx(15, abs=4)  # the background's power wanders
+        assert ratio == pytest.approx(15, abs=4)  # the power of the background varies
 
 
 def test_lengths_have_a_long_tail_and_labels_are_sets_of_some():
@@ -93,7 +93,7 @@ def test_lengths_have_a_long_tail_and_labels_are_sets_of_some():
 
 
 def test_evidence_for_the_scene_adds_up_over_the_clip():
-    """One event leaves the scene open, many settle it, and cropping costs labels."""
+    """One event does not determine the scene, many do, and cropping removes labels."""
     scores = [compose(settings(), "train", index) for index in range(1500)]
     right = {n: [] for n in (1, 8)}
     for score in scores:

@@ -148,7 +148,7 @@ def test_a_speaker_in_both_lists_is_tested_on_only(folder):
     assert (rows["reason"] == "").sum() == len(NAMES)
 
 
-def test_a_clip_in_both_lists_is_said(folder):
+def test_clip_in_both_lists_is_reported(folder):
     (folder / "testing_list.txt").write_text(listing("test") + listing("dev"))
     with complains(DataError, "testing_list.txt", "validation_list.txt", "backward/ce0cb033_nohash_0.wav", 5):
         annotate(folder)
@@ -213,7 +213,7 @@ def test_prepared_with_a_clip_missing(folder, tmp_path):
 
 @pytest.fixture
 def old_lists(folder):
-    """Lists of all words of version 0.01, over a folder of version 0.02."""
+    """Lists of version 0.01 with a folder of version 0.02."""
     for split, file in speech_commands.LISTS.items():
         words = speech_commands.OLD_WORDS
         (folder / file).write_text("".join(f"{word}/{SPEAKERS[split][0]}_nohash_0.wav\n" for word in words))
@@ -290,7 +290,7 @@ def test_another_archive_is_refused(server, tmp_path):
     assert {path.name for path in (tmp_path / "fresh").iterdir()} == {".speech_commands_v0.02.lock"}
 
 
-def test_offline_says_what_to_set(tmp_path, monkeypatch):
+def test_offline_error_gives_remedies(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(speech_commands, "URL", "http://127.0.0.1:9/nothing.tar.gz")
     folder = tmp_path / "nowhere/speech_commands_v0.02"

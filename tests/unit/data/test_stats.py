@@ -1,4 +1,4 @@
-"""Normalisation statistics: exact, the same however they are computed, honest about samples."""
+"""Normalisation statistics: exact, independent of the number of workers, with correct standard errors."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_they_are_those_of_all_values_together(store, workers):
     assert found["mean"] == pytest.approx(values.mean().item(), rel=1e-12)
     assert found["std"] == pytest.approx(values.std(correction=0).item(), rel=1e-12)
     assert (found["values"], found["clips"], found["of"]) == (len(values), 5, 5)
-    assert (found["mean_error"], found["std_error"]) == (0, 0)  # nothing was left out
+    assert (found["mean_error"], found["std_error"]) == (0, 0)  # all clips were used
 
 
 def test_the_number_of_processes_changes_no_bit(store):
@@ -88,19 +88,19 @@ def test_stated_errors_are_the_size_of_the_errors():
     counts = rng.integers(100, 5000, 3000).astype(float)
     means, deviations = rng.normal(-5, 2, 3000) - counts / 4000, rng.uniform(2, 5, 3000)  # long clips are quieter
     squares = counts * deviations**2
-    whole = module._joined(counts, means, squares, 0.0)
-    for clips in (30, 1500):  # of the second half of all clips is seen: errors are smaller for that alone
+    whole = module._combine(counts, means, squares, 0.0)
+    for clips in (30, 1500):  # 1,500 are half of all clips, which alone makes the errors smaller
         missed = {"mean": [], "std": []}
         for _ in range(300):
             some = rng.choice(3000, clips, replace=False)
-            found = module._joined(counts[some], means[some], squares[some], 1 - clips / 3000)
+            found = module._combine(counts[some], means[some], squares[some], 1 - clips / 3000)
             for name, errors in missed.items():
                 errors.append((found[name] - whole[name]) / found[f"{name}_error"])
         for errors in missed.values():
             assert 0.8 < np.sqrt(np.mean(np.square(errors))) < 1.3
 
 
-def test_one_clip_of_many_says_nothing_of_its_error(store):
+def test_one_clip_of_many_has_no_standard_error(store):
     found = log_mel_stats(store, FRONT_END, clips=1)
     assert (found["mean_error"], found["std_error"], found["clips"]) == (None, None, 1)
 
@@ -131,8 +131,8 @@ def test_what_is_written(store, tmp_path):
     assert elastic["std_difference"] == pytest.approx(4.453 - found["std"])
 
 
-@pytest.mark.parametrize("module_name", ["soundscapes", None, "epic_sounds"])  # the last has another front end
-def test_what_has_nothing_released_stands_alone(store, tmp_path, module_name):
+@pytest.mark.parametrize("module_name", ["soundscapes", None, "epic_sounds"])  # the last: another front end
+def test_dataset_without_released_statistics_has_one_row(store, tmp_path, module_name):
     write_stats(tmp_path, FRONT_END, tmp_path / "norm.json", module=module_name)
     found = json.loads((tmp_path / "norm.json").read_text())
     assert [row["source"] for row in stats_rows("toy", found)] == ["this data"]

@@ -1,4 +1,4 @@
-"""The waveform store: what is written is read, by one process or several."""
+"""The waveform store: reading returns what was written, in one process or several."""
 
 import pickle
 import sys
@@ -90,7 +90,7 @@ def _read_often(reader, index, queue):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_store_is_read_by_several_processes_at_once(store, method):
-    """Even when the parent has already opened it."""
+    """Even if the parent process has already opened the store."""
     if method == "fork" and sys.platform != "linux":
         pytest.skip("fork is used on Linux only")
     reader, clips = store

@@ -112,7 +112,7 @@ def test_a_waveform_needs_a_rate():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_non_finite_samples_are_found_wherever_they_are(bad):
+def test_non_finite_samples_are_detected_anywhere(bad):
     wave = np.zeros(3 * BLOCK)
     wave[2 * BLOCK + 1] = bad
     with complains(UnusableAudioError, "non-finite"):

@@ -73,7 +73,7 @@ def prepared(config, out):
 
 @pytest.fixture(scope="module", params=MODULES)
 def twin(request, tmp_path_factory):
-    """Name, folder and manifest of a prepared twin."""
+    """Prepare a twin. Returns its name, folder and manifest."""
     out = tmp_path_factory.mktemp("twins") / request.param
     return request.param, out, prepared(settings(request.param), out)
 
@@ -83,7 +83,7 @@ def twin(request, tmp_path_factory):
 # ---------------------------------------------------------------------------------------------
 
 
-def test_its_own_reader_finds_every_clip_of_the_lists(twin):
+def test_reader_finds_every_clip_of_the_lists(twin):
     name, out, clips = twin
     config = settings(name)
     notes = MODULES[name].annotate(config, out / "audio", out)
@@ -139,8 +139,8 @@ def test_the_summary_does_not_compare_with_the_published_counts(twin):
     assert read_json(twin[1] / "summary.json")["published"] == {}
 
 
-def test_clips_of_one_recording_are_told(twin):
-    """So that `dev_share` divides no video."""
+def test_clips_of_a_recording_form_a_group(twin):
+    """Groups are videos, so that `dev_share` does not divide a video."""
     name, out, _ = twin
     config = settings(name)
     clips = annotated(config, out).clips
@@ -153,7 +153,7 @@ def test_clips_of_one_recording_are_told(twin):
 
 @pytest.mark.parametrize("name", ["audioset", "vggsound", "epic_sounds"])
 def test_a_dev_split_can_be_set_aside(name, tmp_path):
-    """Videos are named so that their hash divides them evenly."""
+    """The names of the videos have hashes that divide them evenly."""
     twin = load_dataset(Path(__file__).parents[3] / f"config/datasets/{name}_twin.yaml").twin
     config = settings(name, clips=twin.clips, seconds=[0.1, 0.3], missing=0.0)
     fetched(config, tmp_path)
@@ -211,7 +211,7 @@ def test_preparing_twice_gives_the_same_hash_and_no_other_work(twin):
 
 @pytest.mark.parametrize("name", ["vggsound", "epic_sounds", "voxceleb1"])
 def test_length_does_not_tell_the_label(name, tmp_path):
-    """The most frequent label among training clips of like length is right about as often as any."""
+    """Predicting the most frequent label of training clips of similar length is no better than chance."""
     clips = {"train": 400, "test": 200} | ({"dev": 1} if name == "voxceleb1" else {})
     config = settings(name, clips=clips, seconds=[0.1, 1.0], missing=0.0)
     table = prepared(config, tmp_path / name)
@@ -234,7 +234,7 @@ def test_a_shorter_audioset_clip_holds_fewer_classes(tmp_path):
 
 
 def annotated_lists(config, out):
-    """Labels of the training clips, from the lists alone."""
+    """Labels of the training clips, read from the lists."""
     for name, write in twins_audioset.files(config).items():
         if name.endswith(".csv"):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -245,7 +245,7 @@ def annotated_lists(config, out):
 
 
 def test_speakers_differ_in_pitch_and_clips_of_one_resemble_each_other():
-    """The spectrum of a clip is nearer to that of its own speaker's clips than to that of others, in the mean."""
+    """On average, the spectra of clips of the same speaker are more similar than those of different speakers."""
     spectra = {}
     for number in range(6):
         clips = [speech(np.random.default_rng([number, i]), voice(number, 6), 4.0, [20.0, 20.0]) for i in range(4)]
@@ -257,7 +257,7 @@ def test_speakers_differ_in_pitch_and_clips_of_one_resemble_each_other():
 
 
 @pytest.mark.parametrize("variant", range(4))
-def test_a_clip_of_another_rate_or_more_channels_sounds_the_same(variant, tmp_path):
+def test_rate_and_channels_do_not_change_the_sound(variant, tmp_path):
     wave = (8000 * np.sin(np.arange(4000) / 5)).astype(np.int16)
     write_clip(lambda: wave, "flac", variant, "", tmp_path / "clip")
     found, rate = sf.read(tmp_path / "clip", dtype="int16", always_2d=True)

@@ -32,7 +32,7 @@ def write(root, text, name="vggsound.csv"):
 
 @pytest.fixture
 def root(tmp_path):
-    """The list, and a folder with the audio of no clip."""
+    """Write the list, and an audio folder without the audio of any clip."""
     write(tmp_path, ROWS)
     touch(tmp_path, "x.wav")
     return tmp_path

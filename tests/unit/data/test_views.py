@@ -1,4 +1,4 @@
-"""How much of a clip a model is given, and at which resolution."""
+"""Views: length and resolution of the clips that are given to a model."""
 
 import math
 
@@ -77,7 +77,7 @@ def test_a_length_is_drawn_from_the_shortest_to_the_clips_own(tiny, settings):
         else:
             assert lengths == list(range(shortest, own + 1, stride))
             counts = [drawn.count(n) for n in lengths]
-            assert max(counts) - min(counts) <= 1  # each has its share
+            assert max(counts) - min(counts) <= 1  # all lengths are equally likely
         assert rule(samples, 0.0, 1 - 2**-24).frames == max(lengths)
         assert rule.largest(samples).frames == own
 
@@ -91,7 +91,7 @@ EPIC = FrontEnd(kind="stft", sample_rate=24000, n_fft=2048, window_ms=10, hop_ms
 
 
 @pytest.mark.parametrize("samples", [100, 18000, 22919, 22920, 25000, 10**6])
-def test_a_short_clip_is_shown_with_the_fewest_frames(tiny, samples):
+def test_short_clip_has_min_frames(tiny, samples):
     view = {"max_frames": 512, "min_frames": 192, "compression": [1.0, 2.0]}
     rule = ViewRule(tiny(view=view, front_end=EPIC.model_dump(), model={"max_frames": 512}))
     native = native_frames(samples, EPIC, 16)

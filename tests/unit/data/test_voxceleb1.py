@@ -37,7 +37,7 @@ LAYOUTS = {
 
 
 def noise(path):
-    """Other samples for every path."""
+    """Different samples for every path."""
     seed = int.from_bytes(path.encode(), "little") % 2**32
     return (np.random.default_rng(seed).standard_normal(800) * 3000).astype(np.int16)
 
@@ -102,7 +102,7 @@ def test_splits_ids_and_recordings(tmp_path):
     ],
     ids=["tabs", "blanks and empty lines", "Windows", "byte order mark", "dot", "other extension"],
 )
-def test_other_ways_to_write_the_list_say_the_same(tmp_path, written):
+def test_alternative_list_formats_are_equivalent(tmp_path, written):
     as_published = voxceleb1.read_split(write_list(tmp_path))
     assert voxceleb1.read_split(write_list(tmp_path, written, "other.txt")).equals(as_published)
 
@@ -162,7 +162,7 @@ def test_every_layout_gives_every_clip_its_own_samples(tmp_path, layout):
         np.testing.assert_array_equal(decode(Path(row.path), rate=16000).samples, noise(path))
 
 
-def test_list_and_audio_may_lie_anywhere(tmp_path):
+def test_list_and_audio_may_be_anywhere(tmp_path):
     write_list(tmp_path, name="lists/iden.txt")
     write_audio(tmp_path / "elsewhere", LAYOUTS["wav"])
     config = CONFIG.model_copy(

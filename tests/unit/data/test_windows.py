@@ -20,7 +20,7 @@ def test_windows_cover_every_frame_and_the_last_ends_with_the_clip(frames, overl
     assert starts[-1] == max(0, frames - window)
     assert (np.diff(starts) > 0).all()
     assert (np.diff(starts) <= step).all()
-    assert (np.diff(starts)[:-1] == step).all()  # only the last one moves closer
+    assert (np.diff(starts)[:-1] == step).all()  # only the last step is shorter
 
 
 @pytest.mark.parametrize("repeat", range(20))
@@ -45,7 +45,7 @@ def samples_of(frames, hop=160):
     [
         (480, 1),
         (samples_of(256), 1),
-        (samples_of(256) + 1, 1),  # no whole frame more
+        (samples_of(256) + 1, 1),  # less than one more frame
         (samples_of(257) - 1, 1),
         (samples_of(257), 2),
         (samples_of(384), 2),  # window and one step: the last window is a whole one
@@ -82,7 +82,7 @@ def test_windows_of_pooled_frames_are_parts_of_the_pooled_log_mel(tiny, frames, 
     windows = cut_windows(len(wave), ViewRule(config), 3.0, 0.5)
     encoder = ClipEncoder(config, Norm(0.0, 0.5))
     whole = encoder.spectrogram(wave, 3.0)
-    assert whole.shape[1] - windows.frames in (0, 1)  # less than a whole pooled frame is not heard
+    assert whole.shape[1] - windows.frames in (0, 1)  # frames that do not fill a pooled frame are not used
     stream = torch.cat(list(windows.stream([wave])))
     for start in windows.starts.tolist():
         part = encoder.spectrogram(stream[start : start + windows.span], 3.0, whole=not any(windows.margins))

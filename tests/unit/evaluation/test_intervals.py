@@ -118,7 +118,7 @@ def test_sweeps_of_the_same_clips_hold_them_once_and_files_repeat(evaluated):
 def test_an_evaluation_that_fails_leaves_nothing(tiny, tmp_path):
     def broken():
         with saving(tmp_path / "predictions.h5", "s", tiny()) as saved:
-            saved.room(2, 3).zero_()
+            saved.allocate(2, 3).zero_()
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -132,7 +132,7 @@ def test_a_full_disk_is_an_error_that_names_the_folder(tiny, tmp_path, monkeypat
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with complains(OSError, tmp_path) as caught, saving(tmp_path / "p.h5", "s", tiny()) as saved:
-        saved.room(2, 3)
+        saved.allocate(2, 3)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
 
 

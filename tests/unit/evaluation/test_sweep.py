@@ -75,7 +75,7 @@ def alone(model, clips, config, norm, index, frames, compression):
     clip = PackedClip(0, patches, freq, time, clips.targets[index])
     if config.view.fill == "mask":  # tokens of padding alone are not there, the others are where they were
         native = native_frames(int(clips.samples[index]), config.front_end, 16)
-        clip = clip.only((time < max(1, int(native / compression / 16 + 1e-9))).nonzero().flatten())
+        clip = clip.select((time < max(1, int(native / compression / 16 + 1e-9))).nonzero().flatten())
     return model.eval()(pack([clip]))[0]
 
 
@@ -150,8 +150,8 @@ def test_views_that_are_alike_run_once_and_that_changes_nothing(tiny, test_clips
     together = run(model, test_clips, config, norm, LENGTH)
     single = [run(model, test_clips, config, norm, LENGTH.model_copy(update={"x": [x]}))[x] for x in LENGTH.x]
     assert_same(together, dict(zip(LENGTH.x, single, strict=True)))
-    seen, run_views = [], module._run_views
-    monkeypatch.setattr(module, "_run_views", lambda *args: seen.append(args[-1]) or run_views(*args))
+    seen, run_passes = [], module._run_passes
+    monkeypatch.setattr(module, "_run_passes", lambda *args: seen.append(args[-1]) or run_passes(*args))
     run(model, test_clips, config, norm, LENGTH)
     natives = [native_frames(int(n), config.front_end, 16) for n in test_clips.samples]
     assert len(seen[0]) == sum(len({min(int(x), native) for x in LENGTH.x}) for native in natives)
@@ -265,7 +265,7 @@ DROP = Evaluation(x_name="token_drop", x=[0.0, 0.3, 0.5, 0.9])
 def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips, norm, monkeypatch):
     model, config = setting
     seen = {}
-    plain = module._encoded
+    plain = module._encode
 
     def encoded(clips, encoder, shown, spectrogram):
         clip = plain(clips, encoder, shown, spectrogram)
@@ -274,7 +274,7 @@ def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips,
         )
         return clip
 
-    monkeypatch.setattr(module, "_encoded", encoded)
+    monkeypatch.setattr(module, "_encode", encoded)
     found = run(model, test_clips, config, norm, DROP)
     assert_same(run(model, test_clips, config, norm, DROP), found)
     for i in range(len(test_clips)):
@@ -283,8 +283,8 @@ def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips,
         kept = [seen[i, x][0] for x in DROP.x]
         assert all(kept[k + 1] < kept[k] or len(kept[k]) == 1 for k in range(3))
         assert [len(k) for k in kept] == [max(1, round((1 - x) * len(first))) for x in DROP.x]
-    own = Evaluation(x_name="compression", x=[config.own_compression])
-    assert_close(found[0.0], run(model, test_clips, config, norm, own)[config.own_compression])  # the plain view
+    own = Evaluation(x_name="compression", x=[config.default_compression])
+    assert_close(found[0.0], run(model, test_clips, config, norm, own)[config.default_compression])  # the plain view
     monkeypatch.setattr(module, "TOKEN_BUDGET", 1)
     assert_same(run(model, test_clips, config, norm, DROP), found)
 
@@ -299,7 +299,7 @@ def test_tokens_left_out_are_those_of_each_clip_alone(tiny, test_clips, norm):
         generator = torch.Generator().manual_seed(zlib.crc32(test_clips.ids[i].encode()))
         keep = torch.randperm(32, generator=generator)[:16].sort().values
         with torch.inference_mode():
-            assert_close(found[i], model(pack([clip.only(keep)]))[0])
+            assert_close(found[i], model(pack([clip.select(keep)]))[0])
 
 
 def test_leaving_tokens_out_costs_less_and_says_how_much(setting, test_clips, prepared, norm):
@@ -308,7 +308,7 @@ def test_leaving_tokens_out_costs_less_and_says_how_much(setting, test_clips, pr
     assert set(table["metric"]) == {"mAP", "AUC", "d_prime", "gflops_per_clip"}
     costs = table[table["metric"] == "gflops_per_clip"].set_index("x")["value"]
     assert costs.is_monotonic_decreasing
-    rule, expected = ViewRule(config, compression=config.own_compression), []
+    rule, expected = ViewRule(config, compression=config.default_compression), []
     for samples in test_clips.samples:
         tokens = 8 * rule(int(samples)).frames // 16
         expected.append(forward_flops(config, max(1, round(0.7 * tokens)), len(test_clips.classes)))

@@ -176,7 +176,7 @@ def test_ast_with_tokens_left_out_is_each_clip_alone_by_hand(tiny, equal, poolin
     model = model_of(tiny(model={"kind": "ast", "prefix_tokens": prefix, "pooling": pooling}))
     whole = [random_clip(i, 128) for i in range(4)]
     keeps = [clip.time < patches for clip, patches in zip(whole, (8, 3, 1, 5), strict=True)]
-    clips = [clip.only(keep.nonzero().flatten()) for clip, keep in zip(whole, keeps, strict=True)]
+    clips = [clip.select(keep.nonzero().flatten()) for clip, keep in zip(whole, keeps, strict=True)]
     packed = model(pack(clips))
     alone = torch.cat([model(pack([clip])) for clip in clips])
     equal(f"AST, padding left out, packed = one by one, {pooling}, {prefix} prefix tokens", packed, alone)
@@ -208,7 +208,7 @@ def test_with_a_time_offset_shorter_clips_take_the_first_positions(tiny):
     assert torch.equal(model.positions(12), plain.positions(12))  # there is nothing beyond the table to take
     # a shorter grid, and a longer one whose end is left out, are the same clip
     long = random_clip(0, 128)
-    short = long.only((long.time < 5).nonzero().flatten())
+    short = long.select((long.time < 5).nonzero().flatten())
     alone = PackedClip(0, short.patches, short.freq, short.time, short.target)
     torch.testing.assert_close(model(pack([alone])), model(pack([short])), **TOLERANCE)
     assert (plain(pack([alone])) - plain(pack([short]))).abs().max() > 1e-3

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from elasticast.data.packing import pack
-from elasticast.models.pooling import lead, leading, mean_pooling
+from elasticast.models.pooling import mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.pretrained import load_model, start_from
 from elasticast.training.checkpoint import save_model
 from tests.unit.models.test_models import FRAMES, TOLERANCE, model_of, random_clip
@@ -15,10 +15,10 @@ POOLINGS = ["attention", "mean", "cls"]
 @pytest.mark.parametrize("lengths", [[3, 1, 5], [2, 2]])
 def test_leading_tokens_are_put_in_and_taken_out(lengths):
     x, first = torch.randn(sum(lengths), 4), torch.randn(len(lengths), 2, 4)
-    joined = lead(first, x, lengths)
+    joined = prepend_tokens(first, x, lengths)
     rows = zip(first, x.split(lengths), strict=True)
     assert torch.equal(joined, torch.cat([torch.cat(row) for row in rows]))
-    again = leading(joined, lengths, 2)
+    again = split_prefix(joined, lengths, 2)
     assert torch.equal(again[0], first)
     assert torch.equal(again[1], x)
 

@@ -30,7 +30,7 @@ def test_the_residual_stream_has_32_bits_whatever_the_positions(tiny, kind):
 def dropped(clip, share, seed=0):
     """The clip with some of its tokens left out."""
     keep = kept_tokens(len(clip.patches), share, torch.Generator().manual_seed(seed))
-    return clip.only(keep)
+    return clip.select(keep)
 
 
 def packed_alone_dense(tiny, settings, clips):
@@ -121,7 +121,7 @@ def test_a_fraction_is_the_same_place_in_clips_of_all_lengths():
 def test_dropped_tokens_do_not_shorten_a_clip(tiny):
     """A clip whose last tokens are left out stays as long as it is."""
     clip = random_clip(0, 128)
-    part = clip.only((clip.time < 4).nonzero().flatten())
+    part = clip.select((clip.time < 4).nonzero().flatten())
     assert pack([part]).grid_lengths().tolist() == [8] * 32
     assert pack([part, random_clip(1, 16)]).grid_lengths().tolist() == [8] * 32 + [1] * 8
 

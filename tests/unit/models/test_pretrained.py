@@ -16,7 +16,7 @@ from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.pretrained import init_source, load_model, start_from
-from elasticast.models.weights.adapt import resized
+from elasticast.models.weights.adapt import resize_grid
 from elasticast.training.checkpoint import save_model
 from elasticast.training.inputs import RunInputs, read_inputs
 from elasticast.training.loop import Trainer
@@ -96,7 +96,7 @@ def test_own_run(tiny, tmp_path):
 def test_released_elasticast(elastic, elastic_file):
     found = load_model(elastic_file)
     assert_same_model(found, elastic[1], elastic[0], (16, 1024, 96))
-    assert_names(found.found, "ElasticAST", 2, 64, 128, 1024, 16, 309)
+    assert_names(found.description, "ElasticAST", 2, 64, 128, 1024, 16, 309)
     assert (found.config.dataset, found.norm, found.kind) == ("vggsound", Norm(-5.08, 4.453), "single")
     assert (found.classes[0], found.classes[-1]) == ("class_000", "class_308")
     assert any(names(note, "class_000") and names(note, "class_308") for note in found.notes)
@@ -205,14 +205,14 @@ def test_released_elasticast_at_its_size(tiny, tmp_path):
 def test_positions_at_their_own_size_stay_as_they_are():
     table, notes = torch.randn(1, 8, 8, 12), []
     for cut in (True, False):
-        assert resized(table, (8, 12), cut, notes) is table
+        assert resize_grid(table, (8, 12), cut, notes) is table
     assert notes == []
 
 
 def test_interpolated_positions_keep_what_is_linear():
     """Bilinear interpolation of a plane is that plane, but for the edges, which antialiasing keeps flat."""
     table = (torch.arange(12.0)[:, None] + 2 * torch.arange(40.0)[None])[None, None]
-    found = resized(table, (12, 20), False, [])[0, 0]
+    found = resize_grid(table, (12, 20), False, [])[0, 0]
     expected = torch.arange(12.0)[:, None] + 2 * (2 * torch.arange(20.0)[None] + 0.5)
     torch.testing.assert_close(found[:, 1:-1], expected[:, 1:-1], atol=1e-5, rtol=0)
 
@@ -461,7 +461,7 @@ def test_timm_by_name(tiny, fake_timm):
     fake_timm.create_model = lambda name, pretrained: made
     found = load_model("timm:deit_tiny", classes=["a"], frames=128)
     assert found.config.model.heads == 4
-    assert_names(found.found, "timm", 2, 64, "128 x 128")
+    assert_names(found.description, "timm", 2, 64, "128 x 128")
     assert torch.equal(found.model.positions.table, model.positions.table)
 
 

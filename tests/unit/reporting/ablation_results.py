@@ -60,7 +60,7 @@ def write_run(
             group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split})
             group.create_dataset("id", data=[f"clip{i}" for i in range(clips)], dtype=h5py.string_dtype())
             group["labels"], group["first_label"] = labels, np.arange(clips + 1)
-            for x, c in _points(evaluation, config.own_compression):
+            for x, c in _points(evaluation, config.default_compression):
                 scores = _scores(labels, quality(x, c), [zlib.crc32(config.experiment.encode()), seed])
                 point = group.create_group(f"{x:g}@{c:g}" if evaluation.compression else f"{x:g}")
                 point.attrs.update({"x": x, "compression": c})

@@ -16,7 +16,7 @@ import torch
 from elasticast.config import RunConfig
 from elasticast.data.dataset import Clips, read_norm
 from elasticast.evaluation import sweep
-from elasticast.training.distributed import joined
+from elasticast.training.distributed import join_processes
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 
@@ -40,7 +40,7 @@ def main(prepared: Path, out: Path) -> None:
     sweep.CHUNK_CLIPS = CHUNK_CLIPS
     clips, norm = Clips(prepared, "train", "events"), read_norm(prepared / "norm.json")
     threads = len(os.listdir("/proc/self/task"))
-    with joined() as world:
+    with join_processes() as world:
         for name, case in json.loads((out / "cases.json").read_text()).items():
             config = RunConfig.model_validate(case["config"])
             split = config.train.select and Clips(prepared, config.train.select.split, "events")

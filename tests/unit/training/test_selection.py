@@ -183,9 +183,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(trainer, tmp_path):
 def test_a_run_killed_while_it_is_measured_goes_on_from_there(trainer, tmp_path, evaluation):
     trainer("whole").fit()
     parts = trainer("parts")
-    measure = parts.selection.measure
-    parts.selection.measure = lambda *args: (
-        pytest.fail("killed") if len(parts.selection.history) == evaluation else measure(*args)
+    evaluate = parts.selection.evaluate
+    parts.selection.evaluate = lambda *args: (
+        pytest.fail("killed") if len(parts.selection.history) == evaluation else evaluate(*args)
     )
     with pytest.raises(pytest.fail.Exception):
         parts.fit()

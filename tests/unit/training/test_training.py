@@ -26,7 +26,7 @@ from elasticast.training.checkpoint import load_checkpoint, save_model
 from elasticast.training.history import HISTORY_FIELDS
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
-from elasticast.training.optim import build_optimizer, learning_rate, loss_of
+from elasticast.training.optim import build_optimizer, compute_loss, learning_rate
 from tests.complaints import assert_names, complains
 from tests.unit.training.ranks import stop_at
 
@@ -408,13 +408,13 @@ def test_adamw_decays_matrices_only_and_adam_everything(trainer):
 def test_losses_are_their_definitions():
     logits, one_hot = torch.randn(6, 4), torch.eye(4)[[0, 1, 2, 3, 0, 1]]
     log_p = logits.log_softmax(1)
-    torch.testing.assert_close(loss_of(logits, one_hot, "ce"), -(one_hot * log_p).sum(1).mean())
+    torch.testing.assert_close(compute_loss(logits, one_hot, "ce"), -(one_hot * log_p).sum(1).mean())
     soft = 0.3 * one_hot + 0.7 * one_hot.roll(1, 0)
-    torch.testing.assert_close(loss_of(logits, soft, "ce"), -(soft * log_p).sum(1).mean())
+    torch.testing.assert_close(compute_loss(logits, soft, "ce"), -(soft * log_p).sum(1).mean())
     p = logits.sigmoid()
     expected = -(soft * p.log() + (1 - soft) * (1 - p).log()).mean()
-    torch.testing.assert_close(loss_of(logits, soft, "bce"), expected)
-    assert loss_of(logits.bfloat16(), soft, "bce").dtype == torch.float32
+    torch.testing.assert_close(compute_loss(logits, soft, "bce"), expected)
+    assert compute_loss(logits.bfloat16(), soft, "bce").dtype == torch.float32
 
 
 # ---------------------------------------------------------------------------------------------
