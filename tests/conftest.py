@@ -2,7 +2,7 @@ import functools
 import os
 from pathlib import Path
 
-# one thread per process of the tests and of what they start: the tests themselves run in parallel
+# one thread per process, also in processes that tests start, because tests run in parallel
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -17,7 +17,7 @@ FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}
 
 
 def make_config(**difference) -> RunConfig:
-    """A tiny run; `difference` is laid over it."""
+    """Settings of a tiny run, with `difference` merged into them."""
     base = {
         "experiment": "tiny",
         "seed": 0,
@@ -39,19 +39,19 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The tiny suite, run from nothing to figures."""
+    """A project in which the tiny suite has run completely, from raw audio to figures."""
     project = Project(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake("all", "--cores", "all")
-    assert done.returncode == 0, done.stderr[-4000:]
+    result = project.snakemake("all", "--cores", "all")
+    assert result.returncode == 0, result.stderr[-4000:]
     return project
 
 
 MOST_WORKERS = 8
-"""Each worker imports torch, which takes about 0.5 GB of memory."""
+"""Each worker imports torch, which needs about 0.5 GB of memory."""
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One worker per core; none for tests that are named one by one, or whose output is asked for with `-s`."""
+    """One worker per core, or no workers if tests are named one by one or `-s` is given."""
     cores = len(os.sched_getaffinity(0))
     if cores == 1 or config.option.capture == "no" or all("::" in argument for argument in config.args):
         return 0
@@ -59,9 +59,10 @@ def pytest_xdist_auto_num_workers(config):
 
 
 class Groups(LoadScopeScheduling):
-    """Hands out test by test, and tests that share an expensive fixture together: those first, the largest group first.
+    """Scheduler that runs tests which share an expensive fixture in one worker, and all other tests one by one.
 
-    By hand, since `--dist loadgroup` of pytest-xdist 3.8 does not see groups with pytest 9.2.
+    Groups of tests come first, the largest group first. `--dist loadgroup` of pytest-xdist 3.8 is not used, because it
+    does not recognise groups with pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -71,9 +72,9 @@ class Groups(LoadScopeScheduling):
 
 @functools.cache
 def _group(file: Path) -> str | None:
-    """The group of a file's tests; None if each can run anywhere."""
+    """Name of the group of a file's tests. None if each test can run in any worker."""
     if file.parent.name == "slurm":
-        return "slurm"  # one cluster; its tests know what runs on it
+        return "slurm"  # these tests share one cluster and count the jobs on it
     if 'scope="module"' in file.read_text():
         return str(file)
     return "finished" if file.parent.name == "workflow" else None
@@ -84,7 +85,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Largest error of each comparison with an independent implementation."""
+    """Print the largest error of each comparison with an independent implementation."""
     rows = [v for r in terminalreporter.getreports("passed") for k, v in r.user_properties if k == "equality"]
     if rows:
         terminalreporter.section("equality, float32: largest error (of values up to)")

@@ -1,4 +1,4 @@
-"""What files hold, without times and places, so that two runs of the same code are alike."""
+"""Digests of the contents of files, without times and paths, so that two runs of the same code have equal digests."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ import pandas as pd
 import yaml
 
 PART = re.compile("-[0-9a-f]{12}")
-"""End of the name of a part, which depends on the times of audio files."""
-TIMES = (
+"""End of the name of a part file, which depends on the modification times of audio files."""
+VARIABLE = (
     "seconds",
     "per_s",
     "memory",
@@ -28,18 +28,19 @@ TIMES = (
     "restarts",
     "identity",
 )
+"""Parts of the names of columns and keys whose values differ between two runs of the same code."""
 
 
-def set_speed(record: Path) -> None:
-    """Replace how long a training took: tables of ablations show it."""
-    about = json.loads(record.read_text())
-    record.write_text(
-        json.dumps({key: 1.0 if is_time(key) and type(value) is float else value for key, value in about.items()})
+def fix_training_time(file: Path) -> None:
+    """Replace the time and speed of a training by constants, because tables of ablations print them."""
+    record = json.loads(file.read_text())
+    file.write_text(
+        json.dumps({key: 1.0 if is_variable(key) and type(value) is float else value for key, value in record.items()})
     )
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """Digest of what files hold, but for times, versions and the folder that they are in."""
+    """Digest of the contents of files, without times, versions and the path of the current folder."""
     total = hashlib.sha256()
     for file in files:
         total.update(file.suffix.encode() + _content(file))
@@ -51,12 +52,13 @@ def _content(file: Path) -> bytes:
         return file.read_bytes()
     match file.suffix:
         case ".json":
-            return json.dumps(_timeless(json.loads(file.read_text())), sort_keys=True).replace(os.getcwd(), "").encode()
+            content = _without_variable(json.loads(file.read_text()))
+            return json.dumps(content, sort_keys=True).replace(os.getcwd(), "").encode()
         case ".yaml":
             return json.dumps(yaml.safe_load(file.read_text()), sort_keys=True).encode()
         case ".csv":
             table = pd.read_csv(file, dtype=str)
-            return table[[name for name in table if not is_time(name)]].to_csv().replace(os.getcwd(), "").encode()
+            return table[[name for name in table if not is_variable(name)]].to_csv().replace(os.getcwd(), "").encode()
         case ".parquet":
             return pd.read_parquet(file).to_csv().replace(os.getcwd(), "").encode()
         case ".h5":
@@ -66,15 +68,15 @@ def _content(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def is_time(name: str) -> bool:
-    """Whether a column or key is of what differs between two runs."""
-    return any(time in name for time in TIMES)
+def is_variable(name: str) -> bool:
+    """Whether the values of a column or key differ between two runs of the same code."""
+    return any(part in name for part in VARIABLE)
 
 
-def _timeless(value):
+def _without_variable(value):
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if not is_time(key)}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {key: _without_variable(item) for key, item in value.items() if not is_variable(key)}
+    return [_without_variable(item) for item in value] if isinstance(value, list) else value
 
 
 def _hdf5(file: Path) -> bytes:

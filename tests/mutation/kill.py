@@ -1,12 +1,12 @@
-"""Which changes of the code do the tests notice? One mutant after another, each in a fresh process.
+"""Measure which changes of the code the tests detect. Each mutant runs in its own process.
 
-    python -m tests.mutation.kill                                  # a sample of every module below, about 20 minutes
+    python -m tests.mutation.kill                                  # a sample from each module, about 20 minutes
     python -m tests.mutation.kill --module data/sampler.py --all   # every mutant of one module
     python -m tests.mutation.kill --count 30 --seed 1 --out survivors.csv
 
-Each mutant of a module runs the tests listed for that module, in a copy of the project. It is killed if a test fails,
-survives if all pass, and times out if they take much longer than without it. A survivor is a gap in the tests, or a
-change that makes no difference (a boundary that is never met, a larger buffer). Not part of `make test`.
+The tests listed for a module run on each of its mutants, in a copy of the project. A mutant is killed if a test fails.
+It survives if all tests pass. It times out if they take much longer than without the mutant. A survivor is either a gap
+in the tests or a change without effect (a boundary that is never reached, a larger buffer). Not part of `make test`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import h5py  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
-import pandas  # noqa: F401  (loaded once, for all mutants)
+import pandas  # noqa: F401  (imported once for all mutants)
 import pytest
 import sklearn.metrics  # noqa: F401
 import torch
@@ -47,25 +47,25 @@ TESTS = {
     "models/transformer.py": [f"{MODELS}/test_models.py", f"{MODELS}/test_equality.py"],
     "models/pretrained.py": [f"{MODELS}/test_pretrained.py"],
 }
-"""Module of the package to the tests that should notice a change of it."""
+"""Modules of the package, each with the tests that should detect a change in it."""
 PER_MODULE = 11
 PATIENCE = 3
-"""A mutant times out after this many times what the tests take without it."""
+"""A mutant times out after this many times the duration of the tests without it."""
 
 
-def chosen(module: str, count: int | None, seed: int) -> list[Mutant]:
-    """A random sample of a module's mutants, in the order of its lines; all of them with None."""
-    found = mutants((ROOT / "elasticast" / module).read_text())
-    if count is None or count >= len(found):
-        return found
-    return sorted(random.Random(f"{seed} {module}").sample(found, count), key=lambda mutant: mutant.line)
+def sample_mutants(module: str, count: int | None, seed: int) -> list[Mutant]:
+    """A random sample of a module's mutants, or all if `count` is None, in the order of lines."""
+    candidates = mutants((ROOT / "elasticast" / module).read_text())
+    if count is None or count >= len(candidates):
+        return candidates
+    return sorted(random.Random(f"{seed} {module}").sample(candidates, count), key=lambda mutant: mutant.line)
 
 
 def run(project: Path, tests: list[str], seconds: float | None) -> str:
-    """Outcome of the tests in a copy of the project: killed, survived or timeout.
+    """Run the tests in a copy of the project; the outcome is killed, survived or timeout.
 
-    The process is a fork of this one, in which torch is loaded but nothing of the project: that takes a second, where
-    a new Python would take six.
+    The tests run in a fork of this process, which has imported torch but nothing of the project. Starting a fork takes
+    a second, a new Python six.
     """
     child = os.fork()
     if not child:
@@ -95,19 +95,19 @@ def _test(project: Path, tests: list[str], seconds: float | None) -> int:
 
 
 def measure(module: str, count: int | None, seed: int, project: Path) -> list[tuple[str, Mutant]]:
-    """Outcomes of the mutants of one module; the copy is as before afterwards."""
+    """Outcomes of the mutants of one module. The copy of the project is restored afterwards."""
     path = project / "elasticast" / module
     source = path.read_text()
     path.write_text("raise RuntimeError\n")
     if run(project, TESTS[module], None) != "killed":
-        raise SystemExit(f"{module}: its tests pass without it: {' '.join(TESTS[module])}")
+        raise SystemExit(f"{module}: its tests also pass without the module: {' '.join(TESTS[module])}")
     path.write_text(source)
-    begun = time.monotonic()
+    start = time.monotonic()
     if run(project, TESTS[module], None) != "survived":
         raise SystemExit(f"{module}: its tests fail without any mutant: {' '.join(TESTS[module])}")
-    patience = PATIENCE * (time.monotonic() - begun) + 10
+    patience = PATIENCE * (time.monotonic() - start) + 10
     outcomes = []
-    for mutant in chosen(module, count, seed):
+    for mutant in sample_mutants(module, count, seed):
         path.write_text(mutant.source)
         outcomes.append((run(project, TESTS[module], patience), mutant))
         print(f"{outcomes[-1][0]:9} {module} {mutant}", flush=True)
@@ -116,32 +116,30 @@ def measure(module: str, count: int | None, seed: int, project: Path) -> list[tu
 
 
 def main() -> None:
-    """Run the mutants and print a table of what became of them."""
+    """Run the mutants and print the number of each outcome."""
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--module", action="append", choices=TESTS, help="module of the package; all unless given")
-    parser.add_argument("--count", type=int, default=PER_MODULE, help="mutants of each module")
-    parser.add_argument("--all", action="store_true", help="every mutant")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
-    parser.add_argument("--out", type=Path, help="CSV file of all outcomes")
-    asked = parser.parse_args()
+    parser.add_argument("--module", action="append", choices=TESTS, help="module of the package (default: all)")
+    parser.add_argument("--count", type=int, default=PER_MODULE, help=f"mutants per module (default: {PER_MODULE})")
+    parser.add_argument("--all", action="store_true", help="run every mutant")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: 0)")
+    parser.add_argument("--out", type=Path, help="CSV file for all outcomes")
+    arguments = parser.parse_args()
     table = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         project = Path(folder)
         for name in COPIED:
             source = ROOT / name
             shutil.copytree(source, project / name) if source.is_dir() else shutil.copy(source, project / name)
-        for module in asked.module or TESTS:
-            found = measure(module, None if asked.all else asked.count, asked.seed, project)
-            table += [
-                (module, outcome, mutant.line, mutant.kind, mutant.before, mutant.after) for outcome, mutant in found
-            ]
+        for module in arguments.module or TESTS:
+            outcomes = measure(module, None if arguments.all else arguments.count, arguments.seed, project)
+            table += [(module, outcome, m.line, m.kind, m.before, m.after) for outcome, m in outcomes]
     for module in dict.fromkeys(row[0] for row in table):
         print(f"{module:24}", dict(Counter(row[1] for row in table if row[0] == module)))
     print(f"{'all':24}", dict(Counter(row[1] for row in table)))
-    if asked.out:
-        with asked.out.open("w", newline="") as file:
+    if arguments.out:
+        with arguments.out.open("w", newline="") as file:
             csv.writer(file).writerows([("module", "outcome", "line", "kind", "before", "after"), *table])
 
 

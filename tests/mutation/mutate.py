@@ -1,6 +1,6 @@
-"""Mutants of a Python module: copies of its source that each differ from it in one operator, constant or result.
+"""Mutants of a Python module: copies of its source, each with one changed operator, constant or result.
 
-Text that no test should depend on stays as it is: docstrings, annotations, f-strings, and the messages of errors.
+Text that no test should depend on is not changed: docstrings, annotations, f-strings and error messages.
 """
 
 import ast
@@ -36,7 +36,7 @@ NEGATION = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of a module: the line it is on, the kind of change, the code before and after, and the new module."""
+    """One change of a module: its line, the kind of change, the code before and after, and the changed source."""
 
     line: int
     kind: str
@@ -54,16 +54,16 @@ def mutants(source: str) -> list[Mutant]:
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
-    found = []
+    changed_sources = []
     for node, kind, after in _changes(ast.parse(source)):
         first = starts[node.lineno - 1] + node.col_offset
         last = starts[node.end_lineno - 1] + node.end_col_offset
-        # an expression keeps its place among its neighbours only in brackets
+        # brackets keep the precedence of a changed expression within the expression around it
         new = f"({after})" if isinstance(node, ast.expr) else after
         text = source.encode()
         changed = (text[:first] + new.encode() + text[last:]).decode()
-        found.append(Mutant(node.lineno, kind, ast.unparse(node), after, changed))
-    return sorted(found, key=lambda mutant: mutant.line)
+        changed_sources.append(Mutant(node.lineno, kind, ast.unparse(node), after, changed))
+    return sorted(changed_sources, key=lambda mutant: mutant.line)
 
 
 def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
@@ -96,7 +96,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes below a node that run: no annotation, f-string or error message."""
+    """The nodes below a node that are executed, without annotations, f-strings and error messages."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "type_params"):
             continue

@@ -1,6 +1,6 @@
-"""A tiny run of all stages in one process, job by job: what each job wrote, and whether the workflow would repeat it.
+"""Run all stages on tiny data in one process, and record what each job wrote and what makes the workflow repeat it.
 
-Used by `tests.mutation.stale`, which puts a changed copy of the package first on the path.
+`tests.mutation.stale` uses it with a changed copy of the package as the first entry of `sys.path`.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.mutation.fingerprint import fingerprint, set_speed
+from tests.mutation.fingerprint import fingerprint, fix_training_time
 
 SETTINGS = yaml.safe_load(Path(__file__).with_name("pipeline.yaml").read_text(encoding="utf-8"))
 SEEDS, EXPERIMENTS = SETTINGS["suite"]["seeds"], list(SETTINGS["suite"]["experiments"])
@@ -26,13 +26,13 @@ class Job:
     Attributes
     ----------
     stage : str
-        What is shown of it.
+        Stage of the job, as printed in tables.
     digest : str
-        Of all that makes the workflow repeat it: code and params.
+        Digests of code and params, on which the workflow decides whether to repeat the job.
     inputs : list of str
-        Jobs whose output it reads.
+        Names of the jobs whose output it reads.
     output : str
-        Digest of what it wrote.
+        Digest of the files that it wrote.
     """
 
     stage: str
@@ -42,7 +42,7 @@ class Job:
 
 
 class Pipeline:
-    """Runs the jobs in the current folder, into which :func:`write_project` has written."""
+    """Runs the jobs in the current folder, after :func:`write_project` has written the project to it."""
 
     def __init__(self):
         from elasticast.config.load_suite import load_suite
@@ -53,7 +53,7 @@ class Pipeline:
         self.out = Path("results/tiny")
 
     def run(self, name: str, stage: str, digest: str, inputs: list[str], files: list[Path], call: Callable[[], object]):
-        """Run a job and keep what it wrote."""
+        """Run a job and record the digest of its files."""
         call()
         self.jobs[name] = Job(stage, digest, inputs, fingerprint(files))
 
@@ -88,20 +88,20 @@ class Pipeline:
         params = json.dumps(config.recipe())
         cli("prepare", "--dataset", name, "--root", "downloads", "--out", folder)
         prepared = code_digest("prepare", *more) + params
-        # inside of prepare, audio and parts stay if their own digests do
+        # within prepare, audio and parts are kept if their own digests do not change
         audio = sorted((folder / "audio").rglob("*.*"))
-        made = [*([f"audio {name}"] if audio else [])]
+        synthesis = [f"audio {name}"] if audio else []
         if audio:
             files = [file for file in audio if file.name != "recipe.json"]
-            self.jobs[made[0]] = Job("synthesis", code_digest("synthesis", *more) + params, [], fingerprint(files))
+            self.jobs[synthesis[0]] = Job("synthesis", code_digest("synthesis", *more) + params, [], fingerprint(files))
         stores = sorted(folder.glob("*.h5"))
         parts = sorted(file for file in folder.rglob("*.h5") if file not in stores and "audio" not in file.parts)
-        self.jobs[f"parts {name}"] = Job("decode", code_digest("decode") + params, made, fingerprint(parts))
+        self.jobs[f"parts {name}"] = Job("decode", code_digest("decode") + params, synthesis, fingerprint(parts))
         tables = [file for file in folder.glob("*") if file.is_file() and file.name != "lock"]
-        self.jobs[f"prepare {name}"] = Job("prepare", prepared, [*made, f"parts {name}"], fingerprint(tables))
+        self.jobs[f"prepare {name}"] = Job("prepare", prepared, [*synthesis, f"parts {name}"], fingerprint(tables))
 
     def stats(self, run) -> tuple[str, Path]:
-        """The job that made the statistics of a run, and its file."""
+        """Name of the job that computes the statistics of a run, and its file; the job runs if it has not run yet."""
         from elasticast.config import digest
         from elasticast.provenance import code_digest
 
@@ -151,7 +151,7 @@ class Pipeline:
         stage = "select" if config.train.select else "train"
         digest = training_code(config) + params
         self.run(f"train {name} {seed}", stage, digest, inputs, files, lambda: cli("train", *options))
-        set_speed(folder / "run.json")
+        fix_training_time(folder / "run.json")
 
     def evaluate(self, name: str, trained: str, dataset: str, model: Path, out: Path, sweeps: dict) -> None:
         from elasticast.provenance import code_digest
@@ -164,12 +164,12 @@ class Pipeline:
         self.run(name, "evaluate", digest, inputs, files, lambda: cli("evaluate", *options))
 
     def released(self) -> None:
-        """Published weights over the sweeps of the run that starts from them."""
+        """Evaluate published weights over the sweeps of the run that starts from them."""
         from elasticast.provenance import code_digest
 
         for name in ("published", "like_released"):
-            own, out = self.out / "runs" / name / "seed0", self.out / "released" / name
-            options = ["--model", f"{name}.pth", "--run", own / "config.yaml", "--config", own / "sweeps.yaml"]
+            run, out = self.out / "runs" / name / "seed0", self.out / "released" / name
+            options = ["--model", f"{name}.pth", "--run", run / "config.yaml", "--config", run / "sweeps.yaml"]
             options += ["--data", "results/data/toy", "--out", out]
             params = self.suite.run_config(name, 0).model_dump_json()
             files = [out / "metrics.csv", out / "predictions.h5", out / "evaluation.json"]
@@ -190,17 +190,17 @@ class Pipeline:
 
         resampled = {}
         for name in EXPERIMENTS:
-            of = {f"evaluate {name} {s}": self.out / "runs" / name / f"seed{s}/predictions.h5" for s in SEEDS}
+            predictions = {f"evaluate {name} {s}": self.out / "runs" / name / f"seed{s}/predictions.h5" for s in SEEDS}
             file = self.out / "runs" / name / "resampled.h5"
-            resampled[self.resample(name, of, file)] = file
+            resampled[self.resample(name, predictions, file)] = file
         summary = self.out / "summary"
         files = [summary / "intervals.csv", summary / "pairs.csv"]
         options = ["--out", files[0], "--pairs", files[1]]
         call = lambda: cli("intervals", *resampled.values(), *options)  # noqa: E731
         self.run("intervals", "intervals", code_digest("intervals"), list(resampled), files, call)
-        each = [(name, seed) for name in EXPERIMENTS for seed in SEEDS]
-        trained = {f"train {n} {s}": self.out / f"runs/{n}/seed{s}/run.json" for n, s in each}
-        measured = {f"evaluate {n} {s}": self.out / f"runs/{n}/seed{s}/metrics.csv" for n, s in each}
+        runs = [(name, seed) for name in EXPERIMENTS for seed in SEEDS]
+        trained = {f"train {n} {s}": self.out / f"runs/{n}/seed{s}/run.json" for n, s in runs}
+        measured = {f"evaluate {n} {s}": self.out / f"runs/{n}/seed{s}/metrics.csv" for n, s in runs}
         prepared = {f"prepare {name}": Path(f"results/data/{name}/summary.csv") for name in SETTINGS["datasets"]}
         norms = self.norms | {"suite": self.out / "runs/continued/seed0/config.yaml"}
         for table, inputs in {"metrics": measured, "runs": trained, "data": prepared, "norms": norms}.items():
@@ -221,28 +221,28 @@ class Pipeline:
     def figures(self) -> None:
         suite, summary = self.out / "suite.yaml", self.out / "summary"
         curves = ["--suite", suite, "--metrics", summary / "metrics.csv"]
-        beside = ["--released", "paper_figures/reference/released_curves.csv", "--intervals", summary / "intervals.csv"]
-        of, with_intervals = ["suite", "collect metrics"], ["suite", "collect metrics", "intervals"]
-        self.figure("fig1_teaser", "curves", of, *curves)
+        extra = ["--released", "paper_figures/reference/released_curves.csv", "--intervals", summary / "intervals.csv"]
+        inputs, with_intervals = ["suite", "collect metrics"], ["suite", "collect metrics", "intervals"]
+        self.figure("fig1_teaser", "curves", inputs, *curves)
         manifests = [f"results/data/{name}/manifest.parquet" for name in ("toy",)]
         self.figure(
             "fig2_native_lengths", "lengths", ["suite", "prepare toy"], "--suite", suite, "--manifests", *manifests
         )
         data = ["--suite", suite, "--data", "results/data/toy"]
         self.figure("fig3_packing", "packing", ["suite", "prepare toy"], *data)
-        self.figure("fig4_length_curves", "curves", with_intervals, *curves, *beside)
-        self.figure("fig5_resolution_curves", "curves", with_intervals, *curves, *beside)
-        self.figure("table1", "table", of, *curves)
-        self.figure("verdict", "verdict", with_intervals, *curves, *beside, "--pairs", summary / "pairs.csv")
+        self.figure("fig4_length_curves", "curves", with_intervals, *curves, *extra)
+        self.figure("fig5_resolution_curves", "curves", with_intervals, *curves, *extra)
+        self.figure("table1", "table", inputs, *curves)
+        self.figure("verdict", "verdict", with_intervals, *curves, *extra, "--pairs", summary / "pairs.csv")
 
-    def ablation(self, about: str) -> None:
+    def ablation(self, name: str) -> None:
         from elasticast.config import digest
         from elasticast.config.load_ablation import load_ablation
 
-        ablation = load_ablation(about, "tiny")
-        folder = self.out / "ablations" / about
-        settings, file = f"settings {about}", folder / "ablation.yaml"
-        call = lambda: cli("resolve", "--suite", "tiny", "--ablation", about, "--out", file)  # noqa: E731
+        ablation = load_ablation(name, "tiny")
+        folder = self.out / "ablations" / name
+        settings, file = f"settings {name}", folder / "ablation.yaml"
+        call = lambda: cli("resolve", "--suite", "tiny", "--ablation", name, "--out", file)  # noqa: E731
         self.run(settings, "resolve", digest(ablation), [], [file], call)
         inputs = [settings]
         for variant, trained in ablation.trained.items():
@@ -250,12 +250,12 @@ class Pipeline:
                 self.train(trained, 0, ablation.run_config(variant, 0))
             out = folder / "runs" / variant
             sweeps = {n: e.model_dump() for n, e in ablation.sweep(variant).items()}
-            name, model = f"evaluate {about} {variant}", self.out / "runs" / trained / "seed0"
-            self.evaluate(name, f"train {trained} 0", "toy", model, out / "seed0", sweeps)
-            predictions = {name: out / "seed0/predictions.h5"}
-            resampled = self.resample(f"{about} {variant}", predictions, out / "resampled.h5")
-            inputs += [name, f"train {trained} 0", resampled]
-        self.figure("ablation", "ablation", inputs, "--ablation", file, "--runs", folder, name=f"ablation_{about}")
+            job, model = f"evaluate {name} {variant}", self.out / "runs" / trained / "seed0"
+            self.evaluate(job, f"train {trained} 0", "toy", model, out / "seed0", sweeps)
+            predictions = {job: out / "seed0/predictions.h5"}
+            resampled = self.resample(f"{name} {variant}", predictions, out / "resampled.h5")
+            inputs += [job, f"train {trained} 0", resampled]
+        self.figure("ablation", "ablation", inputs, "--ablation", file, "--runs", folder, name=f"ablation_{name}")
 
 
 def write_project(root: Path) -> None:
@@ -272,7 +272,7 @@ def write_project(root: Path) -> None:
 
 
 def _write_weights() -> None:
-    """Weights in the layouts of AST and of the released ElasticAST."""
+    """Write random weights in the layouts of AST and of the released ElasticAST."""
     import torch
 
     from elasticast.config.load_suite import load_suite
@@ -290,14 +290,14 @@ def _write_weights() -> None:
 
 
 def cli(*arguments: object) -> None:
-    """Call a verb of the `elasticast` command."""
+    """Run a subcommand of `elasticast`."""
     from elasticast.cli import app
 
     app([str(argument) for argument in arguments], standalone_mode=False)
 
 
 def run_script(name: str, *arguments: object) -> None:
-    """Call a script of `paper_figures`."""
+    """Run a script of `paper_figures`."""
     spec = importlib.util.spec_from_file_location(name, f"paper_figures/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

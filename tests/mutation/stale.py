@@ -1,13 +1,13 @@
-"""Is a result ever stale? Change one operator or constant in each module in turn, and see which stages would re-run.
+"""Test whether results can become stale: change one operator or constant per module, and see which stages re-run.
 
     python -m tests.mutation.stale                          all modules, in the repository's root
     python -m tests.mutation.stale --modules "config/*" "data/views.py" --each 3 --workers 2 --out stale.csv
 
-For each mutant of the package, a tiny pipeline (`tests.mutation.pipeline`) runs in a process of its own. A job is
-*stale* if it writes something else than without the change though the workflow would repeat neither the job nor one
-that it depends on; a mutant is *over-run* if jobs would be repeated that all write the same. Mutants are drawn, with a
-fixed seed, from the lines that the pipeline runs. A mutant that stops the pipeline is *failed*: the jobs before it
-count, and another one is drawn.
+For each mutant of the package, a tiny pipeline (`tests.mutation.pipeline`) runs in a separate process. A job is *stale*
+if its output differs from that without the change, although the workflow would repeat neither this job nor one that it
+depends on. A mutant is *over-run* if jobs would be repeated, but all outputs stay the same. Mutants are drawn with a
+fixed seed from the lines that the pipeline runs. A mutant that stops the pipeline has *failed*: the jobs that ran
+before are still compared, and another mutant is drawn.
 """
 
 import argparse
@@ -38,20 +38,20 @@ PRELOADED = (
 )  # fmt: skip
 PATIENCE_SECONDS = 180
 TRIES = 4
-"""Mutants that are tried for each that does not stop the pipeline."""
+"""Number of mutants to try for each one that does not stop the pipeline."""
 COLUMNS = ("module", "line", "mutation", "changed", "repeated", "stale", "verdict", "error")
 
 
 def main() -> None:
-    """Run all mutants and print the table."""
+    """Run the mutants, print the rows of the table, and exit with status 1 if any result is stale."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--modules", nargs="*", default=["*"], help="patterns of paths below the package")
-    parser.add_argument("--each", type=int, default=1, help="mutants of a module (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of mutants (default: 0)")
-    parser.add_argument("--workers", type=int, default=1, help="mutants at a time (default: 1)")
-    parser.add_argument("--out", type=Path, help="table to write (csv)")
+    parser.add_argument("--modules", nargs="*", default=["*"], help="patterns of paths in the package (default: all)")
+    parser.add_argument("--each", type=int, default=1, help="mutants per module (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of mutants (default: 0)")
+    parser.add_argument("--workers", type=int, default=1, help="mutants to run in parallel (default: 1)")
+    parser.add_argument("--out", type=Path, help="CSV file for the table")
     arguments = parser.parse_args()
-    for name in PRELOADED:  # once, for all processes that are forked from this one
+    for name in PRELOADED:  # imported once for all processes that are forked from this one
         importlib.import_module(name)
     sys.modules["torch"].set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -64,8 +64,8 @@ def main() -> None:
         candidates = _candidates(arguments, lines)
         rows = []
         with multiprocessing.pool.ThreadPool(arguments.workers) as pool:
-            for some in pool.imap(lambda c: _rows(*c, before, Path(folder), arguments.each), candidates.items()):
-                rows += some
+            for module_rows in pool.imap(lambda c: _rows(*c, before, Path(folder), arguments.each), candidates.items()):
+                rows += module_rows
     if arguments.out:
         with arguments.out.open("w", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS).writeheader()
@@ -75,20 +75,20 @@ def main() -> None:
 
 
 def _candidates(arguments: argparse.Namespace, lines: dict[str, list[int]]) -> dict[str, list[Mutant]]:
-    """Mutants of each module in random order: of lines that the pipeline runs, if there are any."""
-    found = {}
+    """Mutants of each module in random order, from the lines that the pipeline runs, or from all if it runs none."""
+    candidates = {}
     for file in sorted((ROOT / PACKAGE).rglob("*.py")):
         path = file.relative_to(ROOT / PACKAGE).as_posix()
         if any(fnmatch.fnmatch(path, pattern) for pattern in arguments.modules):
-            every, run = mutants(file.read_text(encoding="utf-8")), set(lines.get(path, ()))
-            some = [mutant for mutant in every if mutant.line in run] or every
-            random.Random(f"{arguments.seed} {path}").shuffle(some)
-            found[path] = some[: TRIES * arguments.each]
-    return found
+            module_mutants, run_lines = mutants(file.read_text(encoding="utf-8")), set(lines.get(path, ()))
+            drawn = [mutant for mutant in module_mutants if mutant.line in run_lines] or module_mutants
+            random.Random(f"{arguments.seed} {path}").shuffle(drawn)
+            candidates[path] = drawn[: TRIES * arguments.each]
+    return candidates
 
 
 def _rows(path: str, candidates: list[Mutant], before: dict[str, Job], folder: Path, each: int) -> list[dict]:
-    """The table's rows of a module, printed as they come."""
+    """The rows of a module in the table; each is printed when its mutant has run."""
     rows = []
     for number, mutant in enumerate(candidates):
         if sum(row["verdict"] != "failed" for row in rows) < each:
@@ -101,43 +101,42 @@ def _row(path: str, mutant: Mutant, before: dict[str, Job], folder: Path) -> dic
     package = folder / "code" / PACKAGE
     shutil.copytree(ROOT / PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / path).write_text(mutant.source, encoding="utf-8")
-    found = _in_process(package, folder / "run")
+    result = _in_process(package, folder / "run")
     shutil.rmtree(folder)
     row = {"module": path, "line": mutant.line, "mutation": str(mutant).partition(": ")[2]}
-    return {**dict.fromkeys(COLUMNS, ""), **row, **compared(before, _jobs(found), found.get("error", ""))}
+    return {**dict.fromkeys(COLUMNS, ""), **row, **compare(before, _jobs(result), result.get("error", ""))}
 
 
-def compared(before: dict[str, Job], after: dict[str, Job], error: str) -> dict[str, str]:
-    """What a mutant changes, what would be repeated, and what of that is stale.
+def compare(before: dict[str, Job], after: dict[str, Job], error: str) -> dict[str, str]:
+    """Compare the jobs with and without a mutant: which outputs change, which jobs would be repeated, which are stale.
 
     Parameters
     ----------
     before, after : dict of str to Job
-        Jobs by name, each after the jobs that it depends on; `after` ends early where the mutant stopped it.
+        Jobs by name, each after the jobs that it depends on. `after` has fewer jobs if the mutant stopped the pipeline.
     error : str
-        What stopped it.
+        The error that stopped the pipeline; empty if it ran to the end.
     """
     changed = [name for name, job in after.items() if name in before and job.output != before[name].output]
-    own = {name for name, job in after.items() if name in before and job.digest != before[name].digest}
+    triggered = {name for name, job in after.items() if name in before and job.digest != before[name].digest}
     repeated: set[str] = set()
     for name, job in after.items():
-        if name in own or name not in before or repeated & set(job.inputs):
+        if name in triggered or name not in before or repeated & set(job.inputs):
             repeated.add(name)
-    # within a preparation, audio and parts are made anew only if the preparation is
+    # audio and parts are only made again if the preparation that they belong to runs again
     kept = {n for n in repeated for kind in ("audio ", "parts ") if n.startswith(kind)}
-    repeated -= {name for name in kept if f"prepare {name[6:]}" not in own}
+    repeated -= {name for name in kept if f"prepare {name[6:]}" not in triggered}
     stale = [name for name in changed if name not in repeated]
-    verdict = (
-        "STALE" if stale else f"failed: {error}" if error else "re-run" if changed else "over-run" if own else "none"
-    )
-    stages = {"changed": changed, "repeated": own, "stale": stale}
+    unchanged = "over-run" if triggered else "none"
+    verdict = "STALE" if stale else f"failed: {error}" if error else "re-run" if changed else unchanged
+    stages = {"changed": changed, "repeated": triggered, "stale": stale}
     return {"verdict": verdict, "error": error} | {
         what: " ".join(dict.fromkeys(after[n].stage for n in names)) for what, names in stages.items()
     }
 
 
-def _jobs(found: dict) -> dict[str, Job]:
-    return {name: Job(**job) for name, job in found["jobs"].items()}
+def _jobs(result: dict) -> dict[str, Job]:
+    return {name: Job(**job) for name, job in result["jobs"].items()}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -146,7 +145,7 @@ def _jobs(found: dict) -> dict[str, Job]:
 
 
 def _in_process(package: Path, folder: Path, trace: bool = False) -> dict:
-    """Run the pipeline with a package; its jobs, what stopped it, and the lines that it ran."""
+    """Run the pipeline with a copy of the package; return its jobs, its error if any, and the lines that it ran."""
     folder.mkdir(parents=True)
     result = folder / "result.json"
     process = multiprocessing.get_context("fork").Process(target=_run, args=(package, folder, result, trace))
@@ -156,7 +155,7 @@ def _in_process(package: Path, folder: Path, trace: bool = False) -> dict:
         process.kill()
         process.join()
     if not result.is_file():
-        return {"jobs": {}, "error": f"ended with {process.exitcode}"}
+        return {"jobs": {}, "error": f"ended with exit code {process.exitcode}"}
     return json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -183,13 +182,14 @@ def _run(package: Path, folder: Path, result: Path, trace: bool) -> None:
     except BaseException as problem:  # a mutant may do anything
         error = f"{type(problem).__name__}: {problem}".splitlines()[0][:100]
     signal.alarm(0)
-    found = {"jobs": {name: vars(job) for name, job in jobs.items()}, "lines": {k: sorted(v) for k, v in lines.items()}}
-    result.write_text(json.dumps(found | ({"error": error} if error else {})), encoding="utf-8")
+    record = {"jobs": {name: vars(job) for name, job in jobs.items()}}
+    record["lines"] = {path: sorted(numbers) for path, numbers in lines.items()}
+    result.write_text(json.dumps(record | ({"error": error} if error else {})), encoding="utf-8")
     os._exit(0)
 
 
 def _skip_pdf() -> None:
-    """Write empty PDF files: they hold what the PNG files show, and take most of the time."""
+    """Write empty PDF files, because they contain the same as the PNG files and take most of the time."""
     figure = sys.modules["matplotlib.figure"].Figure
     save = figure.savefig
 
@@ -202,7 +202,7 @@ def _skip_pdf() -> None:
 
 
 def _tracer(package: str, lines: dict[str, set[int]]):
-    """A trace function that keeps the lines of the package that run."""
+    """A trace function that records which lines of the package run."""
 
     def local(frame, event, _):
         if event == "line":

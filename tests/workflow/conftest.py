@@ -1,4 +1,4 @@
-"""A copy of the workflow with tiny suites, and a way to run Snakemake in it as a user would."""
+"""Copies of the workflow with a tiny suite, in which tests run Snakemake as a user would."""
 
 import os
 import shutil
@@ -55,9 +55,10 @@ DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
 
 
 class Project:
-    """A folder with the workflow in it; `suite` and `dataset` are written to its configuration before each call.
+    """A copy of the workflow in a folder.
 
-    The workflow's shell commands find `python` in the folder `programs`.
+    `suite` and `dataset` are written to its configuration before each call of Snakemake. The shell commands of the
+    workflow use the `python` in the folder `programs`.
     """
 
     programs = Path(sys.executable).parent
@@ -73,6 +74,7 @@ class Project:
         self.suite, self.dataset = TINY, DATASET
 
     def write(self) -> None:
+        """Write the suite and the dataset to the configuration, if they have changed."""
         for name, value in (("suites/tiny", self.suite), ("datasets/tiny", self.dataset)):
             path = self.folder / "config" / f"{name}.yaml"
             text = yaml.safe_dump(value, sort_keys=False)
@@ -80,11 +82,12 @@ class Project:
                 path.write_text(text)
 
     def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
+        """Run Snakemake with these arguments and `--config` settings."""
         command, settings = self._command(arguments, config)
         return subprocess.run(command, **settings, capture_output=True)
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """Leave Snakemake running; what it says is one stream."""
+        """Start Snakemake and return at once; stdout and stderr are one stream."""
         command, settings = self._command(arguments, None)
         return subprocess.Popen(command, **settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -96,10 +99,10 @@ class Project:
         return command, {"cwd": self.folder, "env": env, "text": True}
 
     def planned(self, *arguments: str, config: dict | None = None) -> dict[str, int]:
-        """Jobs a dry run would do, by rule; empty when there is nothing to do."""
-        done = self.snakemake("-n", *(arguments or ("all",)), config=config)
-        assert done.returncode == 0, done.stderr + done.stdout
-        lines = (done.stdout + done.stderr).split("Job stats:")[-1].splitlines()
+        """Number of jobs per rule that a dry run lists; empty if there is nothing to do."""
+        result = self.snakemake("-n", *(arguments or ("all",)), config=config)
+        assert result.returncode == 0, result.stderr + result.stdout
+        lines = (result.stdout + result.stderr).split("Job stats:")[-1].splitlines()
         counts = (line.split() for line in lines)
         return {c[0]: int(c[1]) for c in counts if len(c) == 2 and c[1].isdigit() and c[0] not in ("total", "all")}
 

@@ -1,10 +1,10 @@
-"""A `python` for the shell commands of the workflow that has torch loaded already.
+"""A `python` for the shell commands of the workflow that does not import torch and other libraries each time.
 
-A workflow of the tests starts a hundred processes; their work takes a tenth of a second, and their imports four. Here
-one process, the server, imports the libraries (nothing of the project) and forks once per command. A small `python`,
-the first on the PATH, hands it the arguments, environment, working folder and open files of the command, passes
-signals on, and ends with the same status. Everything but ``python -m elasticast ...`` and ``python SCRIPT.py`` runs in
-the real Python.
+A workflow in the tests starts a hundred processes. Each works for a tenth of a second, but needs four seconds for its
+imports. Here, one server process imports the libraries (nothing of the project) and forks once per command. A small
+client named `python`, the first on the PATH, sends it the arguments, environment, working folder and open files of the
+command. The client forwards signals and ends with the status of the command. It only does so for
+``python -m elasticast ...`` and ``python SCRIPT.py``; everything else runs in the real Python.
 """
 
 import json
@@ -21,13 +21,14 @@ from pathlib import Path
 CLIENT = """\
 #!{python} -IS
 import json, os, signal, socket, sys
-given = sys.argv[1:]
-if not (given[:1] and given[0].endswith(".py") or given[:1] == ["-m"] and given[1].startswith("elasticast")):
-    os.execv({python!r}, [{python!r}, *given])
+arguments = sys.argv[1:]
+is_script = arguments[:1] and arguments[0].endswith(".py")
+if not (is_script or arguments[:1] == ["-m"] and arguments[1].startswith("elasticast")):
+    os.execv({python!r}, [{python!r}, *arguments])
 server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 server.connect({address!r})
-asked = json.dumps([given, os.getcwd(), dict(os.environ)]).encode()
-socket.send_fds(server, [asked], [0, 1, 2])
+request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [request], [0, 1, 2])
 process = int(server.recv(32))
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
     signal.signal(number, lambda number, _: os.kill(process, number))
@@ -37,12 +38,12 @@ if status < 0:
     os.kill(os.getpid(), -status)
 sys.exit(status)
 """
-LONGEST = 200_000
+MAX_REQUEST_BYTES = 200_000
 
 
 @contextmanager
 def preloaded(folder: Path) -> Iterator[Path]:
-    """Run a server; gives the folder, which then holds `python`."""
+    """Run the server and write the client `python` to a folder; gives the folder."""
     address = str(folder / "socket")
     client = folder / "python"
     client.write_text(CLIENT.format(python=sys.executable, address=address))
@@ -56,11 +57,11 @@ def preloaded(folder: Path) -> Iterator[Path]:
 
 
 def _serve(address: str) -> list[str] | None:
-    """Fork once per command; in the fork, returns the command's arguments."""
+    """Fork once per command. The server never returns; each fork returns the arguments of its command."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(address)
     listener.listen(64)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the server does not wait for its forks
     print("ready", flush=True)
     while True:
         client, _ = listener.accept()
@@ -69,14 +70,14 @@ def _serve(address: str) -> list[str] | None:
         client.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listener.close()
-    asked, files, _, _ = socket.recv_fds(client, LONGEST, 3)
+    request, files, _, _ = socket.recv_fds(client, MAX_REQUEST_BYTES, 3)
     process = os.fork()
     if process:
         client.send(str(process).encode())
         client.send(str(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])).encode())
         os._exit(0)
     client.close()
-    arguments, cwd, environment = json.loads(asked)
+    arguments, cwd, environment = json.loads(request)
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -104,7 +105,7 @@ def _main() -> None:
     arguments = _serve(address)
     for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "elasticast")]:
         del sys.modules[name]
-    sys.executable = client  # what the command itself starts
+    sys.executable = client  # also used for processes that the command starts
     if arguments[0] == "-m":
         sys.path[0], sys.argv = os.getcwd(), arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Rules of one's own in workflow/custom: the examples of docs/extending.md, as they stand there."""
+"""User-defined rules in workflow/custom: the examples in docs/extending.md, copied from that page."""
 
 import re
 
@@ -21,27 +21,27 @@ def add(project, name, content):
 
 @pytest.fixture
 def extended(project):
-    """The finished project with the files of the page."""
+    """The finished project with the example files."""
     for name, content in FILES.items():
         add(project, name, content)
     return project
 
 
 def test_the_examples_run(extended):
-    done = extended.snakemake("per_class", "fig4_rounded")
-    assert done.returncode == 0, done.stderr
-    drawn = extended.folder / "paper_figures/tiny"
+    result = extended.snakemake("per_class", "fig4_rounded")
+    assert result.returncode == 0, result.stderr
+    figures = extended.folder / "paper_figures/tiny"
     for name in ("per_class", "fig4_rounded"):
-        assert_drawn(drawn / name)
-    summaries = ("summary", "rounded")
-    whole, rounded = (pd.read_csv(extended.folder / f"results/tiny/{name}/metrics.csv") for name in summaries)
-    where = ["experiment", "seed", "evaluation", "x", "compression", "metric", "n"]
-    assert rounded[where].equals(whole[where])
-    assert not rounded["value"].equals(whole["value"])
+        assert_drawn(figures / name)
+    folders = ("summary", "rounded")
+    exact, rounded = (pd.read_csv(extended.folder / f"results/tiny/{name}/metrics.csv") for name in folders)
+    keys = ["experiment", "seed", "evaluation", "x", "compression", "metric", "n"]
+    assert rounded[keys].equals(exact[keys])
+    assert not rounded["value"].equals(exact["value"])
     assert extended.planned("all", "per_class", "fig4_rounded") == {}
 
 
-def test_an_example_is_drawn_anew_when_its_script_changes_and_all_does_without_it(extended):
+def test_examples_run_only_if_they_are_named(extended):
     assert set(extended.planned("per_class")) == {"per_class"}
     assert extended.planned("fig4_rounded") == {
         "evaluate_rounded": len(TINY["experiments"]),
@@ -51,7 +51,7 @@ def test_an_example_is_drawn_anew_when_its_script_changes_and_all_does_without_i
     assert extended.planned() == {}
 
 
-def test_an_evaluation_is_replaced(extended):
+def test_a_custom_rule_can_replace_the_evaluation(extended):
     rule = FILES["workflow/custom/rounded.smk"].split("use rule collect_metrics")[0].split("rule ", 1)[1]
     replaced = f"rule {rule.replace('/rounded/', '/')}\nruleorder: evaluate_rounded > evaluate\n"
     add(extended, "workflow/custom/rounded.smk", replaced)
@@ -62,17 +62,17 @@ def test_an_evaluation_is_replaced(extended):
 
 
 @pytest.mark.parametrize(
-    ("content", "named"),
+    ("content", "expected"),
     [
         ('rule mine:\n    output: f"{RUNS_DIR}/x"\n', ["NameError", "line 2"]),
         ('rule mine:\n    output: "x"\n    shel: "touch x"\n', ["shel"]),
         ('rule train:\n    output: "x"\n', ["train"]),
     ],
 )
-def test_an_error_names_the_file_and_can_be_left_out(project, content, named):
+def test_an_error_names_the_file_and_custom_rules_can_be_disabled(project, content, expected):
     add(project, "workflow/custom/wrong.smk", content)
-    done = project.snakemake("-n", "all")
-    assert done.returncode != 0
-    assert_names(done.stderr + done.stdout, "workflow/custom/wrong.smk", *named)
-    assert "Traceback" not in done.stderr + done.stdout
+    result = project.snakemake("-n", "all")
+    assert result.returncode != 0
+    assert_names(result.stderr + result.stdout, "workflow/custom/wrong.smk", *expected)
+    assert "Traceback" not in result.stderr + result.stdout
     assert project.planned("all", config={"suite": "tiny", "custom": "false"}) == {}

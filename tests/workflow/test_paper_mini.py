@@ -1,4 +1,4 @@
-"""The paper's suite in small, smaller still: raw files of the four data sets to the verdict, on the committed suite."""
+"""The suite `paper_mini`, reduced further: from raw files of the four datasets to the verdict."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.drawn import assert_drawn
 from tests.workflow.conftest import ROOT, Project
 from tests.workflow.preloaded import preloaded
 
-CUT = {
+REDUCED = {
     "extends": "paper_mini",
     "title": "The paper in small, of the tests",
     "every": {"model": {"dim": 32, "depth": 1}, "train": {"steps": 3, "warmup_steps": 1}},
@@ -23,7 +23,7 @@ CUT = {
     },
 }
 CLIPS = {"train": 32, "dev": 16, "test": 24}
-# a file of each published layout, and what the clips are read from
+# for each dataset, a file of the published layout, and the extensions of the files from which clips are read
 LAYOUTS = {
     "audioset_twin": ("audioset/balanced_train_segments.csv", {".wav", ".flac"}),
     "vggsound_twin": ("vggsound/vggsound.csv", {".wav", ".flac"}),
@@ -34,17 +34,17 @@ LAYOUTS = {
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
-    """The cut of `paper_mini`, run from nothing to the verdict, in processes that share their imports."""
+    """A project in which the reduced suite has run, from raw files to the verdict, in processes that share imports."""
     project = Project(tmp_path_factory.mktemp("paper_mini"))
-    project.suite = CUT
+    project.suite = REDUCED
     for name in LAYOUTS:
         path = project.folder / f"config/datasets/{name}.yaml"
         dataset = yaml.safe_load(path.read_text())
         dataset["twin"]["clips"] = {split: CLIPS[split] for split in dataset["twin"]["clips"]}
         path.write_text(yaml.safe_dump(dataset, sort_keys=False))
     with preloaded(tmp_path_factory.mktemp("preloaded")) as project.programs:
-        done = project.snakemake("all", "--cores", "all")
-    assert done.returncode == 0, done.stderr[-4000:]
+        result = project.snakemake("all", "--cores", "all")
+    assert result.returncode == 0, result.stderr[-4000:]
     return project
 
 
@@ -59,12 +59,12 @@ def table(project, path):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_published_files_are_written_and_read(judged, name):
-    published, endings = LAYOUTS[name]
+    published, extensions = LAYOUTS[name]
     folder = judged.folder / "results/data" / name
     assert (folder / "audio" / published).is_file()
     clips = pd.read_parquet(folder / "manifest.parquet")
     used = clips[clips["status"] == "ok"]
-    assert {Path(path).suffix for path in used["path"]} == endings
+    assert {Path(path).suffix for path in used["path"]} == extensions
     annotated = CLIPS if name == "voxceleb1_twin" else {**CLIPS, "dev": 0}
     assert read_json(folder / "summary.json")["annotated"] == annotated
     assert all(sum(used["split"] == split) >= 0.6 * count for split, count in annotated.items())
@@ -86,8 +86,8 @@ def test_every_score_is_a_number(judged, paper):
     assert scores["value"].between(0, 1).all()
     primary = scores[scores["metric"] == scores["dataset"].map(lambda d: "mAP" if "audioset" in d else "accuracy")]
     points = primary.groupby("experiment")["x"].apply(list).to_dict()
-    wanted = {name: CUT["evaluations"][e.evaluations[0]]["x"] for name, e in paper.experiments.items()}
-    assert points == wanted
+    expected = {name: REDUCED["evaluations"][e.evaluations[0]]["x"] for name, e in paper.experiments.items()}
+    assert points == expected
 
 
 def test_every_claim_is_judged(judged, paper):
@@ -104,7 +104,7 @@ def test_every_claim_is_judged(judged, paper):
     assert "not run" not in text
 
 
-def test_every_cell_leads_to_its_run_and_its_data(judged):
+def test_every_cell_can_be_traced_to_its_run_and_data(judged):
     cells = table(judged, "paper_figures/tiny/table1.csv")
     assert set(cells["dataset"]) == set(LAYOUTS)
     for cell in cells.itertuples():

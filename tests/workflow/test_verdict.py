@@ -1,4 +1,4 @@
-"""The paper's suites as plans; the verdict of the runs that exist; the authors' weights without any training."""
+"""Plans of the paper's suites, the verdict on the runs that exist, and evaluating the authors' weights."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ RUNS = "results/tiny/runs"
 
 @pytest.fixture
 def judged(project):
-    """The finished project with released curves and a claim, which train nothing."""
+    """The finished project with released curves and a claim in its suite."""
     project.suite = copy.deepcopy(TINY)
     experiments = project.suite["experiments"]
     experiments["hop20"]["released"] = {"dataset": "audioset", "series": "ast_hop20"}
@@ -42,16 +42,16 @@ def test_claims_and_released_curves_draw_and_train_nothing(judged):
     jobs = judged.planned()
     assert not {"train", "evaluate", "prepare", "configure", "configure_sweeps"} & set(jobs)
     assert {"verdict", "fig5"} <= set(jobs)
-    done = judged.snakemake("verdict")
-    assert done.returncode == 0, done.stderr
+    result = judged.snakemake("verdict")
+    assert result.returncode == 0, result.stderr
     claims = pd.read_csv(judged.folder / "paper_figures/tiny/verdict_claims.csv")
     assert claims["outcome"].tolist() == ["holds"]
     curves = pd.read_csv(judged.folder / "paper_figures/tiny/verdict.csv").set_index("experiment")
-    assert float(curves.loc["hop20", "released"]) == pytest.approx(0.413, abs=1e-3)  # at its own hop
+    assert float(curves.loc["hop20", "released"]) == pytest.approx(0.413, abs=1e-3)  # at its training hop
     assert curves.loc["ast64", "released"] == "not released"
 
 
-def test_runs_that_do_not_exist_are_said_and_not_made(judged):
+def test_partial_marks_missing_runs_and_does_not_make_them(judged):
     for path in (judged.folder / RUNS / "hop20" / "seed0").iterdir():
         path.unlink() if path.is_file() else None
     before = {p: p.stat().st_mtime_ns for p in (judged.folder / RUNS).rglob("*") if p.is_file()}
@@ -66,51 +66,51 @@ def test_runs_that_do_not_exist_are_said_and_not_made(judged):
         "fig4",
         "fig5",
     }
-    done = judged.snakemake("all", config=PARTIAL)
-    assert done.returncode == 0, done.stderr
+    result = judged.snakemake("all", config=PARTIAL)
+    assert result.returncode == 0, result.stderr
     assert {p: p.stat().st_mtime_ns for p in (judged.folder / RUNS).rglob("*") if p.is_file()} == before
     assert not (judged.folder / "paper_figures/tiny/verdict.md").exists()
-    drawn = judged.folder / "paper_figures/tiny/partial"
-    curves = pd.read_csv(drawn / "verdict.csv").set_index("experiment")
+    figures = judged.folder / "paper_figures/tiny/partial"
+    curves = pd.read_csv(figures / "verdict.csv").set_index("experiment")
     assert curves["status"].to_dict() == {n: "not run" if n == "hop20" else "ok" for n in TINY["experiments"]}
-    assert pd.read_csv(drawn / "verdict_claims.csv")["outcome"].tolist() == ["not run"]
-    assert "not run" in (drawn / "table1.md").read_text()
+    assert pd.read_csv(figures / "verdict_claims.csv")["outcome"].tolist() == ["not run"]
+    assert "not run" in (figures / "table1.md").read_text()
 
 
-def test_nothing_has_run(finished, tmp_path):
+def test_partial_works_if_nothing_has_run(finished, tmp_path):
     config = {"suite": "paper", "partial": "true", "results": str(tmp_path / "results")}
-    done = finished.snakemake("verdict", "fig4", "fig5", config=config)
-    assert done.returncode == 0, done.stderr
+    result = finished.snakemake("verdict", "fig4", "fig5", config=config)
+    assert result.returncode == 0, result.stderr
     curves = pd.read_csv(finished.folder / "paper_figures/paper/partial/verdict.csv")
     assert len(curves) == 18
     assert set(curves["status"]) == set(curves["ours"]) == {"not run"}
 
 
 def test_two_suites_in_one_figure(project):
-    """The other suite's results are taken as they are, and the plain figures stay."""
+    """`beside` uses the existing results of the other suite and does not change the normal figures."""
     other = yaml.safe_dump({"extends": "tiny", "title": "Tiny, otherwise", "seeds": [0, 1]})
     (project.folder / "config/suites/tiny_other.yaml").write_text(other)
     config, summary = {"suite": "tiny", "beside": "tiny_other"}, project.folder / "results/tiny_other/summary"
-    done = project.snakemake("-n", "fig5", config=config)
-    assert done.returncode != 0
-    assert "results/tiny_other/summary/suite.yaml" in done.stdout + done.stderr
-    assert "snakemake summary --config suite=tiny_other" in done.stdout + done.stderr
+    result = project.snakemake("-n", "fig5", config=config)
+    assert result.returncode != 0
+    assert "results/tiny_other/summary/suite.yaml" in result.stdout + result.stderr
+    assert "snakemake summary --config suite=tiny_other" in result.stdout + result.stderr
     assert project.snakemake("results/tiny_other/summary/suite.yaml", config={"suite": "tiny_other"}).returncode == 0
     metrics = pd.read_csv(project.folder / "results/tiny/summary/metrics.csv")
     metrics.assign(suite="tiny_other").to_csv(summary / "metrics.csv", index=False)
     assert project.planned("fig4", "fig5", config=config) == {"fig4": 1, "fig5": 1}
     figures = project.folder / "paper_figures/tiny"
     before = {path: path.read_bytes() for path in figures.glob("fig*.png")}
-    done = project.snakemake("fig4", "fig5", config=config)
-    assert done.returncode == 0, done.stderr
+    result = project.snakemake("fig4", "fig5", config=config)
+    assert result.returncode == 0, result.stderr
     assert {path: path.read_bytes() for path in figures.glob("fig*.png")} == before
     both = (figures / "beside_tiny_other/fig5_resolution_curves.png").read_bytes()
     assert both != (figures / "fig5_resolution_curves.png").read_bytes()
     assert project.planned() == {}
 
 
-def made_up_weights(project):
-    """A file in the released layout, of as many classes as the tiny dataset has."""
+def write_random_weights(project):
+    """Write random weights in the released layout, with as many classes as the tiny dataset has."""
     run = yaml.safe_load((project.folder / RUNS / "elastic" / "seed0" / "config.yaml").read_text())
     run["model"] |= {"dim": 64, "depth": 2, "heads": 1, "attention_scale": "none"}
     classes = json.loads((project.folder / "results/data/tiny/classes.json").read_text())["events"]["classes"]
@@ -120,33 +120,33 @@ def made_up_weights(project):
 
 
 def test_the_authors_weights_are_evaluated_without_training(judged):
-    made_up_weights(judged)
+    write_random_weights(judged)
     config = {"suite": "tiny", "released_weights": "weights"}
     jobs = judged.planned("released", config=config)
     assert jobs == {"evaluate_released": 1, "collect_released": 1, "resolved_suite": 1, "released": 1}
-    done = judged.snakemake("released", config=config)
-    assert done.returncode == 0, done.stderr
+    result = judged.snakemake("released", config=config)
+    assert result.returncode == 0, result.stderr
     metrics = pd.read_csv(judged.folder / "results/tiny/released/metrics.csv")
     assert set(metrics["experiment"]) == {"elastic_resolution"}
     assert set(metrics.loc[metrics["evaluation"] == "resolution", "x"]) == {1.0, 2.0}
     assert (metrics["n"] == DATASET["clips"]["test"]).all()
     table = pd.read_csv(judged.folder / "paper_figures/tiny/released.csv").set_index("experiment")
-    assert table["agrees"].to_dict() == {"elastic_resolution": "does not hold"}  # they are made up
+    assert table["agrees"].to_dict() == {"elastic_resolution": "does not hold"}  # the weights are random
     assert judged.planned("released", config=config) == {}
 
 
-def test_where_the_authors_weights_lie_has_to_be_said(judged):
-    done = judged.snakemake("-n", "released")
-    assert done.returncode != 0
-    assert_names(done.stdout + done.stderr, "config/config.yaml", "released_weights")
-    done = judged.snakemake("-n", "released", config={"suite": "tiny", "released_weights": "elsewhere"})
-    assert done.returncode != 0
-    assert "elsewhere/tiny.pth" in done.stdout + done.stderr
+def test_the_folder_of_the_authors_weights_must_be_set(judged):
+    result = judged.snakemake("-n", "released")
+    assert result.returncode != 0
+    assert_names(result.stdout + result.stderr, "config/config.yaml", "released_weights")
+    result = judged.snakemake("-n", "released", config={"suite": "tiny", "released_weights": "elsewhere"})
+    assert result.returncode != 0
+    assert "elsewhere/tiny.pth" in result.stdout + result.stderr
 
 
 def test_a_suite_without_the_authors_weights_cannot_evaluate_them(finished):
-    done = finished.snakemake("-n", "released", config={"suite": "tiny", "released_weights": "weights"})
-    assert done.returncode != 0
-    said = done.stdout + done.stderr
-    assert "config/suites/tiny.yaml: " in said
-    assert "released.weights" in said
+    result = finished.snakemake("-n", "released", config={"suite": "tiny", "released_weights": "weights"})
+    assert result.returncode != 0
+    output = result.stdout + result.stderr
+    assert "config/suites/tiny.yaml: " in output
+    assert "released.weights" in output

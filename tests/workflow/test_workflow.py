@@ -1,4 +1,4 @@
-"""The whole workflow on tiny data: raw audio to figures, and what each change re-runs."""
+"""The whole workflow on tiny data: from raw audio to figures, and which jobs each change re-runs."""
 
 import copy
 import json
@@ -18,26 +18,26 @@ RUN = "results/tiny/runs/elastic/seed0"
 
 
 def changed(**experiments):
-    """The tiny suite with more or other experiments."""
+    """The tiny suite with experiments added or replaced."""
     suite = copy.deepcopy(TINY)
     suite["experiments"].update(experiments)
     return suite
 
 
-def test_from_nothing_to_figures(finished):
+def test_raw_audio_to_figures(finished):
     figures = finished.folder / "paper_figures" / "tiny"
     for name in ("fig1_teaser", "fig2_native_lengths", "fig3_packing", "fig4_length_curves", "fig5_resolution_curves"):
         assert_drawn(figures / name)
     assert "AST 64" in (figures / "table1.md").read_text()
-    assert not list(figures.glob("verdict*"))  # there is nothing to judge
+    assert not list(figures.glob("verdict*"))  # the suite has no claims
     table = pd.read_csv(finished.folder / "results/tiny/summary/metrics.csv")
     assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x compression metric value n"
     assert set(table["experiment"]) == set(TINY["experiments"])
     assert (table["n"] == DATASET["clips"]["test"]).all()
     assert not table.duplicated(["experiment", "seed", "evaluation", "x", "compression", "metric"]).any()
     assert set(table["evaluation"]) == set(TINY["evaluations"])
-    shown = table[(table["evaluation"] == "grid") & (table["metric"] == "mAP")]
-    assert sorted(zip(shown["x"], shown["compression"], strict=True)) == [(64, 1), (64, 2), (256, 1), (256, 2)]
+    grid = table[(table["evaluation"] == "grid") & (table["metric"] == "mAP")]
+    assert sorted(zip(grid["x"], grid["compression"], strict=True)) == [(64, 1), (64, 2), (256, 1), (256, 2)]
     assert (table.loc[table["metric"] == "gflops_per_clip", "x_name"] == "token_drop").all()
     intervals = pd.read_csv(finished.folder / "results/tiny/summary/intervals.csv")
     assert len(intervals) == len(table[table["metric"] == "mAP"])
@@ -61,9 +61,9 @@ def test_a_second_run_does_nothing(finished):
 
 def test_the_same_seed_gives_the_same_numbers(project):
     before = (project.folder / RUN / "metrics.csv").read_bytes()
-    done = project.snakemake(f"{RUN}/metrics.csv", "--forcerun", "train")
-    assert done.returncode == 0, done.stderr
-    assert "Training elastic" in done.stderr + done.stdout
+    result = project.snakemake(f"{RUN}/metrics.csv", "--forcerun", "train")
+    assert result.returncode == 0, result.stderr
+    assert "Training elastic" in result.stderr + result.stdout
     assert (project.folder / RUN / "metrics.csv").read_bytes() == before
 
 
@@ -104,7 +104,7 @@ def test_a_changed_sweep_evaluates_and_trains_nothing(project):
     assert jobs["evaluate"] == 2
 
 
-def test_a_run_that_sets_its_statistics_needs_no_others(project):
+def test_runs_with_their_own_norm_need_no_statistics(project):
     project.suite = copy.deepcopy(TINY)
     project.suite["defaults"]["norm"] = {"mean": -5.0, "std": 4.5}
     for path in (project.folder / "results/data/tiny").glob("norm-*.json"):
@@ -112,25 +112,25 @@ def test_a_run_that_sets_its_statistics_needs_no_others(project):
     jobs = project.planned()
     assert jobs["train"] == len(TINY["experiments"])
     assert "stats" not in jobs
-    done = project.snakemake(f"{RUN}/model.json", "results/tiny/summary/norms.csv")
-    assert done.returncode == 0, done.stderr
+    result = project.snakemake(f"{RUN}/model.json", "results/tiny/summary/norms.csv")
+    assert result.returncode == 0, result.stderr
     assert json.loads((project.folder / RUN / "model.json").read_text())["norm"] == {"mean": -5.0, "std": 4.5}
     norms = pd.read_csv(project.folder / "results/tiny/summary/norms.csv")
     assert norms["source"].tolist() == [f"`norm` of {', '.join(TINY['experiments'])}"]
     assert norms[["mean", "std"]].to_numpy().tolist() == [[-5.0, 4.5]]
-    project.suite["experiments"]["hop20"]["norm"] = None  # one that uses its data's
+    project.suite["experiments"]["hop20"]["norm"] = None  # uses the statistics of its dataset
     assert project.planned()["stats"] == 1
 
 
-def test_weights_are_chosen_and_curves_measured_on_the_split_that_is_asked_for(project):
+def test_selection_and_evaluation_use_the_configured_split(project):
     project.dataset = {**DATASET, "dev_share": 0.4}
     project.suite = changed()
     project.suite["defaults"]["train"]["select"] = {"split": "dev"}
     project.suite["evaluations"]["held_out"] = {"x_name": "max_frames", "x": [64], "split": "dev"}
     project.suite["experiments"]["elastic"]["evaluations"] = ["length", "held_out"]
     (project.folder / "results/data/tiny/dev.h5").unlink()
-    done = project.snakemake(f"{RUN}/metrics.csv")
-    assert done.returncode == 0, done.stderr
+    result = project.snakemake(f"{RUN}/metrics.csv")
+    assert result.returncode == 0, result.stderr
     assert json.loads((project.folder / RUN / "run.json").read_text())["selection"]["split"] == "dev"
     clips = pd.read_csv(project.folder / RUN / "metrics.csv").groupby("evaluation")["n"].unique()
     used = pd.read_parquet(project.folder / "results/data/tiny/manifest.parquet")["split"].value_counts()
@@ -151,7 +151,7 @@ def test_one_figure_by_name(project):
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "expected"),
     [
         ({"suite": "mimi"}, ["config/suites/mimi.yaml", "tiny"]),
         ({"suite": "tiny", "beside": "mimi"}, ["config/config.yaml", "beside", "'mimi'", "tiny"]),
@@ -159,61 +159,61 @@ def test_one_figure_by_name(project):
         ({"train_threads": 0}, ["config/config.yaml", "train_threads", 0]),
     ],
 )
-def test_bad_settings_are_one_clear_error(project, settings, named):
-    done = project.snakemake("-n", "all", config=settings)
-    said = done.stderr + done.stdout
-    assert done.returncode != 0
-    assert_names(said, *named)
-    assert "Traceback" not in said
+def test_bad_settings_are_one_clear_error(project, settings, expected):
+    result = project.snakemake("-n", "all", config=settings)
+    output = result.stderr + result.stdout
+    assert result.returncode != 0
+    assert_names(output, *expected)
+    assert "Traceback" not in output
 
 
-def test_unusable_clips_fail_the_run_and_leave_a_list(project):
+def test_unusable_clips_are_an_error_and_are_listed(project):
     audio = project.folder / "results/data/tiny/audio"
-    victim = sorted(audio.rglob("*.wav"))[0]
-    victim.write_bytes(b"")
-    done = project.snakemake("--forcerun", "prepare", "--until", "prepare")
-    assert done.returncode != 0
-    assert_names(done.stderr, "max_rejected", "rejected.csv")
+    clip = sorted(audio.rglob("*.wav"))[0]
+    clip.write_bytes(b"")
+    result = project.snakemake("--forcerun", "prepare", "--until", "prepare")
+    assert result.returncode != 0
+    assert_names(result.stderr, "max_rejected", "rejected.csv")
     rejected = pd.read_csv(project.folder / "results/data/tiny/rejected.csv")
     assert rejected["reason"].tolist() == ["empty"]
     assert (project.folder / RUN / "model.safetensors").is_file()
     project.dataset = {**DATASET, "max_rejected": 0.1}
-    done = project.snakemake("--until", "collect_data")
-    assert done.returncode == 0, done.stderr
+    result = project.snakemake("--until", "collect_data")
+    assert result.returncode == 0, result.stderr
     data = pd.read_csv(project.folder / "results/tiny/summary/data.csv")
     assert data["split"].tolist() == ["train", "test"]
     assert (data["annotated"] - data["used"]).sum() == data["empty"].sum() == 1
 
 
-def test_how_the_decoding_is_divided_trains_nothing(project):
+def test_changing_the_number_of_shards_trains_nothing(project):
     project.dataset = {**DATASET, "shards": 2}
     assert project.planned()["prepare_shard"] == 2
-    done = project.snakemake("--until", "prepare")
-    assert done.returncode == 0, done.stderr
+    result = project.snakemake("--until", "prepare")
+    assert result.returncode == 0, result.stderr
     project.snakemake("all", "--touch")
     project.dataset = {**DATASET, "shards": 3}
     assert not {"prepare", "stats", "train", "evaluate"} & set(project.planned())
 
 
-def test_where_the_audio_lies_prepares_nothing_anew(project):
+def test_moving_the_data_root_prepares_nothing_again(project):
     (project.folder / "ids.txt").write_text((project.folder / "results/data/tiny/ids.txt").read_text())
     project.dataset = {**DATASET, "ids": "ids.txt"}
-    done = project.snakemake("--until", "prepare", config={"suite": "tiny", "data_root": "."})
-    assert done.returncode == 0, done.stderr
+    result = project.snakemake("--until", "prepare", config={"suite": "tiny", "data_root": "."})
+    assert result.returncode == 0, result.stderr
     project.snakemake("all", "--touch", config={"suite": "tiny", "data_root": "."})
     (project.folder / "moved").mkdir()
     (project.folder / "ids.txt").rename(project.folder / "moved/ids.txt")
     settings = {"suite": "tiny", "data_root": "moved"}
-    done = project.snakemake("-n", "all", config=settings)
-    assert "Nothing to be done" in done.stdout + done.stderr
+    result = project.snakemake("-n", "all", config=settings)
+    assert "Nothing to be done" in result.stdout + result.stderr
     (project.folder / "moved/ids.txt").write_text("train_000001\n")
-    done = project.snakemake("-n", "all", config=settings)
-    assert "prepare" in done.stdout + done.stderr
+    result = project.snakemake("-n", "all", config=settings)
+    assert "prepare" in result.stdout + result.stderr
 
 
 def test_the_report_is_built(project):
-    done = project.snakemake("--report", "report.html")
-    assert done.returncode == 0, done.stderr
+    result = project.snakemake("--report", "report.html")
+    assert result.returncode == 0, result.stderr
     text = (project.folder / "report.html").read_text()
     assert all(
         name in text for name in ("fig4_length_curves", "table1", "runs.csv", "norms.csv", "pairs.csv", "suite.yaml")
@@ -227,5 +227,5 @@ def test_the_dry_run_does_not_import_torch(finished):
         "except SystemExit as end: assert not end.code\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
