@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda _: "NO_VALUE"})()
-"""The value of a problem that has none: a missing or unknown key, a file that cannot be read."""
+NO_VALUE: Any = object()
+"""Marks a problem without a value, such as a missing key or an unreadable file."""
 MAX_VALUE_CHARACTERS = 120
 
 
@@ -59,7 +59,7 @@ class Problem:
 
 def distinct(problems: Iterable[Problem]) -> list[Problem]:
     """Remove repeated problems and keep the order."""
-    return list({str(problem): problem for problem in problems}.values())
+    return list({repr(problem): problem for problem in problems}.values())
 
 
 class SettingsError(ValueError):

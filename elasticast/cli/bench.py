@@ -56,7 +56,7 @@ def packing(
     threads: Threads = 1,
     out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
 ) -> None:
-    """Time a model on the same clips: packed, padded, in buckets, in rows, and one at a time."""
+    """Compare ways to batch the same clips: packed, padded, in buckets, in rows, one at a time."""
     import torch
 
     from elasticast.benchmarks.padding import measure_packing

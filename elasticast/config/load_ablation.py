@@ -192,19 +192,16 @@ def _locate(by_variant: dict[str, list[Problem]], head: AblationFile, path: str)
 
     The suite is valid, so `every` causes the problems of the base.
     """
-    located = [problem if problem.file else problem.at(path, "every") for problem in by_variant.get(BASE, [])]
-    variants_of: list[tuple[Problem, list[str]]] = []
+    variants_with: dict[str, tuple[Problem, list[str]]] = {}
     for variant, problems in by_variant.items():
-        for problem in problems if variant != BASE else []:
-            if problem in by_variant.get(BASE, []):
-                continue
-            variants_with = next((variants for known, variants in variants_of if known == problem), None)
-            if variants_with is None:
-                variants_of.append((problem, [variant]))
-            else:
-                variants_with.append(variant)
-    for problem, variants in variants_of:
-        located += _at_variants(problem, variants, head, path)
+        for problem in problems:
+            variants_with.setdefault(repr(problem), (problem, []))[1].append(variant)
+    located = []
+    for problem, variants in variants_with.values():
+        if BASE in variants:
+            located.append(problem if problem.file else problem.at(path, "every"))
+        else:
+            located += _at_variants(problem, variants, head, path)
     return located
 
 

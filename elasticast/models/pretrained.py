@@ -141,7 +141,7 @@ def _config_at_length(weights: Weights, frames: int | None, where: str) -> RunCo
     value = config.model_dump(mode="json")
     if isinstance(config.model, ElasticASTSettings):
         value["view"]["max_frames"] = frames
-        if config.model.limit is not None:  # without a table, positions support any length
+        if config.model.limit is not None:  # None: positions have no longest clip
             value["model"]["max_frames"] = frames
         if config.view.frames != "native":
             value["view"]["frames"] = min(config.view.frames, frames)

@@ -8,7 +8,7 @@ not part of the digest.
 This is valid because a top-level definition has the same effect in any file, as long as its names have the same
 meaning. Other statements (a call, a loop, an `if`, a name that is assigned twice) may depend on their order, so all of
 them in a module count as one statement. Imports that no statement uses belong to it as well, because they may have
-effects. We rely on two conventions. Computing a constant has no side effects. No module imports another one by a name
+effects. We rely on two conventions: computing a constant has no side effects, and no module imports another by a name
 in a string, except for the modules of datasets (see `BY_DATASET` in `tests/unit/provenance/test_stages.py`).
 """
 
@@ -53,7 +53,8 @@ class Source:
         """Parse the module at a path relative to the package."""
         if path not in self._modules:
             text = (self.folder / path).read_text(encoding="utf-8")
-            self._modules[path] = parse(text, self._settings)
+            # modules without settings are then parsed once for all sources
+            self._modules[path] = parse(text, self._settings & {name for name, _ in CLASS.findall(text)})
         return self._modules[path]
 
     def resolve(self, path: str, used: str | Import) -> Place | str | None:
@@ -102,22 +103,26 @@ class Source:
         """Digest of the statements that :meth:`select` returns."""
         selected = self.select(parts)
         statements = [(path, s) for path, of_module in selected.items() for s in of_module if s.text]
+        meanings = {id(s): [self._meaning(path, use, selected) for use in s.uses] for path, s in statements}
         digests = {id(s): s.text for _, s in statements}
         for _ in range(DEPTH):
             previous = digests
             digests = {
-                id(s): _hash([s.text, *(self._meaning(path, use, selected, previous) for use in s.uses)])
-                for path, s in statements
+                id(s): _hash(
+                    [s.text]
+                    + ["\0".join([name, *sorted(previous.get(d, "") for d in ids)]) for name, ids in meanings[id(s)]]
+                )
+                for _, s in statements
             }
         return _hash(sorted(set(digests.values())))[:16]
 
-    def _meaning(self, path: str, use: str | Import, selected: dict[str, list[Statement]], digests: dict) -> str:
-        """Meaning of a name: its name and the digests of the selected statements that define it, or its import."""
+    def _meaning(self, path: str, use: str | Import, selected: dict[str, list[Statement]]) -> tuple[str, list[int]]:
+        """Meaning of a name: the name and the ids of the selected statements that define it, or its import."""
         place = self.resolve(path, use)
         if not isinstance(place, Place):
-            return place or ""
+            return place or "", []
         defining = [s for s in selected.get(place.path, ()) if place.name is None or place.name in s.names]
-        return "\0".join([place.name or "", *sorted(digests.get(id(s), "") for s in defining)])
+        return place.name or "", [id(s) for s in defining]
 
     def _select_names(self, path: str, names: set[str] | None) -> list[Statement]:
         module = self.module(path)

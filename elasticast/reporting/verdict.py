@@ -1,6 +1,6 @@
 """The verdict: our curves compared with the authors', and the claims of the suite tested on both.
 
-There are two tidy tables, one with a row per curve and one with a row per rule. Both are printed as Markdown and LaTeX.
+One tidy table has a row per curve, the other a row per rule. Both are also printed as Markdown and LaTeX.
 """
 
 from dataclasses import asdict

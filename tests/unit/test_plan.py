@@ -11,17 +11,12 @@ from elasticast.config.load_ablation import load_ablations
 from elasticast.config.load_suite import load_suite
 from elasticast.plan import Needs, Plan, front_end_name
 from elasticast.provenance import code_digest
+from tests.unit.config.test_merging import PARENT
 
 SUITE = {
     "title": "Suite",
     "seeds": [0, 1],
-    "defaults": {
-        "dataset": "tiny",
-        "task": "events",
-        "evaluations": ["length"],
-        "model": {"dim": 32, "depth": 1, "heads": 2},
-        "train": {"epochs": 3, "batch": {"clips": 2}},
-    },
+    "defaults": PARENT["defaults"],
     "experiments": {
         "ast": {"label": "AST", "model": {"kind": "ast"}, "view": {"frames": 64}},
         "elastic": {"label": "ElasticAST", "model": {"kind": "elasticast"}},

@@ -19,7 +19,7 @@ TAKES = 3
 TAKE_SECONDS = 0.9  # the longest event, at 24 kHz
 DEFECTS = ("missing", "missing", "truncated", "missing", "silent")
 """Kinds of unusable clips, in turn."""
-LABEL_SHARE = 0.6  # share of the events of a single-label clip that are of its label; the others are of any class
+LABEL_SHARE = 0.6  # share of events that belong to the label of a single-label clip
 VARIANTS = (0, 0, 0, 1, 2, 3)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 

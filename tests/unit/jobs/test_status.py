@@ -1,7 +1,6 @@
 """`elasticast status`: the states of runs, and that it never makes a run fail."""
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,19 +10,10 @@ import pytest
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import exclusive, in_use
 from elasticast.jobs import status
-from elasticast.training import loop
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 
-
-@pytest.fixture(autouse=True)
-def _signals():
-    """`fit` sets handlers; restore those of the test process."""
-    before = {number: signal.getsignal(number) for number in loop.STOP_SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
+pytestmark = pytest.mark.usefixtures("signal_handlers")
 
 ASK = """
 import sys

@@ -69,7 +69,7 @@ UNUSED = {
 """By stage, modules that it imports and does not use."""
 DATASETS = typing.get_args(typing.get_args(DatasetConfig)[0])
 BY_DATASET = ("synthesis", "decode", "prepare")
-"""Stages of a single dataset, which adds its settings and the modules that `import_module` finds; see `code()`."""
+"""Stages that run once per dataset. Each dataset adds its own code, see `DatasetSettings.code`."""
 OTHER_DATASETS = {Place("config/dataset.py", name) for name in ("DatasetConfig", *(d.__name__ for d in DATASETS))}
 NO_CODE = {
     "configure": "writes its params",
@@ -185,7 +185,7 @@ def test_a_package_does_nothing_when_it_is_imported(source):
 
 
 def test_classes_of_settings_share_their_names_with_no_other():
-    """Settings are told by the name of their class."""
+    """`Source` recognises settings classes by their names."""
     classes = Counter(
         name for file in PACKAGE.rglob("*.py") for name in re.findall(r"^class (\w+)", file.read_text(), re.M)
     )

@@ -1,4 +1,4 @@
-"""Tables and figures of ablations: what is compared with what, how sure it is, and what is said of missing runs."""
+"""Tables and figures of ablations: comparisons, their intervals, and missing runs."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures from made-up results: what is drawn, what is said of missing runs, and that it repeats."""
+"""Figures from made-up results: what is drawn, how missing runs appear, and equal bytes for equal results."""
 
 import time
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,13 @@ from elasticast.errors import DataError
 from elasticast.evaluation.sweep import evaluate
 from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
-from elasticast.training import loop
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.selection import Selection, due_steps
 from tests.complaints import complains
 from tests.unit.training.ranks import stop_at
 
-pytestmark = pytest.mark.usefixtures("cpu")
+pytestmark = pytest.mark.usefixtures("cpu", "signal_handlers")
 # batches of 4 of some more than 12 clips: 3 steps an epoch
 EPOCHS = {
     "view": {"max_frames": 96, "compression": [1.0, 2.0]},
@@ -37,14 +35,6 @@ EPOCHS = {
         "token_dropout": 0.2, "select": {"split": "dev"},
     },
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _signals():
-    before = {number: signal.getsignal(number) for number in loop.STOP_SIGNALS}
-    yield
-    for number, answer in before.items():
-        signal.signal(number, answer)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -30,22 +29,13 @@ from elasticast.training.optim import build_optimizer, compute_loss, learning_ra
 from tests.complaints import assert_names, complains
 from tests.unit.training.ranks import stop_at
 
-pytestmark = pytest.mark.usefixtures("cpu")
+pytestmark = pytest.mark.usefixtures("cpu", "signal_handlers")
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "elasticast_losses.json"
 BUSY = {  # everything that draws random numbers
     "view": {"max_frames": 96, "compression": [1.0, 2.0]},
     "train": {"token_dropout": 0.2, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}, "steps": 8},
 }
-
-
-@pytest.fixture(autouse=True)
-def _signals():
-    """`fit` answers signals from then on; give the test process its own answers back."""
-    before = {number: signal.getsignal(number) for number in loop.STOP_SIGNALS}
-    yield
-    for number, answer in before.items():
-        signal.signal(number, answer)
 
 
 @pytest.fixture
