@@ -145,10 +145,8 @@ class Plan:
     @property
     def packed_dataset(self) -> str | None:
         """Dataset of the packed batch in figure 3: that of the first ElasticAST trained at native length."""
-        for run in self.suite.runs.values():
-            if run.view.frames == "native" and run.model.kind == "elasticast":
-                return run.dataset
-        return None
+        name = self.suite.packed_experiment()
+        return None if name is None else self.suite.runs[name].dataset
 
     @property
     def figures(self) -> list[str]:

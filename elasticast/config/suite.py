@@ -96,6 +96,14 @@ class Suite(SuiteHead):
         """Folders of an experiment's runs and of their evaluations, relative to the folder of results."""
         return (f"{self.name}/runs/{experiment}",) * 2
 
+    def packed_experiment(self, dataset: str | None = None) -> str | None:
+        """The first ElasticAST at native length, on `dataset` if that is given. None if there is none."""
+        for name, run in self.runs.items():
+            packed = run.view.frames == "native" and run.model.kind == "elasticast"
+            if packed and dataset in (None, run.dataset):
+                return name
+        return None
+
     def sweep(self, experiment: str) -> dict[str, Evaluation]:
         """The evaluations of one experiment, by name."""
         return {name: self.evaluations[name] for name in self.experiments[experiment].evaluations}

@@ -49,11 +49,10 @@ def packed_run(suite: Suite, dataset: str) -> RunConfig:
     DataError
         If the suite has no such run.
     """
-    for name, run in suite.runs.items():
-        native = run.view.frames == "native" and run.model.kind == "elasticast"
-        if run.dataset == dataset and native:
-            return suite.run_config(name, suite.seeds[0])
-    raise DataError(f"suite {suite.name!r}: no ElasticAST with view.frames: native on dataset {dataset!r}")
+    name = suite.packed_experiment(dataset)
+    if name is None:
+        raise DataError(f"suite {suite.name!r}: no ElasticAST with view.frames: native on dataset {dataset!r}")
+    return suite.run_config(name, suite.seeds[0])
 
 
 def encode_clips(clips: Clips, config: RunConfig, indices: Sequence[int]) -> list[DrawnClip]:

@@ -120,7 +120,7 @@ rule stats:
             if (clips := PLAN.datasets[wildcards.dataset].stats_clips)
             else ""
         ),
-        # adds the released statistics of the dataset to the file; there are none for a twin
+        # recorded in the file, so that the report can compare with released statistics; a twin has none
         released=lambda wildcards: (
             ""
             if getattr(PLAN.datasets[wildcards.dataset], "twin", None)
