@@ -25,11 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.command()
 def configure(settings: Annotated[str, typer.Option(help="settings, as JSON")], out: Out) -> None:
     """Write settings that the workflow computed to a YAML file."""
-    import yaml
-
-    from elasticast.files import write_text
-
-    write_text(out, yaml.safe_dump(json.loads(settings), sort_keys=False))
+    _write_yaml(out, json.loads(settings))
 
 
 @app.command()
@@ -41,11 +37,16 @@ def resolve(
     ] = None,
 ) -> None:
     """Write all settings of a suite or of one of its ablations: defaults and experiments merged and checked."""
+    _write_yaml(out, _resolved(suite, ablation).model_dump(mode="json"))
+
+
+def _write_yaml(path: Path, value: dict) -> None:
     import yaml
 
+    from elasticast.checksums import with_checksum
     from elasticast.files import write_text
 
-    write_text(out, yaml.safe_dump(_resolved(suite, ablation).model_dump(mode="json"), sort_keys=False))
+    write_text(path, with_checksum(yaml.safe_dump(value, sort_keys=False)))
 
 
 def _resolved(suite: str, ablation: str | None) -> "Suite":

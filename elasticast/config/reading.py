@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from elasticast.checksums import check_yaml
 from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
 
 
@@ -33,12 +34,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     ------
     ConfigError
         If the file does not exist, is not valid YAML (with the line), or is not a mapping.
+    DataError
+        If the file begins with a checksum and does not match it, see :mod:`elasticast.checksums`.
     """
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
         raise ConfigError([Problem(str(path), (), f"no such file. Files in this folder: {known}")])
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
+        check_yaml(path, text)
+        value = yaml.load(text, _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), (), f"not valid YAML: {error}")]) from None
     if not isinstance(value, dict):
