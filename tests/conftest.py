@@ -46,6 +46,12 @@ def finished(tmp_path_factory):
     return project
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--attacks", action="store_true", help="try each attack in tests/attacks as often as its mark says"
+    )
+
+
 MOST_WORKERS = 8
 """Each worker imports torch, which needs about 0.5 GB of memory."""
 
@@ -77,7 +83,7 @@ def _group(file: Path) -> str | None:
         return "slurm"  # these tests share one cluster and count the jobs on it
     if 'scope="module"' in file.read_text():
         return str(file)
-    return "finished" if file.parent.name == "workflow" else None
+    return "finished" if file.parent.name in ("workflow", "attacks") else None
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -91,3 +97,15 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("equality, float32: largest error (of values up to)")
     for what, error, size in rows:
         terminalreporter.line(f"{error:.1e} ({size:.2g})  {what}")
+    attacks = [v for r in _ended(terminalreporter) for k, v in r.user_properties if k == "attack"]
+    if attacks:
+        terminalreporter.section("attacks: tries and how they ended")
+    for attack, case, outcomes in attacks:
+        ended = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        terminalreporter.line(f"| {attack} | {case} | {sum(outcomes.values())} | {ended} |")
+
+
+def _ended(terminalreporter):
+    """Reports of the last phase of each test: properties recorded in fixtures are only complete there."""
+    reports = [r for found in terminalreporter.stats.values() for r in found]
+    return [r for r in reports if getattr(r, "when", "") == "teardown"]
