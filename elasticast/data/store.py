@@ -240,15 +240,18 @@ class Store:
     def _check_part(self, part: int, file: h5py.File) -> None:
         """Check that an open part is the one that the index names."""
         path, bounds = self.parts[part], [*self.first, len(self)][part : part + 2]
+        offsets = self.offsets[bounds[0] : bounds[1] + 1]
         with naming(path, REMEDY):
-            name, sha256 = _attribute(file, "name"), _attribute(file, "sha256")
-            rate, samples = int(file.attrs["sample_rate"]), len(file["audio"])
-        begin, end = self.offsets[bounds]
-        if (name, sha256, rate, samples) != (path.stem, self.sha256[part], self.sample_rate, end - begin):
+            found = _attribute(file, "name"), _attribute(file, "sha256"), int(file.attrs["sample_rate"])
+            same_clips = np.array_equal(file["offsets"][:], offsets - offsets[0])
+            samples = len(file["audio"])
+        expected = path.stem, self.sha256[part], self.sample_rate
+        if found != expected or not same_clips or samples != offsets[-1] - offsets[0]:
+            name, sha256, rate = found
             raise DataError(
-                f"{path}: is not the part that {self.path} names: it is {name or 'a part of an earlier version'} with "
-                f"{samples} samples at {rate} Hz and SHA-256 {sha256[:16]}..., expected {end - begin} samples at "
-                f"{self.sample_rate} Hz and SHA-256 {self.sha256[part][:16]}...; {REMEDY}"
+                f"{path}: is not the part that {self.path} names: it is {name or 'of an earlier version'} with "
+                f"{samples} samples at {rate} Hz and SHA-256 {sha256[:16]}..., expected {offsets[-1] - offsets[0]} "
+                f"samples at {expected[2]} Hz and SHA-256 {expected[1][:16]}...; {REMEDY}"
             )
 
     def close(self) -> None:
