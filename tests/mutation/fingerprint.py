@@ -27,6 +27,8 @@ VARIABLE = (
     "code_digest",
     "restarts",
     "identity",
+    "files",
+    "record_sha256",
 )
 """Parts of the names of columns and keys whose values differ between two runs of the same code."""
 
@@ -83,12 +85,14 @@ def _hdf5(file: Path) -> bytes:
     total = hashlib.sha256()
 
     def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        total.update(f"{name} {sorted(item.attrs.items())}".replace(os.getcwd(), "").encode())
+        total.update(PART.sub("", f"{name} {sorted(item.attrs.items())}".replace(os.getcwd(), "")).encode())
         if isinstance(item, h5py.Dataset):
             values = item[()]
-            total.update(PART.sub("", repr(values.tolist())).encode() if values.dtype == object else values.tobytes())
+            total.update(
+                PART.sub("", repr(values.tolist())).encode() if values.dtype.kind in "OS" else values.tobytes()
+            )
 
     with h5py.File(file, "r") as opened:
-        total.update(str(sorted(opened.attrs.items())).encode())
+        total.update(PART.sub("", str(sorted(opened.attrs.items()))).encode())
         opened.visititems(add)
     return total.digest()
