@@ -67,7 +67,9 @@ _EVALUATION = (
 )
 _DECODING = (
     "data/audio.py",
+    "data/containers",
     "data/ffmpeg.py",
+    "data/level.py",
     "data/manifest.py:reason_kind",
     "data/parts.py:decode_parts",
     "data/recordings.py",
