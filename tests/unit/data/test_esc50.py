@@ -227,10 +227,11 @@ def test_no_folder_of_audio(data_root):
         annotate(data_root)
 
 
-def test_a_clip_named_twice_is_rejected_once(data_root):
-    (data_root / "esc50/meta/esc50.csv").write_text(table([*NAMES, NAMES[0]]))
-    clips = check_annotations(annotate(data_root).clips, Esc50.tasks)
-    assert clips["reason"].tolist() == [""] * len(NAMES) + ["duplicate id"]
+def test_a_clip_named_twice_is_refused(data_root):
+    path = data_root / "esc50/meta/esc50.csv"
+    path.write_text(table([*NAMES, NAMES[0]]))
+    with complains(DataError, path, f"line {len(NAMES) + 2}", "line 2", NAMES[0]):
+        annotate(data_root)
 
 
 def test_prepared_with_a_clip_missing_and_an_empty_one(data_root, tmp_path):
