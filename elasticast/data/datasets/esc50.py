@@ -46,6 +46,7 @@ from elasticast.errors import DataError
 
 URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"
 BYTES = 645_832_161
+UNPACKED = 2 << 30  # bytes; more than twice its size
 SUMS = Path(__file__).with_name("esc50.md5")
 FOLDS = ("1", "2", "3", "4", "5")
 CLIPS_PER_FOLD = 400
@@ -74,7 +75,8 @@ def fetch(config: Esc50, data_root: Path, out: Path) -> None:
         return relative if relative in published else None
 
     contents = f"{config.folder}/meta/esc50.csv and {config.folder}/audio/*.wav (2,000 files)"
-    fetch_archive(Archive(URL, "ESC-50.zip", wanted, contents, sums=SUMS, size=BYTES), data_root / config.folder)
+    archive = Archive(URL, "ESC-50.zip", wanted, contents, sums=SUMS, size=BYTES, unpacked=UNPACKED)
+    fetch_archive(archive, data_root / config.folder)
 
 
 def annotate(config: Esc50, data_root: Path, out: Path) -> Annotations:

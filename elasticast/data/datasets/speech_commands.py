@@ -18,8 +18,8 @@ Counts
     84,843 train, 9,981 dev and 11,005 test clips, 105,829 in all, 29 h.
 
 Source
-    http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, 2.4 GB. An existing folder is used without checks.
-    Otherwise the archive is downloaded and compared with the SHA-256 that torchaudio publishes for it.
+    https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, 2.4 GB. An existing folder is used without
+    checks. Otherwise the archive is downloaded and compared with the SHA-256 that torchaudio publishes for it.
     P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv:1804.03209, 2018.
 
 Licence
@@ -40,8 +40,9 @@ from elasticast.data.lookup import AudioIndex, index_audio
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)
-URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+URL = "https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
+UNPACKED = 8 << 30  # bytes; more than twice its size
 LISTS = {"dev": "validation_list.txt", "test": "testing_list.txt"}
 PUBLISHED = {"train": 84843, "dev": 9981, "test": 11005}
 NEW_WORDS = ("backward", "follow", "forward", "learn", "visual")
@@ -62,7 +63,7 @@ def fetch(config: SpeechCommands, data_root: Path, out: Path) -> None:
     contents = (
         f"{config.folder}/validation_list.txt, testing_list.txt and one folder per word (35 folders, 105,829 files)"
     )
-    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, contents, SHA256)
+    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, contents, SHA256, unpacked=UNPACKED)
     fetch_archive(archive, data_root / config.folder)
 
 
