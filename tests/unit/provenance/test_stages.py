@@ -40,7 +40,6 @@ NEVER = {
     "config/reading.py": "makes settings of files; the rules have them in params",
     "config/resolving.py": "makes settings of files; the rules have them in params",
     "data/download.py": "compares what it fetches with checksums",
-    "data/unpack.py": "writes the files of an archive, which are compared with checksums",
     "errors.py": "stops a job",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
