@@ -12,6 +12,7 @@ from elasticast.config import digest
 from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.data.annotations import Annotations, check_annotations, select_ids
 from elasticast.data.datasets import reader_of
+from elasticast.data.labels import check_labels, report_classes
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
 from elasticast.data.store import write_index
@@ -59,6 +60,7 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
         _check_usable(clips, config.max_rejected, out)
         classes = class_lists(clips, config.tasks, annotations.classes)
+        report_classes(clips, classes, complete=config.ids is None and not getattr(config, "twin", None))
         summary = {**_summary(clips, classes, config, parts), "published": annotations.published}
         if _is_complete(out, summary):
             LOG.info("%s: complete, nothing to do", out)
@@ -100,6 +102,7 @@ def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotation
     if annotations.clips.empty:
         raise DataError(f"{out.name}: the annotations contain no clip")
     clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
+    check_labels(clips, annotations.classes)
     if config.ids is not None:
         clips = select_ids(clips, data_root / config.ids)
     return annotations._replace(clips=clips), plan(clips, config, data_root, out / "parts")

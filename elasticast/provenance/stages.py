@@ -96,11 +96,13 @@ STAGES = {
         "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
         "data/annotations.py",
         "data/datasets/__init__.py",
+        "data/labels.py",
         "data/lookup.py",
         "data/manifest.py",
         "data/parts.py",
         "data/prepare.py",
         "data/store.py:write_index",
+        "text.py:printable",
     ),
     "stats": (
         "cli/__init__.py:stats",
