@@ -73,7 +73,7 @@ _DECODING = (
     "data/manifest.py:reason_kind",
     "data/parts.py:decode_parts",
     "data/recordings.py",
-    "data/store.py:REMEDY,writing_part",
+    "data/store.py:REMEDY,read_part,writing_part",
 )
 _SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py")
 _PANELS = (
@@ -109,6 +109,7 @@ STAGES = {
         "config/frames.py:hop_samples,margins,window_samples",
         "config/view.py:FrontEnd",
         "data/features.py",
+        "data/manifest.py:read_data_hash",
         "data/stats.py:write_stats",
         "data/store.py:Store",
     ),

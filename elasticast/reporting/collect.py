@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from elasticast.checksums import read_record
 from elasticast.config import RunConfig
 from elasticast.config.load_suite import load_run_config
-from elasticast.files import read_json, write_text
+from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY, verified_file
+from elasticast.files import write_text
 from elasticast.reporting.read_tables import METRICS
 
 RUN_COLUMNS = (
@@ -48,7 +50,8 @@ def data(files: list[Path], out: Path) -> None:
     """
     rows = []
     for file in files:
-        summary, counts = read_json(file.with_name("summary.json")), pd.read_csv(file).fillna({"reason": ""})
+        counts = pd.read_csv(verified_file(file)).fillna({"reason": ""})
+        summary = read_record(file.with_name(SUMMARY), REMEDY)
         for split in [split for split, clips in summary["annotated"].items() if clips]:
             split_counts = counts[counts["split"] == split]
             used = split_counts[split_counts["status"] == "ok"]
@@ -75,7 +78,7 @@ def norms(files: list[Path], out: Path) -> None:
     """
     from elasticast.data.stats import stats_rows  # imports torch, which the other tables do not need
 
-    stats = [(file.parent.name, read_json(file)) for file in files if file.suffix == ".json"]
+    stats = [(file.parent.name, read_record(file, STATS_REMEDY)) for file in files if file.suffix == ".json"]
     rows = [row for dataset, statistics in stats for row in stats_rows(dataset, statistics)]
     rows += _set_norms([load_run_config(file) for file in files if file.suffix == ".yaml"], stats)
     table = pd.DataFrame(rows, columns=list(NORM_COLUMNS)).astype({"clips": "Int64", "of": "Int64"})

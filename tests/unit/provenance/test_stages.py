@@ -33,12 +33,14 @@ ENTRIES = {
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
+    "checksums.py": "stops a job whose inputs were changed",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/options.py": "declares options that rules give",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
     "config/reading.py": "makes settings of files; the rules have them in params",
     "config/resolving.py": "makes settings of files; the rules have them in params",
+    "data/prepared.py": "stops a job whose inputs were changed",
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
     "files.py": "writes a file whole or not at all, as it is given",
