@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +24,37 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        temporary.touch()  # with the permissions of any new file in this folder
+        mode = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != mode:  # some libraries let only the owner read their files
+            temporary.chmod(mode)
         _to_disk(temporary)
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces the folder `path` if the `with` block raises no error.
+
+    The files have to be synchronised to disk by what writes them, such as :func:`write_atomic`. Only one process at a
+    time may write `path`.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+        with contextlib.suppress(OSError):  # not supported by all network file systems
+            _to_disk(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:
@@ -55,8 +81,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write a JSON file. NaN and infinity are not valid JSON and raise a `ValueError`."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -118,6 +144,23 @@ def in_use(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file exists.
+
+    Raises
+    ------
+    DataError
+        If that cannot be determined, because a folder is not readable. `Path.is_file` returns False then from Python
+        3.14 on.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

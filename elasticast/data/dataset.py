@@ -15,7 +15,7 @@ from elasticast.config import ASTSettings, FrontEnd, RunConfig
 from elasticast.config.frames import patch_frames
 from elasticast.data.augment import mixup, spec_augment
 from elasticast.data.encoder import ClipEncoder
-from elasticast.data.features import Norm, check_rate
+from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
 from elasticast.data.sampler import ClipRequest, balanced_weights
@@ -32,7 +32,7 @@ of the time of a training step on a CPU."""
 def read_norm(path: Path) -> Norm:
     """Read normalisation statistics written by `elasticast stats`."""
     value = read_json(path)
-    return Norm(value["mean"], value["std"])
+    return checked_norm(value["mean"], value["std"], path)
 
 
 def norm_of(config: RunConfig, file: Path | None) -> Norm:
@@ -169,6 +169,7 @@ class ClipDataset(Dataset):
         frames = self.rule.most_frames(self.clips.samples)
         return model.patches(frames) * model.patches(self.config.front_end.mel_bins)
 
+    @one_thread()
     def __getitem__(self, request: ClipRequest) -> PackedClip:
         generator = self._generator(request)
         draw = torch.rand((), generator=generator).item()
