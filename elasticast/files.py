@@ -8,6 +8,8 @@ import math
 import os
 import platform
 import re
+import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +37,11 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
     temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
     try:
+        temporary.touch()  # with the permissions of any new file in this folder
+        mode = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != mode:  # some libraries let only the owner read their files
+            temporary.chmod(mode)
         _to_disk(temporary)
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
@@ -84,6 +90,26 @@ def _host() -> str:
     except OSError:  # not Linux
         space = ""
     return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces the folder `path` if the `with` block raises no error.
+
+    The files have to be synchronised to disk by what writes them, such as :func:`write_atomic`. Only one process at a
+    time may write `path`.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+        with contextlib.suppress(OSError):  # not supported by all network file systems
+            _to_disk(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:
@@ -193,6 +219,23 @@ def in_use(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file exists.
+
+    Raises
+    ------
+    DataError
+        If that cannot be determined, because a folder is not readable. `Path.is_file` returns False then from Python
+        3.14 on.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share
+from elasticast.config.deciding import NO_EFFECT
 from elasticast.errors import Problem, SettingsError
 
 
@@ -108,9 +109,18 @@ class Train(Settings):
     select: Select | None = Field(
         None, description="Keep the best weights on a split, by accuracy or mAP; `null` keeps the last."
     )
-    workers: int = Field(0, ge=0, description="Data loader processes; 0 loads data in the training process.")
-    checkpoint_every: PositiveInt = Field(200, description="Time between checkpoints. [steps]")
-    log_every: PositiveInt = Field(50, description="Time between entries in the log. [steps]")
+    workers: int = Field(
+        0,
+        ge=0,
+        description="Data loader processes; 0 loads data in the training process.",
+        json_schema_extra=NO_EFFECT,
+    )
+    checkpoint_every: PositiveInt = Field(
+        200, description="Time between checkpoints; the last two are kept. [steps]", json_schema_extra=NO_EFFECT
+    )
+    log_every: PositiveInt = Field(
+        50, description="Time between entries in the log. [steps]", json_schema_extra=NO_EFFECT
+    )
 
     @model_validator(mode="after")
     def _one_length(self):

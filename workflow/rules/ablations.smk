@@ -40,6 +40,7 @@ use rule evaluate as evaluate_variant with:
     input:
         weights=variant_run(rules.train.output.weights),
         model=variant_run(rules.train.output.model),
+        trained=variant_run(rules.train.output.record),
         sweeps=rules.configure_variant.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),

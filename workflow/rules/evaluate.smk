@@ -36,6 +36,7 @@ rule evaluate:
     input:
         weights=rules.train.output.weights,
         model=rules.train.output.model,
+        trained=rules.train.output.record,
         sweeps=rules.configure_sweeps.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),

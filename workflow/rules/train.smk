@@ -27,7 +27,9 @@ rule train:
     # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
     # the outputs of an interrupted job.
     input:
-        config=rules.configure.output[0],
+        # its age does not matter, because settings that cannot change the weights train nothing again; the settings that
+        # decide the weights are in params
+        config=ancient(rules.configure.output[0]),
         stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
         manifest=prepared("manifest.parquet"),
         norm=lambda wildcards: norm_file(wildcards.experiment),
@@ -63,6 +65,7 @@ rule train:
             f"--norm {shlex.quote(input.norm)}" if input.norm else ""
         ),
         out=subpath(output.weights, parent=True),
+        settings=lambda wildcards: PLAN.training_settings(wildcards.experiment),
         code=lambda wildcards: PLAN.training_code(wildcards.experiment),
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
