@@ -51,6 +51,7 @@ def write_record(path: Path, value: dict[str, Any], files: Iterable[Path] = ()) 
     record = dict(value)
     if sums := {file.relative_to(path.parent).as_posix(): file_sha256(file) for file in files}:
         record[FILES] = sums
+    json.dumps(record, allow_nan=False)
     write_json(path, {**record, OWN: _own(record)})
 
 
@@ -141,7 +142,7 @@ def check_yaml(path: Path, text: str) -> None:
 
 def _own(record: dict[str, Any]) -> str:
     rest = {key: value for key, value in record.items() if key != OWN}
-    return _text(json.dumps(rest, sort_keys=True, allow_nan=False))
+    return _text(json.dumps(rest, sort_keys=True))
 
 
 def _text(text: str) -> str:

@@ -28,7 +28,7 @@ from elasticast.config import Evaluation, RunConfig
 from elasticast.data.dataset import Clips
 from elasticast.hdf5 import writing
 
-_PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 _ROWS = 256  # clips per HDF5 chunk, so that a few clips can be read without the rest
 
 
