@@ -105,13 +105,24 @@ def check_together(records: Records) -> None:
     if pair := _conflict(records, lambda r: (r["experiment"], r["seed"]), lambda path, _: path):
         run = name_of_run(records[pair[0]])
         raise DataError(f"{pair[0]} and {pair[1]}: both are of {run}; remove the copy, or compute it again")
-    for key, group in (("suite", None), ("data_sha256", "dataset")):
-        if pair := _conflict(records, lambda r, g=group: r[g] if g else None, lambda _, r, k=key: r.get(k)):
-            first, second = (f"{path} has {key} {_short(records[path].get(key))}" for path in pair)
-            raise DataError(f"{first}, but {second}: they do not belong into one table; compute one of them again")
+    check_same_data(records)
     if pair := _conflict(records, _weights, lambda _, r: (r["experiment"], r["seed"]) if _weights(r) else None):
         runs = " and ".join(name_of_run(records[path]) for path in pair)
         LOG.warning("%s and %s: %s have the same weights; is one of them a copy?", *pair, runs)
+
+
+def check_same_data(records: Records) -> None:
+    """Check that runs or evaluations are of one suite, and that those with the same dataset used the same data.
+
+    Raises
+    ------
+    DataError
+        If not. The message names two files.
+    """
+    for key, group in (("suite", None), ("data_sha256", "dataset")):
+        if pair := _conflict(records, lambda r, g=group: r[g] if g else None, lambda _, r, k=key: r.get(k)):
+            first, second = (f"{path} has {key} {_short(records[path].get(key))}" for path in pair)
+            raise DataError(f"{first}, but {second}: they do not belong together; compute one of them again")
 
 
 def _conflict(

@@ -37,6 +37,8 @@ def check_metrics(path: Path, table: pd.DataFrame) -> None:
     for column, least in (("seed", 0), ("n", 1)):
         _check_whole(path, table, column, least)
     _check_range(path, table, "x", 0, math.inf)
+    if "compression" in table:
+        _check_range(path, table[table["compression"].notna()], "compression", 1, math.inf)
     # mAP and AUC are NaN where no class has both positive and negative clips; accuracy is always a number
     measured = table[table["value"].notna() | (table["metric"] == "accuracy")]
     _check_range(path, measured[measured["metric"].isin(SCORES)], "value", 0, 1)

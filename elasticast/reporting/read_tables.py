@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,13 @@ def read_run_metrics(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return record, table
 
 
-def read_intervals(path: Path, metrics: Path) -> pd.DataFrame:
+def read_intervals(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     """Read the 95 % intervals from the bootstrap over seeds and clips, as fractions (columns `INTERVALS`).
 
     Parameters
     ----------
-    metrics : Path
-        ``metrics.csv`` of the suite.
+    metrics : Path, optional
+        ``metrics.csv`` of the suite, which must be of the same evaluations.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def read_intervals(path: Path, metrics: Path) -> pd.DataFrame:
     return _round_x(table)
 
 
-def read_pairs(path: Path, metrics: Path) -> pd.DataFrame:
+def read_pairs(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     """Read the paired tests of two experiments on the same clips, with differences as fractions (columns `PAIRS`).
 
     Parameters and errors are as in :func:`read_intervals`.
@@ -108,8 +109,10 @@ def read_pairs(path: Path, metrics: Path) -> pd.DataFrame:
     return _round_x(table)
 
 
-def _check_same_evaluations(path: Path, metrics: Path) -> None:
+def _check_same_evaluations(path: Path, metrics: Path | None) -> None:
     """Check that two tables were made from the same predictions. A table of the user's own is not compared."""
+    if metrics is None:
+        return
     theirs, ours = (read_record(record_of(p), _make_again(p)).get("predictions", {}) for p in (path, metrics))
     for run in sorted(ours.keys() & theirs.keys()):
         if ours[run] != theirs[run]:
@@ -175,10 +178,19 @@ def _read(path: Path, columns: Sequence[str], remedy: str = "") -> pd.DataFrame:
     for number, fields in enumerate(lines, 2):
         if len(fields) != len(header):
             raise DataError(f"{path}: line {number}: {len(fields)} fields, expected {len(header)}")
-    types = {name: str for name in _NAMES}
-    # names such as "NA" or "null" are names; round_trip reads the numbers that were written, to the last digit
-    options = {"keep_default_na": False, "na_values": {c: ["", "NaN", "nan"] for c in header if c not in _NAMES}}
-    return pd.read_csv(io.StringIO(text), dtype=types, float_precision="round_trip", **options)
+    # not pd.read_csv, which takes a name such as "null" for no value, and which may round the last digit of a number
+    columns_of = dict(zip(header, zip(*lines, strict=True) if lines else [()] * len(header), strict=True))
+    return pd.DataFrame({n: list(v) if n in _NAMES else _numbers(v) for n, v in columns_of.items()})
+
+
+def _numbers(texts: Sequence[str]) -> list:
+    """The numbers of a column, NaN for an empty field; the texts if one of them is no number."""
+    for number in (int, float):
+        try:
+            return [number(text) if text or number is int else math.nan for text in texts]
+        except ValueError:
+            continue
+    return list(texts)
 
 
 def _round_x(table: pd.DataFrame) -> pd.DataFrame:

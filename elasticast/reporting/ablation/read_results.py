@@ -17,6 +17,7 @@ from elasticast.evaluation.records import (
     RESAMPLE_AGAIN,
     TRAIN_AGAIN,
     Records,
+    check_same_data,
     mismatch_with_run,
     name_of_run,
     read_resampled,
@@ -49,13 +50,16 @@ def read_results(ablation: Ablation, folder: Path, *, partial: bool = False) -> 
     """
     ablation, origins = _with_distinct_labels(ablation), {}
     tables, resampled, records = [], {}, {}
+    of_all: Records = {}
     for variant, run in ablation.trained.items():
         trained = [_run_record(folder, run, seed) for seed in ablation.seeds]
         records[variant] = [read_record(file, TRAIN_AGAIN) for file in trained if file.is_file()]
         evaluations, measured = _read_evaluations(ablation, variant, folder, partial=partial)
+        of_all |= evaluations
         tables += measured
         file = folder / "runs" / variant / "resampled.h5"
         resampled[variant] = _read_resampled(file, run, evaluations, origins, partial=partial)
+    check_same_data(of_all)
     if len(origins) > 1:
         first, second = list(origins.values())[:2]
         raise DataError(

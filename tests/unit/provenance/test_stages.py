@@ -33,6 +33,7 @@ ENTRIES = {
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
+    "checksums.py": "compares files with checksums",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/options.py": "declares options that rules give",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
@@ -41,11 +42,13 @@ NEVER = {
     "config/resolving.py": "makes settings of files; the rules have them in params",
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
+    "evaluation/records.py": "compares results with their records; writes a table as it is given",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",
     "provenance/stages.py": "computes these digests, which change with it",
+    "reporting/check_tables.py": "stops a job",
     "training/history.py": "tells of a run that trains",
 }
 """Modules that no stage lists though it imports them: why they cannot change a number."""
