@@ -29,6 +29,7 @@ from elasticast.data.dataset import Clips
 from elasticast.hdf5 import writing
 
 _PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_NUMBERS = {**_PACKED, "fletcher32": True}  # a checksum per chunk; HDF5 has none for texts
 _ROWS = 256  # clips per HDF5 chunk, so that a few clips can be read without the rest
 
 
@@ -69,7 +70,7 @@ class Predictions:
         self._first_of[evaluation.split] = self._group
         self._group.create_dataset("id", data=clips.ids, dtype=h5py.string_dtype(), **_PACKED)
         for column in ("labels", "first_label"):
-            self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_PACKED)
+            self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_NUMBERS)
 
     def add(self, x: float, compression: float, logits: Tensor) -> None:
         """Save the logits `[n, C]` of all clips at `x`, evaluated at `compression`."""
@@ -77,13 +78,13 @@ class Predictions:
         group.attrs.update({"x": x, "compression": compression})
         if self._kind == "multi":
             chunks = (min(_ROWS, len(logits)), logits.shape[1])
-            scores = group.create_dataset("scores", tuple(logits.shape), np.float16, chunks=chunks, **_PACKED)
+            scores = group.create_dataset("scores", tuple(logits.shape), np.float16, chunks=chunks, **_NUMBERS)
             for first in range(0, len(logits), _ROWS):
                 scores[first : first + _ROWS] = logits[first : first + _ROWS].to(torch.float16).numpy()
             return
         best = logits.max(1)
-        group.create_dataset("predicted", data=best.indices.to(torch.int32).numpy(), **_PACKED)
-        group.create_dataset("score", data=best.values.to(torch.float16).numpy(), **_PACKED)
+        group.create_dataset("predicted", data=best.indices.to(torch.int32).numpy(), **_NUMBERS)
+        group.create_dataset("score", data=best.values.to(torch.float16).numpy(), **_NUMBERS)
 
     def allocate(self, *shape: int) -> Tensor:
         """Allocate a float32 tensor on disk, for logits that may not fit into memory.

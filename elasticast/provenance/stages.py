@@ -64,6 +64,7 @@ _EVALUATION = (
     *_LOAD_WEIGHTS,
     "cli/__init__.py:evaluate",
     "data/manifest.py:read_data_hash",
+    "evaluation/classes.py",
     "evaluation/run.py",
     "models/pretrained.py:load_model",
 )
@@ -132,7 +133,7 @@ STAGES = {
         "data/features.py:Norm",
         "data/stats.py:stats_rows",
         "reporting/collect.py",
-        "reporting/read_tables.py:METRICS",
+        "reporting/read_tables.py:read_run_metrics",
     ),
     "curves": (*_PANELS, *_CURVES),
     "table": _TABLE,

@@ -20,7 +20,8 @@ localrules:
 rule fig1:
     input:
         script="paper_figures/fig1_teaser.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -87,10 +88,12 @@ rule fig3:
 rule fig4:
     input:
         script="paper_figures/fig4_length_curves.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -116,10 +119,12 @@ rule fig4:
 use rule fig4 as fig5 with:
     input:
         script="paper_figures/fig5_resolution_curves.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -136,7 +141,8 @@ use rule fig4 as fig5 with:
 rule table1:
     input:
         script="paper_figures/table1.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         report(
@@ -161,10 +167,12 @@ rule table1:
 rule verdict:
     input:
         script="paper_figures/verdict.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         report(

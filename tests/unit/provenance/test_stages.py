@@ -44,6 +44,7 @@ NEVER = {
     "data/prepared.py": "stops a job whose inputs were changed",
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
+    "evaluation/records.py": "compares results with their records; writes a table as it is given",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
     "models/trained.py": "refuses weights that are not finite",
@@ -52,6 +53,7 @@ NEVER = {
     "provenance/stages.py": "computes these digests, which change with it",
     "training/faults.py": "says what stopped a run",
     "training/finite.py": "stops a run that diverges",
+    "reporting/check_tables.py": "stops a job",
     "training/history.py": "tells of a run that trains",
 }
 """Modules that no stage lists though it imports them: why they cannot change a number."""
