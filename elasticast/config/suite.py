@@ -118,7 +118,7 @@ class Suite(SuiteHead):
         return {n: e for n, e in curves.items() if not e.windows} or curves
 
     def shares_curve(self, other: "Suite", experiment: str, x_name: str) -> bool:
-        """Whether another suite has this experiment with a curve over `x_name`, in the same metric and at the same hop."""
+        """Whether another suite has this experiment with a curve over `x_name`, in the same metric and at its hop."""
         suites = [suite for suite in (self, other) if experiment in suite.runs and suite.curve(experiment, x_name)]
         kinds = {(suite.task_kind(experiment), suite.runs[experiment].front_end.hop_ms) for suite in suites}
         return len(suites) == 2 and len(kinds) == 1
