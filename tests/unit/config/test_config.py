@@ -345,6 +345,18 @@ def test_grids_of_length_and_resolution(load, problems):
     assert load(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [2.0]}}}))
 
 
+@pytest.mark.parametrize("evaluation", ["length", "hop"])
+def test_experiments_of_one_panel_have_the_same_hop(load, problems, evaluation):
+    """Otherwise the same x is another number of seconds, or another resolution."""
+    finer = ("experiments.ast64.front_end", {"hop_ms": 4})
+    suite = changed(("defaults.evaluations", [evaluation]), finer)
+    (problem,) = problems(suite)
+    assert (keys([problem]), problem.value) == (["experiments.ast64.front_end.hop_ms"], 4)
+    assert load(changed(("defaults.evaluations", [evaluation]), finer, ("experiments.ast64.task", "scene")))
+    shares = {"x_name": "token_drop", "x": [0.0, 0.5]}
+    assert load(changed(("evaluations.length", shares), ("defaults.evaluations", ["length"]), finer))
+
+
 def test_a_curve_is_of_plain_sweeps_and_of_windows_without_any(load):
     suite = changed(
         ("evaluations.windowed", {"x_name": "max_frames", "x": [64, 512], "windows": True}),
