@@ -37,6 +37,7 @@ NEVER = {
     "cli/options.py": "declares options that rules give",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
+    "config/names.py": "refuses names",
     "config/reading.py": "makes settings of files; the rules have them in params",
     "config/resolving.py": "makes settings of files; the rules have them in params",
     "data/download.py": "compares what it fetches with checksums",
