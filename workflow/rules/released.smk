@@ -81,5 +81,5 @@ rule released:
         code=CODE["verdict"],
     shell:
         # the tolerance is in percentage points; other library versions and devices change scores by less
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
         " --released {input.released:q} --released-weights --tolerance 0.1 2> {log:q}"
