@@ -10,7 +10,10 @@ from elasticast.errors import DataError
 # points of a grid also have a column `compression`, but grids are not drawn as curves
 METRICS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 INTERVALS = ("suite", "experiment", "evaluation", "x_name", "x", "metric", "value", "low", "high", "seeds", "clips")
-PAIRS = ("evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p")
+PAIRS = (
+    "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
+    "comparisons",
+)  # fmt: skip
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
 DECIMALS = 6  # x is rounded to these, so that 1.2 from a file equals 1.2 from arithmetic
 
