@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import Settings, TaskKind
+from elasticast.config.base import Seed, Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation
+from elasticast.config.names import Name
 from elasticast.config.run import RunConfig, RunSettings
 from elasticast.errors import Problem
 
@@ -66,10 +67,8 @@ class SuiteHead(Settings):
     """Keys of a suite file other than experiments and evaluations."""
 
     title: str = Field(description="Title of the report and figures.")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
-        min_length=1, description="Every experiment is trained once per seed."
-    )
-    claims: dict[str, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
+    seeds: list[Seed] = Field(min_length=1, description="Every experiment is trained once per seed.")
+    claims: dict[Name, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
 
     @field_validator("seeds")
     @classmethod
@@ -82,11 +81,11 @@ class SuiteHead(Settings):
 class Suite(SuiteHead):
     """A suite with all its settings merged and checked."""
 
-    name: str = Field(description="Name of the suite.")
-    experiments: dict[str, Experiment] = Field(description="Experiments, by name.")
-    runs: dict[str, RunSettings] = Field(description="Settings of the runs of each experiment, without the seed.")
-    evaluations: dict[str, Evaluation] = Field(description="Evaluations, by name.")
-    datasets: dict[str, DatasetConfig] = Field(description="Datasets that the runs use, by name.")
+    name: Name = Field(description="Name of the suite.")
+    experiments: dict[Name, Experiment] = Field(description="Experiments, by name.")
+    runs: dict[Name, RunSettings] = Field(description="Settings of the runs of each experiment, without the seed.")
+    evaluations: dict[Name, Evaluation] = Field(description="Evaluations, by name.")
+    datasets: dict[Name, DatasetConfig] = Field(description="Datasets that the runs use, by name.")
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one experiment and seed."""

@@ -28,6 +28,7 @@ DRAWS = 1000
 LEVEL = 0.95
 ALPHA = 0.05
 """A difference is marked in tables and figures if its corrected p-value is at most this."""
+_NOISE = 1e-9  # differences of accuracies are often equal; rounding errors must not decide which is larger
 _SEED = 20240701
 
 
@@ -177,10 +178,11 @@ def paired_differences(pairs: Sequence[tuple[Resampled, Resampled]]) -> list[Com
     values = np.array([first.value - second.value for first, second in pairs])
     draws = np.array([first.means() - second.means() for first, second in pairs])
     deviations = np.nan_to_num(np.abs(draws - values[:, None]), nan=np.inf)
-    p = (1 + (deviations >= np.abs(values)[:, None]).sum(1)) / (draws.shape[1] + 1)
+    sizes = np.maximum(np.abs(values) - _NOISE, 0.0)
+    p = (1 + (deviations >= sizes[:, None]).sum(1)) / (draws.shape[1] + 1)
     corrected, known = np.full(len(pairs), np.nan), ~np.isnan(values)
     p[~known] = np.nan
-    corrected[known] = _step_down(np.abs(values[known]), deviations[known], np.nanstd(draws[known], 1))
+    corrected[known] = _step_down(sizes[known], deviations[known], np.nanstd(draws[known], 1))
     intervals = map(percentiles, draws)
     return [
         Comparison(float(value), *interval, *map(float, ps))

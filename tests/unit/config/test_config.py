@@ -159,7 +159,7 @@ WRONG_VALUES = [
     (f"{E}.modle", {}, f"{E}.modle", NO_VALUE, "model"),
     (f"{E}.seed", 3, f"{E}.seed", NO_VALUE, ""),
     (E, None, E, None, ""),
-    ("experiments.a/b", {"base": "elastic"}, "experiments.a/b.experiment", "a/b", ""),
+    ("experiments.a/b", {"base": "elastic"}, "experiments.a/b", "a/b", ""),
     ("experiments.dropout.base", "elsatic", "experiments.dropout.base", "elsatic", ""),
     ("experiments.dropout.base", ["elastic"], "experiments.dropout.base", ["elastic"], ""),
     ("experiments.dropout.base", "dropout", "experiments.dropout.base", "dropout", ""),
