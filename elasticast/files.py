@@ -4,12 +4,15 @@ import contextlib
 import fcntl
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from elasticast.errors import DataError, ElasticASTError
+
+LONGEST = 220  # bytes; a name has 255 at most, and a temporary file's name has up to 25 more
 
 
 @contextmanager
@@ -20,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     complete new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{_shortened(path.name)}.{os.getpid()}.part")
     try:
         yield temporary
         _to_disk(temporary)
@@ -29,6 +32,12 @@ def replacing(path: Path) -> Iterator[Path]:
             _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """Shorten the name of a file if the name of its temporary file would exceed the limit of file systems."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= LONGEST else f"{os.fsdecode(encoded[:LONGEST])}-{zlib.crc32(encoded):08x}"
 
 
 def _to_disk(path: Path) -> None:
