@@ -87,8 +87,8 @@ def to_json(predictions: Iterable[Prediction]) -> str:
     Bytes of file names that are not UTF-8 become escapes such as ``\udcff``, which Python reads as the same file name.
     """
     names = ("path", "seconds", "windows", "flags", "scores", "error")
-    text = json.dumps([{n: getattr(p, n) for n in names} for p in predictions], indent=2, ensure_ascii=False) + "\n"
-    return encodable(text, "utf-8")
+    clips = [{n: getattr(p, n) for n in names} for p in predictions]
+    return encodable(json.dumps(clips, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:

@@ -59,7 +59,15 @@ def zoo(tmp_path):
     (folder / "empty.wav").write_bytes(b"")
     (folder / "text.wav").write_text("no sound")
     (folder / "truncated.wav").write_bytes((folder / "good0.wav").read_bytes()[:5000])
-    reasons = {"good0": "", "good1": "", "good2": "", "good3": "", "stereo": "", "empty": "empty", "text": "not audio"}
+    reasons = {
+        "good0": "",
+        "good1": "",
+        "good2": "",
+        "good3": "",
+        "stereo": "",
+        "empty": "empty",
+        "text": "not audio (text)",
+    }
     reasons |= {"truncated": "truncated", "silent": "silent", "broken_float": "non-finite samples", "absent": "missing"}
     reasons |= {"short": "too short (< 25 ms)"}
     rows = [{"id": n, "split": "train" if n != "good3" else "test", "path": str(folder / f"{n}.wav")} for n in reasons]
