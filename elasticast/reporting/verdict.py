@@ -12,7 +12,7 @@ from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, format_place, judge_claims
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
-from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
+from elasticast.reporting.tables import LATEX, MARKDOWN, latex_row, markdown_table, signed, tidy_csv, write_tables
 
 NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"
 
@@ -196,7 +196,8 @@ def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
     """Print both tables as Markdown, with a title above each block."""
     parts = [_CAPTION + "\n"]
     for title, head, rows in _blocks(curves, rules, suite):
-        parts.append(f"**{title}**\n\n" + markdown_table(head, ["---"] * len(head), rows))
+        cells = [[MARKDOWN.words(label), *row] for label, *row in rows]
+        parts.append(MARKDOWN.bold(MARKDOWN.words(title)) + "\n\n" + markdown_table(head, ["---"] * len(head), cells))
     return "\n".join(parts)
 
 
@@ -207,10 +208,10 @@ def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
         same = [block for block in blocks if block[1] is head]
         if not same:
             continue
-        lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", " & ".join(map(escape, head)) + r" \\"]
+        lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", latex_row(map(LATEX.numbers, head))]
         for title, _, rows in same:
-            lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
-            lines += [" & ".join(map(escape, row)) + r" \\" for row in rows]
+            lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{LATEX.words(title)}}}}} \\"]
+            lines += [latex_row(map(LATEX.words, row)) for row in rows]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
 
