@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.errors import DataError
-from elasticast.files import read_json, write_json
+from elasticast.files import is_file, read_json, write_json
 
 OWN = "record_sha256"
 """Key of a record: SHA-256 of its other keys and values."""
@@ -74,7 +74,7 @@ def read_record(path: Path, remedy: str) -> dict[str, Any]:
     DataError
         If the file is missing, is not a record, or its content differs from its own checksum.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: no such file; {remedy}")
     record = read_json(path)
     if OWN not in record:
@@ -107,7 +107,7 @@ def verify(path: Path, record: dict[str, Any], source: Path, remedy: str) -> Non
     expected = record.get(FILES, {}).get(name)
     if expected is None:
         raise DataError(f"{source}: has no checksum of {name}; {remedy}")
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: no such file; {remedy}")
     actual = file_sha256(path)
     if actual != expected:

@@ -8,7 +8,10 @@ import math
 import os
 import platform
 import re
+import shutil
+import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,10 +20,11 @@ from typing import Any
 
 from elasticast.errors import DataError, ElasticASTError
 
-LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part")
+LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part", re.DOTALL)
 """Names of temporary files, see :func:`replacing`."""
 LEFTOVER_AGE = 7 * 24 * 3600
 """Age in seconds after which a temporary file of another host is deleted."""
+LONGEST = 210  # bytes; a name has 255 at most, and the name of its temporary file is longer
 
 
 @contextmanager
@@ -33,15 +37,25 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
-    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    temporary = path.with_name(f".{_shortened(path.name)}.{_host()}.{os.getpid()}.part")
     try:
+        temporary.touch()  # with the permissions of any new file in this folder
+        mode = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != mode:  # some libraries let only the owner read their files
+            temporary.chmod(mode)
         _to_disk(temporary)
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """Shorten the name of a file if the name of its temporary file would exceed the limit of file systems."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= LONGEST else f"{os.fsdecode(encoded[:LONGEST])}-{zlib.crc32(encoded):08x}"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -84,6 +98,26 @@ def _host() -> str:
     except OSError:  # not Linux
         space = ""
     return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces the folder `path` if the `with` block raises no error.
+
+    The files have to be synchronised to disk by what writes them, such as :func:`write_atomic`. Only one process at a
+    time may write `path`.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+        with contextlib.suppress(OSError):  # not supported by all network file systems
+            _to_disk(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:
@@ -193,6 +227,23 @@ def in_use(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file exists.
+
+    Raises
+    ------
+    DataError
+        If that cannot be determined, because a folder is not readable. `Path.is_file` returns False then from Python
+        3.14 on.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

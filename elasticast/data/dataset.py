@@ -1,7 +1,6 @@
 """The clips of a prepared split, and the dataset that encodes them for training."""
 
 import dataclasses
-import math
 import zlib
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from elasticast.config import ASTSettings, FrontEnd, RunConfig
 from elasticast.config.frames import patch_frames
 from elasticast.data.augment import mixup, spec_augment
 from elasticast.data.encoder import ClipEncoder
-from elasticast.data.features import Norm, check_rate
+from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
 from elasticast.data.prepared import REMEDY, STATS_REMEDY, verified_file
@@ -52,10 +51,7 @@ def read_norm(path: Path, data_sha256: str | None = None) -> Norm:
             f"{path}: data_sha256 = {value['data_sha256'][:16]}..., but the prepared data have {data_sha256[:16]}...: "
             f"the statistics are those of other data; {STATS_REMEDY}"
         )
-    norm = Norm(value["mean"], value["std"])
-    if not (math.isfinite(norm.mean) and math.isfinite(norm.std) and norm.std > 0):
-        raise DataError(f"{path}: mean = {norm.mean}, std = {norm.std}: expected finite numbers and std above 0")
-    return norm
+    return checked_norm(value["mean"], value["std"], path)
 
 
 def norm_of(config: RunConfig, file: Path | None, data_sha256: str) -> Norm:
@@ -217,6 +213,7 @@ class ClipDataset(Dataset):
         frames = self.rule.most_frames(self.clips.samples)
         return model.patches(frames) * model.patches(self.config.front_end.mel_bins)
 
+    @one_thread()
     def __getitem__(self, request: ClipRequest) -> PackedClip:
         generator = self._generator(request)
         draw = torch.rand((), generator=generator).item()

@@ -175,7 +175,7 @@ def _may_succeed_now(reason: str, path: str) -> bool:
         return os.path.exists(path)
     if reason == "unreadable":
         return os.access(path, os.R_OK)
-    if reason in ("needs ffmpeg", "length unknown"):
+    if reason_kind(reason) in ("needs ffmpeg", "length unknown"):
         return shutil.which("ffmpeg") is not None
     return reason_kind(reason) == "ffmpeg hangs"
 

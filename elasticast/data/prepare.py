@@ -17,12 +17,14 @@ from elasticast.config import digest
 from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.data.annotations import Annotations, check_annotations, select_ids
 from elasticast.data.datasets import reader_of
+from elasticast.data.labels import check_labels, report_classes
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
 from elasticast.data.prepared import SUMMARY
 from elasticast.data.store import read_part, write_index
 from elasticast.errors import DataError
 from elasticast.files import locked, write_json, write_text
+from elasticast.text import decodable, printable
 
 LOG = logging.getLogger(__name__)
 MAX_REASONS = 5
@@ -65,6 +67,7 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
         _check_usable(clips, config.max_rejected, out)
         classes = class_lists(clips, config.tasks, annotations.classes)
+        report_classes(clips, classes, complete=config.ids is None and not getattr(config, "twin", None))
         summary = {**_summary(clips, classes, config, parts), "published": annotations.published}
         if _is_complete(out, summary):
             LOG.info("%s: complete, nothing to do", out)
@@ -100,6 +103,11 @@ def prepare_shard(config: DatasetConfig, data_root: Path, out: Path, shard: int,
 
 def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotations, list[Part]]:
     """Fetch the dataset, check its annotations, and divide its clips into parts."""
+    for folder in (data_root, out):
+        if decodable(str(folder)) != str(folder):
+            raise DataError(
+                f"{printable(str(folder))}: its name is not UTF-8, as manifests require; rename this folder"
+            )
     reader = reader_of(config)
     with locked(out / ".lock-fetch", BUSY, wait=True):  # shards may start at the same time
         reader.fetch(config, data_root, out)
@@ -107,6 +115,7 @@ def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotation
     if annotations.clips.empty:
         raise DataError(f"{out.name}: the annotations contain no clip")
     clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
+    check_labels(clips, annotations.classes)
     if config.ids is not None:
         clips = select_ids(clips, data_root / config.ids)
     return annotations._replace(clips=clips), plan(clips, config, data_root, out / "parts")

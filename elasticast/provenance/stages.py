@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "text.py:one_line")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -47,9 +47,11 @@ _TRAINING = (
     *_MODELS,
     "cli/__init__.py:train",
     "config/base.py",
+    "data/loading.py",
     "data/manifest.py:read_data_hash",
     "training/checkpoint.py",
     "training/distributed.py",
+    "training/identity.py",
     "training/inputs.py",
     "training/loop.py",
     "training/optim.py",
@@ -62,12 +64,15 @@ _EVALUATION = (
     *_LOAD_WEIGHTS,
     "cli/__init__.py:evaluate",
     "data/manifest.py:read_data_hash",
+    "evaluation/classes.py",
     "evaluation/run.py",
     "models/pretrained.py:load_model",
 )
 _DECODING = (
     "data/audio.py",
+    "data/containers",
     "data/ffmpeg.py",
+    "data/level.py",
     "data/manifest.py:reason_kind",
     "data/parts.py:decode_parts",
     "data/recordings.py",
@@ -81,8 +86,8 @@ _PANELS = (
     "reporting/read_tables.py",
     "reporting/released_curves.py",
 )
-_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py")
-_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py")
+_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:rst")
+_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
 
 STAGES = {
     "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
@@ -94,11 +99,13 @@ STAGES = {
         "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
         "data/annotations.py",
         "data/datasets/__init__.py",
+        "data/labels.py",
         "data/lookup.py",
         "data/manifest.py",
         "data/parts.py",
         "data/prepare.py",
         "data/store.py:write_index",
+        "text.py:decodable,printable",
     ),
     "stats": (
         "cli/__init__.py:stats",
@@ -126,7 +133,7 @@ STAGES = {
         "data/features.py:Norm",
         "data/stats.py:stats_rows",
         "reporting/collect.py",
-        "reporting/read_tables.py:METRICS",
+        "reporting/read_tables.py:read_run_metrics",
     ),
     "curves": (*_PANELS, *_CURVES),
     "table": _TABLE,
@@ -143,6 +150,7 @@ STAGES = {
         "reporting/panels.py",
         "reporting/read_tables.py",
         "reporting/tables.py",
+        "text.py:csv_cell,latex,markdown",
     ),
     "lengths": (
         *_SCRIPT,
@@ -151,8 +159,9 @@ STAGES = {
         "reporting/captions.py",
         "reporting/native_lengths.py",
         "reporting/token_shares.py",
+        "text.py:rst",
     ),
-    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py"),
+    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py", "text.py:rst"),
 }
 """Modules by stage, or ``MODULE:NAME,NAME`` for some definitions of a module; see `Source.select`.
 
