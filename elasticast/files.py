@@ -33,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is synchronised to disk before it is renamed. So after a power failure, `path` is either the old or the
     complete new file. The temporary file is ``.NAME.HOST.PROCESS.part``. If the process is killed, the next process
-    that writes to the folder deletes it, see :func:`remove_leftovers`.
+    that writes to the folder deletes it, see :func:`remove_leftovers`. An `OSError` of the block that names no
+    other file names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
@@ -48,6 +49,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -246,10 +251,14 @@ def is_file(path: Path) -> bool:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not valid JSON")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):

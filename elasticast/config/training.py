@@ -80,7 +80,7 @@ class Train(Settings):
     optimizer: Literal["adam", "adamw"] = Field(
         "adamw", description="`adamw` decays matrices only, `adam` decays all weights."
     )
-    lr: PositiveFloat = Field(1.0e-3, description="Learning rate after the warm-up.")
+    lr: float = Field(1.0e-3, gt=0, le=1.0e6, description="Learning rate after the warm-up.")
     betas: list[Share] = Field(
         [0.9, 0.999], min_length=2, max_length=2, description="Coefficients of Adam's running averages."
     )
