@@ -173,7 +173,7 @@ def _read(path: Path, columns: Sequence[str], remedy: str = "") -> pd.DataFrame:
         raise DataError(f"{path}: the file is empty; expected the columns {', '.join(columns)}") from None
     if missing := [c for c in columns if c not in header]:
         raise DataError(f"{path}: missing column {', '.join(missing)}; expected {', '.join(columns)}")
-    if repeated := [c for c in columns if header.count(c) > 1]:
+    if repeated := [c for c in dict.fromkeys(header) if header.count(c) > 1]:
         raise DataError(f"{path}: two columns are called {', '.join(repeated)}")
     for number, fields in enumerate(lines, 2):
         if len(fields) != len(header):
