@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share
+from elasticast.config.base import NaturalInt, PositiveFloat, PositiveInt, Settings, Share
+from elasticast.config.deciding import NO_EFFECT
 from elasticast.errors import Problem, SettingsError
 
 
@@ -43,10 +44,9 @@ class Schedule(Settings):
 class SpecAugment(Settings):
     """Masks on the log-mel. The time mask scales with the length of the clip."""
 
-    freq_bins: int = Field(0, ge=0, description="Largest width of the frequency mask. [mel bins]")
-    time_frames: int = Field(
+    freq_bins: NaturalInt = Field(0, description="Largest width of the frequency mask. [mel bins]")
+    time_frames: NaturalInt = Field(
         0,
-        ge=0,
         description="Largest width of the time mask in a clip of 1,024 frames; scales with the length of the "
         "clip. [frames]",
     )
@@ -85,7 +85,7 @@ class Train(Settings):
         [0.9, 0.999], min_length=2, max_length=2, description="Coefficients of Adam's running averages."
     )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay.")
-    warmup_steps: int = Field(0, ge=0, description="Length of the linear warm-up. [steps]")
+    warmup_steps: NaturalInt = Field(0, description="Length of the linear warm-up. [steps]")
     schedule: Schedule = Field(Schedule(), description="Learning rate after the warm-up.")
     loss: Literal["bce", "ce"] = Field(
         "bce",
@@ -108,9 +108,17 @@ class Train(Settings):
     select: Select | None = Field(
         None, description="Keep the best weights on a split, by accuracy or mAP; `null` keeps the last."
     )
-    workers: int = Field(0, ge=0, description="Data loader processes; 0 loads data in the training process.")
-    checkpoint_every: PositiveInt = Field(200, description="Time between checkpoints. [steps]")
-    log_every: PositiveInt = Field(50, description="Time between entries in the log. [steps]")
+    workers: NaturalInt = Field(
+        0,
+        description="Data loader processes; 0 loads data in the training process.",
+        json_schema_extra=NO_EFFECT,
+    )
+    checkpoint_every: PositiveInt = Field(
+        200, description="Time between checkpoints; the last two are kept. [steps]", json_schema_extra=NO_EFFECT
+    )
+    log_every: PositiveInt = Field(
+        50, description="Time between entries in the log. [steps]", json_schema_extra=NO_EFFECT
+    )
 
     @model_validator(mode="after")
     def _one_length(self):

@@ -47,9 +47,11 @@ _TRAINING = (
     *_MODELS,
     "cli/__init__.py:train",
     "config/base.py",
+    "data/loading.py",
     "data/manifest.py:read_data_hash",
     "training/checkpoint.py",
     "training/distributed.py",
+    "training/identity.py",
     "training/inputs.py",
     "training/loop.py",
     "training/optim.py",
@@ -68,11 +70,13 @@ _EVALUATION = (
 )
 _DECODING = (
     "data/audio.py",
+    "data/containers",
     "data/ffmpeg.py",
+    "data/level.py",
     "data/manifest.py:reason_kind",
     "data/parts.py:decode_parts",
     "data/recordings.py",
-    "data/store.py:REMEDY,writing_part",
+    "data/store.py:REMEDY,read_part,writing_part",
 )
 _SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py")
 _PANELS = (
@@ -95,17 +99,20 @@ STAGES = {
         "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
         "data/annotations.py",
         "data/datasets/__init__.py",
+        "data/labels.py",
         "data/lookup.py",
         "data/manifest.py",
         "data/parts.py",
         "data/prepare.py",
         "data/store.py:write_index",
+        "text.py:printable",
     ),
     "stats": (
         "cli/__init__.py:stats",
         "config/frames.py:hop_samples,margins,window_samples",
         "config/view.py:FrontEnd",
         "data/features.py",
+        "data/manifest.py:read_data_hash",
         "data/stats.py:write_stats",
         "data/store.py:Store",
     ),

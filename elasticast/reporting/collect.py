@@ -7,6 +7,7 @@ import pandas as pd
 from elasticast.checksums import FILES, OWN, read_record, verify, write_record
 from elasticast.config import RunConfig
 from elasticast.config.load_suite import load_run_config
+from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY
 from elasticast.errors import DataError
 from elasticast.evaluation.records import (
     EVALUATION,
@@ -21,8 +22,6 @@ from elasticast.evaluation.records import (
 )
 from elasticast.progress import LOG
 from elasticast.reporting.read_tables import METRICS, read_run_metrics
-
-PREPARE = "run `elasticast prepare` again"
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
@@ -101,9 +100,9 @@ def data(files: list[Path], out: Path) -> None:
     """
     rows, records = [], {}
     for file in files:
-        source = file.with_name("summary.json")
-        records[source] = summary = read_record(source, PREPARE)
-        verify(file, summary, source, PREPARE)
+        source = file.with_name(SUMMARY)
+        records[source] = summary = read_record(source, REMEDY)
+        verify(file, summary, source, REMEDY)
         counts = pd.read_csv(file).fillna({"reason": ""})
         for split in [split for split, clips in summary["annotated"].items() if clips]:
             split_counts = counts[counts["split"] == split]
@@ -131,7 +130,7 @@ def norms(files: list[Path], out: Path) -> None:
     """
     from elasticast.data.stats import stats_rows  # imports torch, which the other tables do not need
 
-    records = {file: read_record(file, "run `elasticast stats` again") for file in files if file.suffix == ".json"}
+    records = {file: read_record(file, STATS_REMEDY) for file in files if file.suffix == ".json"}
     stats = [(file.parent.name, record) for file, record in records.items()]
     rows = [row for dataset, statistics in stats for row in stats_rows(dataset, statistics)]
     rows += _set_norms([load_run_config(file) for file in files if file.suffix == ".yaml"], stats)

@@ -40,7 +40,7 @@ use rule evaluate as evaluate_variant with:
     input:
         weights=variant_run(rules.train.output.weights),
         model=variant_run(rules.train.output.model),
-        run=variant_run(rules.train.output.record),
+        trained=variant_run(rules.train.output.record),
         sweeps=rules.configure_variant.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
@@ -109,19 +109,20 @@ rule ablation:
         partial="--partial" if SETTINGS.partial else "",
         code=CODE["ablation"],
     shell:
-        "python {input.script} --ablation {input.ablation:q} --runs {params.folder:q} --out {params.out:q}"
+        "python {input.script:q} --ablation {input.ablation:q} --runs {params.folder:q} --out {params.out:q}"
         " {params.partial} 2> {log:q}"
 
 
 # one rule `ablation_NAME` per file, valid or not: the target of an invalid file reports its mistakes
-for path in ablation_files():
+for ablation in (path.stem for path in ablation_files()):
+    if not name_error(ablation):
 
-    rule:
-        name:
-            f"ablation_{path.stem}"
-        input:
-            ablation_results(path.stem),
-        localrule: True
+        rule:
+            name:
+                f"ablation_{ablation}"
+            input:
+                ablation_results(ablation),
+            localrule: True
 
 
 rule ablations:

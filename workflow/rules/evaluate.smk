@@ -36,7 +36,7 @@ rule evaluate:
     input:
         weights=rules.train.output.weights,
         model=rules.train.output.model,
-        run=rules.train.output.record,
+        trained=rules.train.output.record,
         sweeps=rules.configure_sweeps.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),

@@ -38,7 +38,7 @@ rule fig1:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig2:
@@ -61,7 +61,7 @@ rule fig2:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["lengths"],
     shell:
-        "python {input.script} --suite {input.suite:q} --manifests {input.manifests:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --manifests {input.manifests:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig3:
@@ -82,7 +82,7 @@ rule fig3:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["packing"],
     shell:
-        "python {input.script} --suite {input.suite:q} --data {params.data:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --data {params.data:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig4:
@@ -112,8 +112,8 @@ rule fig4:
         options=comparison_options,
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
-        " {params.options} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
 
 
 use rule fig4 as fig5 with:
@@ -161,7 +161,7 @@ rule table1:
         out=subpath(output[0], strip_suffix=".csv"),
         code=CODE["table"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
 rule verdict:
@@ -198,8 +198,8 @@ rule verdict:
         options=comparison_options,
         code=CODE["verdict"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
-        " {params.options} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
 
 
 rule figures:

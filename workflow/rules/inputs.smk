@@ -1,17 +1,16 @@
 # Functions of inputs and params that a single rule file uses and that are too long for a lambda. They are not in that
 # file, because `snakemake --lint` refuses files with both functions and rules.
 
-import shlex
-
+from elasticast.checksums import file_sha256
 from elasticast.config.load_ablation import load_ablation
 
 # ---- data.smk
 
 
 def ids_digest(dataset):
-    """Digest of the content of the file that lists the clips to use, or None without such a file."""
+    """Checksum of the file that lists the clips to use, or None without such a file."""
     path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
-    return digest(path.read_text()) if path.is_file() else None
+    return file_sha256(path) if path.is_file() else None
 
 
 # ---- report.smk
@@ -49,11 +48,12 @@ def comparison_options(_, input):
     """Options with the files that a figure compares our means with; inputs have the names of the options."""
     names = ("released", "intervals", "pairs", "beside")
     files = {name: input.get(name) for name in names}
-    return " ".join(
-        f"--{name} {shlex.join([paths] if isinstance(paths, str) else paths)}"
+    return [
+        word
         for name, paths in files.items()
         if paths
-    )
+        for word in (f"--{name}", *([paths] if isinstance(paths, str) else paths))
+    ]
 
 
 def drawn_figures():

@@ -10,7 +10,8 @@ rule evaluate_released:
     # Clips are prepared for the model with the settings of the first seed's run.
     input:
         weights=released_weights,
-        run=rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0])),
+        # its age does not matter: the settings that change results are in params
+        run=ancient(rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0]))),
         sweeps=rules.configure_sweeps.output[0].replace("{seed}", str(SUITE.seeds[0])),
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
@@ -33,6 +34,7 @@ rule evaluate_released:
     params:
         data=subpath(input.manifest, parent=True),
         out=subpath(output.metrics, parent=True),
+        settings=lambda wildcards: PLAN.training_settings(wildcards.experiment),
         code=CODE["released"],
     message:
         "Evaluating the authors' weights as {wildcards.experiment}"
@@ -79,5 +81,5 @@ rule released:
         code=CODE["verdict"],
     shell:
         # the tolerance is in percentage points; other library versions and devices change scores by less
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
         " --released {input.released:q} --released-weights --tolerance 0.1 2> {log:q}"

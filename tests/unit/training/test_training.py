@@ -16,6 +16,7 @@ import yaml
 from elasticast.config import Train, digest
 from elasticast.data.dataset import norm_of
 from elasticast.data.features import Norm
+from elasticast.data.manifest import read_data_hash
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked
 from elasticast.models.pretrained import load_model
@@ -151,12 +152,14 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
 
 
 def test_statistics_in_the_settings_take_the_place_of_the_file(tiny, norm, prepared):
-    file = prepared / "norm.json"
-    assert norm_of(tiny(), file) == norm
-    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), file) == norm_of(tiny(norm={"mean": -5, "std": 4.5}), None)
-    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), None) == Norm(-5, 4.5)
+    file, data = prepared / "norm.json", read_data_hash(prepared)
+    assert norm_of(tiny(), file, data) == norm
+    for statistics in (file, None):
+        assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), statistics, data) == Norm(-5, 4.5)
     with complains(ElasticASTError, "--norm", "norm"):
-        norm_of(tiny(), None)
+        norm_of(tiny(), None, data)
+    with complains(DataError, file, "data_sha256", data[:16], "aaaa"):
+        norm_of(tiny(), file, "aaaa")
 
 
 def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared, tmp_path):
