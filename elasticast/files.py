@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,10 +20,11 @@ from typing import Any
 
 from elasticast.errors import DataError, ElasticASTError
 
-LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part")
+LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part", re.DOTALL)
 """Names of temporary files, see :func:`replacing`."""
 LEFTOVER_AGE = 7 * 24 * 3600
 """Age in seconds after which a temporary file of another host is deleted."""
+LONGEST = 210  # bytes; a name has 255 at most, and the name of its temporary file is longer
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
-    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    temporary = path.with_name(f".{_shortened(path.name)}.{_host()}.{os.getpid()}.part")
     try:
         temporary.touch()  # with the permissions of any new file in this folder
         mode = temporary.stat().st_mode
@@ -48,6 +50,12 @@ def replacing(path: Path) -> Iterator[Path]:
             _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """Shorten the name of a file if the name of its temporary file would exceed the limit of file systems."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= LONGEST else f"{os.fsdecode(encoded[:LONGEST])}-{zlib.crc32(encoded):08x}"
 
 
 def remove_leftovers(folder: Path) -> None:

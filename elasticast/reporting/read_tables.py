@@ -28,7 +28,10 @@ from elasticast.reporting.check_tables import (
 # points of a grid also have a column `compression`, but grids are not drawn as curves
 METRICS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
 INTERVALS = ("suite", "experiment", "evaluation", "x_name", "x", "metric", "value", "low", "high", "seeds", "clips")
-PAIRS = ("evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p")
+PAIRS = (
+    "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
+    "comparisons",
+)  # fmt: skip
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
 _NAMES = ("suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis")
 _OF_RUN = ("suite", "experiment", "seed", "dataset", "task")

@@ -251,17 +251,20 @@ def test_intervals_take_the_place_of_the_spread_over_seeds(suite, released, tmp_
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_paired_test_is_found_whichever_way_round(suite, released, tmp_path, turned):
-    row = ["length", 400, "accuracy", "voxceleb1_elastic", "voxceleb1_ast400", 0.043, 0.03, 0.05, 0.0004]
+    row = ["length", 400, "accuracy", "voxceleb1_elastic", "voxceleb1_ast400", 0.043, 0.03, 0.05, 0.0004, 0.012, 30]
     if turned:
-        row = [*row[:3], row[4], row[3], -0.043, -0.05, -0.03, 0.0004]
+        row = [*row[:3], row[4], row[3], -0.043, -0.05, -0.03, *row[8:]]
     write_table(tmp_path / "pairs.csv", pd.DataFrame([row], columns=list(PAIRS)), {})
     panels = panels_of(suite, released, released)
     rules = claim_table(suite, panels, read_pairs(tmp_path / "pairs.csv"))
     found = rules.set_index("rule").loc["within 1 at 400 frames"]
-    assert found[["low", "high", "p"]].tolist() == pytest.approx([3, 5, 0.0004])
-    assert rules["p"].isna().sum() == 5
+    assert found[["low", "high", "p", "p_corrected"]].tolist() == pytest.approx([3, 5, 0.0004, 0.012])
+    assert rules["p"].isna().sum() == rules["p_corrected"].isna().sum() == 5
     text = markdown(tables(suite, panels)[0], rules, suite)
-    assert "| AST 400 | within 1 at 400 frames | +4.27 (at 400) | < 0.001 | holds | +4.27 (at 400) | holds |" in text
+    assert (
+        "| AST 400 | within 1 at 400 frames | +4.27 (at 400) | < 0.001 | 0.012 | holds | +4.27 (at 400) | holds |"
+        in text
+    )
 
 
 @pytest.mark.parametrize(("read", "columns"), [(read_intervals, INTERVALS), (read_pairs, PAIRS)])
