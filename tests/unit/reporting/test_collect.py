@@ -279,9 +279,11 @@ def test_impossible_intervals_are_refused(tmp_path, column, value):
         read_intervals(tmp_path / "intervals.csv")
 
 
-@pytest.mark.parametrize(("column", "value"), [("difference", 1.2), ("low", 0.6), ("p", -0.1), ("p", "small")])
+@pytest.mark.parametrize(
+    ("column", "value"), [("difference", 1.2), ("low", 0.6), ("p", -0.1), ("p_corrected", "small"), ("comparisons", 0)]
+)
 def test_impossible_pairs_are_refused(tmp_path, column, value):
-    row = dict(zip(PAIRS, ["length", 64.0, "mAP", "elastic", "ast", 0.1, 0.05, 0.2, 0.01], strict=True))
+    row = dict(zip(PAIRS, ["length", 64.0, "mAP", "elastic", "ast", 0.1, 0.05, 0.2, 0.01, 0.02, 3], strict=True))
     write_table(tmp_path / "pairs.csv", pd.DataFrame([row | {column: value}]), {})
     with complains(DataError, tmp_path / "pairs.csv", "line 2", column):
         read_pairs(tmp_path / "pairs.csv")
