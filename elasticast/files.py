@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.faults import while_writing
 
 
 @contextmanager
@@ -27,6 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
+    except Exception as error:
+        if failure := while_writing(error, path, temporary):
+            raise failure from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

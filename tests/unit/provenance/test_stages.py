@@ -42,6 +42,7 @@ NEVER = {
     "config/resolving.py": "makes settings of files; the rules have them in params",
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
+    "faults.py": "explains why a job stopped",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
     "progress.py": "tells of a job that runs",
