@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.faults import while_writing
 
 LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part", re.DOTALL)
 """Names of temporary files, see :func:`replacing`."""
@@ -49,9 +50,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
-    except OSError as error:
-        if error.filename is None or str(error.filename) == str(temporary):
-            error.filename = str(path)
+    except Exception as error:
+        if failure := while_writing(error, path, temporary):
+            raise failure from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -43,6 +43,16 @@ class Disk(io.FileIO):
             self.error = error
         return len(data)
 
+    def truncate(self, size: int | None = None) -> int:
+        """Change the size of the file, which may also exceed the limits of the disk, or store the error."""
+        try:
+            if self.error is None:
+                return super().truncate(size)
+        except OSError as error:
+            error.filename = self.name
+            self.error = error
+        return self.tell() if size is None else size
+
     def check(self) -> None:
         """Raise the stored error, if there is one."""
         if self.error is not None:
