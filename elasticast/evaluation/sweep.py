@@ -19,7 +19,7 @@ from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule, view_tokens
 from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
-from elasticast.evaluation.metrics import metrics
+from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.saved_predictions import Predictions
 from elasticast.progress import Progress
 
@@ -259,11 +259,12 @@ def evaluate(
             out = saved and saved.allocate(len(set(evaluation.x)), len(clips), len(clips.classes))
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
                 logits = sweep(model, clips, config, norm, evaluation, log, compression, out=out)
-            for x, scores in logits.items():
+            for x, x_logits in logits.items():
+                scores = ranking_scores(x_logits, config.train.loss)
                 used = x if evaluation.x_name == "compression" else compression or config.default_compression
                 if saved:
                     saved.add(x, used, scores)
-                values = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)
+                values = metrics(scores, clips.targets.numpy(), clips.kind)
                 values |= {"gflops_per_clip": costs[x]} if costs else {}
                 point = {**head, "x": x, "compression": used}
                 rows += [{**point, "metric": k, "value": v, "n": len(clips)} for k, v in values.items()]

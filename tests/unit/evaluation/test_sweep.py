@@ -4,6 +4,7 @@ import itertools
 import json
 import zlib
 
+import h5py
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +12,7 @@ import yaml
 
 from elasticast.config import Evaluation
 from elasticast.config.frames import native_frames
+from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder, crop_or_pad
 from elasticast.data.features import log_mel, patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
@@ -21,6 +23,7 @@ from elasticast.evaluation import sweep as module
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
+from elasticast.evaluation.saved_predictions import points, saving
 from elasticast.evaluation.sweep import evaluate, sweep, view_rules
 from elasticast.models import build_model
 from elasticast.models.pretrained import load_model
@@ -202,6 +205,32 @@ def test_the_table_is_tidy_and_holds_the_metrics_of_the_logits(setting, test_cli
     for x, scores in logits.items():
         rows = table[(table["evaluation"] == "hop") & (table["x"] == x)].set_index("metric")["value"]
         assert rows.to_dict() == pytest.approx(metrics(scores.numpy(), test_clips.targets.numpy(), "multi"))
+
+
+def test_a_constant_per_clip_changes_no_result_of_a_run_with_cross_entropy(tiny, prepared, norm, monkeypatch, tmp_path):
+    clips = Clips(prepared, "test", "scene")
+    config = tiny(task="scene", train={"loss": "ce"})
+    model = model_of(config, len(clips.classes))
+
+    def evaluated(name):
+        with saving(tmp_path / name, "suite", config) as saved:
+            table = evaluate(model, prepared, config, norm, {"hop": RESOLUTION}, saved)
+        with h5py.File(tmp_path / name) as file:
+            return table, [(x["predicted"][:].tolist(), x["score"][:]) for x in points(file["hop"])]
+
+    def shifted(*args, **kwargs):
+        logits = sweep(*args, **kwargs)
+        for x in logits.values():
+            x += 100 * torch.arange(len(x))[:, None].float()
+        return logits
+
+    table, predictions = evaluated("before.h5")
+    monkeypatch.setattr(module, "sweep", shifted)
+    table_after, predictions_after = evaluated("after.h5")
+    pd.testing.assert_frame_equal(table, table_after, atol=1e-3)
+    for (predicted, score), (predicted_after, score_after) in zip(predictions, predictions_after, strict=True):
+        assert predicted == predicted_after
+        assert score == pytest.approx(score_after, abs=2e-3)
 
 
 # ---------------------------------------------------------------------------------------------
