@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share
+from elasticast.config.base import PositiveFloat, PositiveInt, Scores, Settings, Share
 from elasticast.errors import Problem, SettingsError
 
 
@@ -94,6 +94,7 @@ class Select(Settings):
     every_epochs: PositiveInt = Field(
         1, description="Time between these evaluations; the last one is at the end of training. [epochs]"
     )
+    scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
 
 def _one_or_range(value: Any) -> str:

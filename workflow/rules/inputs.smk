@@ -9,9 +9,9 @@ from elasticast.config.load_ablation import load_ablation
 
 
 def ids_digest(dataset):
-    """Digest of the content of the file that lists the clips to use, or None without such a file."""
-    path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
-    return digest(path.read_text()) if path.is_file() else None
+    """Digest of the content of the files that list the clips to use, or None without such a file."""
+    paths = [Path(SETTINGS.data_root, file) for file in PLAN.datasets[dataset].id_files()]
+    return digest([p.read_text() for p in paths if p.is_file()]) if paths else None
 
 
 # ---- report.smk
