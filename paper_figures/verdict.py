@@ -17,7 +17,7 @@ def write(suite, arguments):
     panels = [panel for x_name in x_names for panel in read_panels(suite, arguments, x_name)]
     tests = judge_claims(suite, panels, released=False)
     curves = curve_table(suite, panels, tests, arguments.tolerance)
-    pairs = arguments.pairs and read_pairs(arguments.pairs)
+    pairs = arguments.pairs and read_pairs(arguments.pairs, arguments.metrics)
     write_verdict(curves, claim_table(suite, panels, pairs), suite, arguments.out)
 
 

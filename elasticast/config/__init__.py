@@ -6,6 +6,7 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 from elasticast.config.ablation import Ablation, AblationFile
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
 from elasticast.config.dataset import DatasetConfig
+from elasticast.config.deciding import deciding
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig, ModelSettings
 from elasticast.config.run import OF_RUN, RunConfig
@@ -43,5 +44,6 @@ __all__ = [
     "Train",
     "View",
     "WorkflowConfig",
+    "deciding",
     "digest",
 ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share, TaskKind
+from elasticast.config.base import PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
 from elasticast.errors import Problem, SettingsError
 
 SPLITS = ("train", "dev", "test")
@@ -95,7 +95,7 @@ class Soundscapes(DatasetSettings):
         [0.5, 8.0], min_length=2, max_length=2, description="Shortest and longest clip. [s]"
     )
     snr_db: Range = Field([0.0, 15.0], description="Level of the events above the background, least and most. [dB]")
-    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
 
 
 class FsddDigits(DatasetSettings):
@@ -131,7 +131,7 @@ class FsddStrings(DatasetSettings):
     snr_db: Range | None = Field(
         None, description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]"
     )
-    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
 
 
 class Esc50(DatasetSettings):
@@ -187,7 +187,7 @@ class TwinSettings(_Ranges):
         0.0, description="Share of clips without usable audio. Must stay below `max_rejected`."
     )
     snr_db: Range = Field([5.0, 20.0], description="Level of the sounds above the background, least and most. [dB]")
-    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
 
 
 class PaperDataset(DatasetSettings):

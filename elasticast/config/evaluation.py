@@ -17,7 +17,7 @@ class Evaluation(Settings):
         "tokens left out (`token_drop`)."
     )
     x: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="Values of the sweep: frames, compression factors, or shares."
+        min_length=1, description="Values of the sweep: frames at compression 1, compression factors, or shares."
     )
     split: Literal["dev", "test"] = Field(
         "test", description="Split that is evaluated. Figures and table 1 only show `test`."
@@ -31,8 +31,8 @@ class Evaluation(Settings):
     compression: list[Annotated[float, Field(ge=1)]] | None = Field(
         None,
         min_length=1,
-        description="With `max_frames`: evaluate every length at each of these compressions. Lengths then count "
-        "frames at compression 1.",
+        description="With `max_frames`: evaluate every length at each of these compressions. The length in seconds "
+        "is the same at all of them.",
     )
     windows: bool = Field(
         False,

@@ -2,9 +2,10 @@
 
 from pydantic import Field, model_validator
 
-from elasticast.config.base import Settings
+from elasticast.config.base import Seed, Settings
 from elasticast.config.frames import compressed_frames
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig
+from elasticast.config.names import RUN_NAME, Name
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
@@ -16,7 +17,7 @@ OF_RUN = "run:"
 class RunSettings(Settings):
     """Settings of the runs of an experiment, the same for every seed."""
 
-    dataset: str = Field(description="Name of a file in `config/datasets`, without `.yaml`.")
+    dataset: Name = Field(description="Name of a file in `config/datasets`, without `.yaml`.")
     task: str = Field(description="Which labels of the dataset are learned; docs/datasets.md lists the tasks.")
     front_end: FrontEnd = Field(FrontEnd(), description="How the log-mel is computed.")
     norm: NormSettings | None = Field(
@@ -52,8 +53,8 @@ class RunSettings(Settings):
 class RunConfig(RunSettings):
     """All settings of one training run. With code and data, they determine its weights."""
 
-    experiment: str = Field(pattern=r"^\w[\w-]*$", description="Name of the experiment.")
-    seed: int = Field(ge=0, description="Seed of all random numbers of the run.")
+    experiment: str = Field(pattern=f"^{RUN_NAME}$", description="Name of the experiment.")
+    seed: Seed = Field(description="Seed of all random numbers of the run.")
 
     @classmethod
     def of(cls, settings: RunSettings, experiment: str, seed: int) -> "RunConfig":

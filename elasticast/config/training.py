@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Scores, Settings, Share
+from elasticast.config.base import NaturalInt, PositiveFloat, PositiveInt, Scores, Settings, Share
+from elasticast.config.deciding import NO_EFFECT
 from elasticast.errors import Problem, SettingsError
 
 
@@ -60,10 +61,9 @@ class TimeWarp(Settings):
 class SpecAugment(Settings):
     """Time warp and masks on the log-mel."""
 
-    freq_bins: int = Field(0, ge=0, description="Largest width of a frequency mask. [mel bins]")
-    time_frames: int = Field(
+    freq_bins: NaturalInt = Field(0, description="Largest width of a frequency mask. [mel bins]")
+    time_frames: NaturalInt = Field(
         0,
-        ge=0,
         description="Largest width of a time mask, for a clip of 1,024 frames or for compression 1; see `scale`. "
         "[frames]",
     )
@@ -127,7 +127,7 @@ class Train(Settings):
         description="What decays: the matrices of linear layers, or all weights, biases, LayerNorms and positions "
         "included.",
     )
-    warmup_steps: int = Field(0, ge=0, description="Length of the linear warm-up. [steps]")
+    warmup_steps: NaturalInt = Field(0, description="Length of the linear warm-up. [steps]")
     warmup_epochs: PositiveFloat | None = Field(
         None, description="Length of the linear warm-up, instead of `warmup_steps`. [epochs]"
     )
@@ -167,9 +167,17 @@ class Train(Settings):
     select: Select | None = Field(
         None, description="Keep the best weights on a split, by accuracy or mAP; `null` keeps the last."
     )
-    workers: int = Field(0, ge=0, description="Data loader processes; 0 loads data in the training process.")
-    checkpoint_every: PositiveInt = Field(200, description="Time between checkpoints. [steps]")
-    log_every: PositiveInt = Field(50, description="Time between entries in the log. [steps]")
+    workers: NaturalInt = Field(
+        0,
+        description="Data loader processes; 0 loads data in the training process.",
+        json_schema_extra=NO_EFFECT,
+    )
+    checkpoint_every: PositiveInt = Field(
+        200, description="Time between checkpoints; the last two are kept. [steps]", json_schema_extra=NO_EFFECT
+    )
+    log_every: PositiveInt = Field(
+        50, description="Time between entries in the log. [steps]", json_schema_extra=NO_EFFECT
+    )
 
     @model_validator(mode="after")
     def _one_length(self):

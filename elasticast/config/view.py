@@ -96,7 +96,7 @@ class View(Settings):
 
     @property
     def longest(self) -> int:
-        """Largest number of frames of a clip, counted as in :meth:`span`."""
+        """Largest number of frames of a clip, at the first compression for a fixed view and at 1 for a native one."""
         return self.max_frames if self.frames == "native" else self.frames
 
     def span(self, frames: int | None = None) -> float:
@@ -105,12 +105,12 @@ class View(Settings):
         Parameters
         ----------
         frames : int, optional
-            Replaces `frames` of a fixed view, which counts at the first compression, or `max_frames` of a native view,
-            which counts at compression 1.
+            Replaces the length of the view. It counts at compression 1, so that it is the same number of seconds for
+            all runs with the same hop. (`frames` of a fixed view counts at the first compression instead.)
         """
-        if self.frames == "native":
-            return frames or self.max_frames
-        return (frames or self.frames) * self.compression[0]
+        if frames:
+            return frames
+        return self.max_frames if self.frames == "native" else self.frames * self.compression[0]
 
     @field_validator("frames", mode="before")
     @classmethod

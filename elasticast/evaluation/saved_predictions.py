@@ -31,6 +31,7 @@ from elasticast.data.dataset import Clips
 from elasticast.hdf5 import writing
 
 _PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_NUMBERS = {**_PACKED, "fletcher32": True}  # a checksum per chunk; HDF5 has none for texts
 _ROWS = 256  # clips per HDF5 chunk, so that a few clips can be read without the rest
 
 
@@ -71,7 +72,7 @@ class Predictions:
         self._first_of[evaluation.split] = self._group
         self._group.create_dataset("id", data=clips.ids, dtype=h5py.string_dtype(), **_PACKED)
         for column in ("labels", "first_label"):
-            self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_PACKED)
+            self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_NUMBERS)
 
     def add(self, x: float, compression: float, scores: np.ndarray) -> None:
         """Save the scores `[n, C]` of all clips at `x`, evaluated at `compression`.
@@ -82,12 +83,12 @@ class Predictions:
         group.attrs.update({"x": x, "compression": compression})
         if self._kind == "multi":
             chunks = (min(_ROWS, len(scores)), scores.shape[1])
-            saved = group.create_dataset("scores", scores.shape, np.float16, chunks=chunks, **_PACKED)
+            saved = group.create_dataset("scores", scores.shape, np.float16, chunks=chunks, **_NUMBERS)
             for first in range(0, len(scores), _ROWS):
                 saved[first : first + _ROWS] = scores[first : first + _ROWS].astype(np.float16)
             return
-        group.create_dataset("predicted", data=scores.argmax(1).astype(np.int32), **_PACKED)
-        group.create_dataset("score", data=scores.max(1).astype(np.float16), **_PACKED)
+        group.create_dataset("predicted", data=scores.argmax(1).astype(np.int32), **_NUMBERS)
+        group.create_dataset("score", data=scores.max(1).astype(np.float16), **_NUMBERS)
 
     def allocate(self, *shape: int) -> Tensor:
         """Allocate a float32 tensor on disk, for logits that may not fit into memory.

@@ -85,9 +85,9 @@ def _clip_passes(
     rule: ViewRule, x: float, evaluation: Evaluation, config: RunConfig, clip: int, samples: int
 ) -> list[tuple[ClipPass, float]]:
     """Passes of a clip at one x and their weights: one pass per window if the sweep uses windows, else a single one."""
-    if evaluation.windows and x > config.view.frames:
+    if evaluation.windows and x > config.view.span():
         compression = config.default_compression
-        views = window_views(samples, ViewRule(config), compression, int(x))
+        views = window_views(samples, ViewRule(config), compression, int(x / compression))
         return [(ClipPass(view, clip), weight) for view, weight in views]
     return [(ClipPass(rule(samples), clip, x if evaluation.x_name == "token_drop" else 0.0), 1.0)]
 

@@ -82,7 +82,8 @@ def print_predictions(predictions: Sequence[Prediction], form: Literal["table", 
 def to_json(predictions: Iterable[Prediction]) -> str:
     """Format predictions as a JSON list with one object per clip."""
     names = ("path", "seconds", "windows", "flags", "scores", "error")
-    return json.dumps([{n: getattr(p, n) for n in names} for p in predictions], indent=2, ensure_ascii=False) + "\n"
+    clips = [{n: getattr(p, n) for n in names} for p in predictions]
+    return json.dumps(clips, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from elasticast.config import RunConfig, Suite
 from elasticast.config.frames import native_frames
 from elasticast.config.view import Tail
+from elasticast.data.prepared import verified_file
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 
@@ -138,9 +139,7 @@ def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
 
 def _read_durations(manifest: Path) -> np.ndarray:
     """Duration of each usable clip in seconds, `[n]`."""
-    if not manifest.is_file():
-        raise DataError(f"{manifest}: no such file; `elasticast prepare` makes it")
-    table = pd.read_parquet(manifest)
+    table = pd.read_parquet(verified_file(manifest))
     if missing := [c for c in _COLUMNS if c not in table.columns]:
         raise DataError(f"{manifest}: missing column {', '.join(missing)}; expected at least {', '.join(_COLUMNS)}")
     seconds = table.loc[table["status"] == "ok", "duration"].to_numpy(float)

@@ -60,7 +60,8 @@ def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
             else:
                 _write(ax, "base" if differences and variant == results.ablation.base else NOT_RUN)
         figure.colorbar(ScalarMappable(scale.norm, scale.colors), ax=part, label=scale.label, aspect=14, pad=0.01)
-    _label_axes(grid, len(variants), points)
+    hop_ms = results.ablation.runs[results.ablation.base].front_end.hop_ms  # the same for all variants
+    _label_axes(grid, len(variants), points, hop_ms)
     figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
     return figure
 
@@ -139,12 +140,13 @@ def _write(ax: Axes, text: str) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
+def _label_axes(grid: np.ndarray, used: int, points: list[Point], hop_ms: float) -> None:
     """Label the left map of each row and the lowest of each column; remove axes without a map."""
     xs, cs = _axes_of(points)
+    seconds = [f"{x * hop_ms / 1000:g}" for x in xs]
     rows, columns = len(grid) // 2, grid.shape[1]
     room = 72 * _width(columns) / len(xs)
-    turned = 45 if max(len(f"{x:g}") for x in xs) * _CHARACTER > room - 3 else 0
+    turned = 45 if max(map(len, seconds)) * _CHARACTER > room - 3 else 0
     for (row, column), ax in np.ndenumerate(grid):
         place = (row % rows) * columns + column
         if place >= used:
@@ -152,9 +154,9 @@ def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
             continue
         last = row >= rows and place + columns >= used
         ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(cs) - 0.5))
-        ax.set_xticks(range(len(xs)), [f"{x:g}" for x in xs] if last else [""] * len(xs), fontsize=6, rotation=turned)
+        ax.set_xticks(range(len(xs)), seconds if last else [""] * len(xs), fontsize=6, rotation=turned)
         ax.set_yticks(range(len(cs)), [f"{c:g}" for c in cs] if column == 0 else [""] * len(cs), fontsize=6)
         ax.tick_params(length=0)
         if column == 0:
             ax.set_ylabel("Compression")
-    grid[0, 0].figure.supxlabel("Maximum input length (frames)", fontsize=7.5)
+    grid[0, 0].figure.supxlabel("Maximum input length (s)", fontsize=7.5)

@@ -196,7 +196,8 @@ def _where(results: AblationResults, sweep: str) -> str:
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
     names = {SWEEPS["compression"]: f"compression {x:g}", SWEEPS["token_drop"]: f"a share of {x:g}"}
-    at = names.get(sweep, f"{x:g} frames") + (f", compression {compression:g}" if sweep == GRID else "")
+    seconds = x * ablation.runs[ablation.base].front_end.hop_ms / 1000
+    at = names.get(sweep, f"{x:g} frames ({seconds:g} s)") + (f", compression {compression:g}" if sweep == GRID else "")
     text = f"native: {at}; mean and worst of {len(points)} points"
     beyond = any(len(points_of(ablation, v, sweep)) > len(points) for v in compared(ablation)[sweep])
     return text + " that all variants have" * beyond

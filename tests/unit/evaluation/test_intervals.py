@@ -22,6 +22,7 @@ from elasticast.models.pretrained import load_model
 from elasticast.progress import Progress
 from elasticast.training.checkpoint import save_model
 from tests.complaints import complains
+from tests.records import rewrite_record
 
 pytestmark = pytest.mark.usefixtures("cpu")
 SWEEPS = {
@@ -192,6 +193,7 @@ def renamed_clip(file):
     """A clip of the predictions gets another id."""
     with h5py.File(file, "r+") as opened:
         opened["length/id"][0] = "another"
+    rewrite_record(file.with_name("evaluation.json"))
 
 
 def test_other_clips_are_refused(evaluated, tmp_path):

@@ -43,7 +43,7 @@ def run(files, names, *options):
 
 
 GOOD, BROKEN = ["short.wav", "long.flac"], ["nan.wav", "text.wav", "empty.wav", "none.wav"]
-REASONS = ["non-finite samples", "not audio", "empty", "missing"]
+REASONS = ["non-finite samples", "not audio (text)", "empty", "missing"]
 
 
 def test_json_is_pythons_prediction(files):

@@ -1,6 +1,7 @@
 """Tables and figures of ablations: comparisons, their intervals, and missing runs."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from elasticast.config.load_ablation import Ablation, load_ablation
-from elasticast.errors import ConfigError
+from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation.statistics import Resampled, percentiles
+from elasticast.files import read_json
 from elasticast.reporting.ablation.captions import figure_caption
 from elasticast.reporting.ablation.figures import draw
 from elasticast.reporting.ablation.read_results import read_results
@@ -24,6 +26,7 @@ from elasticast.reporting.ablation.variant_table import compare_variants, markdo
 from elasticast.reporting.style import paper_style
 from tests.complaints import complains
 from tests.drawn import assert_drawn
+from tests.records import rewrite_record
 from tests.unit.reporting.ablation_results import write_results
 
 SCRIPT = Path(__file__).parents[3] / "paper_figures" / "ablation.py"
@@ -161,14 +164,19 @@ def test_quantities_and_intervals_are_those_computed_by_hand(ablation, folder):
     assert found.loc["native", ["value", "x"]].tolist() == pytest.approx([by_seed[:, -1].mean(), 128])
 
 
-def test_resampled_scores_of_runs_that_are_no_more_are_not_used(ablation, folder):
+def test_resampled_scores_of_earlier_runs_are_refused_or_left_out(ablation, folder):
     trial = ablation(grid={"model.pooling": ["attention", "mean"]})
     write_results(trial, folder, quality)
     file = folder / "runs" / "mean" / "seed1" / "metrics.csv"
     table = pd.read_csv(file)
     table.loc[table["x"] == 64, "value"] -= 0.1
     table.to_csv(file, index=False)
-    found = rows_of(compare_variants(read_results(trial, folder)), variant="mean")
+    predictions = file.with_name("predictions.h5")
+    predictions.write_bytes(predictions.read_bytes() + b"new")
+    rewrite_record(file.with_name("evaluation.json"))
+    with complains(DataError, "mean/resampled.h5", file.with_name("evaluation.json")):
+        read_results(trial, folder)
+    found = rows_of(compare_variants(read_results(trial, folder, partial=True)), variant="mean")
     assert found["delta"].notna().all()
     assert found[["low", "delta_low", "p"]].isna().all(axis=None)
 
@@ -180,6 +188,9 @@ def test_rows_of_an_evaluation_that_is_no_more_are_left_out(ablation, folder):
     for file in folder.rglob("metrics.csv"):
         table = pd.read_csv(file)
         pd.concat([table, table.assign(evaluation="renamed")]).to_csv(file, index=False)
+        source = file.with_name("evaluation.json")
+        evaluations = read_json(source)["evaluations"]
+        rewrite_record(source, evaluations=evaluations | {"renamed": evaluations["lengths"]})
     pd.testing.assert_frame_equal(run_table(read_results(trial, folder)), before)
 
 
@@ -352,7 +363,7 @@ def test_results_of_another_run_are_refused(ablation, folder):
     write_results(trial, folder, quality, draws=20)
     (folder / "runs" / "mean").rename(folder / "runs" / "old")
     (folder / "runs" / "attention").rename(folder / "runs" / "mean")
-    with complains(SystemExit, "mean/seed0/metrics.csv", "'elastic'"):
+    with complains(SystemExit, "mean/seed0/evaluation.json", "'elastic'"):
         run_script(trial, folder)
 
 
@@ -361,7 +372,8 @@ def test_different_clips_are_refused(ablation, folder):
     write_results(trial, folder, quality, draws=20)
     other = folder.with_name("more_clips")
     write_results(trial, other, quality, draws=20, clips=61)
-    (other / "runs" / "mean" / "resampled.h5").replace(folder / "runs" / "mean" / "resampled.h5")
+    shutil.rmtree(folder / "runs" / "mean")
+    (other / "runs" / "mean").rename(folder / "runs" / "mean")
     with complains(SystemExit, "attention/resampled.h5", "mean/resampled.h5"):
         run_script(trial, folder)
 

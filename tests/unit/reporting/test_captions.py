@@ -13,6 +13,7 @@ from jinja2 import Environment
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.captions import escape
 from elasticast.reporting.read_tables import INTERVALS, RELEASED
 from tests.unit.reporting.toy_suite import (
@@ -40,7 +41,7 @@ def write_intervals(project: Path, names: tuple[str, ...] = ("ast64", "ast128", 
         for (name, evaluation, x_name, x), value in means.items()
         if name in names
     ]
-    pd.DataFrame(rows, columns=list(INTERVALS)).to_csv(project / "intervals.csv", index=False)
+    write_table(project / "intervals.csv", pd.DataFrame(rows, columns=list(INTERVALS)), {})
     return ["--intervals", str(project / "intervals.csv")]
 
 
@@ -103,7 +104,7 @@ def test_caption_and_legend_say_what_is_drawn(project, two, monkeypatch, name, c
     how, arguments = CASES[case], from_metrics(project)
     seeds = how.get("seeds", (0, 1))
     table = metrics_table()
-    table[table["seed"].isin(seeds)].to_csv(project / "metrics.csv", index=False)
+    write_table(project / "metrics.csv", table[table["seed"].isin(seeds)], {})
     if how.get("intervals"):
         arguments += write_intervals(project, *([how["intervals"]] if how["intervals"] is not True else []))
     arguments += write_released(project) if how.get("released") else []

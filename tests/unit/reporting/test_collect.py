@@ -1,10 +1,9 @@
 """Summary tables of a suite."""
 
-import json
-
 import pandas as pd
 import yaml
 
+from elasticast.checksums import write_record
 from elasticast.config import FrontEnd
 from elasticast.reporting.collect import norms
 
@@ -14,7 +13,7 @@ def test_statistics_that_runs_set_stand_beside_those_of_their_data(tmp_path, tin
     stats = {"mean": -4.0, "std": 3.0, "mean_error": 0.0, "std_error": 0.0, "clips": 2, "of": 2, "front_end": front_end}
     (tmp_path / "soundscapes").mkdir()
     statistics = tmp_path / "soundscapes" / "norm-a.json"
-    statistics.write_text(json.dumps(stats | {"module": None}))
+    write_record(statistics, stats | {"module": None})
     runs = []
     for name, difference in {"one": {}, "two": {}, "three": {"front_end": {"hop_ms": 20}}}.items():
         config = tiny(experiment=name, norm={"mean": -4.5, "std": 5}, **difference)

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from elasticast.config import Suite
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.claims import combine_outcomes, judge_claims
 from elasticast.reporting.curves import draw_sweeps
 from elasticast.reporting.panels import sweep_panels
@@ -224,7 +225,7 @@ def test_intervals_take_the_place_of_the_spread_over_seeds(suite, released, tmp_
     path = tmp_path / "intervals.csv"
     own = intervals_of({"voxceleb1_elastic": released["voxceleb1_elastic"]})
     grid = own.assign(evaluation="grid", low=0.0, high=1.0)  # of an evaluation that is no curve
-    pd.concat([grid, own]).to_csv(path, index=False)
+    write_table(path, pd.concat([grid, own]), {})
     (panel,) = sweep_panels(
         suite, metrics_of(released), "max_frames", released=released, intervals=read_intervals(path)
     )
@@ -245,7 +246,7 @@ def test_a_paired_test_is_found_whichever_way_round(suite, released, tmp_path, t
     row = ["length", 400, "accuracy", "voxceleb1_elastic", "voxceleb1_ast400", 0.043, 0.03, 0.05, 0.0004]
     if turned:
         row = [*row[:3], row[4], row[3], -0.043, -0.05, -0.03, 0.0004]
-    pd.DataFrame([row], columns=list(PAIRS)).to_csv(tmp_path / "pairs.csv", index=False)
+    write_table(tmp_path / "pairs.csv", pd.DataFrame([row], columns=list(PAIRS)), {})
     panels = panels_of(suite, released, released)
     rules = claim_table(suite, panels, read_pairs(tmp_path / "pairs.csv"))
     found = rules.set_index("rule").loc["within 1 at 400 frames"]
@@ -260,7 +261,7 @@ def test_a_table_without_a_column_is_refused(tmp_path, read, columns):
     path = tmp_path / "table.csv"
     with complains(DataError, path):
         read(path)
-    pd.DataFrame(columns=list(columns[:-1])).to_csv(path, index=False)
+    write_table(path, pd.DataFrame(columns=list(columns[:-1])), {})
     with complains(DataError, path, columns[-1], columns[0]):
         read(path)
 
@@ -297,7 +298,7 @@ def test_the_script(suite, released, tmp_path, options):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite.model_dump(mode="json")))
-    metrics_of(released, seeds=(0,), spread=0).to_csv(tmp_path / "metrics.csv", index=False)
+    write_table(tmp_path / "metrics.csv", metrics_of(released, seeds=(0,), spread=0), {})
     files = {"--suite": "suite.yaml", "--metrics": "metrics.csv", "--out": "verdict"}
     given = [part for key, name in files.items() for part in (key, str(tmp_path / name))]
     script.main([*given, "--released", str(CURVES), *options])

@@ -10,6 +10,7 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from elasticast.checksums import write_record
 from elasticast.config.load_suite import load_suite
 from elasticast.data.store import write_index, writing_part
 from elasticast.reporting.read_tables import METRICS
@@ -104,6 +105,8 @@ def prepare_data(folder: Path, seconds: np.ndarray) -> Path:
         for n in samples:
             writer.append(rng.integers(-9000, 9000, n, dtype=np.int16))
     write_index(folder / "train.h5", [folder / "part.h5"], ids, 16000)
+    files = [folder / name for name in ("manifest.parquet", "classes.json", "train.h5")]
+    write_record(folder / "summary.json", {"sha256": "toy"}, files)
     return folder
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 
 from elasticast.config import Train, digest
 from elasticast.data.dataset import norm_of
 from elasticast.data.features import Norm
-from elasticast.errors import DataError, ElasticASTError, SettingsError
+from elasticast.data.manifest import read_data_hash
+from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked
 from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
@@ -151,12 +153,14 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
 
 
 def test_statistics_in_the_settings_take_the_place_of_the_file(tiny, norm, prepared):
-    file = prepared / "norm.json"
-    assert norm_of(tiny(), file) == norm
-    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), file) == norm_of(tiny(norm={"mean": -5, "std": 4.5}), None)
-    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), None) == Norm(-5, 4.5)
+    file, data = prepared / "norm.json", read_data_hash(prepared)
+    assert norm_of(tiny(), file, data) == norm
+    for statistics in (file, None):
+        assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), statistics, data) == Norm(-5, 4.5)
     with complains(ElasticASTError, "--norm", "norm"):
-        norm_of(tiny(), None)
+        norm_of(tiny(), None, data)
+    with complains(DataError, file, "data_sha256", data[:16], "aaaa"):
+        norm_of(tiny(), file, "aaaa")
 
 
 def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared, tmp_path):
@@ -371,9 +375,8 @@ def test_warm_up_that_holds_the_rate():
 
 
 def test_warm_up_is_in_steps_or_in_epochs():
-    with pytest.raises(SettingsError) as raised:
+    with pytest.raises(ValidationError, match="warmup_epochs"):
         rates(warmup_steps=10, warmup_epochs=2)
-    assert [problem.key for problem in raised.value.problems] == [("warmup_epochs",)]
 
 
 def test_constant():
