@@ -2,8 +2,7 @@
 
 The paper packs clips into rows of at most L' = 2,048 tokens and uses a mask to restrict attention to tokens of the same
 clip. Block-diagonal attention over one flat sequence computes the same result (NaViT, Dehghani et al. 2023), so there
-are no rows here. L' is still the length of the position table, which limits the length of a clip, and the unit of the
-token budget.
+are no rows here.
 
 Shape legend: B clips, n tokens of a clip, N tokens of all clips, P patch edge, C classes.
 """
