@@ -90,9 +90,8 @@ def attack(project: Path, finished: Path, job: Job, damage: str, tries) -> None:
 def damaged(pattern: str, harm, finished, jobs, scratch, tries) -> None:
     for random in tries:
         for rule in READERS[pattern]:
-            for path in sorted(copied(finished.folder, scratch).glob(pattern)):
-                attack(scratch, finished.folder, job_of(jobs, rule), harm(path, random), tries)
-                break
+            files = sorted(copied(finished.folder, scratch).glob(pattern))
+            attack(scratch, finished.folder, job_of(jobs, rule), harm(random.choice(files), random), tries)
 
 
 @pytest.mark.tries(100)

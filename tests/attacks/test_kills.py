@@ -9,7 +9,7 @@ import yaml
 
 from tests.attacks.forked import Command, inside
 from tests.attacks.jobs import Job, content, copied
-from tests.attacks.test_files import RUN, job_of
+from tests.attacks.test_files import RUN, flip, job_of, truncate
 
 STEPS = 400
 """Steps of a run that is killed: enough for several checkpoints."""
@@ -79,6 +79,33 @@ def test_killed_training(trained, jobs, scratch, tries):
         project = copied(before, scratch)
         text = killed(job_of(jobs, "train"), project, seconds, 3, random)
         check(job_of(jobs, "train"), project, reference, text, tries)
+
+
+@pytest.fixture(scope="module")
+def stopped(trained, jobs):
+    """A project whose long run was stopped after some checkpoints."""
+    before, _, seconds = trained
+    project = before.with_name("stopped")
+    shutil.copytree(before, project, symlinks=True)
+    with inside(project):
+        command = Command(job_of(jobs, "train").arguments, project / "attack.log")
+        command.kill_after(0.8 * seconds)
+        command.wait()
+    assert len(list((project / RUN / "checkpoint").glob("step-*"))) > 1
+    return project
+
+
+@pytest.mark.tries(60)
+@pytest.mark.parametrize("harm", [flip, truncate])
+def test_damaged_checkpoint(harm, stopped, trained, jobs, scratch, tries):
+    """the last checkpoint of a run is damaged"""
+    for random in tries:
+        project = copied(stopped, scratch)
+        last = max((project / RUN / "checkpoint").glob("step-*"), key=lambda folder: int(folder.name[5:]))
+        damage = harm(random.choice(sorted(last.iterdir())), random)
+        ended = job_of(jobs, "train").run(project)
+        assert ended.status == 0, f"the checkpoint before is not used: {damage}\n{ended.text}"
+        check(job_of(jobs, "train"), project, trained[1], ended.text, tries)
 
 
 @pytest.mark.tries(30)
