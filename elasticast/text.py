@@ -45,11 +45,6 @@ def decodable(text: str) -> str:
     return "".join(_escape(c) if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def encodable(text: str, encoding: str | None) -> str:
-    r"""Replace characters that an encoding lacks by escapes such as ``\u2013``, so that the text can be written."""
-    return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
-
-
 def printable(text: str) -> str:
     r"""Return text on one line: everything that is not printable becomes an escape such as ``\n`` or ``\xff``."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)

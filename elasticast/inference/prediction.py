@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from elasticast.text import csv_cell, encodable, printable
+from elasticast.text import csv_cell, printable
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,13 @@ class Prediction:
 
 def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
     """Print predictions to stdout, and the errors of failed files to stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack characters of labels
+        sys.stdout.reconfigure(errors="backslashreplace")
     if form == "table":
         if any(p.error is None for p in predictions):
             Console().print(to_table(predictions))
     else:
-        sys.stdout.write(encodable({"csv": to_csv, "json": to_json}[form](predictions), sys.stdout.encoding))
+        sys.stdout.write({"csv": to_csv, "json": to_json}[form](predictions))
     sys.stdout.flush()
     for p in predictions:
         if p.error is not None:
@@ -88,7 +90,8 @@ def to_json(predictions: Iterable[Prediction]) -> str:
     """
     names = ("path", "seconds", "windows", "flags", "scores", "error")
     clips = [{n: getattr(p, n) for n in names} for p in predictions]
-    return encodable(json.dumps(clips, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    text = json.dumps(clips, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:

@@ -3,6 +3,7 @@
 One tidy table has a row per curve, the other a row per rule. Both are also printed as Markdown and LaTeX.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -216,8 +217,16 @@ def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
     return "\n".join(lines)
 
 
-def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path) -> None:
-    """Write ``OUT.csv`` (one row per curve), ``OUT_claims.csv`` (one row per rule), ``OUT.md`` and ``OUT.tex``."""
+def write_verdict(
+    curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path, notes: Sequence[str] = ()
+) -> None:
+    """Write ``OUT.csv`` (one row per curve), ``OUT_claims.csv`` (one row per rule), ``OUT.md`` and ``OUT.tex``.
+
+    Parameters
+    ----------
+    notes : sequence of str
+        Notes of the evaluations, which are printed below the tables.
+    """
     tidy = curves.astype(object)
     missing = tidy["status"].where(tidy["ours"].isna(), NOT_COMPUTED)
     for column in ("ours", "sd", "low", "high"):
@@ -234,5 +243,8 @@ def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: 
         tested[released] = tested[released].where(tested[released].notna(), tested["released_outcome"])
     for column in ("low", "high", "p", "p_corrected"):
         tested[column] = tested[column].where(tested[column].notna(), NOT_COMPUTED)
-    write_tables(out, csv=tidy_csv(tidy), md=markdown(curves, rules, suite), tex=latex(curves, rules, suite))
+    lines = [" ".join(note.split()) for note in notes]
+    md = "\n".join([markdown(curves, rules, suite), *(f"- {line}\n" for line in lines)])
+    tex = latex(curves, rules, suite) + "".join(f"% {line}\n" for line in lines)
+    write_tables(out, csv=tidy_csv(tidy), md=md, tex=tex)
     write_tables(out.with_name(f"{out.name}_claims"), csv=tidy_csv(tested))

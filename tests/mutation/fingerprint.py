@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from tests.records import rewrite_record
+
 PART = re.compile("-[0-9a-f]{12}")
 """End of the name of a part file, which depends on the modification times of audio files."""
 VARIABLE = (
@@ -27,8 +29,8 @@ VARIABLE = (
     "code_digest",
     "restarts",
     "identity",
-    "files",
     "record_sha256",
+    "files",
 )
 """Parts of the names of columns and keys whose values differ between two runs of the same code."""
 
@@ -36,9 +38,7 @@ VARIABLE = (
 def fix_training_time(file: Path) -> None:
     """Replace the time and speed of a training by constants, because tables of ablations print them."""
     record = json.loads(file.read_text())
-    file.write_text(
-        json.dumps({key: 1.0 if is_variable(key) and type(value) is float else value for key, value in record.items()})
-    )
+    rewrite_record(file, **{key: 1.0 for key, value in record.items() if is_variable(key) and type(value) is float})
 
 
 def fingerprint(files: Iterable[Path]) -> str:

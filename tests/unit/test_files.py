@@ -192,7 +192,6 @@ def test_an_hdf5_file_is_opened_for_reading(tmp_path):
     [
         (OSError("Can't synchronously read data"), "error: Can't synchronously read data"),
         (FileNotFoundError(2, "No such file or directory", "a.csv"), "error: a.csv: No such file or directory"),
-        (OSError(28, "No space left on device"), "error: No space left on device"),
     ],
 )
 def test_the_command_names_the_file_where_there_is_one(monkeypatch, error, said):

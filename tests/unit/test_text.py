@@ -12,7 +12,6 @@ from elasticast.text import (
     LONGEST_STEM,
     csv_cell,
     decodable,
-    encodable,
     file_name,
     latex,
     markdown,
@@ -62,11 +61,6 @@ def test_what_is_not_printable_is_an_escape(text, shown):
 
 def test_only_bytes_that_are_not_utf8_are_undecodable():
     assert decodable("caf\udce9 \u00e9\n") == "caf\\xe9 é\n"
-
-
-def test_text_can_be_written_in_every_encoding():
-    assert encodable("a – b", "ascii") == "a \\u2013 b"
-    assert encodable("é", "latin-1") == encodable("é", "utf-8") == encodable("é", None) == "é"
 
 
 # ---------------------------------------------------------------------------------------------
