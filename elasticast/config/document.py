@@ -93,6 +93,8 @@ def _nested(field: dict, shared: dict) -> tuple[dict | None, bool]:
 def _row(key: str, field: dict, required: bool) -> Row:
     match = _UNIT.fullmatch(field["description"])
     description, unit = match.groups() if match else (field["description"], "")
+    if "changes_results" in field:
+        description += " Changes no result, so changing it trains nothing again."
     default = REQUIRED if required else f"`{_yaml(field['default'])}`"
     return Row(key, _values(field), default, unit, description)
 
@@ -135,6 +137,8 @@ def _limits(field: dict) -> str:
     """The range of a number, with a space before it; empty if there is none."""
     low, above = field.get("minimum"), field.get("exclusiveMinimum")
     high, below = field.get("maximum"), field.get("exclusiveMaximum")
+    if below in (2**31, 2**63):  # limits of memory and of PyTorch, far above any useful value
+        below = None
     if field["type"] == "integer" and above is not None:
         low, above = above + 1, None
     if low is not None and high is not None:

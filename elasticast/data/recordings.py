@@ -171,7 +171,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 
 @lru_cache(OPEN_DATASETS)
 def _extent(path: Path, stamp: tuple) -> Extent | None:
-    """Find the samples of a file. Consecutive clips are often spans of one large file, whose frames are counted once."""
+    """Find the samples of a file. Clips are often spans of one large file, whose frames are then counted once."""
     with open(path, "rb") as file:
         return locate(FileBytes(file.fileno(), stamp[2]))
 
