@@ -201,9 +201,10 @@ def _content(path: Path, size: int) -> Content | None:
 def to_mono(block: np.ndarray) -> np.ndarray:
     """Average the channels of int16 or float ``[samples, channels]`` to float32 ``[samples]`` with full scale 1."""
     total = block[:, 0].astype(np.float32)
-    for channel in block.T[1:]:  # ten times faster than `mean`, which adds row by row
-        total += channel
-    total /= block.shape[1] * (1.0 if block.dtype.kind == "f" else 1 / INT16_STEP)
+    with np.errstate(invalid="ignore", over="ignore"):  # samples that are not finite are refused later
+        for channel in block.T[1:]:  # ten times faster than `mean`, which adds row by row
+            total += channel
+        total /= block.shape[1] * (1.0 if block.dtype.kind == "f" else 1 / INT16_STEP)
     return total
 
 

@@ -116,8 +116,8 @@ def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotation
         raise DataError(f"{out.name}: the annotations contain no clip")
     clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
     check_labels(clips, annotations.classes)
-    if config.ids is not None:
-        clips = select_ids(clips, data_root / config.ids)
+    for file, splits in config.id_files().items():
+        clips = select_ids(clips, data_root / file, splits)
     return annotations._replace(clips=clips), plan(clips, config, data_root, out / "parts")
 
 

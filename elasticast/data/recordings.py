@@ -93,16 +93,28 @@ class SoundFile(Recording):
         extent = locate(data)
         if extent and extent.start >= extent.stop:
             raise UnusableAudioError("empty")
-        file = self._libsndfile(stack, extent if extent and not extent.trusted else None)
-        if not _agree(file, extent):
-            file = self._libsndfile(stack, extent)  # with a header that allows no other reading
-            if not extent.head or not _agree(file, extent):
-                raise NotReadableError("length unknown")
+        file = self._agreed(stack, extent)
         self._file, self._size = file, data.size
         estimated = extent and extent.delay and not extent.trusted
         self._required = extent.frames - extent.delay if estimated else file.frames
         self.rate, self.channels = file.samplerate, file.channels
         self.frames = math.inf if estimated else file.frames
+
+    def _agreed(self, stack: ExitStack, extent: Extent | None) -> sf.SoundFile:
+        """Open the file so that libsndfile reads the samples in `extent`, and no others."""
+        if extent is None or extent.trusted:
+            try:
+                file = self._libsndfile(stack, None)
+                if _agree(file, extent):
+                    return file
+            except NotReadableError:
+                if extent is None or not extent.head:
+                    raise
+        if extent.head or not extent.trusted:
+            file = self._libsndfile(stack, extent)  # with a header that allows no other reading
+            if _agree(file, extent):
+                return file
+        raise NotReadableError("length unknown")
 
     def _libsndfile(self, stack: ExitStack, extent: Extent | None) -> sf.SoundFile:
         """Open the file as it is, or the samples in `extent` with a corrected header."""

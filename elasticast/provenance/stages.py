@@ -20,6 +20,7 @@ _CLIPS = (
     "data/packing.py",
     "data/sampler.py",
     "data/store.py:Store",
+    "data/time_warp.py",
     "data/views.py",
 )
 _MODELS = (

@@ -56,7 +56,10 @@ def locate(data: FileBytes) -> Extent | None:
         return found(data, base)
     if data.size - base < 4 and any(magic.startswith(data.at(base, 4)) for magic in _MAGIC):
         return None
-    return headers.mpc2k(data, base) or headers.mat4(data, base) or mpeg.mp3(data, base)
+    for read in (headers.mpc2k, headers.mat4, headers.sds):
+        if extent := read(data, base):
+            return extent
+    return mpeg.mp3(data, base)
 
 
 def after_id3(data: FileBytes, offset: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from elasticast.config.ablation_sweeps import GRID, SWEEPS, Point, compared, evaluations_of, points_of, shared_points
-from elasticast.evaluation.statistics import paired_difference
+from elasticast.evaluation.statistics import ALPHA, paired_differences
 from elasticast.reporting.ablation.labels import describe_settings, name_varied_settings
 from elasticast.reporting.ablation.scores import (
     QUANTITIES,
@@ -38,9 +38,9 @@ COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "gflops_p
 TABLE_COLUMNS = (
     "suite", "ablation", "variant", "label", "base", "setting", "run", "dataset", "task", "sweep", "evaluation",
     "metric", "quantity", "x", "compression", "value", "sd", "low", "high", "seeds", "seeds_planned", "delta",
-    "delta_low", "delta_high", "p", *COSTS, "status",
+    "delta_low", "delta_high", "p", "p_corrected", *COSTS, "status",
 )  # fmt: skip
-_NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p")
+_NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p", "p_corrected")
 
 
 def compare_variants(results: AblationResults) -> pd.DataFrame:
@@ -51,8 +51,9 @@ def compare_variants(results: AblationResults) -> pd.DataFrame:
     pandas.DataFrame
         Columns `TABLE_COLUMNS`. ``value`` is the mean over ``seeds`` (of ``seeds_planned``), with its ``sd`` and its
         95 % interval from ``low`` to ``high``. ``delta`` is the difference to the base over the seeds that both have,
-        with its interval and ``p``. ``x`` and ``compression`` are the point of the score, NaN for the mean over points.
-        Scores are fractions, NaN where nothing ran.
+        with its interval and ``p``; ``p_corrected`` is corrected for the number of differences in the table. ``x`` and
+        ``compression`` are the point of the score, NaN for the mean over points. Scores are fractions, NaN where
+        nothing ran.
     """
     ablation, rows = results.ablation, []
     for sweep, variants in compared(ablation).items():
@@ -66,7 +67,21 @@ def compare_variants(results: AblationResults) -> pd.DataFrame:
             head |= {"evaluation": ", ".join(evaluations_of(ablation, variant, sweep)), "metric": results.metric}
             costs = _costs(results, variant)
             rows += [{**head, **cell, **costs} for cell in _cells(results, sweep, results.scores(sweep, variant), base)]
+    tested = [row for row in rows if "pair" in row]
+    for row, test in zip(tested, paired_differences([row["pair"] for row in tested]), strict=True):
+        row |= {"delta_low": test.low, "delta_high": test.high, "p": test.p, "p_corrected": test.p_corrected}
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+
+
+def count_comparisons(table: pd.DataFrame) -> int:
+    """Number of tested differences to the base."""
+    return int((table["p"].notna() & ~table["base"].astype(bool)).sum())
+
+
+def describe_marks(mark: str, comparisons: int) -> str:
+    """Sentence about the mark of differences whose p-value is small after correction for the number of comparisons."""
+    number = "one comparison" if comparisons == 1 else f"{comparisons:,} comparisons"
+    return f"A difference is {mark} if p ≤ {ALPHA:g} after correction for {number} (step-down max-T)."
 
 
 def _cells(results: AblationResults, sweep: str, scores: Scores, base: Scores) -> list[dict]:
@@ -94,7 +109,7 @@ def _values(scores: Scores, native: int, points: list[Point]) -> dict[str, dict]
 
 
 def _differences(scores: Scores, base: Scores, native: int) -> dict[str, dict]:
-    """Differences to the base, with intervals if both were resampled with the same seeds."""
+    """Differences to the base, and the pair to test if both were resampled with the same seeds."""
     scores, base = select_common_seeds(scores, base)
     if not scores.seeds:
         return {q: {"delta": np.nan} for q in QUANTITIES}
@@ -103,8 +118,7 @@ def _differences(scores: Scores, base: Scores, native: int) -> dict[str, dict]:
     if scores.resampled and base.resampled:
         ours, theirs = (resampled_quantities(s.resampled, native) for s in (scores, base))
         for q in QUANTITIES:
-            test = paired_difference(ours[q], theirs[q])
-            cells[q] |= {"delta_low": test.low, "delta_high": test.high, "p": test.p}
+            cells[q]["pair"] = ours[q], theirs[q]
     return cells
 
 
@@ -150,7 +164,7 @@ def _place(cell: pd.Series) -> str:
 
 
 def _delta(cell: pd.Series, markup: Markup) -> str:
-    """Text for the difference to the base in points with its interval, in bold if the interval excludes 0."""
+    """Text for the difference to the base in points with its interval, in bold if its corrected p is small."""
     if cell["base"]:
         return "base"
     if pd.isna(cell["delta"]):
@@ -160,7 +174,7 @@ def _delta(cell: pd.Series, markup: Markup) -> str:
         return markup.numbers(f"{text} [{NOT_RUN}]")
     low, high = cell["delta_low"], cell["delta_high"]
     interval = f" [{signed(100 * low)}, {signed(100 * high)}]"
-    significant = low > 0 or high < 0
+    significant = cell["p_corrected"] <= ALPHA
     return (markup.bold if significant else str)(markup.numbers(text)) + markup.numbers(interval)
 
 
@@ -220,7 +234,7 @@ def notes(table: pd.DataFrame) -> list[str]:
     over = "clips and seeds" if table["seeds_planned"].iloc[0] > 1 else "clips"
     notes.append(
         f"Δ is the difference to the base in points with its 95 % interval by bootstrap over test {over}, paired over "
-        "the clips; bold where that leaves out 0. Nothing is corrected for the number of comparisons."
+        f"the clips. Intervals are of one difference alone. {describe_marks('bold', count_comparisons(table))}"
     )
     if table["seeds_planned"].iloc[0] == 1:
         notes.append(

@@ -69,7 +69,7 @@ def zoo(tmp_path):
         "text": "not audio (text)",
     }
     reasons |= {"truncated": "truncated", "silent": "silent", "broken_float": "non-finite samples", "absent": "missing"}
-    reasons |= {"short": "too short (< 25 ms)"}
+    reasons |= {"short": "too short (< 25 ms)", "text": "not audio (text)"}
     rows = [{"id": n, "split": "train" if n != "good3" else "test", "path": str(folder / f"{n}.wav")} for n in reasons]
     return rows, reasons
 
