@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.errors import DataError
-from elasticast.files import read_json, write_json
+from elasticast.files import is_file, read_json, write_json
 
 OWN = "record_sha256"
 """Key of a record: SHA-256 of its other keys and values."""
@@ -44,9 +44,14 @@ def write_record(path: Path, value: dict[str, Any], files: Iterable[Path] = ()) 
     path : Path
         JSON file to write.
     value : dict
-        Content. NaN and infinity are not valid JSON and raise a `ValueError`.
+        Content.
     files : iterable of Path
         Existing files in the folder of `path` whose checksums are added.
+
+    Raises
+    ------
+    DataError
+        If a number is NaN or infinite, which JSON does not have.
     """
     record = dict(value)
     if sums := {file.relative_to(path.parent).as_posix(): file_sha256(file) for file in files}:
@@ -69,7 +74,7 @@ def read_record(path: Path, remedy: str) -> dict[str, Any]:
     DataError
         If the file is missing, is not a record, or its content differs from its own checksum.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: no such file; {remedy}")
     record = read_json(path)
     if OWN not in record:
@@ -102,7 +107,7 @@ def verify(path: Path, record: dict[str, Any], source: Path, remedy: str) -> Non
     expected = record.get(FILES, {}).get(name)
     if expected is None:
         raise DataError(f"{source}: has no checksum of {name}; {remedy}")
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: no such file; {remedy}")
     actual = file_sha256(path)
     if actual != expected:
@@ -141,7 +146,7 @@ def check_yaml(path: Path, text: str) -> None:
 
 def _own(record: dict[str, Any]) -> str:
     rest = {key: value for key, value in record.items() if key != OWN}
-    return _text(json.dumps(rest, sort_keys=True, allow_nan=False))
+    return _text(json.dumps(rest, sort_keys=True))
 
 
 def _text(text: str) -> str:

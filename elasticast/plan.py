@@ -7,7 +7,7 @@ project.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, digest
+from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.run import RunSettings
 from elasticast.provenance import code_digest, training_code
 
@@ -71,7 +71,7 @@ class Plan:
         for ablation in self.ablations.values():
             for variant, settings in ablation.runs.items():
                 run = self.runs.setdefault(ablation.trained[variant], settings)
-                assert run == settings, f"two runs are called {ablation.trained[variant]}"
+                assert deciding(run) == deciding(settings), f"two runs are called {ablation.trained[variant]}"
             self.datasets = ablation.datasets | self.datasets
         self.front_ends: dict[str, FrontEnd] = {
             front_end_name(run.front_end): run.front_end for run in self.runs.values()
@@ -97,6 +97,10 @@ class Plan:
     def training_code(self, run: str) -> str:
         """Digest of the code that decides the weights of a training run."""
         return training_code(self.runs[run])
+
+    def training_settings(self, run: str) -> str:
+        """Digest of the settings that decide the weights of a training run, for every seed."""
+        return digest(deciding(self.runs[run]))
 
     def prepare_code(self, dataset: str) -> str:
         """Digest of the code that prepares a dataset: the code for all datasets, and the modules of this one."""

@@ -145,13 +145,15 @@ def train(
 
     from elasticast.config.load_suite import load_run_config
     from elasticast.training.distributed import join_processes
+    from elasticast.training.faults import explained
     from elasticast.training.inputs import read_inputs
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
     with join_processes() as world:
         run = load_run_config(config)
-        Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
+        with explained(run, out):
+            Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 
 
 @app.command()
@@ -164,6 +166,9 @@ def evaluate(
     run: Annotated[
         Path | None, typer.Option(help="config.yaml of the run that the published weights belong to")
     ] = None,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="allow data that the model was not trained on")
+    ] = False,
 ) -> None:
     """Evaluate a trained run on the sweeps in a settings file; write tidy metrics and the predictions per clip."""
     import torch
@@ -171,7 +176,7 @@ def evaluate(
     from elasticast.evaluation.run import evaluate_run
 
     torch.set_num_threads(threads)
-    evaluate_run(model, config, data, out, run)
+    evaluate_run(model, config, data, out, run, other_data=other_data)
 
 
 @app.command()
@@ -266,11 +271,25 @@ def collect(
             "norms: norm-*.json of the datasets, and config.yaml of the runs whose settings give `norm`"
         ),
     ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="metrics: leave out runs whose evaluation is older than the run")
+    ] = False,
 ) -> None:
     """Combine files of runs or datasets into one table of the suite."""
     from elasticast.reporting import collect as tables
 
-    getattr(tables, table)(files or [], out)
+    options = {"partial": partial} if table == "metrics" else {}
+    getattr(tables, table)(files or [], out, **options)
+
+
+@app.command()
+def adopt(
+    files: Annotated[list[Path], typer.Argument(metavar="TABLE", help="CSV files such as metrics.csv")],
+) -> None:
+    """Accept tables of your own in place of those of a suite, or tables that you have edited."""
+    from elasticast.reporting.collect import adopt as write
+
+    write(files)
 
 
 app.add_typer(bench, name="bench")

@@ -6,11 +6,12 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 from elasticast.config.ablation import Ablation, AblationFile
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
 from elasticast.config.dataset import DatasetConfig
+from elasticast.config.deciding import deciding
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig, ModelSettings
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
-from elasticast.config.training import Batch, Schedule, Select, SpecAugment, Train
+from elasticast.config.training import Batch, Schedule, Select, SpecAugment, TimeWarp, Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.config.workflow import WorkflowConfig
 
@@ -39,8 +40,10 @@ __all__ = [
     "Suite",
     "SuiteHead",
     "TaskKind",
+    "TimeWarp",
     "Train",
     "View",
     "WorkflowConfig",
+    "deciding",
     "digest",
 ]

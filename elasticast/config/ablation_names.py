@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from elasticast.config.base import digest
+from elasticast.config.deciding import deciding
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Suite
 
@@ -14,28 +15,30 @@ def run_name(run: RunSettings, base: str, suite: Suite) -> str:
     """Name of a run: that of the experiment with these settings, if there is one.
 
     Otherwise the name consists of the base, the settings that differ from it, and a digest. The digest leaves out
-    settings that have their default value, so that a setting added later renames no run.
+    settings that have their default value, so that a setting added later renames no run. Settings that cannot change
+    results (see :func:`elasticast.config.deciding.deciding`) are neither compared nor part of the name.
     """
     for experiment, settings in suite.runs.items():
-        if settings == run:
+        if deciding(settings) == deciding(run):
             return experiment
-    changed = differences(suite.runs[base], run)
+    changed = flat_differences(deciding(suite.runs[base]), deciding(run))
     readable = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(format_value(value))}" for key, value in changed.items())
-    hashed = digest(run.model_dump(mode="json", exclude_defaults=True))
+    hashed = digest(deciding(run, exclude_defaults=True))
     return f"{base}--{readable[:_LENGTH].strip('-_')}--{hashed[:6]}"
 
 
 def differences(base: RunSettings, run: RunSettings) -> dict[str, Any]:
     """Dotted settings in which a run differs from the base, with the run's values; None if it has no such setting."""
-    return _differences(base.model_dump(mode="json"), run.model_dump(mode="json"), "")
+    return flat_differences(base.model_dump(mode="json"), run.model_dump(mode="json"))
 
 
-def _differences(base: dict[str, Any], run: dict[str, Any], prefix: str) -> dict[str, Any]:
+def flat_differences(base: dict[str, Any], run: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys in which two nested mappings differ, with the values of the second; None if it has no such key."""
     changed: dict[str, Any] = {}
     for key in dict.fromkeys([*base, *run]):
         base_value, value = base.get(key), run.get(key)
         if isinstance(base_value, dict) and isinstance(value, dict):
-            changed |= _differences(base_value, value, f"{prefix}{key}.")
+            changed |= flat_differences(base_value, value, f"{prefix}{key}.")
         elif base_value != value:
             changed[f"{prefix}{key}"] = value
     return changed

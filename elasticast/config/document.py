@@ -93,6 +93,8 @@ def _nested(field: dict, shared: dict) -> tuple[dict | None, bool]:
 def _row(key: str, field: dict, required: bool) -> Row:
     match = _UNIT.fullmatch(field["description"])
     description, unit = match.groups() if match else (field["description"], "")
+    if "changes_results" in field:
+        description += " Changes no result, so changing it trains nothing again."
     default = REQUIRED if required else f"`{_yaml(field['default'])}`"
     return Row(key, _values(field), default, unit, description)
 

@@ -14,7 +14,7 @@ from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
 from elasticast.config.run import OF_RUN, RunConfig
-from elasticast.config.suite import Suite, SuiteHead, claim_problems
+from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
 
@@ -66,7 +66,7 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     parts = ("experiments", "runs", "evaluations", "datasets")
     fields = {**head, "name": name, **{part: getattr(resolver, part) for part in parts}}
     suite = validate(Suite, fields, file.path)
-    if problems := _start_problems(suite):
+    if problems := [*_start_problems(suite), *hop_problems(suite)]:
         raise ConfigError([problem.at(file.path, "experiments") for problem in problems])
     if problems := claim_problems(suite):
         raise ConfigError([problem.at(file.file_of(("claims",), problem.key), "claims") for problem in problems])

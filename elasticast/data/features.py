@@ -9,7 +9,8 @@ Shape legend: S samples, W window, H hop (samples), F mel bins, T frames, N patc
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,46 @@ class Norm:
         return (log_mel - self.mean) / (2 * self.std)
 
 
+def checked_norm(mean: float, std: float, source: object) -> Norm:
+    """Normalisation statistics, if they can be used.
+
+    Parameters
+    ----------
+    mean, std : float
+        The statistics.
+    source : object
+        Where they are from, for the error message.
+
+    Raises
+    ------
+    DataError
+        If one is not finite, or the standard deviation is not above 0.
+    """
+    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+        raise DataError(
+            f"{source}: norm: mean = {mean}, std = {std}: expected finite numbers and std above 0. The std of a "
+            "training split is 0 or not finite if all its clips are silent"
+        )
+    return Norm(mean, std)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, as data loader processes do.
+
+    Several threads add floats in another order. Without this, the log-mel would depend on the number of threads, and on
+    whether a data loader process or the main process computes it.
+    """
+    before = torch.get_num_threads()
+    if before > 1:  # setting the number is not free
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if before > 1:
+            torch.set_num_threads(before)
+
+
 def check_rate(front_end: FrontEnd, sample_rate: int, source: object) -> None:
     """Check that audio has the sample rate of the front end.
 
@@ -69,6 +110,7 @@ def check_rate(front_end: FrontEnd, sample_rate: int, source: object) -> None:
         )
 
 
+@one_thread()
 def log_mel(waveform: Tensor, front_end: FrontEnd, compression: float = 1.0, *, whole: bool = True) -> Tensor:
     """Compute a log-mel spectrogram.
 

@@ -5,11 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.config import RunConfig
 from elasticast.errors import DataError
-from elasticast.files import read_json, write_atomic, write_json, write_text
+from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.models.pretrained import Pretrained, load_model
-from elasticast.models.weights.sources import file_digest
+from elasticast.text import markdown
 
 PRIVATE = ("command", "machine")
 """Entries of a run's record about the computer it ran on; they are not exported."""
@@ -19,7 +20,8 @@ def export(run: Path, out: Path) -> None:
     """Write `model.safetensors`, `model.json` and a model card, `README.md`.
 
     The folder is self-contained: `model.json` has the labels, front end, normalisation statistics, training settings
-    and provenance. :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run.
+    and provenance, and the checksums of itself and of the weights.
+    :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run.
 
     Parameters
     ----------
@@ -31,34 +33,34 @@ def export(run: Path, out: Path) -> None:
     Raises
     ------
     DataError
-        If the run is not finished, its weights do not fit its settings, or `out` is the folder of the run.
+        If the run is not finished or damaged, its weights do not fit its settings, or `out` is the folder of a run.
     """
     if out.resolve() == run.resolve():
         raise DataError(f"{out}: is the folder of the run; export to another folder")
-    record = run / "run.json"
-    if not record.is_file():
-        raise DataError(f"{record}: no such file; give the folder of a finished run")
+    if is_file(out / "run.json"):
+        raise DataError(f"{out}: is the folder of another run; export to another folder")
+    record = read_record(run / "run.json", "give the folder of a finished run")
     pretrained = load_model(run)
-    provenance = {key: value for key, value in read_json(record).items() if key not in PRIVATE}
+    provenance = {key: value for key, value in record.items() if key not in (*PRIVATE, FILES, OWN)}
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}
     write_atomic(out / "model.safetensors", lambda file: shutil.copyfile(run / "model.safetensors", file))
-    digest = file_digest(out / "model.safetensors")
-    write_json(out / "model.json", {**read_json(run / "model.json"), "sha256": digest, "provenance": provenance})
-    write_text(out / "README.md", model_card(pretrained, provenance, digest))
+    about = {key: value for key, value in read_json(run / "model.json").items() if key != OWN}
+    write_record(out / "model.json", {**about, "provenance": provenance})  # keeps the checksum of the run's weights
+    write_text(out / "README.md", model_card(pretrained, provenance, about[FILES]["model.safetensors"]))
 
 
 def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) -> str:
     """Describe a model in Markdown."""
     config, classes = pretrained.config, pretrained.classes
-    labels = ", ".join(classes[:20]) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
+    labels = ", ".join(map(markdown, classes[:20])) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
     init = provenance.get("init")
     rows = {
         "model": _model(config),
         "parameters": f"{provenance.get('parameters', 0):,}",
         "trained on": f"{config.dataset}, task {config.task}; {_length(config)}",
         "training": f"{provenance.get('steps')} steps, seed {config.seed}"
-        + (f", from {init['found']}" if init else ", from scratch")
+        + (f", from {markdown(str(init['found']))}" if init else ", from scratch")
         + _selected(provenance.get("selection")),
         "input": f"{config.front_end.sample_rate} Hz; {config.front_end.mel_bins} mel bands every "
         f"{config.front_end.hop_ms:g} ms, window {config.front_end.window_ms:g} ms",
@@ -68,8 +70,8 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
         "data": f"sha256 {provenance.get('data_sha256')}",
         "weights": f"sha256 {digest}",
     }
-    table = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
-    return f"# {config.experiment}\n\n| | |\n| --- | --- |\n{table}\n\n{_USE}"
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    return f"# {markdown(config.experiment)}\n\n| | |\n| --- | --- |\n{table}\n\n{_USE}"
 
 
 def _model(config: RunConfig) -> str:

@@ -85,11 +85,11 @@ def _state(folder: Path, evaluated: Path, end: str) -> str:
     """State of a run according to its files and those of its evaluation; `end` is how its last job ended."""
     if in_use(folder / "checkpoint"):
         return "running"
-    if (folder / "model.safetensors").is_file():
+    if (folder / "run.json").is_file():
         return "evaluated" if (evaluated / "metrics.csv").is_file() else "trained"
     if end == "failed":
         return "failed"
-    return "saved, not running" if (folder / "checkpoint" / "last.pt").is_file() else "not started"
+    return "saved, not running" if list((folder / "checkpoint").glob("step-*")) else "not started"
 
 
 def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from elasticast.config import RunConfig, digest
+from elasticast.config import RunConfig, deciding, digest
 from elasticast.provenance.stages import PACKAGE
 
 PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
@@ -63,7 +63,9 @@ def job_record(
     return {
         "experiment": config.experiment,
         "seed": config.seed,
-        "config_digest": digest(config),
+        "dataset": config.dataset,
+        "task": config.task,
+        "config_digest": digest(deciding(config)),
         "code_digest": code,
         "data_sha256": data_sha256,
         "device": device,

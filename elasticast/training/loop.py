@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import math
 import resource
 import shutil
 import signal
@@ -12,23 +11,27 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from elasticast.config import RunConfig, digest
+from elasticast.checksums import write_record
+from elasticast.config import RunConfig
 from elasticast.data.dataset import ClipDataset
-from elasticast.data.packing import PackedBatch, pack
-from elasticast.data.sampler import BatchSampler
+from elasticast.data.loading import load_batches
+from elasticast.data.packing import PackedBatch
+from elasticast.data.sampler import BatchSampler, ClipRequest
 from elasticast.errors import ElasticASTError
-from elasticast.files import exclusive, write_atomic, write_json
+from elasticast.files import exclusive
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
 from elasticast.models.device import compute_record, device_name
 from elasticast.models.pretrained import start_from
+from elasticast.models.trained import MODEL_FILES
 from elasticast.progress import LOG
 from elasticast.provenance import job_record, training_code
-from elasticast.training.checkpoint import load_checkpoint, save_model
+from elasticast.training.checkpoint import Checkpoints, save_model
 from elasticast.training.distributed import World
+from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
+from elasticast.training.identity import circumstances, continued, run_identity
 from elasticast.training.inputs import RunInputs
 from elasticast.training.optim import build_optimizer, compute_loss, learning_rate
 from elasticast.training.selection import Selection, due_steps
@@ -76,14 +79,15 @@ class Trainer:
         self.seen = {"clips": 0, "tokens": 0}  # on all ranks together
         self.stop_requested = False  # on this rank
         self.stop = False  # on any rank, the same value on all ranks
-        self.folder = out / "checkpoint"
         self.total, self.steps_per_epoch = self._total_steps()
         self.selection, self.code = None, training_code(config)
         if config.train.select is not None:
             due = due_steps(self.sampler, config.train.select.every_epochs, self.total)
             self.selection = Selection(config, inputs.held_out, norm, self.world, due)
-        parts = [config.model_dump(mode="json"), inputs.data_sha256, norm.mean, norm.std, self.code]
-        self.identity = digest([*parts, self.init["sha256"]] if self.init else parts)
+        self.finite = FiniteSteps(config, clips.ids, self.device)
+        self.checkpoints = Checkpoints(out, run_identity(config, inputs, self.code, self.init))
+        self.circumstances = circumstances(config, self.world)
+        self.computed = [{"from_step": 0, **self.circumstances}]
 
     def _start(self, model: nn.Module) -> dict | None:
         """Load the weights of `model.init`, if set, and return what `run.json` records about them."""
@@ -95,7 +99,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train and write the model; on a signal, save a checkpoint and exit with :data:`EXIT_CHECKPOINTED`."""
-        with exclusive(self.folder, BUSY) if self.world.main else contextlib.nullcontext():
+        with exclusive(self.checkpoints.folder, BUSY) if self.world.main else contextlib.nullcontext():
             self._resume()
             self.replica = self.world.replicate(self.model)
             for number in STOP_SIGNALS:
@@ -126,8 +130,8 @@ class Trainer:
         total = sum(self.sampler.count(e) for e in range(train.epochs))
         return total, total / train.epochs
 
-    def _batches(self) -> Iterator[tuple[int, PackedBatch, float]]:
-        """Yield the epoch, this rank's part of a batch, and its weight, from the current step on.
+    def _batches(self) -> Iterator[tuple[int, list[ClipRequest], PackedBatch, float]]:
+        """Yield the epoch, the clips of a batch, this rank's part of it, and the weight of that, from this step on.
 
         A run that was stopped gets the same batches as one that was never stopped.
         """
@@ -138,16 +142,10 @@ class Trainer:
                 skip -= len(batches)
                 continue
             left, sizes = batches[skip:], self.sampler.sizes
-            loader = DataLoader(
-                self.dataset,
-                batch_sampler=(self.world.share(clips, sizes(clips))[0] for clips in left),
-                collate_fn=pack,
-                num_workers=self.config.train.workers,
-                worker_init_fn=_ignore_signals,
-                pin_memory=self.device.type == "cuda",
-            )
-            for batch, clips in zip(loader, left, strict=True):
-                yield epoch, batch.to(self.device), self.world.share(clips, sizes(clips))[1]
+            own = (self.world.share(clips, sizes(clips))[0] for clips in left)
+            loaded = load_batches(self.dataset, own, _ignore_signals, pin_memory=self.device.type == "cuda")
+            for batch, clips in zip(loaded, left, strict=True):
+                yield epoch, clips, batch.to(self.device), self.world.share(clips, sizes(clips))[1]
             skip = 0
 
     def _run_steps(self) -> None:
@@ -156,19 +154,21 @@ class Trainer:
         self.model.train()
         with self._reporting() as report:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
-            for epoch, batch, weight in self._batches() if self.step < total else ():
+            for epoch, clips, batch, weight in self._batches() if self.step < total else ():
                 lr = learning_rate(train, self.step, total, self.steps_per_epoch)
                 loss, grad_norm = self._update(batch, lr, weight)
                 self.step += 1
+                self.finite.add(self.step, epoch, clips, loss, grad_norm)
                 self.seconds = time.monotonic() - begun
                 self._synchronise(batch, weight)
                 if self.step % train.log_every == 0 or self.step == total:
-                    report(self.step, epoch, self._finite_loss(loss), lr, float(grad_norm), self.seen)
+                    self.finite.check()
+                    (total_loss,) = self.world.sum(loss.item())
+                    report(self.step, epoch, total_loss, lr, float(grad_norm), self.seen)
                 if self.stop:
                     break
                 due = self.selection is not None and self.selection.due(self.step)
                 if due or (self.step % train.checkpoint_every == 0 and self.step < total):
-                    self._finite_loss(loss)  # never save a diverged model
                     self._save()
                 begun += self._evaluate_if_due(report)
                 if self.step == total:
@@ -214,16 +214,6 @@ class Trainer:
         self.stop = requests > 0
         self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
 
-    def _finite_loss(self, loss: torch.Tensor) -> float:
-        """The loss of the whole batch; raises an error if it is not finite."""
-        (value,) = self.world.sum(loss.item())
-        if not math.isfinite(value):
-            raise ElasticASTError(
-                f"{self.config.experiment}: the loss is {value} at step {self.step}; try a lower train.lr (now "
-                f"{self.config.train.lr}), a longer train.warmup_steps, or train.precision: bf16"
-            )
-        return value
-
     def _autocast(self) -> contextlib.AbstractContextManager:
         kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
         precision = self.config.train.precision
@@ -233,7 +223,7 @@ class Trainer:
 
     def _state(self) -> dict:
         return {
-            "identity": self.identity,
+            "computed": self.computed,
             "step": self.step,
             "seconds": self.seconds,
             "restarts": self.restarts,
@@ -246,12 +236,13 @@ class Trainer:
         }
 
     def _save(self) -> None:
+        self.finite.check()
         if self.world.main:
-            write_atomic(self.folder / "last.pt", lambda file: torch.save(self._state(), file))
+            self.checkpoints.save(self.step, self._state())
 
     def _resume(self) -> None:
         # only rank 0 reads it: on a network file system, another machine may see an old version of the folder
-        state = self.world.broadcast(self.world.main and load_checkpoint(self.folder / "last.pt", self.identity))
+        state = self.world.broadcast(self.world.main and self.checkpoints.load())
         if state is None:
             return
         self.model.load_state_dict(state["model"])
@@ -263,6 +254,7 @@ class Trainer:
         if self.selection:
             self.selection.load(state["selection"])
         LOG.info("%s: resuming from step %d", self.config.experiment, self.step)
+        self.computed = continued(state["computed"], self.circumstances, self.step, self.config.experiment)
 
     def _finish(self) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -274,6 +266,7 @@ class Trainer:
             **job_record(self.code, self.config, self.inputs.data_sha256, **computed),
             "world_size": self.world.size,
             "devices": devices,
+            "computed": self.computed,
             "init": self.init,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "steps": self.step,
@@ -285,11 +278,11 @@ class Trainer:
         }
         if self.selection:
             self.model.load_state_dict(self.selection.best)
-        write_json(self.out / "run.json", record)
         clips = self.inputs.clips
         save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind)
+        write_record(self.out / "run.json", record, [self.out / name for name in MODEL_FILES])
         # with the checkpoint still there, training this run again would end at once
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
 
 
 def _ignore_signals(_: int = 0) -> None:

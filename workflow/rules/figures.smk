@@ -20,7 +20,8 @@ localrules:
 rule fig1:
     input:
         script="paper_figures/fig1_teaser.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -44,6 +45,7 @@ rule fig2:
     input:
         script="paper_figures/fig2_native_lengths.py",
         manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
+        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -68,6 +70,8 @@ rule fig3:
         script="paper_figures/fig3_packing.py",
         store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
         manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=PACKED_DATASET),
+        classes=f"{DATA_DIR}/classes.json".format(dataset=PACKED_DATASET),
+        summary=f"{DATA_DIR}/summary.json".format(dataset=PACKED_DATASET),
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),
@@ -87,10 +91,12 @@ rule fig3:
 rule fig4:
     input:
         script="paper_figures/fig4_length_curves.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -116,10 +122,12 @@ rule fig4:
 use rule fig4 as fig5 with:
     input:
         script="paper_figures/fig5_resolution_curves.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -136,7 +144,8 @@ use rule fig4 as fig5 with:
 rule table1:
     input:
         script="paper_figures/table1.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         report(
@@ -161,10 +170,12 @@ rule table1:
 rule verdict:
     input:
         script="paper_figures/verdict.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         report(

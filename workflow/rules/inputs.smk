@@ -8,9 +8,9 @@ from elasticast.config.load_ablation import load_ablation
 
 
 def ids_digest(dataset):
-    """Checksum of the file that lists the clips to use, or None without such a file."""
-    path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
-    return file_sha256(path) if path.is_file() else None
+    """Checksums of the files that list the clips to use, or None without such a file."""
+    paths = [Path(SETTINGS.data_root, file) for file in PLAN.datasets[dataset].id_files()]
+    return [file_sha256(path) for path in paths if path.is_file()] or None
 
 
 # ---- report.smk
@@ -34,7 +34,8 @@ def other_suite(_):
         return []
     folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
     files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
-    if missing := [file for file in files if not Path(file).is_file()]:
+    needed = [*files, f"{folder}/metrics.json"]
+    if missing := [file for file in needed if not Path(file).is_file()]:
         partial = " partial=true" if SETTINGS.partial else ""
         raise WorkflowError(
             f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. To make it, run: "
@@ -74,15 +75,18 @@ def released_weights(wildcards):
     return f"{SETTINGS.released_weights}/{PLAN.released_weights[wildcards.experiment]}"
 
 
-def released_metrics(_):
-    """Metrics of the authors' weights, for each experiment with released weights."""
-    if not PLAN.released_weights:
-        raise WorkflowError(
-            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` requires"
-        )
-    return expand(
-        rules.evaluate_released.output.metrics, experiment=list(PLAN.released_weights)
-    )
+def every_released(pattern):
+    """Input function: `pattern` for each experiment with released weights."""
+
+    def files(_):
+        if not PLAN.released_weights:
+            raise WorkflowError(
+                f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` "
+                "requires"
+            )
+        return expand(pattern, experiment=list(PLAN.released_weights))
+
+    return files
 
 
 # ---- ablations.smk
@@ -93,6 +97,16 @@ def variant_run(pattern):
     return lambda wildcards: pattern.format(
         experiment=PLAN.run_of(wildcards.variant, wildcards.ablation),
         seed=wildcards.seed,
+    )
+
+
+def every_seed(pattern):
+    """Input function: `pattern` for each seed of a variant."""
+    return lambda wildcards: expand(
+        pattern,
+        ablation=wildcards.ablation,
+        variant=wildcards.variant,
+        seed=ABLATIONS[wildcards.ablation].seeds,
     )
 
 

@@ -10,10 +10,13 @@ rule evaluate_released:
     # Clips are prepared for the model with the settings of the first seed's run.
     input:
         weights=released_weights,
-        run=rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0])),
+        # its age does not matter: the settings that change results are in params
+        run=ancient(rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0]))),
         sweeps=rules.configure_sweeps.output[0].replace("{seed}", str(SUITE.seeds[0])),
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
+        summary=prepared("summary.json"),
     output:
         metrics=f"{SUITE_DIR}/released/{{experiment}}/metrics.csv",
         predictions=f"{SUITE_DIR}/released/{{experiment}}/predictions.h5",
@@ -32,6 +35,7 @@ rule evaluate_released:
     params:
         data=subpath(input.manifest, parent=True),
         out=subpath(output.metrics, parent=True),
+        settings=lambda wildcards: PLAN.training_settings(wildcards.experiment),
         code=CODE["released"],
     message:
         "Evaluating the authors' weights as {wildcards.experiment}"
@@ -42,9 +46,11 @@ rule evaluate_released:
 
 rule collect_released:
     input:
-        released_metrics,
+        metrics=every_released(rules.evaluate_released.output.metrics),
+        records=every_released(rules.evaluate_released.output.record),
     output:
-        f"{SUITE_DIR}/released/metrics.csv",
+        metrics=f"{SUITE_DIR}/released/metrics.csv",
+        record=f"{SUITE_DIR}/released/metrics.json",
     log:
         f"{SUITE_DIR}/logs/collect_released.log",
     conda:
@@ -52,13 +58,14 @@ rule collect_released:
     params:
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect metrics {input:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast collect metrics {input.metrics:q} --out {output.metrics:q} 2> {log:q}"
 
 
 rule released:
     input:
         script="paper_figures/verdict.py",
-        metrics=rules.collect_released.output[0],
+        metrics=rules.collect_released.output.metrics,
+        metrics_record=rules.collect_released.output.record,
         released=released_curves,
         suite=rules.resolved_suite.output[0],
     output:

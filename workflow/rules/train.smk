@@ -25,9 +25,13 @@ rule train:
     # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
     # the outputs of an interrupted job.
     input:
-        config=rules.configure.output[0],
+        # its age does not matter, because settings that cannot change the weights train nothing again; the settings that
+        # decide the weights are in params
+        config=ancient(rules.configure.output[0]),
         stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
+        summary=prepared("summary.json"),
         norm=lambda wildcards: norm_file(wildcards.experiment),
         start=lambda wildcards: expand(
             f"{RUN_DIR}/model.safetensors",
@@ -59,6 +63,7 @@ rule train:
         data=subpath(input.manifest, parent=True),
         norm=lambda wildcards, input: ["--norm", input.norm] if input.norm else [],
         out=subpath(output.weights, parent=True),
+        settings=lambda wildcards: PLAN.training_settings(wildcards.experiment),
         code=lambda wildcards: PLAN.training_code(wildcards.experiment),
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"

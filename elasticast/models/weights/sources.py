@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,18 +12,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from elasticast.checksums import FILES, file_sha256, read_record, verify
 from elasticast.config import RunConfig
 from elasticast.config.base import TaskKind
 from elasticast.config.reading import validate
-from elasticast.data.features import Norm
+from elasticast.data.features import Norm, checked_norm
 from elasticast.errors import DataError
-from elasticast.files import read_json
+from elasticast.files import is_file, read_json
 from elasticast.models import build_model
+from elasticast.models.trained import MODEL_FILES, first_nonfinite
 from elasticast.models.weights.convert import convert_state
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
 
 TIMM = "timm:"
-MODEL_FILES = ("model.safetensors", "model.json")
+RUN_RECORD = "run.json"
+REMEDY = "train or export the model again"
 HUGGING_FACE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -66,6 +70,9 @@ class Weights:
 def read_weights(source: str | Path) -> Weights:
     """Read weights, recognise their layout and convert them.
 
+    A trained model of this package is verified: ``model.json`` holds the checksums of itself and of the weights, and in
+    the folder of a run, ``run.json`` holds that of ``model.json``. Other files have no checksums to verify.
+
     Parameters
     ----------
     source : str or Path
@@ -75,9 +82,12 @@ def read_weights(source: str | Path) -> Weights:
     Raises
     ------
     DataError
-        If the source is missing, unsafe or damaged, or if names are missing or unexpected.
+        If the source is missing, unsafe or damaged, if names are missing or unexpected, or if a value is not finite.
     """
     weights = _read_source(source)
+    checked_norm(weights.norm.mean, weights.norm.std, source)
+    if name := first_nonfinite(weights.tensors):
+        raise DataError(f"{source}: tensor {name} holds values that are not finite; these weights cannot be used")
     check_names(_expected_state(weights), weights.tensors, f"{source}: looks like {weights.description}, but")
     return weights
 
@@ -97,18 +107,18 @@ def _read_source(source: str | Path) -> Weights:
     path = Path(source)
     if path.is_dir():
         return _from_folder(path)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: no such file or folder; a timm model is named with {TIMM}NAME")
-    if path.name == MODEL_FILES[0] and path.with_name(MODEL_FILES[1]).is_file():
+    if path.name == MODEL_FILES[0] and is_file(path.with_name(MODEL_FILES[1])):
         return _from_run(path.parent)
     return _from_file(path)
 
 
 def _from_folder(folder: Path) -> Weights:
-    if (folder / MODEL_FILES[1]).is_file():
+    if is_file(folder / MODEL_FILES[1]):
         return _from_run(folder)
-    weights = next((folder / name for name in HUGGING_FACE_WEIGHTS if (folder / name).is_file()), None)
-    if (folder / "config.json").is_file() and weights is not None:
+    weights = next((folder / name for name in HUGGING_FACE_WEIGHTS if is_file(folder / name)), None)
+    if is_file(folder / "config.json") and weights is not None:
         return _from_file(weights)
     raise DataError(
         f"{folder}: does not contain a model; expected {' and '.join(MODEL_FILES)} of a trained model, "
@@ -117,8 +127,12 @@ def _from_folder(folder: Path) -> Weights:
 
 
 def _from_run(folder: Path) -> Weights:
-    path = folder / MODEL_FILES[1]
-    content = read_json(path)
+    """Read a trained model of this package, and verify it with its records."""
+    file, path = (folder / name for name in MODEL_FILES)
+    content = read_record(path, REMEDY)
+    if is_file(folder / RUN_RECORD):  # an exported model has none
+        verify(path, read_record(folder / RUN_RECORD, REMEDY), folder / RUN_RECORD, REMEDY)
+    verify(file, content, path, REMEDY)
     try:
         config = validate(RunConfig, content["config"], str(path), "config")
         norm = Norm(content["norm"]["mean"], content["norm"]["std"])
@@ -127,21 +141,22 @@ def _from_run(folder: Path) -> Weights:
         raise DataError(
             f"{path}: is not a model.json of this package; expected config, classes, kind and norm"
         ) from None
-    tensors = read_tensors(folder / MODEL_FILES[0])
+    tensors = read_tensors(file)
     description = f"{config.model.kind} of this package, experiment {config.experiment}, seed {config.seed}"
-    return Weights(description, tensors, config, norm, kind, classes, sha256=file_digest(folder / MODEL_FILES[0]))
+    return Weights(description, tensors, config, norm, kind, classes, sha256=content[FILES][file.name])
 
 
 def _from_file(path: Path) -> Weights:
+    digest = file_sha256(path)  # first, because its error says why a file cannot be read
     layout, state = recognise(read_tensors(path), str(path))
     hf_files = _hugging_face_files(path.parent) if layout is HUGGING_FACE else {}
-    return Weights(**convert_state(layout, state, str(path), hf_files), sha256=file_digest(path))
+    return Weights(**convert_state(layout, state, str(path), hf_files), sha256=digest)
 
 
 def _hugging_face_files(folder: Path) -> dict[str, Any]:
     """Contents of the `config` and `preprocessor` files in a Hugging Face folder, if they exist."""
     files = {"config": "config.json", "preprocessor": "preprocessor_config.json"}
-    return {key: read_json(folder / name) for key, name in files.items() if (folder / name).is_file()}
+    return {key: read_json(folder / name) for key, name in files.items() if is_file(folder / name)}
 
 
 def _from_timm(name: str) -> Weights:
@@ -184,7 +199,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if damaged := _damaged_entry(path):
+            raise DataError(f"{path}: entry {damaged} does not match its checksum: the file is damaged; copy it again")
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
     except pickle.UnpicklingError:
         raise DataError(
             f"{path}: refused: not a plain file of tensors, and reading other files could execute code in them"
@@ -203,7 +222,9 @@ def _all_tensors(values: Iterable[object]) -> bool:
     return all(isinstance(value, Tensor) for value in values)
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _damaged_entry(path: Path) -> str | None:
+    """The first entry of a zip file that does not match its CRC-32; `torch.load` does not compare these."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()

@@ -69,7 +69,8 @@ def test_the_words_and_the_checksum_are_the_published_ones():
     assert len(speech_commands.WORDS) == len(set(speech_commands.WORDS)) == 35
     assert sorted(speech_commands.WORDS) == speech_commands.WORDS
     assert len(speech_commands.OLD_WORDS) == 30
-    assert torchaudio.datasets.speechcommands._CHECKSUMS[speech_commands.URL] == speech_commands.SHA256
+    url = speech_commands.URL.replace("https://", "http://")  # torchaudio's address of the same file
+    assert torchaudio.datasets.speechcommands._CHECKSUMS[url] == speech_commands.SHA256
     assert sum(speech_commands.PUBLISHED.values()) == 105829
 
 
@@ -100,14 +101,14 @@ def test_other_files_are_passed_over(folder):
     assert annotate(folder).clips.equals(expected)
 
 
-@pytest.mark.parametrize("change", ["crlf", "bom", "no last newline", "repeated", "blank line"])
+@pytest.mark.parametrize("change", ["crlf", "bom", "no last newline", "spaces", "blank line"])
 def test_a_list_saved_otherwise_is_read_alike(folder, change):
     expected, path, text = annotate(folder).clips, folder / "testing_list.txt", listing("test")
     changed = {
         "crlf": text.replace("\n", "\r\n"),
         "bom": "\ufeff" + text,
         "no last newline": text.rstrip("\n"),
-        "repeated": text + text,
+        "spaces": text.replace("\n", " \u00a0\n"),
         "blank line": text + "\n",
     }
     path.write_bytes(changed[change].encode())
@@ -150,7 +151,8 @@ def test_a_speaker_in_both_lists_is_tested_on_only(folder):
 
 def test_clip_in_both_lists_is_reported(folder):
     (folder / "testing_list.txt").write_text(listing("test") + listing("dev"))
-    with complains(DataError, "testing_list.txt", "validation_list.txt", "backward/ce0cb033_nohash_0.wav", 5):
+    lists = [folder / "testing_list.txt", folder / "validation_list.txt"]
+    with complains(DataError, *lists, "line 13", "line 1", "backward/ce0cb033_nohash_0", "dev", "test"):
         annotate(folder)
 
 
@@ -250,7 +252,7 @@ def test_a_folder_of_some_words_is_refused(folder):
 def server(published, monkeypatch):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in (published | {".DS_Store": b"x", "../up.wav": b"x"}).items():
+        for name, content in (published | {".DS_Store": b"x"}).items():
             member = tarfile.TarInfo(f"./{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))

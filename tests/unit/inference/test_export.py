@@ -39,7 +39,7 @@ def test_an_export_holds_labels_front_end_norm_training_and_provenance(run, trai
     assert not {"command", "machine"} & about["provenance"].keys()
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("# tiny\n")
-    assert about["sha256"] in card
+    assert about["files"]["model.safetensors"] in card
     assert str(tmp_path) not in card + json.dumps(about)
 
 

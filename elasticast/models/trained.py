@@ -1,0 +1,15 @@
+"""The files of a trained model, and a check of its values."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+MODEL_FILES = ("model.safetensors", "model.json")
+
+
+def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Name of the first tensor that holds NaN or an infinity; None if there is none."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return name
+    return None

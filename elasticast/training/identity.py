@@ -1,0 +1,79 @@
+"""What decides the weights of a run, and what changes them by rounding errors only."""
+
+from typing import Any
+
+import torch
+
+from elasticast.config import RunConfig, deciding
+from elasticast.models.device import compute_record
+from elasticast.progress import LOG
+from elasticast.training.distributed import World
+from elasticast.training.inputs import RunInputs
+
+
+def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str, Any] | None) -> dict[str, Any]:
+    """Everything that decides the weights of a run, as JSON values. A checkpoint is used by runs with the same only.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    inputs : RunInputs
+        Its data and normalisation.
+    code : str
+        Digest of the code, see :func:`~elasticast.provenance.training_code`.
+    init : dict or None
+        Record of the initial weights, see :func:`~elasticast.models.pretrained.start_from`.
+    """
+    return {
+        "settings": deciding(config),
+        "code": code,
+        "data_sha256": inputs.data_sha256,
+        "norm": {"mean": inputs.norm.mean, "std": inputs.norm.std},
+        "init_sha256": init and init["sha256"],
+    }
+
+
+def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
+    """What changes the weights of a run by rounding errors, because floats are added in another order.
+
+    The number of threads counts on a CPU only: on a GPU, the CPU only loads clips, which gives the same tokens with any
+    number of threads.
+    """
+    computed = compute_record(config.model.backend, world.device)
+    if world.device.type != "cpu":
+        del computed["threads"]
+    return {**computed, "world_size": world.size, "torch": str(torch.__version__)}
+
+
+def continued(before: list[dict[str, Any]], now: dict[str, Any], step: int, experiment: str) -> list[dict[str, Any]]:
+    """Record the circumstances in which a run continues, and warn if they are not those it was begun in.
+
+    Parameters
+    ----------
+    before : list of dict
+        Circumstances of the run so far, each with the step from which they hold, `from_step`.
+    now : dict
+        The circumstances from `step` on, see :func:`circumstances`.
+    step : int
+        Step that the run resumes from.
+    experiment : str
+        Name of the experiment, for the warning.
+
+    Returns
+    -------
+    list of dict
+        `before`, and a further entry if anything differs.
+    """
+    last = before[-1]
+    different = [f"{key}: {last.get(key)} -> {value}" for key, value in now.items() if last.get(key) != value]
+    if not different:
+        return before
+    LOG.warning(
+        "%s: the first %d steps were computed differently (%s), so the weights will differ by rounding errors from "
+        "those of a run without interruption",
+        experiment,
+        step,
+        ", ".join(different),
+    )
+    return [*before, {"from_step": step, **now}]
