@@ -113,6 +113,7 @@ STAGES = {
         "config/frames.py:hop_samples,margins,window_samples",
         "config/view.py:FrontEnd",
         "data/features.py",
+        "data/loading.py:load",
         "data/manifest.py:read_data_hash",
         "data/stats.py:write_stats",
         "data/store.py:Store",

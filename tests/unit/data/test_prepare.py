@@ -196,6 +196,12 @@ def test_annotations_that_cannot_be_used(tmp_path, zoo, listed):
     }
 
 
+def test_a_folder_whose_name_is_not_utf8_is_named(tmp_path):
+    for root, out in ((tmp_path / "caf\udce9", tmp_path / "out"), (tmp_path, tmp_path / "caf\udce9")):
+        with complains(DataError, rf"{tmp_path}/caf\xe9"):
+            prepare(soundscapes(), root, out)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_two_rows_of_one_id_are_refused(tmp_path, zoo, listed, split):
     good = [row for row in zoo[0] if row["id"].startswith("good")]
