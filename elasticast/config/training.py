@@ -117,7 +117,7 @@ class Train(Settings):
         "adamw",
         description="`adam` adds the decay to the gradient (L2), `adamw` applies it to the weights directly.",
     )
-    lr: PositiveFloat = Field(1.0e-3, description="Learning rate after the warm-up.")
+    lr: float = Field(1.0e-3, gt=0, le=1.0e6, description="Learning rate after the warm-up.")
     betas: list[Share] = Field(
         [0.9, 0.999], min_length=2, max_length=2, description="Coefficients of Adam's running averages."
     )

@@ -47,7 +47,7 @@ from elasticast.evaluation.statistics import (
     accuracy,
     draw_weights,
     mean_average_precision,
-    paired_difference,
+    paired_differences,
 )
 from elasticast.hdf5 import open_hdf5, writing
 from elasticast.progress import track
@@ -59,7 +59,7 @@ INTERVAL_COLUMNS = (
 )  # fmt: skip
 PAIR_COLUMNS = (
     "suite", "dataset", "task", "evaluation", "x_name", "x", "compression", "metric", "experiment", "against",
-    "difference", "low", "high", "p", "clips",
+    "difference", "low", "high", "p", "p_corrected", "comparisons", "clips",
 )  # fmt: skip
 _SHARED = ("suite", "experiment", "dataset", "task", "model", "kind")
 
@@ -160,7 +160,8 @@ class _Point:
 def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
     """Write a table of the intervals of all experiments, and one that compares each ElasticAST with each AST.
 
-    Two experiments are compared if they have the same dataset and task.
+    Two experiments are compared if they have the same dataset and task. P-values are corrected for the number of
+    comparisons in the table (column ``comparisons``).
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
         content = {"pieces": {path.as_posix(): record[OWN] for path, record in records.items()}}
         content["predictions"] = predictions
         write_table(intervals, pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS)), content)
-        rows = [_pair(*pair) for first, second in _pairs(runs) for pair in _same_points(first, second)]
+        rows = _compare([pair for first, second in _pairs(runs) for pair in _same_points(first, second)])
         write_table(pairs, pd.DataFrame(rows, columns=list(PAIR_COLUMNS)), content)
 
 
@@ -215,6 +216,15 @@ def _same_points(elastic: h5py.Group, ast: h5py.Group) -> Iterator[tuple[_Point,
     yield from ((_Point(x), _Point(ast[x.name.rsplit("/", 1)[1]])) for x in points(elastic))
 
 
-def _pair(elastic: _Point, ast: _Point) -> dict:
-    against = ast.group.file.attrs["experiment"]
-    return {**elastic.columns, "against": against, **paired_difference(elastic.resampled, ast.resampled)._asdict()}
+def _compare(pairs: list[tuple[_Point, _Point]]) -> list[dict]:
+    """Rows of the table of pairs; all pairs are one family."""
+    tests = paired_differences([(elastic.resampled, ast.resampled) for elastic, ast in pairs])
+    return [
+        {
+            **elastic.columns,
+            "against": ast.group.file.attrs["experiment"],
+            **test._asdict(),
+            "comparisons": len(pairs),
+        }
+        for (elastic, ast), test in zip(pairs, tests, strict=True)
+    ]

@@ -1,18 +1,11 @@
 """Sentences that describe in a caption what a figure contains; the report includes them.
 
-Captions are reStructuredText, so names go through :func:`escape`.
+Captions are reStructuredText, so names go through :func:`elasticast.text.rst`.
 """
-
-import re
 
 from elasticast.config import RunConfig
 
 ONE_SEED = "With one seed, intervals do not show how much other seeds would differ."
-
-
-def escape(text: str) -> str:
-    """Escape the characters that reStructuredText takes as markup."""
-    return re.sub(r"([\\*`_|])", r"\\\1", text)
 
 
 def describe_means(fewest: int, most: int) -> str:

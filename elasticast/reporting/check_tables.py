@@ -106,7 +106,8 @@ def check_intervals(path: Path, table: pd.DataFrame) -> None:
 def check_pairs(path: Path, table: pd.DataFrame) -> None:
     """Check a table of paired tests: the same errors as :func:`check_metrics`."""
     _check_range(path, table, "x", 0, math.inf)
-    for column, least in (*((name, -1) for name in _SIGNED), ("p", 0)):
+    _check_whole(path, table, "comparisons", 1)
+    for column, least in (*((name, -1) for name in _SIGNED), ("p", 0), ("p_corrected", 0)):
         _check_range(path, table[table[column].notna()], column, least, 1)
     _check_order(path, table)
     check_unique(path, table, [key for key in (*_KEYS, "against") if key in table])

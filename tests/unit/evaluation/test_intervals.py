@@ -173,7 +173,8 @@ def test_pairs_are_every_elasticast_against_every_ast_of_the_same_task_and_sweep
         one, other = (values[e, row.evaluation, row.x, row.compression] for e in (row.experiment, row.against))
         assert row.difference == pytest.approx(one - other)
         assert row.low <= row.high
-        assert 0 < row.p <= 1
+        assert 0 < row.p <= row.p_corrected <= 1
+        assert row.comparisons == len(pairs)
 
 
 def test_a_suite_of_one_kind_of_model_has_no_pairs(tables):

@@ -1,6 +1,7 @@
 """Tables and figures of ablations: comparisons, their intervals, and missing runs."""
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from elasticast.evaluation.statistics import Resampled, percentiles
 from elasticast.files import read_json
 from elasticast.reporting.ablation.captions import figure_caption
 from elasticast.reporting.ablation.figures import draw
+from elasticast.reporting.ablation.heat_map import grid_tests
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.run_table import run_table
 from elasticast.reporting.ablation.scores import resampled_quantities
 from elasticast.reporting.ablation.variant_table import compare_variants, markdown
 from elasticast.reporting.style import paper_style
+from elasticast.text import one_line
 from tests.complaints import complains
 from tests.drawn import assert_drawn
 from tests.records import rewrite_record
@@ -219,6 +222,27 @@ def test_a_clear_difference_is_marked_and_none_is_not(ablation, folder):
     assert "**base**" in rows  # the variant's own name: the label of its experiment is that of `same` too
 
 
+def test_labels_of_markup_change_no_table_and_no_figure(ablation, folder):
+    labels = {"one": "=1|2 & $x_1$ \\", "two": "a\n| **b** | [c]", "three": "[<i>] #1 % {x} ~^"}
+    changes = {"one": {"pooling": "mean"}, "two": {"depth": 1}, "three": {"depth": 2}}
+    variants = {name: {"label": label, "model": changes[name]} for name, label in labels.items()}
+    trial = ablation(title="T | $1$\n% **x**", variants=variants)
+    write_results(trial, folder, lambda v, s, x, c: 0.3 if v == "two" else 0.8, clips=200)
+    out = run_script(trial, folder)
+    table = pd.read_csv(f"{out}_table.csv").drop_duplicates("variant").set_index("variant")["label"]
+    assert {name: table[name].removeprefix("'") for name in labels} == {k: one_line(v) for k, v in labels.items()}
+    text = Path(f"{out}_table.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row.replace(r"\\\\", ""))) for row in rows if "±" in row} == {9}
+    assert "**ElasticAST**" in text
+    lines = Path(f"{out}_table.tex").read_text().splitlines()
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines if "pm" in line} == {7}
+    assert not [line for line in lines if line.startswith(("[", "*"))]
+    assert r"\textbf{ElasticAST}" in "".join(lines)
+    assert "".join(lines).count(r"\textbf{$-$") == text.count("**−") == 3
+    assert_drawn(out)
+
+
 def test_windows_are_compared_with_the_base_over_common_points(ablation, folder):
     variants = {"long": {"label": "windows", "evaluations": ["windows"]}}
     trial = ablation(base="fixed", variants=variants)
@@ -405,16 +429,51 @@ def test_caption_says_what_is_drawn(ablation, folder, plot, resampled, seeds):
     assert ("one seed" in caption) == (len(seeds) == 1)
     assert ("2 seeds" in caption) == (len(seeds) == 2)
     assert ("bootstrap over test clips and seeds" in caption) == (resampled and len(seeds) == 2)
-    assert ("95 % interval" in caption) == resampled
+    comparisons = {"heat_map": "8 comparisons", "factor": None}.get(plot, "3 comparisons")  # 2 variants x 4 points
+    assert comparisons is None or (comparisons in caption) == resampled
     if plot == "heat_map":
         bold = [t for ax in figure.axes for t in ax.texts if t.get_fontweight() == "bold"]
         assert ("bold" in caption) == resampled
         assert resampled or not bold
         return
+    assert ("95 % interval" in caption) == resampled
     assert ("no bands" in caption) == (bands(figure) == 0)
     ranges = not resampled and len(seeds) == 2 and plot != "factor"
     assert ("minimum and maximum" in caption) == ranges
     assert ranges == any("min–max" in t.get_text() for t in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("plot", GRIDS)
+def test_marks_are_of_p_values_corrected_for_all_differences_shown_together(ablation, folder, plot):
+    """Whatever is bold or starred is so because of its corrected p-value, not because its interval excludes 0."""
+    variants = {f"v{i}": {"label": f"v{i}", "train": {"lr": 0.1 * (1 + i)}} for i in range(6)}
+    said = {"every": GRIDS[plot].get("every", {}), "variants": variants} if plot != "factor" else GRIDS[plot]
+    trial = ablation(plot=plot, **said)
+    others = [v for v in trial.trained if v != trial.base]
+    lower = dict(zip(others, (0.3, 0.05, 0.06, 0.065, 0.07, 0.075), strict=False))  # from clear to hardly
+    write_results(trial, folder, lambda v, s, x, c: 0.9 - lower.get(v, 0) - 0.03 * (x < 100) * (x > 1), clips=120)
+    results = read_results(trial, folder)
+    table = compare_variants(results)
+    found = table[~table["base"]]
+    assert (found["p_corrected"] >= found["p"]).all()
+    clear, excluded = found["p_corrected"] <= 0.05, (found["delta_low"] > 0) | (found["delta_high"] < 0)
+    assert clear.any()
+    assert (clear != excluded).any()  # otherwise this would test nothing
+    text = markdown(results, table)
+    assert f"{len(found)} comparisons" in text
+    assert text.count("**+") + text.count("**−") == clear.sum()
+    with paper_style():
+        figure = draw(results, table)
+    if plot == "heat_map":
+        tests = [test for of_variant in grid_tests(results).values() for test in of_variant]
+        bold = [t.get_text() for ax in figure.axes for t in ax.texts if t.get_fontweight() == "bold"]
+        assert len(bold) == sum(test.p_corrected <= 0.05 for test in tests) > 0
+        assert f"{len(tests)} comparisons" in figure_caption(results, table)
+    elif plot != "factor":
+        stars = [t for ax in figure.axes for t in ax.texts if t.get_text() == "*"]
+        assert len(stars) == clear[found["quantity"].isin(["native", "mean"])].sum() > 0
+        assert any("corrected" in t.get_text() for t in figure.findobj(Text))
+        assert f"{len(found)} comparisons" in figure_caption(results, table)
 
 
 def test_curves_without_a_band_are_not_said_to_have_one(ablation, folder):

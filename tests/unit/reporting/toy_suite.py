@@ -35,7 +35,7 @@ VIEWS = {
         "elastic": {**STRIDES, "view": {"max_frames": 256, "min_frames": 32, "tail": "drop"}},
     },
     "masked padding": {"ast64": {"view": {"frames": 64, "fill": "mask"}}},
-    "front end": {"ast64": STFT, "ast128": STFT, "elastic": STFT},
+    "front end": {"ast64": STFT, "ast128": STFT, "hop20": STFT, "elastic": STFT},
 }
 
 
