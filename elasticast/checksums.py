@@ -56,7 +56,6 @@ def write_record(path: Path, value: dict[str, Any], files: Iterable[Path] = ()) 
     record = dict(value)
     if sums := {file.relative_to(path.parent).as_posix(): file_sha256(file) for file in files}:
         record[FILES] = sums
-    json.dumps(record, allow_nan=False)
     write_json(path, {**record, OWN: _own(record)})
 
 

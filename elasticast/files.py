@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.faults import while_writing
 
-LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part")
+LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part", re.DOTALL)
 """Names of temporary files, see :func:`replacing`."""
 LEFTOVER_AGE = 7 * 24 * 3600
 """Age in seconds after which a temporary file of another host is deleted."""
+LONGEST = 210  # bytes; a name has 255 at most, and the name of its temporary file is longer
 
 
 @contextmanager
@@ -31,11 +34,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is synchronised to disk before it is renamed. So after a power failure, `path` is either the old or the
     complete new file. The temporary file is ``.NAME.HOST.PROCESS.part``. If the process is killed, the next process
-    that writes to the folder deletes it, see :func:`remove_leftovers`.
+    that writes to the folder deletes it, see :func:`remove_leftovers`. An `OSError` of the block that names no
+    other file names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
-    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    temporary = path.with_name(f".{_shortened(path.name)}.{_host()}.{os.getpid()}.part")
     try:
         temporary.touch()  # with the permissions of any new file in this folder
         mode = temporary.stat().st_mode
@@ -46,8 +50,18 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
+    except Exception as error:
+        if failure := while_writing(error, path, temporary):
+            raise failure from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """Shorten the name of a file if the name of its temporary file would exceed the limit of file systems."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= LONGEST else f"{os.fsdecode(encoded[:LONGEST])}-{zlib.crc32(encoded):08x}"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -238,10 +252,14 @@ def is_file(path: Path) -> bool:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not valid JSON")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):

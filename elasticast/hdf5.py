@@ -22,10 +22,10 @@ COLUMN_CHUNK = 1 << 14
 
 
 class Disk(io.FileIO):
-    """File object for HDF5 that stores the first write error instead of raising it, and ignores later writes.
+    """File object that stores the first write error instead of raising it, and ignores later writes.
 
-    If a write fails, for example because the disk is full, HDF5 writes again when it closes the file. A second error
-    would crash the process.
+    HDF5 and torch would replace the error by one of their own. If a write fails, for example because the disk is full,
+    HDF5 writes again when it closes the file. A second error would crash the process.
     """
 
     def __init__(self, path: Path):
@@ -42,6 +42,16 @@ class Disk(io.FileIO):
             error.filename = self.name
             self.error = error
         return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the size of the file, which may also exceed the limits of the disk, or store the error."""
+        try:
+            if self.error is None:
+                return super().truncate(size)
+        except OSError as error:
+            error.filename = self.name
+            self.error = error
+        return self.tell() if size is None else size
 
     def check(self) -> None:
         """Raise the stored error, if there is one."""

@@ -12,7 +12,8 @@ import typer
 
 from elasticast.cli.bench import bench
 from elasticast.cli.options import ConfigFile, Data, Out, Threads
-from elasticast.errors import ConfigError, ElasticASTError, Problem
+from elasticast.errors import ConfigError, Problem
+from elasticast.faults import one_message
 
 if TYPE_CHECKING:
     from elasticast.config import Suite
@@ -318,10 +319,6 @@ def main() -> None:
     """Run the command; report errors that the user can fix in one message, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF figure
-    try:
+    command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    with one_message(f"elasticast {command}".strip()):
         app()
-    except ElasticASTError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:  # the disk is full, a folder is not writable, a file is missing
-        reason = error.strerror or str(error)
-        sys.exit(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}")

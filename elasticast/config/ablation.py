@@ -11,7 +11,7 @@ from elasticast.config.base import Seed, Settings
 from elasticast.config.names import Name
 from elasticast.config.reading import deep_merge
 from elasticast.config.run import RunConfig
-from elasticast.config.suite import Suite
+from elasticast.config.suite import Line, Suite
 from elasticast.errors import Problem, SettingsError
 
 BASE = "base"
@@ -22,8 +22,8 @@ Plot = Literal["curves", "factor", "heat_map", "cost"]
 class AblationFile(Settings):
     """Settings in an ablation's file for one suite: the section of the suite merged over the rest."""
 
-    title: str = Field(description="Title of figures and tables.")
-    question: str = Field("", description="The question that the ablation answers, in one sentence.")
+    title: Line = Field(description="Title of figures and tables.")
+    question: Line = Field("", description="The question that the ablation answers, in one sentence.")
     base: str = Field(description="Experiment of the suite that the variants start from.")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
         None,
@@ -81,7 +81,7 @@ class Ablation(Suite):
     """
 
     suite: str = Field(description="Suite that holds the training runs of this ablation.")
-    question: str = Field(description="The question that the ablation answers.")
+    question: Line = Field(description="The question that the ablation answers.")
     base: str = Field(description="Variant that the others are compared with.")
     trained: dict[str, str] = Field(description="Name of the training run of each variant.")
     factors: dict[str, dict[str, Any]] = Field(

@@ -13,6 +13,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskKind = Literal["single", "multi"]
+Scores = Literal["exact", "released_fp16_sigmoid"]
 PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
 """Metric of each kind of task that is drawn in figures, has confidence intervals, and selects weights."""
 

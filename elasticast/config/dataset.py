@@ -52,8 +52,10 @@ class DatasetSettings(_Ranges):
         description="Share of the recordings (or videos, speakers) of the training split that become split `dev`, "
         "chosen by a hash of their names.",
     )
-    ids: str | None = Field(
-        None, description="File with the ids of the clips to use, one per line; `null` uses all clips."
+    ids: str | dict[Literal["train", "dev", "test"], str] | None = Field(
+        None,
+        description="File with the ids of the clips to use, one per line, or one such file for each split that is "
+        "restricted; `null` uses all clips.",
     )
     shards: PositiveInt = Field(1, description="Number of jobs that share the decoding.")
     stats_clips: PositiveInt | None = Field(
@@ -61,6 +63,13 @@ class DatasetSettings(_Ranges):
         description="Number of training clips, evenly spaced, that normalisation statistics are computed from; "
         "`null` uses all. [clips]",
     )
+
+    def id_files(self) -> dict[str, tuple[str, ...]]:
+        """The files in `ids`, each with the splits that it restricts."""
+        if isinstance(self.ids, str):
+            return {self.ids: SPLITS}
+        files = self.ids or {}
+        return {file: tuple(split for split in files if files[split] == file) for file in files.values()}
 
     def recipe(self) -> dict[str, Any]:
         """The settings that determine the prepared data: all but `max_rejected`, `shards` and `stats_clips`."""

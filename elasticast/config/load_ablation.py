@@ -30,8 +30,8 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
     ConfigError
         If the file has mistakes, or the ablation is for other suites.
     """
+    _check_name(config_dir / "ablations", name)
     path = config_dir / "ablations" / f"{name}.yaml"
-    _check_name(path.parent, name)
     content = read_yaml(path)
     loaded, file = load_suite(suite, config_dir), read_suite(suite, config_dir / "suites")
     settings = _settings_for(content, file, str(path))

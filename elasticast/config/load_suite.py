@@ -51,10 +51,10 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     ConfigError
         With all problems of the suite and of the datasets it uses.
     """
-    path = config_dir / "suites" / f"{name}.yaml"
-    if error := name_error(name, "suites"):
-        raise ConfigError([Problem(str(path.parent), (), error, name)])
-    file = read_suite(name, path.parent)
+    folder = config_dir / "suites"
+    if error := name_error(name, folder.name):
+        raise ConfigError([Problem(str(folder), (), error, name)])
+    file = read_suite(name, folder)
     head = {"title": name, "claims": {}} | {k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged}
     _, head_problems = collect({"head": (SuiteHead, head, "")})
     problems = [problem.at(file.file_of(problem.key[:1])) for problem in head_problems]

@@ -5,7 +5,7 @@ Labels, colours, claims and released curves do not affect training.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from elasticast.config.base import Seed, Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
@@ -13,7 +13,10 @@ from elasticast.config.evaluation import Evaluation
 from elasticast.config.names import Name
 from elasticast.config.run import RunConfig, RunSettings
 from elasticast.errors import Problem
+from elasticast.text import one_line
 
+Line = Annotated[str, AfterValidator(one_line)]
+"""Text that is drawn and printed on one line; line breaks become spaces."""
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -30,7 +33,7 @@ class ReleasedSeries(Settings):
 class Claim(Settings):
     """A claim of the paper that compares one flexible model with fixed-length models over one sweep."""
 
-    says: str = Field(description="The claim in words.")
+    says: Line = Field(description="The claim in words.")
     model: str = Field(description="Experiment with the flexible model.")
     against: list[str] = Field(min_length=1, description="Experiments with fixed-length models.")
     evaluation: str = Field(description="Evaluation whose results are compared. All these experiments must have it.")
@@ -53,7 +56,7 @@ class Claim(Settings):
 class Experiment(Settings):
     """Settings of an experiment that do not affect training."""
 
-    label: str = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
+    label: Line = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
     color: str | None = Field(
         None, pattern="^#[0-9A-Fa-f]{6}$", description="Colour as `#RRGGBB`; `null` takes one from the palette."
     )
@@ -66,7 +69,7 @@ class Experiment(Settings):
 class SuiteHead(Settings):
     """Keys of a suite file other than experiments and evaluations."""
 
-    title: str = Field(description="Title of the report and figures.")
+    title: Line = Field(description="Title of the report and figures.")
     seeds: list[Seed] = Field(min_length=1, description="Every experiment is trained once per seed.")
     claims: dict[Name, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
 

@@ -13,6 +13,8 @@ def _folder(name: str) -> str:
     """Check a folder name. A relative one that begins with - becomes absolute, as programs take it for an option."""
     if not name or not name.isprintable():
         raise ValueError("expected the name of a folder without line breaks and other control characters")
+    if any(len(part.encode(errors="replace")) > 255 for part in Path(name).parts) or len(name) > 2000:
+        raise ValueError("is too long: file systems allow 255 bytes per folder")
     return str(Path(name).absolute()) if name.startswith("-") else name
 
 

@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -197,26 +197,36 @@ def _hash_fraction(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8]) / 2**64
 
 
-def select_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
+def select_ids(clips: pd.DataFrame, path: Path, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
     """Select the clips whose ids are listed in a file, one id per line, such as the ``ids.txt`` of another lab.
+
+    Parameters
+    ----------
+    clips : pandas.DataFrame
+        See :func:`check_annotations`.
+    path : Path
+        The file.
+    splits : sequence of str
+        Splits that the list restricts; all clips of other splits are kept.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or none of its ids is among the clips.
+        If the file cannot be read, or none of its ids is among the clips of these splits.
     """
     lines = read_lines(path, "ids", "a list of ids, one per line")
     wanted = {line.strip() for line in lines if line.strip()}
-    chosen = clips[clips["id"].isin(wanted)].reset_index(drop=True)
-    if chosen.empty:
+    others = ~clips["split"].isin(splits) & clips["split"].isin(SPLITS)
+    listed = clips["id"].isin(wanted) & ~others
+    if not listed.any():
         example = next(iter(sorted(wanted)), "nothing")
         raise DataError(
             f"{path}: none of its {len(wanted)} ids is in the annotations; it contains {example!r}, but the "
             f"annotations have ids like {clips['id'].iloc[0]!r}"
         )
-    unknown = wanted.difference(chosen["id"])
+    unknown = wanted.difference(clips["id"][listed])
     if unknown:
         LOG.warning(
             "%s: %d of its %d ids are not in the annotations, such as %r", path, len(unknown), len(wanted), min(unknown)
         )
-    return chosen
+    return clips[listed | others].reset_index(drop=True)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from elasticast.checksums import read_record
 from elasticast.config import ASTSettings, FrontEnd, RunConfig
 from elasticast.config.frames import patch_frames
-from elasticast.data.augment import mixup, spec_augment
+from elasticast.data.augment import mask_value, mixup, spec_augment
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
@@ -200,6 +200,7 @@ class ClipDataset(Dataset):
         clips.check_rate(config.front_end)
         self.clips, self.config = clips, config
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
+        self.fill = mask_value(config.train.spec_augment, norm)
         self._cache: dict[int, Tensor] = {}
         # Worker processes are restarted every epoch, so a cache would be lost.
         self._cache_bytes_left = CACHE_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
@@ -221,8 +222,9 @@ class ClipDataset(Dataset):
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
         spectrogram, target = self._mixture(request.index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
-        mask = partial(spec_augment, settings=self.config.train.spec_augment, fill=0.0, generator=generator)
-        options = {"index": request.index, "target": target, "start": start, "augment": mask}
+        draws = {"generator": generator, "compression": view.compression}
+        augment = partial(spec_augment, settings=self.config.train.spec_augment, fill=self.fill, **draws)
+        options = {"index": request.index, "target": target, "start": start, "augment": augment}
         clip = self.encoder.encode(spectrogram, view, **options)
         return self._drop_tokens(self._shift(clip, generator), generator)
 
@@ -259,7 +261,7 @@ class ClipDataset(Dataset):
             return clip
         if highest > share:
             share += (highest - share) * torch.rand((), generator=generator).item()
-        return clip.select(kept_tokens(len(clip.patches), share, generator))
+        return clip.select(kept_tokens(len(clip.patches), share, generator, self.config.train.token_rounding))
 
     def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
         """Log-mel and target of a clip, mixed with another clip with probability `train.mixup`."""
@@ -269,7 +271,8 @@ class ClipDataset(Dataset):
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        mixed = mixup(self.clips.waveform(index), self.clips.waveform(partner), share)
+        waveforms = self.clips.waveform(index), self.clips.waveform(partner)
+        mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return self.encoder.spectrogram(mixed, compression), target
 

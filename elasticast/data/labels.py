@@ -131,7 +131,7 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
         counts = _counts(clips[clips["status"] == "ok"], task)
         untrained = [name for name in names if not counts["train"][name] and counts["test"][name]]
         if untrained:
-            text = "task %s: %d classes have test clips but no usable training clip, so no model can learn them: %s"
+            text = "task %s: no model can learn classes with test clips but without a usable training clip (%d): %s"
             LOG.warning(text, task, len(untrained), _named(untrained))
         annotated = set(chain.from_iterable(clips[task]))
         absent = [name for name in names if name not in annotated]

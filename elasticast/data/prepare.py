@@ -24,6 +24,7 @@ from elasticast.data.prepared import SUMMARY
 from elasticast.data.store import read_part, write_index
 from elasticast.errors import DataError
 from elasticast.files import locked, write_json, write_text
+from elasticast.text import decodable, printable
 
 LOG = logging.getLogger(__name__)
 MAX_REASONS = 5
@@ -103,6 +104,11 @@ def prepare_shard(config: DatasetConfig, data_root: Path, out: Path, shard: int,
 
 def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotations, list[Part]]:
     """Fetch the dataset, check its annotations, and divide its clips into parts."""
+    for folder in (data_root, out):
+        if decodable(str(folder)) != str(folder):
+            raise DataError(
+                f"{printable(str(folder))}: its name is not UTF-8, as manifests require; rename this folder"
+            )
     reader = reader_of(config)
     with locked(out / ".lock-fetch", BUSY, wait=True):  # shards may start at the same time
         reader.fetch(config, data_root, out)
@@ -111,8 +117,8 @@ def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotation
         raise DataError(f"{out.name}: the annotations contain no clip")
     clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
     check_labels(clips, annotations.classes)
-    if config.ids is not None:
-        clips = select_ids(clips, data_root / config.ids)
+    for file, splits in config.id_files().items():
+        clips = select_ids(clips, data_root / file, splits)
     return annotations._replace(clips=clips), plan(clips, config, data_root, out / "parts")
 
 

@@ -18,9 +18,9 @@ Datasets of a part:
 - the outcome of each of its rows of the manifest, see :mod:`elasticast.data.parts`.
 
 Both have the attribute ``sample_rate`` (Hz). A part also has the attributes ``name``, which is the name of its file
-without the suffix, and ``sha256``, the SHA-256 of its name, its sample rate and all datasets except ``audio``. One of
-these datasets holds the SHA-256 of each clip. So a part that was exchanged for another one is recognised when it is
-opened. A part that was damaged is recognised when it is read, because every chunk has a checksum.
+without the suffix, and ``sha256``, the SHA-256 of its sample rate and of all datasets except ``audio``. One of these
+datasets holds the SHA-256 of each clip. So a part that was exchanged for another one is recognised when it is opened. A
+part that was damaged is recognised when it is read, because every chunk has a checksum.
 """
 
 import hashlib
@@ -37,7 +37,8 @@ from elasticast.errors import DataError
 from elasticast.files import replacing
 from elasticast.hdf5 import FORMAT, Disk, naming, open_hdf5, read_text, reading, write_column, writing
 
-CHUNK = 1 << 16  # samples; about 4 s, so that most clips are in one or two chunks
+CHUNK = 1 << 15
+"""Samples per chunk, about 2 s. A chunk is read as a whole to verify its checksum, so large ones are slower."""
 REMEDY = "delete it and run `elasticast prepare` again to recreate it"
 """Remedy in error messages if a file of the store cannot be read."""
 
@@ -67,7 +68,7 @@ class PartWriter:
         """Write the offsets of the clips, and the attributes of a part called `name` with the sample rate `rate`."""
         self.write("offsets", np.array(self._offsets, dtype=np.int64))
         self._file.attrs["sample_rate"] = rate
-        for key, value in (("name", name), ("sha256", _sha256(name, rate, self._columns))):
+        for key, value in (("name", name), ("sha256", _sha256(rate, self._columns))):
             self._file.attrs[key] = np.bytes_(value.encode())  # a `str` would be stored without a checksum
 
 
@@ -102,7 +103,7 @@ def read_part(path: Path) -> tuple[dict[str, np.ndarray | list[str]], str]:
         rate, samples = int(file.attrs["sample_rate"]), len(file["audio"])
     if name != path.stem:
         raise DataError(f"{path}: is part {name or 'of an earlier version'}; {REMEDY}")
-    if sha256 != _sha256(name, rate, columns) or columns["offsets"][-1] != samples:
+    if sha256 != _sha256(rate, columns) or columns["offsets"][-1] != samples:
         raise DataError(f"{path}: does not match its checksum; {REMEDY}")
     return {**columns, **texts}, sha256
 
@@ -112,9 +113,9 @@ def _attribute(file: h5py.File, name: str) -> str:
     return bytes(file.attrs.get(name, b"")).decode()
 
 
-def _sha256(name: str, rate: int, columns: dict[str, np.ndarray]) -> str:
-    """Checksum of a part without its audio."""
-    total = hashlib.sha256(f"{name}\n{rate}\n".encode())
+def _sha256(rate: int, columns: dict[str, np.ndarray]) -> str:
+    """Checksum of a part without its name and audio."""
+    total = hashlib.sha256(f"{rate}\n".encode())
     for column, values in sorted(columns.items()):
         total.update(f"{column} {values.dtype.str} {len(values)}\n".encode())
         total.update(values.tobytes())

@@ -6,8 +6,10 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
+from elasticast.config.base import Scores
 
-def ranking_scores(logits: Tensor, loss: str) -> np.ndarray:
+
+def ranking_scores(logits: Tensor, loss: str, kind: Scores = "exact") -> np.ndarray:
     """Turn logits into scores that can be compared between clips.
 
     mAP, AUC and d' rank the clips by their scores for one class. Cross-entropy does not decide a constant per clip: two
@@ -24,12 +26,17 @@ def ranking_scores(logits: Tensor, loss: str) -> np.ndarray:
         `[n, C]` float32.
     loss : {"ce", "bce"}
         Loss that the model was trained with.
+    kind : {"exact", "released_fp16_sigmoid"}
+        The second option computes the scores of the released evaluation: sigmoids in half precision, for both losses.
+        From a logit of about 8.3 on, they are exactly 1. Of classes with equal scores, the first one is predicted.
 
     Returns
     -------
     ndarray
-        `[n, C]`, float64 for `ce`, float32 for `bce`.
+        `[n, C]`, float64 for `ce` with "exact", otherwise float32.
     """
+    if kind == "released_fp16_sigmoid":
+        return logits.half().sigmoid().float().numpy()
     if loss == "bce":
         return logits.numpy()
     scores = logits.numpy().astype(np.float64)

@@ -19,6 +19,8 @@ Records = dict[Path, dict[str, Any]]
 EVALUATION = "evaluation.json"
 """Name of the record of an evaluation, in the folder of its `metrics.csv` and `predictions.h5`."""
 PREDICTIONS = "predictions.h5"
+MODEL_SUMS = {"weights_sha256": "model.safetensors", "model_sha256": "model.json"}
+"""Keys of the record of an evaluation for the SHA-256 of the files of a model."""
 AGAIN = "run `elasticast evaluate` again"
 TRAIN_AGAIN = "train this run again"
 RESAMPLE_AGAIN = "run `elasticast resample` again"
@@ -76,15 +78,12 @@ def mismatch_with_run(source: Path, record: dict[str, Any], run: Path) -> str | 
     """
     trained = read_record(run, TRAIN_AGAIN)
     files = trained.get(FILES, {})
-    expected = {
-        "experiment": trained.get("experiment"),
-        "seed": trained.get("seed"),
-        "weights_sha256": files.get("model.safetensors"),
-        "model_sha256": files.get("model.json"),
-    }
+    expected = {key: trained.get(key) for key in ("experiment", "seed")}
+    expected |= {key: files.get(name) for key, name in MODEL_SUMS.items()}
+    actual = record | (record.get("changed_from") or {})
     for key, value in expected.items():
-        if record[key] != value:
-            return f"{source}: {key} is {_short(record[key])}, but {_short(value)} in {run}; {AGAIN}"
+        if actual[key] != value:
+            return f"{source}: {key} is {_short(actual[key])}, but {_short(value)} in {run}; {AGAIN}"
     return None
 
 

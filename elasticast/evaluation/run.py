@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from elasticast.checksums import file_sha256, read_record, write_record
+from elasticast.checksums import FILES, file_sha256, read_record, write_record
 from elasticast.config import Evaluation, RunConfig
 from elasticast.config.load_suite import load_run_config
 from elasticast.config.reading import read_yaml, validate
 from elasticast.data.manifest import read_classes, read_data_hash
 from elasticast.errors import ConfigError, DataError, Problem
 from elasticast.evaluation.classes import match_classes
-from elasticast.evaluation.records import EVALUATION, PREDICTIONS, TRAIN_AGAIN
+from elasticast.evaluation.records import EVALUATION, MODEL_SUMS, PREDICTIONS, TRAIN_AGAIN
 from elasticast.evaluation.saved_predictions import saving
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import read_json, write_text
@@ -23,7 +23,14 @@ from elasticast.provenance import code_digest, job_record
 
 
 def evaluate_run(
-    source: Path, sweeps_file: Path, data: Path, out: Path, run: Path | None = None, *, other_data: bool = False
+    source: Path,
+    sweeps_file: Path,
+    data: Path,
+    out: Path,
+    run: Path | None = None,
+    *,
+    other_data: bool = False,
+    changed_from: Path | None = None,
 ) -> None:
     """Evaluate a model; write `metrics.csv`, `predictions.h5` and, last, their record `evaluation.json`.
 
@@ -43,6 +50,9 @@ def evaluate_run(
     other_data : bool
         Whether the model may have been trained on other data than `data`. The results then have the name of the folder
         `data` as their dataset.
+    changed_from : Path, optional
+        Folder of the run whose model `source` is, with weights that you have changed. The results are then those of
+        this run.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def evaluate_run(
     suite, sweeps = read_sweeps(sweeps_file)
     data_sha256 = read_data_hash(data)
     trained = load_model(source)
-    origin = _origin(source, trained)
+    origin = _origin(source, trained, changed_from)
     if run is not None:
         trained = with_run_settings(trained, load_run_config(run), data, str(source))
     else:
@@ -153,13 +163,18 @@ def _task(data: Path, task: str) -> dict[str, Any]:
     return tasks[task]
 
 
-def _origin(source: Path, trained: Pretrained) -> dict[str, str | None]:
+def _origin(source: Path, trained: Pretrained, changed_from: Path | None) -> dict[str, Any]:
     """SHA-256 of the weights, of `model.json`, and of the data that a run was trained on; None if there is none."""
     folder = source if source.is_dir() else source.parent
     model, run = folder / "model.json", folder / "run.json"
     own = model.is_file() and (source.is_dir() or source.name == "model.safetensors")
     trained_on = None
-    if own and run.is_file():
+    changed = None
+    if changed_from is not None:
+        record = read_record(changed_from / "run.json", TRAIN_AGAIN)
+        trained_on = record.get("data_sha256")
+        changed = {key: record.get(FILES, {}).get(name) for key, name in MODEL_SUMS.items()}
+    elif own and run.is_file():
         trained_on = read_record(run, TRAIN_AGAIN).get("data_sha256")
     elif own:  # an export holds the record of its run
         trained_on = read_json(model).get("provenance", {}).get("data_sha256")
@@ -167,4 +182,5 @@ def _origin(source: Path, trained: Pretrained) -> dict[str, str | None]:
         "weights_sha256": trained.sha256,
         "model_sha256": file_sha256(model) if own else None,
         "trained_on": trained_on,
+        "changed_from": changed,
     }

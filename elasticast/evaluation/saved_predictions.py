@@ -11,7 +11,8 @@ Layout of the file, for n clips and C classes:
 - in it one group per x, named ``f"{x:g}"``, or ``f"{x:g}@{compression:g}"`` in a grid, with the attributes ``x`` and
   ``compression``. Multi-label tasks have the logits ``scores`` (float16 ``[n, C]``). Single-label tasks have the class
   with the largest score, ``predicted`` (int32 ``[n]``), and that score, ``score`` (float16 ``[n]``): its
-  log-probability if the model was trained with cross-entropy, else its logit.
+  log-probability if the model was trained with cross-entropy, else its logit. Evaluations with ``scores:
+  released_fp16_sigmoid`` have sigmoids in their place.
 """
 
 import math

@@ -262,7 +262,7 @@ def evaluate(
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
                 logits = sweep(model, clips, config, norm, evaluation, log, compression, out=out)
             for x, x_logits in logits.items():
-                scores = ranking_scores(x_logits, config.train.loss)
+                scores = ranking_scores(x_logits, config.train.loss, evaluation.scores)
                 used = x if evaluation.x_name == "compression" else compression or config.default_compression
                 if saved:
                     saved.add(x, used, scores)

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "text.py:one_line")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -20,6 +20,7 @@ _CLIPS = (
     "data/packing.py",
     "data/sampler.py",
     "data/store.py:Store",
+    "data/time_warp.py",
     "data/views.py",
 )
 _MODELS = (
@@ -88,8 +89,8 @@ _PANELS = (
     "reporting/read_tables.py",
     "reporting/released_curves.py",
 )
-_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py")
-_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py")
+_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:rst")
+_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
 
 STAGES = {
     "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
@@ -107,13 +108,14 @@ STAGES = {
         "data/parts.py",
         "data/prepare.py",
         "data/store.py:write_index",
-        "text.py:printable",
+        "text.py:decodable,printable",
     ),
     "stats": (
         "cli/__init__.py:stats",
         "config/frames.py:hop_samples,margins,window_samples",
         "config/view.py:FrontEnd",
         "data/features.py",
+        "data/loading.py:load",
         "data/manifest.py:read_data_hash",
         "data/stats.py:write_stats",
         "data/store.py:Store",
@@ -152,6 +154,7 @@ STAGES = {
         "reporting/panels.py",
         "reporting/read_tables.py",
         "reporting/tables.py",
+        "text.py:csv_cell,latex,markdown",
     ),
     "lengths": (
         *_SCRIPT,
@@ -160,8 +163,9 @@ STAGES = {
         "reporting/captions.py",
         "reporting/native_lengths.py",
         "reporting/token_shares.py",
+        "text.py:rst",
     ),
-    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py"),
+    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py", "text.py:rst"),
 }
 """Modules by stage, or ``MODULE:NAME,NAME`` for some definitions of a module; see `Source.select`.
 

@@ -1,14 +1,14 @@
 """Sentences that describe in a caption what a figure contains; the report includes them.
 
-Captions are reStructuredText, so names go through :func:`escape`.
+Captions are reStructuredText, so names go through :func:`elasticast.text.rst`.
 """
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from elasticast.config import RunConfig
 from elasticast.config.dataset import DatasetSettings
+from elasticast.text import rst
 
 ONE_SEED = "With one seed, intervals do not show how much other seeds would differ."
 
@@ -47,12 +47,7 @@ class Coverage(NamedTuple):
 def describe_coverage(test_splits: Iterable[Coverage]) -> list[str]:
     """Sentence with the test clips evaluated, of those listed, of each dataset; none if nothing ran."""
     texts = dict.fromkeys(f"{split.name} {split.counts}" for split in test_splits if split.clips)
-    return [f"Test clips evaluated, of those listed: {escape('; '.join(texts))}."] if texts else []
-
-
-def escape(text: str) -> str:
-    """Escape the characters that reStructuredText takes as markup."""
-    return re.sub(r"([\\*`_|])", r"\\\1", text)
+    return [f"Test clips evaluated, of those listed: {rst('; '.join(texts))}."] if texts else []
 
 
 def describe_means(fewest: int, most: int) -> str:
@@ -75,7 +70,8 @@ def describe_native(run: RunConfig) -> str:
     """Describe how a run limits and fills clips at native length."""
     view, model = run.view, run.model
     shortest = f"at least {view.min_frames} and " if view.min_frames else ""
-    tail = "the last patch filled up" if view.tail == "fill" else "frames after the last whole patch left out"
+    tails = {"fill": "the last patch filled up", "drop": "frames after the last whole patch left out"}
+    tail = tails.get(view.tail, "filled up to the next patch")
     apart = f", {model.stride} apart" if model.stride != model.patch else ""
     return (
         f"``{run.experiment}``: {shortest}at most {view.max_frames} frames, {tail} "

@@ -114,6 +114,18 @@ def read_pairs(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     return _round_x(table)
 
 
+def read_notes(path: Path) -> list[str]:
+    """Read the notes of the evaluations that a table of metrics joins, each with its runs.
+
+    Notes say, for example, that the names of the classes of published weights are not known.
+    """
+    runs: dict[str, list[str]] = {}
+    for run, notes in read_record(record_of(path), _make_again(path)).get("notes", {}).items():
+        for note in notes:
+            runs.setdefault(note, []).append(run)
+    return [f"{', '.join(names)}: {note}" for note, names in runs.items()]
+
+
 def _check_same_evaluations(path: Path, metrics: Path | None) -> None:
     """Check that two tables were made from the same predictions. A table of the user's own is not compared."""
     if metrics is None:
@@ -178,7 +190,7 @@ def _read(path: Path, columns: Sequence[str], remedy: str = "") -> pd.DataFrame:
         raise DataError(f"{path}: the file is empty; expected the columns {', '.join(columns)}") from None
     if missing := [c for c in columns if c not in header]:
         raise DataError(f"{path}: missing column {', '.join(missing)}; expected {', '.join(columns)}")
-    if repeated := [c for c in columns if header.count(c) > 1]:
+    if repeated := [c for c in dict.fromkeys(header) if header.count(c) > 1]:
         raise DataError(f"{path}: two columns are called {', '.join(repeated)}")
     for number, fields in enumerate(lines, 2):
         if len(fields) != len(header):

@@ -3,6 +3,7 @@
 One tidy table has a row per curve, the other a row per rule. Both are also printed as Markdown and LaTeX.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from elasticast.config.base import PRIMARY_METRIC
 from elasticast.reporting.captions import Coverage
 from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, format_place, judge_claims
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
-from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
+from elasticast.reporting.tables import LATEX, MARKDOWN, latex_row, markdown_table, signed, tidy_csv, write_tables
 
 NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"
 
@@ -202,7 +203,8 @@ def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
     """Print both tables as Markdown, with a title above each block."""
     parts = [_CAPTION + "\n"]
     for title, head, rows in _blocks(curves, rules, suite):
-        parts.append(f"**{title}**\n\n" + markdown_table(head, ["---"] * len(head), rows))
+        cells = [[MARKDOWN.words(label), *row] for label, *row in rows]
+        parts.append(MARKDOWN.bold(MARKDOWN.words(title)) + "\n\n" + markdown_table(head, ["---"] * len(head), cells))
     return "\n".join(parts)
 
 
@@ -213,16 +215,24 @@ def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
         same = [block for block in blocks if block[1] is head]
         if not same:
             continue
-        lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", " & ".join(map(escape, head)) + r" \\"]
+        lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", latex_row(map(LATEX.numbers, head))]
         for title, _, rows in same:
-            lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
-            lines += [" & ".join(map(escape, row)) + r" \\" for row in rows]
+            lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{LATEX.words(title)}}}}} \\"]
+            lines += [latex_row(map(LATEX.words, row)) for row in rows]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
 
 
-def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path) -> None:
-    """Write ``OUT.csv`` (one row per curve), ``OUT_claims.csv`` (one row per rule), ``OUT.md`` and ``OUT.tex``."""
+def write_verdict(
+    curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path, notes: Sequence[str] = ()
+) -> None:
+    """Write ``OUT.csv`` (one row per curve), ``OUT_claims.csv`` (one row per rule), ``OUT.md`` and ``OUT.tex``.
+
+    Parameters
+    ----------
+    notes : sequence of str
+        Notes of the evaluations, which are printed below the tables.
+    """
     tidy = curves.astype(object)
     missing = tidy["status"].where(tidy["ours"].isna(), NOT_COMPUTED)
     for column in ("ours", "sd", "low", "high"):
@@ -239,5 +249,8 @@ def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: 
         tested[released] = tested[released].where(tested[released].notna(), tested["released_outcome"])
     for column in ("low", "high", "p", "p_corrected"):
         tested[column] = tested[column].where(tested[column].notna(), NOT_COMPUTED)
-    write_tables(out, csv=tidy_csv(tidy), md=markdown(curves, rules, suite), tex=latex(curves, rules, suite))
+    lines = [" ".join(note.split()) for note in notes]
+    md = "\n".join([markdown(curves, rules, suite), *(f"- {line}\n" for line in lines)])
+    tex = latex(curves, rules, suite) + "".join(f"% {line}\n" for line in lines)
+    write_tables(out, csv=tidy_csv(tidy), md=md, tex=tex)
     write_tables(out.with_name(f"{out.name}_claims"), csv=tidy_csv(tested))

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,15 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Errors of a full disk: no space, a used-up quota, or a file larger than allowed."""
 WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: \w+|exited unexpectedly)")
 """Message of PyTorch if a data loader process ended."""
-CONTINUE = "Then start the run again: it continues from its last checkpoint"
+CONTINUE = "Then start the run again: it continues from its last checkpoint, if it has one"
 
 
 @contextmanager
 def explained(config: RunConfig, out: Path) -> Iterator[None]:
     """Report a full disk, too little memory, and a data loader process that was killed as an `ElasticASTError`.
+
+    The thread that writes TensorBoard events passes its errors on to the main thread. Python would print them as well,
+    with a traceback.
 
     Parameters
     ----------
@@ -29,6 +33,8 @@ def explained(config: RunConfig, out: Path) -> Iterator[None]:
     out : Path
         Folder of the run.
     """
+    hook = threading.excepthook
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
         yield
     except ElasticASTError:
@@ -37,6 +43,8 @@ def explained(config: RunConfig, out: Path) -> Iterator[None]:
         if message := _message(error, config, out):
             raise ElasticASTError(f"training of {config.experiment}, seed {config.seed}: {message}") from error
         raise
+    finally:
+        threading.excepthook = hook
 
 
 def _message(error: Exception, config: RunConfig, out: Path) -> str | None:

@@ -43,7 +43,7 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
     computed = compute_record(config.model.backend, world.device)
     if world.device.type != "cpu":
         del computed["threads"]
-    return {**computed, "world_size": world.size, "torch": torch.__version__}
+    return {**computed, "world_size": world.size, "torch": str(torch.__version__)}
 
 
 def continued(before: list[dict[str, Any]], now: dict[str, Any], step: int, experiment: str) -> list[dict[str, Any]]:

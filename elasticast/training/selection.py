@@ -90,7 +90,7 @@ class Selection:
                 logits[chunk] = chunk_logits
         if not self.world.main:
             return math.nan
-        scores = ranking_scores(logits, self.config.train.loss)
+        scores = ranking_scores(logits, self.config.train.loss, self.config.train.select.scores)
         return metrics(scores, self.clips.targets.numpy(), self.clips.kind)[self.metric]
 
     def state(self) -> dict[str, Any]:

@@ -44,6 +44,7 @@ use rule evaluate as evaluate_variant with:
         sweeps=rules.configure_variant.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
         summary=prepared("summary.json"),
     output:
         metrics=f"{VARIANT_DIR}/seed{{seed}}/metrics.csv",

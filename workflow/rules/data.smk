@@ -100,6 +100,7 @@ rule prepare:
 rule stats:
     input:
         store=f"{DATA_DIR}/train.h5",
+        summary=rules.prepare.output.summary,
     output:
         f"{DATA_DIR}/norm-{{front_end}}.json",
     log:

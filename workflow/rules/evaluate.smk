@@ -40,6 +40,7 @@ rule evaluate:
         sweeps=rules.configure_sweeps.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
         summary=prepared("summary.json"),
     output:
         metrics=f"{RUN_DIR}/metrics.csv",

@@ -45,6 +45,7 @@ rule fig2:
     input:
         script="paper_figures/fig2_native_lengths.py",
         manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
+        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -69,6 +70,8 @@ rule fig3:
         script="paper_figures/fig3_packing.py",
         store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
         manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=PACKED_DATASET),
+        classes=f"{DATA_DIR}/classes.json".format(dataset=PACKED_DATASET),
+        summary=f"{DATA_DIR}/summary.json".format(dataset=PACKED_DATASET),
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),

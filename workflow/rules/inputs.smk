@@ -8,9 +8,9 @@ from elasticast.config.load_ablation import load_ablation
 
 
 def ids_digest(dataset):
-    """Checksum of the file that lists the clips to use, or None without such a file."""
-    path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
-    return file_sha256(path) if path.is_file() else None
+    """Checksums of the files that list the clips to use, or None without such a file."""
+    paths = [Path(SETTINGS.data_root, file) for file in PLAN.datasets[dataset].id_files()]
+    return [file_sha256(path) for path in paths if path.is_file()] or None
 
 
 # ---- report.smk

@@ -15,6 +15,7 @@ rule evaluate_released:
         sweeps=rules.configure_sweeps.output[0].replace("{seed}", str(SUITE.seeds[0])),
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
         summary=prepared("summary.json"),
     output:
         metrics=f"{SUITE_DIR}/released/{{experiment}}/metrics.csv",

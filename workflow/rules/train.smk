@@ -30,6 +30,8 @@ rule train:
         config=ancient(rules.configure.output[0]),
         stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
+        summary=prepared("summary.json"),
         norm=lambda wildcards: norm_file(wildcards.experiment),
         start=lambda wildcards: expand(
             f"{RUN_DIR}/model.safetensors",

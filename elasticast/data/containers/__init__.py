@@ -15,6 +15,7 @@ libsndfile reads what is there and says nothing if the header promised more, and
 from collections.abc import Callable
 
 from elasticast.data.containers import flac, headers, iff, mpeg, ogg, riff
+from elasticast.data.containers.content import recognise
 from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError, id3_length
 
 _MAGIC: dict[bytes, Callable[[FileBytes, int], Extent | None]] = {
@@ -56,7 +57,12 @@ def locate(data: FileBytes) -> Extent | None:
         return found(data, base)
     if data.size - base < 4 and any(magic.startswith(data.at(base, 4)) for magic in _MAGIC):
         return None
-    return headers.mpc2k(data, base) or headers.mat4(data, base) or mpeg.mp3(data, base)
+    for read in (headers.mpc2k, headers.mat4, headers.sds):
+        if extent := read(data, base):
+            return extent
+    if base or mpeg.frame(data.at(0, 3)) or recognise(data) is None:  # a dump of a stream begins within a frame
+        return mpeg.mp3(data, base)
+    return None
 
 
 def after_id3(data: FileBytes, offset: int) -> int:

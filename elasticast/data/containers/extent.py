@@ -3,8 +3,8 @@
 import os
 from typing import NamedTuple
 
-BLOCK = 1 << 16
-TAIL = 4096
+HEAD, BLOCK = 1 << 12, 1 << 16  # bytes to read at first, and then
+TAIL = 1024
 """Bytes after the samples that need no explanation."""
 NEAR = 1 << 16
 """A size this close to 2^31 or 2^32 bytes is a placeholder."""
@@ -57,7 +57,7 @@ class FileBytes:
         """`count` bytes from `offset`, fewer at the end of the file."""
         first = offset - self._first
         if not 0 <= first <= first + count <= len(self._block):
-            self._block = os.pread(self._descriptor, max(count, BLOCK if self._block else TAIL), offset)
+            self._block = os.pread(self._descriptor, max(count, BLOCK if self._block else HEAD), offset)
             self._first, first = offset, 0
         return self._block[first : first + count]
 

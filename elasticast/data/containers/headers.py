@@ -69,6 +69,8 @@ def voc(data: FileBytes, base: int) -> Extent | None:
             found = start, *resolve(data, start, offset + 4 + length - start, length == 0, base)
         elif kind in (3, 6):  # silence, repetition
             raise NotReadableError("needs ffmpeg (VOC with several blocks)")
+        elif kind > 9:
+            raise UnusableAudioError("damaged")
         offset += 4 + length
     if not found:
         raise UnusableAudioError("empty")
@@ -94,6 +96,15 @@ def wve(data: FileBytes, base: int) -> Extent | None:
     if data.at(base, 15) != b"ALawSoundFile**":
         return None
     return _fixed(data, base + 32, data.number(base + 18, 4, ">"))
+
+
+def sds(data: FileBytes, base: int) -> Extent | None:
+    """MIDI Sample Dump: packets of 127 bytes, 120 of which hold samples in groups of 7 bits."""
+    if data.at(base, 2) != b"\xf0\x7e" or data.size < base + 21:
+        return None
+    low, middle, high = data.at(base + 10, 3)
+    frames, width = low + (middle << 7) + (high << 14), max(1, (data.at(base + 6, 1)[0] + 6) // 7)
+    return _fixed(data, base + 21, -(-frames // (120 // width)) * 127)._replace(frames=frames)
 
 
 def mpc2k(data: FileBytes, base: int) -> Extent | None:

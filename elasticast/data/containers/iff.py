@@ -14,6 +14,7 @@ from elasticast.data.containers.riff import chunks
 from elasticast.data.containers.tail import check_tail, end_of_stream, follows
 
 _SOX_ROUNDING = 1 << 16
+_LINEAR = (b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64")
 
 
 def iff(data: FileBytes, base: int) -> Extent | None:
@@ -41,7 +42,9 @@ def _samples(data: FileBytes, base: int, start: int, length: int, common: bytes)
         start, length, unknown = start + skipped, max(0, length - skipped), unknown or length < skipped
     stop, trusted = resolve(data, start, length, unknown, base)
     if trusted:
-        check_tail(data, stop + (stop - base) % 2 * (data.at(stop, 1) == b"\0"), ">")
+        end = base + 8 + data.number(base + 4, 4, ">")
+        check_tail(data, stop + (stop - base) % 2 * (data.at(stop, 1) == b"\0"), ">", end=end)
+        _check_frames(kind, common, stop - start)
     else:
         stop = end_of_stream(data, start, ">")
     if common:
@@ -49,13 +52,30 @@ def _samples(data: FileBytes, base: int, start: int, length: int, common: bytes)
     return Extent(start, stop, head, trusted)
 
 
+def _frame_bytes(kind: bytes, common: bytes) -> int:
+    """Bytes of a sample of all channels, 0 if they are compressed or not known."""
+    linear = kind == b"AIFF" or (kind == b"AIFC" and common[26:30] in _LINEAR)
+    if not linear or len(common) < 16:
+        return 0
+    channels, bits = struct.unpack_from(">H4xH", common, 8)
+    return channels * -(-bits // 8)
+
+
+def _check_frames(kind: bytes, common: bytes, length: int) -> None:
+    """Compare the number of samples in the `COMM` chunk with the bytes of the `SSND` chunk."""
+    width = _frame_bytes(kind, common)
+    count = struct.unpack_from(">I", common, 10)[0] if width else 0
+    expected = count * width
+    unknown = is_placeholder(count) or is_placeholder(expected) or abs(expected - SOX_AIFF) < _SOX_ROUNDING
+    if width and not unknown and not 0 <= length - expected < max(2, width):
+        raise UnusableAudioError(f"damaged (COMM says {expected} bytes, SSND {length})")
+
+
 def _header(kind: bytes, common: bytes, length: int) -> bytes:
     """Header with the chunk `common`, which describes the samples, and `length` bytes of samples."""
     aiff = kind in (b"AIFF", b"AIFC")
-    if aiff and len(common) >= 16 and common[8:10] != b"\0\0":
-        channels, bits = struct.unpack_from(">H4xH", common, 8)
-        frames = length // max(1, channels * -(-bits // 8))
-        common = common[:10] + struct.pack(">I", min(frames, 0xFFFFFFFF)) + common[14:]
+    if width := aiff and _frame_bytes(kind, common):
+        common = common[:10] + struct.pack(">I", min(length // width, 0xFFFFFFFF)) + common[14:]
     version = struct.pack(">4sII", b"FVER", 4, 0xA2805140) if kind == b"AIFC" else b""
     body = struct.pack(">4sIII", b"SSND", 8 + length, 0, 0) if aiff else struct.pack(">4sI", b"BODY", length)
     inner = kind + version + common + body
@@ -64,13 +84,35 @@ def _header(kind: bytes, common: bytes, length: int) -> bytes:
 
 def caf(data: FileBytes, base: int) -> Extent | None:
     """Samples of a CAF file. Lengths have 64 bits; that of the last chunk may be -1."""
-    offset = base + 8
-    while offset < data.size:
-        name, length = data.at(offset, 4), data.number(offset + 4, 8, ">")
+    offset, packets, samples = base + 8, None, None
+    while offset < data.size and (packets is None or samples is None):
+        name, end = data.at(offset, 4), data.size - offset < 12
+        if samples and (end or not name.isalnum()):
+            break
+        length = data.number(offset + 4, 8, ">")
         if name == b"data":
-            return _caf_samples(data, base, offset, length)
+            samples = _caf_samples(data, base, offset, length)
+            if not samples.trusted:
+                break
+        elif name == b"pakt":
+            packets = data.at(offset + 12, length) if length <= data.size else b""
         offset += 12 + length
-    raise UnusableAudioError("truncated")
+    if samples is None:
+        raise UnusableAudioError("truncated")
+    if packets is not None and samples.trusted and sum(_packets(packets)) != samples.stop - samples.start:
+        raise UnusableAudioError("damaged")
+    return samples
+
+
+def _packets(table: bytes) -> list[int]:
+    """Bytes of each packet, from the packet table: the number of packets, and groups of 7 bits."""
+    sizes, size = [], 0
+    for byte in table[24:]:
+        size = size << 7 | byte & 127
+        if byte < 128:
+            sizes.append(size)
+            size = 0
+    return sizes[: int.from_bytes(table[:8], "big")]
 
 
 def _caf_samples(data: FileBytes, base: int, offset: int, raw: int) -> Extent:

@@ -144,7 +144,7 @@ def _compared(data: FileBytes, base: int, first: int, head: Frame, found: Count)
     frames = found.frames - 1  # the frame with the tag holds no sound
     if count is not None and count > frames and length != found.stop - first:
         raise UnusableAudioError("truncated")
-    if count == frames and info[place : place + 4] != b"VBRI" and first == base:
+    if count == frames and info[place : place + 4] != b"VBRI" and _is_plain(data, base, first, found.stop):
         return Extent(first, found.stop, frames=frames * head.samples, delay=DELAY)
     if count is None or info[place : place + 4] == b"VBRI":
         patched = _info_frame(info, frames)
@@ -152,6 +152,11 @@ def _compared(data: FileBytes, base: int, first: int, head: Frame, found: Count)
         size = struct.pack(">I", found.stop - first)[: 4 if length is not None else 0]
         patched = info[: place + 8] + struct.pack(">I", frames) + size + info[place + 12 + len(size) :]
     return Extent(first + head.length, found.stop, patched, False, frames * head.samples, DELAY)
+
+
+def _is_plain(data: FileBytes, base: int, first: int, stop: int) -> bool:
+    """Whether libsndfile reads the file as it is: nothing but usual tags is around the frames."""
+    return first == base and (stop == data.size or (stop == data.size - 128 and data.at(stop, 3) == b"TAG"))
 
 
 def _tag(info: bytes) -> tuple[int | None, int | None, int | None]:

@@ -52,7 +52,8 @@ def _samples(data: FileBytes, base: int, start: int, length: int, long: int | No
         return Extent(start, start)
     stop, trusted = resolve(data, start, length, unknown, base)
     if trusted:
-        check_tail(data, stop + length % 2 * (data.at(stop, 1) == b"\0"), order)
+        end = base + 8 + data.number(base + 4, 4, order)
+        check_tail(data, stop + length % 2 * (data.at(stop, 1) == b"\0"), order, end=end)
     else:
         stop = end_of_stream(data, start, order)
     trusted = trusted and data.at(base, 4) != b"BW64"

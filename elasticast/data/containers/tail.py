@@ -24,7 +24,7 @@ _SEARCHED = 1 << 16  # bytes at the end of the file in which trailing chunks are
 JOINED = "several recordings in one file"
 
 
-def check_tail(data: FileBytes, offset: int, order: str = "", size: int = 4) -> None:
+def check_tail(data: FileBytes, offset: int, order: str = "", size: int = 4, end: int = 0) -> None:
     """Refuse a file that holds more audio after its samples, or more bytes than can be explained.
 
     Parameters
@@ -35,7 +35,10 @@ def check_tail(data: FileBytes, offset: int, order: str = "", size: int = 4) -> 
         Byte order of the chunks that may follow; ``""`` if the container has none.
     size : int
         Bytes of the length of a chunk, 4 or 8.
+    end : int
+        Where the container ends by its header. If that is the end of the file, all bytes have to be chunks.
     """
+    allowed = 0 if end in (data.size, data.size + 1) else TAIL
     while offset < data.size:
         offset = _after_padding(data, offset)
         head = data.at(offset, 12)
@@ -47,7 +50,7 @@ def check_tail(data: FileBytes, offset: int, order: str = "", size: int = 4) -> 
         if not step or offset + step > data.size + 1:
             break
         offset += step
-    if data.size - offset > TAIL:
+    if data.size - offset > allowed:
         raise UnusableAudioError(f"data after the end of the samples ({data.size - offset} bytes)")
 
 

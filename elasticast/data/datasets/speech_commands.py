@@ -52,7 +52,7 @@ OLD_WORDS = (
     "zero",
 )
 WORDS = sorted(NEW_WORDS + OLD_WORDS)
-NAME = r"([^/]+)_nohash_\d+"
+NAME = r"([^/\\]+)_nohash_\d+"
 LINE = re.compile(rf"((\w+)/{NAME})\.wav")
 CLIP = re.compile(rf"\w+/{NAME}")
 EXAMPLE = "four/1b4c9b89_nohash_2.wav"

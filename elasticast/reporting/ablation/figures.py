@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from elasticast.config.ablation_sweeps import SWEEPS, compared
@@ -224,6 +224,8 @@ def _draw_operations(
         labels += [(x, y, f"{100 * share:g} %", style.text_color()) for x, y, share in places]
     if all_gflops and max(all_gflops) > 20 * min(all_gflops):
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(LogFormatter())
+        ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
     ax.set_xlabel("GFLOPs a clip (at the points: tokens left out)")
     ax.set_ylabel(METRIC_LABEL[panel.metric])
     ax.grid(axis="y")

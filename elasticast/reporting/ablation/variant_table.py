@@ -3,7 +3,6 @@
 Like table 1, it is a tidy data frame with one row per printed cell. It is printed as Markdown and as LaTeX.
 """
 
-import re
 from pathlib import Path
 from statistics import median
 
@@ -23,7 +22,17 @@ from elasticast.reporting.ablation.scores import (
     select_common_seeds,
 )
 from elasticast.reporting.panels import NOT_RUN
-from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
+from elasticast.reporting.tables import (
+    LATEX,
+    MARKDOWN,
+    Markup,
+    latex_row,
+    markdown_table,
+    signed,
+    tidy_csv,
+    write_tables,
+)
+from elasticast.text import one_line
 
 COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "gflops_per_clip")
 TABLE_COLUMNS = (
@@ -130,7 +139,6 @@ def _costs(results: AblationResults, variant: str) -> dict[str, float]:
 # Printing
 # ---------------------------------------------------------------------------------------------
 
-_BOLD = "**{}**"
 _HEAD = ["Native", "Δ", "Mean", "Δ", "Worst", "Δ", "Seeds"]
 _COST_HEAD = {
     "parameters": "Parameters (M)",
@@ -155,7 +163,7 @@ def _place(cell: pd.Series) -> str:
     return f"{cell['x']:g}" if pd.isna(cell["compression"]) else f"{cell['x']:g}, {cell['compression']:g}"
 
 
-def _delta(cell: pd.Series) -> str:
+def _delta(cell: pd.Series, markup: Markup) -> str:
     """Text for the difference to the base in points with its interval, in bold if its corrected p is small."""
     if cell["base"]:
         return "base"
@@ -163,10 +171,11 @@ def _delta(cell: pd.Series) -> str:
         return missing_delta(cell)
     text = signed(100 * cell["delta"])
     if pd.isna(cell["delta_low"]):
-        return f"{text} [{NOT_RUN}]"
+        return markup.numbers(f"{text} [{NOT_RUN}]")
     low, high = cell["delta_low"], cell["delta_high"]
-    text = _BOLD.format(text) if cell["p_corrected"] <= ALPHA else text
-    return f"{text} [{signed(100 * low)}, {signed(100 * high)}]"
+    interval = f" [{signed(100 * low)}, {signed(100 * high)}]"
+    significant = cell["p_corrected"] <= ALPHA
+    return (markup.bold if significant else str)(markup.numbers(text)) + markup.numbers(interval)
 
 
 def missing_delta(cell: pd.Series) -> str:
@@ -174,25 +183,25 @@ def missing_delta(cell: pd.Series) -> str:
     return "no common seed" if cell["status"] == "ok" else cell["status"]
 
 
-def _rows(table: pd.DataFrame) -> list[list[str]]:
+def _rows(table: pd.DataFrame, markup: Markup) -> list[list[str]]:
     """Printed cells of a sweep, one row per variant."""
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         first = cells.iloc[0]
         seeds, planned = first["seeds"], first["seeds_planned"]
-        label = _BOLD.format(first["label"]) if first["base"] else first["label"]
-        texts = [text for _, cell in cells.iterrows() for text in (_value(cell), _delta(cell))]
+        label = (markup.bold if first["base"] else str)(markup.words(first["label"]))
+        texts = [t for _, cell in cells.iterrows() for t in (markup.numbers(_value(cell)), _delta(cell, markup))]
         rows.append([label, *texts, f"{seeds}" if seeds == planned else f"{seeds} of {planned}"])
     return rows
 
 
-def _cost_rows(first: str, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def _cost_rows(first: str, table: pd.DataFrame, markup: Markup) -> tuple[list[str], list[list[str]]]:
     """Headings and printed cells of the costs; operations are included if they were counted for any variant."""
     columns = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         variant = cells.iloc[0]
-        rows.append([variant["label"], *(_cost(key, variant[key]) for key in columns)])
+        rows.append([markup.words(variant["label"]), *(_cost(key, variant[key]) for key in columns)])
     return [first, *(_COST_HEAD[key] for key in columns)], rows
 
 
@@ -243,11 +252,13 @@ def _caption(results: AblationResults, table: pd.DataFrame) -> str:
 
 def markdown(results: AblationResults, table: pd.DataFrame) -> str:
     """Print the table as Markdown: one block per sweep, then the costs, then the notes."""
-    first, parts = name_varied_settings(results.ablation), [f"**{_caption(results, table)}**\n"]
+    first, parts = name_varied_settings(results.ablation), []
+    parts.append(MARKDOWN.bold(MARKDOWN.words(_caption(results, table))) + "\n")
     for sweep, rows in table.groupby("sweep", sort=False):
         align = ["---", *[":---:"] * 6, "---:"]
-        parts += [f"Over {sweep} ({_where(results, sweep)}):\n", markdown_table([first, *_HEAD], align, _rows(rows))]
-    head, rows = _cost_rows(first, table)
+        parts.append(f"Over {sweep} ({_where(results, sweep)}):\n")
+        parts.append(markdown_table([first, *_HEAD], align, _rows(rows, MARKDOWN)))
+    head, rows = _cost_rows(first, table, MARKDOWN)
     parts += ["Cost, medians over runs:\n", markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)]
     return "\n".join([*parts, " ".join(notes(table)) + "\n"])
 
@@ -255,20 +266,16 @@ def markdown(results: AblationResults, table: pd.DataFrame) -> str:
 def latex(results: AblationResults, table: pd.DataFrame) -> str:
     """Print the table as two LaTeX ``tabular``s that only need booktabs: scores, then costs."""
     first = name_varied_settings(results.ablation)
-    lines = [f"% {note}" for note in (_caption(results, table), *notes(table))]
-    lines += [r"\begin{tabular}{lccccccr}", r"\toprule", _latex_row([first, *_HEAD])]
+    lines = [f"% {one_line(note)}" for note in (_caption(results, table), *notes(table))]
+    lines += [r"\begin{tabular}{lccccccr}", r"\toprule", latex_row(map(LATEX.words, [first, *_HEAD]))]
     for sweep, rows in table.groupby("sweep", sort=False):
-        title = escape(f"{rows['metric'].iloc[0]} (%) over {sweep}; {_where(results, sweep)}")
+        title = LATEX.words(f"{rows['metric'].iloc[0]} (%) over {sweep}; {_where(results, sweep)}")
         lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{title}}}}} \\"]
-        lines += [_latex_row(row) for row in _rows(rows)]
-    head, rows = _cost_rows(first, table)
+        lines += map(latex_row, _rows(rows, LATEX))
+    head, rows = _cost_rows(first, table, LATEX)
     lines += [r"\bottomrule", r"\end{tabular}", "", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
-    lines += [_latex_row(head), r"\midrule", *map(_latex_row, rows)]
+    lines += [latex_row(map(LATEX.words, head)), r"\midrule", *map(latex_row, rows)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _latex_row(cells: list[str]) -> str:
-    return " & ".join(re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", escape(cell)) for cell in cells) + r" \\"
 
 
 def write_table(results: AblationResults, table: pd.DataFrame, out: Path) -> None:

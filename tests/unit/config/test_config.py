@@ -146,6 +146,17 @@ WRONG_VALUES = [
     (f"{E}.view.cut_from", 272, f"{E}.view.cut_from", 272, ""),
     (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}.view.cut_from", 48, ""),
     ("experiments.ast64.view.cut_from", 32, "experiments.ast64.view.cut_from", 32, ""),
+    ("experiments.ast64.view.segment", 48, "experiments.ast64.view.segment", 48, ""),
+    (
+        "experiments.ast64.view",
+        {"frames": 64, "segment": 80, "crop": "start"},
+        "experiments.ast64.view.segment",
+        80,
+        "",
+    ),
+    (f"{E}.view.segment", 512, f"{E}.view.segment", 512, ""),
+    (f"{E}.model.head_norm_init", "trunk", f"{E}.model.head_norm_init", "trunk", ""),
+    (f"{E}.train.spec_augment", {"warp": {"kind": "specaugment"}}, f"{E}.train.spec_augment.warp.frames", NO_VALUE, ""),
     (f"{E}.view.fill", "ones", f"{E}.view.fill", "ones", ""),
     (f"{E}.view.fill", "mask", f"{E}.view.fill", "mask", ""),
     (f"{E}.view.compression", [1.0, 1.25], f"{E}.view.compression", [1.25], ""),
@@ -326,6 +337,17 @@ def test_an_ast_takes_native_lengths_in_buckets(load, problems):
     assert (keys([problem]), problem.value) == (["experiments.ast64.view.cut_from"], 64)
     (problem,) = problems(changed(*native, ("evaluations.length.windows", True), (f"{E}.evaluations", ["hop"])))
     assert keys([problem]) == ["experiments.ast64.evaluations.length.windows"]
+
+
+def test_masks_have_no_mean_to_be_filled_with_if_the_log_mel_is_not_normalised(load, problems):
+    identity = (f"{E}.norm", {"mean": 0.0, "std": 0.5})
+    load(changed(identity))  # no masks
+    for masks in ({"freq_bins": 8}, {"time_frames": 8}):
+        (problem,) = problems(changed(identity, (f"{E}.train.spec_augment", masks)))
+        assert (keys([problem]), problem.value) == ([f"{E}.train.spec_augment.fill"], "mean")
+        load(changed((f"{E}.train.spec_augment", masks)))
+        for fill in ("spectrogram_mean", "raw_zero"):
+            load(changed(identity, (f"{E}.train.spec_augment", {**masks, "fill": fill})))
 
 
 def test_grids_of_length_and_resolution(load, problems):

@@ -69,7 +69,7 @@ def zoo(tmp_path):
         "text": "not audio (text)",
     }
     reasons |= {"truncated": "truncated", "silent": "silent", "broken_float": "non-finite samples", "absent": "missing"}
-    reasons |= {"short": "too short (< 25 ms)"}
+    reasons |= {"short": "too short (< 25 ms)", "text": "not audio (text)"}
     rows = [{"id": n, "split": "train" if n != "good3" else "test", "path": str(folder / f"{n}.wav")} for n in reasons]
     return rows, reasons
 
@@ -194,6 +194,12 @@ def test_annotations_that_cannot_be_used(tmp_path, zoo, listed):
         "known": "recalled",
         "span": "span outside the file",
     }
+
+
+def test_a_folder_whose_name_is_not_utf8_is_named(tmp_path):
+    for root, out in ((tmp_path / "caf\udce9", tmp_path / "out"), (tmp_path, tmp_path / "caf\udce9")):
+        with complains(DataError, rf"{tmp_path}/caf\xe9"):
+            prepare(soundscapes(), root, out)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

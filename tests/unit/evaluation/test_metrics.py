@@ -145,3 +145,15 @@ def test_scores_of_very_confident_models_are_not_tied(loss):
     assert (np.diff(scores[:, 1]) <= 0).all()
     assert np.isfinite(scores).all()
     assert (scores.argmax(1) == 0).all()
+
+
+def test_the_released_scores_tie_confident_classes():
+    logits = torch.tensor([[8.0, 9.0, 10.0, 7.0], [-30.0, 3.0, 8.4, 8.5], [5.0, 6.0, 7.0, 8.0]])
+    scores = ranking_scores(logits, "ce", "released_fp16_sigmoid")
+    assert scores.argmax(1).tolist() == [1, 2, 3]
+    assert (scores[0, 1:3] == 1).all()
+    assert scores[0, 0] < 1
+    assert scores[1, 2] == scores[1, 3] == 1
+    np.testing.assert_allclose(scores, logits.sigmoid(), atol=1e-3)
+    assert np.array_equal(scores, ranking_scores(logits, "bce", "released_fp16_sigmoid"))
+    assert np.array_equal(scores, scores.astype(np.float16))  # saving them rounds nothing

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from elasticast.checksums import OWN, write_record
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.stats import RELEASED
@@ -80,6 +81,12 @@ def ast_file(deit, tmp_path):
 # ---------------------------------------------------------------------------------------------
 # Round trips
 # ---------------------------------------------------------------------------------------------
+
+
+def seal(folder: Path) -> None:
+    """Make the checksums of a model fit its files."""
+    content = {key: value for key, value in json.loads((folder / "model.json").read_text()).items() if key != OWN}
+    write_record(folder / "model.json", content, [folder / "model.safetensors"])
 
 
 def test_own_run(tiny, tmp_path):
@@ -274,6 +281,17 @@ def test_elasticast_started_from_ast(tiny, deit, ast_file, pool_init, divisor):
     assert_names("\n".join(started["notes"]), "pool_init", pool_init, 35, "positions")
 
 
+@pytest.mark.parametrize("head_norm_init", ["ones", "trunk"])
+def test_the_norm_of_a_new_head_can_be_that_of_the_blocks(tiny, deit, ast_file, head_norm_init):
+    config = tiny(model={**SMALL, "stride": 10, "init": "x", "head_norm_init": head_norm_init})
+    model = build_model(config, 5)
+    started = start_from(str(ast_file), model, config, list("abcde"))
+    theirs = model.trunk.norm if head_norm_init == "trunk" else torch.nn.LayerNorm(config.model.dim)
+    for kind in ("weight", "bias"):
+        assert torch.equal(getattr(model.head_norm, kind), getattr(theirs, kind))
+    assert any("LayerNorm" in note for note in started["notes"]) == (head_norm_init == "trunk")
+
+
 def test_positions_of_ast_are_cut_for_a_shorter_elasticast(tiny, deit, ast_file):
     config = tiny(model={**SMALL, "stride": 10, "max_frames": 64}, view={"max_frames": 64})
     model = build_model(config, 5)
@@ -309,11 +327,13 @@ def test_a_run_starts_from_weights_and_records_them(tiny, train_clips, norm, tmp
     assert len(record["sha256"]) == 64
     assert json.loads((tmp_path / "first" / "run.json").read_text())["init"] is None
     torch.manual_seed(9)
+    (tmp_path / "first" / "run.json").unlink()
     save_model(
         tmp_path / "first", build_model(first, len(train_clips.classes)), first, norm, train_clips.classes, "multi"
     )
     other = Trainer(second, inputs, tmp_path / "third")
-    assert other.identity != trainer.identity  # other weights under the same path are another run
+    # other weights under the same path are another run
+    assert other.checkpoints.identity != trainer.checkpoints.identity
 
 
 @pytest.mark.parametrize(
@@ -340,7 +360,7 @@ def test_a_relative_path_is_looked_up_in_the_folder_of_weights(tiny, prepared, t
         return Trainer(second, read_inputs(second, prepared, out, **options), out)
 
     here, there = trainer("a"), trainer("b")
-    assert here.identity == there.identity  # where they lie is no part of the run
+    assert here.checkpoints.identity == there.checkpoints.identity  # where they lie is no part of the run
     assert here.init["source"] == "first"
     with complains(DataError, tmp_path / "c" / "first"):
         trainer("c")
@@ -385,9 +405,10 @@ def test_a_damaged_run_lists_names_too(tiny, tmp_path):
     save_model(tmp_path, model, config, Norm(0, 1), ["a", "b"], "multi")
     state = {k: v.clone() for k, v in model.state_dict().items() if k != "pool.query"}
     save_file(state | {"spare": torch.zeros(1)}, tmp_path / "model.safetensors")
+    seal(tmp_path)
     with complains(DataError, tmp_path, "pool.query", "spare"):
         load_model(tmp_path)
-    (tmp_path / "model.json").write_text("{}")
+    write_record(tmp_path / "model.json", {}, [tmp_path / "model.safetensors"])
     with complains(DataError, "model.json", "config", "classes", "kind", "norm"):
         load_model(tmp_path)
 

@@ -46,6 +46,7 @@ NEVER = {
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
     "evaluation/records.py": "compares results with their records; writes a table as it is given",
+    "faults.py": "explains why a job stopped",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
     "models/trained.py": "refuses weights that are not finite",

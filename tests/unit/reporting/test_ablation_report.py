@@ -1,6 +1,7 @@
 """Tables and figures of ablations: comparisons, their intervals, and missing runs."""
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from elasticast.reporting.ablation.run_table import run_table
 from elasticast.reporting.ablation.scores import resampled_quantities
 from elasticast.reporting.ablation.variant_table import compare_variants, markdown
 from elasticast.reporting.style import paper_style
+from elasticast.text import one_line
 from tests.complaints import complains
 from tests.drawn import assert_drawn
 from tests.records import rewrite_record
@@ -218,6 +220,27 @@ def test_a_clear_difference_is_marked_and_none_is_not(ablation, folder):
     assert rows["mean"].count("**−") == 3
     assert "**" not in rows["same"]
     assert "**base**" in rows  # the variant's own name: the label of its experiment is that of `same` too
+
+
+def test_labels_of_markup_change_no_table_and_no_figure(ablation, folder):
+    labels = {"one": "=1|2 & $x_1$ \\", "two": "a\n| **b** | [c]", "three": "[<i>] #1 % {x} ~^"}
+    changes = {"one": {"pooling": "mean"}, "two": {"depth": 1}, "three": {"depth": 2}}
+    variants = {name: {"label": label, "model": changes[name]} for name, label in labels.items()}
+    trial = ablation(title="T | $1$\n% **x**", variants=variants)
+    write_results(trial, folder, lambda v, s, x, c: 0.3 if v == "two" else 0.8, clips=200)
+    out = run_script(trial, folder)
+    table = pd.read_csv(f"{out}_table.csv").drop_duplicates("variant").set_index("variant")["label"]
+    assert {name: table[name].removeprefix("'") for name in labels} == {k: one_line(v) for k, v in labels.items()}
+    text = Path(f"{out}_table.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row.replace(r"\\\\", ""))) for row in rows if "±" in row} == {9}
+    assert "**ElasticAST**" in text
+    lines = Path(f"{out}_table.tex").read_text().splitlines()
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines if "pm" in line} == {7}
+    assert not [line for line in lines if line.startswith(("[", "*"))]
+    assert r"\textbf{ElasticAST}" in "".join(lines)
+    assert "".join(lines).count(r"\textbf{$-$") == text.count("**−") == 3
+    assert_drawn(out)
 
 
 def test_windows_are_compared_with_the_base_over_common_points(ablation, folder):

@@ -14,8 +14,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from elasticast.evaluation.records import write_table
-from elasticast.reporting.captions import escape
 from elasticast.reporting.read_tables import INTERVALS, RELEASED
+from elasticast.text import rst
 from tests.unit.reporting.toy_suite import (
     EVALUATIONS,
     drawn_figure,
@@ -179,7 +179,7 @@ def test_the_reports_caption_includes_that_of_the_script(project, name):
 
 def test_names_are_not_taken_as_markup(tmp_path):
     names = ["AST_", "a*b*c", "`x`", "|y|", "back\\slash", "two__"]
-    (tmp_path / "caption.rst").write_text("Bands of " + ", ".join(map(escape, names)) + ".\n")
+    (tmp_path / "caption.rst").write_text("Bands of " + ", ".join(map(rst, names)) + ".\n")
     assert ", ".join(names) in rendered("fig4_length_curves", caption=str(tmp_path / "caption.rst"))
 
 

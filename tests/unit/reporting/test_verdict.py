@@ -16,11 +16,19 @@ from elasticast.evaluation.records import write_table
 from elasticast.reporting.claims import combine_outcomes, judge_claims
 from elasticast.reporting.curves import draw_sweeps
 from elasticast.reporting.panels import sweep_panels
-from elasticast.reporting.read_tables import INTERVALS, METRICS, PAIRS, read_intervals, read_pairs, read_released
+from elasticast.reporting.read_tables import (
+    INTERVALS,
+    METRICS,
+    PAIRS,
+    read_intervals,
+    read_notes,
+    read_pairs,
+    read_released,
+)
 from elasticast.reporting.released_curves import released_curves
 from elasticast.reporting.style import line_styles
 from elasticast.reporting.verdict import claim_table, curve_table, latex, markdown, write_verdict
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 
 ROOT = Path(__file__).parents[3]
 CURVES = ROOT / "paper_figures" / "reference" / "released_curves.csv"
@@ -313,3 +321,13 @@ def test_the_script(suite, released, tmp_path, options):
         assert table["status"].tolist() == ["ok"]
     else:
         assert table["status"].tolist() == ["1 of 3 seeds"] * 4
+
+
+def test_notes_of_evaluations_are_printed_below_the_tables(suite, released, tmp_path):
+    notes = {"voxceleb1_elastic/seed0": ["no names"], "voxceleb1_elastic/seed1": ["no names"]}
+    write_table(tmp_path / "metrics.csv", metrics_of(released), {"notes": notes})
+    panels = panels_of(suite, released, released)
+    write_verdict(*tables(suite, panels), suite, tmp_path / "verdict", read_notes(tmp_path / "metrics.csv"))
+    for suffix in ("md", "tex"):
+        last = (tmp_path / f"verdict.{suffix}").read_text().splitlines()[-1]
+        assert_names(last, *notes, "no names")

@@ -25,6 +25,7 @@ from elasticast.evaluation.sweep import evaluate
 from elasticast.files import locked
 from elasticast.models.pretrained import load_model
 from elasticast.training import loop
+from elasticast.training.checkpoint import saved_checkpoints
 from elasticast.training.distributed import World, local_device
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
@@ -118,7 +119,7 @@ def history(folder: Path) -> list[dict]:
 
 
 def saved_step(folder: Path) -> int:
-    return torch.load(folder / "checkpoint" / "last.pt", weights_only=True)["step"]
+    return int(saved_checkpoints(folder / "checkpoint")[0].name.removeprefix("step-"))
 
 
 @pytest.fixture(scope="module")

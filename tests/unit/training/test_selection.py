@@ -20,6 +20,7 @@ from elasticast.errors import DataError
 from elasticast.evaluation.sweep import evaluate
 from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
+from elasticast.training.checkpoint import saved_checkpoints
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.selection import Selection, due_steps
@@ -179,8 +180,7 @@ def test_a_run_killed_while_it_is_measured_goes_on_from_there(trainer, tmp_path,
     )
     with pytest.raises(pytest.fail.Exception):
         parts.fit()
-    saved = torch.load(tmp_path / "parts" / "checkpoint" / "last.pt", weights_only=True)
-    assert saved["step"] == 3 * (evaluation + 1)
+    assert saved_checkpoints(tmp_path / "parts" / "checkpoint")[0].name == f"step-{3 * (evaluation + 1)}"
     trainer("parts").fit()
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
