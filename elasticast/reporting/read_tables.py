@@ -26,7 +26,9 @@ from elasticast.reporting.check_tables import (
 )
 
 # points of a grid also have a column `compression`, but grids are not drawn as curves
-METRICS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
+METRICS = (
+    "suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n", "listed",
+)  # fmt: skip
 INTERVALS = ("suite", "experiment", "evaluation", "x_name", "x", "metric", "value", "low", "high", "seeds", "clips")
 PAIRS = (
     "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
