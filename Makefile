@@ -7,6 +7,9 @@
 # CONFIG passes other keys of config/config.yaml; ARGS passes options to snakemake or pytest:
 # make run CONFIG="train_threads=2" ARGS="--cores 2", make test ARGS="-k packed"
 
+comma := ,
+# a word that the shell takes as it is
+quote = '$(subst ','\'',$(1))'
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 # the first interpreter that is new enough for the pinned versions (Snakemake 9, NumPy 2.4 and pandas 3 need 3.11)
@@ -14,17 +17,18 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3, \
 	$(shell command -v $(p) >/dev/null && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 READY := $(VENV)/.ready
 # the environment provides snakemake, and the commands that the suite calls (python, elasticast)
-SNAKEMAKE := PATH="$(BIN):$$PATH" "$(BIN)/snakemake"
+# `-m snakemake` and not the program: its first line names the interpreter, which no quotes can protect
+SNAKEMAKE := PATH=$(call quote,$(BIN)):"$$PATH" $(call quote,$(BIN)/python) -m snakemake
 ARGS ?=
 EXTRAS ?= dev
 CONFIG ?=
 # A key of config/config.yaml, read as YAML. Each is read when it is first used, after the set-up, and once: `eval`
 # replaces the variable by its value.
-setting = $(shell "$(BIN)/python" -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))[sys.argv[2]])' config/config.yaml $(1))
+setting = $(shell $(call quote,$(BIN)/python) -c 'import sys, yaml; print(yaml.safe_load(open(sys.argv[1]))[sys.argv[2]])' config/config.yaml $(1))
 SUITE ?= $(eval SUITE := $$(call setting,suite))$(SUITE)
 DATA_ROOT ?= $(eval DATA_ROOT := $$(call setting,data_root))$(DATA_ROOT)
 RESULTS ?= $(eval RESULTS := $$(call setting,results))$(RESULTS)
-SETTINGS = --config suite='$(SUITE)' data_root='$(DATA_ROOT)' results='$(RESULTS)' $(CONFIG)
+SETTINGS = --config $(call quote,suite=$(SUITE)) $(call quote,data_root=$(DATA_ROOT)) $(call quote,results=$(RESULTS)) $(CONFIG)
 
 .PHONY: run test lint setup clean
 .DEFAULT_GOAL := run
@@ -32,36 +36,36 @@ SETTINGS = --config suite='$(SUITE)' data_root='$(DATA_ROOT)' results='$(RESULTS
 setup: $(READY)
 
 # an environment without its interpreter or Snakemake is set up again
-ifeq ($(wildcard $(BIN)/snakemake),)
+ifeq ($(wildcard $(VENV)/bin/snakemake),)
 .PHONY: $(READY)
 endif
 # only pyproject.toml decides what is installed; the package is linked, so that edits need no new set-up
 $(READY): pyproject.toml
 ifneq ($(PYTHON),)
-	@test -x "$(BIN)/python" || $(PYTHON) -m venv $(VENV)
+	@test -x $(call quote,$(BIN)/python) || $(PYTHON) -m venv $(VENV)
 else
 	@echo "no Python >= 3.11 found: fetching one into your home folder with uv"
 	python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv
 	$(VENV)-uv/bin/uv venv --seed --python 3.11 $(VENV)
 endif
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	$(call quote,$(BIN)/python) -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $(READY)
 
 run: $(READY)
 	$(SNAKEMAKE) all $(SETTINGS) $(ARGS)
-	$(SNAKEMAKE) $(SETTINGS) --report '$(RESULTS)/$(SUITE)/report.html' --quiet
-	@echo "figures  paper_figures/$(SUITE)/*.png, *.pdf"
-	@echo "table    paper_figures/$(SUITE)/table1.md, .csv, .tex"
-	@echo "numbers  $(RESULTS)/$(SUITE)/summary/*.csv"
-	@echo "report   $(RESULTS)/$(SUITE)/report.html"
+	$(SNAKEMAKE) $(SETTINGS) --report $(call quote,$(RESULTS)/$(SUITE)/report.html) --quiet
+	@echo $(call quote,figures  paper_figures/$(SUITE)/*.png$(comma) *.pdf)
+	@echo $(call quote,table    paper_figures/$(SUITE)/table1.md$(comma) .csv$(comma) .tex)
+	@echo $(call quote,numbers  $(RESULTS)/$(SUITE)/summary/*.csv)
+	@echo $(call quote,report   $(RESULTS)/$(SUITE)/report.html)
 
 test: $(READY)
-	PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest $(ARGS)
+	PATH=$(call quote,$(BIN)):"$$PATH" $(call quote,$(BIN)/python) -m pytest $(ARGS)
 
 lint: $(READY)
-	"$(BIN)/ruff" check .
-	"$(BIN)/ruff" format --check .
-	"$(BIN)/snakefmt" --check Snakefile workflow
+	$(call quote,$(BIN)/python) -m ruff check .
+	$(call quote,$(BIN)/python) -m ruff format --check .
+	$(call quote,$(BIN)/python) -m snakefmt.snakefmt --check Snakefile workflow
 	$(SNAKEMAKE) --lint --config custom=false
 
 clean:

@@ -44,9 +44,14 @@ def write_record(path: Path, value: dict[str, Any], files: Iterable[Path] = ()) 
     path : Path
         JSON file to write.
     value : dict
-        Content. NaN and infinity are not valid JSON and raise a `ValueError`.
+        Content.
     files : iterable of Path
         Existing files in the folder of `path` whose checksums are added.
+
+    Raises
+    ------
+    DataError
+        If a number is NaN or infinite, which JSON does not have.
     """
     record = dict(value)
     if sums := {file.relative_to(path.parent).as_posix(): file_sha256(file) for file in files}:
@@ -141,7 +146,7 @@ def check_yaml(path: Path, text: str) -> None:
 
 def _own(record: dict[str, Any]) -> str:
     rest = {key: value for key, value in record.items() if key != OWN}
-    return _text(json.dumps(rest, sort_keys=True, allow_nan=False))
+    return _text(json.dumps(rest, sort_keys=True))
 
 
 def _text(text: str) -> str:

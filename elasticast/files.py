@@ -2,16 +2,30 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
+import math
 import os
+import platform
+import re
 import shutil
 import stat
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.faults import while_writing
+
+LEFTOVER = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.part", re.DOTALL)
+"""Names of temporary files, see :func:`replacing`."""
+LEFTOVER_AGE = 7 * 24 * 3600
+"""Age in seconds after which a temporary file of another host is deleted."""
+LONGEST = 210  # bytes; a name has 255 at most, and the name of its temporary file is longer
 
 
 @contextmanager
@@ -19,10 +33,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` if the `with` block raises no error.
 
     The file is synchronised to disk before it is renamed. So after a power failure, `path` is either the old or the
-    complete new file. An `OSError` of the block that names no other file names `path`.
+    complete new file. The temporary file is ``.NAME.HOST.PROCESS.part``. If the process is killed, the next process
+    that writes to the folder deletes it, see :func:`remove_leftovers`. An `OSError` of the block that names no
+    other file names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove_leftovers_once(path.parent.absolute(), os.getpid())
+    temporary = path.with_name(f".{_shortened(path.name)}.{_host()}.{os.getpid()}.part")
     try:
         temporary.touch()  # with the permissions of any new file in this folder
         mode = temporary.stat().st_mode
@@ -33,12 +50,60 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
             _to_disk(path.parent)
-    except OSError as error:
-        if error.filename is None or str(error.filename) == str(temporary):
-            error.filename = str(path)
+    except Exception as error:
+        if failure := while_writing(error, path, temporary):
+            raise failure from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """Shorten the name of a file if the name of its temporary file would exceed the limit of file systems."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= LONGEST else f"{os.fsdecode(encoded[:LONGEST])}-{zlib.crc32(encoded):08x}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files in a folder whose processes were killed.
+
+    Several machines may share the folder. For a process of another machine, it is unknown whether it is alive, so its
+    file is deleted only if nothing was written to it for :data:`LEFTOVER_AGE`.
+    """
+    for path in folder.iterdir():
+        name = LEFTOVER.fullmatch(path.name)
+        with contextlib.suppress(OSError):  # another process deletes it, too, or it belongs to another user
+            if name and _is_dead(name["host"], int(name["process"]), path):
+                path.unlink()
+
+
+@cache
+def _remove_leftovers_once(folder: Path, _process: int) -> None:
+    """Once per process and folder: listing a folder of many files for every file would take long."""
+    with contextlib.suppress(OSError):
+        remove_leftovers(folder)
+
+
+def _is_dead(host: str, process: int, path: Path) -> bool:
+    if host != _host():
+        return time.time() - path.stat().st_mtime > LEFTOVER_AGE
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@cache
+def _host() -> str:
+    """Digest of the machine's name and, for containers, of the space in which its process numbers are valid."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        space = ""
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -85,8 +150,28 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file. NaN and infinity are not valid JSON and raise a `ValueError`."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write a JSON file.
+
+    Raises
+    ------
+    DataError
+        If a number is NaN or infinite, which JSON does not have. Nothing is written.
+    """
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError:
+        wrong = next(_not_finite(value), "a number is not finite")
+        raise DataError(f"{path}: not written: {wrong}; expected a finite number") from None
+    write_text(path, text + "\n")
+
+
+def _not_finite(value: Any, key: str = "") -> Iterator[str]:
+    """Keys and values of all numbers in `value` that are NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{key} = {value}"
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for name, child in children:
+        yield from _not_finite(child, f"{key}.{name}" if key else str(name))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from elasticast.reporting.tables import tidy_csv, write_tables
 
 
 def report(ablation, arguments):
-    results = read_results(ablation, arguments.runs)
+    results = read_results(ablation, arguments.runs, partial=arguments.partial)
     table = compare_variants(results)
     write_tables(arguments.out, csv=tidy_csv(run_table(results)))
     write_table(results, table, arguments.out.with_name(f"{arguments.out.name}_table"))
@@ -25,6 +25,7 @@ def add_runs(parser):
     parser.add_argument(
         "--runs", required=True, type=Path, help="folder with the results of the ablation: results/SUITE/ablations/NAME"
     )
+    parser.add_argument("--partial", action="store_true", help="leave out results of earlier runs or settings")
 
 
 def main(argv=None):

@@ -5,7 +5,7 @@ from pathlib import Path
 from elasticast.reporting.claims import judge_claims
 from elasticast.reporting.comparison import SWEEPS
 from elasticast.reporting.panel_inputs import add_sweep, read_panels
-from elasticast.reporting.read_tables import read_pairs
+from elasticast.reporting.read_tables import read_notes, read_pairs
 from elasticast.reporting.released_curves import keep_released_weights
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.verdict import claim_table, curve_table, write_verdict
@@ -17,8 +17,9 @@ def write(suite, arguments):
     panels = [panel for x_name in x_names for panel in read_panels(suite, arguments, x_name)]
     tests = judge_claims(suite, panels, released=False)
     curves = curve_table(suite, panels, tests, arguments.tolerance)
-    pairs = arguments.pairs and read_pairs(arguments.pairs)
-    write_verdict(curves, claim_table(suite, panels, pairs), suite, arguments.out)
+    pairs = arguments.pairs and read_pairs(arguments.pairs, arguments.metrics)
+    rules = claim_table(suite, panels, pairs)
+    write_verdict(curves, rules, suite, arguments.out, read_notes(arguments.metrics))
 
 
 def add_arguments(parser):

@@ -15,6 +15,7 @@ from elasticast.config import FrontEnd
 from elasticast.data.audio import decode
 from elasticast.data.features import log_mel
 from elasticast.data.manifest import read_manifest
+from elasticast.data.prepared import verified_file
 from elasticast.data.recordings import UnusableAudioError
 from elasticast.data.store import Store
 from elasticast.errors import DataError
@@ -61,7 +62,7 @@ def measure_reading(prepared: Path, split: str, clips: int, workers: list[int]) 
     DataError
         If the split has fewer than 2 usable clips, or if an audio file cannot be read.
     """
-    rows, store = read_manifest(prepared / "manifest.parquet", split), Store(prepared / f"{split}.h5")
+    rows, store = read_manifest(prepared / "manifest.parquet", split), Store(verified_file(prepared / f"{split}.h5"))
     if len(rows) < 2:
         raise DataError(f"{prepared}: split {split!r} has {len(rows)} usable clips, too few to measure")
     front_end = FrontEnd(sample_rate=store.sample_rate)

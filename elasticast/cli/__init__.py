@@ -12,7 +12,8 @@ import typer
 
 from elasticast.cli.bench import bench
 from elasticast.cli.options import ConfigFile, Data, Out, Threads
-from elasticast.errors import ElasticASTError
+from elasticast.errors import ConfigError, Problem
+from elasticast.faults import one_message
 
 if TYPE_CHECKING:
     from elasticast.config import Suite
@@ -25,7 +26,18 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.command()
 def configure(settings: Annotated[str, typer.Option(help="settings, as JSON")], out: Out) -> None:
     """Write settings that the workflow computed to a YAML file."""
-    _write_yaml(out, json.loads(settings))
+    _write_yaml(out, _parse_json(settings, "--settings"))
+
+
+def _parse_json(text: str, option: str) -> dict:
+    """Parse a JSON object given as an option."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError([Problem(option, (), f"expected JSON: {error}", text)]) from None
+    if not isinstance(value, dict):
+        raise ConfigError([Problem(option, (), "expected keys and values", text)])
+    return value
 
 
 @app.command()
@@ -70,10 +82,15 @@ def prepare(
     ] = None,
 ) -> None:
     """Download or generate the audio of a dataset, decode it, and write the manifest and the waveform store."""
+    from elasticast.config.names import no_such_file
     from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
 
-    path = Path(dataset) if dataset.endswith((".yaml", ".yml")) else Path("config/datasets", f"{dataset}.yaml")
+    path, folder = Path(dataset), Path("config/datasets")
+    if path.suffix not in (".yaml", ".yml"):
+        if missing := no_such_file(folder, dataset):
+            raise ConfigError([Problem("--dataset", (), missing, dataset)])
+        path = folder / f"{dataset}.yaml"
     config = load_dataset(path)
     if ids is not None:
         config = config.model_copy(update={"ids": str(ids.absolute())})
@@ -110,7 +127,7 @@ def stats(
     from elasticast.config.reading import validate
     from elasticast.data.stats import write_stats
 
-    settings = validate(FrontEnd, json.loads(front_end), "--front-end")
+    settings = validate(FrontEnd, _parse_json(front_end, "--front-end"), "--front-end")
     write_stats(data, settings, out, clips=clips, workers=workers, module=module)
 
 
@@ -149,6 +166,9 @@ def evaluate(
     run: Annotated[
         Path | None, typer.Option(help="config.yaml of the run that the published weights belong to")
     ] = None,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="allow data that the model was not trained on")
+    ] = False,
 ) -> None:
     """Evaluate a trained run on the sweeps in a settings file; write tidy metrics and the predictions per clip."""
     import torch
@@ -156,7 +176,7 @@ def evaluate(
     from elasticast.evaluation.run import evaluate_run
 
     torch.set_num_threads(threads)
-    evaluate_run(model, config, data, out, run)
+    evaluate_run(model, config, data, out, run, other_data=other_data)
 
 
 @app.command()
@@ -251,11 +271,25 @@ def collect(
             "norms: norm-*.json of the datasets, and config.yaml of the runs whose settings give `norm`"
         ),
     ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="metrics: leave out runs whose evaluation is older than the run")
+    ] = False,
 ) -> None:
     """Combine files of runs or datasets into one table of the suite."""
     from elasticast.reporting import collect as tables
 
-    getattr(tables, table)(files or [], out)
+    options = {"partial": partial} if table == "metrics" else {}
+    getattr(tables, table)(files or [], out, **options)
+
+
+@app.command()
+def adopt(
+    files: Annotated[list[Path], typer.Argument(metavar="TABLE", help="CSV files such as metrics.csv")],
+) -> None:
+    """Accept tables of your own in place of those of a suite, or tables that you have edited."""
+    from elasticast.reporting.collect import adopt as write
+
+    write(files)
 
 
 app.add_typer(bench, name="bench")
@@ -285,10 +319,6 @@ def main() -> None:
     """Run the command; report errors that the user can fix in one message, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF figure
-    try:
+    command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    with one_message(f"elasticast {command}".strip()):
         app()
-    except ElasticASTError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:  # the disk is full, a folder is not writable, a file is missing
-        reason = error.strerror or str(error)
-        sys.exit(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}")

@@ -11,7 +11,7 @@ from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig, ModelSettings
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
-from elasticast.config.training import Batch, Schedule, Select, SpecAugment, Train
+from elasticast.config.training import Batch, Schedule, Select, SpecAugment, TimeWarp, Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.config.workflow import WorkflowConfig
 
@@ -40,6 +40,7 @@ __all__ = [
     "Suite",
     "SuiteHead",
     "TaskKind",
+    "TimeWarp",
     "Train",
     "View",
     "WorkflowConfig",

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from elasticast.config.ablation_names import NAME, format_value, nested, point_name
-from elasticast.config.base import Settings
+from elasticast.config.ablation_names import format_value, nested, point_name
+from elasticast.config.base import Seed, Settings
+from elasticast.config.names import Name
 from elasticast.config.reading import deep_merge
 from elasticast.config.run import RunConfig
-from elasticast.config.suite import Suite
+from elasticast.config.suite import Line, Suite
 from elasticast.errors import Problem, SettingsError
 
 BASE = "base"
@@ -21,8 +22,8 @@ Plot = Literal["curves", "factor", "heat_map", "cost"]
 class AblationFile(Settings):
     """Settings in an ablation's file for one suite: the section of the suite merged over the rest."""
 
-    title: str = Field(description="Title of figures and tables.")
-    question: str = Field("", description="The question that the ablation answers, in one sentence.")
+    title: Line = Field(description="Title of figures and tables.")
+    question: Line = Field("", description="The question that the ablation answers, in one sentence.")
     base: str = Field(description="Experiment of the suite that the variants start from.")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
         None,
@@ -30,17 +31,15 @@ class AblationFile(Settings):
         description="Settings with dots (`model.depth`), each with a list of values. Several settings give every "
         "combination. Set either this or `variants`.",
     )
-    variants: dict[Annotated[str, Field(pattern=f"^{NAME}$")], dict[str, Any]] | None = Field(
+    variants: dict[Name, dict[str, Any]] | None = Field(
         None,
         min_length=1,
         description="Named variants, each with its differences from the base, or from another experiment that it "
         "names as `base`.",
     )
     every: dict[str, Any] = Field({}, description="Settings applied to every base before the differences of a variant.")
-    evaluations: dict[str, Any] = Field({}, description="Further evaluations, in addition to those of the suite.")
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
-        None, min_length=1, description="Seeds; `null` uses those of the suite."
-    )
+    evaluations: dict[Name, Any] = Field({}, description="Further evaluations, in addition to those of the suite.")
+    seeds: list[Seed] | None = Field(None, min_length=1, description="Seeds; `null` uses those of the suite.")
     plot: Plot = Field(
         "curves",
         description="The figure. `curves`: score over the sweep. `factor`: score over the first setting of the "
@@ -82,7 +81,7 @@ class Ablation(Suite):
     """
 
     suite: str = Field(description="Suite that holds the training runs of this ablation.")
-    question: str = Field(description="The question that the ablation answers.")
+    question: Line = Field(description="The question that the ablation answers.")
     base: str = Field(description="Variant that the others are compared with.")
     trained: dict[str, str] = Field(description="Name of the training run of each variant.")
     factors: dict[str, dict[str, Any]] = Field(

@@ -8,8 +8,6 @@ from elasticast.config.deciding import deciding
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Suite
 
-NAME = r"\w[\w-]*"
-"""Pattern of the names of ablations and variants, which are parts of targets and file names."""
 _LENGTH = 60  # largest number of characters in the readable part of a name; file systems allow about 255
 
 
@@ -71,4 +69,4 @@ def point_name(values: tuple) -> str:
 
 def _slug(text: str) -> str:
     text = re.sub(r"(?<![\w])-(?=[\d.])", "minus_", text)
-    return re.sub(r"[^\w-]+", "_", text).strip("_-") or "none"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-") or "none"

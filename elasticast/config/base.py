@@ -6,10 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PositiveInt = Annotated[int, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+NaturalInt = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""PyTorch accepts no larger seeds."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TaskKind = Literal["single", "multi"]
+Scores = Literal["exact", "released_fp16_sigmoid"]
 PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
 """Metric of each kind of task that is drawn in figures, has confidence intervals, and selects weights."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share, TaskKind
+from elasticast.config.base import PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
 from elasticast.errors import Problem, SettingsError
 
 SPLITS = ("train", "dev", "test")
@@ -50,8 +50,10 @@ class DatasetSettings(_Ranges):
         description="Share of the recordings (or videos, speakers) of the training split that become split `dev`, "
         "chosen by a hash of their names.",
     )
-    ids: str | None = Field(
-        None, description="File with the ids of the clips to use, one per line; `null` uses all clips."
+    ids: str | dict[Literal["train", "dev", "test"], str] | None = Field(
+        None,
+        description="File with the ids of the clips to use, one per line, or one such file for each split that is "
+        "restricted; `null` uses all clips.",
     )
     shards: PositiveInt = Field(1, description="Number of jobs that share the decoding.")
     stats_clips: PositiveInt | None = Field(
@@ -59,6 +61,13 @@ class DatasetSettings(_Ranges):
         description="Number of training clips, evenly spaced, that normalisation statistics are computed from; "
         "`null` uses all. [clips]",
     )
+
+    def id_files(self) -> dict[str, tuple[str, ...]]:
+        """The files in `ids`, each with the splits that it restricts."""
+        if isinstance(self.ids, str):
+            return {self.ids: SPLITS}
+        files = self.ids or {}
+        return {file: tuple(split for split in files if files[split] == file) for file in files.values()}
 
     def recipe(self) -> dict[str, Any]:
         """The settings that determine the prepared data: all but `max_rejected`, `shards` and `stats_clips`."""
@@ -86,7 +95,7 @@ class Soundscapes(DatasetSettings):
         [0.5, 8.0], min_length=2, max_length=2, description="Shortest and longest clip. [s]"
     )
     snr_db: Range = Field([0.0, 15.0], description="Level of the events above the background, least and most. [dB]")
-    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
 
 
 class FsddDigits(DatasetSettings):
@@ -122,7 +131,7 @@ class FsddStrings(DatasetSettings):
     snr_db: Range | None = Field(
         None, description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]"
     )
-    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
 
 
 class Esc50(DatasetSettings):
@@ -178,7 +187,7 @@ class TwinSettings(_Ranges):
         0.0, description="Share of clips without usable audio. Must stay below `max_rejected`."
     )
     snr_db: Range = Field([5.0, 20.0], description="Level of the sounds above the background, least and most. [dB]")
-    seed: int = Field(0, ge=0, description="Seed of the synthesis.")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
 
 
 class PaperDataset(DatasetSettings):

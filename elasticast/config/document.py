@@ -137,6 +137,8 @@ def _limits(field: dict) -> str:
     """The range of a number, with a space before it; empty if there is none."""
     low, above = field.get("minimum"), field.get("exclusiveMinimum")
     high, below = field.get("maximum"), field.get("exclusiveMaximum")
+    if below in (2**31, 2**63):  # limits of memory and of PyTorch, far above any useful value
+        below = None
     if field["type"] == "integer" and above is not None:
         low, above = above + 1, None
     if low is not None and high is not None:

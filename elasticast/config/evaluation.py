@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from elasticast.config.base import Settings
+from elasticast.config.base import Scores, Settings
 from elasticast.config.run import RunSettings, invalid_compressions
 from elasticast.errors import Problem, SettingsError
 
@@ -17,16 +17,22 @@ class Evaluation(Settings):
         "tokens left out (`token_drop`)."
     )
     x: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="Values of the sweep: frames, compression factors, or shares."
+        min_length=1, description="Values of the sweep: frames at compression 1, compression factors, or shares."
     )
     split: Literal["dev", "test"] = Field(
         "test", description="Split that is evaluated. Figures and table 1 only show `test`."
     )
+    scores: Scores = Field(
+        "exact",
+        description="Scores that accuracy, mAP, AUC and d′ are computed from. `exact`: log-probabilities (`ce`) or "
+        "logits (`bce`). `released_fp16_sigmoid`: sigmoids in half precision, which tie confident classes, as in the "
+        "released evaluation.",
+    )
     compression: list[Annotated[float, Field(ge=1)]] | None = Field(
         None,
         min_length=1,
-        description="With `max_frames`: evaluate every length at each of these compressions. Lengths then count "
-        "frames at compression 1.",
+        description="With `max_frames`: evaluate every length at each of these compressions. The length in seconds "
+        "is the same at all of them.",
     )
     windows: bool = Field(
         False,

@@ -5,9 +5,8 @@ or `length` also take NumPy arrays of whole numbers.
 """
 
 import math
-from typing import Literal
 
-from elasticast.config.view import FrontEnd
+from elasticast.config.view import FrontEnd, Tail
 
 
 def hop_samples(front_end: FrontEnd, compression: float = 1.0) -> int:
@@ -56,20 +55,19 @@ def patch_frames(patches: int, patch: int, stride: int) -> int:
     return patch + (patches - 1) * stride
 
 
-def native_frames(
-    samples: int, front_end: FrontEnd, patch: int, stride: int | None = None, tail: Literal["fill", "drop"] = "fill"
-) -> int:
+def native_frames(samples: int, front_end: FrontEnd, patch: int, stride: int | None = None, tail: Tail = "fill") -> int:
     """Frames of a clip at compression 1, in whole patches, at least one.
 
     Parameters
     ----------
-    tail : {"fill", "drop"}
-        Whether frames after the last whole patch are padded to one more patch, or left out.
+    tail : {"fill", "drop", "extend"}
+        Whether frames after the last whole patch are padded to one more patch, or left out. With "extend", one more
+        patch is added even if no frame is left over.
     """
     stride = stride or patch
     surplus = frame_count(samples, front_end) - patch
-    steps = -(-surplus // stride) if tail == "fill" else surplus // stride
-    return patch + (surplus > 0) * steps * stride
+    steps = {"fill": -(-surplus // stride), "drop": surplus // stride, "extend": surplus // stride + 1}[tail]
+    return patch + (surplus >= 0) * steps * stride
 
 
 def compressed_frames(frames: float, compression: float, patch: int, stride: int | None = None) -> int:

@@ -6,16 +6,16 @@ the base and the settings that differ, so that ablations with the same variant t
 with the ablation.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
 from elasticast.config.ablation import BASE, Ablation, AblationFile
-from elasticast.config.ablation_names import NAME, differences, run_name
+from elasticast.config.ablation_names import differences, run_name
 from elasticast.config.ablation_sweeps import comparison_problems
 from elasticast.config.load_suite import load_suite, unknown_start
 from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite
-from elasticast.config.reading import deep_merge, no_such_file, read_yaml, unknown_keys, validate
+from elasticast.config.names import name_error, no_such_file
+from elasticast.config.reading import deep_merge, read_yaml, unknown_keys, validate
 from elasticast.config.resolving import Resolver
 from elasticast.config.run import RunConfig
 from elasticast.config.suite import Suite
@@ -30,6 +30,7 @@ def load_ablation(name: str, suite: str, config_dir: Path = Path("config")) -> A
     ConfigError
         If the file has mistakes, or the ablation is for other suites.
     """
+    _check_name(config_dir / "ablations", name)
     path = config_dir / "ablations" / f"{name}.yaml"
     content = read_yaml(path)
     loaded, file = load_suite(suite, config_dir), read_suite(suite, config_dir / "suites")
@@ -69,7 +70,7 @@ def load_ablations(
     broken: dict[str, ConfigError] = {}
     for path in ablation_files(config_dir):
         try:
-            _check_name(path)
+            _check_name(path.parent, path.stem)
             settings = _settings_for(read_yaml(path), file, str(path))
             if settings is not None:
                 ablations[path.stem] = _resolve(path.stem, settings, str(path), suite, file, config_dir)
@@ -78,10 +79,9 @@ def load_ablations(
     return ablations, broken
 
 
-def _check_name(path: Path) -> None:
-    if not re.fullmatch(NAME, path.stem) or path.stem.endswith("_table"):
-        message = "an ablation's name consists of letters, digits, _ and -, and does not begin with - or end in _table"
-        raise ConfigError([Problem(str(path), (), message, path.stem)])
+def _check_name(folder: Path, name: str) -> None:
+    if error := name_error(name, folder.name):
+        raise ConfigError([Problem(str(folder), (), error, name)])
 
 
 def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:

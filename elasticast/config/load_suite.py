@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_suite
-from elasticast.config.reading import no_such_file, read_yaml, validate
+from elasticast.config.names import name_error, no_such_file
+from elasticast.config.reading import read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
 from elasticast.config.run import OF_RUN, RunConfig
-from elasticast.config.suite import Suite, SuiteHead, claim_problems
+from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
 
@@ -50,11 +51,10 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     ConfigError
         With all problems of the suite and of the datasets it uses.
     """
-    path = config_dir / "suites" / f"{name}.yaml"
-    if name == "data":
-        message = "a suite cannot have this name: the results folder `data` holds the prepared data"
-        raise ConfigError([Problem(str(path), (), message, name)])
-    file = read_suite(name, path.parent)
+    folder = config_dir / "suites"
+    if error := name_error(name, folder.name):
+        raise ConfigError([Problem(str(folder), (), error, name)])
+    file = read_suite(name, folder)
     head = {"title": name, "claims": {}} | {k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged}
     _, head_problems = collect({"head": (SuiteHead, head, "")})
     problems = [problem.at(file.file_of(problem.key[:1])) for problem in head_problems]
@@ -66,7 +66,7 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     parts = ("experiments", "runs", "evaluations", "datasets")
     fields = {**head, "name": name, **{part: getattr(resolver, part) for part in parts}}
     suite = validate(Suite, fields, file.path)
-    if problems := _start_problems(suite):
+    if problems := [*_start_problems(suite), *hop_problems(suite)]:
         raise ConfigError([problem.at(file.path, "experiments") for problem in problems])
     if problems := claim_problems(suite):
         raise ConfigError([problem.at(file.file_of(("claims",), problem.key), "claims") for problem in problems])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elasticast.config.reading import deep_merge, no_such_file, not_a_mapping, read_yaml, unknown_keys
+from elasticast.config.names import name_error, no_such_file
+from elasticast.config.reading import deep_merge, not_a_mapping, read_yaml, unknown_keys
 from elasticast.config.run import RunConfig
 from elasticast.config.suite import Experiment
 from elasticast.errors import ConfigError, Problem, distinct
@@ -19,6 +20,8 @@ REQUIRED = ("defaults", "evaluations", "experiments", "seeds")
 OPTIONAL = ("claims", "datasets", "every", "extends", "title")
 SECTIONS = ("defaults", "experiments", "evaluations", "every", "datasets", "claims")
 """Keys whose values are mappings. Those in `REQUIRED` must not be empty."""
+NAMED = ("experiments", "evaluations", "claims")
+"""Keys whose values are mappings from names that users choose."""
 DIFFERENCE_KEYS = {"base", *Experiment.model_fields, *RunConfig.model_fields} - {"experiment", "seed"}
 """Keys of an experiment."""
 
@@ -124,7 +127,10 @@ def _section_problems(suite: SuiteFile) -> list[Problem]:
     sections = [(path, key, content[key]) for path, content in suite.layers for key in SECTIONS if key in content]
     wrong = [(path, key, value) for path, key, value in sections if not isinstance(value, dict)]
     wrong += [(suite.path, key, {}) for key in SECTIONS if key in REQUIRED and suite.merged[key] == {}]
-    return [not_a_mapping(value, path, key) for path, key, value in wrong]
+    if wrong:
+        return [not_a_mapping(value, path, key) for path, key, value in wrong]
+    names = [(path, key, name) for path, key, value in sections if key in NAMED for name in value]
+    return [Problem(path, (key, name), error, name) for path, key, name in names if (error := name_error(name))]
 
 
 def _renaming_problems(suite: SuiteFile, folder: Path) -> list[Problem]:

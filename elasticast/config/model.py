@@ -49,6 +49,22 @@ class ModelSettings(Settings):
         "weights, from that mean divided by 6 (`released`), or at `random`.",
     )
 
+    query_init: Literal["scaled", "normal"] = Field(
+        "scaled",
+        description="How the query of attention pooling starts: normal with standard deviation 1 / sqrt(dim) "
+        "(`scaled`) or 1 (`normal`, as in the released ElasticAST).",
+    )
+    head_init: Literal["xavier", "torch"] = Field(
+        "xavier",
+        description="How the linear layer of the head starts: as the others (`xavier`), or as PyTorch's default "
+        "(`torch`, as in the released models).",
+    )
+    head_norm_init: Literal["ones", "trunk"] = Field(
+        "ones",
+        description="How the LayerNorm of the head starts: with weights 1 and biases 0, or as a copy of the last "
+        "LayerNorm of the weights in `init` (`trunk`, as in the released ElasticAST for VoxCeleb1).",
+    )
+
     @field_validator("stride")
     @classmethod
     def _stride_within_patch(cls, stride: int | None, info: ValidationInfo) -> int | None:

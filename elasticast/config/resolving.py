@@ -5,7 +5,8 @@ from typing import Any
 
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation, sweep_problems
-from elasticast.config.reading import no_such_file, read_yaml, validate
+from elasticast.config.names import no_such_file
+from elasticast.config.reading import read_yaml, validate
 from elasticast.config.run import RunConfig, RunSettings
 from elasticast.config.suite import Experiment
 from elasticast.errors import ConfigError, Problem

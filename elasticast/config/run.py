@@ -2,9 +2,10 @@
 
 from pydantic import Field, model_validator
 
-from elasticast.config.base import Settings
+from elasticast.config.base import Seed, Settings
 from elasticast.config.frames import compressed_frames
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig
+from elasticast.config.names import RUN_NAME, Name
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
@@ -16,7 +17,7 @@ OF_RUN = "run:"
 class RunSettings(Settings):
     """Settings of the runs of an experiment, the same for every seed."""
 
-    dataset: str = Field(description="Name of a file in `config/datasets`, without `.yaml`.")
+    dataset: Name = Field(description="Name of a file in `config/datasets`, without `.yaml`.")
     task: str = Field(description="Which labels of the dataset are learned; docs/datasets.md lists the tasks.")
     front_end: FrontEnd = Field(FrontEnd(), description="How the log-mel is computed.")
     norm: NormSettings | None = Field(
@@ -52,8 +53,8 @@ class RunSettings(Settings):
 class RunConfig(RunSettings):
     """All settings of one training run. With code and data, they determine its weights."""
 
-    experiment: str = Field(pattern=r"^\w[\w-]*$", description="Name of the experiment.")
-    seed: int = Field(ge=0, description="Seed of all random numbers of the run.")
+    experiment: str = Field(pattern=f"^{RUN_NAME}$", description="Name of the experiment.")
+    seed: Seed = Field(description="Seed of all random numbers of the run.")
 
     @classmethod
     def of(cls, settings: RunSettings, experiment: str, seed: int) -> "RunConfig":
@@ -68,7 +69,8 @@ class RunConfig(RunSettings):
 
 def run_problems(run: RunSettings) -> list[Problem]:
     """Problems of settings that are valid one by one, but incompatible."""
-    problems = [*_length_problems(run), *_buckets(run), *_resolution(run), *_fill(run), *_positions(run), *_cut(run)]
+    checks = (_length_problems, _buckets, _resolution, _fill, _positions, _cut, _segment, _mask_fill, _head_norm)
+    problems = [problem for check in checks for problem in check(run)]
     return problems + (_ast_problems(run) if isinstance(run.model, ASTSettings) else [])
 
 
@@ -163,6 +165,33 @@ def _cut(run: RunSettings) -> list[Problem]:
     else:
         return []
     return [Problem.between("view.cut_from", cut, message)]
+
+
+def _segment(run: RunSettings) -> list[Problem]:
+    view, message = run.view, None
+    if view.segment is None:
+        return []
+    if view.frames == "native" or view.crop != "random" or len(view.compression) > 1:
+        message = "needs view.frames as a number, view.crop = 'random' and a single view.compression"
+    elif view.segment < view.frames:
+        message = f"is below view.frames = {view.frames}"
+    return [Problem.between("view.segment", view.segment, message)] if message else []
+
+
+def _mask_fill(run: RunSettings) -> list[Problem]:
+    """Masks filled with the mean of a normalisation that subtracts none: they would be louder than any sound."""
+    masks = run.train.spec_augment
+    if run.norm is None or run.norm.mean or masks.fill != "mean" or not (masks.freq_bins or masks.time_frames):
+        return []
+    message = "norm.mean = 0 is not the mean of a log-mel, so masks would be loud blocks; use 'spectrogram_mean'"
+    return [Problem.between("train.spec_augment.fill", masks.fill, message)]
+
+
+def _head_norm(run: RunSettings) -> list[Problem]:
+    if run.model.head_norm_init == "trunk" and run.model.init is None:
+        message = "needs model.init: the LayerNorm is copied from these weights"
+        return [Problem.between("model.head_norm_init", "trunk", message)]
+    return []
 
 
 def _resolution(run: RunSettings) -> list[Problem]:

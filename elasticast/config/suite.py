@@ -5,14 +5,18 @@ Labels, colours, claims and released curves do not affect training.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from elasticast.config.base import Settings, TaskKind
+from elasticast.config.base import Seed, Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation
+from elasticast.config.names import Name
 from elasticast.config.run import RunConfig, RunSettings
 from elasticast.errors import Problem
+from elasticast.text import one_line
 
+Line = Annotated[str, AfterValidator(one_line)]
+"""Text that is drawn and printed on one line; line breaks become spaces."""
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -29,7 +33,7 @@ class ReleasedSeries(Settings):
 class Claim(Settings):
     """A claim of the paper that compares one flexible model with fixed-length models over one sweep."""
 
-    says: str = Field(description="The claim in words.")
+    says: Line = Field(description="The claim in words.")
     model: str = Field(description="Experiment with the flexible model.")
     against: list[str] = Field(min_length=1, description="Experiments with fixed-length models.")
     evaluation: str = Field(description="Evaluation whose results are compared. All these experiments must have it.")
@@ -52,7 +56,7 @@ class Claim(Settings):
 class Experiment(Settings):
     """Settings of an experiment that do not affect training."""
 
-    label: str = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
+    label: Line = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
     color: str | None = Field(
         None, pattern="^#[0-9A-Fa-f]{6}$", description="Colour as `#RRGGBB`; `null` takes one from the palette."
     )
@@ -65,11 +69,9 @@ class Experiment(Settings):
 class SuiteHead(Settings):
     """Keys of a suite file other than experiments and evaluations."""
 
-    title: str = Field(description="Title of the report and figures.")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
-        min_length=1, description="Every experiment is trained once per seed."
-    )
-    claims: dict[str, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
+    title: Line = Field(description="Title of the report and figures.")
+    seeds: list[Seed] = Field(min_length=1, description="Every experiment is trained once per seed.")
+    claims: dict[Name, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
 
     @field_validator("seeds")
     @classmethod
@@ -82,11 +84,11 @@ class SuiteHead(Settings):
 class Suite(SuiteHead):
     """A suite with all its settings merged and checked."""
 
-    name: str = Field(description="Name of the suite.")
-    experiments: dict[str, Experiment] = Field(description="Experiments, by name.")
-    runs: dict[str, RunSettings] = Field(description="Settings of the runs of each experiment, without the seed.")
-    evaluations: dict[str, Evaluation] = Field(description="Evaluations, by name.")
-    datasets: dict[str, DatasetConfig] = Field(description="Datasets that the runs use, by name.")
+    name: Name = Field(description="Name of the suite.")
+    experiments: dict[Name, Experiment] = Field(description="Experiments, by name.")
+    runs: dict[Name, RunSettings] = Field(description="Settings of the runs of each experiment, without the seed.")
+    evaluations: dict[Name, Evaluation] = Field(description="Evaluations, by name.")
+    datasets: dict[Name, DatasetConfig] = Field(description="Datasets that the runs use, by name.")
 
     def run_config(self, experiment: str, seed: int) -> RunConfig:
         """The run of one experiment and seed."""
@@ -118,14 +120,35 @@ class Suite(SuiteHead):
         return {n: e for n, e in curves.items() if not e.windows} or curves
 
     def shares_curve(self, other: "Suite", experiment: str, x_name: str) -> bool:
-        """Whether another suite has an experiment of this name with a curve over `x_name`, in the same metric."""
+        """Whether another suite has this experiment with a curve over `x_name`, in the same metric and at its hop."""
         suites = [suite for suite in (self, other) if experiment in suite.runs and suite.curve(experiment, x_name)]
-        return len(suites) == 2 and len({suite.task_kind(experiment) for suite in suites}) == 1
+        kinds = {(suite.task_kind(experiment), suite.runs[experiment].front_end.hop_ms) for suite in suites}
+        return len(suites) == 2 and len(kinds) == 1
 
     def task_kind(self, experiment: str) -> TaskKind:
         """`single` if an experiment's task has one label per clip, `multi` if it has a set of labels per clip."""
         run = self.runs[experiment]
         return self.datasets[run.dataset].tasks[run.task]
+
+
+def hop_problems(suite: Suite) -> list[Problem]:
+    """Problems of experiments that share a panel of a figure, but not the hop; their keys begin with the experiment.
+
+    The same number of frames would be another number of seconds, and the same compression another resolution.
+    """
+    first, problems = {}, []
+    for name, run in suite.runs.items():
+        swept = [x_name for x_name in ("max_frames", "compression") if suite.curve(name, x_name)]
+        others = [first.setdefault((run.dataset, run.task, x_name), name) for x_name in swept]
+        different = [other for other in others if suite.runs[other].front_end.hop_ms != run.front_end.hop_ms]
+        if different:
+            other = different[0]
+            message = (
+                f"differs from experiment {other!r}, which has {suite.runs[other].front_end.hop_ms} and is drawn in "
+                "the same panel: the same x would be another length or resolution. Vary view.compression instead"
+            )
+            problems.append(Problem.between("front_end.hop_ms", run.front_end.hop_ms, message).at("", name))
+    return problems
 
 
 def claim_problems(suite: Suite) -> list[Problem]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Settings, Share
+from elasticast.config.base import NaturalInt, PositiveFloat, PositiveInt, Scores, Settings, Share
 from elasticast.config.deciding import NO_EFFECT
 from elasticast.errors import Problem, SettingsError
 
@@ -24,6 +24,9 @@ class Batch(Settings):
         description="Group clips of similar length and pad them to the longest of the batch. For `ast` with "
         "`view.frames: native`.",
     )
+    last: Literal["drop", "keep"] = Field(
+        "drop", description="With `clips`: drop or keep the incomplete last batch of an epoch."
+    )
 
     @model_validator(mode="after")
     def _one(self):
@@ -41,16 +44,47 @@ class Schedule(Settings):
     every_epochs: PositiveFloat = Field(1, description="With `step`: time between decays. [epochs]")
 
 
-class SpecAugment(Settings):
-    """Masks on the log-mel. The time mask scales with the length of the clip."""
+Scale = Literal["frames", "compression"]
 
-    freq_bins: int = Field(0, ge=0, description="Largest width of the frequency mask. [mel bins]")
-    time_frames: int = Field(
-        0,
-        ge=0,
-        description="Largest width of the time mask in a clip of 1,024 frames; scales with the length of the "
-        "clip. [frames]",
+
+class TimeWarp(Settings):
+    """Displacement of frames in time, see `elasticast.data.time_warp`."""
+
+    kind: Literal["specaugment", "released"] = Field(
+        description="`specaugment`: one frame moves and the others follow linearly (Park et al. 2019). `released`: "
+        "the erratic displacement of the released EPIC-SOUNDS loader."
     )
+    frames: PositiveInt = Field(description="Largest intended displacement. [frames]")
+    scale: Scale = Field("frames", description="As `train.spec_augment.scale`, for `frames`.")
+
+
+class SpecAugment(Settings):
+    """Time warp and masks on the log-mel."""
+
+    freq_bins: NaturalInt = Field(0, description="Largest width of a frequency mask. [mel bins]")
+    time_frames: NaturalInt = Field(
+        0,
+        description="Largest width of a time mask, for a clip of 1,024 frames or for compression 1; see `scale`. "
+        "[frames]",
+    )
+    scale: Scale = Field(
+        "frames",
+        description="How `time_frames` is scaled: with the length of the clip (`frames`), or divided by the "
+        "compression, whatever the length (`compression`).",
+    )
+    masks: PositiveInt = Field(1, description="Number of frequency masks, and of time masks.")
+    widths: Literal["inclusive", "exclusive", "nested"] = Field(
+        "inclusive",
+        description="Widths are drawn uniformly from 0 to the largest (`inclusive`), or to one less (`exclusive`, as "
+        "in AST). `nested`: below a bound that is drawn first in the same way, as in EPIC-SOUNDS; a bound of 0 also "
+        "ends the masks of this kind.",
+    )
+    fill: Literal["mean", "raw_zero", "spectrogram_mean"] = Field(
+        "mean",
+        description="Value of masked bins: the `mean` that `norm` subtracts, a log-mel of 0 before normalisation "
+        "(`raw_zero`, as in AST), or the mean of the clip's spectrogram (`spectrogram_mean`, as in EPIC-SOUNDS).",
+    )
+    warp: TimeWarp | None = Field(None, description="Time warp before the masks; `null` does not warp.")
 
 
 class Select(Settings):
@@ -60,6 +94,7 @@ class Select(Settings):
     every_epochs: PositiveInt = Field(
         1, description="Time between these evaluations; the last one is at the end of training. [epochs]"
     )
+    scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
 
 def _one_or_range(value: Any) -> str:
@@ -79,14 +114,31 @@ class Train(Settings):
     epochs: PositiveInt | None = Field(None, description="Length of training. [epochs]")
     batch: Batch = Field(description="Size of a batch, shared by all GPUs.")
     optimizer: Literal["adam", "adamw"] = Field(
-        "adamw", description="`adamw` decays matrices only, `adam` decays all weights."
+        "adamw",
+        description="`adam` adds the decay to the gradient (L2), `adamw` applies it to the weights directly.",
     )
     lr: float = Field(1.0e-3, gt=0, le=1.0e6, description="Learning rate after the warm-up.")
     betas: list[Share] = Field(
         [0.9, 0.999], min_length=2, max_length=2, description="Coefficients of Adam's running averages."
     )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay.")
-    warmup_steps: int = Field(0, ge=0, description="Length of the linear warm-up. [steps]")
+    decay: Literal["matrices", "all"] = Field(
+        "matrices",
+        description="What decays: the matrices of linear layers, or all weights, biases, LayerNorms and positions "
+        "included.",
+    )
+    warmup_steps: NaturalInt = Field(0, description="Length of the linear warm-up. [steps]")
+    warmup_epochs: PositiveFloat | None = Field(
+        None, description="Length of the linear warm-up, instead of `warmup_steps`. [epochs]"
+    )
+    warmup_start: Share = Field(
+        0.0, description="Learning rate at the first step, as a share of `lr`. 0 starts with one step of the warm-up."
+    )
+    warmup_hold: PositiveInt | None = Field(
+        None,
+        description="Warm-up: change the rate only every so many steps, from 0 on, as in AST; `null` changes it at "
+        "every step. [steps]",
+    )
     schedule: Schedule = Field(Schedule(), description="Learning rate after the warm-up.")
     loss: Literal["bce", "ce"] = Field(
         "bce",
@@ -104,14 +156,19 @@ class Train(Settings):
         description="Share of the tokens of each clip dropped in training (`elasticast` only). `[least, most]` "
         "draws a share per clip.",
     )
+    token_rounding: Literal["nearest", "down"] = Field(
+        "nearest", description="How the number of tokens that token dropout keeps is rounded."
+    )
     mixup: Share = Field(0.0, description="Share of clips mixed with another clip (waveforms and targets).")
-    spec_augment: SpecAugment = Field(SpecAugment(), description="Masks on the log-mel.")
+    mixup_fill: Literal["repeat", "zeros"] = Field(
+        "repeat", description="Whether a shorter clip is repeated to the length of the other one, or followed by zeros."
+    )
+    spec_augment: SpecAugment = Field(SpecAugment(), description="Time warp and masks on the log-mel.")
     select: Select | None = Field(
         None, description="Keep the best weights on a split, by accuracy or mAP; `null` keeps the last."
     )
-    workers: int = Field(
+    workers: NaturalInt = Field(
         0,
-        ge=0,
         description="Data loader processes; 0 loads data in the training process.",
         json_schema_extra=NO_EFFECT,
     )
@@ -126,6 +183,9 @@ class Train(Settings):
     def _one_length(self):
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("set exactly one of `steps` and `epochs` (null removes an inherited one)")
+        if self.warmup_epochs is not None and self.warmup_steps:
+            message = f"is already set as warmup_steps = {self.warmup_steps}; set that to 0"
+            raise SettingsError([Problem("", ("warmup_epochs",), message, self.warmup_epochs)])
         low, high = self.dropout_range
         if high >= 1:
             message = "expected shares below 1: at least one token must remain"

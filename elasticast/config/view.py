@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
 from elasticast.errors import Problem, SettingsError
 
+Tail = Literal["fill", "drop", "extend"]
+
 
 class FrontEnd(Settings):
     """How a waveform becomes a log-mel spectrogram."""
@@ -56,10 +58,11 @@ class View(Settings):
     min_frames: PositiveInt | None = Field(
         None, description="Native view: shorter clips are padded to this length; `null` pads to one patch. [frames]"
     )
-    tail: Literal["fill", "drop"] = Field(
+    tail: Tail = Field(
         "fill",
         description="Native view: pad the frames after the last whole patch to a patch (`fill`), or leave them "
-        "out (`drop`).",
+        "out (`drop`). `extend` pads to the next patch even if no frame is left over, as in the released "
+        "EPIC-SOUNDS loader.",
     )
     cut_from: PositiveInt | None = Field(
         None,
@@ -85,10 +88,15 @@ class View(Settings):
     crop: Literal["random", "start"] = Field(
         "random", description="Where training cuts a clip. Evaluation always cuts from the start."
     )
+    segment: PositiveInt | None = Field(
+        None,
+        description="Fixed view with `crop: random`: a crop is the beginning of a random segment of this length, so "
+        "that it starts at least this far from the end of a longer clip; `null` means `frames`. [frames]",
+    )
 
     @property
     def longest(self) -> int:
-        """Largest number of frames of a clip, counted as in :meth:`span`."""
+        """Largest number of frames of a clip, at the first compression for a fixed view and at 1 for a native one."""
         return self.max_frames if self.frames == "native" else self.frames
 
     def span(self, frames: int | None = None) -> float:
@@ -97,12 +105,12 @@ class View(Settings):
         Parameters
         ----------
         frames : int, optional
-            Replaces `frames` of a fixed view, which counts at the first compression, or `max_frames` of a native view,
-            which counts at compression 1.
+            Replaces the length of the view. It counts at compression 1, so that it is the same number of seconds for
+            all runs with the same hop. (`frames` of a fixed view counts at the first compression instead.)
         """
-        if self.frames == "native":
-            return frames or self.max_frames
-        return (frames or self.frames) * self.compression[0]
+        if frames:
+            return frames
+        return self.max_frames if self.frames == "native" else self.frames * self.compression[0]
 
     @field_validator("frames", mode="before")
     @classmethod

@@ -4,7 +4,8 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,11 +13,14 @@ import pandas as pd
 
 from elasticast.config.base import TaskKind
 from elasticast.config.dataset import SPLITS, DatasetConfig
+from elasticast.data.labels import INVISIBLE, clean
 from elasticast.errors import DataError
+from elasticast.text import printable
 
 LOG = logging.getLogger(__name__)
 MAX_QUOTED = 200  # characters of a wrong line to quote: a web page saved as a list may be a single line
-CLASS = re.compile(r'(\d+),([^\s,"]+),(?:"([^"]+)"|([^",]+?))\s*')
+CLASS = re.compile(r'\s*(\d+)\s*,\s*([^\s,"]+)\s*,\s*(?:"([^"]+)"|([^",]+?))\s*')
+_PLAIN = {**INVISIBLE, ord("\u00a0"): " ", ord("\u202f"): " "}
 DEFAULTS = {"key": "", "start": 0.0, "duration": math.nan, "longest": math.nan, "reason": ""}
 
 
@@ -63,8 +67,10 @@ class DatasetReader(Protocol):
         """Read the annotations: one row per clip."""
 
 
-def read_lines(path: Path, setting: str) -> Iterator[str]:
-    """Iterate over the lines of a UTF-8 text file, with or without a byte-order mark.
+def read_lines(path: Path, setting: str, target: str = "the published file") -> Iterator[str]:
+    """Iterate over the lines of a UTF-8 text file, without byte-order marks and other invisible characters.
+
+    Non-breaking spaces become spaces, and accented characters have their composed form (NFC).
 
     Parameters
     ----------
@@ -72,16 +78,19 @@ def read_lines(path: Path, setting: str) -> Iterator[str]:
         The file.
     setting : str
         The key of the dataset's settings that names the file, for error messages.
+    target : str
+        What the setting should name, for error messages.
 
     Raises
     ------
     DataError
         If the file cannot be read.
     """
-    remedy = f"set `{setting}` in the dataset's settings to the published file, relative to data_root"
+    remedy = f"set `{setting}` in the dataset's settings to {target}, relative to data_root"
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from file
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                yield line if line.isascii() else unicodedata.normalize("NFC", line.translate(_PLAIN))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
     except UnicodeDecodeError:
@@ -103,10 +112,10 @@ def read_class_names(path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for number, line in enumerate(lines):
         row = CLASS.fullmatch(line)
-        if row is None or int(row[1]) != number:
+        name = clean(row[3] or row[4]) if row else ""
+        if not name or int(row[1]) != number:
             expected = f'{number},LABEL,"NAME" (names with commas must be quoted)'
             raise DataError(f"{path}, line {number + 2}: {line.strip()[:MAX_QUOTED]!r}, expected {expected}")
-        name = row[3] or row[4]
         if row[2] in names or name in names.values():
             raise DataError(
                 f"{path}, line {number + 2}: {line.strip()[:MAX_QUOTED]!r} repeats a class; expected every class once"
@@ -130,10 +139,9 @@ def published_counts(files: dict[str, list[str]], counts: dict[str, int]) -> dic
 
 
 def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share: float = 0.0) -> pd.DataFrame:
-    """Fill in missing columns, make ids unique, and give a reason to every row whose annotation cannot be used.
+    """Fill in missing columns, check the ids, and give a reason to every row whose annotation cannot be used.
 
-    If several rows have the same id, the first one is kept. The others are rejected, and a number is added to their
-    ids.
+    Ids are written to text files, one per line. A clip whose id is not printable UTF-8 is therefore rejected.
 
     Parameters
     ----------
@@ -144,11 +152,17 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
     dev_share : float
         Share of the recordings in split train to move to split dev. A hash of the recording's name decides, so every
         machine moves the same recordings, whichever clips are available there.
+
+    Raises
+    ------
+    DataError
+        If two rows have the same id.
     """
     clips = clips.reset_index(drop=True)
     for name, value in DEFAULTS.items():
         clips[name] = clips[name].fillna(value) if name in clips else value
     clips["id"] = clips["id"].astype(str)
+    _check_unique(clips)
 
     def reject(rows: pd.Series, reason: str) -> None:
         clips.loc[rows & (clips["reason"] == ""), "reason"] = reason
@@ -157,9 +171,9 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
         groups = clips["group"] if "group" in clips else clips["id"]
         chosen = {group: _hash_fraction(str(group)) < dev_share for group in groups.unique()}
         clips.loc[(clips["split"] == "train") & groups.map(chosen), "split"] = "dev"
-    copies = clips.groupby("id").cumcount()
-    reject(copies > 0, "duplicate id")
-    clips["id"] = clips["id"].where(copies == 0, clips["id"] + "#" + (copies + 1).astype(str))
+    hidden = clips["id"].map(lambda name: not name.isprintable())
+    reject(hidden, "id is not printable UTF-8")
+    clips.loc[hidden, "id"] = clips.loc[hidden, "id"].map(printable)
     reject(~clips["split"].isin(SPLITS), f"split is none of {', '.join(SPLITS)}")
     for task, kind in tasks.items():
         if kind == "single":
@@ -167,33 +181,52 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
     return clips
 
 
+def _check_unique(clips: pd.DataFrame) -> None:
+    again = clips["id"].duplicated()
+    if again.any():
+        name = clips["id"][again].iloc[0]
+        splits = " and ".join(clips["split"][clips["id"] == name].astype(str))
+        raise DataError(
+            f"clip {printable(name)}: several rows (splits {splits}) have this id; every clip may occur once; "
+            f"{again.sum()} rows are repeated"
+        )
+
+
 def _hash_fraction(name: str) -> float:
     """Hash a name to a number in [0, 1)."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8]) / 2**64
 
 
-def select_ids(clips: pd.DataFrame, path: Path) -> pd.DataFrame:
+def select_ids(clips: pd.DataFrame, path: Path, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
     """Select the clips whose ids are listed in a file, one id per line, such as the ``ids.txt`` of another lab.
+
+    Parameters
+    ----------
+    clips : pandas.DataFrame
+        See :func:`check_annotations`.
+    path : Path
+        The file.
+    splits : sequence of str
+        Splits that the list restricts; all clips of other splits are kept.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or none of its ids is among the clips.
+        If the file cannot be read, or none of its ids is among the clips of these splits.
     """
-    try:
-        wanted = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: the list of ids cannot be read: {error}") from None
-    chosen = clips[clips["id"].isin(wanted)].reset_index(drop=True)
-    if chosen.empty:
+    lines = read_lines(path, "ids", "a list of ids, one per line")
+    wanted = {line.strip() for line in lines if line.strip()}
+    others = ~clips["split"].isin(splits) & clips["split"].isin(SPLITS)
+    listed = clips["id"].isin(wanted) & ~others
+    if not listed.any():
         example = next(iter(sorted(wanted)), "nothing")
         raise DataError(
             f"{path}: none of its {len(wanted)} ids is in the annotations; it contains {example!r}, but the "
             f"annotations have ids like {clips['id'].iloc[0]!r}"
         )
-    unknown = wanted.difference(chosen["id"])
+    unknown = wanted.difference(clips["id"][listed])
     if unknown:
         LOG.warning(
             "%s: %d of its %d ids are not in the annotations, such as %r", path, len(unknown), len(wanted), min(unknown)
         )
-    return chosen
+    return clips[listed | others].reset_index(drop=True)

@@ -16,14 +16,15 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from elasticast.data.ffmpeg import NEED_FFMPEG, FfmpegTrack
+from elasticast.data.containers.content import Content, recognise
+from elasticast.data.containers.extent import FileBytes
+from elasticast.data.ffmpeg import FfmpegTrack
+from elasticast.data.level import INT16_STEP, Level
 from elasticast.data.recordings import BLOCK, Hdf5Dataset, NotReadableError, Recording, SoundFile, UnusableAudioError
 
 MIN_SECONDS = 0.025  # one analysis window
 SPAN_TOLERANCE_SECONDS = 0.001  # annotations are often rounded to milliseconds
 RATES = (100, 10_000_000)  # Hz; a rate outside this range means a damaged header
-INT16_STEP = 1 / 32768  # quantisation step of 16-bit samples whose full scale is 1
-MAX_AMPLITUDE = 100.0  # larger float samples were never scaled to [-1, 1]
 LARGEST_TERM = 1000
 """Largest numerator or denominator of a resampling ratio. The filter bank has about the square of it in values."""
 
@@ -130,12 +131,10 @@ def _check_length(seconds: float, longest: float) -> None:
 def _check_samples(mono: np.ndarray) -> None:
     if not len(mono):
         raise UnusableAudioError("empty")
-    low, high = mono.min(), mono.max()  # NaN if any sample is NaN
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise UnusableAudioError("non-finite samples")
-    if max(-low, high) > MAX_AMPLITUDE:
-        raise UnusableAudioError("samples not scaled to [-1, 1]")
-    if high - low < INT16_STEP:
+    level = Level()
+    level.add(mono)
+    level.check()
+    if level.silent:
         raise UnusableAudioError("silent")
 
 
@@ -154,12 +153,12 @@ def open_recording(path: Path, key: str = "", rate: int = 0) -> Recording:
     Raises
     ------
     UnusableAudioError
-        The message is the reason: missing, not a file, unreadable, empty, not audio, truncated, length unknown, no such
-        key, not HDF5, damaged, unlikely sample rate. For files that only ffmpeg can read also: needs ffmpeg, no audio
-        track.
+        The message is the reason: missing, not a file, unreadable, empty, not audio, truncated, length unknown, several
+        recordings in one file, data after the end of the samples, no such key, not HDF5, damaged, unlikely sample rate.
+        For files that only ffmpeg can read also: needs ffmpeg, no audio track.
     """
     status = _status(path)
-    recording = Hdf5Dataset(path, key, rate, status) if key else _open_file(path, status.st_size)
+    recording = Hdf5Dataset(path, key, rate, status) if key else _open_file(path, status)
     if not RATES[0] <= recording.rate <= RATES[1]:
         recording.close()
         raise UnusableAudioError(f"unlikely sample rate ({recording.rate} Hz)")
@@ -180,21 +179,32 @@ def _status(path: Path) -> os.stat_result:
     return status
 
 
-def _open_file(path: Path, size: int) -> Recording:
+def _open_file(path: Path, status: os.stat_result) -> Recording:
     try:
-        return SoundFile(path, size)
+        return SoundFile(path, status)
     except NotReadableError as error:
+        content = _content(path, status.st_size)
+        if content is not None and not content.audio:
+            raise UnusableAudioError(f"not audio ({content.name})") from None
         if shutil.which("ffmpeg") is not None:
             return FfmpegTrack(path)
-        raise UnusableAudioError("needs ffmpeg" if path.suffix.lower() in NEED_FFMPEG else str(error)) from None
+        if str(error) == "not audio":
+            error = f"needs ffmpeg ({content.name})" if content else "not audio (unknown format)"
+        raise UnusableAudioError(str(error)) from None
+
+
+def _content(path: Path, size: int) -> Content | None:
+    with open(path, "rb") as file:
+        return recognise(FileBytes(file.fileno(), size))
 
 
 def to_mono(block: np.ndarray) -> np.ndarray:
     """Average the channels of int16 or float ``[samples, channels]`` to float32 ``[samples]`` with full scale 1."""
     total = block[:, 0].astype(np.float32)
-    for channel in block.T[1:]:  # ten times faster than `mean`, which adds row by row
-        total += channel
-    total /= block.shape[1] * (1.0 if block.dtype.kind == "f" else 1 / INT16_STEP)
+    with np.errstate(invalid="ignore", over="ignore"):  # samples that are not finite are refused later
+        for channel in block.T[1:]:  # ten times faster than `mean`, which adds row by row
+            total += channel
+        total /= block.shape[1] * (1.0 if block.dtype.kind == "f" else 1 / INT16_STEP)
     return total
 
 

@@ -1,67 +1,111 @@
-"""Training augmentation: SpecAugment, scaled to the length of the clip, and mixup of waveforms."""
+"""Training augmentation: SpecAugment and mixup of waveforms."""
+
+from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from elasticast.config import SpecAugment
+from elasticast.data.features import Norm
+from elasticast.data.time_warp import time_warp
 
 TIME_MASK_REFERENCE = 1024
-"""Number of frames that `SpecAugment.time_frames` refers to (AST masks up to 192 of 1,024)."""
+"""Number of frames that settings in frames refer to with `scale: frames` (AST masks up to 192 of 1,024)."""
 
 
 def _uniform(high: float, generator: Generator) -> int:
     return int(torch.rand((), generator=generator).item() * high)
 
 
-def spec_augment(log_mel: Tensor, settings: SpecAugment, fill: float, generator: Generator) -> Tensor:
-    """Mask one frequency band and one time interval (Park et al. 2019; one mask each, as in AST).
+def mask_value(settings: SpecAugment, norm: Norm) -> float | None:
+    """Value of masked bins after normalisation; None stands for the mean of the spectrogram."""
+    values = {"mean": 0.0, "raw_zero": norm(torch.zeros(())).item(), "spectrogram_mean": None}
+    return values[settings.fill]
+
+
+def spec_augment(
+    log_mel: Tensor, settings: SpecAugment, fill: float | None, generator: Generator, compression: float = 1.0
+) -> Tensor:
+    """Warp time, then mask frequency bands and time intervals (Park et al. 2019).
 
     Parameters
     ----------
     log_mel : Tensor
-        `[F, T]`; not modified.
+        `[F, T]`, normalised; not modified.
     settings : SpecAugment
-        Maximum sizes of the masks.
-    fill : float
-        Value of masked bins: the training mean, which is 0 after normalisation.
+        Number and largest width of the masks, and the warp.
+    fill : float or None
+        Value of masked bins, see :func:`mask_value`.
     generator : Generator
         Random generator.
+    compression : float
+        Compression of the clip.
 
     Returns
     -------
     Tensor
         `[F, T]`.
     """
-    bins, frames = log_mel.shape
+    frames = log_mel.shape[1]
+    if settings.warp is not None:
+        limit = int(_scaled(settings.warp.frames, settings.warp.scale, frames, compression))
+        log_mel = time_warp(log_mel, settings.warp, limit, generator)
     if not (settings.freq_bins or settings.time_frames):
         return log_mel
     masked = log_mel.clone()
-    width = min(bins, _uniform(settings.freq_bins + 1, generator))
-    first = _uniform(bins - width + 1, generator)
-    masked[first : first + width] = fill
-    widest = settings.time_frames * frames / TIME_MASK_REFERENCE
-    width = min(frames, _uniform(widest + 1, generator))
-    first = _uniform(frames - width + 1, generator)
-    masked[:, first : first + width] = fill
+    longest = _scaled(settings.time_frames, settings.scale, frames, compression)
+    for axis, widest in enumerate((settings.freq_bins, longest)):
+        for first, width in _masks(masked.shape[axis], widest, settings, generator):
+            value = masked.mean() if fill is None else fill
+            masked.narrow(axis, first, width).fill_(value)
     return masked
 
 
-def mixup(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Mix two waveforms (Tokozume et al. 2018, as in AST). `b` is repeated or cut to the length of `a`.
+def _scaled(value: int, scale: str, frames: int, compression: float) -> float:
+    """A number of frames for a clip; see `SpecAugment.scale`."""
+    return value * frames / TIME_MASK_REFERENCE if scale == "frames" else value / compression
+
+
+def _masks(size: int, widest: float, settings: SpecAugment, generator: Generator) -> Iterator[tuple[int, int]]:
+    """Start and width of the masks along an axis of `size` bins or frames; see `SpecAugment.widths`."""
+    for _ in range(settings.masks):
+        match settings.widths:
+            case "inclusive":
+                width = _uniform(widest + 1, generator)
+            case "exclusive":
+                width = _uniform(int(widest), generator)
+            case "nested":
+                bound = _uniform(int(widest), generator)
+                if not bound:
+                    return
+                width = _uniform(bound, generator)
+        width = min(size, width)
+        yield _uniform(size - width + 1, generator), width
+
+
+def mixup(a: Tensor, b: Tensor, share: float, fill: Literal["repeat", "zeros"] = "repeat") -> Tensor:
+    """Mix two waveforms (Tokozume et al. 2018, as in AST). The result is as long as `a`.
 
     Parameters
     ----------
     a, b : Tensor
-        `[S]` and `[S']`.
+        `[S]` and `[S']`. A longer `b` is cut.
     share : float
         Weight of `a`.
+    fill : {"repeat", "zeros"}
+        Whether a shorter `b` is repeated, or followed by zeros once its mean is removed.
 
     Returns
     -------
     Tensor
         `[S]`.
     """
-    repeats = -(-a.numel() // b.numel())
-    fitted = b.repeat(repeats)[: a.numel()]
-    mixed = share * (a - a.mean()) + (1 - share) * (fitted - fitted.mean())
+    samples = a.numel()
+    if fill == "zeros":
+        fitted = torch.nn.functional.pad(b - b.mean(), (0, max(0, samples - b.numel())))[:samples]
+    else:
+        fitted = b.repeat(-(-samples // b.numel()))[:samples]
+        fitted = fitted - fitted.mean()
+    mixed = share * (a - a.mean()) + (1 - share) * fitted
     return mixed - mixed.mean()

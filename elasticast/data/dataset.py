@@ -11,37 +11,65 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
+from elasticast.checksums import read_record
 from elasticast.config import ASTSettings, FrontEnd, RunConfig
 from elasticast.config.frames import patch_frames
-from elasticast.data.augment import mixup, spec_augment
+from elasticast.data.augment import mask_value, mixup, spec_augment
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
+from elasticast.data.prepared import REMEDY, STATS_REMEDY, verified_file
 from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError, ElasticASTError
-from elasticast.files import read_json
 
 CACHE_BYTES = 512 * 2**20
 """Size of the log-mel cache of a training process. For the small models, computing log-mels takes a sixth to a third
 of the time of a training step on a CPU."""
 
 
-def read_norm(path: Path) -> Norm:
-    """Read normalisation statistics written by `elasticast stats`."""
-    value = read_json(path)
+def read_norm(path: Path, data_sha256: str | None = None) -> Norm:
+    """Verify and read normalisation statistics written by `elasticast stats`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data_sha256 : str, optional
+        SHA-256 of the prepared data, from which the statistics must have been computed.
+
+    Raises
+    ------
+    DataError
+        If the file was changed, belongs to other data, or its values cannot normalise anything.
+    """
+    value = read_record(path, STATS_REMEDY)
+    if data_sha256 is not None and value["data_sha256"] != data_sha256:
+        raise DataError(
+            f"{path}: data_sha256 = {value['data_sha256'][:16]}..., but the prepared data have {data_sha256[:16]}...: "
+            f"the statistics are those of other data; {STATS_REMEDY}"
+        )
     return checked_norm(value["mean"], value["std"], path)
 
 
-def norm_of(config: RunConfig, file: Path | None) -> Norm:
+def norm_of(config: RunConfig, file: Path | None, data_sha256: str) -> Norm:
     """Normalisation statistics of a run: those in its settings if given, otherwise those in `file`.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    file : Path or None
+        File of statistics.
+    data_sha256 : str
+        SHA-256 of the prepared data; the statistics in `file` must be those of these data.
 
     Raises
     ------
     ElasticASTError
-        If neither is given.
+        If neither is given, or if `file` cannot be used, see :func:`read_norm`.
     """
     if config.norm is not None:
         return Norm(config.norm.mean, config.norm.std)
@@ -49,7 +77,7 @@ def norm_of(config: RunConfig, file: Path | None) -> Norm:
         raise ElasticASTError(
             "--norm: required unless the run's settings set `norm`; create it with `elasticast stats`"
         )
-    return read_norm(file)
+    return read_norm(file, data_sha256)
 
 
 class Clips:
@@ -83,17 +111,33 @@ class Clips:
                 "; set `dev_share` in the dataset's settings to use a share of split 'train'" if split == "dev" else ""
             )
             raise DataError(f"{prepared / 'manifest.parquet'}: split {split!r} has no usable clip{hint}")
-        self.store = Store(prepared / f"{split}.h5")
+        self.store = Store(verified_file(prepared / f"{split}.h5"))
         info = read_classes(prepared / "classes.json")
         if task not in info:
             raise DataError(f"{prepared / 'classes.json'}: no task {task!r}; expected one of: {', '.join(info)}")
         self.ids: list[str] = manifest["id"].tolist()
         self.classes: list[str] = info[task]["classes"]
         self.kind: str = info[task]["kind"]
+        self._check_ids(prepared / "manifest.parquet")
         counts = manifest[task].map(len).to_numpy(np.int64)
-        self.labels = pd.Index(self.classes).get_indexer(np.concatenate(manifest[task].tolist()))
-        assert (self.labels >= 0).all(), f"{prepared}: some labels of {task} are not in classes.json"
+        if self.kind == "single" and (counts != 1).any():
+            clip = self.ids[int((counts != 1).argmax())]
+            raise DataError(f"{prepared / 'manifest.parquet'}: {task} of clip {clip!r}: expected exactly one label")
+        names = np.concatenate(manifest[task].tolist())
+        self.labels = pd.Index(self.classes).get_indexer(names)
+        if (self.labels < 0).any():
+            name = str(names[(self.labels < 0).argmax()])
+            raise DataError(f"{prepared / 'classes.json'}: {task} has no class {name!r}, a label in manifest.parquet")
         self.first_label = np.concatenate([[0], counts.cumsum()])
+
+    def _check_ids(self, manifest: Path) -> None:
+        """Check that the clips of the store are those of the manifest, in the same order."""
+        if (ids := self.store.ids) == self.ids and len(ids) == len(self.store):
+            return
+        different = next((i for i, pair in enumerate(zip(ids, self.ids, strict=False)) if pair[0] != pair[1]), None)
+        where = f"{len(ids)} clips" if different is None else f"clip {different} is {ids[different]!r}"
+        expected = f"{len(self.ids)}" if different is None else repr(self.ids[different])
+        raise DataError(f"{self.store.path}: {where}, but {expected} in {manifest}; {REMEDY}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -156,6 +200,7 @@ class ClipDataset(Dataset):
         clips.check_rate(config.front_end)
         self.clips, self.config = clips, config
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
+        self.fill = mask_value(config.train.spec_augment, norm)
         self._cache: dict[int, Tensor] = {}
         # Worker processes are restarted every epoch, so a cache would be lost.
         self._cache_bytes_left = CACHE_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
@@ -177,8 +222,9 @@ class ClipDataset(Dataset):
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
         spectrogram, target = self._mixture(request.index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
-        mask = partial(spec_augment, settings=self.config.train.spec_augment, fill=0.0, generator=generator)
-        options = {"index": request.index, "target": target, "start": start, "augment": mask}
+        draws = {"generator": generator, "compression": view.compression}
+        augment = partial(spec_augment, settings=self.config.train.spec_augment, fill=self.fill, **draws)
+        options = {"index": request.index, "target": target, "start": start, "augment": augment}
         clip = self.encoder.encode(spectrogram, view, **options)
         return self._drop_tokens(self._shift(clip, generator), generator)
 
@@ -215,7 +261,7 @@ class ClipDataset(Dataset):
             return clip
         if highest > share:
             share += (highest - share) * torch.rand((), generator=generator).item()
-        return clip.select(kept_tokens(len(clip.patches), share, generator))
+        return clip.select(kept_tokens(len(clip.patches), share, generator, self.config.train.token_rounding))
 
     def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
         """Log-mel and target of a clip, mixed with another clip with probability `train.mixup`."""
@@ -225,7 +271,8 @@ class ClipDataset(Dataset):
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        mixed = mixup(self.clips.waveform(index), self.clips.waveform(partner), share)
+        waveforms = self.clips.waveform(index), self.clips.waveform(partner)
+        mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return self.encoder.spectrogram(mixed, compression), target
 

@@ -1,30 +1,27 @@
 """Resumable downloads, checksums, and atomic unpacking of archives."""
 
 import contextlib
-import errno
-import gzip
 import hashlib
 import http.client
 import logging
 import os
 import shutil
-import stat
-import tarfile
+import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
+from elasticast.data.unpack import BLOCK, DAMAGED, MOST_BYTES, DamagedArchiveError, RefusedArchiveError, extract
 from elasticast.errors import DataError
 from elasticast.files import locked
-from elasticast.progress import Progress, track
+from elasticast.progress import track
 
 LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
-BLOCK = 1 << 20
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 # ---------------------------------------------------------------------------------------------
 # Downloads
@@ -34,6 +31,9 @@ BLOCK = 1 << 20
 def download(url: str, target: Path, size: int | None = None) -> None:
     """Download `url` to `target`, unless `target` exists. An interrupted download resumes from ``target.part``.
 
+    The address must be ``https://`` or ``file://``, also after redirects. Plain ``http://`` is allowed from this
+    machine only.
+
     Parameters
     ----------
     size : int, optional
@@ -42,7 +42,8 @@ def download(url: str, target: Path, size: int | None = None) -> None:
     Raises
     ------
     DataError
-        If the server cannot be reached, refuses the request, or closes the connection without sending more data.
+        If the address is not secure, or the server cannot be reached, has no valid certificate, refuses the request, or
+        closes the connection without sending more data.
     """
     if target.is_file():
         return
@@ -56,7 +57,7 @@ def download(url: str, target: Path, size: int | None = None) -> None:
         except (OSError, http.client.HTTPException) as error:  # URLError, HTTPError and timeouts are OSErrors
             received = part.stat().st_size if part.is_file() else 0
             if received <= max(previous, 0) or isinstance(error, urllib.error.HTTPError):
-                raise DataError(f"{url}: download failed: {error}") from None
+                raise DataError(f"{url}: download failed: {_cause(error)}") from None
             LOG.info("%s: interrupted after %d bytes, resuming", url, received)
             previous = received
     os.replace(part, target)
@@ -67,13 +68,13 @@ def _receive(url: str, part: Path, size: int | None) -> None:
     received = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={received}-"} if received else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        response = _open(request)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not received:
             raise
         part.unlink()  # the server has no more bytes: `part` is complete or of another file, so download it again
-        response = urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
+        response = _open(urllib.request.Request(url))
     with contextlib.closing(response), open(part, _mode(response, received)) as file:
         blocks, length = _blocks(response), response.headers.get("Content-Length", size)
         if length:
@@ -81,6 +82,36 @@ def _receive(url: str, part: Path, size: int | None) -> None:
         for block in blocks:
             file.write(block)
     LOG.info("received %.1f MB", part.stat().st_size / 1e6)
+
+
+def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
+    _check_secure(request.full_url)
+    return urllib.request.build_opener(_SecureRedirects).open(request, timeout=TIMEOUT_SECONDS)
+
+
+class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not from ``https://`` to ``http://``."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        """See `urllib.request.HTTPRedirectHandler.redirect_request`."""
+        _check_secure(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_secure(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("https", "file") and not (parts.scheme == "http" and parts.hostname in LOCAL):
+        raise DataError(f"{url}: downloads must be over https:// or from file://, so that nobody can exchange the file")
+
+
+def _cause(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of the server cannot be verified ({reason.verify_message}); check the clock of this "
+            f"machine and its certificates (SSL_CERT_FILE)"
+        )
+    return str(error)
 
 
 def _mode(response: http.client.HTTPResponse, received: int) -> str:
@@ -165,6 +196,8 @@ class Archive(NamedTuple):
         Checksums of all unpacked files.
     size : int, optional
         Expected number of bytes, see :func:`download`.
+    unpacked : int
+        Largest unpacked size of all its files (bytes); an archive that unpacks to more is refused.
     """
 
     url: str
@@ -174,13 +207,7 @@ class Archive(NamedTuple):
     sha256: str = ""
     sums: Path | None = None
     size: int | None = None
-
-
-class _DamagedError(Exception):
-    """The archive differs from the published one."""
-
-
-DAMAGED = (_DamagedError, tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
+    unpacked: int = MOST_BYTES
 
 
 def fetch_archive(archive: Archive, folder: Path) -> None:
@@ -193,8 +220,8 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
     Raises
     ------
     DataError
-        If the folder is missing or empty, and the archive cannot be downloaded or is damaged. The message lists the
-        remedies.
+        If the folder is missing or empty, and the archive cannot be downloaded, is damaged or is refused; see
+        :func:`~elasticast.data.unpack.extract`. The message lists the remedies.
     """
     packed = folder.with_name(archive.name)
     try:
@@ -222,10 +249,13 @@ def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)  # left over from a killed process
     try:
         _check_archive(archive, packed)
-        _extract(packed, part, archive.wanted)
+        extract(packed, part, archive.wanted, archive.unpacked)
         if archive.sums:
             _check_files(part, archive.sums)
         part.rename(folder)
+    except RefusedArchiveError as error:
+        packed.unlink()
+        raise DataError(f"{packed.name} from {archive.url} was refused and has been removed: {error}") from None
     except DAMAGED as error:
         packed.unlink()  # otherwise the next call would use it again
         raise DataError(
@@ -241,58 +271,11 @@ def _check_archive(archive: Archive, packed: Path) -> None:
         LOG.info("%s: comparing its checksum", packed)
         actual = _checksum(packed, "sha256")
         if actual != archive.sha256:
-            raise _DamagedError(f"its SHA-256 is {actual}, expected {archive.sha256}")
+            raise DamagedArchiveError(f"its SHA-256 is {actual}, expected {archive.sha256}")
 
 
 def _check_files(folder: Path, sums: Path) -> None:
     wrong = {name: reason for name, reason in compare_sums(folder, sums).items() if reason}
     if wrong:
         name, reason = next(iter(wrong.items()))
-        raise _DamagedError(f"{len(wrong)} of its files differ from the published ones, such as {name}: {reason}")
-
-
-def _extract(packed: Path, folder: Path, wanted: Callable[[PurePosixPath], str | None]) -> None:
-    """Write the wanted files to `folder`. Links, devices, absolute paths and paths with ``..`` are skipped."""
-    folder.mkdir()
-    total, files = -(-packed.stat().st_size // BLOCK), 0
-    with open(packed, "rb") as file, Progress(f"MiB of {packed.name} unpacked", total) as progress:
-        for name, content in (_zip_files if packed.suffix == ".zip" else _tar_files)(file):
-            path = PurePosixPath(name)
-            relative = None if path.is_absolute() or ".." in path.parts else wanted(path)
-            if relative is not None:
-                target = folder / relative
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with open(target, "wb") as out:
-                    shutil.copyfileobj(content, out)
-                files += 1
-            progress.update(file.tell() // BLOCK)
-    if not files:
-        raise _DamagedError("it contains none of the expected files")
-    LOG.info("%s: %d files unpacked", packed, files)
-
-
-def _zip_files(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of every regular file of a zip file. Reading a content to its end checks its CRC-32."""
-    try:
-        with zipfile.ZipFile(file) as packed:
-            for member in packed.infolist():
-                kind = stat.S_IFMT(member.external_attr >> 16)  # 0 if the archive was not created on Unix
-                if not member.is_dir() and kind in (0, stat.S_IFREG):
-                    with packed.open(member) as content:
-                        yield member.filename, content
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise _DamagedError("its directory points outside the file") from None
-    except Exception as error:  # zipfile raises many kinds of errors for a damaged directory
-        raise _DamagedError(error) from None
-
-
-def _tar_files(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of every regular file of a gzipped tar file."""
-    with gzip.open(file) as unzipped, tarfile.open(fileobj=unzipped, mode="r:") as packed:
-        for member in packed:
-            if member.isfile():
-                yield member.name, packed.extractfile(member)
-        while unzipped.read(BLOCK):  # read to the end, where gzip stores its checksum
-            pass
+        raise DamagedArchiveError(f"{len(wrong)} of its files differ from the published ones, such as {name}: {reason}")

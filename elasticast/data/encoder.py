@@ -81,11 +81,14 @@ class ClipEncoder:
         augment : callable, optional
             Function applied to the normalised log-mel `[F, view.frames]`.
         """
-        visible = self.norm(crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill))
+        part = crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill, self.config.view.segment)
+        visible = self.norm(part)
         return pack_clip(index, augment(visible) if augment else visible, target, self.config.model, view.grid_frames)
 
 
-def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0, fill: Fill = "zeros") -> Tensor:
+def crop_or_pad(
+    log_mel: Tensor, frames: int, start: float = 0.0, fill: Fill = "zeros", segment: int | None = None
+) -> Tensor:
     """Crop or pad `[F, T]` to `[F, frames]`.
 
     Parameters
@@ -99,11 +102,15 @@ def crop_or_pad(log_mel: Tensor, frames: int, start: float = 0.0, fill: Fill = "
     fill : {"zeros", "edge", "repeat", "mask"}
         How to pad: with zeros *before* normalisation (as AST's data loader), with the last frame (as EPIC-SOUNDS' data
         loader), or by repeating the clip. With "mask", only the rest of the last patch is padded, with zeros.
+    segment : int, optional
+        If given, `start` chooses among the segments of this many frames, and the result is the beginning of a segment.
     """
     surplus = log_mel.shape[1] - frames
     if surplus < 0 and fill == "repeat":
         return log_mel.repeat(1, -(-frames // log_mel.shape[1]))[:, :frames]
     if surplus <= 0:
         return torch.nn.functional.pad(log_mel, (0, -surplus), "replicate" if fill == "edge" else "constant")
+    if segment is not None:
+        surplus = max(0, log_mel.shape[1] - max(segment, frames))
     first = round(start * surplus)
     return log_mel[:, first : first + frames]

@@ -15,11 +15,6 @@ from elasticast.data.recordings import BLOCK, Recording, UnusableAudioError
 
 OUTPUT = ("-c:a", "pcm_f32be", "-f", "au")  # float samples after a header with sample rate and channels
 TIMEOUT_SECONDS = 60.0  # how long to wait for output from ffmpeg
-# Extensions that libsndfile never reads. For other extensions the content decides.
-NEED_FFMPEG = {
-    *(".mp4", ".m4a", ".m4v", ".mov", ".3gp", ".mkv", ".mka", ".webm", ".avi", ".flv", ".ts", ".mpg", ".mpeg"),
-    *(".aac", ".ac3", ".amr", ".wma", ".wmv", ".asf"),
-}
 
 
 def _command(file: int) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from elasticast.errors import DataError
+from elasticast.text import decodable, printable
 
 LOG = logging.getLogger(__name__)
 # In order of preference if a clip has several files: lossless, then lossy, then video.
@@ -24,10 +25,12 @@ def stem_of(relative: str) -> str:
 
 
 def index_audio(folder: Path, *, setting: str = "audio", clip_of: Callable[[str], str] = stem_of) -> "AudioIndex":
-    """Scan `folder` and its subfolders for audio files.
+    r"""Scan `folder` and its subfolders for audio files.
 
     Links are followed, but no folder is entered twice. Names that start with a dot (folders of snapshots, macOS's
-    ``._`` files) are skipped. A warning counts the folders that cannot be read or whose names are not UTF-8.
+    ``._`` files) are skipped. A warning counts the folders that cannot be read, and the files and folders whose names
+    are not UTF-8, which manifests require. Such folders are skipped, and such files have paths with escapes (``\xe9``),
+    which do not exist.
 
     Parameters
     ----------
@@ -117,8 +120,8 @@ class AudioIndex:
         paths = [self.find(clip) for clip in clips]
         ambiguous = [clip for clip in clips if _composed(clip) in self._ambiguous] if self._ambiguous else []
         if ambiguous:
-            text = f"{len(ambiguous)} clips have several audio files; for clip {ambiguous[0]}, for example,"
-            LOG.warning("%s: %s %s is used", self.folder, text, self.find(ambiguous[0]))
+            text = f"{len(ambiguous)} clips have several audio files; for clip {printable(ambiguous[0])}, for example,"
+            LOG.warning("%s: %s %s is used", self.folder, text, printable(self.find(ambiguous[0])))
         if clips and not any(paths):
             text = f"none of the {len(clips)} clips, such as {clips[0]}, has an audio file"
             LOG.warning("%s: %s; the audio files there have paths like %r", self.folder, text, self.example)
@@ -153,18 +156,21 @@ def _scan(folder: Path, remedy: str) -> Iterator[tuple[str, str]]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
                 for name in _files(entries, folders):
+                    if not _has_text_name(name):
+                        skipped.append(_rename(current, name))
+                        name = decodable(name)
                     yield f"{current}/{name}", relative + name.rpartition(".")[0]
         except OSError as error:
             if not relative:
                 raise DataError(f"{folder}: cannot be read: {error.strerror}; {remedy}") from None
-            skipped.append(f"{current}: {error.strerror}")
+            skipped.append(f"{printable(current)}: {error.strerror}")
         for name in sorted(folders, reverse=True):
             if _has_text_name(name):
                 waiting.append((f"{current}/{name}", f"{relative}{name}/"))
             else:
-                skipped.append(f"{current}/{name!a}: its name is not UTF-8, rename it")
+                skipped.append(_rename(current, name))
     if skipped:
-        LOG.warning("%s: %d folders were skipped, such as %s", folder, len(skipped), skipped[0])
+        LOG.warning("%s: %d files or folders were skipped, such as %s", folder, len(skipped), skipped[0])
 
 
 def _files(entries: Iterable[os.DirEntry], folders: list[str]) -> Iterator[str]:
@@ -180,6 +186,10 @@ def _files(entries: Iterable[os.DirEntry], folders: list[str]) -> Iterator[str]:
                 folders.append(name)
         except OSError:  # a link to itself or into an unreadable folder; skip it like a broken link
             continue
+
+
+def _rename(folder: str, name: str) -> str:
+    return f"{printable(folder)}/{printable(name)}: its name is not UTF-8, rename it"
 
 
 def _has_text_name(name: str) -> bool:

@@ -1,12 +1,12 @@
 """The manifest: a table with the source, the labels and the status of every clip."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
+from elasticast.checksums import read_record
 from elasticast.config.base import TaskKind
-from elasticast.errors import DataError
+from elasticast.data.prepared import REMEDY, SUMMARY, verified_file
 from elasticast.files import read_json, write_atomic, write_text
 
 COLUMNS = ("id", "split", "path", "key", "start", "duration", "sample_rate", "channels", "status", "reason")
@@ -44,29 +44,28 @@ def write_manifest(clips: pd.DataFrame, tasks: dict[str, TaskKind], path: Path) 
 
 
 def read_manifest(path: Path, split: str | None = None) -> pd.DataFrame:
-    """Read a manifest. If `split` is given, return only the usable clips of that split, in the order of the store."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such manifest; create it with `elasticast prepare`")
-    clips = pd.read_parquet(path)
+    """Verify and read a manifest; see :func:`~elasticast.data.prepared.verified_file`.
+
+    If `split` is given, return only the usable clips of that split, in the order of the store.
+    """
+    clips = pd.read_parquet(verified_file(path))
     if split is None:
         return clips
     return clips[(clips["split"] == split) & (clips["status"] == "ok")].reset_index(drop=True)
 
 
 def read_classes(path: Path) -> dict[str, dict]:
-    """Read ``classes.json``: ``{task: {"kind": ..., "classes": [...]}}``."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such list of classes; create it with `elasticast prepare`")
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Verify and read ``classes.json``: ``{task: {"kind": ..., "classes": [...]}}``."""
+    return read_json(verified_file(path))
 
 
 def read_data_hash(prepared: Path) -> str:
     """SHA-256 of the audio and labels of a prepared dataset."""
-    return read_json(prepared / "summary.json")["sha256"]
+    return read_record(prepared / SUMMARY, REMEDY)["sha256"]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a CSV file, unless the file already has the same content."""
     text = table.to_csv(index=False)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)

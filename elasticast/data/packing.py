@@ -2,14 +2,14 @@
 
 The paper packs clips into rows of at most L' = 2,048 tokens and uses a mask to restrict attention to tokens of the same
 clip. Block-diagonal attention over one flat sequence computes the same result (NaViT, Dehghani et al. 2023), so there
-are no rows here. L' is still the length of the position table, which limits the length of a clip, and the unit of the
-token budget.
+are no rows here.
 
 Shape legend: B clips, n tokens of a clip, N tokens of all clips, P patch edge, C classes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -136,14 +136,17 @@ def pack_clip(
     return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
 
 
-def kept_count(tokens: int, dropout: float) -> int:
-    """Number of tokens that are kept: ``round((1 - dropout) * tokens)``, but at least one."""
-    return max(1, round((1 - dropout) * tokens))
+def kept_count(tokens: int, dropout: float, rounding: Literal["nearest", "down"] = "nearest") -> int:
+    """Number of tokens that are kept: ``(1 - dropout) * tokens``, rounded, but at least one."""
+    kept = (1 - dropout) * tokens
+    return max(1, round(kept) if rounding == "nearest" else int(kept))
 
 
-def kept_tokens(tokens: int, dropout: float, generator: Generator) -> Tensor:
+def kept_tokens(
+    tokens: int, dropout: float, generator: Generator, rounding: Literal["nearest", "down"] = "nearest"
+) -> Tensor:
     """Draw at random which tokens to keep (see :func:`kept_count`). Returns their sorted indices."""
-    return torch.randperm(tokens, generator=generator)[: kept_count(tokens, dropout)].sort().values
+    return torch.randperm(tokens, generator=generator)[: kept_count(tokens, dropout, rounding)].sort().values
 
 
 def pack(clips: list[PackedClip]) -> PackedBatch:

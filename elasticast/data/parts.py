@@ -31,9 +31,8 @@ from elasticast.config.dataset import SPLITS, DatasetSettings
 from elasticast.data.audio import decode
 from elasticast.data.manifest import reason_kind
 from elasticast.data.recordings import UnusableAudioError
-from elasticast.data.store import REMEDY, PartWriter, writing_part
+from elasticast.data.store import PartWriter, read_part, writing_part
 from elasticast.errors import DataError
-from elasticast.hdf5 import open_hdf5
 from elasticast.progress import Progress
 from elasticast.provenance import code_digest
 
@@ -163,8 +162,8 @@ def _is_final(part: Part) -> bool:
         return False
     try:
         reasons = read_outcomes(part)["reason"]
-    except (DataError, OSError, KeyError) as error:
-        LOG.warning("%s: cannot be read, so its clips are decoded again: %s", part.path, error)
+    except DataError as error:
+        LOG.warning("%s; its clips are decoded again", error)
         return False
     failed = part.rows["path"][(reasons != "") & (part.rows["reason"] == "")]
     return not any(_may_succeed_now(reasons[row], path) for row, path in failed.items())
@@ -176,7 +175,7 @@ def _may_succeed_now(reason: str, path: str) -> bool:
         return os.path.exists(path)
     if reason == "unreadable":
         return os.access(path, os.R_OK)
-    if reason in ("needs ffmpeg", "length unknown"):
+    if reason_kind(reason) in ("needs ffmpeg", "length unknown"):
         return shutil.which("ffmpeg") is not None
     return reason_kind(reason) == "ffmpeg hangs"
 
@@ -184,17 +183,27 @@ def _may_succeed_now(reason: str, path: str) -> bool:
 def _write_outcomes(writer: PartWriter, outcomes: list[Outcome]) -> None:
     table = pd.DataFrame(outcomes, columns=Outcome._fields)
     for name in ("reason", "sha256"):
-        writer.write(name, table[name].to_numpy(dtype=object))
+        writer.write(name, table[name].tolist())
     for name, kind in (("seconds", np.float64), ("sample_rate", np.int32), ("channels", np.int16)):
         writer.write(name, table[name].to_numpy(dtype=kind))
 
 
 def read_outcomes(part: Part) -> pd.DataFrame:
-    """Read the outcomes of a part. Columns: ``reason``, ``seconds``, ``sample_rate``, ``channels``, ``sha256``."""
-    with open_hdf5(part.path, REMEDY) as file:
-        columns = {name: file[name].asstr()[:] for name in ("reason", "sha256")}
-        columns |= {name: file[name][:] for name in ("seconds", "sample_rate", "channels")}
-    return pd.DataFrame(columns, index=part.rows.index)
+    """Read and verify the outcomes of a part.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``reason``, ``seconds``, ``sample_rate``, ``channels`` and ``sha256``; one row per clip.
+
+    Raises
+    ------
+    DataError
+        If the part cannot be read, was damaged, or is the part of other clips.
+    """
+    columns, _ = read_part(part.path)
+    names = [name for name in Outcome._fields if name != "samples"]
+    return pd.DataFrame({name: columns[name] for name in names}, index=part.rows.index)
 
 
 # ---------------------------------------------------------------------------------------------

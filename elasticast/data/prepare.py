@@ -3,20 +3,28 @@
 import hashlib
 import json
 import logging
+import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
+from elasticast.checksums import FILES as SUMS
+from elasticast.checksums import OWN, file_sha256, read_record, verify, write_record
 from elasticast.config import digest
 from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.data.annotations import Annotations, check_annotations, select_ids
 from elasticast.data.datasets import reader_of
+from elasticast.data.labels import check_labels, report_classes
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
-from elasticast.data.store import write_index
+from elasticast.data.prepared import SUMMARY
+from elasticast.data.store import read_part, write_index
 from elasticast.errors import DataError
-from elasticast.files import locked, read_json, write_json, write_text
+from elasticast.files import locked, write_json, write_text
+from elasticast.text import decodable, printable
 
 LOG = logging.getLogger(__name__)
 MAX_REASONS = 5
@@ -28,8 +36,8 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
     """Fetch, annotate and decode a dataset into `out`. Finished parts are reused, and a complete dataset is left as is.
 
     Writes ``manifest.parquet``, ``train.h5``, ``dev.h5``, ``test.h5``, ``parts/``, ``classes.json``, ``ids.txt``,
-    ``rejected.csv``, ``summary.csv`` and finally ``summary.json``. The ``sha256`` in ``summary.json`` depends only on
-    the audio and the annotations.
+    ``rejected.csv``, ``summary.csv`` and finally ``summary.json``, which holds the checksums of the others. Files that
+    were damaged are written again. The ``sha256`` in ``summary.json`` depends only on the audio and the annotations.
 
     Parameters
     ----------
@@ -59,13 +67,15 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
         _check_usable(clips, config.max_rejected, out)
         classes = class_lists(clips, config.tasks, annotations.classes)
+        report_classes(clips, classes, complete=config.ids is None and not getattr(config, "twin", None))
         summary = {**_summary(clips, classes, config, parts), "published": annotations.published}
         if _is_complete(out, summary):
             LOG.info("%s: complete, nothing to do", out)
         else:
-            (out / "summary.json").unlink(missing_ok=True)  # its presence means that the other files are complete
-            _write_dataset(clips, classes, config, parts, out)
-            write_json(out / "summary.json", summary)
+            with _keeping_times(out):
+                (out / SUMMARY).unlink(missing_ok=True)  # its presence means that the other files are complete
+                _write_dataset(clips, classes, config, parts, out)
+                write_record(out / SUMMARY, summary, [out / name for name in FILES])
         _clean_up(out, kept={part.path for part in parts})
     LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in summary["clips"].items() if n))
 
@@ -93,6 +103,11 @@ def prepare_shard(config: DatasetConfig, data_root: Path, out: Path, shard: int,
 
 def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotations, list[Part]]:
     """Fetch the dataset, check its annotations, and divide its clips into parts."""
+    for folder in (data_root, out):
+        if decodable(str(folder)) != str(folder):
+            raise DataError(
+                f"{printable(str(folder))}: its name is not UTF-8, as manifests require; rename this folder"
+            )
     reader = reader_of(config)
     with locked(out / ".lock-fetch", BUSY, wait=True):  # shards may start at the same time
         reader.fetch(config, data_root, out)
@@ -100,8 +115,9 @@ def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotation
     if annotations.clips.empty:
         raise DataError(f"{out.name}: the annotations contain no clip")
     clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
-    if config.ids is not None:
-        clips = select_ids(clips, data_root / config.ids)
+    check_labels(clips, annotations.classes)
+    for file, splits in config.id_files().items():
+        clips = select_ids(clips, data_root / file, splits)
     return annotations._replace(clips=clips), plan(clips, config, data_root, out / "parts")
 
 
@@ -129,7 +145,13 @@ def _summary(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: l
     for row in used[["split", "id", "sha256", *config.tasks]].itertuples(index=False, name=None):
         total.update(json.dumps([*row[:3], *map(list, row[3:])]).encode())
     reasons = clips.loc[clips["status"] == "rejected", ["id", "split", "reason"]].to_dict("split")["data"]
-    content = [[part.path.name for part in parts], classes, total.hexdigest(), config.store_rate, reasons]
+    content = [
+        [(part.path.name, read_part(part.path)[1]) for part in parts],
+        classes,
+        total.hexdigest(),
+        config.store_rate,
+        reasons,
+    ]
     return {
         "sha256": total.hexdigest(),
         "identity": digest(content),
@@ -149,10 +171,37 @@ def _ids_hash(used: pd.DataFrame, split: str) -> str:
 
 
 def _is_complete(out: Path, summary: dict) -> bool:
-    """Whether `out` already contains all files, with the content that would be written."""
-    if not all((out / name).is_file() for name in (*FILES, "summary.json")):
+    """Whether `out` already contains all files, undamaged and with the content that would be written."""
+    if not (out / SUMMARY).is_file():
         return False
-    return read_json(out / "summary.json").get("identity") == summary["identity"]
+    try:
+        record = read_record(out / SUMMARY, "the dataset is written again")
+        for name in FILES:
+            verify(out / name, record, out / SUMMARY, "the dataset is written again")
+    except DataError as error:
+        LOG.warning("%s", error)
+        return False
+    return {key: value for key, value in record.items() if key not in (OWN, SUMS)} == json.loads(json.dumps(summary))
+
+
+@contextmanager
+def _keeping_times(out: Path) -> Iterator[None]:
+    """Restore the modification times of files that are written with the content that they had.
+
+    Snakemake then re-runs nothing after the repair of a damaged file: later stages have used the file that
+    ``summary.json`` records, because they verify it. A repaired file gets the time of ``summary.json``.
+    """
+    before = {path: (file_sha256(path), path.stat().st_mtime_ns) for name in FILES if (path := out / name).is_file()}
+    try:
+        sums, time = read_record(out / SUMMARY, "")[SUMS], (out / SUMMARY).stat().st_mtime_ns
+        before = {out / name: (sums[name], time) for name in FILES}
+        before[out / SUMMARY] = file_sha256(out / SUMMARY), time
+    except (DataError, KeyError):
+        pass  # no record, or a damaged one
+    yield
+    for path, (sha256, time) in before.items():
+        if file_sha256(path) == sha256:
+            os.utime(path, ns=(time, time))
 
 
 def _write_dataset(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: list[Part], out: Path) -> None:

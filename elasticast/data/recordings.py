@@ -3,8 +3,8 @@
 If audio cannot be read, an `UnusableAudioError` with the reason is raised.
 """
 
+import math
 import os
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,20 +15,26 @@ import h5py
 import numpy as np
 import soundfile as sf
 
+from elasticast.data.containers import locate
+from elasticast.data.containers.extent import Extent, FileBytes, NotReadableError, UnusableAudioError
+
 BLOCK = 1 << 18
 """Samples per channel to read at once."""
 MAX_FRAMES = 1 << 40  # libsndfile returns 2^63 - 1 if the header does not contain the length
-UNKNOWN_SIZE = 0xFFFFFFFF  # size in the header of a wav file that was written to a pipe
-OGG_PAGE = 65307  # maximum size of a page in bytes
+WIDTHS = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+    "ULAW": 1,
+    "ALAW": 1,
+}
+"""Bytes per sample, where all have the same."""
+LARGE = 1 << 22  # bytes; smaller files are looked at again, because one may be written twice in a tick of the clock
 OPEN_DATASETS = 8  # per process; consecutive clips are often spans of the same dataset
-
-
-class UnusableAudioError(Exception):
-    """A clip cannot be used. The message is written to the manifest as the reason."""
-
-
-class NotReadableError(UnusableAudioError):
-    """libsndfile cannot read a file, or may not read it to the end. ffmpeg may be able to."""
 
 
 class Recording(ABC):
@@ -72,90 +78,143 @@ class Recording(ABC):
 
 
 class SoundFile(Recording):
-    """A file that libsndfile reads."""
+    """A file that libsndfile reads, once `elasticast.data.containers` has found where its samples are."""
 
-    def __init__(self, path: Path, size: int):
-        self._size = size
+    def __init__(self, path: Path, status: os.stat_result):
         try:
-            self._descriptor = os.open(path, os.O_RDONLY)
-            self._open()
+            find = _extent if status.st_size > LARGE else _extent.__wrapped__
+            extent = find(path, _stamp(status))
+            self._descriptor, self._size = os.open(path, os.O_RDONLY), status.st_size
+            with ExitStack() as stack:
+                stack.callback(os.close, self._descriptor)
+                self._open(stack, extent)
+                self._opened = stack.pop_all()
         except OSError:
             raise UnusableAudioError("unreadable") from None
 
-    def _open(self) -> None:
-        with ExitStack() as stack:
-            stack.callback(os.close, self._descriptor)
-            if _is_truncated(self._descriptor, self._size):
-                raise UnusableAudioError("truncated")
+    def _open(self, stack: ExitStack, extent: Extent | None) -> None:
+        if extent and extent.start >= extent.stop:
+            raise UnusableAudioError("empty")
+        file = self._agreed(stack, extent)
+        self._file = file
+        estimated = extent and extent.delay and not extent.trusted
+        self._required = extent.frames - extent.delay if estimated else file.frames
+        self.rate, self.channels = file.samplerate, file.channels
+        self.frames = math.inf if estimated else file.frames
+
+    def _agreed(self, stack: ExitStack, extent: Extent | None) -> sf.SoundFile:
+        """Open the file so that libsndfile reads the samples in `extent`, and no others."""
+        if extent is None or extent.trusted:
             try:
-                # Pass the descriptor, because soundfile requires more arguments for some file names (*.raw).
-                self._file = stack.enter_context(sf.SoundFile(self._descriptor, closefd=False))
-            except sf.LibsndfileError:
-                raise NotReadableError("not audio") from None
-            if self._file.frames > MAX_FRAMES or (
-                self._file.format == "MP3" and not _has_frame_count(self._descriptor)
-            ):
-                raise NotReadableError("length unknown")
-            self._opened = stack.pop_all()
-        self.rate, self.channels, self.frames = self._file.samplerate, self._file.channels, self._file.frames
+                file = self._libsndfile(stack, None)
+                if _agree(file, extent):
+                    return file
+            except NotReadableError:
+                if extent is None or not extent.head:
+                    raise
+        if extent.head or not extent.trusted:
+            file = self._libsndfile(stack, extent)  # with a header that allows no other reading
+            if _agree(file, extent):
+                return file
+        raise NotReadableError("length unknown")
+
+    def _libsndfile(self, stack: ExitStack, extent: Extent | None) -> sf.SoundFile:
+        """Open the file as it is, or the samples in `extent` with a corrected header."""
+        # Pass the descriptor, because soundfile requires more arguments for some file names (*.raw).
+        source = self._descriptor if not extent or not extent.head else Spliced(self._descriptor, extent)
+        try:
+            file = stack.enter_context(sf.SoundFile(source, closefd=False))
+        except (sf.LibsndfileError, TypeError):  # TypeError: headerless formats
+            raise NotReadableError("not audio") from None
+        if file.subtype.startswith("DWVW"):  # soundfile cannot read it in blocks
+            raise NotReadableError("needs another program (DWVW)")
+        if file.frames > MAX_FRAMES:
+            raise NotReadableError("length unknown")
+        return file
 
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
         """See `Recording.blocks`."""
         # Reading 16-bit samples without conversion is five times faster.
         kind = "int16" if self._file.subtype == "PCM_16" else "float32"
+        last = int(min(end, self._file.frames))
+        if begin >= last:
+            return
         try:
-            self._file.seek(begin)
-            for first in range(begin, int(end), BLOCK):
-                size = min(BLOCK, int(end) - first)
+            self._skip(begin, kind)
+            for first in range(begin, last, BLOCK):
+                size = min(BLOCK, last - first)
                 block = self._file.read(size, dtype=kind, always_2d=True)
-                if len(block) < size:
+                if len(block) < size and first + len(block) < min(last, self._required):
                     raise UnusableAudioError("truncated")
                 yield block
         except sf.LibsndfileError:
             read_to_its_end = os.lseek(self._descriptor, 0, os.SEEK_CUR) >= self._size
             raise UnusableAudioError("truncated" if read_to_its_end else "damaged") from None
 
+    def _skip(self, begin: int, kind: str) -> None:
+        if self._file.seekable():
+            if begin:  # not every coder can go back to 0
+                self._file.seek(begin)
+        else:
+            for first in range(0, begin, BLOCK):
+                self._file.read(min(BLOCK, begin - first), dtype=kind)
+
     def close(self) -> None:
         """Close the file."""
         self._opened.close()
 
 
-def _is_truncated(file: int, size: int) -> bool:
-    """Whether a wav or ogg file is truncated. libsndfile reads such a file without an error."""
-    head = os.pread(file, 12, 0)
-    if head[:4] == b"OggS":
-        return _is_truncated_ogg(file, size)
-    if head[:4] not in (b"RIFF", b"RF64") or not b"WAVE".startswith(head[8:]):
-        return False
-    offset, long_size = 12, UNKNOWN_SIZE
-    while len(head := os.pread(file, 24, offset)) >= 8:
-        name, length = struct.unpack_from("<4sI", head)
-        if name == b"ds64":  # 64-bit sizes of the file and of the samples
-            long_size = int.from_bytes(head[16:], "little")
-        if name == b"data":
-            length = long_size if length == UNKNOWN_SIZE else length
-            return length != UNKNOWN_SIZE and offset + 8 + length > size
-        offset += 8 + length + length % 2
-    return True  # the file ends before its samples start
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Part of the key of a cache: a file that changed is opened again."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _is_truncated_ogg(file: int, size: int) -> bool:
-    """Whether the last page of an ogg file is incomplete."""
-    tail = os.pread(file, OGG_PAGE, max(0, size - OGG_PAGE))
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27:
+@lru_cache(OPEN_DATASETS)
+def _extent(path: Path, stamp: tuple) -> Extent | None:
+    """Find the samples of a file. Clips are often spans of one large file, whose frames are then counted once."""
+    with open(path, "rb") as file:
+        return locate(FileBytes(file.fileno(), stamp[2]))
+
+
+def _agree(file: sf.SoundFile, extent: Extent | None) -> bool:
+    """Whether libsndfile reads as many samples as there are, if that follows from the number of bytes."""
+    if extent is None:
         return True
-    segments = page[26]
-    return len(page) < 27 + segments + sum(page[27 : 27 + segments])
+    if extent.frames:
+        return extent.frames - extent.delay <= file.frames <= extent.frames
+    width = 0 if file.format == "OGG" else WIDTHS.get(file.subtype, 0)
+    return not width or file.frames == (extent.stop - extent.start) // (width * file.channels)
 
 
-def _has_frame_count(file: int) -> bool:
-    """Whether the first frame of an mp3 file contains the number of frames. Without it, libsndfile guesses badly."""
-    head = os.pread(file, 10, 0)
-    offset = 0
-    if head[:3] == b"ID3":
-        offset = 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return any(name in os.pread(file, 4096, offset) for name in (b"Xing", b"Info", b"VBRI"))
+class Spliced:
+    """The samples in an extent of a file, as a file with another header. Used like a file by soundfile."""
+
+    def __init__(self, descriptor: int, extent: Extent):
+        self._descriptor, self._extent, self._place = descriptor, extent, 0
+        self._length = len(extent.head) + extent.stop - extent.start
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to an offset from the start (0), the place reached (1) or the end (2)."""
+        self._place = offset + (0, self._place, self._length)[whence]
+        return self._place
+
+    def tell(self) -> int:
+        """Place reached."""
+        return self._place
+
+    def read(self, count: int = -1) -> bytes:
+        """Read up to `count` bytes."""
+        rest = max(0, self._length - self._place)
+        count = rest if count < 0 else min(count, rest)
+        head = self._extent.head[self._place : self._place + count]
+        offset = self._extent.start + self._place + len(head) - len(self._extent.head)
+        data = head + (os.pread(self._descriptor, count - len(head), offset) if count > len(head) else b"")
+        self._place += len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        """Refuse; soundfile asks for this method."""
+        raise OSError("read only")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -172,15 +231,16 @@ class Hdf5Dataset(Recording):
     channels = 1
 
     def __init__(self, path: Path, key: str, rate: int, status: os.stat_result):
-        stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         try:
-            self._samples, stored_rate = _dataset(path, key, stamp, os.getpid())
+            self._samples, stored_rate = _dataset(path, key, _stamp(status), os.getpid())
         except KeyError:
             raise UnusableAudioError("no such key") from None
         except PermissionError:
             raise UnusableAudioError("unreadable") from None
-        except (OSError, RuntimeError) as error:
-            raise UnusableAudioError("not HDF5" if "signature not found" in str(error) else "damaged") from None
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            kinds = {"signature not found": "not HDF5", "truncated file": "truncated"}
+            reason = next((kind for text, kind in kinds.items() if text in str(error)), "damaged")
+            raise UnusableAudioError(reason) from None
         self.rate, self.frames = rate if stored_rate is None else stored_rate, len(self._samples)
 
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
@@ -211,4 +271,11 @@ def _dataset(path: Path, key: str, stamp: tuple, process: int) -> tuple[h5py.Dat
     if dataset.dtype.kind != "f" and dataset.dtype not in ("<i2", ">i2"):
         raise UnusableAudioError(f"not audio ({dataset.dtype})")
     rate = dataset.attrs.get("sample_rate", dataset.file.attrs.get("sample_rate"))
-    return dataset, None if rate is None else int(np.ravel(rate)[0])
+    return dataset, None if rate is None else _rate(rate)
+
+
+def _rate(stored: object) -> int:
+    values = np.ravel(stored)
+    if len(values) != 1 or values.dtype.kind not in "fiu" or not np.isfinite(values[0]):
+        raise UnusableAudioError(f"unlikely sample rate ({stored})")
+    return int(values[0])

@@ -106,8 +106,8 @@ class BatchSampler:
     tokens : sequence of int
         Number of tokens of each clip's largest view, for the budget.
     batch : Batch
-        Clips per batch, or the token budget that no batch exceeds. With a fixed number of clips per batch, an
-        incomplete last batch is dropped; its clips are random, so every clip is dropped equally often on average.
+        Clips per batch, or the token budget that no batch exceeds. If an incomplete last batch is dropped, its clips
+        are random, so every clip is dropped equally often on average.
     seed : int
         Seed of the shuffle.
     weights : ndarray, optional
@@ -133,7 +133,10 @@ class BatchSampler:
 
     def count(self, epoch: int) -> int:
         """Number of batches of an epoch. With a fixed number of clips per batch, it is the same for all epochs."""
-        return len(self.epoch(epoch)) if self.batch.clips is None else len(self.tokens) // self.batch.clips
+        if self.batch.clips is None:
+            return len(self.epoch(epoch))
+        full, left = divmod(len(self.tokens), self.batch.clips)
+        return full + (left > 0 and self.batch.last == "keep")
 
     def epoch(self, epoch: int) -> Batches:
         """All batches of an epoch."""
@@ -150,7 +153,7 @@ class BatchSampler:
             order, bounds = _bucketed(order, self.tokens, self.batch, generator)
             return Batches(epoch, order, bounds, repeats, self.tokens)
         if self.batch.clips is not None:
-            return Batches(epoch, order, range(0, len(order) + 1, self.batch.clips), repeats)
+            return Batches(epoch, order, [*range(0, len(order), self.batch.clips), len(order)], repeats)
         return Batches(epoch, order, _token_bounds(self.tokens[order], self.batch.tokens), repeats)
 
     def sizes(self, batch: Sequence[ClipRequest]) -> list[int]:
@@ -188,8 +191,7 @@ def _bucketed(order: np.ndarray, tokens: np.ndarray, batch: Batch, generator: Ge
 
     The clips of about :data:`BUCKET_BATCHES` consecutive batches are sorted by length and cut into batches. All batches
     are then shuffled, so a clip shares its batch with different clips in each epoch. With a token budget, no batch
-    exceeds it when padded to its longest clip. With a number of clips per batch, the length of `order` must be a
-    multiple of that number.
+    exceeds it when padded to its longest clip.
     """
     size = BUCKET_BATCHES * (batch.clips or max(1, batch.tokens // int(tokens[order].mean())))
     batches: list[np.ndarray] = []

@@ -5,23 +5,29 @@ float64 as deviations from the overall mean, which avoids the cancellation of a 
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from elasticast.checksums import write_record
 from elasticast.config import FrontEnd
 from elasticast.data.features import Norm, check_rate, log_mel
+from elasticast.data.loading import load
+from elasticast.data.manifest import read_data_hash
+from elasticast.data.prepared import verified_file
 from elasticast.data.store import Store
 from elasticast.errors import DataError
-from elasticast.files import write_json
 from elasticast.progress import Progress
 
 LOG = logging.getLogger(__name__)
 CLIPS_AT_ONCE = 64
+MIN_STD = 1e-6
+"""Log-mel values with a smaller standard deviation are all equal, except for rounding."""
 
 
 class Released(NamedTuple):
@@ -105,21 +111,27 @@ def log_mel_stats(
     Raises
     ------
     DataError
-        If the store is empty, or its sample rate differs from the front end's.
+        If the store is empty or a clip cannot be read, if the sample rate differs from the front end's, or if all
+        values are equal, as in silence.
     """
     if not len(store):
         raise DataError(f"{store.path}: contains no clip to compute statistics from")
     check_rate(front_end, store.sample_rate, store.path)
     selected = evenly_spaced(clips, len(store)).tolist()
     # Each worker uses one thread, whatever the number of threads of this process.
-    loader = DataLoader(_Sums(store, front_end), CLIPS_AT_ONCE, sampler=selected, num_workers=workers)
+    options = {"batch_size": CLIPS_AT_ONCE, "sampler": selected, "num_workers": workers}
     parts, done = [], 0
     with Progress("statistics: clips", len(selected)) as progress:
-        for part in loader:
+        for part in load(_Sums(store, front_end), torch.stack, **options):
             parts.append(part.numpy())
             done += len(part)
             progress.update(done, **progress.rates(clips_per_s=done))
     combined = _combine(*np.concatenate(parts).T, 1 - len(selected) / len(store))
+    if not (math.isfinite(combined["mean"]) and combined["std"] > MIN_STD):
+        raise DataError(
+            f"{store.path}: the log-mel of {len(selected)} clips has mean = {combined['mean']:g} and std = "
+            f"{combined['std']:g}, which cannot normalise it; expected std above 0: is the audio silent?"
+        )
     return {**combined, "clips": len(selected), "of": len(store)}
 
 
@@ -135,7 +147,7 @@ def _combine(counts: np.ndarray, means: np.ndarray, squares: np.ndarray, unused:
     variance = squares.sum() / values
     std = variance**0.5
     errors = [None, None]
-    if n > 1 or not unused:
+    if std > 0 and (n > 1 or not unused):
         spread = np.array([counts * (means - mean), (squares - counts * variance) / (2 * std)])
         errors = ((unused * n / max(n - 1, 1) * (spread**2).sum(1)) ** 0.5 / values).tolist()
     combined = {"mean": float(mean), "std": float(std), "mean_error": errors[0], "std_error": errors[1]}
@@ -166,8 +178,10 @@ def write_stats(
     module : str, optional
         Module of the dataset in `elasticast.data.datasets`. It selects the released statistics to compare with.
     """
-    stats = log_mel_stats(Store(prepared / "train.h5"), front_end, clips, workers)
-    write_json(out, {**stats, "front_end": front_end.model_dump(), "module": module})
+    data_sha256 = read_data_hash(prepared)
+    stats = log_mel_stats(Store(verified_file(prepared / "train.h5")), front_end, clips, workers)
+    origin = {"front_end": front_end.model_dump(), "module": module, "data_sha256": data_sha256}
+    write_record(out, {**stats, **origin})
     LOG.info("%s: mean %.4f, std %.4f, from %d of %d clips", out, *(stats[k] for k in ("mean", "std", "clips", "of")))
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.data.audio import INT16_STEP, MIN_SECONDS, open_recording, quantised, ratio, resampled, to_mono
+from elasticast.data.audio import MIN_SECONDS, RATES, open_recording, quantised, ratio, resampled, to_mono
+from elasticast.data.level import INT16_STEP, Level
 from elasticast.data.recordings import BLOCK, UnusableAudioError
 from elasticast.errors import ElasticASTError
 
@@ -21,6 +22,10 @@ Audio = str | Path | np.ndarray | Tensor
 """A file, or a waveform `[samples]` or `[channels, samples]`."""
 MAX_CHANNELS = 256
 """Maximum number of channels. An array with more rows is taken to be transposed."""
+FULL_SCALE = {"int8": 1 << 7, "uint8": 1 << 7, "int16": 1 << 15, "int32": 1 << 31}
+"""Full scale of waveforms of integers. Other integers hold samples of another width, and nothing says of which."""
+MIN_INT32 = 1 << 23
+"""Peak below which int32 samples may be 16- or 24-bit samples that were never scaled to 32 bit."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +68,21 @@ class AudioSource:
         Raises
         ------
         UnusableAudioError
-            If the audio has fewer samples than expected, or some are not finite.
+            If the audio has fewer samples than expected, or its samples are refused by
+            `elasticast.data.level.Level`, as `elasticast prepare` does.
         """
         for block in resampled(self._mono(), self.sample_rate, rate):
             yield quantised(block) * INT16_STEP
 
     def _mono(self) -> Iterator[Tensor]:
-        read = 0
+        level = Level()
         for block in self.read():
-            read += len(block)
             mono = to_mono(block)
-            if not np.isfinite(mono).all():
-                raise UnusableAudioError("non-finite samples")
+            level.add(mono)
             yield torch.from_numpy(mono)
-        if read < self.length:
+        if level.samples < self.length:
             raise UnusableAudioError("truncated")
+        level.check()
 
 
 def open_source(audio: Audio, sample_rate: int | None) -> AudioSource:
@@ -115,37 +120,64 @@ def _read_file(path: Path, length: int) -> Iterator[np.ndarray]:
 def waveform_source(waveform: np.ndarray | Tensor, sample_rate: int) -> AudioSource:
     """Use a waveform in memory, ``[samples]`` or ``[channels, samples]``.
 
-    Float samples are used as they are (full scale is 1). Integers are divided by their full scale.
+    Float samples are used as they are (full scale is 1). Integers are divided by their full scale, see
+    :data:`FULL_SCALE`.
 
     Raises
     ------
     UnusableAudioError
-        If the shape or the type is not that of a waveform, or the waveform is too short.
+        If the shape, the type or the sample rate is not that of a waveform, if the full scale of integers is unclear,
+        or if the waveform is too short.
     """
-    if isinstance(waveform, Tensor):
-        waveform = waveform.detach().cpu()
-        waveform = (waveform.float() if waveform.dtype == torch.bfloat16 else waveform).numpy()
-    if waveform.ndim not in (1, 2):
-        raise UnusableAudioError(f"expected [samples] or [channels, samples], got the shape {waveform.shape}")
-    rows = np.atleast_2d(waveform)
-    if rows.shape[0] > min(MAX_CHANNELS, rows.shape[1]) and rows.size:
-        raise UnusableAudioError(f"expected [channels, samples], got the shape {waveform.shape}: transpose it")
-    if rows.dtype.kind not in "fiu":
-        raise UnusableAudioError(f"expected floats or integers, got {rows.dtype}")
+    rows = _rows(waveform)
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise UnusableAudioError(f"unlikely sample rate ({sample_rate} Hz)")
     starts = range(0, rows.shape[1], BLOCK)
     return AudioSource(sample_rate, rows.shape[1], lambda: (_scaled(rows[:, i : i + BLOCK]).T for i in starts))
 
 
+def _rows(waveform: np.ndarray | Tensor) -> np.ndarray:
+    """The waveform as an array ``[channels, samples]``, if it is one."""
+    if isinstance(waveform, Tensor):
+        waveform = _array(waveform)
+    if waveform.ndim not in (1, 2):
+        raise UnusableAudioError(f"expected [samples] or [channels, samples], got the shape {waveform.shape}")
+    rows, kind = np.atleast_2d(waveform), waveform.dtype
+    if kind.kind != "f" and kind.name not in FULL_SCALE:
+        raise UnusableAudioError(f"expected floats with full scale 1, or {', '.join(FULL_SCALE)}, got {kind}")
+    if not rows.size:
+        raise UnusableAudioError("empty")
+    if rows.shape[0] > min(MAX_CHANNELS, rows.shape[1]):
+        raise UnusableAudioError(f"expected [channels, samples], got the shape {waveform.shape}: transpose it")
+    if kind.name == "int32" and 0 < (peak := max(-int(rows.min()), int(rows.max()))) < MIN_INT32:
+        raise UnusableAudioError(
+            f"int32 with a peak of {peak}: these may be 16- or 24-bit samples; divide by their full scale to get floats"
+        )
+    return rows
+
+
+def _array(waveform: Tensor) -> np.ndarray:
+    try:
+        waveform = waveform.detach().cpu()
+        return (waveform.float() if waveform.dtype == torch.bfloat16 else waveform).numpy()
+    except (TypeError, RuntimeError):
+        kind = f"{waveform.dtype}, {waveform.layout}"
+        raise UnusableAudioError(f"expected a dense tensor of floats or integers, got {kind}") from None
+
+
 def _scaled(block: np.ndarray) -> np.ndarray:
-    """Convert to float32 in [-1, 1]. For unsigned integers, zero is the middle of the range, as in 8-bit wav files."""
+    """Convert to float32 with full scale 1. For uint8, zero is the middle of the range, as in 8-bit wav files."""
     if block.dtype.kind == "f":
-        return block.astype(np.float32)
-    half = 2.0 ** (8 * block.dtype.itemsize - 1)
-    return ((block.astype(np.float64) - (half if block.dtype.kind == "u" else 0.0)) / half).astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite samples are refused later
+            return block.astype(np.float32)
+    full = FULL_SCALE[block.dtype.name]
+    return ((block.astype(np.float64) - (full if block.dtype.kind == "u" else 0)) / full).astype(np.float32)
 
 
 def spans(blocks: Iterable[Tensor], starts: Sequence[int], length: int) -> Iterator[Tensor]:
     """Cut spans, which may overlap, out of a stream. Only one span and one block are in memory at a time.
+
+    The stream is read to its end, so that damage after the last span is detected, too.
 
     Parameters
     ----------
@@ -172,3 +204,5 @@ def spans(blocks: Iterable[Tensor], starts: Sequence[int], length: int) -> Itera
             buffer, first = buffer[discarded:], first + discarded
         buffer, first = buffer[start - first :], start
         yield buffer[:length]
+    for _ in blocks:
+        pass

@@ -64,7 +64,8 @@ class ViewRule:
     config : RunConfig
         Settings of the run. `front_end`, `view` and `model` are used.
     max_frames : int, optional
-        Point of a length sweep, in frames: the maximum length for ElasticAST, the fixed length for AST.
+        Point of a length sweep, in frames at compression 1: the maximum length for ElasticAST, the fixed length for
+        AST.
     compression : float, optional
         Point of a resolution sweep.
     """

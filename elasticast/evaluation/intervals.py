@@ -8,6 +8,8 @@
   ``clips_sha256`` (hash of their ids, in order);
 - in it one group per x, with the datasets ``values`` ``[S]`` and ``draws`` ``[draws, S]``, see
   :class:`~elasticast.evaluation.statistics.Resampled`.
+
+Its record, a JSON file of the same name, holds the SHA-256 of the predictions of each seed.
 """
 
 import hashlib
@@ -23,8 +25,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from elasticast.checksums import FILES, OWN, write_record
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.errors import DataError
+from elasticast.evaluation.records import (
+    EVALUATION,
+    PREDICTIONS,
+    RESAMPLE_AGAIN,
+    check_distinct,
+    check_together,
+    name_of_run,
+    read_evaluation,
+    read_resampled,
+    record_of,
+    write_table,
+)
 from elasticast.evaluation.saved_predictions import points, targets
 from elasticast.evaluation.statistics import (
     DRAWS,
@@ -32,9 +47,8 @@ from elasticast.evaluation.statistics import (
     accuracy,
     draw_weights,
     mean_average_precision,
-    paired_difference,
+    paired_differences,
 )
-from elasticast.files import write_text
 from elasticast.hdf5 import open_hdf5, writing
 from elasticast.progress import track
 
@@ -45,7 +59,7 @@ INTERVAL_COLUMNS = (
 )  # fmt: skip
 PAIR_COLUMNS = (
     "suite", "dataset", "task", "evaluation", "x_name", "x", "compression", "metric", "experiment", "against",
-    "difference", "low", "high", "p", "clips",
+    "difference", "low", "high", "p", "p_corrected", "comparisons", "clips",
 )  # fmt: skip
 _SHARED = ("suite", "experiment", "dataset", "task", "model", "kind")
 
@@ -65,8 +79,19 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
     Raises
     ------
     DataError
-        If the files belong to several experiments, or their clips differ.
+        If a file or its record was changed, if two files are of the same seed, if they belong to several experiments,
+        or if their clips differ.
     """
+    check_distinct(files)
+    records = {path.with_name(EVALUATION): read_evaluation(path) for path in files}
+    check_together(records)
+    predictions = {name_of_run(record): record[FILES][PREDICTIONS] for record in records.values()}
+    _resample_files(files, out, draws)
+    about = {key: next(iter(records.values()))[key] for key in ("suite", "experiment")}
+    write_record(record_of(out), {**about, "draws": draws, "predictions": predictions}, [out])
+
+
+def _resample_files(files: list[Path], out: Path, draws: int) -> None:
     with ExitStack() as opened, writing(out) as file:
         runs = [opened.enter_context(open_hdf5(path, "run `elasticast evaluate` again")) for path in files]
         for name in _SHARED:
@@ -135,7 +160,8 @@ class _Point:
 def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
     """Write a table of the intervals of all experiments, and one that compares each ElasticAST with each AST.
 
-    Two experiments are compared if they have the same dataset and task.
+    Two experiments are compared if they have the same dataset and task. P-values are corrected for the number of
+    comparisons in the table (column ``comparisons``).
 
     Parameters
     ----------
@@ -149,15 +175,25 @@ def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
     Raises
     ------
     DataError
-        If two compared experiments were evaluated on different clips, or if the files have different numbers of draws.
+        If a file or its record was changed, if two files are of the same experiment, if two compared experiments were
+        evaluated on different clips, or if the files have different numbers of draws.
     """
+    check_distinct(files)
+    records = {record_of(path): read_resampled(path) for path in files}
+    predictions: dict[str, str] = {}
+    for path, record in records.items():
+        if twice := predictions.keys() & record["predictions"].keys():
+            raise DataError(f"{path}: {min(twice)} is also in another file; give one file per experiment")
+        predictions |= record["predictions"]
     with ExitStack() as opened:
-        runs = [opened.enter_context(open_hdf5(path, "run `elasticast resample` again")) for path in files]
+        runs = [opened.enter_context(open_hdf5(path, RESAMPLE_AGAIN)) for path in files]
         _common(runs, lambda run: run.attrs["draws"], "have different numbers of draws")
         rows = [_interval(_Point(x)) for run in runs for evaluation in run.values() for x in points(evaluation)]
-        write_text(intervals, pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS)).to_csv(index=False))
-        rows = [_pair(*pair) for first, second in _pairs(runs) for pair in _same_points(first, second)]
-        write_text(pairs, pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).to_csv(index=False))
+        content = {"pieces": {path.as_posix(): record[OWN] for path, record in records.items()}}
+        content["predictions"] = predictions
+        write_table(intervals, pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS)), content)
+        rows = _compare([pair for first, second in _pairs(runs) for pair in _same_points(first, second)])
+        write_table(pairs, pd.DataFrame(rows, columns=list(PAIR_COLUMNS)), content)
 
 
 def _interval(point: _Point) -> dict:
@@ -180,6 +216,15 @@ def _same_points(elastic: h5py.Group, ast: h5py.Group) -> Iterator[tuple[_Point,
     yield from ((_Point(x), _Point(ast[x.name.rsplit("/", 1)[1]])) for x in points(elastic))
 
 
-def _pair(elastic: _Point, ast: _Point) -> dict:
-    against = ast.group.file.attrs["experiment"]
-    return {**elastic.columns, "against": against, **paired_difference(elastic.resampled, ast.resampled)._asdict()}
+def _compare(pairs: list[tuple[_Point, _Point]]) -> list[dict]:
+    """Rows of the table of pairs; all pairs are one family."""
+    tests = paired_differences([(elastic.resampled, ast.resampled) for elastic, ast in pairs])
+    return [
+        {
+            **elastic.columns,
+            "against": ast.group.file.attrs["experiment"],
+            **test._asdict(),
+            "comparisons": len(pairs),
+        }
+        for (elastic, ast), test in zip(pairs, tests, strict=True)
+    ]

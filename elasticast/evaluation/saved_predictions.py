@@ -9,7 +9,9 @@ Layout of the file, for n clips and C classes:
   ``labels[first_label[i]:first_label[i + 1]]``;
 - in it one group per x, named ``f"{x:g}"``, or ``f"{x:g}@{compression:g}"`` in a grid, with the attributes ``x`` and
   ``compression``. Multi-label tasks have the logits ``scores`` (float16 ``[n, C]``). Single-label tasks have the class
-  with the largest logit, ``predicted`` (int32 ``[n]``), and that logit, ``score`` (float16 ``[n]``).
+  with the largest score, ``predicted`` (int32 ``[n]``), and that score, ``score`` (float16 ``[n]``): its
+  log-probability if the model was trained with cross-entropy, else its logit. Evaluations with ``scores:
+  released_fp16_sigmoid`` have sigmoids in their place.
 """
 
 import math
@@ -29,6 +31,7 @@ from elasticast.data.dataset import Clips
 from elasticast.hdf5 import writing
 
 _PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_NUMBERS = {**_PACKED, "fletcher32": True}  # a checksum per chunk; HDF5 has none for texts
 _ROWS = 256  # clips per HDF5 chunk, so that a few clips can be read without the rest
 
 
@@ -69,21 +72,23 @@ class Predictions:
         self._first_of[evaluation.split] = self._group
         self._group.create_dataset("id", data=clips.ids, dtype=h5py.string_dtype(), **_PACKED)
         for column in ("labels", "first_label"):
-            self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_PACKED)
+            self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_NUMBERS)
 
-    def add(self, x: float, compression: float, logits: Tensor) -> None:
-        """Save the logits `[n, C]` of all clips at `x`, evaluated at `compression`."""
+    def add(self, x: float, compression: float, scores: np.ndarray) -> None:
+        """Save the scores `[n, C]` of all clips at `x`, evaluated at `compression`.
+
+        See :func:`~elasticast.evaluation.metrics.ranking_scores`.
+        """
         group = self._group.create_group(f"{x:g}@{compression:g}" if self._grid else f"{x:g}")
         group.attrs.update({"x": x, "compression": compression})
         if self._kind == "multi":
-            chunks = (min(_ROWS, len(logits)), logits.shape[1])
-            scores = group.create_dataset("scores", tuple(logits.shape), np.float16, chunks=chunks, **_PACKED)
-            for first in range(0, len(logits), _ROWS):
-                scores[first : first + _ROWS] = logits[first : first + _ROWS].to(torch.float16).numpy()
+            chunks = (min(_ROWS, len(scores)), scores.shape[1])
+            saved = group.create_dataset("scores", scores.shape, np.float16, chunks=chunks, **_NUMBERS)
+            for first in range(0, len(scores), _ROWS):
+                saved[first : first + _ROWS] = scores[first : first + _ROWS].astype(np.float16)
             return
-        best = logits.max(1)
-        group.create_dataset("predicted", data=best.indices.to(torch.int32).numpy(), **_PACKED)
-        group.create_dataset("score", data=best.values.to(torch.float16).numpy(), **_PACKED)
+        group.create_dataset("predicted", data=scores.argmax(1).astype(np.int32), **_NUMBERS)
+        group.create_dataset("score", data=scores.max(1).astype(np.float16), **_NUMBERS)
 
     def allocate(self, *shape: int) -> Tensor:
         """Allocate a float32 tensor on disk, for logits that may not fit into memory.

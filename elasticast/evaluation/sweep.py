@@ -19,7 +19,7 @@ from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule, view_tokens
 from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
-from elasticast.evaluation.metrics import metrics
+from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.saved_predictions import Predictions
 from elasticast.progress import Progress
 
@@ -85,9 +85,9 @@ def _clip_passes(
     rule: ViewRule, x: float, evaluation: Evaluation, config: RunConfig, clip: int, samples: int
 ) -> list[tuple[ClipPass, float]]:
     """Passes of a clip at one x and their weights: one pass per window if the sweep uses windows, else a single one."""
-    if evaluation.windows and x > config.view.frames:
+    if evaluation.windows and x > config.view.span():
         compression = config.default_compression
-        views = window_views(samples, ViewRule(config), compression, int(x))
+        views = window_views(samples, ViewRule(config), compression, int(x / compression))
         return [(ClipPass(view, clip), weight) for view, weight in views]
     return [(ClipPass(rule(samples), clip, x if evaluation.x_name == "token_drop" else 0.0), 1.0)]
 
@@ -259,11 +259,12 @@ def evaluate(
             out = saved and saved.allocate(len(set(evaluation.x)), len(clips), len(clips.classes))
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
                 logits = sweep(model, clips, config, norm, evaluation, log, compression, out=out)
-            for x, scores in logits.items():
+            for x, x_logits in logits.items():
+                scores = ranking_scores(x_logits, config.train.loss, evaluation.scores)
                 used = x if evaluation.x_name == "compression" else compression or config.default_compression
                 if saved:
                     saved.add(x, used, scores)
-                values = metrics(scores.numpy(), clips.targets.numpy(), clips.kind)
+                values = metrics(scores, clips.targets.numpy(), clips.kind)
                 values |= {"gflops_per_clip": costs[x]} if costs else {}
                 point = {**head, "x": x, "compression": used}
                 rows += [{**point, "metric": k, "value": v, "n": len(clips)} for k, v in values.items()]

@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from elasticast.config import ASTSettings
 from elasticast.data.audio import UnusableAudioError
 from elasticast.data.encoder import ClipEncoder
+from elasticast.data.level import INT16_STEP
 from elasticast.data.packing import PackedClip, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, open_source, spans
@@ -38,8 +40,6 @@ TOKEN_BUDGET = 4096
 """Maximum number of tokens per forward pass."""
 LONG_SECONDS = 600.0
 """Progress is reported if the total length of the audio (s) is above this."""
-SILENT = 1 / 32768
-"""Peak-to-peak amplitude below which a clip is flagged; `elasticast prepare` rejects such clips."""
 
 Pooling = Literal["mean", "max"]
 
@@ -167,7 +167,10 @@ class AudioClassifier:
                     with torch.inference_mode():
                         logits = self.model(pack([encoded.pop(i) for i in group]).to(device)).float().cpu()
                     for index, row in zip(group, logits, strict=True):
-                        clips[index].add(row, pooling, timeline)
+                        try:
+                            clips[index].add(row, pooling, timeline)
+                        except UnusableAudioError as error:
+                            clips[index].fail(error, on_error)
                 if progress:
                     progress.update(batch[-1] + 1)
 
@@ -229,7 +232,7 @@ class AudioClassifier:
             f"padded: shorter than one patch of {patch} frames": frames < patch,
             f"padded: shorter than the model's {view_frames} frames": short,
             "windowed": len(job.windows) > 1,
-            "silent": job.high - job.low < SILENT,
+            "silent": job.high - job.low < INT16_STEP,  # `elasticast prepare` rejects such clips
         }
         return tuple(flag for flag, raised in flags.items() if raised)
 
@@ -241,7 +244,7 @@ def _check(**arguments: Any) -> None:
             raise ElasticASTError(f"Unknown {name}: {arguments[name]!r}. Allowed: {', '.join(allowed)}")
     for name in ("sample_rate", "top_k"):
         value = arguments[name]
-        if value is not None and (value != int(value) or value < 1):
+        if value is not None and not (isinstance(value, Real) and 1 <= value < math.inf and value == int(value)):
             raise ElasticASTError(f"{name} = {value!r}: expected a whole number above 0")
     if not 0 <= arguments["overlap"] < 1:
         raise ElasticASTError(f"overlap = {arguments['overlap']}: expected a fraction of a window, at least 0, below 1")

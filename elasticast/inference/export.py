@@ -10,6 +10,7 @@ from elasticast.config import RunConfig
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.models.pretrained import Pretrained, load_model
+from elasticast.text import markdown
 
 PRIVATE = ("command", "machine")
 """Entries of a run's record about the computer it ran on; they are not exported."""
@@ -52,14 +53,14 @@ def export(run: Path, out: Path) -> None:
 def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) -> str:
     """Describe a model in Markdown."""
     config, classes = pretrained.config, pretrained.classes
-    labels = ", ".join(classes[:20]) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
+    labels = ", ".join(map(markdown, classes[:20])) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
     init = provenance.get("init")
     rows = {
         "model": _model(config),
         "parameters": f"{provenance.get('parameters', 0):,}",
         "trained on": f"{config.dataset}, task {config.task}; {_length(config)}",
         "training": f"{provenance.get('steps')} steps, seed {config.seed}"
-        + (f", from {init['found']}" if init else ", from scratch")
+        + (f", from {markdown(str(init['found']))}" if init else ", from scratch")
         + _selected(provenance.get("selection")),
         "input": f"{config.front_end.sample_rate} Hz; {config.front_end.mel_bins} mel bands every "
         f"{config.front_end.hop_ms:g} ms, window {config.front_end.window_ms:g} ms",
@@ -69,8 +70,8 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
         "data": f"sha256 {provenance.get('data_sha256')}",
         "weights": f"sha256 {digest}",
     }
-    table = "\n".join(f"| {key} | {str(value).replace('|', '/')} |" for key, value in rows.items())
-    return f"# {config.experiment}\n\n| | |\n| --- | --- |\n{table}\n\n{_USE}"
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    return f"# {markdown(config.experiment)}\n\n| | |\n| --- | --- |\n{table}\n\n{_USE}"
 
 
 def _model(config: RunConfig) -> str:

@@ -50,7 +50,15 @@ class PendingClip:
     error: str | None = None
 
     def add(self, logits: Tensor, pooling: str, keep: bool) -> None:
-        """Add the logits `[C]` of the next window to the pooled logits; with `keep`, store them too."""
+        """Add the logits `[C]` of the next window to the pooled logits; with `keep`, store them too.
+
+        Raises
+        ------
+        UnusableAudioError
+            If a logit is not finite.
+        """
+        if not logits.isfinite().all():
+            raise UnusableAudioError("the model gives NaN or infinite scores")
         if keep:
             self.window_logits.append(logits)
         if pooling == "mean":  # float64, since the sum may be over thousands of windows

@@ -10,9 +10,11 @@ from typing import Literal
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
+
+from elasticast.text import csv_cell, printable
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Prediction:
 
 def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
     """Print predictions to stdout, and the errors of failed files to stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack characters of labels
+        sys.stdout.reconfigure(errors="backslashreplace")
     if form == "table":
         if any(p.error is None for p in predictions):
             Console().print(to_table(predictions))
@@ -76,23 +80,32 @@ def print_predictions(predictions: Sequence[Prediction], form: Literal["table", 
     sys.stdout.flush()
     for p in predictions:
         if p.error is not None:
-            print(f"error: {p.path}: {p.error}", file=sys.stderr)
+            print(f"error: {printable(p.path or 'waveform')}: {p.error}", file=sys.stderr)
 
 
 def to_json(predictions: Iterable[Prediction]) -> str:
-    """Format predictions as a JSON list with one object per clip."""
+    r"""Format predictions as a JSON list with one object per clip.
+
+    Bytes of file names that are not UTF-8 become escapes such as ``\udcff``, which Python reads as the same file name.
+    """
     names = ("path", "seconds", "windows", "flags", "scores", "error")
-    return json.dumps([{n: getattr(p, n) for n in names} for p in predictions], indent=2, ensure_ascii=False) + "\n"
+    clips = [{n: getattr(p, n) for n in names} for p in predictions]
+    text = json.dumps(clips, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:
-    """Format predictions as tidy CSV: one row per clip and label, best label first, or one row with the error."""
+    """Format predictions as tidy CSV: one row per clip and label, best label first, or one row with the error.
+
+    Text that a spreadsheet program would run as a formula gets an apostrophe in front, see
+    :func:`elasticast.text.csv_cell`.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["path", "seconds", "windows", "flags", "label", "score", "error"])
     for p in predictions:
-        head = [p.path, round(p.seconds, 4), p.windows, "; ".join(p.flags)]
-        rows = [[label, f"{score:.6g}", ""] for label, score in p.scores.items()]
+        head = [csv_cell(p.path or ""), round(p.seconds, 4), p.windows, "; ".join(p.flags)]
+        rows = [[csv_cell(label), f"{score:.6g}", ""] for label, score in p.scores.items()]
         writer.writerows([*head, *row] for row in rows or [["", "", p.error]])
     return out.getvalue()
 
@@ -109,8 +122,8 @@ def to_table(predictions: Iterable[Prediction]) -> Table:
         if p.error is not None:
             continue
         for i, (label, score) in enumerate(p.scores.items()):
-            head = ["", ""] if i else [escape(p.path or ""), f"{p.seconds:.2f}"]
-            table.add_row(*head, escape(label), f"{score:.3f}", "" if i else ", ".join(_notes(p)))
+            head = ["", ""] if i else [Text(printable(p.path or "")), f"{p.seconds:.2f}"]
+            table.add_row(*head, Text(printable(label)), f"{score:.3f}", "" if i else Text(", ".join(_notes(p))))
         table.add_section()
     return table
 

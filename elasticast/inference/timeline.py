@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from elasticast.files import write_text
 from elasticast.inference.prediction import Prediction, Timeline
 from elasticast.reporting.style import DOUBLE_COLUMN, new_figure, paper_style, save
+from elasticast.text import csv_cell, file_name, printable
 
 DECIMALS = {"start": 4, "end": 4, "score": 6}
 ROW_INCHES = 0.2
@@ -18,12 +19,14 @@ CLOCK_SECONDS = 120.0  # longer clips have a time axis in minutes or hours
 CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)  # s
 MAX_TICKS = 9
 MAX_COLUMNS = 1000
+TITLE = 100  # longest name of a file above its figure
 
 
 def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], folder: Path, rows: int) -> list[Path]:
     """Write `FILE.csv` (all labels), `FILE.pdf` and `FILE.png` (the `rows` labels with the highest peaks) per clip.
 
-    Clips with the same file name in different folders are numbered: `FILE`, `FILE_2`, ...
+    Clips with the same file name in different folders are numbered: `FILE`, `FILE_2`, ... In a name that is too long or
+    not printable, the end or these characters are replaced, see :func:`elasticast.text.file_name`.
 
     Returns
     -------
@@ -35,20 +38,22 @@ def write_timelines(predictions: Iterable[Prediction], classes: Sequence[str], f
         if prediction.timeline is None:
             continue
         stem = Path(prediction.path).stem if prediction.path else f"waveform_{number}"
-        path = _unused(folder / f"{stem}.csv", written)
-        write_text(path, timeline_table(prediction.timeline, classes).round(DECIMALS).to_csv(index=False))
+        path = _unused(folder / f"{file_name(stem)}.csv", written)
+        table = timeline_table(prediction.timeline, list(map(csv_cell, classes))).round(DECIMALS)
+        write_text(path, table.to_csv(index=False))
         with paper_style():
-            save(timeline_figure(prediction, classes, rows), path.with_suffix(""))
+            save(timeline_figure(prediction, classes, rows), path.with_name(path.name.removesuffix(".csv")))
         written.append(path)
     return written
 
 
 def _unused(path: Path, used: Sequence[Path]) -> Path:
-    names, number = [path], 1
-    while names[-1] in used:
+    """The path, with a number if it is in use. Names are compared without case: some disks do not distinguish it."""
+    taken, number, name = {str(other).casefold() for other in used}, 1, path
+    while str(name).casefold() in taken:
         number += 1
-        names.append(path.with_name(f"{path.stem}_{number}.csv"))
-    return names[-1]
+        name = path.with_name(f"{path.stem}_{number}.csv")
+    return name
 
 
 def timeline_table(timeline: Timeline, classes: Sequence[str]) -> pd.DataFrame:
@@ -79,12 +84,13 @@ def timeline_figure(prediction: Prediction, classes: Sequence[str], rows: int) -
     edges = _edges(prediction.timeline, prediction.seconds)[[*first, -1]]
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "rasterized": True}
     mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1), columns.T, **style)
-    ax.set_yticks(np.arange(len(labels)) + 0.5, [classes[i] for i in labels], parse_math=False)
+    ax.set_yticks(np.arange(len(labels)) + 0.5, [printable(classes[i]) for i in labels], parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.set_xlim(0, prediction.seconds)
     _time_axis(ax, prediction.seconds)
-    ax.set_title(Path(prediction.path).name if prediction.path else "waveform", loc="left", parse_math=False)
+    name = printable(Path(prediction.path).name) if prediction.path else "waveform"
+    ax.set_title(name if len(name) <= TITLE else f"{name[:TITLE]}...", loc="left", parse_math=False)
     figure.colorbar(mesh, ax=ax, label="Score", pad=0.01, aspect=12, ticks=[0, 0.5, 1])
     return figure
 

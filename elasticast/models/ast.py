@@ -8,7 +8,7 @@ from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, resolve_backend
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
-from elasticast.models.transformer import Trunk, init_weights
+from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
 class AST(nn.Module):
@@ -35,10 +35,11 @@ class AST(nn.Module):
         self.prefix_positions = nn.Parameter(torch.randn(settings.prefix_tokens, settings.dim) / settings.dim**0.5)
         self.trunk = Trunk(settings)
         if settings.pooling == "attention":
-            self.pool = AttentionPooling(settings.dim, settings.heads, settings.attention_scale)
+            self.pool = AttentionPooling(settings)
         self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
         self.apply(init_weights)
+        init_head(self.head, settings.head_init)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Compute logits `[B, C]`, in the order of the clips. Tokens of the clips may be dropped.

@@ -9,7 +9,7 @@ from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, resolve_backend
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions
-from elasticast.models.transformer import Trunk, init_weights
+from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
 class ElasticAST(nn.Module):
@@ -32,12 +32,13 @@ class ElasticAST(nn.Module):
         self.positions = clip_positions(settings, freq_patches)
         self.trunk = Trunk(settings)
         if settings.pooling == "attention":
-            self.pool = AttentionPooling(settings.dim, settings.heads, settings.attention_scale)
+            self.pool = AttentionPooling(settings)
         if settings.pooling == "cls":
             self.cls = nn.Parameter(torch.randn(settings.dim) / settings.dim**0.5)
         self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
         self.apply(init_weights)
+        init_head(self.head, settings.head_init)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Compute logits `[B, C]`, in the order of the clips.

@@ -6,6 +6,7 @@ Shapes: B clips, N tokens of all clips, p prefix tokens per clip, D width.
 import torch
 from torch import Tensor, nn
 
+from elasticast.config import ModelSettings
 from elasticast.models.attention import AttentionScale, ClipMask
 
 
@@ -33,21 +34,18 @@ class AttentionPooling(nn.Module):
 
     Parameters
     ----------
-    dim : int
-        Width D.
-    heads : int
-        Number of heads.
-    scale : str
-        Kind of scaling, see :class:`~elasticast.models.attention.AttentionScale`.
+    settings : ModelSettings
+        Width D, number and scaling of heads, and the initial query.
     """
 
-    def __init__(self, dim: int, heads: int, scale: str):
+    def __init__(self, settings: ModelSettings):
         super().__init__()
-        self.heads = heads
-        self.query = nn.Parameter(torch.randn(dim) / dim**0.5)
+        dim, self.heads = settings.dim, settings.heads
+        query = torch.randn(dim)
+        self.query = nn.Parameter(query if settings.query_init == "normal" else query / dim**0.5)
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
-        self.attend = AttentionScale(scale, dim // heads)
+        self.attend = AttentionScale(settings.attention_scale, dim // settings.heads)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: ClipMask) -> Tensor:

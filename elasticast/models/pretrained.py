@@ -40,6 +40,10 @@ class Pretrained:
         Kind and size of the weights, for messages.
     notes : list of str
         Assumptions and adaptations, one line each.
+    sha256 : str
+        Hash of the weights, see :class:`~elasticast.models.weights.sources.Weights`.
+    classes_known : bool
+        Whether the names of the classes are known. If not, they are placeholders.
     """
 
     model: nn.Module
@@ -49,6 +53,8 @@ class Pretrained:
     kind: TaskKind
     description: str
     notes: list[str]
+    sha256: str
+    classes_known: bool
 
 
 def load_model(source: str | Path, *, classes: list[str] | None = None, frames: int | None = None) -> Pretrained:
@@ -75,7 +81,9 @@ def load_model(source: str | Path, *, classes: list[str] | None = None, frames: 
     names = classes or weights.classes or _placeholder_classes(weights, str(source), notes)
     model = build_model(config, len(names))
     notes += load_weights(model, weights, config)
-    return Pretrained(model.eval(), config, weights.norm, list(names), weights.kind, weights.description, notes)
+    about = {"kind": weights.kind, "description": weights.description, "sha256": weights.sha256, "notes": notes}
+    known = bool(classes or weights.classes)
+    return Pretrained(model.eval(), config, weights.norm, list(names), classes_known=known, **about)
 
 
 def init_source(init: str, root: Path, run: Path) -> str:

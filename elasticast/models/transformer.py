@@ -60,3 +60,9 @@ def init_weights(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
+
+
+def init_head(head: nn.Linear, kind: str) -> None:
+    """Initialise the linear layer of the head, see `ModelSettings.head_init`."""
+    if kind == "torch":
+        head.reset_parameters()

@@ -63,6 +63,8 @@ def job_record(
     return {
         "experiment": config.experiment,
         "seed": config.seed,
+        "dataset": config.dataset,
+        "task": config.task,
         "config_digest": digest(deciding(config)),
         "code_digest": code,
         "data_sha256": data_sha256,

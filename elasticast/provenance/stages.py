@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "text.py:one_line")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -20,6 +20,7 @@ _CLIPS = (
     "data/packing.py",
     "data/sampler.py",
     "data/store.py:Store",
+    "data/time_warp.py",
     "data/views.py",
 )
 _MODELS = (
@@ -64,16 +65,19 @@ _EVALUATION = (
     *_LOAD_WEIGHTS,
     "cli/__init__.py:evaluate",
     "data/manifest.py:read_data_hash",
+    "evaluation/classes.py",
     "evaluation/run.py",
     "models/pretrained.py:load_model",
 )
 _DECODING = (
     "data/audio.py",
+    "data/containers",
     "data/ffmpeg.py",
+    "data/level.py",
     "data/manifest.py:reason_kind",
     "data/parts.py:decode_parts",
     "data/recordings.py",
-    "data/store.py:REMEDY,writing_part",
+    "data/store.py:REMEDY,read_part,writing_part",
 )
 _SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py")
 _PANELS = (
@@ -83,8 +87,8 @@ _PANELS = (
     "reporting/read_tables.py",
     "reporting/released_curves.py",
 )
-_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py")
-_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py")
+_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:rst")
+_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
 
 STAGES = {
     "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
@@ -96,17 +100,21 @@ STAGES = {
         "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
         "data/annotations.py",
         "data/datasets/__init__.py",
+        "data/labels.py",
         "data/lookup.py",
         "data/manifest.py",
         "data/parts.py",
         "data/prepare.py",
         "data/store.py:write_index",
+        "text.py:decodable,printable",
     ),
     "stats": (
         "cli/__init__.py:stats",
         "config/frames.py:hop_samples,margins,window_samples",
         "config/view.py:FrontEnd",
         "data/features.py",
+        "data/loading.py:load",
+        "data/manifest.py:read_data_hash",
         "data/stats.py:write_stats",
         "data/store.py:Store",
     ),
@@ -127,7 +135,7 @@ STAGES = {
         "data/features.py:Norm",
         "data/stats.py:stats_rows",
         "reporting/collect.py",
-        "reporting/read_tables.py:METRICS",
+        "reporting/read_tables.py:read_run_metrics",
     ),
     "curves": (*_PANELS, *_CURVES),
     "table": _TABLE,
@@ -144,6 +152,7 @@ STAGES = {
         "reporting/panels.py",
         "reporting/read_tables.py",
         "reporting/tables.py",
+        "text.py:csv_cell,latex,markdown",
     ),
     "lengths": (
         *_SCRIPT,
@@ -152,8 +161,9 @@ STAGES = {
         "reporting/captions.py",
         "reporting/native_lengths.py",
         "reporting/token_shares.py",
+        "text.py:rst",
     ),
-    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py"),
+    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py", "text.py:rst"),
 }
 """Modules by stage, or ``MODULE:NAME,NAME`` for some definitions of a module; see `Source.select`.
 

@@ -2,7 +2,7 @@
 
 ===================  ==================================================================================================
 ``collect``          joins the results of all runs into the summary tables of a suite
-``read_tables``      reads and checks these tables and the authors' curves
+``read_tables``      reads these tables and the authors' curves; ``check_tables`` checks their values
 ``panels``           joins results with the suite's settings: one panel per dataset, task and kind of sweep
 ``released_curves``  matches the authors' curves to the experiments of a suite
 ``panel_inputs``     arguments of scripts that draw sweeps or print tables of them

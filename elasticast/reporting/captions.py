@@ -1,18 +1,11 @@
 """Sentences that describe in a caption what a figure contains; the report includes them.
 
-Captions are reStructuredText, so names go through :func:`escape`.
+Captions are reStructuredText, so names go through :func:`elasticast.text.rst`.
 """
-
-import re
 
 from elasticast.config import RunConfig
 
 ONE_SEED = "With one seed, intervals do not show how much other seeds would differ."
-
-
-def escape(text: str) -> str:
-    """Escape the characters that reStructuredText takes as markup."""
-    return re.sub(r"([\\*`_|])", r"\\\1", text)
 
 
 def describe_means(fewest: int, most: int) -> str:
@@ -35,7 +28,8 @@ def describe_native(run: RunConfig) -> str:
     """Describe how a run limits and fills clips at native length."""
     view, model = run.view, run.model
     shortest = f"at least {view.min_frames} and " if view.min_frames else ""
-    tail = "the last patch filled up" if view.tail == "fill" else "frames after the last whole patch left out"
+    tails = {"fill": "the last patch filled up", "drop": "frames after the last whole patch left out"}
+    tail = tails.get(view.tail, "filled up to the next patch")
     apart = f", {model.stride} apart" if model.stride != model.patch else ""
     return (
         f"``{run.experiment}``: {shortest}at most {view.max_frames} frames, {tail} "

@@ -1,14 +1,27 @@
 """Join the results of all runs into the summary tables of a suite."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
+from elasticast.checksums import FILES, OWN, read_record, verify, write_record
 from elasticast.config import RunConfig
 from elasticast.config.load_suite import load_run_config
-from elasticast.files import read_json, write_text
-from elasticast.reporting.read_tables import METRICS
+from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY
+from elasticast.errors import DataError
+from elasticast.evaluation.records import (
+    EVALUATION,
+    PREDICTIONS,
+    TRAIN_AGAIN,
+    check_distinct,
+    check_together,
+    mismatch_with_run,
+    name_of_run,
+    record_of,
+    write_table,
+)
+from elasticast.progress import LOG
+from elasticast.reporting.read_tables import METRICS, read_run_metrics
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
@@ -23,20 +36,59 @@ NORM_COLUMNS = (
 DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "ids_sha256", "sha256")
 
 
-def metrics(files: list[Path], out: Path) -> None:
-    """Join `metrics.csv` of all runs, in the given order, into one tidy table; without files, the table has no rows."""
-    tables = [pd.DataFrame(columns=list(METRICS)), *(pd.read_csv(f) for f in files)]
-    write_text(out, pd.concat(tables[1:] or tables, ignore_index=True).to_csv(index=False))
+def metrics(files: list[Path], out: Path, *, partial: bool = False) -> None:
+    """Join `metrics.csv` of all runs, in the given order, into one tidy table; without files, the table has no rows.
+
+    Every file is verified with the record of its evaluation, and the evaluations with each other, see
+    :func:`~elasticast.evaluation.records.check_together`.
+
+    Parameters
+    ----------
+    files : list of Path
+        `metrics.csv` of the runs. If `run.json` is in the same folder, the evaluation must be one of this run.
+    out : Path
+        CSV file to write. Its record, a JSON file of the same name, says which evaluations it joins.
+    partial : bool
+        Leave out runs that were trained again and not yet evaluated again, with a warning. By default, they are an
+        error.
+    """
+    check_distinct(files)
+    records, tables, notes = {}, [], {}
+    for file in files:
+        record, table = read_run_metrics(file)
+        source, run = file.with_name(EVALUATION), file.with_name("run.json")
+        if run.is_file() and (message := mismatch_with_run(source, record, run)):
+            if not partial:
+                raise DataError(message)
+            LOG.warning("left out: %s", message)
+            continue
+        records[source] = record
+        tables.append(table)
+        notes |= {name_of_run(record): record["notes"]} if record["notes"] else {}
+    check_together(records)
+    table = pd.concat(tables or [pd.DataFrame(columns=list(METRICS))], ignore_index=True)
+    predictions = {name_of_run(record): record[FILES][PREDICTIONS] for record in records.values()}
+    write_table(out, table, {"pieces": _pieces(records), "predictions": predictions, "notes": notes})
 
 
 def runs(files: list[Path], out: Path) -> None:
     """Join `run.json` of all runs into a table of settings digests, data hashes, versions and run times."""
+    check_distinct(files)
+    records = {file: read_record(file, TRAIN_AGAIN) for file in files}
+    for file, record in records.items():
+        if missing := [key for key in (*RUN_COLUMNS, "versions") if key not in record]:
+            raise DataError(f"{file}: is no record of a run: it has no {', '.join(missing)}; give run.json of a run")
+    check_together(records)
     rows = []
-    for file in files:
-        record = json.loads(file.read_text())
+    for file, record in records.items():
         row = {"run": file.parent.as_posix(), **{k: record[k] for k in RUN_COLUMNS}}
         rows.append({**row, **{f"version_{k}": v for k, v in record["versions"].items()}})
-    write_text(out, pd.DataFrame(rows).to_csv(index=False))
+    write_table(out, pd.DataFrame(rows), {"pieces": _pieces(records)})
+
+
+def _pieces(records: dict[Path, dict]) -> dict[str, str]:
+    """Checksum of each record, by file."""
+    return {path.as_posix(): record[OWN] for path, record in records.items()}
 
 
 def data(files: list[Path], out: Path) -> None:
@@ -46,9 +98,12 @@ def data(files: list[Path], out: Path) -> None:
     `ids`. One column per reason counts rejected clips. Two datasets with the same ``ids_sha256`` have the same clips.
     A dataset is named after the folder of its file.
     """
-    rows = []
+    rows, records = [], {}
     for file in files:
-        summary, counts = read_json(file.with_name("summary.json")), pd.read_csv(file).fillna({"reason": ""})
+        source = file.with_name(SUMMARY)
+        records[source] = summary = read_record(source, REMEDY)
+        verify(file, summary, source, REMEDY)
+        counts = pd.read_csv(file).fillna({"reason": ""})
         for split in [split for split, clips in summary["annotated"].items() if clips]:
             split_counts = counts[counts["split"] == split]
             used = split_counts[split_counts["status"] == "ok"]
@@ -62,7 +117,7 @@ def data(files: list[Path], out: Path) -> None:
     table[reasons] = table[reasons].fillna(0)
     table = table[[*DATA_COLUMNS[:-2], *sorted(reasons), *DATA_COLUMNS[-2:]]]
     whole = {name: "Int64" for name in ("published", *reasons)}
-    write_text(out, table.astype(whole).to_csv(index=False))
+    write_table(out, table.astype(whole), {"pieces": _pieces(records)})
 
 
 def norms(files: list[Path], out: Path) -> None:
@@ -75,11 +130,24 @@ def norms(files: list[Path], out: Path) -> None:
     """
     from elasticast.data.stats import stats_rows  # imports torch, which the other tables do not need
 
-    stats = [(file.parent.name, read_json(file)) for file in files if file.suffix == ".json"]
+    records = {file: read_record(file, STATS_REMEDY) for file in files if file.suffix == ".json"}
+    stats = [(file.parent.name, record) for file, record in records.items()]
     rows = [row for dataset, statistics in stats for row in stats_rows(dataset, statistics)]
     rows += _set_norms([load_run_config(file) for file in files if file.suffix == ".yaml"], stats)
     table = pd.DataFrame(rows, columns=list(NORM_COLUMNS)).astype({"clips": "Int64", "of": "Int64"})
-    write_text(out, table.to_csv(index=False))
+    write_table(out, table, {"pieces": _pieces(records)})
+
+
+def adopt(files: list[Path]) -> None:
+    """Write the record of tables of one's own, so that figures are drawn from them.
+
+    Parameters
+    ----------
+    files : list of Path
+        CSV files with the columns of a table of the suite. Their record replaces that of a table of the suite.
+    """
+    for file in files:
+        write_record(record_of(file), {"adopted": True}, [file])
 
 
 def _set_norms(runs: list[RunConfig], stats: list[tuple[str, dict]]) -> list[dict]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.reporting.panels import NOT_RUN, Panel, Score, Series, sweep_panels
-from elasticast.reporting.tables import escape, markdown_table, tidy_csv, write_tables
+from elasticast.reporting.tables import LATEX, MARKDOWN, Markup, latex_row, markdown_table, tidy_csv, write_tables
 
 SWEEPS = {"max_frames": "length", "compression": "resolution"}
 _ROW = ["dataset", "task", "sweep", "metric", "fixed", "flexible", "trained_at"]
@@ -69,12 +69,12 @@ def _format_trained_at(panel: Panel, x: float) -> str:
 # ---------------------------------------------------------------------------------------------
 
 
-def _text(cell: pd.Series, plus_minus: str) -> str:
+def _text(cell: pd.Series) -> str:
     if cell["status"] != "ok":
         return cell["status"]
     text = f"{100 * cell['mean']:.1f}"
     if pd.notna(cell["sd"]):
-        text += f" {plus_minus} {100 * cell['sd']:.1f}"
+        text += f" ± {100 * cell['sd']:.1f}"
     return text
 
 
@@ -109,17 +109,16 @@ def _counts(cells: pd.DataFrame) -> tuple[str, str]:
     return seeds if seeds == str(planned) else f"{seeds} of {planned}", _range(run["clips"])
 
 
-def _printed(table: pd.DataFrame, plus_minus: str, bold: str) -> list[tuple[dict, list[str]]]:
-    """Description of each row and the texts of its cells; `bold` is a pattern such as ``**{}**``."""
+def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]]:
+    """Description of each row and the texts of its cells."""
     rows = []
     for key, cells in table.groupby(_ROW, sort=False):
         cells = cells.set_index("quantity", drop=False).loc[list(_CELLS)]
         best = _best(cells)
         texts = [
-            (bold.format(_text(cell, plus_minus)) if q in best else _text(cell, plus_minus)) + _at(cell)
-            for q, cell in cells.iterrows()
+            (markup.bold if q in best else str)(markup.numbers(_text(cell))) + _at(cell) for q, cell in cells.iterrows()
         ]
-        rows.append((dict(zip(_ROW, key, strict=True)), [*texts, *_counts(cells)]))
+        rows.append((dict(zip(_ROW, key, strict=True)), [*texts, *map(markup.numbers, _counts(cells))]))
     return rows
 
 
@@ -128,9 +127,9 @@ def markdown(table: pd.DataFrame) -> str:
     head = ["Data set · task", "Sweep", "Metric (%)", "AST", "Trained at", "AST, own", "Compared with"]
     head += ["ElasticAST, there", "ElasticAST, native", "AST, worst", "ElasticAST, worst", "Seeds", "Clips"]
     align, lines = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2, []
-    for row, (fixed_score, *cells) in _printed(table, "±", "**{}**"):
+    for row, (fixed_score, *cells) in _printed(table, MARKDOWN):
         about = [f"{row['dataset']} · {row['task']}", row["sweep"], row["metric"], row["fixed"], row["trained_at"]]
-        lines.append([*about, fixed_score, row["flexible"], *cells])
+        lines.append([*map(MARKDOWN.words, about), fixed_score, MARKDOWN.words(row["flexible"]), *cells])
     return markdown_table(head, align, lines)
 
 
@@ -141,15 +140,14 @@ def latex(table: pd.DataFrame) -> str:
     lines.append(r"\cmidrule(lr){3-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}")
     lines.append(r"Model & Trained at & own & there & native & AST & ElasticAST & Seeds & Clips \\")
     block = None
-    for row, cells in _printed(table, r"$\pm$", r"\textbf{{{}}}"):
+    for row, cells in _printed(table, LATEX):
         title = (
             f"{row['dataset']} · {row['task']}, {row['sweep']} sweep, {row['metric']} (%), against {row['flexible']}"
         )
         if title != block:
-            lines += [r"\midrule", rf"\multicolumn{{9}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
+            lines += [r"\midrule", rf"\multicolumn{{9}}{{l}}{{\emph{{{LATEX.words(title)}}}}} \\"]
             block = title
-        about = [escape(row["fixed"]), escape(row["trained_at"])]
-        lines.append(" & ".join([*about, *(c.replace("–", "--") for c in cells)]) + r" \\")
+        lines.append(latex_row([LATEX.words(row["fixed"]), LATEX.words(row["trained_at"]), *cells]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

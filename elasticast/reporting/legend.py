@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_means, escape
+from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_means
 from elasticast.reporting.panels import NOT_IN_SUITE, NOT_RUN, Panel
 from elasticast.reporting.style import MUTED, LineStyle
+from elasticast.text import rst
 
 Styles = dict[str, LineStyle]
 CHARACTER = 4.2  # mean width of a character at a font size of 7 points, in points
@@ -94,7 +95,7 @@ def curve_caption(panels: list[Panel]) -> str:
         sentences.append(f"Open markers show the training {' or '.join(marks.training_marks)} of each AST.")
     if marks.released:
         sentences.append("Thin lines with crosses are the curves that the authors released.")
-    sentences += [f"Dotted lines are the means of the suite “{escape(title)}”." for title in marks.other_titles]
+    sentences += [f"Dotted lines are the means of the suite “{rst(title)}”." for title in marks.other_titles]
     return " ".join(sentences)
 
 
@@ -108,7 +109,7 @@ def _bands(marks: Marks) -> list[str]:
     if len(drawn) == 1 and not marks.bare:
         sentence = f"Bands show {next(iter(drawn))}."
     else:
-        named = [f"{text} ({', '.join(map(escape, labels))})" for text, labels in drawn.items()]
+        named = [f"{text} ({', '.join(map(rst, labels))})" for text, labels in drawn.items()]
         sentence = f"Bands show {' or '.join(named)}{'; the other curves have none' if marks.bare else ''}."
     return [sentence, ONE_SEED] if marks.intervals and marks.seeds[1] == 1 else [sentence]
 

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from elasticast.reporting.captions import describe_native, escape
+from elasticast.reporting.captions import describe_native
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, new_figure
 from elasticast.reporting.token_shares import DatasetLengths
+from elasticast.text import rst
 
 _FEWEST_ROWS = 4  # with the height of fewer rows, the histogram would be too flat
 KEPT, DISCARDED, ADDED = "#2F4B6E", "#D55E00", "#E4E4E4"
@@ -107,5 +108,5 @@ def lengths_caption(datasets: list[DatasetLengths]) -> str:
     sentences = ["Dashed lines mark the fixed lengths (in frames) of the ASTs of this suite."] if fixed else []
     for data in datasets:
         if data.native is not None:
-            sentences.append(f"Native length in {escape(data.dataset)} is that of {describe_native(data.native)}.")
+            sentences.append(f"Native length in {rst(data.dataset)} is that of {describe_native(data.native)}.")
     return " ".join(sentences)

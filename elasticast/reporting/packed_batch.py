@@ -15,8 +15,9 @@ from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
-from elasticast.reporting.captions import describe_native, escape
+from elasticast.reporting.captions import describe_native
 from elasticast.reporting.style import FAINT, INK, MUTED, SINGLE_COLUMN, new_figure
+from elasticast.text import rst
 
 # neighbouring colours differ in lightness, so that blocks can be distinguished in greyscale
 _CLIP_COLORS = ("#0072B2", "#E69F00", "#006B4E", "#56B4E9", "#A8487F", "#F0C75E", "#08306B", "#CC79A7")
@@ -173,5 +174,5 @@ def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
 def packing_caption(config: RunConfig, batch: Sequence[DrawnClip]) -> str:
     """Caption of the figure: the clips of the batch, their view and their padding."""
     padding = sum(clip.padding for clip in batch)
-    clips = f"{len(batch)} training clips of {escape(config.dataset)}, as {describe_native(config)}."
+    clips = f"{len(batch)} training clips of {rst(config.dataset)}, as {describe_native(config)}."
     return f"{clips} {f'{padding:,} tokens hold' if padding else 'No token holds'} padding alone."

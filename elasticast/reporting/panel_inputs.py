@@ -44,6 +44,6 @@ def read_curves(suite: Suite, arguments: argparse.Namespace, x_name: str) -> lis
 def read_panels(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
     """Read the panels of a kind of sweep, with the released curves and intervals if their files are given."""
     released = arguments.released and released_curves(suite, read_released(arguments.released), x_name)
-    intervals = arguments.intervals and read_intervals(arguments.intervals)
+    intervals = arguments.intervals and read_intervals(arguments.intervals, arguments.metrics)
     metrics = read_metrics(arguments.metrics, suite.name)
     return sweep_panels(suite, metrics, x_name, released=released, intervals=intervals)

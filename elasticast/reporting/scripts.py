@@ -1,14 +1,13 @@
 """Arguments, style and error messages that all scripts in ``paper_figures/`` share."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from elasticast.config import Suite
 from elasticast.config.load_suite import load_resolved_suite
-from elasticast.errors import ElasticASTError
+from elasticast.faults import one_message
 from elasticast.reporting.style import paper_style
 
 T = TypeVar("T", bound=Suite)
@@ -47,8 +46,5 @@ def run_script(
     parser.add_argument("--out", required=True, type=Path, help="file to write, without extension")
     add_arguments(parser)
     arguments = parser.parse_args(argv)
-    try:
-        with paper_style():
-            make(load(vars(arguments)[kind]), arguments)
-    except ElasticASTError as error:
-        sys.exit(f"error: {error}")
+    with one_message(parser.prog), paper_style():
+        make(load(vars(arguments)[kind]), arguments)

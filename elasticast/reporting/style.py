@@ -69,6 +69,7 @@ _COLOURS = {
 _OUTPUT = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look the same on every machine
     "mathtext.fontset": "dejavusans",
+    "text.parse_math": False,  # a label may contain dollar signs
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "savefig.dpi": 300,
@@ -160,4 +161,5 @@ def save(figure: Figure, out: Path, caption: str | None = None) -> None:
         path = out.with_name(f"{out.name}.{kind}")
         write_atomic(path, lambda file, k=kind, m=entries: figure.savefig(file, format=k, metadata=m))
     if caption is not None:
-        write_text(out.with_name(f"{out.name}.rst"), "\n".join(textwrap.wrap(caption, 120)) + "\n")
+        lines = textwrap.wrap(caption, 120, break_on_hyphens=False, break_long_words=False)
+        write_text(out.with_name(f"{out.name}.rst"), "\n".join(lines) + "\n")

@@ -1,15 +1,42 @@
-"""Print tables as tidy CSV, Markdown and LaTeX."""
+"""Print tables as tidy CSV, Markdown and LaTeX.
 
-from collections.abc import Sequence
+Text that users chose, such as labels and titles, goes through the functions of `elasticast.text`.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from elasticast.files import write_text
+from elasticast.text import csv_cell, latex, markdown
+
+
+class Markup(NamedTuple):
+    """How a kind of table is written.
+
+    Attributes
+    ----------
+    words : callable
+        Escapes text that users chose.
+    numbers : callable
+        Escapes text that consists of numbers and words of this package.
+    bold : callable
+        Makes escaped text bold.
+    """
+
+    words: Callable[[str], str]
+    numbers: Callable[[str], str]
+    bold: Callable[[str], str]
+
+
+MARKDOWN = Markup(markdown, str, "**{}**".format)
+LATEX = Markup(latex, latex, r"\textbf{{{}}}".format)
 
 
 def markdown_table(head: Sequence[str], align: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format a Markdown table.
+    """Format a Markdown table of cells that are already escaped.
 
     Parameters
     ----------
@@ -17,27 +44,7 @@ def markdown_table(head: Sequence[str], align: Sequence[str], rows: Sequence[Seq
         ``---``, ``:---:`` or ``---:`` for each column.
     """
     lines = [head, align, *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-def escape(text: str) -> str:
-    """Escape text for LaTeX."""
-    text = text.replace("\\", "\0")
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    symbols = {"\0": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    symbols |= {
-        "·": r"$\cdot$",
-        "–": "--",
-        "−": "$-$",
-        "≤": r"$\le$",
-        "×": r"$\times$",
-        "±": r"$\pm$",
-        "Δ": r"$\Delta$",
-    }
-    for symbol, command in symbols.items():
-        text = text.replace(symbol, command)
-    return text
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def signed(points: float, digits: int = 1) -> str:
@@ -51,6 +58,12 @@ def write_tables(out: Path, **content: str) -> None:
         write_text(out.with_name(f"{out.name}.{kind}"), text)
 
 
+def latex_row(cells: Sequence[str]) -> str:
+    """Format a row of a LaTeX table of cells that are already escaped."""
+    return " & ".join(cells) + r" \\"
+
+
 def tidy_csv(table: pd.DataFrame) -> str:
-    """Format a table as CSV in full precision, with ``n/a`` in empty cells."""
-    return table.astype(object).to_csv(index=False, na_rep="n/a")
+    """Format a table for people as CSV in full precision, with ``n/a`` in empty cells and without formulas."""
+    safe = table.astype(object).map(lambda value: csv_cell(value) if isinstance(value, str) else value)
+    return safe.to_csv(index=False, na_rep="n/a")

@@ -5,13 +5,14 @@ Frames and tokens are counted with `elasticast.data.views.ViewRule`, as in train
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from elasticast.config import RunConfig, Suite
 from elasticast.config.frames import native_frames
+from elasticast.config.view import Tail
+from elasticast.data.prepared import verified_file
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 
@@ -84,7 +85,7 @@ class DatasetLengths:
         return [length for length in self.lengths if length.seconds is not None]
 
 
-def token_shares(config: RunConfig, samples: np.ndarray, tail: Literal["fill", "drop"]) -> TokenShares:
+def token_shares(config: RunConfig, samples: np.ndarray, tail: Tail) -> TokenShares:
     """Count the tokens given to a model, compared with those of the same clips at native length.
 
     Parameters
@@ -93,7 +94,7 @@ def token_shares(config: RunConfig, samples: np.ndarray, tail: Literal["fill", "
         The run whose view is applied, at its finest compression.
     samples : numpy.ndarray
         `[n]`, length of each clip in samples.
-    tail : {"fill", "drop"}
+    tail : {"fill", "drop", "extend"}
         Whether native length includes the frames after the last whole patch, see `view.tail`.
     """
     model, bands = config.model, config.model.patches(config.front_end.mel_bins)
@@ -138,9 +139,7 @@ def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
 
 def _read_durations(manifest: Path) -> np.ndarray:
     """Duration of each usable clip in seconds, `[n]`."""
-    if not manifest.is_file():
-        raise DataError(f"{manifest}: no such file; `elasticast prepare` makes it")
-    table = pd.read_parquet(manifest)
+    table = pd.read_parquet(verified_file(manifest))
     if missing := [c for c in _COLUMNS if c not in table.columns]:
         raise DataError(f"{manifest}: missing column {', '.join(missing)}; expected at least {', '.join(_COLUMNS)}")
     seconds = table.loc[table["status"] == "ok", "duration"].to_numpy(float)
@@ -167,5 +166,5 @@ def _fixed_runs(suite: Suite, runs: list[RunConfig]) -> dict[str, RunConfig]:
     }
 
 
-def _share_tokens(run: RunConfig, seconds: np.ndarray, tail: Literal["fill", "drop"]) -> TokenShares:
+def _share_tokens(run: RunConfig, seconds: np.ndarray, tail: Tail) -> TokenShares:
     return token_shares(run, np.rint(seconds * run.front_end.sample_rate).astype(np.int64), tail)

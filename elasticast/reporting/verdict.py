@@ -3,6 +3,7 @@
 One tidy table has a row per curve, the other a row per rule. Both are also printed as Markdown and LaTeX.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, format_place, judge_claims
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
-from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
+from elasticast.reporting.tables import LATEX, MARKDOWN, latex_row, markdown_table, signed, tidy_csv, write_tables
 
 NOT_RELEASED, NOT_COMPUTED = "not released", "not computed"
 
@@ -88,23 +89,26 @@ def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = 
     -------
     pandas.DataFrame
         Columns suite, claim, says, model, against, rule, x, difference (points, model minus AST), low, high (its 95 %
-        interval), p (paired test at x), outcome, released_x, released_difference, released_outcome.
+        interval), p (paired test at x), p_corrected (for all comparisons in `pairs`), outcome, released_x,
+        released_difference, released_outcome.
     """
     ours, theirs = judge_claims(suite, panels, released=False), judge_claims(suite, panels, released=True)
     rows = []
     for test, released in zip(ours, theirs, strict=True):
         row = {"suite": suite.name, **asdict(test)}
         outcome = row.pop("outcome")
-        row |= {"low": None, "high": None, "p": None} | _paired_test(test, suite, pairs) | {"outcome": outcome}
+        row |= dict.fromkeys(("low", "high", "p", "p_corrected")) | _paired_test(test, suite, pairs)
+        row |= {"outcome": outcome}
         theirs_at = {"released_x": released.x, "released_difference": released.difference}
         missing = released.outcome == NOT_RUN
         rows.append(row | theirs_at | {"released_outcome": NOT_RELEASED if missing else released.outcome})
-    columns = ["suite", "claim", "says", "model", "against", "rule", "x", "difference", "low", "high", "p", "outcome"]
-    return pd.DataFrame(rows, columns=[*columns, "released_x", "released_difference", "released_outcome"])
+    columns = ["suite", "claim", "says", "model", "against", "rule", "x", "difference", "low", "high", "p"]
+    columns += ["p_corrected", "outcome", "released_x", "released_difference", "released_outcome"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _paired_test(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> dict:
-    """Interval (points) and p of the difference at the x of a rule, for either order of the experiments in `pairs`."""
+    """Interval (points) and p-values of the difference at the x of a rule; `pairs` has either order of experiments."""
     if pairs is None or test.x is None:
         return {}
     claim = suite.claims[test.claim]
@@ -114,7 +118,7 @@ def _paired_test(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> di
         matches = rows[(rows["experiment"] == experiment) & (rows["against"] == against)]
         if len(matches):
             low, high = sorted(100 * sign * matches.iloc[0][["low", "high"]].astype(float))
-            return {"low": low, "high": high, "p": float(matches["p"].iloc[0])}
+            return {"low": low, "high": high, **matches.iloc[0][["p", "p_corrected"]].astype(float)}
     return {}
 
 
@@ -151,21 +155,27 @@ def _curve_cells(row: pd.Series) -> list[str]:
     return [*cells, *(text or missing for text in differences), seeds, *last]
 
 
+def _format_p(p: float) -> str:
+    return NOT_COMPUTED if pd.isna(p) else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def _rule_cells(row: pd.Series, labels: dict[str, str]) -> list[str]:
     """Cells of a rule's row, with the headings `_RULES`."""
-    p = NOT_COMPUTED if pd.isna(row["p"]) else f"{row['p']:.3f}" if row["p"] >= 0.001 else "< 0.001"
+    ps = [_format_p(row[name]) for name in ("p", "p_corrected")]
     ours = _format_difference(row["difference"], row["x"], 2) or row["outcome"]
     theirs = _format_difference(row["released_difference"], row["released_x"], 2) or row["released_outcome"]
-    return [labels[row["against"]], row["rule"], ours, p, row["outcome"], theirs, row["released_outcome"]]
+    return [labels[row["against"]], row["rule"], ours, *ps, row["outcome"], theirs, row["released_outcome"]]
 
 
 _CURVES = ["Model", "At", "Ours (%)", "Released (%)", "Mean difference", "Largest difference", "Seeds", "Claim"]
-_RULES = ["Against", "Rule (points)", "Smallest difference", "p", "Outcome", "Released: smallest", "Released: outcome"]
+_RULES = ["Against", "Rule (points)", "Smallest difference", "p", "p, corrected", "Outcome", "Released: smallest"]
+_RULES += ["Released: outcome"]
 
 
 _CAPTION = (
     "Scores in %: means over seeds with their 95 % interval [ ] or standard deviation ±. Differences in points: ours "
-    "minus released over the whole sweep; in the rules ElasticAST minus AST, where it is smallest."
+    "minus released over the whole sweep; in the rules ElasticAST minus AST, where it is smallest. Corrected p-values "
+    "are those of summary/pairs.csv, corrected for the number of comparisons there (step-down max-T)."
 )
 
 
@@ -187,7 +197,8 @@ def markdown(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
     """Print both tables as Markdown, with a title above each block."""
     parts = [_CAPTION + "\n"]
     for title, head, rows in _blocks(curves, rules, suite):
-        parts.append(f"**{title}**\n\n" + markdown_table(head, ["---"] * len(head), rows))
+        cells = [[MARKDOWN.words(label), *row] for label, *row in rows]
+        parts.append(MARKDOWN.bold(MARKDOWN.words(title)) + "\n\n" + markdown_table(head, ["---"] * len(head), cells))
     return "\n".join(parts)
 
 
@@ -198,16 +209,24 @@ def latex(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> str:
         same = [block for block in blocks if block[1] is head]
         if not same:
             continue
-        lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", " & ".join(map(escape, head)) + r" \\"]
+        lines += [rf"\begin{{tabular}}{{{'l' * len(head)}}}", r"\toprule", latex_row(map(LATEX.numbers, head))]
         for title, _, rows in same:
-            lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{escape(title)}}}}} \\"]
-            lines += [" & ".join(map(escape, row)) + r" \\" for row in rows]
+            lines += [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{LATEX.words(title)}}}}} \\"]
+            lines += [latex_row(map(LATEX.words, row)) for row in rows]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
 
 
-def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path) -> None:
-    """Write ``OUT.csv`` (one row per curve), ``OUT_claims.csv`` (one row per rule), ``OUT.md`` and ``OUT.tex``."""
+def write_verdict(
+    curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: Path, notes: Sequence[str] = ()
+) -> None:
+    """Write ``OUT.csv`` (one row per curve), ``OUT_claims.csv`` (one row per rule), ``OUT.md`` and ``OUT.tex``.
+
+    Parameters
+    ----------
+    notes : sequence of str
+        Notes of the evaluations, which are printed below the tables.
+    """
     tidy = curves.astype(object)
     missing = tidy["status"].where(tidy["ours"].isna(), NOT_COMPUTED)
     for column in ("ours", "sd", "low", "high"):
@@ -222,7 +241,10 @@ def write_verdict(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite, out: 
         tested[column] = tested[column].where(tested[column].notna(), tested["outcome"])
         released = f"released_{column}"
         tested[released] = tested[released].where(tested[released].notna(), tested["released_outcome"])
-    for column in ("low", "high", "p"):
+    for column in ("low", "high", "p", "p_corrected"):
         tested[column] = tested[column].where(tested[column].notna(), NOT_COMPUTED)
-    write_tables(out, csv=tidy_csv(tidy), md=markdown(curves, rules, suite), tex=latex(curves, rules, suite))
+    lines = [" ".join(note.split()) for note in notes]
+    md = "\n".join([markdown(curves, rules, suite), *(f"- {line}\n" for line in lines)])
+    tex = latex(curves, rules, suite) + "".join(f"% {line}\n" for line in lines)
+    write_tables(out, csv=tidy_csv(tidy), md=md, tex=tex)
     write_tables(out.with_name(f"{out.name}_claims"), csv=tidy_csv(tested))

@@ -53,11 +53,11 @@ def read_inputs(
     weights_root : Path
         Folder that a relative path in `model.init` refers to.
     """
-    select = config.train.select
+    select, data_sha256 = config.train.select, read_data_hash(data)
     return RunInputs(
         Clips(data, "train", config.task),
-        norm_of(config, norm),
-        read_data_hash(data),
+        norm_of(config, norm, data_sha256),
+        data_sha256,
         Clips(data, select.split, config.task) if select else None,
         init_source(config.model.init, weights_root, out) if config.model.init else None,
     )

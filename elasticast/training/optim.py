@@ -10,15 +10,16 @@ from elasticast.config import Train
 
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """Adam with weight decay on all weights, as in the released recipes, or AdamW with it on matrices only."""
-    betas = tuple(train.betas)
-    if train.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=train.lr, betas=betas, weight_decay=train.weight_decay)
+    """Adam with L2 regularisation or AdamW, on all weights or on the matrices of linear layers."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
+    options = {"lr": train.lr, "betas": tuple(train.betas)}
+    if train.decay == "all":
+        return kind(model.parameters(), weight_decay=train.weight_decay, **options)
     linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     decayed = [p for p in model.parameters() if id(p) in linear]
     others = [p for p in model.parameters() if id(p) not in linear]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=train.lr, betas=betas)
+    return kind(groups, **options)
 
 
 def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -> float:
@@ -31,17 +32,27 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
     steps_per_epoch : float
         Mean number of steps per epoch; the ``step`` schedule decays at whole epochs.
     """
-    if step < train.warmup_steps:
-        return train.lr * (step + 1) / train.warmup_steps
+    warmup = round(train.warmup_epochs * steps_per_epoch) if train.warmup_epochs else train.warmup_steps
+    if step < warmup:
+        return _warmup_rate(train, step, warmup)
     schedule = train.schedule
     if schedule.kind == "cosine":
-        done = (step - train.warmup_steps) / max(1, total - train.warmup_steps)
+        done = (step - warmup) / max(1, total - warmup)
         return train.lr * 0.5 * (1 + math.cos(math.pi * done))
     if schedule.kind == "step":
         epoch = math.floor(step / steps_per_epoch)
         decays = max(0, math.floor((epoch - schedule.start_epoch) / schedule.every_epochs) + 1)
         return train.lr * schedule.gamma**decays
     return train.lr
+
+
+def _warmup_rate(train: Train, step: int, warmup: int) -> float:
+    lowest = train.warmup_start * train.lr
+    if train.warmup_hold is not None:
+        step -= step % train.warmup_hold
+    elif not lowest:
+        step += 1  # without it, the first step would change nothing
+    return lowest + (train.lr - lowest) * step / warmup
 
 
 def compute_loss(logits: Tensor, targets: Tensor, kind: str) -> Tensor:

@@ -12,7 +12,7 @@ from elasticast.data.dataset import Clips
 from elasticast.data.features import Norm
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import DataError
-from elasticast.evaluation.metrics import metrics
+from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.sweep import chunks, sweep
 from elasticast.progress import LOG
 from elasticast.training.distributed import World
@@ -90,7 +90,8 @@ class Selection:
                 logits[chunk] = chunk_logits
         if not self.world.main:
             return math.nan
-        return metrics(logits.numpy(), self.clips.targets.numpy(), self.clips.kind)[self.metric]
+        scores = ranking_scores(logits, self.config.train.loss, self.config.train.select.scores)
+        return metrics(scores, self.clips.targets.numpy(), self.clips.kind)[self.metric]
 
     def state(self) -> dict[str, Any]:
         """State to save in a checkpoint."""

@@ -67,8 +67,9 @@ def test_a_json_file_without_its_checksum_is_no_record(record):
 
 
 def test_values_that_are_not_valid_json_are_never_written(tmp_path):
-    with pytest.raises(ValueError, match="JSON"):
-        write_record(tmp_path / "record.json", {"loss": float("nan")})
+    with complains(DataError, "record.json", "losses.1", "nan"):
+        write_record(tmp_path / "record.json", {"losses": [0.5, float("nan")]})
+    assert not (tmp_path / "record.json").exists()
 
 
 def test_a_yaml_file_with_a_checksum_is_verified_and_others_are_not(tmp_path):

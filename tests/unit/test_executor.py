@@ -4,6 +4,7 @@ import ast
 import asyncio
 import errno
 import pickle
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ from snakemake_executor_plugin_submitit.clusters import State
 from snakemake_executor_plugin_submitit.describe import Watched
 from snakemake_executor_plugin_submitit.executor import Executor
 from snakemake_executor_plugin_submitit.interrupts import InterruptibleExecutor
+from snakemake_executor_plugin_submitit.quoting import quote_for_shells
 from snakemake_executor_plugin_submitit.records import Record, RecordError, read_records
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "workflow/plugin/snakemake_executor_plugin_submitit"
@@ -243,3 +246,11 @@ def test_only_status_imports_the_plugin_and_only_when_called():
 def test_the_plugin_can_be_imported_without_the_package():
     code = f"import sys; sys.modules['elasticast'] = None; import {PLUGIN.name}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_shell_reads_the_arguments_of_a_job_as_they_are():
+    quote_for_shells()
+    values = {"results": """it's "a" $(touch pwned) `touch pwned`\n""", "plain": "x", "number": 3}
+    printed = format_cli_arg("--config", values) + " " + format_cli_arg("--snakefile", "'$(touch pwned)'")
+    expected = ["--config", *(f"{k}={v}" for k, v in values.items()), "--snakefile", "'$(touch pwned)'"]
+    assert shlex.split(printed) == expected

@@ -1,11 +1,13 @@
 """`make run` uses the settings in config/config.yaml and those given on the command line."""
 
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,11 +40,20 @@ def commands(tmp_path):
 )
 def test_settings_are_read_as_yaml(commands, content):
     printed = commands(content)
-    assert "--config suite='fsdd' data_root='my data' results='out'" in printed
+    assert "--config 'suite=fsdd' 'data_root=my data' 'results=out'" in printed
     assert "--report 'out/fsdd/report.html'" in printed
 
 
 def test_the_command_line_overrides_the_file(commands):
     printed = commands("suite: fsdd\ndata_root: data\nresults: out\n", "SUITE=mini", "RESULTS=elsewhere")
-    assert "--config suite='mini' data_root='data' results='elsewhere'" in printed
+    assert "--config 'suite=mini' 'data_root=data' 'results=elsewhere'" in printed
     assert "--report 'elsewhere/mini/report.html'" in printed
+
+
+def test_a_shell_reads_every_folder_as_it_is_named(commands):
+    name = """it's "a" `touch pwned` $(touch pwned) é"""
+    printed = commands(yaml.safe_dump({"suite": "fsdd", "data_root": name, "results": name}))
+    words = [shlex.split(line) for line in printed.splitlines() if "snakemake" in line or line.startswith("echo")]
+    assert [f"data_root={name}" in line for line in words] == [True, True, *[False] * (len(words) - 2)]
+    assert [f"{name}/fsdd/report.html" in line for line in words] == [False, True, *[False] * (len(words) - 2)]
+    assert words[-1] == ["echo", f"report   {name}/fsdd/report.html"]

@@ -88,7 +88,7 @@ def test_a_run_needs_the_training_split_and_the_statistics_of_its_front_end(plan
 
 
 def test_runs_with_other_front_ends_need_other_statistics(plan):
-    found = plan(ast={"front_end": {"hop_ms": 20}})
+    found = plan(ast={"front_end": {"window_ms": 32.0}})
     assert found.needs("ast").norm != found.needs("elastic").norm
     assert set(found.front_ends) == {found.needs(run).norm for run in found.runs}
 

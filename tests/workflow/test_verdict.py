@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from elasticast.config import RunConfig
+from elasticast.evaluation.records import write_table
 from elasticast.models import build_model
 from tests.complaints import assert_names
 from tests.unit.models import layouts
@@ -97,7 +98,7 @@ def test_two_suites_in_one_figure(project):
     assert "snakemake summary --config suite=tiny_other" in result.stdout + result.stderr
     assert project.snakemake("results/tiny_other/summary/suite.yaml", config={"suite": "tiny_other"}).returncode == 0
     metrics = pd.read_csv(project.folder / "results/tiny/summary/metrics.csv")
-    metrics.assign(suite="tiny_other").to_csv(summary / "metrics.csv", index=False)
+    write_table(summary / "metrics.csv", metrics.assign(suite="tiny_other"), {})
     assert project.planned("fig4", "fig5", config=config) == {"fig4": 1, "fig5": 1}
     figures = project.folder / "paper_figures/tiny"
     before = {path: path.read_bytes() for path in figures.glob("fig*.png")}

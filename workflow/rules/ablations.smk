@@ -44,6 +44,8 @@ use rule evaluate as evaluate_variant with:
         sweeps=rules.configure_variant.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
+        summary=prepared("summary.json"),
     output:
         metrics=f"{VARIANT_DIR}/seed{{seed}}/metrics.csv",
         predictions=f"{VARIANT_DIR}/seed{{seed}}/predictions.h5",
@@ -58,14 +60,11 @@ use rule evaluate as evaluate_variant with:
 
 use rule resample as resample_variant with:
     input:
-        lambda wildcards: expand(
-            rules.evaluate_variant.output.predictions,
-            ablation=wildcards.ablation,
-            variant=wildcards.variant,
-            seed=ABLATIONS[wildcards.ablation].seeds,
-        ),
+        predictions=every_seed(rules.evaluate_variant.output.predictions),
+        records=every_seed(rules.evaluate_variant.output.record),
     output:
-        f"{VARIANT_DIR}/resampled.h5",
+        resampled=f"{VARIANT_DIR}/resampled.h5",
+        record=f"{VARIANT_DIR}/resampled.json",
     log:
         f"{SUITE_DIR}/logs/ablations/{{ablation}}/resample_{{variant}}.log",
     benchmark:
@@ -79,8 +78,10 @@ rule ablation:
         script="paper_figures/ablation.py",
         ablation=rules.resolved_ablation.output[0],
         metrics=every_variant(rules.evaluate_variant.output.metrics),
-        resampled=every_variant(rules.resample_variant.output[0]),
-        records=every_variant(rules.train.output.record),
+        evaluations=every_variant(rules.evaluate_variant.output.record),
+        resampled=every_variant(rules.resample_variant.output.resampled),
+        resampled_records=every_variant(rules.resample_variant.output.record),
+        runs=every_variant(rules.train.output.record),
     output:
         report(
             f"{FIGURE_DIR}/ablations/{{ablation}}.png",
@@ -105,21 +106,24 @@ rule ablation:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
-        runs=subpath(input.ablation, parent=True),
+        folder=subpath(input.ablation, parent=True),
+        partial="--partial" if SETTINGS.partial else "",
         code=CODE["ablation"],
     shell:
-        "python {input.script} --ablation {input.ablation:q} --runs {params.runs:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --ablation {input.ablation:q} --runs {params.folder:q} --out {params.out:q}"
+        " {params.partial} 2> {log:q}"
 
 
 # one rule `ablation_NAME` per file, valid or not: the target of an invalid file reports its mistakes
-for path in ablation_files():
+for ablation in (path.stem for path in ablation_files()):
+    if not name_error(ablation):
 
-    rule:
-        name:
-            f"ablation_{path.stem}"
-        input:
-            ablation_results(path.stem),
-        localrule: True
+        rule:
+            name:
+                f"ablation_{ablation}"
+            input:
+                ablation_results(ablation),
+            localrule: True
 
 
 rule ablations:

@@ -11,18 +11,21 @@ from elasticast.config import digest
 from elasticast.config.load_ablation import load_ablations
 from elasticast.config.load_suite import load_other_suite, load_suite
 from elasticast.config.load_suite import load_workflow_config
-from elasticast.errors import ConfigError
+from elasticast.config.names import name_error
+from elasticast.config.reading import read_yaml
+from elasticast.errors import ConfigError, ElasticASTError
 from elasticast.plan import Plan
 from elasticast.provenance import STAGES, code_digest
 
 try:
+    read_yaml(Path("config/config.yaml"))  # Snakemake accepts keys that appear twice
     SETTINGS = load_workflow_config(config)
     SUITE = load_suite(SETTINGS.suite)
     load_other_suite(SETTINGS, SUITE)  # raises an error if `beside` is not valid
-except ConfigError as error:
+    ABLATIONS, ABLATION_ERRORS = load_ablations(SUITE)
+except ElasticASTError as error:
     raise WorkflowError(str(error)) from None
 
-ABLATIONS, ABLATION_ERRORS = load_ablations(SUITE)
 PLAN = Plan(SUITE, ABLATIONS)
 CODE = {stage: code_digest(stage) for stage in STAGES}
 
@@ -43,10 +46,10 @@ CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
 def warn_about_ablations():
     """Log a warning for each ablation file that is not valid; its target reports the mistakes."""
-    for name in ABLATION_ERRORS:
+    for name, error in ABLATION_ERRORS.items():
         logger.warning(
             f"config/ablations/{name}.yaml is not valid, so this ablation is left out; "
-            f"`snakemake ablation_{name}` reports the mistakes"
+            f"{error if name_error(name) else f'`snakemake ablation_{name}` reports the mistakes'}"
         )
 
 

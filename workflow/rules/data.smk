@@ -31,8 +31,8 @@ rule prepare_shard:
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
     shell:
-        "python -m elasticast prepare --dataset {wildcards.dataset} --root {resources.data_root:q} --out {params.out:q}"
-        " --workers {threads} --shard {wildcards.shard}/{wildcards.shards} 2>&1 | tee -i {log:q}"
+        "python -m elasticast prepare --dataset {wildcards.dataset:q} --root {resources.data_root:q} --out {params.out:q}"
+        " --workers {threads} --shard {wildcards.shard:q}/{wildcards.shards:q} 2>&1 | tee -i {log:q}"
 
 
 rule decoded:
@@ -93,13 +93,14 @@ rule prepare:
     message:
         "Preparing {wildcards.dataset}"
     shell:
-        "python -m elasticast prepare --dataset {wildcards.dataset} --root {resources.data_root:q} --out {params.out:q}"
+        "python -m elasticast prepare --dataset {wildcards.dataset:q} --root {resources.data_root:q} --out {params.out:q}"
         " --workers {threads} 2>&1 | tee -i {log:q}"
 
 
 rule stats:
     input:
         store=f"{DATA_DIR}/train.h5",
+        summary=rules.prepare.output.summary,
     output:
         f"{DATA_DIR}/norm-{{front_end}}.json",
     log:
@@ -116,15 +117,15 @@ rule stats:
         data=subpath(input.store, parent=True),
         # all clips if `stats_clips` is null
         clips=lambda wildcards: (
-            f"--clips {clips}"
+            ["--clips", clips]
             if (clips := PLAN.datasets[wildcards.dataset].stats_clips)
-            else ""
+            else []
         ),
         # recorded in the file, so that the report can compare with released statistics; a twin has none
         released=lambda wildcards: (
-            ""
+            []
             if getattr(PLAN.datasets[wildcards.dataset], "twin", None)
-            else f"--module {PLAN.datasets[wildcards.dataset].module}"
+            else ["--module", PLAN.datasets[wildcards.dataset].module]
         ),
         settings=lambda wildcards: PLAN.front_ends[
             wildcards.front_end
@@ -134,4 +135,4 @@ rule stats:
         "Normalisation statistics of {wildcards.dataset}"
     shell:
         "python -m elasticast stats --front-end {params.settings:q} --data {params.data:q} --out {output:q}"
-        " {params.clips} {params.released} --workers {threads} 2>&1 | tee -i {log:q}"
+        " {params.clips:q} {params.released:q} --workers {threads} 2>&1 | tee -i {log:q}"

@@ -40,6 +40,8 @@ rule evaluate:
         sweeps=rules.configure_sweeps.output[0],
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
+        summary=prepared("summary.json"),
     output:
         metrics=f"{RUN_DIR}/metrics.csv",
         predictions=f"{RUN_DIR}/predictions.h5",
@@ -70,31 +72,41 @@ rule evaluate:
 
 
 rule collect_metrics:
+    # With `partial`, runs that were trained again and not yet evaluated again are left out.
     input:
-        existing(every_run(rules.evaluate.output.metrics)),
+        metrics=existing(every_run(rules.evaluate.output.metrics)),
+        records=existing(every_run(rules.evaluate.output.record)),
     output:
-        report(
+        metrics=report(
             f"{SUMMARY_DIR}/metrics.csv",
             caption="../report/metrics.rst",
             category="Tables",
             labels={"table": "All metrics"},
         ),
+        record=f"{SUMMARY_DIR}/metrics.json",
     log:
         f"{SUITE_DIR}/logs/collect_metrics.log",
     conda:
         "../../environment.yml"
     params:
+        partial="--partial" if SETTINGS.partial else "",
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect metrics {input:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast collect metrics {input.metrics:q} --out {output.metrics:q} {params.partial} 2> {log:q}"
 
 
 rule resample:
     # One job per experiment. All experiments of a dataset resample the same clips, so that they can be compared.
     input:
-        expand(rules.evaluate.output.predictions, seed=SUITE.seeds, allow_missing=True),
+        predictions=expand(
+            rules.evaluate.output.predictions, seed=SUITE.seeds, allow_missing=True
+        ),
+        records=expand(
+            rules.evaluate.output.record, seed=SUITE.seeds, allow_missing=True
+        ),
     output:
-        f"{SUITE_DIR}/runs/{{experiment}}/resampled.h5",
+        resampled=f"{SUITE_DIR}/runs/{{experiment}}/resampled.h5",
+        record=f"{SUITE_DIR}/runs/{{experiment}}/resampled.json",
     log:
         f"{SUITE_DIR}/logs/resample_{{experiment}}.log",
     benchmark:
@@ -110,12 +122,15 @@ rule resample:
     message:
         "Resampling {wildcards.experiment}"
     shell:
-        "python -m elasticast resample {input:q} --out {output:q} --threads {threads} 2>&1 | tee -i {log:q}"
+        "python -m elasticast resample {input.predictions:q} --out {output.resampled:q} --threads {threads} 2>&1 | tee -i {log:q}"
 
 
 rule intervals:
     input:
-        expand(rules.resample.output, experiment=list(SUITE.experiments)),
+        resampled=expand(
+            rules.resample.output.resampled, experiment=list(SUITE.experiments)
+        ),
+        records=expand(rules.resample.output.record, experiment=list(SUITE.experiments)),
     output:
         intervals=report(
             f"{SUITE_DIR}/summary/intervals.csv",
@@ -129,6 +144,10 @@ rule intervals:
             category="Tables",
             labels={"table": "ElasticAST against AST"},
         ),
+        records=[
+            f"{SUITE_DIR}/summary/intervals.json",
+            f"{SUITE_DIR}/summary/pairs.json",
+        ],
     log:
         f"{SUITE_DIR}/logs/intervals.log",
     conda:
@@ -136,4 +155,4 @@ rule intervals:
     params:
         code=CODE["intervals"],
     shell:
-        "python -m elasticast intervals {input:q} --out {output.intervals:q} --pairs {output.pairs:q} 2> {log:q}"
+        "python -m elasticast intervals {input.resampled:q} --out {output.intervals:q} --pairs {output.pairs:q} 2> {log:q}"

@@ -20,7 +20,8 @@ localrules:
 rule fig1:
     input:
         script="paper_figures/fig1_teaser.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -37,13 +38,14 @@ rule fig1:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig2:
     input:
         script="paper_figures/fig2_native_lengths.py",
         manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
+        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -60,7 +62,7 @@ rule fig2:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["lengths"],
     shell:
-        "python {input.script} --suite {input.suite:q} --manifests {input.manifests:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --manifests {input.manifests:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig3:
@@ -68,6 +70,8 @@ rule fig3:
         script="paper_figures/fig3_packing.py",
         store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
         manifest=f"{DATA_DIR}/manifest.parquet".format(dataset=PACKED_DATASET),
+        classes=f"{DATA_DIR}/classes.json".format(dataset=PACKED_DATASET),
+        summary=f"{DATA_DIR}/summary.json".format(dataset=PACKED_DATASET),
         suite=rules.resolved_suite.output[0],
     output:
         figure("fig3_packing", "../report/fig3_packing.rst", "Fig. 3: a packed batch"),
@@ -81,16 +85,18 @@ rule fig3:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["packing"],
     shell:
-        "python {input.script} --suite {input.suite:q} --data {params.data:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --data {params.data:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig4:
     input:
         script="paper_figures/fig4_length_curves.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -109,17 +115,19 @@ rule fig4:
         options=comparison_options,
         code=CODE["curves"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
-        " {params.options} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
 
 
 use rule fig4 as fig5 with:
     input:
         script="paper_figures/fig5_resolution_curves.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -136,7 +144,8 @@ use rule fig4 as fig5 with:
 rule table1:
     input:
         script="paper_figures/table1.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         report(
@@ -155,16 +164,18 @@ rule table1:
         out=subpath(output[0], strip_suffix=".csv"),
         code=CODE["table"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
 
 
 rule verdict:
     input:
         script="paper_figures/verdict.py",
-        metrics=rules.collect_metrics.output[0],
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
         released=released_curves,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         report(
@@ -190,8 +201,8 @@ rule verdict:
         options=comparison_options,
         code=CODE["verdict"],
     shell:
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
-        " {params.options} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
 
 
 rule figures:

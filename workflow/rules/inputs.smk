@@ -1,17 +1,16 @@
 # Functions of inputs and params that a single rule file uses and that are too long for a lambda. They are not in that
 # file, because `snakemake --lint` refuses files with both functions and rules.
 
-import shlex
-
+from elasticast.checksums import file_sha256
 from elasticast.config.load_ablation import load_ablation
 
 # ---- data.smk
 
 
 def ids_digest(dataset):
-    """Digest of the content of the file that lists the clips to use, or None without such a file."""
-    path = Path(SETTINGS.data_root, PLAN.datasets[dataset].ids or "")
-    return digest(path.read_text()) if path.is_file() else None
+    """Checksums of the files that list the clips to use, or None without such a file."""
+    paths = [Path(SETTINGS.data_root, file) for file in PLAN.datasets[dataset].id_files()]
+    return [file_sha256(path) for path in paths if path.is_file()] or None
 
 
 # ---- report.smk
@@ -35,7 +34,8 @@ def other_suite(_):
         return []
     folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
     files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
-    if missing := [file for file in files if not Path(file).is_file()]:
+    needed = [*files, f"{folder}/metrics.json"]
+    if missing := [file for file in needed if not Path(file).is_file()]:
         partial = " partial=true" if SETTINGS.partial else ""
         raise WorkflowError(
             f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. To make it, run: "
@@ -48,11 +48,12 @@ def comparison_options(_, input):
     """Options with the files that a figure compares our means with; inputs have the names of the options."""
     names = ("released", "intervals", "pairs", "beside")
     files = {name: input.get(name) for name in names}
-    return " ".join(
-        f"--{name} {shlex.join([paths] if isinstance(paths, str) else paths)}"
+    return [
+        word
         for name, paths in files.items()
         if paths
-    )
+        for word in (f"--{name}", *([paths] if isinstance(paths, str) else paths))
+    ]
 
 
 def drawn_figures():
@@ -74,15 +75,18 @@ def released_weights(wildcards):
     return f"{SETTINGS.released_weights}/{PLAN.released_weights[wildcards.experiment]}"
 
 
-def released_metrics(_):
-    """Metrics of the authors' weights, for each experiment with released weights."""
-    if not PLAN.released_weights:
-        raise WorkflowError(
-            f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` requires"
-        )
-    return expand(
-        rules.evaluate_released.output.metrics, experiment=list(PLAN.released_weights)
-    )
+def every_released(pattern):
+    """Input function: `pattern` for each experiment with released weights."""
+
+    def files(_):
+        if not PLAN.released_weights:
+            raise WorkflowError(
+                f"config/suites/{SUITE.name}.yaml: no experiment has `released.weights`, which `snakemake released` "
+                "requires"
+            )
+        return expand(pattern, experiment=list(PLAN.released_weights))
+
+    return files
 
 
 # ---- ablations.smk
@@ -93,6 +97,16 @@ def variant_run(pattern):
     return lambda wildcards: pattern.format(
         experiment=PLAN.run_of(wildcards.variant, wildcards.ablation),
         seed=wildcards.seed,
+    )
+
+
+def every_seed(pattern):
+    """Input function: `pattern` for each seed of a variant."""
+    return lambda wildcards: expand(
+        pattern,
+        ablation=wildcards.ablation,
+        variant=wildcards.variant,
+        seed=ABLATIONS[wildcards.ablation].seeds,
     )
 
 

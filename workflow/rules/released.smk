@@ -15,6 +15,8 @@ rule evaluate_released:
         sweeps=rules.configure_sweeps.output[0].replace("{seed}", str(SUITE.seeds[0])),
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
+        summary=prepared("summary.json"),
     output:
         metrics=f"{SUITE_DIR}/released/{{experiment}}/metrics.csv",
         predictions=f"{SUITE_DIR}/released/{{experiment}}/predictions.h5",
@@ -44,9 +46,11 @@ rule evaluate_released:
 
 rule collect_released:
     input:
-        released_metrics,
+        metrics=every_released(rules.evaluate_released.output.metrics),
+        records=every_released(rules.evaluate_released.output.record),
     output:
-        f"{SUITE_DIR}/released/metrics.csv",
+        metrics=f"{SUITE_DIR}/released/metrics.csv",
+        record=f"{SUITE_DIR}/released/metrics.json",
     log:
         f"{SUITE_DIR}/logs/collect_released.log",
     conda:
@@ -54,13 +58,14 @@ rule collect_released:
     params:
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect metrics {input:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast collect metrics {input.metrics:q} --out {output.metrics:q} 2> {log:q}"
 
 
 rule released:
     input:
         script="paper_figures/verdict.py",
-        metrics=rules.collect_released.output[0],
+        metrics=rules.collect_released.output.metrics,
+        metrics_record=rules.collect_released.output.record,
         released=released_curves,
         suite=rules.resolved_suite.output[0],
     output:
@@ -77,5 +82,5 @@ rule released:
         code=CODE["verdict"],
     shell:
         # the tolerance is in percentage points; other library versions and devices change scores by less
-        "python {input.script} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
         " --released {input.released:q} --released-weights --tolerance 0.1 2> {log:q}"

@@ -31,12 +31,13 @@ rule collect_runs:
     input:
         existing(every_run(rules.train.output.record)),
     output:
-        report(
+        table=report(
             f"{SUMMARY_DIR}/runs.csv",
             caption="../report/runs.rst",
             category="Provenance",
             labels={"table": "Runs, versions, times"},
         ),
+        record=f"{SUMMARY_DIR}/runs.json",
     log:
         f"{SUITE_DIR}/logs/collect_runs.log",
     conda:
@@ -44,7 +45,7 @@ rule collect_runs:
     params:
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect runs {input:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast collect runs {input:q} --out {output.table:q} 2> {log:q}"
 
 
 rule collect_data:
@@ -52,12 +53,13 @@ rule collect_data:
         tables=expand(rules.prepare.output.table, dataset=list(SUITE.datasets)),
         summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
     output:
-        report(
+        table=report(
             f"{SUITE_DIR}/summary/data.csv",
             caption="../report/data.rst",
             category="Provenance",
             labels={"table": "Clips used and rejected"},
         ),
+        record=f"{SUITE_DIR}/summary/data.json",
     log:
         f"{SUITE_DIR}/logs/collect_data.log",
     conda:
@@ -65,19 +67,20 @@ rule collect_data:
     params:
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect data {input.tables:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast collect data {input.tables:q} --out {output.table:q} 2> {log:q}"
 
 
 rule collect_norms:
     input:
         norm_sources(),
     output:
-        report(
+        table=report(
             f"{SUITE_DIR}/summary/norms.csv",
             caption="../report/norms.rst",
             category="Provenance",
             labels={"table": "Normalisation statistics"},
         ),
+        record=f"{SUITE_DIR}/summary/norms.json",
     log:
         f"{SUITE_DIR}/logs/collect_norms.log",
     conda:
@@ -85,7 +88,7 @@ rule collect_norms:
     params:
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect norms {input:q} --out {output:q} 2> {log:q}"
+        "python -m elasticast collect norms {input:q} --out {output.table:q} 2> {log:q}"
 
 
 rule summary:

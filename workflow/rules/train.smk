@@ -1,7 +1,5 @@
 # One training run per experiment and seed.
 
-import shlex
-
 
 localrules:
     configure,
@@ -32,6 +30,8 @@ rule train:
         config=ancient(rules.configure.output[0]),
         stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
         manifest=prepared("manifest.parquet"),
+        classes=prepared("classes.json"),
+        summary=prepared("summary.json"),
         norm=lambda wildcards: norm_file(wildcards.experiment),
         start=lambda wildcards: expand(
             f"{RUN_DIR}/model.safetensors",
@@ -61,9 +61,7 @@ rule train:
         weights_root=SETTINGS.weights_root,
     params:
         data=subpath(input.manifest, parent=True),
-        norm=lambda wildcards, input: (
-            f"--norm {shlex.quote(input.norm)}" if input.norm else ""
-        ),
+        norm=lambda wildcards, input: ["--norm", input.norm] if input.norm else [],
         out=subpath(output.weights, parent=True),
         settings=lambda wildcards: PLAN.training_settings(wildcards.experiment),
         code=lambda wildcards: PLAN.training_code(wildcards.experiment),
@@ -72,5 +70,5 @@ rule train:
     shell:
         # tee ignores the signals that stop the trainer, so that it logs the last line: a checkpoint was saved
         "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
-        " train --config {input.config:q} --data {params.data:q} {params.norm} --out {params.out:q}"
+        " train --config {input.config:q} --data {params.data:q} {params.norm:q} --out {params.out:q}"
         " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

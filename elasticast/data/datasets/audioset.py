@@ -4,7 +4,8 @@ Description
     There is one excerpt of up to 10 s per video, and the id of a clip is the 11-character id of the video. The task
     ``events`` has several labels per clip. Its classes are in the order of ``class_labels_indices.csv``. The published
     lists are a balanced training set, an unbalanced training set, and an evaluation set, which is used as the test
-    split. They have no video in common; lists of different splits that share a video are rejected.
+    split. They have no video in common; lists in which a video occurs twice are rejected. The list of classes is
+    compared with the published one.
 
 Layout
     ``*_segments.csv``: three lines that start with ``# ``, then ``-0RWZT-miFs, 420.000, 430.000, "/m/03v3yw,/m/0k4j"``
@@ -33,10 +34,10 @@ Licence
     Lists: Creative Commons Attribution 4.0 (CC BY 4.0). Ontology: CC BY-SA 4.0. The audio belongs to its authors.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ import pandas as pd
 
 from elasticast.config.dataset import SPLITS, AudioSet
 from elasticast.data.annotations import MAX_QUOTED, Annotations, published_counts, read_class_names, read_lines
+from elasticast.data.labels import near_duplicates, twice, video_damage
 from elasticast.data.lookup import index_audio, stem_of
 from elasticast.errors import DataError
 
@@ -54,18 +56,18 @@ PUBLISHED = {
     "unbalanced_train_segments.csv": 2041789,
     "eval_segments.csv": 20371,
 }
+CLASSES = 527
+CLASSES_SHA256 = "f85472490005458dc35701f185cbf412b9b75a3413441ac80a5dee04bac305b5"
+"""SHA-256 of the lines ``mid,display_name`` of the published list, without quotation marks."""
 MAX_EXTRA_SECONDS = 1.0  # encoders add a fraction of a second; an uncut video is longer by more
 ROW = re.compile(
-    r"([\w-]{11})[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*"
+    r"[ \t]*([\w-]{11})[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*(\d+(?:\.\d*)?)[ \t]*,[ \t]*"
     r'(?:"[ \t]*(/[\w/]+(?:,[ \t]*/[\w/]+)*)[ \t]*"|(/[\w/]+))\s*',
     re.ASCII,
 )
 # Patterns of malformed rows, each with the probable cause. The first pattern that matches is reported.
 DAMAGES = (
-    (r'"?#\S*[?!]', "a spreadsheet program has taken an id that starts with '-' for a formula"),
     (r"[^,]*;", "the columns are separated by semicolons, as spreadsheet programs do in some countries"),
-    (r'(?![\w-]{11}"?\s*,)"?-?[\d.]+E[+-]?\d+', "a spreadsheet program has converted the id to a number"),
-    (r"(?![\w-]{11}\s*,)", "the id does not consist of 11 characters from A-Z, a-z, 0-9, _ and -"),
     (r"[^,]*,[^,]*,[^,]*(?:,\s*)*$", "there are no labels"),
     (r'[^"]*"[^"]*$', "a quotation mark is missing: the file may be truncated"),
     (r'.*(?:""|",|,"[^,]*$|/[^"]*,[^"]*$)', "a program has split the quoted labels at their commas"),
@@ -146,7 +148,8 @@ def _classes(mids: str, names: dict[str, str]) -> list[str]:
 
 
 def _damage(line: str) -> str:
-    return next(text for pattern, text in DAMAGES if re.match(pattern, line, re.ASCII | re.IGNORECASE))
+    damaged_id = "" if re.match(DAMAGES[0][0], line) else video_damage(line.partition(",")[0].strip('" \t\n'))
+    return damaged_id or next(text for pattern, text in DAMAGES if re.match(pattern, line, re.ASCII | re.IGNORECASE))
 
 
 def _check_count(path: Path, rows: int, comments: str) -> None:
@@ -159,15 +162,44 @@ def _check_count(path: Path, rows: int, comments: str) -> None:
         LOG.warning("%s: %d segments, but its header announces %s: %s", path, rows, announced[1], cause)
 
 
-def _check_disjoint(ids: dict[str, list[str]]) -> None:
-    """Check that no clip is in two splits."""
-    for first, second in combinations(ids, 2):
-        shared = set(ids[second]).intersection(ids[first])
-        if shared:
-            raise DataError(
-                f"segments: {len(shared)} ids, such as {min(shared)}, are in the lists of both {first} and {second}; "
-                "every clip must belong to one split only"
-            )
+def _check_unique(files: list[tuple[str, Path]], lists: list[list[str]]) -> None:
+    """Check that every clip occurs once in all lists.
+
+    Parameters
+    ----------
+    files : list of tuple
+        Split and path of each list.
+    lists : list of list of str
+        Ids in each list.
+    """
+    ids = pd.Series([name for names in lists for name in names])
+    again = ids[ids.duplicated()]
+    if len(again):
+        clip = again.iloc[0]
+        rows = [row for split, path in files for row in _rows_of(clip, split, path)]
+        (path, line, *_), total = rows[1], f"{len(again)} rows are repeated"
+        raise DataError(f"{path}, line {line}: {twice(clip, rows[0], rows[1])}; {total}")
+
+
+def _rows_of(clip: str, split: str, path: Path) -> list[tuple[Path, int, str, str]]:
+    """File, line, split and labels of each row of a clip."""
+    rows = ((number, ROW.fullmatch(line)) for number, line in enumerate(read_lines(path, "segments"), start=1))
+    return [(path, number, split, row[4] or row[5]) for number, row in rows if row and row[1] == clip]
+
+
+def _check_classes(path: Path, names: dict[str, str]) -> None:
+    """Compare a list of classes with the published one."""
+    text = "".join(f"{mid},{name}\n" for mid, name in names.items())
+    if hashlib.sha256(text.encode()).hexdigest() == CLASSES_SHA256:
+        return
+    if len(names) == CLASSES:
+        raise DataError(
+            f"{path}: has {CLASSES} classes, but labels, names or their order differ from the published list (SHA-256 "
+            f"of its rows: expected {CLASSES_SHA256[:12]}...); download class_labels_indices.csv from {URL}"
+        )
+    LOG.warning("%s: %d classes, the published list has %d; scores are over these", path, len(names), CLASSES)
+    for alike in near_duplicates(names.values()):
+        LOG.warning("%s: these classes may be the same: %s", path, ", ".join(map(repr, alike)))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -214,20 +246,20 @@ def annotate(config: AudioSet, data_root: Path, out: Path) -> Annotations:
     Raises
     ------
     DataError
-        If a list or the class names are malformed, if two splits share a clip, or if there is no audio.
+        If a list or the class names are malformed, if a clip occurs twice, or if there is no audio.
     """
     names = read_class_names(data_root / config.labels)
-    splits = [split for split in SPLITS if split in config.segments]
-    lists = {split: [read_segments(data_root / file, names) for file in config.segments[split]] for split in splits}
-    _check_disjoint({split: [name for part in lists[split] for name in part.ids] for split in splits})
-    segments = [part for split in splits for part in lists[split]]
+    if config.twin is None:
+        _check_classes(data_root / config.labels, names)
+    files = [(split, data_root / file) for split in SPLITS for file in config.segments.get(split, [])]
+    segments = [read_segments(path, names) for _, path in files]
+    _check_unique(files, [part.ids for part in segments])
     ids = [name for part in segments for name in part.ids]
     spans = [span for part in segments for span in part.spans]
-    first = dict(zip(reversed(ids), reversed(spans), strict=True))  # the first of several rows with the same id
-    paths = index_audio(data_root / config.audio, clip_of=clip_of(first)).paths(ids)
+    paths = index_audio(data_root / config.audio, clip_of=clip_of(dict(zip(ids, spans, strict=True)))).paths(ids)
     columns = {
         "id": ids,
-        "split": [split for split in splits for part in lists[split] for _ in part.ids],
+        "split": [split for (split, _), part in zip(files, segments, strict=True) for _ in part.ids],
         "path": paths,
         "reason": ["" if path else "missing" for path in paths],
         "longest": [end - start + MAX_EXTRA_SECONDS for start, end in spans],

@@ -40,6 +40,7 @@ import pandas as pd
 
 from elasticast.config.dataset import EpicSounds
 from elasticast.data.annotations import Annotations, published_counts, read_lines
+from elasticast.data.labels import UniqueIds, clean, damage, meant
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 from elasticast.hdf5 import open_hdf5
@@ -86,9 +87,9 @@ def annotate(config: EpicSounds, data_root: Path, out: Path) -> Annotations:
     DataError
         If an annotation file or the audio is missing or malformed.
     """
-    tables = []
+    tables, ids = [], UniqueIds()
     for split, names in config.annotations.items():
-        tables += [_clips(data_root / name).assign(split=split) for name in names]
+        tables += [_clips(data_root / name, split, ids) for name in names]
     clips = pd.concat(tables, ignore_index=True)
     audio = data_root / config.audio
     clips["path"] = clips["group"].map(_find(audio, clips["group"].unique().tolist(), config.store_rate))
@@ -102,13 +103,16 @@ def annotate(config: EpicSounds, data_root: Path, out: Path) -> Annotations:
 # ---------------------------------------------------------------------------------------------
 
 
-def _clips(path: Path) -> pd.DataFrame:
-    """The clips of a file: ``id``, ``start`` and ``duration`` (s), ``sound``, ``group`` (the video) and ``reason``."""
+def _clips(path: Path, split: str, ids: UniqueIds) -> pd.DataFrame:
+    """The clips of a file: ``id``, ``split``, ``start``, ``duration`` (s), ``sound``, ``group``, and ``reason``."""
     table = read_table(path)
+    for row in table[["annotation_id", "line", "class"]].itertuples(index=False, name=None):
+        ids.add(row[0], path, row[1], split, row[2])
     start, stop = _span(table)
     return pd.DataFrame(
         {
             "id": table["annotation_id"],
+            "split": split,
             "start": start,
             "duration": stop - start,
             "sound": [[name] for name in table["class"]],
@@ -133,7 +137,7 @@ def read_table(path: Path) -> pd.DataFrame:
         )
     reader = csv.reader(read_lines(path, "annotations"))
     try:
-        rows = [[reader.line_num, *row] for row in reader if row]
+        rows = [[reader.line_num, *map(clean, row)] for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise DataError(
             f"{path}, line {reader.line_num}: {error}; a quotation mark may be missing; {SETTING}"
@@ -173,7 +177,13 @@ def _check_values(table: pd.DataFrame, used: list[str], path: Path) -> None:
     """Check the values of the columns in `used`."""
     for name, (form, description) in FORMS.items():
         if name in used:
-            _check_rows(table, ~table[name].str.fullmatch(form), path, [name], description)
+            wrong = ~table[name].str.fullmatch(form)
+            cause = next(filter(None, map(damage, table.loc[wrong, name])), "")
+            _check_rows(table, wrong, path, [name], description + (f"; {cause}" if cause else ""))
+    unknown = ~table["class"].isin(CLASSES)
+    for label in table.loc[unknown, "class"].iloc[:1]:
+        hint = f"; {meant(label, CLASSES)!r} is probably meant" if meant(label, CLASSES) else ""
+        _check_rows(table, unknown, path, ["class", "class_id"], f"one of the {len(CLASSES)} classes{hint}")
     numbers = {name: str(number) for number, name in enumerate(CLASSES)}
     wrong = table["class"].map(numbers) != table["class_id"]
     expected = "a class and its number as published (older lists use other numbers)"

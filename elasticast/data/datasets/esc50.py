@@ -38,13 +38,15 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from elasticast.config.dataset import Esc50
-from elasticast.data.annotations import Annotations
+from elasticast.data.annotations import Annotations, read_lines
 from elasticast.data.download import Archive, fetch_archive, read_sums
+from elasticast.data.labels import UniqueIds, clean, damage, meant
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 
 URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"
 BYTES = 645_832_161
+UNPACKED = 2 << 30  # bytes; more than twice its size
 SUMS = Path(__file__).with_name("esc50.md5")
 FOLDS = ("1", "2", "3", "4", "5")
 CLIPS_PER_FOLD = 400
@@ -73,7 +75,8 @@ def fetch(config: Esc50, data_root: Path, out: Path) -> None:
         return relative if relative in published else None
 
     contents = f"{config.folder}/meta/esc50.csv and {config.folder}/audio/*.wav (2,000 files)"
-    fetch_archive(Archive(URL, "ESC-50.zip", wanted, contents, sums=SUMS, size=BYTES), data_root / config.folder)
+    archive = Archive(URL, "ESC-50.zip", wanted, contents, sums=SUMS, size=BYTES, unpacked=UNPACKED)
+    fetch_archive(archive, data_root / config.folder)
 
 
 def annotate(config: Esc50, data_root: Path, out: Path) -> Annotations:
@@ -103,18 +106,17 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the file cannot be read, or a line is malformed.
+        If the file cannot be read, a line is malformed, or a clip occurs twice.
     """
+    reader = csv.DictReader(read_lines(path, "folder", "the folder that contains meta/esc50.csv and audio/"))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            lines = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path}: the table of clips cannot be read ({error}); set `folder` in the dataset's settings to the "
-            f"folder that contains meta/esc50.csv and audio/"
-        ) from None
+        lines = [(reader.line_num, {key: clean(value or "") for key, value in row.items() if key}) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; a quotation mark may be missing") from None
     _check_lines(path, reader.fieldnames or [], lines)
+    ids = UniqueIds()
+    for number, row in lines:
+        ids.add(row["filename"][:-4], path, number, f"fold {row['fold']}", row["category"])
     rows = [(row["filename"][:-4], row["fold"], [row["category"]], row["src_file"]) for _, row in lines]
     return pd.DataFrame(rows, columns=["id", "fold", "sound", "group"])
 
@@ -128,8 +130,17 @@ def _check_lines(path: Path, header: list[str], lines: list[tuple[int, dict]]) -
         raise DataError(
             f"{path}, line {number}: {','.join(str(row[column]) for column in COLUMNS)!r} in the columns "
             f"{', '.join(COLUMNS)}; expected a line such as {EXAMPLE!r}, with a file named by fold, src_file, take and "
-            f"target, and the category of the target; {len(wrong)} of {len(lines)} lines are malformed"
+            f"target, and the category of the target{_cause(row)}; {len(wrong)} of {len(lines)} lines are malformed"
         )
+
+
+def _cause(row: dict) -> str:
+    """The probable cause of a malformed line, as the continuation of a sentence."""
+    for value in row.values():
+        if damage(value) and value not in ("True", "False"):
+            return f"; {value!r}: {damage(value)}"
+    probable = meant(row["category"], CLASSES)
+    return f"; {probable!r} is probably meant" if probable not in ("", row["category"]) else ""
 
 
 def _is_published(row: dict) -> bool:

@@ -38,6 +38,7 @@ from elasticast.progress import track
 
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
 SUMS = Path(__file__).with_name("fsdd.sha256")
+UNPACKED = 256 << 20  # bytes; several times its size
 SAMPLE_RATE = 8000
 TEST_INDICES = range(5)
 STRING_SECONDS = (0.3, 10.0)
@@ -91,7 +92,8 @@ def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
     def wanted(path: PurePosixPath) -> str | None:
         return path.name if path.parent.name == "recordings" and path.name in expected else None
 
-    fetch_archive(Archive(url or URL, "fsdd.tar.gz", wanted, f"{LAYOUT} ({len(expected)} files)"), folder)
+    contents = f"{LAYOUT} ({len(expected)} files)"
+    fetch_archive(Archive(url or URL, "fsdd.tar.gz", wanted, contents, unpacked=UNPACKED), folder)
     return folder
 
 

@@ -18,8 +18,8 @@ Counts
     84,843 train, 9,981 dev and 11,005 test clips, 105,829 in all, 29 h.
 
 Source
-    http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, 2.4 GB. An existing folder is used without checks.
-    Otherwise the archive is downloaded and compared with the SHA-256 that torchaudio publishes for it.
+    https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, 2.4 GB. An existing folder is used without
+    checks. Otherwise the archive is downloaded and compared with the SHA-256 that torchaudio publishes for it.
     P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. arXiv:1804.03209, 2018.
 
 Licence
@@ -33,14 +33,16 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from elasticast.config.dataset import SPLITS, SpeechCommands
-from elasticast.data.annotations import Annotations
+from elasticast.data.annotations import Annotations, read_lines
 from elasticast.data.download import Archive, fetch_archive
+from elasticast.data.labels import UniqueIds, clean, meant, near_duplicates
 from elasticast.data.lookup import AudioIndex, index_audio
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)
-URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+URL = "https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
+UNPACKED = 8 << 30  # bytes; more than twice its size
 LISTS = {"dev": "validation_list.txt", "test": "testing_list.txt"}
 PUBLISHED = {"train": 84843, "dev": 9981, "test": 11005}
 NEW_WORDS = ("backward", "follow", "forward", "learn", "visual")
@@ -50,7 +52,7 @@ OLD_WORDS = (
     "zero",
 )
 WORDS = sorted(NEW_WORDS + OLD_WORDS)
-NAME = r"([^/]+)_nohash_\d+"
+NAME = r"([^/\\]+)_nohash_\d+"
 LINE = re.compile(rf"((\w+)/{NAME})\.wav")
 CLIP = re.compile(rf"\w+/{NAME}")
 EXAMPLE = "four/1b4c9b89_nohash_2.wav"
@@ -61,7 +63,7 @@ def fetch(config: SpeechCommands, data_root: Path, out: Path) -> None:
     contents = (
         f"{config.folder}/validation_list.txt, testing_list.txt and one folder per word (35 folders, 105,829 files)"
     )
-    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, contents, SHA256)
+    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, contents, SHA256, unpacked=UNPACKED)
     fetch_archive(archive, data_root / config.folder)
 
 
@@ -97,39 +99,32 @@ def read_lists(folder: Path) -> dict[str, str]:
     Raises
     ------
     DataError
-        If a list cannot be read, a line is malformed, a list belongs to version 0.01, or a clip is in both lists.
+        If a list cannot be read, a line is malformed, a list belongs to version 0.01, or a clip occurs twice.
     """
     listed: dict[str, str] = {}
+    ids = UniqueIds()
     for split, file in LISTS.items():
-        names = _read_list(folder / file)
-        duplicates = sorted(name for name in names if name in listed)
-        if duplicates:
-            raise DataError(
-                f"{folder / file}: {duplicates[0]}.wav and {len(duplicates) - 1} more clips are also in "
-                f"{LISTS['dev']}; a clip can be in only one of the two lists"
-            )
-        listed |= dict.fromkeys(names, split)
+        for number, name in _read_list(folder / file):
+            ids.add(name, folder / file, number, split)
+            listed[name] = split
     return listed
 
 
-def _read_list(path: Path) -> list[str]:
-    """Read the clips in a list, as ``word/file`` without extension."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: the list of clips cannot be read ({error}); set `folder` in the dataset's settings to the folder "
-            f"that contains {', '.join(LISTS.values())} and one folder per word"
-        ) from None
-    matches = {number: LINE.fullmatch(line.strip()) for number, line in enumerate(lines, start=1) if line.strip()}
+def _read_list(path: Path) -> list[tuple[int, str]]:
+    """Read the clips in a list: line, and ``word/file`` without extension."""
+    target = f"the folder that contains {', '.join(LISTS.values())} and one folder per word"
+    lines = {number: clean(line) for number, line in enumerate(read_lines(path, "folder", target), start=1)}
+    matches = {number: LINE.fullmatch(line) for number, line in lines.items() if line}
     wrong = [number for number, match in matches.items() if not match or match[2] not in WORDS]
     if wrong:
+        word = lines[wrong[0]].partition("/")[0]
+        hint = f" ({meant(word, WORDS)!r} is probably meant)" if word not in WORDS and meant(word, WORDS) else ""
         raise DataError(
-            f"{path}, line {wrong[0]}: {lines[wrong[0] - 1].strip()!r}; expected one of the 35 words and a file, such "
+            f"{path}, line {wrong[0]}: {lines[wrong[0]]!r}; expected one of the 35 words{hint} and a file, such "
             f"as {EXAMPLE}; {len(wrong)} of {len(lines)} lines are malformed"
         )
     _check_version(path, {match[2] for match in matches.values()}, f"{len(matches):,} clips")
-    return [match[1] for match in matches.values()]
+    return [(number, match[1]) for number, match in matches.items()]
 
 
 def _check_version(path: Path, words: set[str], clips: str) -> None:
@@ -153,6 +148,8 @@ def _clips_of_words(index: AudioIndex) -> list[str]:
     words = {name.partition("/")[0] for name in index}
     _check_version(index.folder, words & set(WORDS), f"{len(index):,} clips")
     others = sorted(words.difference(WORDS))
+    for first, *alike in near_duplicates([*WORDS, *others]):
+        raise DataError(f"{index.folder}: folder {alike[0]!r} is none of the 35 words; {first!r} is probably meant")
     if others:
         LOG.warning("%s: ignoring %d folders that are none of the 35 words: %s", index.folder, len(others), others)
     return [name for name in index if name.partition("/")[0] in WORDS]

@@ -33,6 +33,7 @@ import pandas as pd
 
 from elasticast.config.dataset import VoxCeleb1
 from elasticast.data.annotations import Annotations, read_lines
+from elasticast.data.labels import UniqueIds
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
 
@@ -40,7 +41,7 @@ LOG = logging.getLogger(__name__)
 SPEAKERS = [f"id{number}" for number in range(10001, 11252)]
 SPLITS = {"1": "train", "2": "dev", "3": "test"}
 PUBLISHED = {"train": 138361, "dev": 6904, "test": 8251}
-LINE = re.compile(r"([123])\s+(?:\./)?((id1\d{4})/[^/\s]+)(/[^/\s]+)\.\w+")
+LINE = re.compile(r"([123])\s+(?:\./)?((id1\d{4})/[\w-]{11})(/\d{5})\.\w+", re.ASCII)
 CLIP = re.compile(r"(?:^|/)(id1\d{4}/[^/]+/[^/]+)$")
 EXAMPLE = "id10001/1zcIwhmdeo4/00001.wav"
 
@@ -69,12 +70,13 @@ def read_split(path: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the file cannot be read, or a line is malformed.
+        If the file cannot be read, a line is malformed, or a clip occurs twice.
     """
-    rows, wrong, speakers, number = [], [], set(SPEAKERS), 0
+    rows, wrong, speakers, number, ids = [], [], set(SPEAKERS), 0, UniqueIds()
     for number, line in enumerate(read_lines(path, "annotations"), start=1):
         match = LINE.fullmatch(line.strip().replace("\\", "/"))
         if match and match[3] in speakers:
+            ids.add(match[2] + match[4], path, number, SPLITS[match[1]])
             rows.append((match[2] + match[4], SPLITS[match[1]], [match[3]], match[2]))
         elif line.strip():
             wrong.append((number, line.strip()))

@@ -44,7 +44,7 @@ def load_weights(model: nn.Module, weights: Weights, config: RunConfig, *, keep_
     tensors = {k: v for k, v in weights.tensors.items() if k.startswith(("patch_embed.", "trunk."))}
     for adapt in (_positions, _prefix, _pool):
         tensors |= adapt(state, weights, config.model, notes)
-    tensors |= _head(state, weights, keep_head, notes)
+    tensors |= _head(state, weights, config.model, keep_head, notes)
     scale, theirs = config.model.attention_scale, weights.config.model.attention_scale
     if scale != theirs:
         notes.append(f"trained with model.attention_scale: {theirs}, used with {scale}")
@@ -194,7 +194,9 @@ def _block_mean(weights: Weights, depth: int, name: str) -> Tensor:
     return torch.stack([weights.tensors[f"trunk.blocks.{i}.attn.{name}"] for i in range(depth)]).mean(0)
 
 
-def _head(state: dict[str, Tensor], weights: Weights, keep: bool, notes: list[str]) -> dict[str, Tensor]:
+def _head(
+    state: dict[str, Tensor], weights: Weights, model: ModelSettings, keep: bool, notes: list[str]
+) -> dict[str, Tensor]:
     """LayerNorm and linear layer of the head; freshly initialised if the classes differ."""
     fresh = {name: value for name, value in state.items() if name.startswith(("head.", "head_norm."))}
     given = {name: value for name, value in weights.tensors.items() if name in fresh}
@@ -203,4 +205,7 @@ def _head(state: dict[str, Tensor], weights: Weights, keep: bool, notes: list[st
     other = "" if keep else "other "
     reason = f"the weights have {len(given['head.bias'])} {other}classes" if given else "the weights have no head"
     notes.append(f"head freshly initialised, number of classes {len(fresh['head.bias'])}: {reason}")
+    if model.head_norm_init == "trunk":
+        notes.append("LayerNorm of the head: a copy of the last LayerNorm of the blocks")
+        fresh |= {f"head_norm.{kind}": weights.tensors[f"trunk.norm.{kind}"] for kind in ("weight", "bias")}
     return fresh

@@ -4,7 +4,9 @@ import pandas as pd
 
 from elasticast.config.ablation_sweeps import GRID
 from elasticast.reporting.ablation.figures import panels_of
+from elasticast.reporting.ablation.heat_map import grid_tests
 from elasticast.reporting.ablation.scores import AblationResults
+from elasticast.reporting.ablation.variant_table import count_comparisons, describe_marks
 from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_means
 from elasticast.reporting.legend import curve_caption
 
@@ -28,6 +30,7 @@ def _curves(results: AblationResults, table: pd.DataFrame) -> list[str]:
     if drawn["delta_low"].isna().all():
         return [curves, "Differences to the base have no intervals."]
     differences = f"Differences to the base have 95 % intervals from a paired {_bootstrap(drawn)}."
+    differences += f" {describe_marks('starred', count_comparisons(table))}"
     return [curves, differences] if ONE_SEED in curves else [curves, differences, *_one_seed(drawn)]
 
 
@@ -38,13 +41,14 @@ def _factor(_: AblationResults, table: pd.DataFrame) -> list[str]:
     return [_means(table), bands, *_one_seed(table)]
 
 
-def _heat_map(_: AblationResults, table: pd.DataFrame) -> list[str]:
+def _heat_map(results: AblationResults, table: pd.DataFrame) -> list[str]:
     table = table[table["sweep"] == GRID]
     maps = [_means(table), "The upper maps show scores, the lower ones differences to the base in points."]
     if table["delta_low"].isna().all():
         return [*maps, "No difference was tested."]
-    bold = f"A difference is bold if its 95 % interval (paired {_bootstrap(table)}) excludes 0."
-    return [*maps, bold, *_one_seed(table)]
+    comparisons = sum(map(len, grid_tests(results).values()))
+    tested = f"Differences were tested with a paired {_bootstrap(table)}."
+    return [*maps, tested, describe_marks("bold", comparisons), *_one_seed(table)]
 
 
 def _means(table: pd.DataFrame) -> str:

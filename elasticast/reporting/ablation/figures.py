@@ -13,10 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from elasticast.config.ablation_sweeps import SWEEPS, compared
+from elasticast.evaluation.statistics import ALPHA
 from elasticast.reporting.ablation.factor import draw_factor
 from elasticast.reporting.ablation.heat_map import draw_heat_map
 from elasticast.reporting.ablation.labels import name_varied_settings
@@ -31,6 +32,7 @@ _MOST_BANDS = 2
 """With more variants in addition to the base, only the base has a band; the differences have intervals."""
 _OFFSETS = {"native": 0.17, "mean": -0.17}
 _LABEL_WIDTH = 24  # characters per line
+_STAR = {"ha": "center", "va": "bottom", "fontsize": 8, "color": INK}
 _SAMPLE = (-0.36, -0.06)  # left and right end of a line sample, in inches from the axis
 
 
@@ -52,7 +54,7 @@ def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
     figure, axes, styles = _rows(results, table, list(panels))
     for ax, panel in zip(axes, panels.values(), strict=True):
         draw_panel(ax, panel, styles, is_logarithmic([panel]))
-    _finish(figure, axes, list(panels.values()))
+    _finish(figure, axes, list(panels.values()), _starred(table, list(panels)))
     return figure
 
 
@@ -61,7 +63,7 @@ def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
     ((sweep, panel),) = panels_of(results).items()
     figure, axes, styles = _rows(results, table, [sweep])
     labels = _draw_operations(axes[0], results, panel, styles)
-    _finish(figure, axes, [panel])
+    _finish(figure, axes, [panel], _starred(table, [sweep]))
     _place_labels(figure, axes[0], labels)
     return figure
 
@@ -119,12 +121,23 @@ def _height(table: pd.DataFrame) -> float:
     return max(2.3, 0.65 + row * len(lines))
 
 
-def _finish(figure: Figure, axes: list[Axes], panels: list[Panel]) -> None:
+def _is_starred(cell: pd.Series) -> bool:
+    return bool(cell["p_corrected"] <= ALPHA and not cell["base"])
+
+
+def _starred(table: pd.DataFrame, sweeps: list[str]) -> bool:
+    """Whether any difference that is drawn has a star."""
+    drawn = table[table["sweep"].isin(sweeps) & table["quantity"].isin(_OFFSETS)]
+    return any(_is_starred(cell) for _, cell in drawn.iterrows())
+
+
+def _finish(figure: Figure, axes: list[Axes], panels: list[Panel], starred: bool) -> None:
     note_missing_runs(figure, axes, panels, DOUBLE_COLUMN / 2.2, len(panels))
     look = {"linestyle": "none", "marker": "o", "markersize": 3.6, "color": MUTED}
     filled = Line2D([], [], **look, label="difference, native")
     hollow = Line2D([], [], **look, markerfacecolor="white", label="difference, mean of the sweep")
-    legend_below(figure, [*mark_handles(panels), filled, hollow])
+    star = Line2D([], [], linestyle="none", marker="$*$", markersize=4.5, color=INK, label=f"corrected p ≤ {ALPHA:g}")
+    legend_below(figure, [*mark_handles(panels), filled, hollow, *([star] if starred else [])])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -175,6 +188,8 @@ def _draw_difference(ax: Axes, cell: pd.Series, y: float, style: LineStyle, *, f
     look = {"color": style.color, "markersize": 3.8, "markeredgewidth": 1.0, "zorder": 4}
     inside = {} if filled else {"markerfacecolor": "white"}
     ax.plot([100 * cell["delta"]], [y], style.marker, **look, **inside)
+    if _is_starred(cell):
+        ax.annotate("*", (100 * cell["delta"], y), (0, -0.5), textcoords="offset points", **_STAR)
 
 
 def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
@@ -209,6 +224,8 @@ def _draw_operations(
         labels += [(x, y, f"{100 * share:g} %", style.text_color()) for x, y, share in places]
     if all_gflops and max(all_gflops) > 20 * min(all_gflops):
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(LogFormatter())
+        ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
     ax.set_xlabel("GFLOPs a clip (at the points: tokens left out)")
     ax.set_ylabel(METRIC_LABEL[panel.metric])
     ax.grid(axis="y")

@@ -1,5 +1,6 @@
 """The plot `heat_map` of an ablation: scores over length and resolution."""
 
+import itertools
 import textwrap
 from typing import NamedTuple
 
@@ -11,9 +12,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from elasticast.config.ablation_sweeps import GRID, Point, shared_points
-from elasticast.evaluation.statistics import paired_difference
-from elasticast.reporting.ablation.scores import AblationResults, select_common_seeds
+from elasticast.config.ablation_sweeps import GRID, Point, compared, shared_points
+from elasticast.evaluation.statistics import ALPHA, Comparison, paired_differences
+from elasticast.reporting.ablation.scores import AblationResults, Scores, select_common_seeds
 from elasticast.reporting.curves import METRIC_LABEL
 from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, TITLE, new_figure
@@ -22,10 +23,11 @@ from elasticast.reporting.tables import signed
 _COLUMNS = 4
 _TEXT, _CHARACTER = 5.5, 3.55  # font size of the number in a cell, and width of one character, in points
 _BAR = 0.9  # width of the colour bar and the axis labels, inches
+_LEAST = 0.9  # height of a map that has room for the labels of its axis and colour bar, inches
 
 
 class _Map(NamedTuple):
-    """Scores (%) or differences (points) `[compressions, lengths]`, and whether their intervals exclude 0."""
+    """Scores (%) or differences (points) `[compressions, lengths]`, and whether their corrected p is small."""
 
     values: np.ndarray
     significant: np.ndarray
@@ -47,20 +49,23 @@ def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
     columns, rows = min(len(variants), _COLUMNS), -(-len(variants) // _COLUMNS)
     labels = {v: _label(results, v, 96 // columns) for v in variants}
     lines = 1 + max(label.count("\n") for label in labels.values())
-    height = 0.12 + 0.13 * lines + 0.18 * len({c for _, c in points})
+    height = 0.12 + 0.13 * lines + max(0.18 * len({c for _, c in points}), _LEAST)
     figure = new_figure(DOUBLE_COLUMN, 2 * rows * height + 0.5)
     grid = figure.subplots(2 * rows, columns, squeeze=False)
-    for part, differences in ((grid[:rows], False), (grid[rows:], True)):
-        maps = {v: _map(results, v, points, differences) for v in variants}
-        scale = _scale(maps, results.metric, differences)
+    tests = grid_tests(results)
+    scores = {v: _scores(results, v, points) for v in variants}
+    differences = {v: _differences(results, v, points, tests.get(v, [])) for v in variants}
+    for part, maps in ((grid[:rows], scores), (grid[rows:], differences)):
+        scale = _scale(maps, results.metric, maps is differences)
         for ax, variant in zip(part.flat, variants, strict=False):
             ax.set_title(labels[variant], loc="left", fontsize=7)
             if maps[variant] is not None:
                 _draw_map(ax, maps[variant], scale, _width(columns))
             else:
-                _write(ax, "base" if differences and variant == results.ablation.base else NOT_RUN)
+                _write(ax, "base" if scale.differences and variant == results.ablation.base else NOT_RUN)
         figure.colorbar(ScalarMappable(scale.norm, scale.colors), ax=part, label=scale.label, aspect=14, pad=0.01)
-    _label_axes(grid, len(variants), points)
+    hop_ms = results.ablation.runs[results.ablation.base].front_end.hop_ms  # the same for all variants
+    _label_axes(grid, len(variants), points, hop_ms)
     figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
     return figure
 
@@ -76,18 +81,37 @@ def _label(results: AblationResults, variant: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def _map(results: AblationResults, variant: str, points: list[Point], differences: bool) -> _Map | None:
-    """Scores of a variant, or its differences to the base over their common seeds. None if there are none."""
-    scores, base = (results.scores(GRID, v) for v in (variant, results.ablation.base))
-    if not differences:
-        return _arrange(100 * scores.values.mean(1), np.zeros(len(points), bool), points) if scores.seeds else None
-    scores, base = select_common_seeds(scores, base)
+def grid_tests(results: AblationResults) -> dict[str, list[Comparison]]:
+    """Tests of the differences to the base at all points, by variant; variants that were not resampled are left out.
+
+    P-values are corrected for the number of all these differences.
+    """
+    pairs = {}
+    for variant in compared(results.ablation).get(GRID, []):
+        scores, base = _common(results, variant)
+        if variant != results.ablation.base and scores.resampled and base.resampled:
+            pairs[variant] = list(zip(scores.resampled, base.resampled, strict=True))
+    tests = iter(paired_differences([pair for of_variant in pairs.values() for pair in of_variant]))
+    return {variant: list(itertools.islice(tests, len(of_variant))) for variant, of_variant in pairs.items()}
+
+
+def _common(results: AblationResults, variant: str) -> tuple[Scores, Scores]:
+    """Scores of a variant and of the base for the seeds that both have."""
+    return select_common_seeds(*(results.scores(GRID, v) for v in (variant, results.ablation.base)))
+
+
+def _scores(results: AblationResults, variant: str, points: list[Point]) -> _Map | None:
+    """Scores of a variant. None if there are none."""
+    scores = results.scores(GRID, variant)
+    return _arrange(100 * scores.values.mean(1), np.zeros(len(points), bool), points) if scores.seeds else None
+
+
+def _differences(results: AblationResults, variant: str, points: list[Point], tests: list[Comparison]) -> _Map | None:
+    """Differences of a variant to the base over their common seeds. None if there are none."""
+    scores, base = _common(results, variant)
     if not scores.seeds or variant == results.ablation.base:
         return None
-    significant = np.zeros(len(points), bool)
-    if scores.resampled and base.resampled:
-        tests = [paired_difference(ours, theirs) for ours, theirs in zip(scores.resampled, base.resampled, strict=True)]
-        significant = np.array([t.low > 0 or t.high < 0 for t in tests])
+    significant = np.array([t.p_corrected <= ALPHA for t in tests]) if tests else np.zeros(len(points), bool)
     return _arrange(100 * (scores.values.mean(1) - base.values.mean(1)), significant, points)
 
 
@@ -139,12 +163,13 @@ def _write(ax: Axes, text: str) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
+def _label_axes(grid: np.ndarray, used: int, points: list[Point], hop_ms: float) -> None:
     """Label the left map of each row and the lowest of each column; remove axes without a map."""
     xs, cs = _axes_of(points)
+    seconds = [f"{x * hop_ms / 1000:g}" for x in xs]
     rows, columns = len(grid) // 2, grid.shape[1]
     room = 72 * _width(columns) / len(xs)
-    turned = 45 if max(len(f"{x:g}") for x in xs) * _CHARACTER > room - 3 else 0
+    turned = 45 if max(map(len, seconds)) * _CHARACTER > room - 3 else 0
     for (row, column), ax in np.ndenumerate(grid):
         place = (row % rows) * columns + column
         if place >= used:
@@ -152,9 +177,9 @@ def _label_axes(grid: np.ndarray, used: int, points: list[Point]) -> None:
             continue
         last = row >= rows and place + columns >= used
         ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(cs) - 0.5))
-        ax.set_xticks(range(len(xs)), [f"{x:g}" for x in xs] if last else [""] * len(xs), fontsize=6, rotation=turned)
+        ax.set_xticks(range(len(xs)), seconds if last else [""] * len(xs), fontsize=6, rotation=turned)
         ax.set_yticks(range(len(cs)), [f"{c:g}" for c in cs] if column == 0 else [""] * len(cs), fontsize=6)
         ax.tick_params(length=0)
         if column == 0:
             ax.set_ylabel("Compression")
-    grid[0, 0].figure.supxlabel("Maximum input length (frames)", fontsize=7.5)
+    grid[0, 0].figure.supxlabel("Maximum input length (s)", fontsize=7.5)

@@ -3,7 +3,6 @@
 Like table 1, it is a tidy data frame with one row per printed cell. It is printed as Markdown and as LaTeX.
 """
 
-import re
 from pathlib import Path
 from statistics import median
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from elasticast.config.ablation_sweeps import GRID, SWEEPS, Point, compared, evaluations_of, points_of, shared_points
-from elasticast.evaluation.statistics import paired_difference
+from elasticast.evaluation.statistics import ALPHA, paired_differences
 from elasticast.reporting.ablation.labels import describe_settings, name_varied_settings
 from elasticast.reporting.ablation.scores import (
     QUANTITIES,
@@ -23,15 +22,25 @@ from elasticast.reporting.ablation.scores import (
     select_common_seeds,
 )
 from elasticast.reporting.panels import NOT_RUN
-from elasticast.reporting.tables import escape, markdown_table, signed, tidy_csv, write_tables
+from elasticast.reporting.tables import (
+    LATEX,
+    MARKDOWN,
+    Markup,
+    latex_row,
+    markdown_table,
+    signed,
+    tidy_csv,
+    write_tables,
+)
+from elasticast.text import one_line
 
 COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "gflops_per_clip")
 TABLE_COLUMNS = (
     "suite", "ablation", "variant", "label", "base", "setting", "run", "dataset", "task", "sweep", "evaluation",
     "metric", "quantity", "x", "compression", "value", "sd", "low", "high", "seeds", "seeds_planned", "delta",
-    "delta_low", "delta_high", "p", *COSTS, "status",
+    "delta_low", "delta_high", "p", "p_corrected", *COSTS, "status",
 )  # fmt: skip
-_NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p")
+_NUMBERS = ("value", "low", "high", "delta", "delta_low", "delta_high", "p", "p_corrected")
 
 
 def compare_variants(results: AblationResults) -> pd.DataFrame:
@@ -42,8 +51,9 @@ def compare_variants(results: AblationResults) -> pd.DataFrame:
     pandas.DataFrame
         Columns `TABLE_COLUMNS`. ``value`` is the mean over ``seeds`` (of ``seeds_planned``), with its ``sd`` and its
         95 % interval from ``low`` to ``high``. ``delta`` is the difference to the base over the seeds that both have,
-        with its interval and ``p``. ``x`` and ``compression`` are the point of the score, NaN for the mean over points.
-        Scores are fractions, NaN where nothing ran.
+        with its interval and ``p``; ``p_corrected`` is corrected for the number of differences in the table. ``x`` and
+        ``compression`` are the point of the score, NaN for the mean over points. Scores are fractions, NaN where
+        nothing ran.
     """
     ablation, rows = results.ablation, []
     for sweep, variants in compared(ablation).items():
@@ -57,7 +67,21 @@ def compare_variants(results: AblationResults) -> pd.DataFrame:
             head |= {"evaluation": ", ".join(evaluations_of(ablation, variant, sweep)), "metric": results.metric}
             costs = _costs(results, variant)
             rows += [{**head, **cell, **costs} for cell in _cells(results, sweep, results.scores(sweep, variant), base)]
+    tested = [row for row in rows if "pair" in row]
+    for row, test in zip(tested, paired_differences([row["pair"] for row in tested]), strict=True):
+        row |= {"delta_low": test.low, "delta_high": test.high, "p": test.p, "p_corrected": test.p_corrected}
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
+
+
+def count_comparisons(table: pd.DataFrame) -> int:
+    """Number of tested differences to the base."""
+    return int((table["p"].notna() & ~table["base"].astype(bool)).sum())
+
+
+def describe_marks(mark: str, comparisons: int) -> str:
+    """Sentence about the mark of differences whose p-value is small after correction for the number of comparisons."""
+    number = "one comparison" if comparisons == 1 else f"{comparisons:,} comparisons"
+    return f"A difference is {mark} if p ≤ {ALPHA:g} after correction for {number} (step-down max-T)."
 
 
 def _cells(results: AblationResults, sweep: str, scores: Scores, base: Scores) -> list[dict]:
@@ -85,7 +109,7 @@ def _values(scores: Scores, native: int, points: list[Point]) -> dict[str, dict]
 
 
 def _differences(scores: Scores, base: Scores, native: int) -> dict[str, dict]:
-    """Differences to the base, with intervals if both were resampled with the same seeds."""
+    """Differences to the base, and the pair to test if both were resampled with the same seeds."""
     scores, base = select_common_seeds(scores, base)
     if not scores.seeds:
         return {q: {"delta": np.nan} for q in QUANTITIES}
@@ -94,8 +118,7 @@ def _differences(scores: Scores, base: Scores, native: int) -> dict[str, dict]:
     if scores.resampled and base.resampled:
         ours, theirs = (resampled_quantities(s.resampled, native) for s in (scores, base))
         for q in QUANTITIES:
-            test = paired_difference(ours[q], theirs[q])
-            cells[q] |= {"delta_low": test.low, "delta_high": test.high, "p": test.p}
+            cells[q]["pair"] = ours[q], theirs[q]
     return cells
 
 
@@ -116,7 +139,6 @@ def _costs(results: AblationResults, variant: str) -> dict[str, float]:
 # Printing
 # ---------------------------------------------------------------------------------------------
 
-_BOLD = "**{}**"
 _HEAD = ["Native", "Δ", "Mean", "Δ", "Worst", "Δ", "Seeds"]
 _COST_HEAD = {
     "parameters": "Parameters (M)",
@@ -141,18 +163,19 @@ def _place(cell: pd.Series) -> str:
     return f"{cell['x']:g}" if pd.isna(cell["compression"]) else f"{cell['x']:g}, {cell['compression']:g}"
 
 
-def _delta(cell: pd.Series) -> str:
-    """Text for the difference to the base in points with its interval, in bold if the interval excludes 0."""
+def _delta(cell: pd.Series, markup: Markup) -> str:
+    """Text for the difference to the base in points with its interval, in bold if its corrected p is small."""
     if cell["base"]:
         return "base"
     if pd.isna(cell["delta"]):
         return missing_delta(cell)
     text = signed(100 * cell["delta"])
     if pd.isna(cell["delta_low"]):
-        return f"{text} [{NOT_RUN}]"
+        return markup.numbers(f"{text} [{NOT_RUN}]")
     low, high = cell["delta_low"], cell["delta_high"]
-    text = _BOLD.format(text) if low > 0 or high < 0 else text
-    return f"{text} [{signed(100 * low)}, {signed(100 * high)}]"
+    interval = f" [{signed(100 * low)}, {signed(100 * high)}]"
+    significant = cell["p_corrected"] <= ALPHA
+    return (markup.bold if significant else str)(markup.numbers(text)) + markup.numbers(interval)
 
 
 def missing_delta(cell: pd.Series) -> str:
@@ -160,25 +183,25 @@ def missing_delta(cell: pd.Series) -> str:
     return "no common seed" if cell["status"] == "ok" else cell["status"]
 
 
-def _rows(table: pd.DataFrame) -> list[list[str]]:
+def _rows(table: pd.DataFrame, markup: Markup) -> list[list[str]]:
     """Printed cells of a sweep, one row per variant."""
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         first = cells.iloc[0]
         seeds, planned = first["seeds"], first["seeds_planned"]
-        label = _BOLD.format(first["label"]) if first["base"] else first["label"]
-        texts = [text for _, cell in cells.iterrows() for text in (_value(cell), _delta(cell))]
+        label = (markup.bold if first["base"] else str)(markup.words(first["label"]))
+        texts = [t for _, cell in cells.iterrows() for t in (markup.numbers(_value(cell)), _delta(cell, markup))]
         rows.append([label, *texts, f"{seeds}" if seeds == planned else f"{seeds} of {planned}"])
     return rows
 
 
-def _cost_rows(first: str, table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def _cost_rows(first: str, table: pd.DataFrame, markup: Markup) -> tuple[list[str], list[list[str]]]:
     """Headings and printed cells of the costs; operations are included if they were counted for any variant."""
     columns = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         variant = cells.iloc[0]
-        rows.append([variant["label"], *(_cost(key, variant[key]) for key in columns)])
+        rows.append([markup.words(variant["label"]), *(_cost(key, variant[key]) for key in columns)])
     return [first, *(_COST_HEAD[key] for key in columns)], rows
 
 
@@ -196,7 +219,8 @@ def _where(results: AblationResults, sweep: str) -> str:
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
     names = {SWEEPS["compression"]: f"compression {x:g}", SWEEPS["token_drop"]: f"a share of {x:g}"}
-    at = names.get(sweep, f"{x:g} frames") + (f", compression {compression:g}" if sweep == GRID else "")
+    seconds = x * ablation.runs[ablation.base].front_end.hop_ms / 1000
+    at = names.get(sweep, f"{x:g} frames ({seconds:g} s)") + (f", compression {compression:g}" if sweep == GRID else "")
     text = f"native: {at}; mean and worst of {len(points)} points"
     beyond = any(len(points_of(ablation, v, sweep)) > len(points) for v in compared(ablation)[sweep])
     return text + " that all variants have" * beyond
@@ -210,7 +234,7 @@ def notes(table: pd.DataFrame) -> list[str]:
     over = "clips and seeds" if table["seeds_planned"].iloc[0] > 1 else "clips"
     notes.append(
         f"Δ is the difference to the base in points with its 95 % interval by bootstrap over test {over}, paired over "
-        "the clips; bold where that leaves out 0. Nothing is corrected for the number of comparisons."
+        f"the clips. Intervals are of one difference alone. {describe_marks('bold', count_comparisons(table))}"
     )
     if table["seeds_planned"].iloc[0] == 1:
         notes.append(
@@ -228,11 +252,13 @@ def _caption(results: AblationResults, table: pd.DataFrame) -> str:
 
 def markdown(results: AblationResults, table: pd.DataFrame) -> str:
     """Print the table as Markdown: one block per sweep, then the costs, then the notes."""
-    first, parts = name_varied_settings(results.ablation), [f"**{_caption(results, table)}**\n"]
+    first, parts = name_varied_settings(results.ablation), []
+    parts.append(MARKDOWN.bold(MARKDOWN.words(_caption(results, table))) + "\n")
     for sweep, rows in table.groupby("sweep", sort=False):
         align = ["---", *[":---:"] * 6, "---:"]
-        parts += [f"Over {sweep} ({_where(results, sweep)}):\n", markdown_table([first, *_HEAD], align, _rows(rows))]
-    head, rows = _cost_rows(first, table)
+        parts.append(f"Over {sweep} ({_where(results, sweep)}):\n")
+        parts.append(markdown_table([first, *_HEAD], align, _rows(rows, MARKDOWN)))
+    head, rows = _cost_rows(first, table, MARKDOWN)
     parts += ["Cost, medians over runs:\n", markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)]
     return "\n".join([*parts, " ".join(notes(table)) + "\n"])
 
@@ -240,20 +266,16 @@ def markdown(results: AblationResults, table: pd.DataFrame) -> str:
 def latex(results: AblationResults, table: pd.DataFrame) -> str:
     """Print the table as two LaTeX ``tabular``s that only need booktabs: scores, then costs."""
     first = name_varied_settings(results.ablation)
-    lines = [f"% {note}" for note in (_caption(results, table), *notes(table))]
-    lines += [r"\begin{tabular}{lccccccr}", r"\toprule", _latex_row([first, *_HEAD])]
+    lines = [f"% {one_line(note)}" for note in (_caption(results, table), *notes(table))]
+    lines += [r"\begin{tabular}{lccccccr}", r"\toprule", latex_row(map(LATEX.words, [first, *_HEAD]))]
     for sweep, rows in table.groupby("sweep", sort=False):
-        title = escape(f"{rows['metric'].iloc[0]} (%) over {sweep}; {_where(results, sweep)}")
+        title = LATEX.words(f"{rows['metric'].iloc[0]} (%) over {sweep}; {_where(results, sweep)}")
         lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{title}}}}} \\"]
-        lines += [_latex_row(row) for row in _rows(rows)]
-    head, rows = _cost_rows(first, table)
+        lines += map(latex_row, _rows(rows, LATEX))
+    head, rows = _cost_rows(first, table, LATEX)
     lines += [r"\bottomrule", r"\end{tabular}", "", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
-    lines += [_latex_row(head), r"\midrule", *map(_latex_row, rows)]
+    lines += [latex_row(map(LATEX.words, head)), r"\midrule", *map(latex_row, rows)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _latex_row(cells: list[str]) -> str:
-    return " & ".join(re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", escape(cell)) for cell in cells) + r" \\"
 
 
 def write_table(results: AblationResults, table: pd.DataFrame, out: Path) -> None:

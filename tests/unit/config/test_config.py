@@ -146,6 +146,17 @@ WRONG_VALUES = [
     (f"{E}.view.cut_from", 272, f"{E}.view.cut_from", 272, ""),
     (f"{E}.view", {"min_frames": 64, "cut_from": 48}, f"{E}.view.cut_from", 48, ""),
     ("experiments.ast64.view.cut_from", 32, "experiments.ast64.view.cut_from", 32, ""),
+    ("experiments.ast64.view.segment", 48, "experiments.ast64.view.segment", 48, ""),
+    (
+        "experiments.ast64.view",
+        {"frames": 64, "segment": 80, "crop": "start"},
+        "experiments.ast64.view.segment",
+        80,
+        "",
+    ),
+    (f"{E}.view.segment", 512, f"{E}.view.segment", 512, ""),
+    (f"{E}.model.head_norm_init", "trunk", f"{E}.model.head_norm_init", "trunk", ""),
+    (f"{E}.train.spec_augment", {"warp": {"kind": "specaugment"}}, f"{E}.train.spec_augment.warp.frames", NO_VALUE, ""),
     (f"{E}.view.fill", "ones", f"{E}.view.fill", "ones", ""),
     (f"{E}.view.fill", "mask", f"{E}.view.fill", "mask", ""),
     (f"{E}.view.compression", [1.0, 1.25], f"{E}.view.compression", [1.25], ""),
@@ -159,7 +170,7 @@ WRONG_VALUES = [
     (f"{E}.modle", {}, f"{E}.modle", NO_VALUE, "model"),
     (f"{E}.seed", 3, f"{E}.seed", NO_VALUE, ""),
     (E, None, E, None, ""),
-    ("experiments.a/b", {"base": "elastic"}, "experiments.a/b.experiment", "a/b", ""),
+    ("experiments.a/b", {"base": "elastic"}, "experiments.a/b", "a/b", ""),
     ("experiments.dropout.base", "elsatic", "experiments.dropout.base", "elsatic", ""),
     ("experiments.dropout.base", ["elastic"], "experiments.dropout.base", ["elastic"], ""),
     ("experiments.dropout.base", "dropout", "experiments.dropout.base", "dropout", ""),
@@ -328,6 +339,17 @@ def test_an_ast_takes_native_lengths_in_buckets(load, problems):
     assert keys([problem]) == ["experiments.ast64.evaluations.length.windows"]
 
 
+def test_masks_have_no_mean_to_be_filled_with_if_the_log_mel_is_not_normalised(load, problems):
+    identity = (f"{E}.norm", {"mean": 0.0, "std": 0.5})
+    load(changed(identity))  # no masks
+    for masks in ({"freq_bins": 8}, {"time_frames": 8}):
+        (problem,) = problems(changed(identity, (f"{E}.train.spec_augment", masks)))
+        assert (keys([problem]), problem.value) == ([f"{E}.train.spec_augment.fill"], "mean")
+        load(changed((f"{E}.train.spec_augment", masks)))
+        for fill in ("spectrogram_mean", "raw_zero"):
+            load(changed(identity, (f"{E}.train.spec_augment", {**masks, "fill": fill})))
+
+
 def test_grids_of_length_and_resolution(load, problems):
     grid = {"x_name": "max_frames", "x": [64, 256], "compression": [1.0, 2.0]}
     only = changed(("evaluations.length", grid), (f"{E}.view.compression", [2.0]))
@@ -343,6 +365,18 @@ def test_grids_of_length_and_resolution(load, problems):
     (problem,) = problems(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [1.0, 2.0]}}}))
     assert (keys([problem]), problem.value) == ([f"{E}.evaluations.length.x"], [512.0])
     assert load(deep_merge(only, {"evaluations": {"length": {"x": [512], "compression": [2.0]}}}))
+
+
+@pytest.mark.parametrize("evaluation", ["length", "hop"])
+def test_experiments_of_one_panel_have_the_same_hop(load, problems, evaluation):
+    """Otherwise the same x is another number of seconds, or another resolution."""
+    finer = ("experiments.ast64.front_end", {"hop_ms": 4})
+    suite = changed(("defaults.evaluations", [evaluation]), finer)
+    (problem,) = problems(suite)
+    assert (keys([problem]), problem.value) == (["experiments.ast64.front_end.hop_ms"], 4)
+    assert load(changed(("defaults.evaluations", [evaluation]), finer, ("experiments.ast64.task", "scene")))
+    shares = {"x_name": "token_drop", "x": [0.0, 0.5]}
+    assert load(changed(("evaluations.length", shares), ("defaults.evaluations", ["length"]), finer))
 
 
 def test_a_curve_is_of_plain_sweeps_and_of_windows_without_any(load):

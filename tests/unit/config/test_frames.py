@@ -70,11 +70,20 @@ def test_a_tail_is_filled_up_or_dropped(stride):
         assert fill - drop == (stride if frames > 16 and (frames - 16) % stride else 0)
 
 
+@pytest.mark.parametrize("stride", [1, 10, 16])
+def test_an_extended_tail_adds_a_patch_to_clips_of_whole_patches(stride):
+    for frames in range(1, 120):
+        samples = 400 + (frames - 1) * 160
+        fill, extend = (native_frames(samples, FRONT_END, 16, stride, tail) for tail in ("fill", "extend"))
+        whole = frames >= 16 and not (frames - 16) % stride
+        assert extend - fill == (stride if whole else 0)
+
+
 @pytest.mark.parametrize("front_end", [FRONT_END, EPIC], ids=["kaldi", "stft"])
 def test_arrays_are_counted_as_numbers_are(front_end):
     samples = np.array([1, 16, 399, 400, 401, 559, 560, 2799, 2800, 2960, 16000, 10**6])
     assert frame_count(samples, front_end, 1.2).tolist() == [frame_count(int(n), front_end, 1.2) for n in samples]
-    for tail in ("fill", "drop"):
+    for tail in ("fill", "drop", "extend"):
         found = native_frames(samples, front_end, 16, 10, tail)
         assert found.tolist() == [native_frames(int(n), front_end, 16, 10, tail) for n in samples]
     assert {type(frame_count(1, front_end)), type(native_frames(1, front_end, 16))} == {int}

@@ -12,13 +12,15 @@ from elasticast.errors import DataError
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.read_tables import METRICS, read_released
 from elasticast.reporting.released_curves import keep_released_weights, released_curves
+from elasticast.training.optim import learning_rate
 from tests.complaints import complains
 
 ROOT = Path(__file__).parents[3]
 CURVES = ROOT / "paper_figures" / "reference" / "released_curves.csv"
 HOPS = ["ast10", "ast20", "ast30", "ast40"]
 LENGTHS = ["ast400", "ast1024", "ast1600"]
-PREFIXES = {"audioset": HOPS, "vggsound": HOPS, "voxceleb1": LENGTHS, "epic": LENGTHS}
+REPEATED = [f"{length}_repeat" for length in LENGTHS]
+PREFIXES = {"audioset": HOPS, "vggsound": HOPS, "voxceleb1": [*LENGTHS, *REPEATED], "epic": LENGTHS}
 
 
 def suite_named(name: str) -> Suite:
@@ -46,35 +48,120 @@ def test_what_all_runs_share(name):
     for run in (suite.run_config(experiment, seed) for experiment in suite.runs for seed in suite.seeds):
         model, train = run.model, run.train
         assert (model.dim, model.depth, model.heads, model.patch, model.stride) == (768, 12, 12, 16, 16)
-        assert (train.warmup_steps, train.precision, train.grad_clip) == (1000, "bf16", None)
         assert (train.spec_augment.freq_bins, train.spec_augment.time_frames) == (48, 192)
-        assert train.token_dropout == (0.1 if model.kind == "elasticast" else 0)
+        assert (train.grad_clip, train.token_dropout) == (None, 0.1 if model.kind == "elasticast" else 0)
         assert (train.sampler, train.mixup) == (("balanced", 0.5) if "audioset" in run.dataset else ("shuffle", 0))
         assert train.loss == ("bce" if run.dataset.startswith(("audioset", "vggsound")) else "ce")
         assert model.init == ("SSAST-Base-Patch-400.pth" if run.dataset == "voxceleb1" else "timm:vit_base_patch16_224")
-        # no clip has more tokens than the paper's L'
+        # no view has more tokens than the paper's L'
         frames = run.view.max_frames if run.view.frames == "native" else run.view.frames
         assert model.patches(frames) * model.patches(128) <= 2048
 
 
-# epochs of AST and ElasticAST, learning rates, optimisers, factor and epoch of the first decay
+# epochs of AST and ElasticAST, learning rates, optimiser, betas, weight decay
 RELEASED = {
-    "audioset": ((5, 15), (1e-5, 1e-5), ("adam", "adam"), (0.5, 2)),
-    "vggsound": ((40, 40), (1e-5, 1e-5), ("adam", "adam"), (0.75, 10)),
-    "voxceleb1": ((30, 40), (1e-5, 1e-5), ("adam", "adam"), (0.75, 5)),
-    "epic": ((30, 30), (1e-4, 1e-5), ("adam", "adamw"), (0.75, 2)),
+    "audioset": ((5, 15), (1e-5, 1e-5), ("adam", [0.95, 0.999], 5e-7)),
+    "vggsound": ((40, 40), (1e-5, 1e-5), ("adam", [0.95, 0.999], 5e-7)),
+    "voxceleb1": ((30, 40), (1e-5, 1e-5), ("adam", [0.95, 0.999], 5e-7)),
+    "epic": ((30, 30), (1e-4, 1e-5), ("adamw", [0.9, 0.999], 1e-4)),
 }
+DECAYS = {"audioset": (0.5, 2), "vggsound": (0.75, 10), "voxceleb1": (0.75, 5)}
 
 
 @pytest.mark.parametrize("data", RELEASED)
-def test_the_released_protocol(paper, data):
-    epochs, rates, optimizers, decay = RELEASED[data]
+def test_the_released_optimisation(paper, data):
+    epochs, rates, optimizer = RELEASED[data]
     for run in runs_of(paper, data):
         which, train = run.model.kind == "elasticast", run.train
-        assert (train.epochs, train.lr, train.optimizer) == (epochs[which], rates[which], optimizers[which])
-        assert (train.schedule.kind, train.schedule.gamma, train.schedule.start_epoch) == ("step", *decay)
-        assert train.weight_decay == (1e-4 if train.optimizer == "adamw" else 5e-7)
-        assert (train.betas, train.batch.clips) == ([0.95, 0.999], 12)
+        assert (train.epochs, train.lr) == (epochs[which], rates[which])
+        assert (train.optimizer, train.betas, train.weight_decay, train.decay) == (*optimizer, "all")
+        assert (train.batch.clips, train.batch.last) == (12, "drop" if data == "epic" else "keep")
+        assert (train.precision, train.token_rounding) == ("fp16", "down")
+        assert (train.select.split, train.select.scores) == ("test", "released_fp16_sigmoid")
+
+
+@pytest.mark.parametrize("data", RELEASED)
+def test_the_released_learning_rate(paper, data):
+    for run in runs_of(paper, data):
+        train, epoch = run.train, 5000
+        rates = {step: learning_rate(train, step, 30 * epoch, epoch) / train.lr for step in (0, 49, 50, 120, 999, 1000)}
+        if data == "epic":
+            assert rates[0] == pytest.approx(0.01)
+            assert learning_rate(train, epoch, 30 * epoch, epoch) == pytest.approx(0.505 * train.lr)
+            assert learning_rate(train, 2 * epoch, 30 * epoch, epoch) == train.lr
+            assert learning_rate(train, 30 * epoch - 1, 30 * epoch, epoch) == train.lr
+            continue
+        assert rates == pytest.approx({0: 0, 49: 0, 50: 0.05, 120: 0.1, 999: 0.95, 1000: 1})
+        gamma, first = DECAYS[data]
+        decays = [learning_rate(train, e * epoch, 30 * epoch, epoch) / train.lr for e in (first - 1, first, first + 1)]
+        assert decays == pytest.approx([1, gamma, gamma**2])
+
+
+def longest_masks(run, frames, compression=1.0):
+    """Value that the width of a time mask stays below."""
+    masks = run.train.spec_augment
+    return int(192 * frames / 1024 if masks.scale == "frames" else 192 / compression)
+
+
+def test_the_released_masks(paper):
+    for data in PREFIXES:
+        for run in runs_of(paper, data):
+            masks = run.train.spec_augment
+            law = (2, "nested", "spectrogram_mean") if data == "epic" else (1, "exclusive", "raw_zero")
+            assert (masks.masks, masks.widths, masks.fill) == law
+            assert (masks.warp and (masks.warp.kind, masks.warp.frames)) == (
+                ("released", 5) if data == "epic" else None
+            )
+    runs = {name: paper.run_config(name, 0) for name in paper.runs}
+    hops = [longest_masks(r, r.view.frames, r.view.compression[0]) for r in (runs[f"audioset_{m}"] for m in HOPS)]
+    assert hops == [192, 96, 64, 48]
+    assert [longest_masks(runs["vggsound_elastic"], 848, q) for q in (1.2, 1.4, 4.0)] == [160, 137, 48]
+    assert {longest_masks(runs[f"voxceleb1_{m}"], runs[f"voxceleb1_{m}"].view.frames) for m in LENGTHS} == {192}
+    assert longest_masks(runs["voxceleb1_elastic"], 816) == 153
+    assert [longest_masks(runs[f"epic_{m}"], runs[f"epic_{m}"].view.frames) for m in LENGTHS] == [75, 192, 300]
+    warps = {name: runs[name].train.spec_augment.warp.scale for name in runs if name.startswith("epic")}
+    assert warps == {**dict.fromkeys((f"epic_{m}" for m in LENGTHS), "compression"), "epic_elastic": "frames"}
+
+
+def test_the_released_padding_and_crops(paper):
+    views = {name: paper.run_config(name, 0).view for name in paper.runs}
+    for data in ("audioset", "vggsound", "voxceleb1"):
+        assert {views[f"{data}_{m}"].fill for m in PREFIXES[data] if m not in REPEATED} == {"zeros"}
+    assert {views[f"voxceleb1_{m}"].fill for m in REPEATED} == {"repeat"}
+    assert {v.crop for name, v in views.items() if name not in {f"epic_{m}" for m in LENGTHS}} == {"start"}
+    epic = [views[f"epic_{m}"] for m in LENGTHS]
+    assert [(v.crop, v.segment, v.fill) for v in epic] == [("random", n, "edge") for n in (800, 2000, 3200)]
+    assert (views["epic_elastic"].tail, views["epic_elastic"].segment) == ("extend", None)
+    assert paper.runs["audioset_elastic"].train.mixup_fill == "zeros"
+
+
+def test_the_released_starting_values(paper):
+    for name, run in paper.runs.items():
+        assert (run.model.query_init, run.model.head_init) == ("normal", "torch")
+        assert run.model.head_norm_init == ("trunk" if name == "voxceleb1_elastic" else "ones")
+        assert run.model.pool_init == ("released" if run.model.kind == "elasticast" else "mean")
+
+
+def test_the_fair_suites_have_no_accident_of_the_released_code():
+    for name in ("paper_fair", "paper_fair_tokens"):
+        suite = suite_named(name)
+        for run in suite.runs.values():
+            masks, model = run.train.spec_augment, run.model
+            assert (masks.masks, masks.widths, masks.fill) == (1, "inclusive", "mean")
+            assert (masks.scale, masks.warp) == ("frames", None)
+            assert (model.pool_init, model.query_init, model.head_init) == ("mean", "scaled", "xavier")
+            assert (run.norm, run.view.segment, run.train.decay) == (None, None, "matrices")
+            assert (run.train.warmup_steps, run.train.warmup_epochs, run.train.warmup_hold) == (1000, None, None)
+            assert (run.train.precision, run.train.mixup_fill) == ("bf16", "repeat")
+            assert (run.train.select.split, run.train.select.scores) == ("dev", "exact")
+            assert run.view.tail != "extend"
+        assert {e.scores for e in suite.evaluations.values()} == {"exact"}
+
+
+def test_audioset_is_evaluated_on_the_released_list(paper):
+    dataset = paper.datasets["audioset_released"]
+    assert dataset.id_files() == {"audioset/released_test_ids.txt": ("test",)}
+    assert {e.scores for e in paper.evaluations.values()} == {"released_fp16_sigmoid"}
 
 
 def test_lengths_and_hops(paper):
@@ -86,7 +173,8 @@ def test_lengths_and_hops(paper):
         assert [round(10 * c) for c in drawn.compression] == list(range(10, 41, 2))
         assert (drawn.frames, drawn.fill) == (1024, "zeros")
     for data in ("voxceleb1", "epic"):
-        assert [views[f"{data}_{m}"].frames for m in LENGTHS] == [400, 1024, 1600]
+        for names in (PREFIXES[data][:3], PREFIXES[data][3:]):
+            assert [views[f"{data}_{m}"].frames for m in names] in ([400, 1024, 1600], [])
         assert (views[f"{data}_elastic"].frames, views[f"{data}_elastic"].max_frames) == ("native", 3072)
     assert views["voxceleb1_elastic"].tail == "drop"
     epic = paper.run_config("epic_elastic", 0)
@@ -101,7 +189,7 @@ def test_the_sweeps_are_those_of_the_released_curves(paper):
         curves = released_curves(paper, table, x_name)
         assert set(curves) == {n for n, e in paper.experiments.items() if e.evaluations == [name]}
         assert all(list(curve.index) == paper.evaluations[name].x for curve in curves.values())
-    own = [e.released.model_dump_json() for e in paper.experiments.values()]
+    own = [e.released.model_dump_json() for name, e in paper.experiments.items() if not name.endswith("repeat")]
     assert len(set(own)) == len(own) == len(table[["dataset", "series"]].drop_duplicates())
     weights = {n: e.released.weights for n, e in paper.experiments.items() if e.released.weights}
     assert set(weights) == {"audioset_elastic", "vggsound_elastic", "voxceleb1_elastic", "epic_elastic"}
@@ -115,7 +203,7 @@ def test_an_ast_and_elasticast_train_alike_in_the_fair_suite():
             same = a.train.model_dump(exclude={"token_dropout"}), b.train.model_dump(exclude={"token_dropout"})
             assert same[0] == same[1], (a.experiment, b.experiment)
             assert (a.dataset, a.front_end, a.view.crop) == (b.dataset, b.front_end, b.view.crop)
-            # on VoxCeleb1 there is nothing to fill up for a model of native length
+            # on VoxCeleb1, ASTs pad in both ways, and there is nothing to pad for a model of native length
             assert a.view.fill == b.view.fill or data == "voxceleb1"
             assert a.model.init == b.model.init
 
@@ -138,9 +226,11 @@ def test_the_same_tokens_are_the_same_budget_and_steps():
 
 
 def test_datasets_with_a_split_dev_are_the_published_ones_but_for_it():
-    for name in ("audioset", "vggsound", "epic_sounds"):
-        plain, dev = (suite_named(s).datasets[d] for s, d in (("paper", name), ("paper_fair", f"{name}_dev")))
-        assert dev.model_dump(exclude={"dev_share"}) == plain.model_dump(exclude={"dev_share"})
+    for name, published in (("audioset", "audioset_released"), ("vggsound",) * 2, ("epic_sounds",) * 2):
+        plain, dev = (suite_named(s).datasets[d] for s, d in (("paper", published), ("paper_fair", f"{name}_dev")))
+        changed = {"dev_share", "ids"}
+        assert dev.model_dump(exclude=changed) == plain.model_dump(exclude=changed)
+        assert dev.ids is None
 
 
 # --- released curves -------------------------------------------------------------------------
@@ -186,4 +276,4 @@ def test_the_authors_weights_stand_for_one_run_of_each_elasticast(paper):
     )
     assert (cut.seeds, cut.claims) == ([0], {})
     panels = sweep_panels(cut, pd.DataFrame(columns=list(METRICS)), "compression")
-    assert [p.dataset for p in panels] == ["audioset", "vggsound"]
+    assert [p.dataset for p in panels] == ["audioset_released", "vggsound"]

@@ -8,6 +8,8 @@ import pytest
 import soundfile as sf
 
 from elasticast.data.audio import UnusableAudioError, decode
+from elasticast.data.manifest import reason_kind
+from tests.complaints import complains
 
 RATE = 16000
 
@@ -32,11 +34,6 @@ def wav(tmp_path):
     path = tmp_path / "clip.wav"
     sf.write(path, noise(), RATE)
     return path
-
-
-@pytest.fixture
-def no_ffmpeg(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -92,14 +89,18 @@ def test_channels_are_averaged(tmp_path):
 
 
 def test_loud_float_samples_are_clipped_not_wrapped(wav):
-    sf.write(wav, np.array([2.0, -2.0] * 1000), RATE, subtype="FLOAT")
-    assert set(samples(wav).tolist()) == {32767, -32768}
+    wave = np.linspace(-0.9, 0.9, 4000)
+    wave[::400], wave[1::400] = 2.0, -2.0
+    sf.write(wav, wave, RATE, subtype="FLOAT")
+    found = samples(wav)
+    assert set(found[::400].tolist()) == {32767}
+    assert set(found[1::400].tolist()) == {-32768}
 
 
 def test_floats_on_the_scale_of_integers_are_refused(wav):
     """Clipping these samples would give a square wave."""
     sf.write(wav, noise().astype(np.float32), RATE, subtype="FLOAT")
-    assert reason(wav) == "samples not scaled to [-1, 1]"
+    assert reason_kind(reason(wav)) == "samples not scaled to [-1, 1]"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -265,12 +266,6 @@ def test_unreadable(tmp_path, wav, key):
     assert reason(tmp_path / "closed/clip.wav", key=key) == "unreadable"
 
 
-@pytest.mark.parametrize("content", [b"hello, this is no sound at all" * 50, bytes(3000), b"RI"])
-def test_not_audio(wav, content):
-    wav.write_bytes(content)
-    assert reason(wav) == "not audio"
-
-
 @pytest.mark.parametrize("kept", [8, 12, 30, 44, 45, 1000, 16043])
 def test_a_wav_cut_short_anywhere_is_truncated(wav, kept):
     content = wav.read_bytes()
@@ -301,13 +296,13 @@ def test_a_flac_with_a_wrong_byte_is_damaged(tmp_path, place):
     assert reason(path) == "damaged"
 
 
-def test_an_mp3_that_does_not_tell_its_length_is_not_cut_to_a_guess(tmp_path, no_ffmpeg):
+def test_an_mp3_that_does_not_tell_its_length_is_not_cut_to_a_guess(tmp_path):
     path = tmp_path / "clip.mp3"
     sf.write(path, noise(5.0), RATE)
     content = path.read_bytes()
     assert content.count(b"Xing") + content.count(b"Info") == 1
     path.write_bytes(content.replace(b"Xing", bytes(4)).replace(b"Info", bytes(4)))
-    assert reason(path) == "length unknown"
+    assert decode(path, rate=RATE).seconds == pytest.approx(5.0, abs=0.2)
     tag = b"ID3\4\0\0" + bytes([0, 0, 40, 3])  # 40 * 128 + 3 bytes follow
     path.write_bytes(tag + bytes(40 * 128 + 3) + content)
     assert decode(path, rate=RATE).seconds == 5.0
@@ -410,7 +405,7 @@ def test_hdf5_rate_defaults_to_the_requested_rate(hdf5, wav):
     ],
 )
 def test_hdf5_without_audio_under_its_key(hdf5, key, expected):
-    assert reason(hdf5, key=key) == expected
+    assert expected in (reason(hdf5, key=key), reason_kind(reason(hdf5, key=key)))
 
 
 def test_hdf5_span_outside(hdf5):
@@ -421,10 +416,11 @@ def test_hdf5_span_outside(hdf5):
 def test_damaged_hdf5(hdf5, wav):
     assert reason(wav, key="int16") == "not HDF5"
     assert reason(hdf5.with_name("none.hdf5"), key="int16") == "missing"
-    assert reason(hdf5) == "not audio"  # without a key
+    with complains(UnusableAudioError, "not audio", "HDF5"):  # without a key
+        decode(hdf5, rate=RATE)
     content = hdf5.read_bytes()
     hdf5.write_bytes(content[: len(content) // 2])
-    assert reason(hdf5, key="int16") == "damaged"
+    assert reason(hdf5, key="int16") == "truncated"
     hdf5.write_bytes(b"")
     assert reason(hdf5, key="int16") == "empty"
 

@@ -233,6 +233,44 @@ def test_the_real_class_names(real_classes):
     assert list(names.values())[:2] == ["Speech", "Male speech, man speaking"]
 
 
+def test_the_real_class_names_are_the_published_ones(real_classes, root, caplog):
+    write_list(root, real_classes.read_bytes(), "class_labels_indices.csv")
+    annotated(root)
+    assert "class_labels_indices.csv" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"Speech"', b'"Speach"'), (b"/m/09x0r", b"/m/09x0s"), (b'"Chuckle, chortle"', b'"chuckle, chortle"')],
+    ids=["name", "label", "case"],
+)
+def test_an_edited_list_of_the_527_classes_is_refused(real_classes, root, old, new):
+    path = write_list(root, real_classes.read_bytes().replace(old, new), "class_labels_indices.csv")
+    with complains(DataError, path, 527):
+        annotated(root)
+
+
+def test_two_classes_in_each_others_place_are_refused(real_classes, root):
+    lines = real_classes.read_text().splitlines(keepends=True)
+    names = [line.split(",", 1)[1] for line in lines]
+    lines[5], lines[6] = f"4,{names[6]}", f"5,{names[5]}"
+    path = write_list(root, "".join(lines).encode(), "class_labels_indices.csv")
+    with complains(DataError, path, 527):
+        annotated(root)
+
+
+@pytest.mark.parametrize("ends", [b"\r\n", b" \n"], ids=["CRLF", "spaces"])
+def test_spaces_in_the_list_of_classes_change_nothing(real_classes, root, ends):
+    text = real_classes.read_bytes().replace(b"\r", b"").replace(b"\n", ends).replace(b'"Speech"', b'" Speech\xc2\xa0"')
+    path = write_list(root, text, "class_labels_indices.csv")
+    assert read_class_names(path) == read_class_names(real_classes)
+
+
+def test_a_list_of_other_classes_is_told_from_the_published_one(root, caplog):
+    annotated(root)
+    assert_names(caplog.text, root / CONFIG.labels, 5, 527)
+
+
 # ---------------------------------------------------------------------------------------------
 # Splits and counts
 # ---------------------------------------------------------------------------------------------
@@ -240,23 +278,30 @@ def test_the_real_class_names(real_classes):
 
 def test_splits_that_share_a_clip_are_refused(root):
     write_list(root, TEST + TRAIN.splitlines(keepends=True)[2], "eval_segments.csv")
-    with complains(DataError, "segments", 1, "12345678901", "train", "test"):
+    named = (root / "lists/balanced_train_segments.csv", root / "lists/eval_segments.csv", "line 6", "line 5")
+    with complains(DataError, *named, 1, "12345678901", "train", "test"):
         annotated(root)
 
 
 def test_the_same_list_for_two_splits_is_refused(root):
     segments = {"train": CONFIG.segments["train"], "dev": CONFIG.segments["train"], "test": CONFIG.segments["test"]}
-    with complains(DataError, "segments", 4, "--PJHxphWEs", "train", "dev"):
+    with complains(DataError, root / CONFIG.segments["train"][0], 4, "--PJHxphWEs", "train", "dev"):
         annotated(root, CONFIG.model_copy(update={"segments": segments}))
 
 
-def test_a_clip_twice_in_one_split_counts_once(root):
-    again = TRAIN.splitlines(keepends=True)[0].replace("30.000, 40.000", "50.000, 60.000")
-    write_list(root, TRAIN + again)
-    touch(root, "--PJHxphWEs_30000.wav")
-    clips = check_annotations(audioset.annotate(CONFIG, root, root / "out").clips, CONFIG.tasks).set_index("id")
-    assert clips.loc["--PJHxphWEs", ["path", "reason"]].tolist() == [f"{root}/clips/--PJHxphWEs_30000.wav", ""]
-    assert clips.loc["--PJHxphWEs#2", "reason"] == "duplicate id"
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("", "", []),
+        ("30.000, 40.000", "50.000, 60.000", []),
+        ("/m/09x0r,/t/dd00088", "/m/09x0r", ["/m/09x0r,/t/dd00088", "/m/09x0r"]),
+    ],
+    ids=["the same row", "other span", "other labels"],
+)
+def test_a_clip_twice_in_one_split_is_refused(root, old, new, named):
+    path = write_list(root, TRAIN + TRAIN.splitlines(keepends=True)[0].replace(old, new))
+    with complains(DataError, path, "line 8", "line 4", "--PJHxphWEs", *named):
+        annotated(root)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Properties of batches that hold for all clips and budgets."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -144,3 +145,4 @@ def test_what_stays_is_the_stated_share_within_half_a_token(tokens, dropout):
     kept = kept_count(tokens, dropout)
     assert 1 <= kept <= tokens
     assert kept == 1 or abs(kept - (1 - dropout) * tokens) <= 0.5 + 1e-9
+    assert kept_count(tokens, dropout, "down") == max(1, math.floor((1 - dropout) * tokens))

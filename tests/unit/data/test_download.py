@@ -1,13 +1,18 @@
+import errno
+import gzip
 import hashlib
 import io
 import os
 import random
 import signal
+import ssl
 import stat
 import subprocess
 import sys
 import tarfile
 import threading
+import urllib.error
+import urllib.request
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +21,8 @@ import pandas as pd
 import pytest
 
 from elasticast.config.dataset import FsddDigits
-from elasticast.data.datasets import fsdd
+from elasticast.data import unpack
+from elasticast.data.datasets import esc50, fsdd, speech_commands
 from elasticast.data.download import Archive, compare_sums, download, fetch_archive
 from elasticast.data.prepare import prepare
 from elasticast.errors import DataError
@@ -32,7 +38,6 @@ def archive(published):
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         contents = {f"free-x-1.0/recordings/{name}": content for name, content in published.items()}
         contents |= {"free-x-1.0/README.md": b"x", "free-x-1.0/recordings/9_eve_0.wav": b"not of the dataset"}
-        contents |= {"../../outside.wav": b"x", "free-x-1.0/recordings/../../../up.wav": b"x"}
         for name, content in contents.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -108,8 +113,6 @@ def test_missing_recordings_are_downloaded_once(server, sums, published, tmp_pat
     fsdd.fetch(DIGITS, root, tmp_path / "out")
     assert recordings_in(root) == published
     assert {path.name for path in (root / "fsdd").iterdir()} == {"recordings", ".recordings.lock"}
-    assert not list(tmp_path.rglob("outside.wav"))
-    assert not list(tmp_path.rglob("up.wav"))
     fsdd.fetch(DIGITS, root, tmp_path / "out")
     assert server.asked == [None]
 
@@ -320,22 +323,181 @@ def test_an_archive_put_there_by_hand_is_used(serve, suffix, tmp_path):
     assert not serve.asked
 
 
-@both
-def test_nothing_but_plain_files_inside_is_ever_written(serve, suffix, tmp_path):
-    serve.content = PACK[suffix](FILES | dict.fromkeys(OUTSIDE, b"x"), special=SPECIAL)
+def refused(serve, suffix, tmp_path, content, *named, **others):
+    """The archive is refused with an error that names it and the entry, and nothing of it stays."""
+    serve.content = content
     root = tmp_path / "a" / "b" / "c"
-    fetch_archive(archive_of(serve, suffix), root / "data")
-    assert files_in(root / "data") == FILES
-    assert not list(tmp_path.rglob("outside.wav"))
-    assert not any(os.path.lexists(name) for name in OUTSIDE if name.startswith("/"))
-    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+    with complains(DataError, f"data{suffix}", serve.url, *named):
+        fetch_archive(archive_of(serve, suffix, **others), root / "data")
+    assert {path.name for path in root.iterdir()} == {".data.lock"}
+    assert not [path for path in tmp_path.rglob("*") if path.is_symlink() or path.suffix == ".wav"]
 
 
 @both
-def test_a_file_below_a_link_of_the_archive_stays_inside(serve, suffix, tmp_path):
-    serve.content = PACK[suffix]({"link/inside.wav": b"x"}, special=["link"])
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_an_archive_with_a_path_outside_is_refused(serve, suffix, tmp_path, outside):
+    refused(serve, suffix, tmp_path, PACK[suffix](FILES | {outside: b"x"}), repr(outside))
+    assert not os.path.lexists(OUTSIDE[2])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(".tar.gz", kind) for kind in ("link", "hard", "device", "fifo")]
+    + [(".zip", kind) for kind in ("link", "device", "fifo")],
+)
+def test_an_archive_with_a_link_or_a_device_is_refused(serve, suffix, tmp_path, kind):
+    refused(serve, suffix, tmp_path, PACK[suffix](FILES, special=[kind]), repr(kind))
+
+
+@both
+def test_a_link_that_is_not_wanted_is_left_out(serve, suffix, tmp_path):
+    serve.content = PACK[suffix](FILES, special=["link", "folder"])
+    archive = archive_of(serve, suffix)._replace(wanted=lambda path: str(path) if path.suffix else None)
+    fetch_archive(archive, tmp_path / "data")
+    assert files_in(tmp_path / "data") == FILES
+
+
+@both
+@pytest.mark.parametrize(
+    "other",
+    ["./audio/a.wav", "audio//a.wav", "Audio/A.WAV", "audio/a.wav/b.wav", "AUDIO", "caf\u0065\u0301.wav"],
+)
+def test_two_entries_with_the_same_path_are_refused(serve, suffix, tmp_path, other):
+    files = {"caf\u00e9.wav": b"x"} | FILES | {other: b"other"}
+    refused(serve, suffix, tmp_path, PACK[suffix](files), repr(other))
+
+
+@both
+def test_a_name_that_is_too_long_is_refused(serve, suffix, tmp_path):
+    refused(serve, suffix, tmp_path, PACK[suffix](FILES | {"é" * 128: b"x"}), 255)
+
+
+@both
+def test_an_archive_that_unpacks_to_much_more_than_itself_is_refused(serve, suffix, tmp_path):
+    content = PACK[suffix]({"zeros.raw": bytes(70 << 20)})
+    assert len(content) < 100_000
+    refused(serve, suffix, tmp_path, content, "'zeros.raw'")
+
+
+@both
+def test_many_small_entries_count_together(serve, suffix, tmp_path):
+    content = PACK[suffix]({f"{number}.raw": bytes(1 << 20) for number in range(6)})
+    refused(serve, suffix, tmp_path, content, "'5.raw'", unpacked=(5 << 20) + (1 << 14))
+
+
+@both
+def test_an_archive_with_more_bytes_than_its_dataset_is_refused(serve, suffix, tmp_path):
+    refused(serve, suffix, tmp_path, PACK[suffix](FILES), "'audio/b.wav'", f"{3 << 20:,}", unpacked=3 << 20)
+
+
+@both
+def test_entries_that_are_not_wanted_count_too(serve, suffix, tmp_path):
+    serve.content = PACK[suffix](FILES | {"bomb": bytes(5 << 20)})
+    archive = archive_of(serve, suffix, unpacked=5 << 20)._replace(
+        wanted=lambda path: str(path) if path.suffix else None
+    )
+    with complains(DataError, "'bomb'"):
+        fetch_archive(archive, tmp_path / "data")
+
+
+def test_zeros_after_the_end_of_a_tar_file_are_bounded(serve, tmp_path):
+    content = gzip.compress(gzip.decompress(pack_tar(FILES)) + bytes(5 << 20), 1)
+    refused(serve, ".tar.gz", tmp_path, content, unpacked=5 << 20)
+
+
+def test_a_header_of_a_tar_file_is_bounded(serve, tmp_path):
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 5 << 20
+    content = gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + b"a" * header.size, 1)
+    refused(serve, ".tar.gz", tmp_path, content, unpacked=4 << 20)
+
+
+@both
+def test_too_many_entries_are_refused(serve, suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "MOST_ENTRIES", 2)
+    refused(serve, suffix, tmp_path, PACK[suffix](FILES), "'meta/list.csv'", 2)
+
+
+@both
+def test_a_full_disk_is_noticed_before_it_is_full(serve, suffix, tmp_path, monkeypatch):
+    (tmp_path / f"data{suffix}").write_bytes(PACK[suffix](FILES))
+    with monkeypatch.context() as patch:
+        patch.setattr(unpack, "RESERVE", 1 << 60)
+        with complains(DataError, os.strerror(errno.ENOSPC), tmp_path / "data"):
+            fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert {path.name for path in tmp_path.iterdir()} == {f"data{suffix}", ".data.lock"}
     fetch_archive(archive_of(serve, suffix), tmp_path / "data")
-    assert files_in(tmp_path / "data") == {"link/inside.wav": b"x"}
+    assert files_in(tmp_path / "data") == FILES
+
+
+@both
+def test_odd_names_are_unpacked_as_they_are(serve, suffix, tmp_path):
+    files = {"new\nline.wav": b"1", "-lead.wav": b"2", " space .wav": b"3", "'\"$`.wav": b"4", "a" * 255: b"5"}
+    serve.content = PACK[suffix](files)
+    fetch_archive(archive_of(serve, suffix), tmp_path / "data")
+    assert files_in(tmp_path / "data") == files
+
+
+def test_a_name_that_is_not_utf8_is_unpacked_as_it_is(serve, tmp_path):
+    files = {"caf\udce9.wav": b"1", "b.wav": b"2"}
+    serve.content = pack_tar(files)
+    fetch_archive(archive_of(serve, ".tar.gz"), tmp_path / "data")
+    assert files_in(tmp_path / "data") == files
+
+
+# ---------------------------------------------------------------------------------------------
+# Secure addresses
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org/a.zip", "ftp://example.org/a.zip", "HTTP://127.0.0.1.example.org/a"]
+)
+def test_an_address_that_is_not_secure_is_refused(tmp_path, url):
+    with complains(DataError, url, "https://", "file://"):
+        download(url, tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["http://example.org/a.zip", "ftp://example.org/a.zip"])
+def test_a_redirect_to_an_address_that_is_not_secure_is_refused(serve, tmp_path, monkeypatch, url):
+    def redirect(self):
+        self.send_response(302)
+        self.send_header("Location", url)
+        self.end_headers()
+
+    monkeypatch.setattr(Handler, "do_GET", redirect)
+    with complains(DataError, url, "https://"):
+        download(serve.url, tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_published_addresses_are_secure():
+    assert {url.partition(":")[0] for url in (fsdd.URL, esc50.URL, speech_commands.URL)} == {"https"}
+
+
+def test_a_local_mirror_is_used(tmp_path):
+    (tmp_path / "mirror.zip").write_bytes(pack_zip(FILES))
+    fetch_archive(Archive((tmp_path / "mirror.zip").as_uri(), "data.zip", str, ""), tmp_path / "new" / "data")
+    assert files_in(tmp_path / "new" / "data") == FILES
+    assert (tmp_path / "mirror.zip").is_file()
+
+
+def test_a_certificate_that_is_not_valid_is_one_error(tmp_path, monkeypatch):
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+    error.verify_message = "self-signed certificate"
+
+    def fail(*_, **__):
+        raise urllib.error.URLError(error)
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", fail)
+    with complains(DataError, "https://example.org/a", "self-signed certificate", "SSL_CERT_FILE"):
+        download("https://example.org/a", tmp_path / "file")
+
+
+# ---------------------------------------------------------------------------------------------
+# Damaged archives
+# ---------------------------------------------------------------------------------------------
 
 
 @both

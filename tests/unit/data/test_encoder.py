@@ -9,6 +9,7 @@ import torch
 from elasticast.config import FrontEnd
 from elasticast.data.encoder import ClipEncoder, crop_or_pad
 from elasticast.data.features import Norm, log_mel
+from elasticast.data.packing import pack_clip
 from elasticast.data.views import ViewRule
 
 FRONT_END = FrontEnd()
@@ -77,6 +78,23 @@ def test_a_random_crop_stays_inside_and_reaches_both_ends():
     starts = {int(crop_or_pad(spectrogram, 30, i / 1000)[0, 0]) for i in range(1001)}
     assert starts == set(range(1, 12))
     assert all(crop_or_pad(spectrogram, 30, i / 1000).all() for i in range(1001))
+
+
+@pytest.mark.parametrize(("frames", "last"), [(100, 60), (45, 5), (40, 0), (35, 0)])
+def test_a_crop_is_the_beginning_of_a_segment(frames, last):
+    spectrogram = torch.arange(1.0, frames + 1)[None]
+    found = [crop_or_pad(spectrogram, 20, i / 1000, "edge", 40) for i in range(1001)]
+    assert {int(part[0, 0]) - 1 for part in found} == set(range(last + 1))
+    assert all(torch.equal(part[0].diff(), torch.ones(19)) for part in found)
+    assert torch.equal(crop_or_pad(spectrogram[:, :15], 20, 1.0, "edge", 40)[0, 14:], torch.full((6,), 15.0))
+
+
+def test_a_segment_is_used_in_training_only(tiny):
+    config = tiny(model={"kind": "ast"}, view={"frames": 64, "segment": 80})
+    encoder, view, spectrogram = ClipEncoder(config, NORM), ViewRule(config)(32000), torch.randn(128, 100)
+    first, last = (encoder.encode(spectrogram, view, start=start) for start in (0.0, 1.0))
+    assert torch.equal(first.patches, pack_clip(0, spectrogram[:, :64], first.target, config.model).patches)
+    assert torch.equal(last.patches, pack_clip(0, spectrogram[:, 20:84], first.target, config.model).patches)
 
 
 def test_a_clip_is_normalised_before_it_is_augmented_and_packed(tiny):

@@ -13,6 +13,7 @@ from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations, published_counts
 from elasticast.data.audio import UnusableAudioError, decode
 from elasticast.data.datasets import epic_sounds
+from elasticast.data.labels import UniqueIds
 from elasticast.data.manifest import class_lists, reason_kind
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
@@ -140,7 +141,7 @@ def test_classes_are_in_the_order_of_the_real_file(real):
 def test_timestamps_of_the_real_file_are_its_samples(real, tmp_path):
     table = pd.read_csv(real, dtype=str, keep_default_na=False)
     table.drop(columns=["start_sample", "stop_sample"]).to_csv(tmp_path / "stamps.csv", index=False)
-    by_sample, by_stamp = epic_sounds._clips(real), epic_sounds._clips(tmp_path / "stamps.csv")
+    by_sample, by_stamp = (epic_sounds._clips(path, "test", UniqueIds()) for path in (real, tmp_path / "stamps.csv"))
     for ends in (["start"], ["start", "duration"]):
         apart = (by_sample[ends].sum(axis=1) - by_stamp[ends].sum(axis=1)).abs() * RATE
         assert apart.max() < 1.001  # published samples are rounded down
@@ -250,11 +251,15 @@ def test_impossible_spans_are_rejected_one_by_one(root, config, waves):
     assert {name: reason_kind(reason) for name, reason in reasons.items()} == kinds
 
 
-def test_an_id_in_two_files_is_used_once(root, config, waves):
+@pytest.mark.parametrize("again", ["train", "test"])
+def test_an_id_in_two_files_is_refused(root, config, waves, again):
     LAYOUTS["flat folder"](root / "audio", waves)
-    config = config.model_copy(update={"annotations": {"train": ["EPIC_Sounds_train.csv"] * 2}})
-    checked = check_annotations(annotated(config, root), config.tasks)
-    assert checked["reason"].tolist() == [""] * 3 + ["duplicate id"] * 3
+    files = {"train": ["EPIC_Sounds_train.csv"], "test": []}
+    files[again] = [*files[again], "EPIC_Sounds_train.csv"]
+    first = TRAIN.splitlines()[1].split(",")[0]
+    named = ["train", "test"] if again == "test" else []
+    with complains(DataError, root / "EPIC_Sounds_train.csv", "line 2", first, *named):
+        annotated(config.model_copy(update={"annotations": files}), root)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -305,7 +310,16 @@ DAMAGED = {
         2,
         3,
     ),
-    "unknown class": (TRAIN.replace("rustle,4", "rusle,4"), "line 3", "class", "'rusle'", "class_id", "'4'"),
+    "unknown class": (
+        TRAIN.replace("rustle,4", "rusle,4"),
+        "line 3",
+        "class",
+        "'rusle'",
+        "class_id",
+        "'4'",
+        "'rustle'",
+    ),
+    "other case": (TRAIN.replace("rustle,4", "Rustle,4"), "line 3", "class", "'Rustle'", "'rustle'"),
     "number of no class": (TRAIN.replace("rustle,4", "rustle,44"), "line 3", "class", "'rustle'", "class_id", "'44'"),
 }
 

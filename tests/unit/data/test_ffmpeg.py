@@ -9,6 +9,7 @@ import soundfile as sf
 
 from elasticast.data import ffmpeg as module
 from elasticast.data.audio import UnusableAudioError, decode
+from elasticast.data.manifest import reason_kind
 from elasticast.data.stream import file_source
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -126,13 +127,13 @@ def test_a_video_without_sound(wav):
 def test_not_audio(tmp_path, content, kind):
     """The extension does not matter."""
     (tmp_path / f"clip.{kind}").write_bytes(content)
-    assert reason(tmp_path / f"clip.{kind}") == "not audio"
+    assert reason_kind(reason(tmp_path / f"clip.{kind}")) == "not audio"
 
 
 @needs_ffmpeg
 def test_a_playlist_leads_to_no_network(tmp_path):
     (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1:9/clip.aac\n#EXT-X-ENDLIST\n")
-    assert reason(tmp_path / "list.mp4") == "not audio"
+    assert reason_kind(reason(tmp_path / "list.mp4")) == "not audio"
 
 
 @needs_ffmpeg
@@ -179,13 +180,13 @@ def test_a_flac_written_to_a_pipe_is_read_to_its_end(wav, tmp_path):
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("missing", ["needs ffmpeg", "not audio"])
-def test_without_ffmpeg(encoded, tmp_path, monkeypatch, missing):
-    """If the extension is only used for videos, the reason is that ffmpeg is missing."""
-    path = tmp_path / ("clip.MP4" if missing == "needs ffmpeg" else "clip.wav")
-    shutil.copy(encoded("clip.mp4"), path)
+@pytest.mark.parametrize("kind", ["mp4", "m4a", "aac", "webm", "wma", "ac3", "avi", "flv", "ts"])
+def test_without_ffmpeg(encoded, tmp_path, monkeypatch, kind):
+    """The content decides, not the extension."""
+    path = tmp_path / "clip.wav"
+    shutil.copy(encoded(f"clip.{kind}"), path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert reason(path) == missing
+    assert reason_kind(reason(path)) == "needs ffmpeg"
 
 
 HEADER = r".snd\0\0\0\030\377\377\377\377\0\0\0\06\0\0\076\200\0\0\0\01"  # 16 kHz, one channel
@@ -197,7 +198,7 @@ def test_a_hanging_ffmpeg_is_given_up(tmp_path, monkeypatch, begin):
     (tmp_path / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
-    (tmp_path / "clip.mp4").write_bytes(b"no sound")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
     assert reason(tmp_path / "clip.mp4") == "ffmpeg hangs"
 
 

@@ -59,9 +59,17 @@ def zoo(tmp_path):
     (folder / "empty.wav").write_bytes(b"")
     (folder / "text.wav").write_text("no sound")
     (folder / "truncated.wav").write_bytes((folder / "good0.wav").read_bytes()[:5000])
-    reasons = {"good0": "", "good1": "", "good2": "", "good3": "", "stereo": "", "empty": "empty", "text": "not audio"}
+    reasons = {
+        "good0": "",
+        "good1": "",
+        "good2": "",
+        "good3": "",
+        "stereo": "",
+        "empty": "empty",
+        "text": "not audio (text)",
+    }
     reasons |= {"truncated": "truncated", "silent": "silent", "broken_float": "non-finite samples", "absent": "missing"}
-    reasons |= {"short": "too short (< 25 ms)"}
+    reasons |= {"short": "too short (< 25 ms)", "text": "not audio (text)"}
     rows = [{"id": n, "split": "train" if n != "good3" else "test", "path": str(folder / f"{n}.wav")} for n in reasons]
     return rows, reasons
 
@@ -171,7 +179,7 @@ def test_a_split_without_a_usable_clip_fails(tmp_path, zoo, listed):
 
 def test_annotations_that_cannot_be_used(tmp_path, zoo, listed):
     good = [row for row in zoo[0] if row["id"].startswith("good")]
-    odd = [good[0] | {"path": good[1]["path"]}, good[1] | {"id": "odd", "split": "validation"}]
+    odd = [good[0] | {"id": "new\nline"}, good[1] | {"id": "odd", "split": "validation"}]
     odd += [good[1] | {"id": "two", "scene": ["x", "y"]}, good[1] | {"id": "known", "reason": "recalled"}]
     odd += [good[1] | {"id": "span", "start": 0.2, "duration": 0.1}]
     listed([row | {"scene": row.get("scene", ["x"])} for row in good + odd])
@@ -180,12 +188,26 @@ def test_annotations_that_cannot_be_used(tmp_path, zoo, listed):
     assert manifest.index.is_unique
     assert manifest.loc["good0", "status"] == "ok"
     assert manifest["reason"].iloc[4:].to_dict() == {
-        "good0#2": "duplicate id",
+        "new\\nline": "id is not printable UTF-8",
         "odd": "split is none of train, dev, test",
         "two": "not exactly one label for scene",
         "known": "recalled",
         "span": "span outside the file",
     }
+
+
+def test_a_folder_whose_name_is_not_utf8_is_named(tmp_path):
+    for root, out in ((tmp_path / "caf\udce9", tmp_path / "out"), (tmp_path, tmp_path / "caf\udce9")):
+        with complains(DataError, rf"{tmp_path}/caf\xe9"):
+            prepare(soundscapes(), root, out)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_two_rows_of_one_id_are_refused(tmp_path, zoo, listed, split):
+    good = [row for row in zoo[0] if row["id"].startswith("good")]
+    listed([*good, good[0] | {"split": split}])
+    with complains(DataError, "good0", good[0]["split"], split, 1):
+        prepare(soundscapes(max_rejected=1.0), tmp_path, tmp_path / "out")
 
 
 def test_a_failure_leaves_an_earlier_result_alone(tmp_path, listed):

@@ -212,6 +212,14 @@ def test_a_list_of_ids_restricts_to_a_common_subset(tmp_path, caplog):
         prepare(soundscapes(ids="absent.txt"), tmp_path, tmp_path / "none")
 
 
+def test_a_list_of_ids_for_one_split_leaves_the_others_alone(tmp_path):
+    (tmp_path / "test.txt").write_text("test_000001\ntest_000003\n")
+    prepare(soundscapes(ids={"test": "test.txt"}), tmp_path, tmp_path / "out")
+    assert summary(tmp_path / "out")["clips"] == {"train": 10, "dev": 0, "test": 2}
+    with complains(DataError, "test.txt", 2):
+        prepare(soundscapes(ids={"train": "test.txt", "dev": "test.txt"}, seed=1), tmp_path, tmp_path / "none")
+
+
 def test_nothing_of_another_result_is_taken_for_whole(tmp_path, monkeypatch):
     """Kill `prepare` between two files of the result, then prepare the previous dataset again."""
     out = tmp_path / "out"

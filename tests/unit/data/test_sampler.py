@@ -50,6 +50,19 @@ def test_batches_of_clips(size):
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("buckets", [False, True])
+@pytest.mark.parametrize("size", [1, 16, 64, 200])
+def test_the_incomplete_last_batch_can_be_kept(size, buckets, weights):
+    found = sampler(clips=size, buckets=buckets, last="keep", weights=weights)
+    batches = indices(found.epoch(0))
+    assert len(batches) == found.count(0) == -(-len(TOKENS) // size)
+    assert sorted(map(len, batches))[1:] == [size] * (len(batches) - 1)
+    seen = sorted(i for batch in batches for i in batch)
+    assert len(seen) == len(TOKENS)
+    assert weights is not None or seen == list(range(len(TOKENS)))
+
+
 @pytest.mark.parametrize("batch", [{"clips": 16}, {"tokens": 2048}])
 def test_order_is_that_of_seed_and_epoch(batch):
     for weights in (None, WEIGHTS):

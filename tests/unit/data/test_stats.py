@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from elasticast.checksums import write_record
 from elasticast.config import FrontEnd
 from elasticast.config.dataset import DatasetConfig
 from elasticast.data import stats as module
@@ -27,7 +28,9 @@ def noise(samples, seed, level):
 @pytest.fixture
 def store(tmp_path, write_store):
     clips = {str(i): noise(n, i, 1000 * (i + 1)) for i, n in enumerate((300, 4000, 9000, 2000, 12000))}
-    return write_store(tmp_path / "train.h5", [dict(list(clips.items())[:2]), dict(list(clips.items())[2:])])
+    store = write_store(tmp_path / "train.h5", [dict(list(clips.items())[:2]), dict(list(clips.items())[2:])])
+    write_record(tmp_path / "summary.json", {"sha256": "toy"}, [store.path])
+    return store
 
 
 def values_of(store, front_end, clips=None):
@@ -117,13 +120,49 @@ def test_wrong_use_is_one_clear_error(tmp_path, write_store, store):
         log_mel_stats(store, EPIC)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_part_is_one_clear_error(store, workers):
+    content = bytearray(store.parts[1].read_bytes())
+    content[content.index(store[3].tobytes())] ^= 1
+    store.close()
+    store.parts[1].write_bytes(content)
+    with complains(DataError, store.parts[1]) as caught:
+        log_mel_stats(store, FRONT_END, workers=workers)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_silence_has_no_statistics(tmp_path, write_store):
+    silent = {str(i): np.zeros(2000 + 7 * i, np.int16) for i in range(5)}
+    store = write_store(tmp_path / "train.h5", [silent])
+    for clips in (None, 1):
+        with complains(DataError, "train.h5", "std", 0):
+            log_mel_stats(store, FRONT_END, clips)
+
+
+def test_a_changed_digit_is_an_error(store, tmp_path):
+    out = tmp_path / "norm.json"
+    write_stats(tmp_path, FRONT_END, out)
+    text = out.read_text()
+    mean = str(json.loads(text)["mean"])
+    out.write_text(text.replace(mean, mean[:-3] + str((int(mean[-3]) + 1) % 10) + mean[-2:]))
+    with complains(DataError, out):
+        read_norm(out)
+
+
+@pytest.mark.parametrize("wrong", [{"std": 0.0}, {"std": -1.0}])
+def test_statistics_that_cannot_normalise_are_refused(tmp_path, wrong):
+    write_record(tmp_path / "norm.json", {"mean": -4.0, "std": 4.0, "data_sha256": "toy"} | wrong)
+    with complains(DataError, tmp_path / "norm.json", "std", wrong["std"]):
+        read_norm(tmp_path / "norm.json")
+
+
 def test_what_is_written(store, tmp_path):
     out = tmp_path / "norm.json"
     write_stats(tmp_path, FRONT_END, out, clips=2, module="vggsound")
     found = json.loads(out.read_text())
-    assert {k: v for k, v in found.items() if k not in ("front_end", "module")} == log_mel_stats(store, FRONT_END, 2)
-    assert FrontEnd(**found["front_end"]) == FRONT_END
-    assert read_norm(out) == Norm(found["mean"], found["std"])
+    assert found.items() >= log_mel_stats(store, FRONT_END, 2).items()
+    assert (FrontEnd(**found["front_end"]), found["data_sha256"]) == (FRONT_END, "toy")
+    assert read_norm(out, "toy") == Norm(found["mean"], found["std"])
     ours, elastic, _ = stats_rows("vgg", found)
     assert (ours["source"], ours["mean"], ours["clips"], ours["of"]) == ("this data", found["mean"], 2, 5)
     assert (elastic["dataset"], elastic["source"], elastic["std"]) == ("vgg", "ElasticAST", 4.453)

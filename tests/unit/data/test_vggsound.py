@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import soundfile as sf
@@ -6,10 +8,11 @@ from elasticast.config.dataset import VggSound
 from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations
 from elasticast.data.datasets import vggsound
+from elasticast.data.labels import near_duplicates
 from elasticast.data.manifest import read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.errors import DataError
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 
 CONFIG = VggSound(source="vggsound")
 ROWS = """\
@@ -67,7 +70,7 @@ def test_rows_are_those_of_the_list(root):
     assert notes.clips["sound"].tolist() == [[label] for label in LABELS]
     assert notes.clips["split"].tolist() == ["train", "test", "train", "train"]
     assert (notes.clips["reason"] == "missing").all()
-    assert notes.classes == {"sound": ["bird chirping, tweeting", "playing gong", "police car (siren)"]}
+    assert notes.classes == {"sound": vggsound.CLASSES}
 
 
 def test_clips_of_a_video_are_never_divided(root):
@@ -137,6 +140,91 @@ def test_the_class_that_is_not_published_is_rejected(root):
     assert notes.published == {"train": 183971, "test": 15496}
 
 
+def test_the_classes_are_the_published_309():
+    assert len(vggsound.CLASSES) == len(set(vggsound.CLASSES)) == 309
+    assert sorted(vggsound.CLASSES) == vggsound.CLASSES
+    digest = hashlib.sha256("".join(f"{name}\n" for name in vggsound.CLASSES).encode()).hexdigest()
+    assert digest == "45c537f971c8ea8e175c8cebd4bdd2b4c4f579dd4e3c4309e4be6e482168b871"
+    assert vggsound.SURPLUS_CLASS not in vggsound.CLASSES
+    assert not near_duplicates(vggsound.CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("playing gong,", "playing gong ,"),
+        ("playing gong,", " playing gong\t,"),
+        ("playing gong,", "playing gong\u00a0,"),
+        ("playing gong", "playing\u00a0gong"),
+        ("playing gong", "playing  gong"),
+        ("playing gong", "\ufeffplaying gong\u200b"),
+        ('"bird chirping, tweeting"', '" bird chirping,  tweeting "'),
+        ("zwUv", "\ufeffzwUv"),
+        (",train", ", train "),
+    ],
+)
+def test_spaces_and_invisible_characters_make_no_new_class(root, old, new):
+    whole = annotate(root)
+    write(root, ROWS.replace(old, new))
+    changed = annotate(root)
+    assert changed.clips.equals(whole.clips)
+    assert changed.classes == whole.classes
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["published classes", "list of classes"])
+@pytest.mark.parametrize(
+    ("typed", "class_meant"),
+    [
+        ("Playing gong", "playing gong"),
+        ("PLAYING GONG", "playing gong"),
+        ("playing-gong", "playing gong"),
+        ("playing gnog", "playing gong"),
+        ("playing gongs", "playing gong"),
+        ("pl\u0430ying gong", "playing gong"),  # a Cyrillic letter
+        ("police car siren", "police car (siren)"),
+        ("xyzzy", None),
+    ],
+)
+def test_a_mistyped_class_is_refused_with_the_one_that_is_meant(root, listed, typed, class_meant):
+    config = with_labels(root, *vggsound.CLASSES) if listed else CONFIG
+    path = write(root, ROWS + f"zxR0XDlKt_8,310,{typed},train\n")
+    with complains(DataError, path, "line 5", repr(typed), *([repr(class_meant)] if class_meant else [])):
+        annotate(root, config)
+
+
+@pytest.mark.parametrize(
+    ("again", "named"),
+    [
+        ("zwUv7mdl0S4,6,playing gong,train", ["'playing gong'", "'bird chirping, tweeting'"]),
+        ('zwUv7mdl0S4,6,"bird chirping, tweeting",test', ["'train'", "'test'"]),
+        ('zwUv7mdl0S4,06,"bird chirping, tweeting",train', []),
+    ],
+    ids=["other label", "other split", "same row"],
+)
+def test_a_clip_that_occurs_twice_is_refused(root, again, named):
+    path = write(root, ROWS + again + "\n")
+    with complains(DataError, path, "line 5", "line 1", IDS[0], *named):
+        annotate(root)
+
+
+def test_a_mistyped_name_in_the_list_of_classes_is_refused(root):
+    names = [name.replace("playing gong", "playing gongg") for name in vggsound.CLASSES]
+    config = with_labels(root, *names)
+    with complains(DataError, root / config.labels, "'playing gongg'", "'playing gong'", 309):
+        annotate(root, config)
+
+
+def test_a_list_of_classes_may_have_one_that_is_not_published(root, caplog):
+    config = with_labels(root, *vggsound.CLASSES, "zzzzzzzzzzzzz310_class")
+    assert len(annotate(root, config).classes["sound"]) == 310
+    assert_names(caplog.text, root / config.labels, 1)
+
+
+def test_a_list_of_some_classes_is_told_from_the_published_one(root, caplog):
+    annotate(root, with_labels(root, *LABELS[:3]))
+    assert_names(caplog.text, 306, 309)
+
+
 # ---------------------------------------------------------------------------------------------
 # The list of classes
 # ---------------------------------------------------------------------------------------------
@@ -156,7 +244,7 @@ def test_underscores_of_released_lists_are_commas(root):
 
 def test_a_label_of_no_class_is_refused_with_its_line(root):
     config = with_labels(root, "playing gong", "bird chirping, tweeting")
-    with complains(DataError, "line 3", "police car (siren)", "labels"):
+    with complains(DataError, root / CONFIG.annotations, "line 3", "'police car (siren)'", 3):
         annotate(root, config)
 
 
@@ -194,7 +282,7 @@ def test_example_settings_are_those_of_the_download(request):
 
 
 def test_prepared_with_one_clip_of_each_fate(root):
-    write(root, ROWS + SURPLUS + ROWS.splitlines(keepends=True)[0])
+    write(root, ROWS + SURPLUS)
     rng = np.random.default_rng(0)
     for name in (*IDS[:2], "zxRfVeKqQW4_000348"):
         sf.write(root / f"vggsound/audio/{name}.flac", (rng.standard_normal(8000) * 1000).astype(np.int16), 8000)
@@ -207,5 +295,4 @@ def test_prepared_with_one_clip_of_each_fate(root):
         IDS[2]: "empty",
         IDS[3]: "missing",
         "zxRfVeKqQW4_000348": "not one of the published classes (extending ladders)",
-        f"{IDS[0]}#2": "duplicate id",
     }

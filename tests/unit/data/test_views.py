@@ -38,8 +38,16 @@ def test_ast_sees_exactly_what_it_was_trained_on(tiny, compression):
     for frames in range(16, 1025, 16):
         config = tiny(model={"kind": "ast"}, view={"frames": frames, "compression": [compression]})
         assert ViewRule(config)(16000).frames == frames
-        for x in (16, 64, 1024):  # a length sweep: x frames at its own hop
-            assert ViewRule(config, max_frames=x, compression=compression)(16000).frames == x
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_length_of_a_sweep_is_the_same_seconds_whatever_a_model_was_trained_at(tiny, compression):
+    views = [{"max_frames": 256}, {"max_frames": 256, "compression": [4.0, 2.0]}]
+    fixed = [{"frames": 64, "compression": c} for c in ([1.0], [1.3], [4.0], [4.0, 1.0])]
+    configs = [*(tiny(view=view) for view in (*views, *fixed)), tiny(model={"kind": "ast"}, view=fixed[2])]
+    for x in (16, 64, 256, 1024):
+        given = {ViewRule(config, max_frames=x, compression=compression)(10**7).frames for config in configs}
+        assert given == {max(16, math.floor(x / compression / 16 + 1e-6) * 16)}
 
 
 @pytest.mark.parametrize("own", [1.0, 1.3, 2.0, 4.0])

@@ -8,7 +8,6 @@ import soundfile as sf
 
 from elasticast.config.dataset import VoxCeleb1
 from elasticast.config.resolving import load_dataset
-from elasticast.data.annotations import check_annotations
 from elasticast.data.audio import decode
 from elasticast.data.datasets import voxceleb1
 from elasticast.data.manifest import class_lists
@@ -140,11 +139,11 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path, content):
         annotated(tmp_path)
 
 
-def test_a_clip_listed_twice_is_used_once(tmp_path):
-    clips = voxceleb1.read_split(write_list(tmp_path, LIST + "3 id10001/1zcIwhmdeo4/00001.wav\n"))
-    checked = check_annotations(clips, CONFIG.tasks)
-    assert checked["reason"].tolist() == [""] * 6 + ["duplicate id"]
-    assert checked["split"].iloc[0] == "train"
+@pytest.mark.parametrize(("split", "named"), [("1", []), ("3", ["train", "test"])], ids=["same", "other split"])
+def test_a_clip_listed_twice_is_refused(tmp_path, split, named):
+    path = write_list(tmp_path, LIST + f"{split} id10001/1zcIwhmdeo4/00001.wav\n")
+    with complains(DataError, path, "line 7", "line 1", "id10001/1zcIwhmdeo4/00001", *named):
+        voxceleb1.read_split(path)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from elasticast.models.pretrained import load_model
 from elasticast.progress import Progress
 from elasticast.training.checkpoint import save_model
 from tests.complaints import complains
+from tests.records import rewrite_record
 
 pytestmark = pytest.mark.usefixtures("cpu")
 SWEEPS = {
@@ -103,7 +104,8 @@ def test_what_is_saved_are_the_logits_of_the_sweep(evaluated, prepared, task):
                     assert np.array_equal(point["scores"][:], logits.half().numpy())
                 else:
                     assert np.array_equal(point["predicted"][:], logits.argmax(1).numpy())
-                    assert np.array_equal(point["score"][:], logits.max(1).values.half().numpy())
+                    probability = logits.double().softmax(1).max(1).values
+                    assert np.exp(point["score"][:].astype(float)) == pytest.approx(probability.numpy(), rel=2e-3)
 
 
 def test_sweeps_of_the_same_clips_hold_them_once_and_files_repeat(evaluated):
@@ -171,7 +173,8 @@ def test_pairs_are_every_elasticast_against_every_ast_of_the_same_task_and_sweep
         one, other = (values[e, row.evaluation, row.x, row.compression] for e in (row.experiment, row.against))
         assert row.difference == pytest.approx(one - other)
         assert row.low <= row.high
-        assert 0 < row.p <= 1
+        assert 0 < row.p <= row.p_corrected <= 1
+        assert row.comparisons == len(pairs)
 
 
 def test_a_suite_of_one_kind_of_model_has_no_pairs(tables):
@@ -191,6 +194,7 @@ def renamed_clip(file):
     """A clip of the predictions gets another id."""
     with h5py.File(file, "r+") as opened:
         opened["length/id"][0] = "another"
+    rewrite_record(file.with_name("evaluation.json"))
 
 
 def test_other_clips_are_refused(evaluated, tmp_path):

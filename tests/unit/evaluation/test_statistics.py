@@ -12,7 +12,7 @@ from elasticast.evaluation.statistics import (
     accuracy,
     draw_weights,
     mean_average_precision,
-    paired_difference,
+    paired_differences,
     percentiles,
 )
 
@@ -154,6 +154,13 @@ def test_of_one_seed_clips_alone_vary_and_of_several_the_variance_is_that_of_the
 # ---------------------------------------------------------------------------------------------
 
 
+def paired_difference(first, second):
+    """The only comparison of its family."""
+    (found,) = paired_differences([(first, second)])
+    assert found.p_corrected == found.p
+    return found
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_models_that_are_alike_do_not_differ(seeds):
     correct = accuracies(np.random.default_rng(0), 300, seeds, 0.05)
@@ -203,3 +210,118 @@ def test_pairs_are_compared_clip_by_clip():
     assert low < other.value < high
     assert found.p < 0.01
     assert found.low > 0
+
+
+# ---------------------------------------------------------------------------------------------
+# Several comparisons
+# ---------------------------------------------------------------------------------------------
+
+
+def family(rng, m, draws, *, effects=0.0, shared=0.0):
+    """Pairs of one seed. The errors of their differences are normal, with a correlation of `shared`."""
+
+    def errors(*shape):
+        common, own = rng.standard_normal((1, *shape)), rng.standard_normal((m, *shape))
+        return shared**0.5 * common + (1 - shared) ** 0.5 * own
+
+    values = errors() + effects
+    zero = Resampled("zero", np.zeros(1), np.zeros((draws, 1)))
+    differences = values[:, None] + errors(draws)
+    return [
+        (Resampled("e", np.array([value]), row[:, None]), zero) for value, row in zip(values, differences, strict=True)
+    ]
+
+
+def corrected(pairs):
+    return np.array([test.p_corrected for test in paired_differences(pairs)])
+
+
+def alone(pairs):
+    return np.array([test.p for test in paired_differences(pairs)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_correction_raises_p_and_keeps_the_order_of_differences(seed):
+    pairs = family(np.random.default_rng(seed), 30, 300, effects=np.linspace(0, 5, 30))
+    p, p_corrected = alone(pairs), corrected(pairs)
+    assert (p_corrected >= p).all()
+    assert (p_corrected <= 1).all()
+    sizes = [abs(a.value) / a.draws.std() for a, _ in pairs]
+    assert (np.diff(p_corrected[np.argsort(sizes)]) <= 0).all()
+    assert corrected(pairs[::-1]).tolist() == p_corrected[::-1].tolist()
+
+
+def test_corrected_p_is_the_share_of_draws_in_which_any_smaller_difference_deviates_as_much():
+    pairs = family(np.random.default_rng(0), 6, 99, effects=[0, 1, 2, 3, 4, 5])
+    draws = np.stack([a.draws[:, 0] for a, _ in pairs])
+    values = np.array([a.value for a, _ in pairs])
+    errors = draws.std(1)
+    expected = {}
+    for size, place in sorted(zip(abs(values) / errors, range(6), strict=True), reverse=True):
+        rest = [k for k in range(6) if k not in expected]
+        beyond = sum(any(abs(draws[k, b] - values[k]) / errors[k] >= size for k in rest) for b in range(99))
+        expected[place] = max([(1 + beyond) / 100, *expected.values()])
+    assert corrected(pairs) == pytest.approx([expected[k] for k in range(6)])
+
+
+def test_of_independent_comparisons_it_is_as_strict_as_holm():
+    pairs = family(np.random.default_rng(1), 10, 20_000, effects=[5, 4, 3.5, 3, 2.5, 0, 0, 0, 0, 0])
+    p = alone(pairs)
+    order = np.argsort(p)
+    holm = np.empty(10)
+    holm[order] = np.minimum(1, np.maximum.accumulate((10 - np.arange(10)) * p[order]))
+    small = holm < 0.2
+    assert small.sum() > 2
+    assert corrected(pairs)[small] == pytest.approx(holm[small], rel=0.25, abs=2e-3)
+
+
+def test_the_same_comparison_several_times_is_one_comparison():
+    pairs = family(np.random.default_rng(2), 1, 500, effects=2.2)
+    assert corrected(pairs * 50).tolist() == alone(pairs * 50).tolist()
+
+
+def test_a_clear_difference_stays_clear_among_many_comparisons():
+    """Its p is the least that there is: 1,000 draws are enough for any number of comparisons."""
+    effects = np.zeros(300)
+    effects[7] = 8
+    p = corrected(family(np.random.default_rng(3), 300, DRAWS, effects=effects))
+    assert p[7] == 1 / (DRAWS + 1)
+    assert (np.delete(p, 7) > 0.05).all()
+
+
+def test_scale_does_not_matter():
+    """Differences are compared in standard errors, so noisy comparisons do not drown the others."""
+    pairs = family(np.random.default_rng(4), 8, 400, effects=np.linspace(0, 4, 8))
+    scaled = [(a._replace(values=a.values * 4**k, draws=a.draws * 4**k), zero) for k, (a, zero) in enumerate(pairs)]
+    assert corrected(scaled).tolist() == corrected(pairs).tolist()
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.8])
+def test_of_models_that_are_alike_some_difference_is_found_5_percent_of_the_time(shared):
+    rng = np.random.default_rng(5)
+    families = [family(rng, 40, 199, shared=shared) for _ in range(400)]
+    assert 0.025 <= np.mean([corrected(pairs).min() <= 0.05 for pairs in families]) <= 0.08
+    assert np.mean([alone(pairs).min() <= 0.05 for pairs in families]) > 0.2
+
+
+def test_true_differences_do_not_make_others_found():
+    rng = np.random.default_rng(6)
+    effects = np.where(np.arange(40) < 20, 8.0, 0.0)
+    found = [corrected(family(rng, 40, 199, effects=effects))[20:].min() <= 0.05 for _ in range(400)]
+    assert 0.025 <= np.mean(found) <= 0.085
+
+
+def test_comparisons_without_scores_or_without_variation():
+    pairs = family(np.random.default_rng(7), 3, 50, effects=[0, 3, 3])
+    zero = pairs[0][1]
+    unscored = Resampled("e", np.array([np.nan]), np.full((50, 1), np.nan))
+    constant = Resampled("e", np.array([0.5]), np.full((50, 1), 0.5))
+    *tests, nothing, fixed, same = paired_differences([*pairs, (unscored, zero), (constant, zero), (zero, zero)])
+    assert np.isnan([nothing.p, nothing.p_corrected]).all()
+    assert (fixed.p, fixed.p_corrected) == (1 / 51, 1 / 51)
+    assert (same.p, same.p_corrected) == (1.0, 1.0)
+    assert [t.p_corrected for t in tests] == corrected(pairs).tolist()
+    some = pairs[1][0]._replace(draws=np.where(np.arange(50)[:, None] < 10, np.nan, pairs[1][0].draws))
+    (test,) = paired_differences([(some, zero)])
+    assert test.p_corrected >= test.p >= 11 / 51
+    assert paired_differences([]) == []

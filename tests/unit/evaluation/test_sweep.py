@@ -4,6 +4,7 @@ import itertools
 import json
 import zlib
 
+import h5py
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +12,7 @@ import yaml
 
 from elasticast.config import Evaluation
 from elasticast.config.frames import native_frames
+from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder, crop_or_pad
 from elasticast.data.features import log_mel, patchify
 from elasticast.data.packing import PackedClip, grid_positions, pack
@@ -21,6 +23,7 @@ from elasticast.evaluation import sweep as module
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
+from elasticast.evaluation.saved_predictions import points, saving
 from elasticast.evaluation.sweep import evaluate, sweep, view_rules
 from elasticast.models import build_model
 from elasticast.models.pretrained import load_model
@@ -101,12 +104,13 @@ def test_a_length_sweep_of_elasticast_is_each_clip_alone(tiny, test_clips, norm)
 
 @pytest.mark.parametrize("fill", ["zeros", "mask"])
 @pytest.mark.parametrize("compression", [1.0, 2.0])
-def test_a_length_sweep_of_ast_is_each_clip_at_that_length_and_its_own_hop(tiny, test_clips, norm, compression, fill):
+def test_a_length_sweep_of_ast_is_each_clip_at_that_length_in_seconds(tiny, test_clips, norm, compression, fill):
     config = tiny(model={"kind": "ast"}, view={"frames": 64, "compression": [compression], "fill": fill})
     model = model_of(config, len(test_clips.classes))
     found = run(model, test_clips, config, norm, LENGTH)
     for x, i in itertools.product(LENGTH.x, range(len(test_clips))):
-        assert_close(found[x][i], alone(model, test_clips, config, norm, i, int(x), compression))
+        frames = max(16, int(x / compression) // 16 * 16)
+        assert_close(found[x][i], alone(model, test_clips, config, norm, i, frames, compression))
 
 
 def test_a_resolution_sweep_is_each_clip_alone(setting, test_clips, norm):
@@ -130,7 +134,7 @@ def test_ast_at_its_own_length_and_hop_is_the_plain_model(tiny, test_clips, norm
         items.append(PackedClip(i, patches, freq, time, test_clips.targets[i]))
     with torch.inference_mode():
         expected = model(pack(items))
-    assert_close(run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=[64]))[64.0], expected)
+    assert_close(run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=[128]))[128.0], expected)
     assert_close(run(model, test_clips, config, norm, Evaluation(x_name="compression", x=[2.0]))[2.0], expected)
 
 
@@ -204,6 +208,32 @@ def test_the_table_is_tidy_and_holds_the_metrics_of_the_logits(setting, test_cli
         assert rows.to_dict() == pytest.approx(metrics(scores.numpy(), test_clips.targets.numpy(), "multi"))
 
 
+def test_a_constant_per_clip_changes_no_result_of_a_run_with_cross_entropy(tiny, prepared, norm, monkeypatch, tmp_path):
+    clips = Clips(prepared, "test", "scene")
+    config = tiny(task="scene", train={"loss": "ce"})
+    model = model_of(config, len(clips.classes))
+
+    def evaluated(name):
+        with saving(tmp_path / name, "suite", config) as saved:
+            table = evaluate(model, prepared, config, norm, {"hop": RESOLUTION}, saved)
+        with h5py.File(tmp_path / name) as file:
+            return table, [(x["predicted"][:].tolist(), x["score"][:]) for x in points(file["hop"])]
+
+    def shifted(*args, **kwargs):
+        logits = sweep(*args, **kwargs)
+        for x in logits.values():
+            x += 100 * torch.arange(len(x))[:, None].float()
+        return logits
+
+    table, predictions = evaluated("before.h5")
+    monkeypatch.setattr(module, "sweep", shifted)
+    table_after, predictions_after = evaluated("after.h5")
+    pd.testing.assert_frame_equal(table, table_after, atol=1e-3)
+    for (predicted, score), (predicted_after, score_after) in zip(predictions, predictions_after, strict=True):
+        assert predicted == predicted_after
+        assert score == pytest.approx(score_after, abs=2e-3)
+
+
 # ---------------------------------------------------------------------------------------------
 # Windows, tokens left out, grids of length and resolution
 # ---------------------------------------------------------------------------------------------
@@ -213,17 +243,18 @@ def test_the_table_is_tidy_and_holds_the_metrics_of_the_logits(setting, test_cli
 def test_windows_are_the_mean_of_their_logits_alone(tiny, test_clips, norm, kind):
     config = tiny(**KINDS[kind])
     model, own = model_of(config, len(test_clips.classes)), config.view.frames
-    x = [32, own, own + 16, 2 * own, 208, 256]
+    hop = int(config.view.compression[0])
+    x = [32 * hop, own * hop, (own + 16) * hop, 2 * own * hop, 208 * hop, 256 * hop]
     found = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=x, windows=True))
-    plain = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=[32, own]))
+    plain = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=x[:2]))
     assert_same({n: found[n] for n in plain}, plain)  # windows begin beyond the model's own length
     several = 0
     for i in range(len(test_clips)):
         spectrogram = norm(log_mel(test_clips.waveform(i), config.front_end, config.view.compression[0]))
         for frames in x[2:]:
-            heard = spectrogram[:, :frames]
+            heard = spectrogram[:, : frames // hop]
             if heard.shape[1] <= own:
-                assert_close(found[frames][i], plain[own][i])
+                assert_close(found[frames][i], plain[own * hop][i])
                 continue
             starts = [*range(0, heard.shape[1] - own, own // 2), heard.shape[1] - own]  # each half over the one before
             patches = [patchify(heard[:, s : s + own], 16) for s in starts]
@@ -247,7 +278,7 @@ def test_two_windows_side_by_side_are_their_plain_mean(tiny, test_clips):
 def test_windows_of_a_pooled_resolution(tiny, test_clips, norm):
     config = tiny(model={"kind": "ast"}, view={"frames": 32, "compression": [2.0], "resolution": "max_pool"})
     model = model_of(config, len(test_clips.classes)).eval()
-    found = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=[64], windows=True))[64.0]
+    found = run(model, test_clips, config, norm, Evaluation(x_name="max_frames", x=[128], windows=True))[128.0]
     i = int(test_clips.samples.argmax())
     pooled = torch.nn.functional.max_pool1d(log_mel(test_clips.waveform(i), config.front_end), 2)[:, :64]
     clips = [

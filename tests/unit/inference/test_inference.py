@@ -327,3 +327,30 @@ def test_importing_the_package_does_not_import_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
     with complains(AttributeError, "nothing"):
         _ = elasticast.nothing
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_an_error_of_their_clip_only(classifier, monkeypatch, bad):
+    clips = [noise(1.0), noise(2.0), noise(30.0)]
+    expected = classifier.predict(clips, sample_rate=16000)
+    forward = classifier.model.forward
+
+    def broken(batch):
+        scores = forward(batch).clone()
+        scores[1, 3] = bad
+        return scores
+
+    monkeypatch.setattr(classifier.model, "forward", broken)
+    found = classifier.predict(clips, sample_rate=16000, on_error="keep", token_budget=10**6)
+    assert found[0].scores == expected[0].scores
+    assert names(found[1].error, "NaN")
+    assert not found[1].scores
+    with complains(DataError, "waveform 1", "NaN"):
+        classifier.predict(clips, sample_rate=16000, token_budget=10**6)
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "top_k"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, float("nan"), float("inf"), "16000"])
+def test_arguments_that_are_no_whole_numbers(classifier, name, value):
+    with complains(ElasticASTError, name, value):
+        classifier.predict(noise(1.0), **{"sample_rate": 16000, name: value})

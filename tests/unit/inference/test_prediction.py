@@ -43,7 +43,7 @@ def run(files, names, *options):
 
 
 GOOD, BROKEN = ["short.wav", "long.flac"], ["nan.wav", "text.wav", "empty.wav", "none.wav"]
-REASONS = ["non-finite samples", "not audio", "empty", "missing"]
+REASONS = ["non-finite samples", "not audio (text)", "empty", "missing"]
 
 
 def test_json_is_pythons_prediction(files):
@@ -84,6 +84,34 @@ def test_broken_files_are_named_and_the_others_kept(files, form):
         errors = dict(zip(table["path"], table["error"], strict=True))
     expected = dict(zip(BROKEN, REASONS, strict=True)) | dict.fromkeys(GOOD, "")
     assert errors == {str(files / name): reason for name, reason in expected.items()}
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json", None])
+def test_scores_that_are_not_finite_are_errors(files, tiny, form):
+    """Weights near the largest float32 are finite; the scores are not."""
+    model = build_model(tiny(), 4)
+    for parameter in model.parameters():
+        parameter.data.fill_(3e38)
+    save_model(files / "infinite", model, tiny(), Norm(-5.0, 3.0), LABELS, "multi")
+    done = CliRunner().invoke(
+        app, ["predict", str(files / "infinite"), str(files / "short.wav"), *([form] if form else [])]
+    )
+    assert done.exit_code == 1
+    assert_names(done.stderr, "short.wav")
+    assert not any(label in done.stdout for label in LABELS)
+    if form == "--json":
+        assert json.loads(done.stdout)[0]["scores"] == {}
+
+
+def test_what_prepare_refuses_has_no_scores(files):
+    """Float samples on the scale of integers are noise of full scale once they are clipped."""
+    sf.write(files / "integers.wav", np.random.default_rng(0).uniform(-9000, 9000, 16000), 16000, subtype="FLOAT")
+    done = run(files, ["integers.wav", GOOD[0]], "--json")
+    assert done.exit_code == 1
+    first, second = json.loads(done.stdout)
+    assert_names(first["error"], "peak")
+    assert not first["scores"]
+    assert second["scores"]
 
 
 def test_a_table_for_people_says_label_score_and_windows(files):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from elasticast.data.packing import pack
+from elasticast.models import build_model
 from elasticast.models.pooling import mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.pretrained import load_model, start_from
 from elasticast.training.checkpoint import save_model
@@ -77,3 +78,21 @@ def test_every_pooling_starts_from_every_other(tiny, norm, tmp_path, pooling):
         if name == pooling:
             batch = pack([random_clip(0, 96)])
             assert torch.equal(load_model(tmp_path).model(batch), theirs(batch))
+
+
+def test_the_query_starts_scaled_or_with_a_standard_deviation_of_1(tiny):
+    queries = []
+    for query_init in ("scaled", "normal"):
+        torch.manual_seed(0)
+        queries.append(build_model(tiny(model={"query_init": query_init}), 5).pool.query)
+    torch.testing.assert_close(queries[0] * len(queries[0]) ** 0.5, queries[1])
+
+
+@pytest.mark.parametrize("kind", ["elasticast", "ast"])
+def test_the_head_starts_as_the_other_layers_or_as_pytorchs(tiny, kind):
+    settings = {"kind": kind, "dim": 64, "heads": 2}
+    view = {"frames": 64} if kind == "ast" else {}
+    for head_init, largest in (("xavier", (6 / (64 + 500)) ** 0.5), ("torch", 1 / 64**0.5)):
+        head = build_model(tiny(model={**settings, "head_init": head_init}, view=view), 500).head
+        assert head.weight.detach().abs().max() == pytest.approx(largest, rel=0.01)
+        assert bool(head.bias.any()) == (head_init == "torch")

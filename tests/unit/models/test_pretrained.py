@@ -281,6 +281,17 @@ def test_elasticast_started_from_ast(tiny, deit, ast_file, pool_init, divisor):
     assert_names("\n".join(started["notes"]), "pool_init", pool_init, 35, "positions")
 
 
+@pytest.mark.parametrize("head_norm_init", ["ones", "trunk"])
+def test_the_norm_of_a_new_head_can_be_that_of_the_blocks(tiny, deit, ast_file, head_norm_init):
+    config = tiny(model={**SMALL, "stride": 10, "init": "x", "head_norm_init": head_norm_init})
+    model = build_model(config, 5)
+    started = start_from(str(ast_file), model, config, list("abcde"))
+    theirs = model.trunk.norm if head_norm_init == "trunk" else torch.nn.LayerNorm(config.model.dim)
+    for kind in ("weight", "bias"):
+        assert torch.equal(getattr(model.head_norm, kind), getattr(theirs, kind))
+    assert any("LayerNorm" in note for note in started["notes"]) == (head_norm_init == "trunk")
+
+
 def test_positions_of_ast_are_cut_for_a_shorter_elasticast(tiny, deit, ast_file):
     config = tiny(model={**SMALL, "stride": 10, "max_frames": 64}, view={"max_frames": 64})
     model = build_model(config, 5)

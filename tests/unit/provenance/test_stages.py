@@ -33,16 +33,20 @@ ENTRIES = {
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
+    "checksums.py": "stops a job whose inputs were changed",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/options.py": "declares options that rules give",
-    "checksums.py": "stops a job whose inputs are not what was written",
     "config/deciding.py": "says what runs again, not what comes of it",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
+    "config/names.py": "refuses names",
     "config/reading.py": "makes settings of files; the rules have them in params",
     "config/resolving.py": "makes settings of files; the rules have them in params",
+    "data/prepared.py": "stops a job whose inputs were changed",
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
+    "evaluation/records.py": "compares results with their records; writes a table as it is given",
+    "faults.py": "explains why a job stopped",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
     "models/trained.py": "refuses weights that are not finite",
@@ -51,12 +55,14 @@ NEVER = {
     "provenance/stages.py": "computes these digests, which change with it",
     "training/faults.py": "says what stopped a run",
     "training/finite.py": "stops a run that diverges",
+    "reporting/check_tables.py": "stops a job",
     "training/history.py": "tells of a run that trains",
 }
 """Modules that no stage lists though it imports them: why they cannot change a number."""
 UNUSED = {
     "synthesis": {
         "data/annotations.py": "reading what was generated is part of prepare",
+        "data/labels.py": "reading what was generated is part of prepare",
         "data/lookup.py": "reading what was generated is part of prepare",
     },
     "decode": {"config/dataset.py": "a part's name has the two settings that decoding reads"},

@@ -1,7 +1,6 @@
 """Results of an ablation as the workflow writes them, of models that are as good as a function says."""
 
 import itertools
-import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from elasticast.checksums import write_record
 from elasticast.config import Evaluation
 from elasticast.config.load_ablation import Ablation
 from elasticast.evaluation.intervals import resample
@@ -41,7 +41,8 @@ def write_results(
             record = folder.parents[1] / "runs" / run / f"seed{seed}" / "run.json"
             record.parent.mkdir(parents=True, exist_ok=True)
             told = {"parameters": 1_000_000 * (1 + place), "seconds": 100.0 + seed, "tokens_per_s": 5000.0}
-            record.write_text(json.dumps(told))
+            about = {"experiment": run, "seed": seed, "data_sha256": "d", "dataset": ablation.runs[variant].dataset}
+            write_record(record, {**told, **about, "files": weights_of(run, seed)})
         if len(predictions) == len(ablation.seeds):
             resample(predictions, folder / "runs" / variant / "resampled.h5", draws)
 
@@ -73,6 +74,16 @@ def write_run(
                 told = {"suite": ablation.suite, "experiment": config.experiment, "seed": seed, **place}
                 rows += [{**told, "metric": key, "value": value, "n": clips} for key, value in found.items()]
     pd.DataFrame(rows).to_csv(own / "metrics.csv", index=False)
+    sums = weights_of(config.experiment, seed)
+    record = {**about, "task": config.task, "kind": kind, "data_sha256": "d", "notes": []}
+    record |= {"weights_sha256": sums["model.safetensors"], "model_sha256": sums["model.json"]}
+    record["evaluations"] = {name: e.model_dump(mode="json") for name, e in ablation.sweep(variant).items()}
+    write_record(own / "evaluation.json", record, [own / "metrics.csv", own / "predictions.h5"])
+
+
+def weights_of(run: str, seed: int) -> dict[str, str]:
+    """Checksums of the files of a run."""
+    return {name: f"{name} of {run}, {seed}" for name in ("model.safetensors", "model.json")}
 
 
 def _points(evaluation: Evaluation, own: float) -> list[tuple[float, float]]:

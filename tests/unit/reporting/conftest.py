@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from elasticast.config.load_suite import load_suite
+from elasticast.evaluation.records import write_table
 from tests.unit.reporting.toy_suite import (
     EVALUATIONS,
     experiments,
@@ -28,7 +29,7 @@ def project(tmp_path: Path) -> Path:
         yaml.safe_dump({**suite, "evaluations": EVALUATIONS}, sort_keys=False)
     )
     (config / "datasets" / "toy.yaml").write_text("source: soundscapes\nclips: {train: 8, test: 8}\n")
-    metrics_table().to_csv(tmp_path / "metrics.csv", index=False)
+    write_table(tmp_path / "metrics.csv", metrics_table(), {})
     return tmp_path
 
 
@@ -36,7 +37,7 @@ def project(tmp_path: Path) -> Path:
 def two(project):
     """Arguments of a script that draws the two suites."""
     write_other(project, without_ast64)
-    other_metrics().to_csv(project / "other.csv", index=False)
+    write_table(project / "other.csv", other_metrics(), {})
     resolved = load_suite("other", project / "config").model_dump(mode="json")
     (project / "other.yaml").write_text(yaml.safe_dump(resolved))
     return [*from_metrics(project), "--beside", str(project / "other.yaml"), str(project / "other.csv")]

@@ -1,6 +1,8 @@
 """Tables and figures of ablations: comparisons, their intervals, and missing runs."""
 
 import importlib.util
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +15,21 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from elasticast.config.load_ablation import Ablation, load_ablation
-from elasticast.errors import ConfigError
+from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation.statistics import Resampled, percentiles
+from elasticast.files import read_json
 from elasticast.reporting.ablation.captions import figure_caption
 from elasticast.reporting.ablation.figures import draw
+from elasticast.reporting.ablation.heat_map import grid_tests
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.run_table import run_table
 from elasticast.reporting.ablation.scores import resampled_quantities
 from elasticast.reporting.ablation.variant_table import compare_variants, markdown
 from elasticast.reporting.style import paper_style
+from elasticast.text import one_line
 from tests.complaints import complains
 from tests.drawn import assert_drawn
+from tests.records import rewrite_record
 from tests.unit.reporting.ablation_results import write_results
 
 SCRIPT = Path(__file__).parents[3] / "paper_figures" / "ablation.py"
@@ -161,14 +167,19 @@ def test_quantities_and_intervals_are_those_computed_by_hand(ablation, folder):
     assert found.loc["native", ["value", "x"]].tolist() == pytest.approx([by_seed[:, -1].mean(), 128])
 
 
-def test_resampled_scores_of_runs_that_are_no_more_are_not_used(ablation, folder):
+def test_resampled_scores_of_earlier_runs_are_refused_or_left_out(ablation, folder):
     trial = ablation(grid={"model.pooling": ["attention", "mean"]})
     write_results(trial, folder, quality)
     file = folder / "runs" / "mean" / "seed1" / "metrics.csv"
     table = pd.read_csv(file)
     table.loc[table["x"] == 64, "value"] -= 0.1
     table.to_csv(file, index=False)
-    found = rows_of(compare_variants(read_results(trial, folder)), variant="mean")
+    predictions = file.with_name("predictions.h5")
+    predictions.write_bytes(predictions.read_bytes() + b"new")
+    rewrite_record(file.with_name("evaluation.json"))
+    with complains(DataError, "mean/resampled.h5", file.with_name("evaluation.json")):
+        read_results(trial, folder)
+    found = rows_of(compare_variants(read_results(trial, folder, partial=True)), variant="mean")
     assert found["delta"].notna().all()
     assert found[["low", "delta_low", "p"]].isna().all(axis=None)
 
@@ -180,6 +191,9 @@ def test_rows_of_an_evaluation_that_is_no_more_are_left_out(ablation, folder):
     for file in folder.rglob("metrics.csv"):
         table = pd.read_csv(file)
         pd.concat([table, table.assign(evaluation="renamed")]).to_csv(file, index=False)
+        source = file.with_name("evaluation.json")
+        evaluations = read_json(source)["evaluations"]
+        rewrite_record(source, evaluations=evaluations | {"renamed": evaluations["lengths"]})
     pd.testing.assert_frame_equal(run_table(read_results(trial, folder)), before)
 
 
@@ -206,6 +220,27 @@ def test_a_clear_difference_is_marked_and_none_is_not(ablation, folder):
     assert rows["mean"].count("**−") == 3
     assert "**" not in rows["same"]
     assert "**base**" in rows  # the variant's own name: the label of its experiment is that of `same` too
+
+
+def test_labels_of_markup_change_no_table_and_no_figure(ablation, folder):
+    labels = {"one": "=1|2 & $x_1$ \\", "two": "a\n| **b** | [c]", "three": "[<i>] #1 % {x} ~^"}
+    changes = {"one": {"pooling": "mean"}, "two": {"depth": 1}, "three": {"depth": 2}}
+    variants = {name: {"label": label, "model": changes[name]} for name, label in labels.items()}
+    trial = ablation(title="T | $1$\n% **x**", variants=variants)
+    write_results(trial, folder, lambda v, s, x, c: 0.3 if v == "two" else 0.8, clips=200)
+    out = run_script(trial, folder)
+    table = pd.read_csv(f"{out}_table.csv").drop_duplicates("variant").set_index("variant")["label"]
+    assert {name: table[name].removeprefix("'") for name in labels} == {k: one_line(v) for k, v in labels.items()}
+    text = Path(f"{out}_table.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row.replace(r"\\\\", ""))) for row in rows if "±" in row} == {9}
+    assert "**ElasticAST**" in text
+    lines = Path(f"{out}_table.tex").read_text().splitlines()
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines if "pm" in line} == {7}
+    assert not [line for line in lines if line.startswith(("[", "*"))]
+    assert r"\textbf{ElasticAST}" in "".join(lines)
+    assert "".join(lines).count(r"\textbf{$-$") == text.count("**−") == 3
+    assert_drawn(out)
 
 
 def test_windows_are_compared_with_the_base_over_common_points(ablation, folder):
@@ -352,7 +387,7 @@ def test_results_of_another_run_are_refused(ablation, folder):
     write_results(trial, folder, quality, draws=20)
     (folder / "runs" / "mean").rename(folder / "runs" / "old")
     (folder / "runs" / "attention").rename(folder / "runs" / "mean")
-    with complains(SystemExit, "mean/seed0/metrics.csv", "'elastic'"):
+    with complains(SystemExit, "mean/seed0/evaluation.json", "'elastic'"):
         run_script(trial, folder)
 
 
@@ -361,7 +396,8 @@ def test_different_clips_are_refused(ablation, folder):
     write_results(trial, folder, quality, draws=20)
     other = folder.with_name("more_clips")
     write_results(trial, other, quality, draws=20, clips=61)
-    (other / "runs" / "mean" / "resampled.h5").replace(folder / "runs" / "mean" / "resampled.h5")
+    shutil.rmtree(folder / "runs" / "mean")
+    (other / "runs" / "mean").rename(folder / "runs" / "mean")
     with complains(SystemExit, "attention/resampled.h5", "mean/resampled.h5"):
         run_script(trial, folder)
 
@@ -393,16 +429,51 @@ def test_caption_says_what_is_drawn(ablation, folder, plot, resampled, seeds):
     assert ("one seed" in caption) == (len(seeds) == 1)
     assert ("2 seeds" in caption) == (len(seeds) == 2)
     assert ("bootstrap over test clips and seeds" in caption) == (resampled and len(seeds) == 2)
-    assert ("95 % interval" in caption) == resampled
+    comparisons = {"heat_map": "8 comparisons", "factor": None}.get(plot, "3 comparisons")  # 2 variants x 4 points
+    assert comparisons is None or (comparisons in caption) == resampled
     if plot == "heat_map":
         bold = [t for ax in figure.axes for t in ax.texts if t.get_fontweight() == "bold"]
         assert ("bold" in caption) == resampled
         assert resampled or not bold
         return
+    assert ("95 % interval" in caption) == resampled
     assert ("no bands" in caption) == (bands(figure) == 0)
     ranges = not resampled and len(seeds) == 2 and plot != "factor"
     assert ("minimum and maximum" in caption) == ranges
     assert ranges == any("min–max" in t.get_text() for t in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("plot", GRIDS)
+def test_marks_are_of_p_values_corrected_for_all_differences_shown_together(ablation, folder, plot):
+    """Whatever is bold or starred is so because of its corrected p-value, not because its interval excludes 0."""
+    variants = {f"v{i}": {"label": f"v{i}", "train": {"lr": 0.1 * (1 + i)}} for i in range(6)}
+    said = {"every": GRIDS[plot].get("every", {}), "variants": variants} if plot != "factor" else GRIDS[plot]
+    trial = ablation(plot=plot, **said)
+    others = [v for v in trial.trained if v != trial.base]
+    lower = dict(zip(others, (0.3, 0.05, 0.06, 0.065, 0.07, 0.075), strict=False))  # from clear to hardly
+    write_results(trial, folder, lambda v, s, x, c: 0.9 - lower.get(v, 0) - 0.03 * (x < 100) * (x > 1), clips=120)
+    results = read_results(trial, folder)
+    table = compare_variants(results)
+    found = table[~table["base"]]
+    assert (found["p_corrected"] >= found["p"]).all()
+    clear, excluded = found["p_corrected"] <= 0.05, (found["delta_low"] > 0) | (found["delta_high"] < 0)
+    assert clear.any()
+    assert (clear != excluded).any()  # otherwise this would test nothing
+    text = markdown(results, table)
+    assert f"{len(found)} comparisons" in text
+    assert text.count("**+") + text.count("**−") == clear.sum()
+    with paper_style():
+        figure = draw(results, table)
+    if plot == "heat_map":
+        tests = [test for of_variant in grid_tests(results).values() for test in of_variant]
+        bold = [t.get_text() for ax in figure.axes for t in ax.texts if t.get_fontweight() == "bold"]
+        assert len(bold) == sum(test.p_corrected <= 0.05 for test in tests) > 0
+        assert f"{len(tests)} comparisons" in figure_caption(results, table)
+    elif plot != "factor":
+        stars = [t for ax in figure.axes for t in ax.texts if t.get_text() == "*"]
+        assert len(stars) == clear[found["quantity"].isin(["native", "mean"])].sum() > 0
+        assert any("corrected" in t.get_text() for t in figure.findobj(Text))
+        assert f"{len(found)} comparisons" in figure_caption(results, table)
 
 
 def test_curves_without_a_band_are_not_said_to_have_one(ablation, folder):

@@ -13,8 +13,9 @@ from jinja2 import Environment
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from elasticast.reporting.captions import escape
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.read_tables import INTERVALS, RELEASED
+from elasticast.text import rst
 from tests.unit.reporting.toy_suite import (
     EVALUATIONS,
     drawn_figure,
@@ -40,7 +41,7 @@ def write_intervals(project: Path, names: tuple[str, ...] = ("ast64", "ast128", 
         for (name, evaluation, x_name, x), value in means.items()
         if name in names
     ]
-    pd.DataFrame(rows, columns=list(INTERVALS)).to_csv(project / "intervals.csv", index=False)
+    write_table(project / "intervals.csv", pd.DataFrame(rows, columns=list(INTERVALS)), {})
     return ["--intervals", str(project / "intervals.csv")]
 
 
@@ -103,7 +104,7 @@ def test_caption_and_legend_say_what_is_drawn(project, two, monkeypatch, name, c
     how, arguments = CASES[case], from_metrics(project)
     seeds = how.get("seeds", (0, 1))
     table = metrics_table()
-    table[table["seed"].isin(seeds)].to_csv(project / "metrics.csv", index=False)
+    write_table(project / "metrics.csv", table[table["seed"].isin(seeds)], {})
     if how.get("intervals"):
         arguments += write_intervals(project, *([how["intervals"]] if how["intervals"] is not True else []))
     arguments += write_released(project) if how.get("released") else []
@@ -176,7 +177,7 @@ def test_the_reports_caption_includes_that_of_the_script(project, name):
 
 def test_names_are_not_taken_as_markup(tmp_path):
     names = ["AST_", "a*b*c", "`x`", "|y|", "back\\slash", "two__"]
-    (tmp_path / "caption.rst").write_text("Bands of " + ", ".join(map(escape, names)) + ".\n")
+    (tmp_path / "caption.rst").write_text("Bands of " + ", ".join(map(rst, names)) + ".\n")
     assert ", ".join(names) in rendered("fig4_length_curves", caption=str(tmp_path / "caption.rst"))
 
 

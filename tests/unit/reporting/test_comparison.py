@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.comparison import comparison_table, latex, markdown
 from tests.unit.reporting.toy_suite import from_metrics, metrics_table, run_script, suite_of
 
@@ -31,7 +32,7 @@ def test_missing_run_is_said_in_the_table(project):
 
 
 def test_missing_run_is_said_in_the_csv(project):
-    metrics_table(skip=("elastic",)).to_csv(project / "metrics.csv", index=False)
+    write_table(project / "metrics.csv", metrics_table(skip=("elastic",)), {})
     out = run_script(project, "table1", *from_metrics(project))
     tidy = pd.read_csv(f"{out}.csv", dtype=str, keep_default_na=False)
     assert (tidy.loc[tidy["quantity"] == "flexible_native", "mean"] == "not run").all()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.curves import _spread
 from elasticast.reporting.style import line_styles
 from tests.unit.reporting.toy_suite import (
@@ -56,7 +57,7 @@ def test_pdf_embeds_truetype(project):
 @pytest.mark.parametrize("skip", [("ast64",), tuple(experiments())], ids=["one", "all"])
 @pytest.mark.parametrize("name", ["fig1_teaser", "fig4_length_curves"])
 def test_missing_run_is_said_in_the_figure(project, monkeypatch, name, skip):
-    metrics_table(skip).to_csv(project / "metrics.csv", index=False)
+    write_table(project / "metrics.csv", metrics_table(skip), {})
     figure, _ = drawn_figure(project, monkeypatch, name, from_metrics(project))
     texts = [t.get_text() for t in figure.findobj(Text)]
     said = "AST 64: not run" if len(skip) == 1 else "not run"
@@ -64,7 +65,7 @@ def test_missing_run_is_said_in_the_figure(project, monkeypatch, name, skip):
 
 
 def test_a_script_ends_with_one_line_on_bad_input(project):
-    metrics_table().assign(value="high").to_csv(project / "metrics.csv", index=False)
+    write_table(project / "metrics.csv", metrics_table().assign(value="high"), {})
     with pytest.raises(SystemExit) as stop:
         run_script(project, "fig1_teaser", *from_metrics(project))
     assert str(stop.value) == f"error: {project / 'metrics.csv'}: line 2: value = 'high' is not a number"

@@ -8,6 +8,7 @@ import yaml
 
 from elasticast.config.load_suite import load_other_suite, load_suite, load_workflow_config
 from elasticast.errors import ConfigError
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.panels import add_other_suite, sweep_panels
 from tests.complaints import complains
 from tests.unit.reporting.toy_suite import (
@@ -71,14 +72,14 @@ def test_both_suites_are_drawn_and_what_is_missing_is_said(project, two, monkeyp
 
 
 def test_a_suite_that_has_not_run_is_said_once(project, two, monkeypatch):
-    other_metrics().query("experiment == 'ast128'").to_csv(project / "other.csv", index=False)
+    write_table(project / "other.csv", other_metrics().query("experiment == 'ast128'"), {})
     texts = line_texts(drawn_figure(project, monkeypatch, "fig5_resolution_curves", two)[0])
     assert "Toy, otherwise" not in texts  # there is no such line
     assert any(text.endswith("“Toy, otherwise”: not run") for text in texts)
 
 
 def test_runs_of_the_other_suite_alone_are_drawn(project, two, monkeypatch):
-    metrics_table(skip=tuple(experiments())).to_csv(project / "metrics.csv", index=False)
+    write_table(project / "metrics.csv", metrics_table(skip=tuple(experiments())), {})
     texts = line_texts(drawn_figure(project, monkeypatch, "fig4_length_curves", two)[0])
     assert "Toy, otherwise" in texts
     assert any("this suite: not run" in text for text in texts)

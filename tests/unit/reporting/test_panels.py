@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from elasticast.errors import DataError
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.read_tables import METRICS, read_metrics
 from tests.complaints import complains
@@ -26,7 +27,7 @@ def test_grids_and_windows_are_no_points_of_a_curve(project: Path):
     own = table[(table["experiment"] == "ast64") & (table["x"] == 64)].assign(value=0.123)
     more = [own.assign(evaluation="heat", compression=c) for c in (1.0, 2.0)] + [own.assign(evaluation="windowed")]
     longer = pd.concat([*more, table], ignore_index=True)
-    longer.to_csv(project / "metrics.csv", index=False)
+    write_table(project / "metrics.csv", longer, {})
     found = sweep_panels(suite_of(project), read_metrics(project / "metrics.csv", "toy_suite"), "max_frames")
     for a, b in zip(found, expected, strict=True):
         for one, other in zip(a.series, b.series, strict=True):
@@ -58,7 +59,7 @@ def test_missing_seed_is_counted(project):
 @pytest.mark.parametrize("column", METRICS)
 def test_missing_column_names_file_and_column(project, column):
     path = project / "metrics.csv"
-    metrics_table().drop(columns=column).to_csv(path, index=False)
+    write_table(path, metrics_table().drop(columns=column), {})
     with complains(DataError, path, column):
         read_metrics(path, "toy_suite")
 

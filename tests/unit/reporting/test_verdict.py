@@ -12,14 +12,23 @@ from matplotlib.text import Text
 from elasticast.config import Suite
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError
+from elasticast.evaluation.records import write_table
 from elasticast.reporting.claims import combine_outcomes, judge_claims
 from elasticast.reporting.curves import draw_sweeps
 from elasticast.reporting.panels import sweep_panels
-from elasticast.reporting.read_tables import INTERVALS, METRICS, PAIRS, read_intervals, read_pairs, read_released
+from elasticast.reporting.read_tables import (
+    INTERVALS,
+    METRICS,
+    PAIRS,
+    read_intervals,
+    read_notes,
+    read_pairs,
+    read_released,
+)
 from elasticast.reporting.released_curves import released_curves
 from elasticast.reporting.style import line_styles
 from elasticast.reporting.verdict import claim_table, curve_table, latex, markdown, write_verdict
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 
 ROOT = Path(__file__).parents[3]
 CURVES = ROOT / "paper_figures" / "reference" / "released_curves.csv"
@@ -224,7 +233,7 @@ def test_intervals_take_the_place_of_the_spread_over_seeds(suite, released, tmp_
     path = tmp_path / "intervals.csv"
     own = intervals_of({"voxceleb1_elastic": released["voxceleb1_elastic"]})
     grid = own.assign(evaluation="grid", low=0.0, high=1.0)  # of an evaluation that is no curve
-    pd.concat([grid, own]).to_csv(path, index=False)
+    write_table(path, pd.concat([grid, own]), {})
     (panel,) = sweep_panels(
         suite, metrics_of(released), "max_frames", released=released, intervals=read_intervals(path)
     )
@@ -242,17 +251,20 @@ def test_intervals_take_the_place_of_the_spread_over_seeds(suite, released, tmp_
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_paired_test_is_found_whichever_way_round(suite, released, tmp_path, turned):
-    row = ["length", 400, "accuracy", "voxceleb1_elastic", "voxceleb1_ast400", 0.043, 0.03, 0.05, 0.0004]
+    row = ["length", 400, "accuracy", "voxceleb1_elastic", "voxceleb1_ast400", 0.043, 0.03, 0.05, 0.0004, 0.012, 30]
     if turned:
-        row = [*row[:3], row[4], row[3], -0.043, -0.05, -0.03, 0.0004]
-    pd.DataFrame([row], columns=list(PAIRS)).to_csv(tmp_path / "pairs.csv", index=False)
+        row = [*row[:3], row[4], row[3], -0.043, -0.05, -0.03, *row[8:]]
+    write_table(tmp_path / "pairs.csv", pd.DataFrame([row], columns=list(PAIRS)), {})
     panels = panels_of(suite, released, released)
     rules = claim_table(suite, panels, read_pairs(tmp_path / "pairs.csv"))
     found = rules.set_index("rule").loc["within 1 at 400 frames"]
-    assert found[["low", "high", "p"]].tolist() == pytest.approx([3, 5, 0.0004])
-    assert rules["p"].isna().sum() == 5
+    assert found[["low", "high", "p", "p_corrected"]].tolist() == pytest.approx([3, 5, 0.0004, 0.012])
+    assert rules["p"].isna().sum() == rules["p_corrected"].isna().sum() == 5
     text = markdown(tables(suite, panels)[0], rules, suite)
-    assert "| AST 400 | within 1 at 400 frames | +4.27 (at 400) | < 0.001 | holds | +4.27 (at 400) | holds |" in text
+    assert (
+        "| AST 400 | within 1 at 400 frames | +4.27 (at 400) | < 0.001 | 0.012 | holds | +4.27 (at 400) | holds |"
+        in text
+    )
 
 
 @pytest.mark.parametrize(("read", "columns"), [(read_intervals, INTERVALS), (read_pairs, PAIRS)])
@@ -260,7 +272,7 @@ def test_a_table_without_a_column_is_refused(tmp_path, read, columns):
     path = tmp_path / "table.csv"
     with complains(DataError, path):
         read(path)
-    pd.DataFrame(columns=list(columns[:-1])).to_csv(path, index=False)
+    write_table(path, pd.DataFrame(columns=list(columns[:-1])), {})
     with complains(DataError, path, columns[-1], columns[0]):
         read(path)
 
@@ -297,7 +309,7 @@ def test_the_script(suite, released, tmp_path, options):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite.model_dump(mode="json")))
-    metrics_of(released, seeds=(0,), spread=0).to_csv(tmp_path / "metrics.csv", index=False)
+    write_table(tmp_path / "metrics.csv", metrics_of(released, seeds=(0,), spread=0), {})
     files = {"--suite": "suite.yaml", "--metrics": "metrics.csv", "--out": "verdict"}
     given = [part for key, name in files.items() for part in (key, str(tmp_path / name))]
     script.main([*given, "--released", str(CURVES), *options])
@@ -307,3 +319,13 @@ def test_the_script(suite, released, tmp_path, options):
         assert table["status"].tolist() == ["ok"]
     else:
         assert table["status"].tolist() == ["1 of 3 seeds"] * 4
+
+
+def test_notes_of_evaluations_are_printed_below_the_tables(suite, released, tmp_path):
+    notes = {"voxceleb1_elastic/seed0": ["no names"], "voxceleb1_elastic/seed1": ["no names"]}
+    write_table(tmp_path / "metrics.csv", metrics_of(released), {"notes": notes})
+    panels = panels_of(suite, released, released)
+    write_verdict(*tables(suite, panels), suite, tmp_path / "verdict", read_notes(tmp_path / "metrics.csv"))
+    for suffix in ("md", "tex"):
+        last = (tmp_path / f"verdict.{suffix}").read_text().splitlines()[-1]
+        assert_names(last, *notes, "no names")

@@ -10,6 +10,7 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from elasticast.checksums import write_record
 from elasticast.config.load_suite import load_suite
 from elasticast.data.store import write_index, writing_part
 from elasticast.reporting.read_tables import METRICS
@@ -34,7 +35,7 @@ VIEWS = {
         "elastic": {**STRIDES, "view": {"max_frames": 256, "min_frames": 32, "tail": "drop"}},
     },
     "masked padding": {"ast64": {"view": {"frames": 64, "fill": "mask"}}},
-    "front end": {"ast64": STFT, "ast128": STFT, "elastic": STFT},
+    "front end": {"ast64": STFT, "ast128": STFT, "hop20": STFT, "elastic": STFT},
 }
 
 
@@ -104,6 +105,8 @@ def prepare_data(folder: Path, seconds: np.ndarray) -> Path:
         for n in samples:
             writer.append(rng.integers(-9000, 9000, n, dtype=np.int16))
     write_index(folder / "train.h5", [folder / "part.h5"], ids, 16000)
+    files = [folder / name for name in ("manifest.parquet", "classes.json", "train.h5")]
+    write_record(folder / "summary.json", {"sha256": "toy"}, files)
     return folder
 
 

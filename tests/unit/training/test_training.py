@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 
 from elasticast.checksums import OWN, write_record
 from elasticast.config import Train, deciding, digest
 from elasticast.data.dataset import norm_of
 from elasticast.data.features import Norm
+from elasticast.data.manifest import read_data_hash
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked, read_json
 from elasticast.models.pretrained import load_model
@@ -151,12 +153,14 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(trainer, tmp_path):
 
 
 def test_statistics_in_the_settings_take_the_place_of_the_file(tiny, norm, prepared):
-    file = prepared / "norm.json"
-    assert norm_of(tiny(), file) == norm
-    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), file) == norm_of(tiny(norm={"mean": -5, "std": 4.5}), None)
-    assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), None) == Norm(-5, 4.5)
+    file, data = prepared / "norm.json", read_data_hash(prepared)
+    assert norm_of(tiny(), file, data) == norm
+    for statistics in (file, None):
+        assert norm_of(tiny(norm={"mean": -5, "std": 4.5}), statistics, data) == Norm(-5, 4.5)
     with complains(ElasticASTError, "--norm", "norm"):
-        norm_of(tiny(), None)
+        norm_of(tiny(), None, data)
+    with complains(DataError, file, "data_sha256", data[:16], "aaaa"):
+        norm_of(tiny(), file, "aaaa")
 
 
 def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared, tmp_path):
@@ -337,6 +341,22 @@ def test_warm_up_is_linear_and_reaches_the_rate(kind):
     assert max(found) == pytest.approx(0.1)
 
 
+def test_warm_up_in_epochs_from_a_share_of_the_rate():
+    found = rates(warmup_epochs=2, warmup_start=0.01, schedule={"kind": "constant"})
+    assert found[:21] == pytest.approx([0.1 * (0.01 + 0.99 * step / 20) for step in range(20)] + [0.1])
+    assert set(found[20:]) == {0.1}
+
+
+def test_warm_up_that_holds_the_rate():
+    found = rates(warmup_steps=40, warmup_hold=10, schedule={"kind": "constant"})
+    assert found == pytest.approx([0.0] * 10 + [0.025] * 10 + [0.05] * 10 + [0.075] * 10 + [0.1] * 60)
+
+
+def test_warm_up_is_in_steps_or_in_epochs():
+    with pytest.raises(ValidationError, match="warmup_epochs"):
+        rates(warmup_steps=10, warmup_epochs=2)
+
+
 def test_constant():
     assert rates(schedule={"kind": "constant"}) == [0.1] * 100
 
@@ -361,16 +381,19 @@ def test_step_decay_of_the_paper_starts_at_the_second_epoch_and_halves_each():
     assert found[::10] == pytest.approx([0.1, 0.1, *(0.1 * 0.5**k for k in range(1, 9))])
 
 
-def test_adamw_decays_matrices_only_and_adam_everything(trainer):
+@pytest.mark.parametrize(("optimizer", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_decay_of_matrices_or_of_everything(trainer, optimizer, kind):
     model = trainer().model
-    train = {"steps": 1, "batch": {"clips": 1}, "weight_decay": 0.3}
+    train = {"steps": 1, "batch": {"clips": 1}, "weight_decay": 0.3, "optimizer": optimizer}
     decayed, others = build_optimizer(model, Train(**train)).param_groups
     linear = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Linear)}
     assert {id(p) for p in decayed["params"]} == linear
     assert {id(p) for p in others["params"]} == {id(p) for p in model.parameters()} - linear
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
-    (adam,) = build_optimizer(model, Train(**train, optimizer="adam")).param_groups
-    assert (len(adam["params"]), adam["weight_decay"]) == (len(list(model.parameters())), 0.3)
+    everything = build_optimizer(model, Train(**train, decay="all"))
+    assert type(everything) is kind
+    (group,) = everything.param_groups
+    assert (len(group["params"]), group["weight_decay"]) == (len(list(model.parameters())), 0.3)
 
 
 def test_losses_are_their_definitions():

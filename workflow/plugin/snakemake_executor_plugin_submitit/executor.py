@@ -14,7 +14,6 @@ from typing import IO
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
-from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args, format_cli_arg
 
 from snakemake_executor_plugin_submitit.checks import Checks
 from snakemake_executor_plugin_submitit.clusters import Local, RefusedError, Slurm, State, UnreachableError
@@ -30,6 +29,7 @@ from snakemake_executor_plugin_submitit.describe import (
     request_of,
 )
 from snakemake_executor_plugin_submitit.interrupts import POLL_S, InterruptibleExecutor
+from snakemake_executor_plugin_submitit.quoting import quote_for_shells
 from snakemake_executor_plugin_submitit.records import Record, refresh
 from snakemake_executor_plugin_submitit.task import RuleTask
 
@@ -46,6 +46,7 @@ class Executor(InterruptibleExecutor):
         self.silent = False
         self.checks = Checks(logger)
         self.fatal: str | None = None
+        quote_for_shells()
         super().__init__(workflow, logger)
 
     def __post_init__(self):
@@ -176,11 +177,12 @@ class Executor(InterruptibleExecutor):
         requeued after this process has ended, so it is left out. The cores are those that the rule asks for.
         """
         arguments = RealExecutor.get_job_args(self, job, cores=job.resources["_cores"])
-        # Snakemake quotes for Python; a shell would execute parts of a name that contains $() or both kinds of quotes
-        targets = encode_target_jobs_cli_args(job.get_target_spec())
-        arguments = arguments.replace(format_cli_arg("--target-jobs", targets), f"--target-jobs {shlex.join(targets)}")
         files = [str(file) for file in job.get_wait_for_files()]
         return f"{arguments} --wait-for-files {shlex.join(files)}" if files else arguments
+
+    def get_python_executable(self) -> str:
+        """The Python of the inner Snakemake, quoted for a shell."""
+        return shlex.quote(super().get_python_executable())
 
     # -- state
 

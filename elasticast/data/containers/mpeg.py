@@ -1,0 +1,181 @@
+"""MP3: the frames are counted. The count that an encoder leaves in the first frame is only compared.
+
+The count is missing, 0 or wrong if the encoder wrote to a pipe, if files were joined, or if a file was cut.
+"""
+
+import struct
+from functools import cache
+from typing import NamedTuple
+
+from elasticast.data.containers.extent import TAIL, Extent, FileBytes, NotReadableError, UnusableAudioError
+from elasticast.data.containers.tail import tag_length
+
+SEARCHED = 4096
+"""Bytes in which the first frame is looked for."""
+DELAY = 4 * 1152
+"""Samples that a decoder may leave out at the start and at the end."""
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version
+_BITRATES = {  # kbit/s, by MPEG 1 or 2, and layer
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+class Frame(NamedTuple):
+    """What the header of a frame says: its bytes, samples per channel, and what all frames of a stream share."""
+
+    length: int
+    samples: int
+    kind: tuple[int, int, int]
+
+
+@cache
+def frame(head: bytes) -> Frame | None:
+    """Parse the first three bytes of the header of a frame (ISO 11172-3, 2.4.1.3). None if they are none."""
+    if len(head) < 3 or head[0] != 0xFF or head[1] < 0xE0:
+        return None
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    bitrate, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if version == 1 or layer == 4 or rate == 3 or bitrate in (0, 15):
+        return None
+    generation = 1 if version == 3 else 2
+    samples = {1: 384, 2: 1152, 3: 1152 if generation == 1 else 576}[layer]
+    bits = 1000 * _BITRATES[generation, layer][bitrate - 1]
+    hertz = _RATES[version][rate]
+    length = (12 * bits // hertz + padding) * 4 if layer == 1 else samples // 8 * bits // hertz + padding
+    return Frame(length, samples, (version, layer, rate))
+
+
+def first_frame(data: FileBytes, base: int) -> int | None:
+    """Position of the first of three successive frames within the first bytes, None if there are none."""
+    head = data.at(base, SEARCHED)
+    place = head.find(b"\xff")
+    while place >= 0:
+        if _succession(data, base + place, 3):
+            return base + place
+        place = head.find(b"\xff", place + 1)
+    return None
+
+
+def _succession(data: FileBytes, offset: int, count: int, kind: tuple | None = None) -> bool:
+    """Whether `count` frames of one kind follow each other, or fewer before the end of the file or a tag."""
+    for number in range(count):
+        found = frame(data.at(offset, 3))
+        if not found or (kind and found.kind != kind):
+            return number > 0 and (offset >= data.size or tag_length(data, offset) > 0)
+        kind, offset = found.kind, offset + found.length
+    return True
+
+
+class Count(NamedTuple):
+    """The frames of a stream: their number, where the last one ends, bytes between them, and whether one is cut."""
+
+    frames: int
+    stop: int
+    junk: int
+    cut: bool
+
+
+def count_frames(data: FileBytes, offset: int) -> Count:
+    """Count the frames from the first one to the end of the file. Tags and zeros between them are skipped."""
+    kind, size, frames, junk, stop = frame(data.at(offset, 3)).kind, data.size, 0, 0, offset
+    while offset < size:
+        found = frame(data.at(offset, 3))
+        if found and found.kind == kind:
+            if offset + found.length > size:
+                return Count(frames, stop, junk, True)
+            frames, offset = frames + 1, offset + found.length
+            stop = offset
+            continue
+        step = tag_length(data, offset) or _zeros(data, offset)
+        if not step:
+            step = _to_next_frame(data, offset, kind)
+            junk += step
+        offset += step
+    return Count(frames, stop, junk, False)
+
+
+def _zeros(data: FileBytes, offset: int) -> int:
+    block = data.at(offset, SEARCHED)
+    return len(block) - len(block.lstrip(b"\0"))
+
+
+def _to_next_frame(data: FileBytes, offset: int, kind: tuple) -> int:
+    """Bytes up to the next two frames of the same kind, or to the end of the file."""
+    place = offset + 1
+    while place < data.size:
+        block = data.at(place, SEARCHED)
+        found = block.find(b"\xff")
+        if found < 0:
+            place += len(block)
+        elif _succession(data, place + found, 2, kind):
+            return place + found - offset
+        else:
+            place += found + 1
+    return data.size - offset
+
+
+def mp3(data: FileBytes, base: int) -> Extent | None:
+    """The frames of an MP3 file; None if there are none."""
+    first = first_frame(data, base)
+    if first is None:
+        return None
+    found, head = count_frames(data, first), frame(data.at(first, 3))
+    if found.junk > TAIL:
+        raise UnusableAudioError(f"damaged ({found.junk} bytes between the frames)")
+    if found.cut:
+        raise UnusableAudioError("truncated")
+    if head.kind[1] != 3:
+        raise NotReadableError("length unknown")
+    return _compared(data, base, first, head, found)
+
+
+def _compared(data: FileBytes, base: int, first: int, head: Frame, found: Count) -> Extent:
+    """Compare the number of frames with the one in the first frame."""
+    info = data.at(first, head.length)
+    place, count, length = _tag(info)
+    if place is None:
+        patched = _info_frame(info, found.frames)
+        return Extent(first, found.stop, patched, False, found.frames * head.samples, DELAY)
+    frames = found.frames - 1  # the frame with the tag holds no sound
+    if count is not None and count > frames and length != found.stop - first:
+        raise UnusableAudioError("truncated")
+    if count == frames and info[place : place + 4] != b"VBRI" and _is_plain(data, base, first, found.stop):
+        return Extent(first, found.stop, frames=frames * head.samples, delay=DELAY)
+    if count is None or info[place : place + 4] == b"VBRI":
+        patched = _info_frame(info, frames)
+    else:
+        size = struct.pack(">I", found.stop - first)[: 4 if length is not None else 0]
+        patched = info[: place + 8] + struct.pack(">I", frames) + size + info[place + 12 + len(size) :]
+    return Extent(first + head.length, found.stop, patched, False, frames * head.samples, DELAY)
+
+
+def _is_plain(data: FileBytes, base: int, first: int, stop: int) -> bool:
+    """Whether libsndfile reads the file as it is: nothing but usual tags is around the frames."""
+    return first == base and (stop == data.size or (stop == data.size - 128 and data.at(stop, 3) == b"TAG"))
+
+
+def _tag(info: bytes) -> tuple[int | None, int | None, int | None]:
+    """Place of the tag of the encoder in the first frame, and the number of frames and bytes that it gives."""
+    for name in (b"Xing", b"Info"):
+        place = info.find(name, 4, 60)
+        if place >= 0 and len(info) >= place + 16:
+            flags, *values = struct.unpack_from(">III", info, place + 4)
+            count = values.pop(0) if flags & 1 else None
+            return place, count, values[0] if flags & 2 else None
+    if info[36:40] == b"VBRI" and len(info) >= 54:
+        length, count = struct.unpack_from(">II", info, 46)
+        return 36, count, length
+    return None, None, None
+
+
+def _info_frame(head: bytes, frames: int) -> bytes:
+    """A frame that gives the number of frames, for a stream whose frames have the header `head`."""
+    mono, generation = head[3] >> 6 == 3, head[1] >> 3 & 1
+    start = 4 + {(True, 1): 17, (False, 1): 32, (True, 0): 9, (False, 0): 17}[mono, generation]
+    bare = bytes([0xFF, head[1] | 1, 0xE0 | head[2] & 0x0C, head[3]])  # without checksum, at the highest bit rate
+    return (bare + bytes(start - 4) + struct.pack(">4sII", b"Xing", 1, frames)).ljust(frame(bare[:3]).length, b"\0")

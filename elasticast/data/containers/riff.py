@@ -1,0 +1,101 @@
+"""WAV in its forms (RIFF, RIFX, RF64, BW64, Wave64)."""
+
+import struct
+from collections.abc import Iterator
+
+from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError, is_placeholder, resolve
+from elasticast.data.containers.tail import check_tail, end_of_stream, follows
+
+MAX_FORMAT = 4096  # bytes of a `fmt ` chunk
+_MAX_SIZE = (1 << 32) - (1 << 16)
+_GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of the chunks of a Wave64 file, after their names
+
+
+def chunks(data: FileBytes, offset: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Name, first byte and length of each chunk. The last one may be longer than the file."""
+    while offset < data.size:
+        head = data.at(offset, 8)
+        if len(head) < 8:
+            return
+        name, length = struct.unpack(order + "4sI", head)
+        yield name, offset + 8, length
+        offset += 8 + length
+        if length % 2 and not (_is_name(data.at(offset, 4)) and not _is_name(data.at(offset + 1, 4))):
+            offset += 1  # a chunk of odd length is padded, but not by every program
+
+
+def _is_name(text: bytes) -> bool:
+    return len(text) == 4 and all(32 <= byte < 127 for byte in text)
+
+
+def wav(data: FileBytes, base: int) -> Extent | None:
+    """Samples of a WAV file; None for other RIFF files, such as AVI."""
+    magic, kind = data.at(base, 4), data.at(base + 8, 4)
+    if not b"WAVE".startswith(kind):
+        return None
+    order, long, form = ">" if magic == b"RIFX" else "<", 0, b""
+    for name, start, length in chunks(data, base + 12, order):
+        if name == b"fmt ":
+            form = data.at(start, min(length, MAX_FORMAT))
+        elif name == b"ds64":
+            long = data.number(start + 8, 8, "<")
+        elif name == b"data":
+            return _samples(data, base, start, length, long if magic in (b"RF64", b"BW64") else None, form, order)
+    raise UnusableAudioError("truncated")
+
+
+def _samples(data: FileBytes, base: int, start: int, length: int, long: int | None, form: bytes, order: str) -> Extent:
+    unknown = is_placeholder(length)
+    if long is not None and length == 0xFFFFFFFF:
+        length, unknown = long, is_placeholder(long, bits=64)
+    if length == 0 and follows(data, start, order):
+        return Extent(start, start)
+    stop, trusted = resolve(data, start, length, unknown, base)
+    if trusted:
+        end = base + 8 + data.number(base + 4, 4, order)
+        check_tail(data, stop + length % 2 * (data.at(stop, 1) == b"\0"), order, end=end)
+    else:
+        stop = end_of_stream(data, start, order)
+    trusted = trusted and data.at(base, 4) != b"BW64"
+    return Extent(start, stop, header(form, stop - start, order), trusted)
+
+
+def header(form: bytes, length: int, order: str = "<") -> bytes:
+    """Header of a WAV file with the `fmt ` chunk `form` and `length` bytes of samples."""
+    if not form:
+        return b""
+    form = struct.pack(order + "4sI", b"fmt ", len(form)) + form + bytes(len(form) % 2)
+    if length < _MAX_SIZE:
+        riff, data = (b"RIFX" if order == ">" else b"RIFF"), struct.pack(order + "4sI", b"data", length)
+        return riff + struct.pack(order + "I", 4 + len(form) + 8 + length) + b"WAVE" + form + data
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, 48 + len(form) + length, length, 0, 0)
+    return b"RF64\xff\xff\xff\xffWAVE" + sizes + form + b"data\xff\xff\xff\xff"
+
+
+def w64(data: FileBytes, base: int) -> Extent | None:
+    """Samples of a Sony Wave64 file. Names of chunks have 16 bytes; a length has 8 and includes the header."""
+    offset, form = base + 40, b""
+    while offset < data.size:
+        name, length = data.at(offset, 4), data.number(offset + 16, 8, "<")
+        if data.at(offset + 4, 12) != _GUID:
+            raise UnusableAudioError("damaged")
+        start = offset + 24
+        if name == b"data":
+            return _w64_samples(data, base, start, max(0, length - 24), length, form)
+        if name == b"fmt ":
+            form = data.at(start, min(length - 24, MAX_FORMAT))
+        offset += max(24, length + -length % 8)
+    raise UnusableAudioError("truncated")
+
+
+def _w64_samples(data: FileBytes, base: int, start: int, length: int, raw: int, form: bytes) -> Extent:
+    stop, trusted = resolve(data, start, length, raw < 24 or is_placeholder(raw, bits=64), base)
+    if trusted:
+        offset = stop + -(stop - base) % 8
+        while data.at(offset + 4, 12) == _GUID and data.at(offset, 4) != b"data":
+            offset += max(24, data.number(offset + 16, 8, "<"))
+            offset += -(offset - base) % 8
+        check_tail(data, min(offset, data.size))
+    else:
+        stop = end_of_stream(data, start)
+    return Extent(start, stop, header(form, stop - start), trusted)

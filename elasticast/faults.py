@@ -1,0 +1,153 @@
+"""Faults of the machine, such as a full disk, too little memory or a killed process: one message, without a traceback.
+
+Libraries report them in many ways: as errors of several types, without the name of the file, or only as text.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+
+from elasticast.errors import ElasticASTError
+
+PLACE = "free some space there, or use a folder on another disk (`results`, `data_root` in config/config.yaml)"
+REMEDIES = {
+    errno.ENOSPC: PLACE,
+    errno.EDQUOT: PLACE,
+    errno.EROFS: "set `results` in config/config.yaml to a folder that you may write to",
+    errno.EACCES: "change its permissions, or use another folder",
+    errno.EFBIG: "raise the limit (`ulimit -f`), or use a file system that allows larger files",
+    errno.EMFILE: "raise the limit (`ulimit -n`), or use fewer processes (--workers, train.workers)",
+    errno.ENFILE: "too many files are open on this machine: try again later",
+    errno.EIO: "the disk or the network file system has a fault: try again, or use another disk",
+    errno.ESTALE: "the network file system has lost the file: try again",
+}
+"""What to do about an error of the operating system."""
+LESS_MEMORY = {
+    "elasticast prepare": "--workers (`threads` of the rule)",
+    "elasticast stats": "--workers (`threads` of the rule)",
+    "elasticast train": "train.batch, train.workers or view.max_frames",
+    "elasticast evaluate": "the largest x of the evaluations",
+    "elasticast resample": "--draws",
+    "elasticast predict": "--window, or give fewer files at a time",
+}
+"""What lowers the memory that a command needs."""
+_PROBE = 1 << 20  # bytes
+_NUMBER = re.compile(r"\[Errno (\d+)\]|os error (\d+)|errno = (\d+)|\[errno (\d+)\]")
+_DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
+_MEMORY = re.compile(
+    r"out of memory|not enough memory|(can't|cannot|unable to|failed to) allocate|bad_alloc|can't start new thread|"
+    r"failed to map segment|shared memory|unable to mmap",
+    re.IGNORECASE,
+)
+_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")
+_INNER = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception): ", re.MULTILINE)
+
+
+@contextlib.contextmanager
+def one_message(stage: str) -> Iterator[None]:
+    """Print errors that users can fix, and faults of the machine, as one message; then exit with status 1.
+
+    Parameters
+    ----------
+    stage : str
+        The command or script that runs, for the message.
+    """
+    try:
+        try:
+            yield
+        finally:
+            _flush()
+    except Exception as error:
+        message = message_of(error, stage)
+        if message is None:
+            raise
+        sys.exit(f"error: {message}")
+
+
+def _flush() -> None:
+    """Write out what was printed, so that a full disk is noticed here and not when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes again when it ends
+        if error.errno != errno.EPIPE:
+            raise OSError(error.errno, os.strerror(error.errno), "standard output") from None
+
+
+def message_of(error: BaseException, stage: str) -> str | None:
+    """The message for an error that users can fix, or for a fault of the machine; None for an error of the program."""
+    text = _text(error)
+    if _KILLED.search(text) or isinstance(error, BrokenExecutor):
+        return f"a process of {stage} was killed, probably because memory ran out: {_less_memory(stage)}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | ImportError) and _MEMORY.search(text)):
+        return f"{stage}: not enough memory{f' ({_first_line(text)})' if text else ''}: {_less_memory(stage)}"
+    if isinstance(error, ElasticASTError):
+        return text
+    number = error_number(error)
+    if number == errno.ENOMEM:
+        return f"{stage}: not enough memory: {_less_memory(stage)}"
+    if number is None:
+        return text or type(error).__name__ if isinstance(error, OSError) else None
+    file = getattr(error, "filename", None)
+    reason = os.strerror(number) if file or number in REMEDIES else text
+    remedy = f" (while running {stage}): {REMEDIES[number]}; then run again" if number in REMEDIES else ""
+    return f"{f'{file}: ' if file else ''}{reason}{remedy}"
+
+
+def error_number(error: BaseException) -> int | None:
+    """The operating system's number of an error, also if a library gives it only as text; else None."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    text = str(error)
+    if found := _NUMBER.search(text):
+        return int(next(filter(None, found.groups())))
+    if found := _DISK.search(text):
+        return {"N": errno.ENOSPC, "D": errno.EDQUOT, "R": errno.EROFS}[found[0][0]]
+    return None
+
+
+def while_writing(error: Exception, path: Path, temporary: Path) -> OSError | None:
+    """The error with the name of the file, if it was raised because `temporary`, the new `path`, cannot be written."""
+    if isinstance(error, ElasticASTError):
+        return None
+    number = error_number(error)
+    files = [file for name in ("filename", "filename2") if (file := getattr(error, name, None)) is not None]  # of a copy
+    if files and os.fspath(temporary) not in map(os.fspath, files):
+        return None
+    if number is None:
+        number = _refused(temporary)
+    return None if number is None else OSError(number, os.strerror(number), str(path))
+
+
+def _refused(file: Path) -> int | None:
+    """The number of the error with which the system refuses to write more to a file; None if it can be written."""
+    try:
+        with file.open("ab", buffering=0) as opened:
+            if opened.write(bytes(_PROBE)) < _PROBE:
+                return errno.ENOSPC
+            os.fsync(opened.fileno())
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def _text(error: BaseException) -> str:
+    """The message of an error; of one that a worker of a data loader raised, without the worker's traceback."""
+    text = str(error)
+    if "Original Traceback" in text and (found := list(_INNER.finditer(text))):
+        return text[found[-1].end() :].strip()
+    return text
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:200]
+
+
+def _less_memory(stage: str) -> str:
+    lower = f", or lower {LESS_MEMORY[stage]}" if stage in LESS_MEMORY else ""
+    return f"give it more memory (on a cluster: mem_mb in profiles/slurm/config.yaml){lower}; then run again"

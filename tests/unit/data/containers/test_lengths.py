@@ -1,0 +1,206 @@
+"""Lengths in the headers of sound files: placeholders, cut files, and what may follow the samples."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from elasticast.data.manifest import reason_kind
+from tests.unit.data.sounds import LENGTH, prepared, tone, written
+
+JOINED = "several recordings in one file"
+SIZES = [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFF00, 0x80000000, 0x80000024, 0xFFFFFFDB, 0x7FFFFFFE]
+LONG_SIZES = [0, -1, (1 << 63) - 1, 1 << 60]
+
+
+def changed(content, place, layout, *values):
+    size = struct.calcsize(layout)
+    return content[:place] + struct.pack(layout, *values) + content[place + size :]
+
+
+def same(found):
+    assert not isinstance(found, str), found
+    np.testing.assert_array_equal(found, tone())
+
+
+# ---------------------------------------------------------------------------------------------
+# Placeholders
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_streamed_wav_reaches_to_its_end(tmp_path, size, kind, subtype):
+    content = written(kind, subtype)
+    place = content.index(b"data") + 4
+    streamed = changed(content, place, "<I", size)
+    same(prepared(tmp_path / "clip", streamed))
+    same(prepared(tmp_path / "clip", changed(streamed, 4, "<I", size)))
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "G721_32", "NMS_ADPCM_32"])
+def test_a_streamed_wav_of_a_coder_is_the_same_as_a_whole_one(tmp_path, subtype):
+    content = written("WAV", subtype)
+    whole = prepared(tmp_path / "clip", content)
+    for size in SIZES:
+        found = prepared(tmp_path / "clip", changed(content, content.index(b"data") + 4, "<I", size))
+        np.testing.assert_array_equal(found, whole)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, LENGTH, 0xFFFFFFFF, 0x7FFFFFFF, 2 * LENGTH + 1000])
+def test_the_size_of_the_whole_file_does_not_matter(tmp_path, size):
+    same(prepared(tmp_path / "clip", changed(written("WAV"), 4, "<I", size)))
+    same(prepared(tmp_path / "clip", changed(written("AIFF"), 4, ">I", size)))
+
+
+@pytest.mark.parametrize("more", [36, 44])
+def test_a_writer_that_counted_its_own_header(tmp_path, more):
+    same(prepared(tmp_path / "clip", changed(written("WAV"), 40, "<I", 2 * LENGTH + more)))
+
+
+@pytest.mark.parametrize("size", LONG_SIZES)
+@pytest.mark.parametrize("magic", [b"RF64", b"BW64"])
+def test_a_streamed_rf64(tmp_path, size, magic):
+    content = magic + written("RF64")[4:]
+    same(prepared(tmp_path / "clip", content))
+    same(prepared(tmp_path / "clip", changed(content, content.index(b"ds64") + 8, "<qqq", size, size, size)))
+
+
+@pytest.mark.parametrize("size", LONG_SIZES)
+def test_a_streamed_wave64(tmp_path, size):
+    content = written("W64")
+    same(prepared(tmp_path / "clip", changed(content, content.index(b"data") + 16, "<q", size)))
+
+
+@pytest.mark.parametrize("size", [*SIZES, 0x7F000000, 0x7F000008])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_streamed_aiff(tmp_path, size, subtype):
+    content = written("AIFF", subtype)
+    sound, common = content.index(b"SSND") + 4, content.index(b"COMM") + 10
+    streamed = changed(content, sound, ">I", size)
+    for one in (streamed, changed(streamed, common, ">I", size), changed(streamed, common, ">I", 0)):
+        same(prepared(tmp_path / "clip", one))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("endian", ["BIG", "LITTLE"])
+def test_a_streamed_au(tmp_path, size, endian):
+    content = written("AU", "PCM_16", endian=endian)
+    same(prepared(tmp_path / "clip", changed(content, 8, ">I" if endian == "BIG" else "<I", size)))
+
+
+@pytest.mark.parametrize("size", LONG_SIZES)
+@pytest.mark.parametrize("subtype", ["PCM_16", "ALAC_16"])
+def test_a_streamed_caf(tmp_path, size, subtype):
+    content = written("CAF", subtype)
+    if subtype == "PCM_16":
+        same(prepared(tmp_path / "clip", changed(content, content.index(b"data") + 4, ">q", size)))
+    else:  # the packet table follows the samples, so that their end is unknown
+        found = prepared(tmp_path / "clip", changed(content, content.index(b"data") + 4, ">q", size))
+        assert isinstance(found, str) or np.array_equal(found, tone())
+
+
+@pytest.mark.parametrize("count", [0, -1, 0x7FFFFFFF])
+def test_a_streamed_nist_sphere(tmp_path, count):
+    content = written("NIST")
+    line = f"sample_count -i {LENGTH}\n".encode()
+    assert line in content
+    head = content[:1024].replace(line, b"sample_count -i %d\n" % count)[:1024].ljust(1024, b"\0")
+    same(prepared(tmp_path / "clip", head + content[1024:]))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("chunk", [b"LIST", b"id3 ", b"bext"])
+def test_chunks_after_streamed_samples_are_no_samples(tmp_path, size, chunk):
+    streamed = changed(written("WAV"), 40, "<I", size)
+    same(prepared(tmp_path / "clip", streamed + struct.pack("<4sI", chunk, 100) + bytes(100)))
+
+
+def test_no_samples_are_no_placeholder(tmp_path):
+    content = written("WAV", wave=np.zeros(0, np.int16))
+    assert prepared(tmp_path / "clip", content) == "empty"
+    assert prepared(tmp_path / "clip", content + struct.pack("<4sI", b"LIST", 6) + b"abcdef") == "empty"
+
+
+# ---------------------------------------------------------------------------------------------
+# Cut files
+# ---------------------------------------------------------------------------------------------
+
+# Formats whose header has no number of samples. Cut anywhere, they are shorter clips.
+WITHOUT_LENGTH = {"PAF", "PVF", "IRCAM", "XI", "RAW", "SD2"}
+KINDS = [
+    (kind, subtype, channels)
+    for kind in sf.available_formats()
+    if kind not in WITHOUT_LENGTH
+    for subtype in sf.available_subtypes(kind)
+    for channels in (1, 2)
+    if sf.check_format(kind, subtype)
+    and not subtype.startswith("DWVW")
+    and subtype not in ("MPEG_LAYER_I", "MPEG_LAYER_II")
+]
+
+
+@pytest.mark.parametrize(("kind", "subtype", "channels"), KINDS)
+def test_a_cut_file_is_no_shorter_clip(tmp_path, kind, subtype, channels):
+    try:
+        content = written(kind, subtype, tone(channels=channels))
+    except sf.LibsndfileError:
+        pytest.skip(f"libsndfile writes no {kind} of {subtype} with {channels} channels")
+    whole = prepared(tmp_path / "clip", content)
+    assert not isinstance(whole, str), whole
+    for kept in (0.02, 0.1, 0.5, 0.9, 0.99):
+        found = prepared(tmp_path / "clip", content[: int(len(content) * kept)])
+        assert reason_kind(found) == "truncated" or (kind == "HTK" and reason_kind(found) == "not audio")
+    for missing in (1, 20):  # a byte of padding, or of a chunk that follows the samples, may be missing
+        found = prepared(tmp_path / "clip", content[:-missing])
+        if not isinstance(found, str) and subtype != "GSM610":  # libsndfile needs the byte of padding
+            np.testing.assert_allclose(found.astype(int), whole, atol=20)
+
+
+# ---------------------------------------------------------------------------------------------
+# Before and after the samples
+# ---------------------------------------------------------------------------------------------
+
+ID3 = b"ID3\4\0\0\0\0\1\0" + bytes(128)
+TAG = b"TAG" + bytes(125)
+APE = b"APETAGEX" + struct.pack("<III", 2000, 40, 1) + bytes(12 + 40)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "FLAC", "AU", "CAF", "W64"])
+@pytest.mark.parametrize("before", [ID3, ID3 + ID3])
+def test_tags_before_a_file(tmp_path, kind, before):
+    same(prepared(tmp_path / "clip", before + written(kind)))
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "FLAC", "AU", "CAF", "W64", "NIST", "RF64"])
+@pytest.mark.parametrize("after", [ID3, TAG, bytes(9000), b"\0\0" + TAG, b"junk" * 50, b"\x80junk"])
+def test_tags_and_a_little_of_anything_after_a_file(tmp_path, kind, after):
+    same(prepared(tmp_path / "clip", written(kind) + after))
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "W64", "NIST", "RF64"])
+def test_samples_after_the_end_are_not_left_out_silently(tmp_path, kind):
+    """As after the crash of a recorder that updates its header from time to time."""
+    content = written(kind)
+    assert reason_kind(prepared(tmp_path / "clip", content + content[-20_000:])) == "data after the end of the samples"
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "VORBIS", "OPUS"])
+def test_joined_files_are_refused(tmp_path, kind):
+    options = {"kind": "OGG", "subtype": kind} if kind in ("VORBIS", "OPUS") else {"kind": kind}
+    found = prepared(tmp_path / "clip", written(**options) + written(**options, wave=tone(1)))
+    assert found == JOINED
+    short = written(**options) + written(**options, wave=tone(1, length=2000))
+    assert prepared(tmp_path / "clip", short) == JOINED
+
+
+def test_joined_streams_of_pipes_are_refused(tmp_path):
+    one = changed(written("WAV"), 40, "<I", 0xFFFFFFFF)
+    assert prepared(tmp_path / "clip", one + one) == JOINED
+
+
+def test_a_chunk_of_odd_length_without_padding(tmp_path):
+    content = written("WAV")
+    same(prepared(tmp_path / "clip", content[:36] + struct.pack("<4sI", b"note", 3) + b"abc" + content[36:]))

@@ -1,0 +1,184 @@
+"""MP3, FLAC and Ogg, whose frames are counted."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from elasticast.data.manifest import reason_kind
+from tests.unit.data.containers.test_lengths import APE, ID3, TAG, same
+from tests.unit.data.sounds import LENGTH, prepared, tone, written
+
+FRAME = 1152
+
+
+@pytest.fixture(scope="module")
+def mp3():
+    return written("MP3")
+
+
+@pytest.fixture(params=[1, 2])
+def channels(request):
+    return request.param
+
+
+def place_of_count(content):
+    return max(content.find(b"Xing"), content.find(b"Info")) + 8
+
+
+def with_count(content, count):
+    place = place_of_count(content)
+    return content[:place] + struct.pack(">I", count) + content[place + 4 :]
+
+
+def frames_of(content):
+    return struct.unpack_from(">I", content, place_of_count(content))[0]
+
+
+def first_frame(content):
+    """Length of the first frame, found as the distance of the first two headers."""
+    return content.index(content[:2], 4)
+
+
+def without_count(content):
+    return content[first_frame(content) :]
+
+
+def about(found, expected, files=1):
+    assert not isinstance(found, str), found
+    assert abs(len(found) - expected) <= 3 * FRAME * files
+    middle = found[4000:12000].astype(float)
+    assert np.std(middle) == pytest.approx(np.std(tone()[:8000].astype(float)), rel=0.2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 40])
+def test_an_mp3_with_too_small_a_count_is_read_whole(tmp_path, mp3, count):
+    about(prepared(tmp_path / "clip", with_count(mp3, count)), LENGTH)
+
+
+@pytest.mark.parametrize("more", [10, 1000, 1 << 31])
+def test_an_mp3_with_too_large_a_count(tmp_path, mp3, more):
+    """The number of bytes beside it is right. Without it, the file is cut."""
+    about(prepared(tmp_path / "clip", with_count(mp3, frames_of(mp3) + more)), LENGTH)
+    place = place_of_count(mp3)
+    wrong = with_count(mp3, frames_of(mp3) + more)
+    wrong = wrong[: place + 4] + struct.pack(">I", 2 * len(mp3)) + wrong[place + 8 :]
+    assert prepared(tmp_path / "clip", wrong) == "truncated"
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_an_mp3_without_a_count(tmp_path, mode, channels):
+    """The clip is quiet, then loud, so that a guess from the first bit rate is wrong."""
+    wave = tone(channels=channels, length=160_000) * np.repeat([0.001, 1], 80_000).reshape(-1, *[1] * (channels - 1))
+    content = written("MP3", wave=wave.astype(np.int16), bitrate_mode=mode, compression_level=0.1)
+    found = prepared(tmp_path / "clip", without_count(content))
+    assert not isinstance(found, str), found
+    assert len(found) == pytest.approx(160_000, abs=3 * FRAME)
+    assert np.std(found[100_000:150_000].astype(float)) == pytest.approx(np.std(tone().astype(float)), rel=0.2)
+
+
+def test_joined_mp3s_are_read_whole(tmp_path, mp3):
+    about(prepared(tmp_path / "clip", mp3 + mp3), 2 * LENGTH)
+    about(prepared(tmp_path / "clip", mp3 + TAG + ID3 + mp3 + TAG + mp3), 3 * LENGTH, files=3)
+    about(prepared(tmp_path / "clip", without_count(mp3) * 2), 2 * LENGTH)
+
+
+@pytest.mark.parametrize("extra", [ID3, TAG, APE, bytes(3000), b"\1junk" * 20])
+def test_tags_and_junk_around_an_mp3(tmp_path, mp3, extra):
+    expected = prepared(tmp_path / "clip", mp3)
+    np.testing.assert_array_equal(prepared(tmp_path / "clip", mp3 + extra), expected)
+    about(prepared(tmp_path / "clip", ID3 + extra + mp3), LENGTH)
+    middle = first_frame(mp3)
+    about(prepared(tmp_path / "clip", mp3[:middle] + extra + mp3[middle:]), LENGTH)
+
+
+def test_an_mp3_of_another_sample_rate_after_the_first_is_not_left_out(tmp_path, mp3):
+    import io
+
+    import soundfile as sf
+
+    other = io.BytesIO()
+    sf.write(other, tone(length=90_000), 44100, format="MP3")
+    assert isinstance(prepared(tmp_path / "clip", mp3 + other.getvalue()), str)
+
+
+def test_a_span_of_an_mp3_without_a_count(tmp_path, mp3):
+    from elasticast.data.audio import decode
+
+    (tmp_path / "clip").write_bytes(with_count(mp3, 0))
+    whole = decode(tmp_path / "clip", rate=16000).samples
+    part = decode(tmp_path / "clip", rate=16000, start=0.5, duration=0.5).samples
+    np.testing.assert_allclose(part.astype(int), whole[8000:16000], atol=1)
+
+
+# ---------------------------------------------------------------------------------------------
+# FLAC
+# ---------------------------------------------------------------------------------------------
+
+
+def with_total(content, total):
+    number = int.from_bytes(content[21:26], "big") >> 36 << 36 | total
+    return content[:21] + number.to_bytes(5, "big") + content[26:]
+
+
+@pytest.mark.parametrize("total", [0, 1, 4096, 20_000])
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+def test_a_flac_with_no_or_too_small_a_number_is_read_whole(tmp_path, total, subtype, channels):
+    content = written("FLAC", subtype, tone(channels=channels))
+    expected = prepared(tmp_path / "clip", content)
+    for one in (content, content + TAG, ID3 + content):
+        base = len(ID3) if one.startswith(b"ID3") else 0
+        changed = one[:base] + with_total(one[base:], total)
+        np.testing.assert_array_equal(prepared(tmp_path / "clip", changed), expected)
+
+
+@pytest.mark.parametrize("total", [0, LENGTH, LENGTH + 1, 1 << 35])
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.99])
+def test_a_cut_flac(tmp_path, total, kept):
+    content = with_total(written("FLAC"), total)
+    assert prepared(tmp_path / "clip", content[: int(len(content) * kept)]) in ("truncated", "damaged")
+
+
+def test_a_flac_with_too_large_a_number_is_cut(tmp_path):
+    assert prepared(tmp_path / "clip", with_total(written("FLAC"), LENGTH + 1)) == "truncated"
+
+
+# ---------------------------------------------------------------------------------------------
+# Ogg
+# ---------------------------------------------------------------------------------------------
+
+
+def pages(content):
+    places = [i for i in range(len(content)) if content.startswith(b"OggS", i)]
+    return [content[a:b] for a, b in zip(places, [*places[1:], None], strict=True)]
+
+
+@pytest.fixture(scope="module", params=["VORBIS", "OPUS"])
+def ogg(request):
+    return written("OGG", request.param, tone(length=200_000))
+
+
+def test_an_ogg_cut_between_pages_is_truncated(tmp_path, ogg):
+    parts = pages(ogg)
+    for kept in range(1, len(parts)):
+        assert prepared(tmp_path / "clip", b"".join(parts[:kept])) == "truncated"
+
+
+def test_an_ogg_with_a_missing_or_damaged_page_is_damaged(tmp_path, ogg):
+    parts = pages(ogg)
+    for gone in range(2, len(parts) - 1):
+        assert prepared(tmp_path / "clip", b"".join(parts[:gone] + parts[gone + 1 :])) == "damaged"
+    for place in np.random.default_rng(0).integers(200, len(ogg), 20):
+        wrong = bytearray(ogg)
+        wrong[place] ^= 16
+        assert reason_kind(prepared(tmp_path / "clip", bytes(wrong))) in ("damaged", "truncated")
+
+
+def test_tags_after_an_ogg(tmp_path, ogg):
+    expected = prepared(tmp_path / "clip", ogg)
+    for extra in (TAG, ID3, bytes(5000)):
+        np.testing.assert_array_equal(prepared(tmp_path / "clip", ogg + extra), expected)
+
+
+def test_a_flac_is_exact(tmp_path):
+    same(prepared(tmp_path / "clip", written("FLAC")))

@@ -1,0 +1,173 @@
+"""A fault of the machine is one message that names file, stage and remedy; a fault of the program is not."""
+
+import contextlib
+import errno
+import resource
+import sys
+from concurrent.futures.process import BrokenProcessPool
+
+import h5py
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+
+from elasticast import cli, faults
+from elasticast.errors import DataError
+from elasticast.faults import REMEDIES, message_of, one_message
+from elasticast.files import replacing, write_text
+from elasticast.hdf5 import writing
+from tests.complaints import assert_names
+
+STAGE = "elasticast evaluate"
+VALUES = np.random.default_rng(0).random(50_000)
+
+
+@contextlib.contextmanager
+def small_files(size):
+    """No file may become larger than `size` bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def write_hdf5(path):
+    with writing(path) as file:
+        file["values"] = VALUES
+
+
+def write_with(write):
+    def into(path):
+        with replacing(path) as temporary:
+            write(temporary)
+
+    return into
+
+
+def draw(path):
+    figure, axes = plt.subplots()
+    axes.plot(VALUES[:9000])
+    figure.savefig(path, format="pdf")
+    plt.close(figure)
+
+
+def plain_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["values"] = VALUES
+
+
+WRITERS = {
+    "text": lambda path: write_text(path, "x" * 400_000),
+    "hdf5": write_hdf5,
+    "h5py": write_with(plain_hdf5),
+    "parquet": write_with(lambda path: pd.DataFrame({"x": VALUES}).to_parquet(path)),
+    "csv": write_with(lambda path: pd.DataFrame({"x": VALUES}).to_csv(path)),
+    "safetensors": write_with(lambda path: save_file({"x": torch.from_numpy(VALUES)}, path)),
+    "torch": write_with(lambda path: torch.save({"x": torch.from_numpy(VALUES)}, path)),
+    "numpy": write_with(lambda path: np.save(path.open("wb"), VALUES)),
+    "figure": write_with(draw),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_library_names_the_file_that_could_not_be_written(tmp_path, kind):
+    path = tmp_path / "out.bin"
+    path.write_text("before")
+    with small_files(50_000), pytest.raises(OSError, match="out") as caught:
+        WRITERS[kind](path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert [file.name for file in tmp_path.iterdir()] == ["out.bin"]
+    assert path.read_text() == "before"
+    assert_names(message_of(caught.value, STAGE), path, STAGE, "ulimit")
+
+
+@pytest.mark.parametrize("number", REMEDIES)
+def test_what_the_system_reports_has_a_remedy(number):
+    assert_names(message_of(OSError(number, "", "file"), STAGE), "file", STAGE)
+    assert REMEDIES[number] in message_of(OSError(number, "", "file"), STAGE)
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), errno.ENOSPC),
+        (OSError("[Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device"), errno.ENOSPC),
+        (OSError("Unable to create file (errno = 30, error message = 'Read-only file system')"), errno.EROFS),
+        (RuntimeError("PytorchStreamWriter failed writing file: Disk quota exceeded"), errno.EDQUOT),
+    ],
+)
+def test_a_fault_that_a_library_gives_as_text_is_recognised(error, number):
+    assert REMEDIES[number] in message_of(error, STAGE)
+
+
+class Failing(torch.utils.data.Dataset):
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, _):
+        raise self.error
+
+
+def allocate():
+    return torch.empty(2**60)
+
+
+def allocate_array():
+    return np.empty(2**58)
+
+
+@pytest.mark.parametrize(
+    "allocation", [allocate, allocate_array, lambda: next(iter(DataLoader(Failing(MemoryError()), num_workers=1)))]
+)
+def test_too_little_memory_says_what_lowers_it(allocation):
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        allocation()
+    text = message_of(caught.value, "elasticast train")
+    assert_names(text, "elasticast train", "train.batch", "mem_mb")
+    assert "Traceback" not in text
+    assert_names(message_of(caught.value, "elasticast resample"), "--draws")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BrokenProcessPool("A process in the process pool was terminated abruptly"),
+        RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"),
+        RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "),
+    ],
+)
+def test_a_killed_process_is_said_to_be_killed(error):
+    assert_names(message_of(error, "elasticast stats"), "killed", "elasticast stats", "--workers")
+
+
+def test_an_error_of_a_worker_is_its_message_alone():
+    with pytest.raises(DataError) as caught:
+        next(iter(DataLoader(Failing(DataError("a.wav: damaged\nrun again")), num_workers=1)))
+    assert message_of(caught.value, STAGE) == "a.wav: damaged\nrun again"
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("x"), RuntimeError("shape mismatch"), AssertionError()])
+def test_a_fault_of_the_program_keeps_its_traceback(error):
+    assert message_of(error, STAGE) is None
+    with pytest.raises(type(error)), one_message(STAGE):
+        raise error
+
+
+def test_the_command_names_itself(monkeypatch, capsys):
+    def app():
+        raise OSError(errno.ENOSPC, "", "metrics.csv")
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(sys, "argv", ["elasticast", "evaluate", "--out", "x"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert_names(caught.value.code, "metrics.csv", STAGE, faults.PLACE)
