@@ -163,7 +163,7 @@ def _read_verified(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _make_again(path: Path) -> str:
-    return f"`snakemake summary` makes it again; to use a table of your own, run `elasticast adopt {path}`"
+    return f"delete it and run `snakemake summary` again; to use a table of your own, run `elasticast adopt {path}`"
 
 
 def _read(path: Path, columns: Sequence[str], remedy: str = "") -> pd.DataFrame:
