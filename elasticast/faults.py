@@ -116,7 +116,9 @@ def while_writing(error: Exception, path: Path, temporary: Path) -> OSError | No
     if isinstance(error, ElasticASTError):
         return None
     number = error_number(error)
-    files = [file for name in ("filename", "filename2") if (file := getattr(error, name, None)) is not None]  # of a copy
+    files = [
+        file for name in ("filename", "filename2") if (file := getattr(error, name, None)) is not None
+    ]  # of a copy
     if files and os.fspath(temporary) not in map(os.fspath, files):
         return None
     if number is None:
