@@ -34,8 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is synchronised to disk before it is renamed. So after a power failure, `path` is either the old or the
     complete new file. The temporary file is ``.NAME.HOST.PROCESS.part``. If the process is killed, the next process
-    that writes to the folder deletes it, see :func:`remove_leftovers`. An `OSError` of the block that names no
-    other file names `path`.
+    that writes to the folder deletes it, see :func:`remove_leftovers`. An error of writing names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
