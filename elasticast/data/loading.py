@@ -1,12 +1,13 @@
-"""Load batches of training clips, in other processes if the settings ask for them."""
+"""Load batches of clips, in other processes if the settings ask for them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from elasticast.data.dataset import ClipDataset
-from elasticast.data.packing import PackedBatch, PackedClip, pack
+from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import ClipRequest
 from elasticast.errors import ElasticASTError
 
@@ -32,37 +33,62 @@ def load_batches(
     ElasticASTError
         If a clip cannot be loaded.
     """
-    loader = DataLoader(
-        _Loaded(dataset),
+    return load(
+        dataset,
+        pack,
         batch_sampler=batches,
-        collate_fn=_pack,
         generator=torch.Generator(),  # by default, each new loader would change torch's random state
         num_workers=dataset.config.train.workers,
         worker_init_fn=start,
         pin_memory=pin_memory,
     )
-    for batch in loader:
+
+
+def load(dataset: Dataset, collate: Callable[[list], Any], **options: Any) -> Iterator[Any]:
+    """Batches of a `DataLoader`, except that its processes raise the errors of `dataset` unchanged.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The items.
+    collate : callable
+        Function that turns the items of a batch into a batch.
+    **options
+        Further arguments of `DataLoader`.
+
+    Raises
+    ------
+    ElasticASTError
+        If an item cannot be loaded.
+    """
+    for batch in DataLoader(_Loaded(dataset), collate_fn=_Collated(collate), **options):
         if isinstance(batch, Exception):
             raise batch
         yield batch
 
 
 class _Loaded(Dataset):
-    """The clips of a batch, or the error of the first that cannot be loaded.
+    """The items of a batch, or the error of the first that cannot be loaded.
 
     An exception that leaves a data loader process comes back with a traceback in its message, so it is returned here
     and raised in the main process.
     """
 
-    def __init__(self, clips: ClipDataset):
-        self.clips = clips
+    def __init__(self, items: Dataset):
+        self.items = items
 
-    def __getitems__(self, requests: list[ClipRequest]) -> list[PackedClip] | Exception:
+    def __getitems__(self, indices: list) -> list | Exception:
         try:
-            return [self.clips[request] for request in requests]
+            return [self.items[index] for index in indices]
         except (ElasticASTError, OSError, MemoryError) as error:
             return error
 
 
-def _pack(clips: list[PackedClip] | Exception) -> PackedBatch | Exception:
-    return clips if isinstance(clips, Exception) else pack(clips)
+class _Collated:
+    """Turn the items of a batch into a batch, or return their error."""
+
+    def __init__(self, collate: Callable[[list], Any]):
+        self.collate = collate
+
+    def __call__(self, items: list | Exception) -> Any:
+        return items if isinstance(items, Exception) else self.collate(items)

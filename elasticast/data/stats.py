@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from elasticast.checksums import write_record
 from elasticast.config import FrontEnd
 from elasticast.data.features import Norm, check_rate, log_mel
+from elasticast.data.loading import load
 from elasticast.data.manifest import read_data_hash
 from elasticast.data.prepared import verified_file
 from elasticast.data.store import Store
@@ -110,17 +111,18 @@ def log_mel_stats(
     Raises
     ------
     DataError
-        If the store is empty, its sample rate differs from the front end's, or all values are equal, as in silence.
+        If the store is empty or a clip cannot be read, if the sample rate differs from the front end's, or if all
+        values are equal, as in silence.
     """
     if not len(store):
         raise DataError(f"{store.path}: contains no clip to compute statistics from")
     check_rate(front_end, store.sample_rate, store.path)
     selected = evenly_spaced(clips, len(store)).tolist()
     # Each worker uses one thread, whatever the number of threads of this process.
-    loader = DataLoader(_Sums(store, front_end), CLIPS_AT_ONCE, sampler=selected, num_workers=workers)
+    options = {"batch_size": CLIPS_AT_ONCE, "sampler": selected, "num_workers": workers}
     parts, done = [], 0
     with Progress("statistics: clips", len(selected)) as progress:
-        for part in loader:
+        for part in load(_Sums(store, front_end), torch.stack, **options):
             parts.append(part.numpy())
             done += len(part)
             progress.update(done, **progress.rates(clips_per_s=done))

@@ -120,6 +120,17 @@ def test_wrong_use_is_one_clear_error(tmp_path, write_store, store):
         log_mel_stats(store, EPIC)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_part_is_one_clear_error(store, workers):
+    content = bytearray(store.parts[1].read_bytes())
+    content[content.index(store[3].tobytes())] ^= 1
+    store.close()
+    store.parts[1].write_bytes(content)
+    with complains(DataError, store.parts[1]) as caught:
+        log_mel_stats(store, FRONT_END, workers=workers)
+    assert "Traceback" not in str(caught.value)
+
+
 def test_silence_has_no_statistics(tmp_path, write_store):
     silent = {str(i): np.zeros(2000 + 7 * i, np.int16) for i in range(5)}
     store = write_store(tmp_path / "train.h5", [silent])
