@@ -15,6 +15,8 @@ from pathlib import Path
 from elasticast.errors import ElasticASTError
 
 PLACE = "free some space there, or use a folder on another disk (`results`, `data_root` in config/config.yaml)"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of the operating system that prevent writing."""
 REMEDIES = {
     errno.ENOSPC: PLACE,
     errno.EDQUOT: PLACE,
