@@ -5,6 +5,7 @@ import re
 import resource
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ STAGES = ("prepare", "stats", "train", "evaluate", "resample", "intervals", "col
 
 def is_root() -> bool:
     return os.geteuid() == 0
+
+
+def limit_memory(more: int) -> None:
+    """Let this process use `more` bytes of address space than now, and no more."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory()[0] + more,) * 2)
 
 
 def memory() -> list[int]:
@@ -74,10 +80,7 @@ def test_too_little_memory(rule, finished, jobs, scratch, tries):
         for output in job.outputs:
             (project / output).unlink(missing_ok=True)
 
-        def limit(more=random.randrange(1, 120) << 20):
-            resource.setrlimit(resource.RLIMIT_AS, (memory()[0] + more,) * 2)
-
-        ended = job.run(project, limit)
+        ended = job.run(project, partial(limit_memory, random.randrange(1, 120) << 20))
         if ended.crashed:
             tries.add("traceback", ended.text[-3000:])
         elif ended.status:
