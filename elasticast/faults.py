@@ -14,7 +14,9 @@ from pathlib import Path
 
 from elasticast.errors import ElasticASTError
 
-PLACE = "free some, or set `results` in config/config.yaml to a folder on another disk"
+PLACE = "free some space there, or use a folder on another disk (`results`, `data_root` in config/config.yaml)"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of the operating system that prevent writing."""
 REMEDIES = {
     errno.ENOSPC: PLACE,
     errno.EDQUOT: PLACE,
@@ -115,8 +117,10 @@ def while_writing(error: Exception, path: Path, temporary: Path) -> OSError | No
     """The error with the name of the file, if it was raised because `temporary`, the new `path`, cannot be written."""
     if isinstance(error, ElasticASTError):
         return None
-    file, number = getattr(error, "filename", None), error_number(error)
-    if file is not None and os.fspath(file) != os.fspath(temporary):
+    number = error_number(error)
+    named = (getattr(error, name, None) for name in ("filename", "filename2"))  # two files if one is copied
+    files = [os.fspath(file) for file in named if file is not None]
+    if files and os.fspath(temporary) not in files:
         return None
     if number is None:
         number = _refused(temporary)

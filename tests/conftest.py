@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from elasticast.config import RunConfig
 from elasticast.config.reading import deep_merge
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import HOSTILE_FOLDER, Project
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}
 FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}
@@ -39,8 +39,10 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A project in which the tiny suite has run completely, from raw audio to figures."""
-    project = Project(tmp_path_factory.mktemp("finished"))
+    """A project in which the tiny suite has run completely, from raw audio to figures, in a folder with an odd name."""
+    folder = tmp_path_factory.mktemp("finished") / HOSTILE_FOLDER
+    folder.mkdir()
+    project = Project(folder)
     result = project.snakemake("all", "--cores", "all")
     assert result.returncode == 0, result.stderr[-4000:]
     return project

@@ -158,7 +158,7 @@ def open_recording(path: Path, key: str = "", rate: int = 0) -> Recording:
         For files that only ffmpeg can read also: needs ffmpeg, no audio track.
     """
     status = _status(path)
-    recording = Hdf5Dataset(path, key, rate, status) if key else _open_file(path, status.st_size)
+    recording = Hdf5Dataset(path, key, rate, status) if key else _open_file(path, status)
     if not RATES[0] <= recording.rate <= RATES[1]:
         recording.close()
         raise UnusableAudioError(f"unlikely sample rate ({recording.rate} Hz)")
@@ -179,11 +179,11 @@ def _status(path: Path) -> os.stat_result:
     return status
 
 
-def _open_file(path: Path, size: int) -> Recording:
+def _open_file(path: Path, status: os.stat_result) -> Recording:
     try:
-        return SoundFile(path, size)
+        return SoundFile(path, status)
     except NotReadableError as error:
-        content = _content(path, size)
+        content = _content(path, status.st_size)
         if content is not None and not content.audio:
             raise UnusableAudioError(f"not audio ({content.name})") from None
         if shutil.which("ffmpeg") is not None:

@@ -33,6 +33,7 @@ WIDTHS = {
     "ALAW": 1,
 }
 """Bytes per sample, where all have the same."""
+LARGE = 1 << 22  # bytes; smaller files are looked at again, because one may be written twice in a tick of the clock
 OPEN_DATASETS = 8  # per process; consecutive clips are often spans of the same dataset
 
 
@@ -79,22 +80,23 @@ class Recording(ABC):
 class SoundFile(Recording):
     """A file that libsndfile reads, once `elasticast.data.containers` has found where its samples are."""
 
-    def __init__(self, path: Path, size: int):
+    def __init__(self, path: Path, status: os.stat_result):
         try:
-            self._descriptor = os.open(path, os.O_RDONLY)
+            find = _extent if status.st_size > LARGE else _extent.__wrapped__
+            extent = find(path, _stamp(status))
+            self._descriptor, self._size = os.open(path, os.O_RDONLY), status.st_size
             with ExitStack() as stack:
                 stack.callback(os.close, self._descriptor)
-                self._open(stack, FileBytes(self._descriptor, size))
+                self._open(stack, extent)
                 self._opened = stack.pop_all()
         except OSError:
             raise UnusableAudioError("unreadable") from None
 
-    def _open(self, stack: ExitStack, data: FileBytes) -> None:
-        extent = locate(data)
+    def _open(self, stack: ExitStack, extent: Extent | None) -> None:
         if extent and extent.start >= extent.stop:
             raise UnusableAudioError("empty")
         file = self._agreed(stack, extent)
-        self._file, self._size = file, data.size
+        self._file = file
         estimated = extent and extent.delay and not extent.trusted
         self._required = extent.frames - extent.delay if estimated else file.frames
         self.rate, self.channels = file.samplerate, file.channels
@@ -162,6 +164,18 @@ class SoundFile(Recording):
         self._opened.close()
 
 
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Part of the key of a cache: a file that changed is opened again."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(OPEN_DATASETS)
+def _extent(path: Path, stamp: tuple) -> Extent | None:
+    """Find the samples of a file. Clips are often spans of one large file, whose frames are then counted once."""
+    with open(path, "rb") as file:
+        return locate(FileBytes(file.fileno(), stamp[2]))
+
+
 def _agree(file: sf.SoundFile, extent: Extent | None) -> bool:
     """Whether libsndfile reads as many samples as there are, if that follows from the number of bytes."""
     if extent is None:
@@ -217,9 +231,8 @@ class Hdf5Dataset(Recording):
     channels = 1
 
     def __init__(self, path: Path, key: str, rate: int, status: os.stat_result):
-        stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         try:
-            self._samples, stored_rate = _dataset(path, key, stamp, os.getpid())
+            self._samples, stored_rate = _dataset(path, key, _stamp(status), os.getpid())
         except KeyError:
             raise UnusableAudioError("no such key") from None
         except PermissionError:

@@ -13,7 +13,7 @@ import pytest
 from elasticast import cli, files
 from elasticast.data.store import writing_part
 from elasticast.errors import DataError
-from elasticast.files import write_json, write_text
+from elasticast.files import LEFTOVER, replacing, write_json, write_text
 from elasticast.hdf5 import open_hdf5, read_text, reading, write_column, writing
 from tests.complaints import complains
 
@@ -217,3 +217,19 @@ def test_a_part_that_cannot_be_read_is_named(tmp_path, write_store, monkeypatch)
     store.parts[0].write_bytes(store.parts[0].read_bytes()[:1000])
     with pytest.raises(DataError, match=r"s-0\.h5.*elasticast prepare"):
         store[0]
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "한" * 85, "\udcff" * 255, "new\nline", "-lead", " "])
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_names_that_a_file_may_have_can_be_written(tmp_path, write, name):
+    if write is not WRITERS["text"] and "\udcff" in name:
+        name = name.replace("\udcff", "x")  # HDF5 takes names in UTF-8
+    for _ in range(2):
+        write(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_long_names_with_the_same_start_have_different_temporary_files(tmp_path):
+    with replacing(tmp_path / ("a" * 254 + "b")) as one, replacing(tmp_path / ("a" * 254 + "c")) as other:
+        assert one != other
+        assert LEFTOVER.fullmatch(one.name)

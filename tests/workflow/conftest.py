@@ -53,6 +53,9 @@ TINY = {
 }
 DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
 
+HOSTILE_FOLDER = """a b's "é" $(touch pwned) `touch pwned`;touch pwned"""
+"""A name of a folder of which a shell runs a part, unless it is quoted."""
+
 
 class Project:
     """A copy of the workflow in a folder.

@@ -117,6 +117,19 @@ def test_a_changed_default_re_runs_the_runs_that_use_it(project):
     assert project.planned()["train"] == len(TINY["experiments"]) - 1
 
 
+@pytest.mark.parametrize("key", ["log_every", "checkpoint_every", "workers"])
+def test_settings_that_change_no_weights_train_and_evaluate_nothing(project, key):
+    project.suite = copy.deepcopy(TINY)
+    project.suite["defaults"]["train"][key] = 2
+    jobs = project.planned()
+    assert not {"train", "evaluate", "evaluate_variant", "resample"} & set(jobs)
+    result = project.snakemake("all")
+    assert result.returncode == 0, result.stderr
+    assert "rule train:" not in result.stderr + result.stdout
+    assert yaml.safe_load((project.folder / RUN / "config.yaml").read_text())["train"][key] == 2 or not jobs
+    assert project.planned() == {}
+
+
 def test_a_changed_sweep_evaluates_and_trains_nothing(project):
     project.suite = copy.deepcopy(TINY)
     project.suite["evaluations"]["resolution"]["x"] = [1.0, 2.0, 3.0]

@@ -15,6 +15,7 @@ libsndfile reads what is there and says nothing if the header promised more, and
 from collections.abc import Callable
 
 from elasticast.data.containers import flac, headers, iff, mpeg, ogg, riff
+from elasticast.data.containers.content import recognise
 from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError, id3_length
 
 _MAGIC: dict[bytes, Callable[[FileBytes, int], Extent | None]] = {
@@ -59,7 +60,9 @@ def locate(data: FileBytes) -> Extent | None:
     for read in (headers.mpc2k, headers.mat4, headers.sds):
         if extent := read(data, base):
             return extent
-    return mpeg.mp3(data, base)
+    if base or mpeg.frame(data.at(0, 3)) or recognise(data) is None:  # a dump of a stream begins within a frame
+        return mpeg.mp3(data, base)
+    return None
 
 
 def after_id3(data: FileBytes, offset: int) -> int:

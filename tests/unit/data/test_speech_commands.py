@@ -5,6 +5,7 @@ import re
 import tarfile
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 import torchaudio.datasets.speechcommands
@@ -16,6 +17,7 @@ from elasticast.data.datasets import speech_commands
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.errors import DataError
+from elasticast.text import printable
 from tests.complaints import assert_names, complains
 from tests.unit.data.test_download import serving
 
@@ -206,6 +208,42 @@ def test_prepared_with_a_clip_missing(folder, tmp_path):
     assert rows.loc[rows["status"] == "rejected", "reason"].to_dict() == {"four/9a7c1f83_nohash_1": "missing"}
     assert rows["split"].to_dict() == NAMES
     assert read_classes(tmp_path / "words/classes.json")["word"]["classes"] == speech_commands.WORDS
+
+
+def test_odd_names_of_files_do_not_stop_the_others(folder, tmp_path, published, caplog):
+    good = ["yes/it's \"$`;_nohash_0", "yes/-lead_nohash_0", "yes/ sp ace_nohash_1", f"yes/{'a' * 242}_nohash_0"]
+    bad = {
+        "yes/new\nline_nohash_0": "id is not printable UTF-8",
+        "yes/tab\t_nohash_0": "id is not printable UTF-8",
+        "yes/caf\udce9_nohash_0": "not named SPEAKER_nohash_NUMBER",
+        f"yes/{'é' * 125}": "not named SPEAKER_nohash_NUMBER",
+    }
+    for name in (*good, *bad):
+        (folder / f"{name}.wav").write_bytes(published["yes/00f0204f_nohash_0.wav"])
+    prepare(CONFIG.model_copy(update={"max_rejected": 0.5}), folder.parent, tmp_path / "words")
+    rows = read_manifest(tmp_path / "words/manifest.parquet").set_index("id")
+    expected = {printable(name): reason for name, reason in (dict.fromkeys([*NAMES, *good], "") | bad).items()}
+    assert rows["reason"].to_dict() == expected
+    ids = (tmp_path / "words/ids.txt").read_text().splitlines()
+    assert sorted(ids) == sorted([*NAMES, *good])
+    rejected = pd.read_csv(tmp_path / "words/rejected.csv")
+    assert set(rejected["id"]) == {printable(name) for name in bad}
+    assert_names(caplog.text, r"caf\xe9_nohash_0.wav")
+
+
+@pytest.mark.parametrize("word", ["Yes", "YES", "yes ", "back ward"])
+def test_a_folder_of_a_mistyped_word_is_refused(folder, word):
+    (folder / word).mkdir()
+    (folder / word / "00f0204f_nohash_0.wav").write_bytes(b"x")
+    with complains(DataError, folder, repr(word), repr(word.lower().replace(" ", ""))):
+        annotate(folder)
+
+
+def test_a_mistyped_word_in_a_list_names_the_word_that_is_meant(folder):
+    path = folder / "testing_list.txt"
+    path.write_text(listing("test") + "Backward/1b4c9b89_nohash_0.wav\n")
+    with complains(DataError, path, "line 13", "'Backward/1b4c9b89_nohash_0.wav'", "'backward'"):
+        annotate(folder)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -4,15 +4,18 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from safetensors.torch import load_file
 
 from elasticast.errors import DataError
-from elasticast.inference.export import export
+from elasticast.inference.export import export, model_card
 from elasticast.models.pretrained import load_model
+from elasticast.text import one_line
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 from tests.complaints import complains
@@ -41,6 +44,17 @@ def test_an_export_holds_labels_front_end_norm_training_and_provenance(run, trai
     assert card.startswith("# tiny\n")
     assert about["files"]["model.safetensors"] in card
     assert str(tmp_path) not in card + json.dumps(about)
+
+
+def test_labels_of_markup_are_text_in_the_card(run):
+    labels = ["a|b", "two\nlines", "**x**", "$x$", "[link](http://x)", "<b>", "=1+2"]
+    card = model_card(replace(load_model(run), classes=labels), {}, "digest")
+    tokens = MarkdownIt("commonmark").enable("table").parse(card)
+    inline = [token.children for token in tokens if token.type == "inline"]
+    assert f"several labels a clip: {', '.join(map(one_line, labels))}" in [
+        "".join(child.content for child in children) for children in inline
+    ]
+    assert {child.type for children in inline for child in children} <= {"text", "text_special", "code_inline"}
 
 
 def test_the_card_says_how_weights_were_chosen(run, tiny, train_clips, test_clips, norm, tmp_path, cpu):

@@ -24,5 +24,9 @@ def test_the_commit_says_whether_files_differ(tmp_path):
     git("commit", "-m", "first")
     clean = git_commit(tmp_path)
     assert len(clean) == 40
+    index = (tmp_path / ".git" / "index").read_bytes()
+    (tmp_path / "a.txt").touch()
+    assert git_commit(tmp_path) == clean
+    assert (tmp_path / ".git" / "index").read_bytes() == index, "the index is locked and written"
     (tmp_path / "a.txt").write_text("2")
     assert git_commit(tmp_path) == f"{clean}-dirty"
