@@ -16,8 +16,7 @@ PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", 
 
 def git_commit(folder: Path = PACKAGE) -> str | None:
     """Commit of the checkout that holds `folder`, with ``-dirty`` if files differ from it; None outside of git."""
-    # `git describe --dirty` would lock the index: many jobs would disturb each other, and one that is killed would
-    # leave the lock behind
+    # `git describe --dirty` would lock the index: jobs would disturb each other, and a killed one would leave the lock
     git = ["git", "--no-optional-locks", "-C", str(folder)]
     try:
         commit, changes = (
