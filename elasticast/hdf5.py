@@ -22,10 +22,10 @@ COLUMN_CHUNK = 1 << 14
 
 
 class Disk(io.FileIO):
-    """File object that stores the first write error instead of raising it, and ignores later writes.
+    """File object for HDF5 that stores the first write error instead of raising it, and ignores later writes.
 
-    HDF5 and torch would replace the error by one of their own. If a write fails, for example because the disk is full,
-    HDF5 writes again when it closes the file. A second error would crash the process.
+    If a write fails, for example because the disk is full, HDF5 writes again when it closes the file. A second error
+    would crash the process.
     """
 
     def __init__(self, path: Path):

@@ -145,15 +145,13 @@ def train(
 
     from elasticast.config.load_suite import load_run_config
     from elasticast.training.distributed import join_processes
-    from elasticast.training.faults import explained
     from elasticast.training.inputs import read_inputs
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
     with join_processes() as world:
         run = load_run_config(config)
-        with explained(run, out):
-            Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
+        Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 
 
 @app.command()

@@ -16,11 +16,16 @@ PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", 
 
 def git_commit(folder: Path = PACKAGE) -> str | None:
     """Commit of the checkout that holds `folder`, with ``-dirty`` if files differ from it; None outside of git."""
+    # `git describe --dirty` would lock the index: jobs would disturb each other, and a killed one would leave the lock
+    git = ["git", "--no-optional-locks", "-C", str(folder)]
     try:
-        command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changes = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{commit}-dirty" if changes else commit
 
 
 def versions() -> dict[str, str]:

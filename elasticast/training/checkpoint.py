@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as serialize
+from safetensors.torch import save_file
 from torch import nn
 
 from elasticast.checksums import read_record, verified, write_record
@@ -15,7 +15,6 @@ from elasticast.config import RunConfig
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import replacing_folder, write_atomic
-from elasticast.hdf5 import Disk
 from elasticast.models.trained import MODEL_FILES, first_nonfinite
 from elasticast.progress import LOG
 
@@ -86,7 +85,7 @@ class Checkpoints:
         _refuse_nonfinite(_tensors(state), f"{self.run}: checkpoint of step {step}")
         path = self.folder / f"step-{step}"
         with replacing_folder(path) as part:
-            write_atomic(part / STATE, lambda file: _save_state(state, file))
+            write_atomic(part / STATE, lambda file: torch.save(state, file))
             write_record(part / RECORD, {"step": step, "identity": self.identity}, [part / STATE])
         # a checkpoint of a later step is damaged, otherwise the run would have resumed from it
         others = saved_checkpoints(self.folder)
@@ -121,11 +120,6 @@ def saved_checkpoints(folder: Path) -> list[Path]:
 
 def _step(path: Path) -> int:
     return int(CHECKPOINT.fullmatch(path.name)[1])
-
-
-def _save_state(state: dict[str, Any], file: Path) -> None:
-    with Disk(file) as disk:  # an error of torch would not say that the disk is full
-        torch.save(state, disk)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -179,7 +173,7 @@ def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, cl
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     file, about = (folder / name for name in MODEL_FILES)
     _refuse_nonfinite(weights, str(file))
-    write_atomic(file, lambda part: part.write_bytes(serialize(weights)))
+    write_atomic(file, lambda part: save_file(weights, part))
     content = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
     content |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
     write_record(about, content, [file])

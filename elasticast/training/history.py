@@ -1,6 +1,8 @@
 """Logs of a training run: `history/history.csv`, TensorBoard events, and a progress bar."""
 
 import csv
+import io
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,25 +40,44 @@ class History:
         if not step:
             for old in (*folder.glob("events.out.*"), *folder.glob("validation.csv")):
                 old.unlink()
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_FIELDS)
-            writer.writeheader()
-            writer.writerows(kept)
+        lines = io.StringIO(newline="")
+        writer = csv.DictWriter(lines, HISTORY_FIELDS)
+        writer.writeheader()
+        writer.writerows(kept)
+        write_text(self.path, lines.getvalue())
         self.board = SummaryWriter(str(folder), purge_step=step + 1)
 
     def __enter__(self) -> "History":
         self.file = self.path.open("a", newline="", buffering=1)
+        # the thread that writes TensorBoard events passes its errors on to this one; Python would print them as well
+        self._hook, threading.excepthook = threading.excepthook, self._print_other_errors
         return self
 
+    def _print_other_errors(self, error: threading.ExceptHookArgs) -> None:
+        if not isinstance(error.exc_value, OSError):
+            self._hook(error)
+
     def __exit__(self, *exc: object) -> None:
-        self.file.close()
-        self.board.close()
+        with self._naming():
+            self.file.close()
+            self.board.close()
+        threading.excepthook = self._hook
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Errors of writing name the history, because they name no file."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            raise
 
     def write(self, *values: float) -> None:
         """Append a row; the values are in the order of `HISTORY_FIELDS`."""
-        csv.writer(self.file).writerow(values)
-        for name, value in zip(HISTORY_FIELDS[1:], values[1:], strict=True):
-            self.board.add_scalar(f"train/{name}", value, values[0])
+        with self._naming():
+            csv.writer(self.file).writerow(values)
+            for name, value in zip(HISTORY_FIELDS[1:], values[1:], strict=True):
+                self.board.add_scalar(f"train/{name}", value, values[0])
 
     def write_validation(self, rows: list[dict]) -> None:
         """Overwrite `history/validation.csv`.

@@ -74,6 +74,27 @@ def test_touching_files_re_runs_nothing(project):
     assert project.planned() == {}
 
 
+def test_damaged_data_stop_a_job_and_their_repair_re_runs_nothing(project):
+    data = project.folder / "results/data/tiny"
+    times = {path: path.stat().st_mtime_ns for path in data.glob("*.*") if path.is_file()}
+    for name in ("manifest.parquet", "classes.json", "test.h5"):
+        content = bytearray((data / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (data / name).write_bytes(content)
+    command = [sys.executable, "-m", "elasticast"]
+    evaluate = ["evaluate", "--model", RUN, "--config", f"{RUN}/sweeps.yaml", "--data", "results/data/tiny"]
+    stopped = subprocess.run(
+        [*command, *evaluate, "--out", "out"], cwd=project.folder, capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode == 1
+    assert_names(stopped.stderr, "results/data/tiny/classes.json", "elasticast prepare")
+    assert "Traceback" not in stopped.stderr
+    again = ["prepare", "--dataset", "tiny", "--root", "data", "--out", "results/data/tiny"]
+    subprocess.run([*command, *again], cwd=project.folder, check=True)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert project.planned() == {}
+
+
 def test_a_label_redraws_and_trains_nothing(project):
     project.suite = changed(ast64={**TINY["experiments"]["ast64"], "label": "AST sixty-four"})
     jobs = project.planned()

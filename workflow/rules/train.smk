@@ -15,7 +15,7 @@ rule configure:
     params:
         # labels and colours are no settings of a run
         settings=lambda wildcards: PLAN.run_config(
-            wildcards.experiment, int(wildcards.seed)
+            *experiment_of(wildcards), int(wildcards.seed)
         ).model_dump_json(),
     shell:
         "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"

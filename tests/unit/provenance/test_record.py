@@ -1,5 +1,6 @@
 """What a result says of its origin."""
 
+import os
 import subprocess
 
 from elasticast.provenance import git_commit, provenance, versions
@@ -24,5 +25,9 @@ def test_the_commit_says_whether_files_differ(tmp_path):
     git("commit", "-m", "first")
     clean = git_commit(tmp_path)
     assert len(clean) == 40
+    index = (tmp_path / ".git" / "index").read_bytes()
+    os.utime(tmp_path / "a.txt", (1, 1))  # git would update its index
+    assert git_commit(tmp_path) == clean
+    assert (tmp_path / ".git" / "index").read_bytes() == index, "the index is locked and written"
     (tmp_path / "a.txt").write_text("2")
     assert git_commit(tmp_path) == f"{clean}-dirty"

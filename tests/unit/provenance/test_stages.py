@@ -53,7 +53,6 @@ NEVER = {
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",
     "provenance/stages.py": "computes these digests, which change with it",
-    "training/faults.py": "says what stopped a run",
     "training/finite.py": "stops a run that diverges",
     "reporting/check_tables.py": "stops a job",
     "training/history.py": "tells of a run that trains",
