@@ -74,9 +74,7 @@ def evaluate_run(
     record = job_record(code, config, data_sha256, **compute_record(config.model.backend, device))
     record |= {"suite": suite, "kind": _task(data, config.task)["kind"], **origin, "notes": trained.notes}
     record["evaluations"] = {name: evaluation.model_dump(mode="json") for name, evaluation in sweeps.items()}
-    for split in {
-        evaluation.split for evaluation in sweeps.values()
-    }:  # a damaged split is found before the first sweep
+    for split in {evaluation.split for evaluation in sweeps.values()}:  # a damaged split stops the job now
         Clips(data, split, config.task).check_rate(config.front_end)
     with saving(out / PREDICTIONS, suite, config) as saved:
         table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps, saved)
