@@ -9,7 +9,9 @@ from elasticast.config.load_ablation import load_ablation
 
 def ids_digest(dataset):
     """Checksums of the files that list the clips to use, or None without such a file."""
-    paths = [Path(SETTINGS.data_root, file) for file in PLAN.datasets[dataset].id_files()]
+    paths = [
+        Path(SETTINGS.data_root, file) for file in PLAN.datasets[dataset].id_files()
+    ]
     return [file_sha256(path) for path in paths if path.is_file()] or None
 
 
