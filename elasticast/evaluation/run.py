@@ -9,6 +9,7 @@ from elasticast.checksums import FILES, file_sha256, read_record, write_record
 from elasticast.config import Evaluation, RunConfig
 from elasticast.config.load_suite import load_run_config
 from elasticast.config.reading import read_yaml, validate
+from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_classes, read_data_hash
 from elasticast.errors import ConfigError, DataError, Problem
 from elasticast.evaluation.classes import match_classes
@@ -62,27 +63,21 @@ def evaluate_run(
     """
     begun = time.monotonic()
     suite, sweeps = read_sweeps(sweeps_file)
-    data_sha256 = read_data_hash(data)
-    trained = load_model(source)
+    data_sha256, trained = read_data_hash(data), load_model(source)
     origin = _origin(source, trained, changed_from)
     if run is not None:
         trained = with_run_settings(trained, load_run_config(run), data, str(source))
     else:
         trained = _on_data(trained, data, data_sha256, origin["trained_on"], str(source), other_data=other_data)
     config, device = trained.config, default_device()
-    record = {
-        "suite": suite,
-        **job_record(
-            code_digest("evaluate" if run is None else "released"),
-            config,
-            data_sha256,
-            **compute_record(config.model.backend, device),
-        ),
-        "kind": _task(data, config.task)["kind"],
-        **origin,
-        "evaluations": {name: evaluation.model_dump(mode="json") for name, evaluation in sweeps.items()},
-        "notes": trained.notes,
-    }
+    code = code_digest("evaluate" if run is None else "released")
+    record = job_record(code, config, data_sha256, **compute_record(config.model.backend, device))
+    record |= {"suite": suite, "kind": _task(data, config.task)["kind"], **origin, "notes": trained.notes}
+    record["evaluations"] = {name: evaluation.model_dump(mode="json") for name, evaluation in sweeps.items()}
+    for split in {
+        evaluation.split for evaluation in sweeps.values()
+    }:  # a damaged split is found before the first sweep
+        Clips(data, split, config.task).check_rate(config.front_end)
     with saving(out / PREDICTIONS, suite, config) as saved:
         table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps, saved)
         (out / EVALUATION).unlink(missing_ok=True)  # until all files are written, none of them is valid

@@ -65,7 +65,7 @@ def test_an_evaluation_that_is_interrupted_while_writing_leaves_nothing_valid(ev
         evaluate_run(folder, folder / "sweeps.yaml", prepared, folder)
 
 
-@pytest.mark.parametrize("name", ["summary.json", "classes.json"])
+@pytest.mark.parametrize("name", ["summary.json", "classes.json", "test.h5"])
 def test_damaged_data_stop_an_evaluation_before_it_begins(evaluated, prepared, tmp_path, monkeypatch, name):
     folder, data = evaluated(), tmp_path / "data"
     shutil.copytree(prepared, data)
