@@ -1,6 +1,9 @@
 """Jobs that are killed at random moments and started again give the results of jobs that were never killed."""
 
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from random import Random
 
@@ -10,6 +13,7 @@ import yaml
 from tests.attacks.forked import Command, inside
 from tests.attacks.jobs import Job, content, copied
 from tests.attacks.test_files import RUN, flip, job_of, truncate
+from tests.workflow.conftest import Project
 
 STEPS = 400
 """Steps of a run that is killed: enough for several checkpoints."""
@@ -132,14 +136,10 @@ def test_killed_prepare(finished, jobs, scratch, tries):
 
 
 @pytest.mark.tries(10)
-def test_killed_snakemake(finished, scratch, tries):
-    """Snakemake is killed with all its jobs, unlocked and started again"""
-    import os
-    import signal
-    import time
-
-    from tests.workflow.conftest import Project
-
+def test_killed_snakemake(request, finished, scratch, tries):
+    """Snakemake is killed twice with all its jobs, unlocked and started again"""
+    if not request.config.getoption("attacks"):
+        pytest.skip("takes minutes; only with --attacks")
     for random in tries:
         copy = Project.__new__(Project)
         copy.folder, copy.suite, copy.dataset = copied(finished.folder, scratch), finished.suite, finished.dataset
