@@ -15,7 +15,7 @@ from tests.attacks.jobs import Job, content, copied
 from tests.attacks.test_files import RUN, flip, job_of, truncate
 from tests.workflow.conftest import Project
 
-STEPS = 400
+STEPS = 100
 """Steps of a run that is killed: enough for several checkpoints."""
 MOST_STARTS = 60
 
@@ -58,7 +58,7 @@ def slow_run(project: Path, **train) -> None:
     """Make the run of `elastic` long, with augmentation and workers."""
     path = project / RUN / "config.yaml"
     config = yaml.safe_load(path.read_text())
-    config["train"] |= {"steps": STEPS, "checkpoint_every": 20, "log_every": 50, "mixup": 0.5, "token_dropout": 0.2}
+    config["train"] |= {"steps": STEPS, "checkpoint_every": 5, "log_every": 50, "mixup": 0.5, "token_dropout": 0.2}
     config["train"] |= train
     path.write_text(yaml.safe_dump(config))
     for name in ("model.safetensors", "model.json", "run.json"):
