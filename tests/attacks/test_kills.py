@@ -1,6 +1,9 @@
 """Jobs that are killed at random moments and started again give the results of jobs that were never killed."""
 
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from random import Random
 
@@ -10,8 +13,9 @@ import yaml
 from tests.attacks.forked import Command, inside
 from tests.attacks.jobs import Job, content, copied
 from tests.attacks.test_files import RUN, flip, job_of, truncate
+from tests.workflow.conftest import Project
 
-STEPS = 400
+STEPS = 100
 """Steps of a run that is killed: enough for several checkpoints."""
 MOST_STARTS = 60
 
@@ -54,7 +58,7 @@ def slow_run(project: Path, **train) -> None:
     """Make the run of `elastic` long, with augmentation and workers."""
     path = project / RUN / "config.yaml"
     config = yaml.safe_load(path.read_text())
-    config["train"] |= {"steps": STEPS, "checkpoint_every": 20, "log_every": 50, "mixup": 0.5, "token_dropout": 0.2}
+    config["train"] |= {"steps": STEPS, "checkpoint_every": 5, "log_every": 50, "mixup": 0.5, "token_dropout": 0.2}
     config["train"] |= train
     path.write_text(yaml.safe_dump(config))
     for name in ("model.safetensors", "model.json", "run.json"):
@@ -132,14 +136,10 @@ def test_killed_prepare(finished, jobs, scratch, tries):
 
 
 @pytest.mark.tries(10)
-def test_killed_snakemake(finished, scratch, tries):
-    """Snakemake is killed with all its jobs, unlocked and started again"""
-    import os
-    import signal
-    import time
-
-    from tests.workflow.conftest import Project
-
+def test_killed_snakemake(request, finished, scratch, tries):
+    """Snakemake is killed twice with all its jobs, unlocked and started again"""
+    if not request.config.getoption("attacks"):
+        pytest.skip("takes minutes; only with --attacks")
     for random in tries:
         copy = Project.__new__(Project)
         copy.folder, copy.suite, copy.dataset = copied(finished.folder, scratch), finished.suite, finished.dataset
