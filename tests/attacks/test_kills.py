@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.attacks.forked import Command, inside
-from tests.attacks.jobs import Job, content, copied
+from tests.attacks.jobs import Job, content, copied, long_training
 from tests.attacks.test_files import RUN, flip, job_of, truncate
 from tests.workflow.conftest import Project
 
@@ -72,7 +72,7 @@ def trained(request, finished, jobs, tmp_path_factory):
     slow_run(before, **request.param)
     reference = before.with_name("reference")
     shutil.copytree(before, reference, symlinks=True)
-    return before, reference, seconds_of(job_of(jobs, "train"), reference)
+    return before, reference, seconds_of(long_training(jobs), reference)
 
 
 @pytest.mark.tries(30)
@@ -81,8 +81,8 @@ def test_killed_training(trained, jobs, scratch, tries):
     before, reference, seconds = trained
     for random in tries:
         project = copied(before, scratch)
-        text = killed(job_of(jobs, "train"), project, seconds, 3, random)
-        check(job_of(jobs, "train"), project, reference, text, tries)
+        text = killed(long_training(jobs), project, seconds, 3, random)
+        check(long_training(jobs), project, reference, text, tries)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def stopped(trained, jobs):
     project = before.with_name("stopped")
     shutil.copytree(before, project, symlinks=True)
     with inside(project):
-        command = Command(job_of(jobs, "train").arguments, project / "attack.log")
+        command = Command(long_training(jobs).arguments, project / "attack.log")
         command.kill_after(0.8 * seconds)
         command.wait()
     assert len(list((project / RUN / "checkpoint").glob("step-*"))) > 1
@@ -107,9 +107,9 @@ def test_damaged_checkpoint(harm, stopped, trained, jobs, scratch, tries):
         project = copied(stopped, scratch)
         last = max((project / RUN / "checkpoint").glob("step-*"), key=lambda folder: int(folder.name[5:]))
         damage = harm(random.choice(sorted(last.iterdir())), random)
-        ended = job_of(jobs, "train").run(project)
+        ended = long_training(jobs).run(project)
         assert ended.status == 0, f"the checkpoint before is not used: {damage}\n{ended.text}"
-        check(job_of(jobs, "train"), project, trained[1], ended.text, tries)
+        check(long_training(jobs), project, trained[1], ended.text, tries)
 
 
 @pytest.mark.tries(30)
