@@ -64,7 +64,7 @@ test: $(READY)
 	PATH=$(call quote,$(BIN)):"$$PATH" $(call quote,$(BIN)/python) -m pytest $(ARGS)
 
 attacks: $(READY)
-	PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest --attacks tests/attacks $(ARGS)
+	PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest --attacks 1 tests/attacks $(ARGS)
 
 lint: $(READY)
 	$(call quote,$(BIN)/python) -m ruff check .

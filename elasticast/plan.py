@@ -4,10 +4,12 @@
 project.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
+from elasticast.config.deciding import without_effect
 from elasticast.config.run import RunSettings
 from elasticast.provenance import code_digest, training_code
 
@@ -98,9 +100,13 @@ class Plan:
         """Digest of the code that decides the weights of a training run."""
         return training_code(self.runs[run])
 
-    def training_settings(self, run: str) -> str:
-        """Digest of the settings that decide the weights of a training run, for every seed."""
-        return digest(deciding(self.runs[run]))
+    def deciding_settings(self, run: str, seed: int) -> str:
+        """The settings that decide the weights of a training run, as JSON."""
+        return json.dumps(deciding(self.run_config(run, seed)))
+
+    def settings_without_effect(self, run: str) -> str:
+        """The settings that cannot change the weights of a training run, as JSON."""
+        return json.dumps(without_effect(self.runs[run]))
 
     def prepare_code(self, dataset: str) -> str:
         """Digest of the code that prepares a dataset: the code for all datasets, and the modules of this one."""

@@ -49,9 +49,8 @@ def finished(tmp_path_factory):
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--attacks", action="store_true", help="try each attack in tests/attacks as often as its mark says"
-    )
+    share = "share of the tries of each attack that its mark gives; default: one try"
+    parser.addoption("--attacks", type=float, metavar="SHARE", help=share)
 
 
 MOST_WORKERS = 8

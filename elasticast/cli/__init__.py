@@ -139,6 +139,9 @@ def train(
     norm: Annotated[Path | None, typer.Option(help="statistics file; not needed if the settings give `norm`")] = None,
     threads: Threads = 1,
     weights_root: Annotated[Path, typer.Option(help="folder that a relative `model.init` is relative to")] = Path(),
+    also: Annotated[
+        str, typer.Option(help='settings that cannot change results, as JSON: \'{"train": {"workers": 4}}\'')
+    ] = "{}",
 ) -> None:
     """Train one run, or resume it from its checkpoint; start under torchrun to use several GPUs."""
     import torch
@@ -150,7 +153,7 @@ def train(
 
     torch.set_num_threads(threads)
     with join_processes() as world:
-        run = load_run_config(config)
+        run = load_run_config(config, _parse_json(also, "--also"))
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
 
 

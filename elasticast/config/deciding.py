@@ -30,3 +30,16 @@ def deciding(settings: BaseModel, **options: Any) -> dict[str, Any]:
         elif name in values and isinstance(value, BaseModel):
             values[name] = deciding(value, **options)
     return values
+
+
+def without_effect(settings: BaseModel) -> dict[str, Any]:
+    """The settings that :func:`deciding` leaves out, as JSON values."""
+    values = settings.model_dump(mode="json")
+    left_out = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if field.json_schema_extra == NO_EFFECT:
+            left_out[name] = values[name]
+        elif isinstance(value, BaseModel) and (nested := without_effect(value)):
+            left_out[name] = nested
+    return left_out

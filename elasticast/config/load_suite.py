@@ -9,9 +9,10 @@ its differences from it.
 from pathlib import Path
 from typing import Any
 
+from elasticast.config.deciding import deciding, without_effect
 from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_suite
 from elasticast.config.names import name_error, no_such_file
-from elasticast.config.reading import read_yaml, validate
+from elasticast.config.reading import deep_merge, read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems
@@ -26,9 +27,30 @@ def load_workflow_config(value: dict[str, Any], file: str = WORKFLOW_FILE) -> Wo
     return validate(WorkflowConfig, value, file)
 
 
-def load_run_config(path: Path) -> RunConfig:
-    """Read a run's `config.yaml`."""
-    return validate(RunConfig, read_yaml(path), str(path))
+def load_run_config(path: Path, also: dict[str, Any] | None = None) -> RunConfig:
+    """Read a run's `config.yaml`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    also : dict, optional
+        Values of settings that cannot change results, which the file of a workflow does not hold. They override those
+        of the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file or `also` has mistakes, or if `also` holds other settings.
+    """
+    run = validate(RunConfig, read_yaml(path), str(path))
+    if not also:
+        return run
+    changed = validate(RunConfig, deep_merge(run.model_dump(mode="json"), also), "--also")
+    if deciding(changed) != deciding(run):
+        message = f"may only hold settings that cannot change results: {without_effect(run)}"
+        raise ConfigError([Problem("--also", (), message, also)])
+    return changed
 
 
 def load_resolved_suite(path: Path) -> Suite:

@@ -1,6 +1,6 @@
 """Attacks: what is damaged, exchanged, killed or full must never give a wrong number, and never a traceback.
 
-A test run tries each attack once. ``make attacks`` (``pytest tests/attacks --attacks``) tries it as often as its mark
+A test run tries each attack once. ``make attacks`` (``pytest tests/attacks --attacks 1``) tries it as often as its mark
 `tries` says, and prints the table of docs/reliability.md.
 """
 
@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.jobs import read_jobs
-
-FEW = 1
-"""Tries of each attack in an ordinary test run."""
 
 
 class Tries:
@@ -52,7 +49,7 @@ class Tries:
 def tries(request, record_property):
     """The tries of a test; see `Tries`. The outcomes are printed at the end of the test run."""
     (count,) = request.node.get_closest_marker("tries").args
-    found = Tries(count if request.config.getoption("attacks") else min(count, FEW), request.node.name)
+    found = Tries(max(1, round(count * (request.config.getoption("attacks") or 0))), request.node.name)
     yield found
     case = request.node.callspec.id if hasattr(request.node, "callspec") else ""
     record_property("attack", (request.function.__doc__, case, dict(found.outcomes)))

@@ -40,6 +40,13 @@ class Job(NamedTuple):
             return elasticast(*self.arguments, log=folder / "attack.log", prepare=prepare)
 
 
+def long_training(jobs: list[Job]) -> Job:
+    """The training of `elastic`, with the settings in its config.yaml only: a test changes them."""
+    job = next(job for job in jobs if job.rule == "train" and any("/elastic/" in output for output in job.outputs))
+    place = job.arguments.index("--also")
+    return job._replace(arguments=job.arguments[:place] + job.arguments[place + 2 :])
+
+
 def read_jobs(project: Project) -> list[Job]:
     """All jobs of the suite, as Snakemake lists them: one line per output."""
     result = project.snakemake("--dry-run", "--detailed-summary", "all")

@@ -1,6 +1,9 @@
 """Jobs that are killed at random moments and started again give the results of jobs that were never killed."""
 
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from random import Random
 
@@ -8,10 +11,11 @@ import pytest
 import yaml
 
 from tests.attacks.forked import Command, inside
-from tests.attacks.jobs import Job, content, copied
+from tests.attacks.jobs import Job, content, copied, long_training
 from tests.attacks.test_files import RUN, flip, job_of, truncate
+from tests.workflow.conftest import Project
 
-STEPS = 400
+STEPS = 100
 """Steps of a run that is killed: enough for several checkpoints."""
 MOST_STARTS = 60
 
@@ -54,7 +58,7 @@ def slow_run(project: Path, **train) -> None:
     """Make the run of `elastic` long, with augmentation and workers."""
     path = project / RUN / "config.yaml"
     config = yaml.safe_load(path.read_text())
-    config["train"] |= {"steps": STEPS, "checkpoint_every": 20, "log_every": 50, "mixup": 0.5, "token_dropout": 0.2}
+    config["train"] |= {"steps": STEPS, "checkpoint_every": 5, "log_every": 50, "mixup": 0.5, "token_dropout": 0.2}
     config["train"] |= train
     path.write_text(yaml.safe_dump(config))
     for name in ("model.safetensors", "model.json", "run.json"):
@@ -68,7 +72,7 @@ def trained(request, finished, jobs, tmp_path_factory):
     slow_run(before, **request.param)
     reference = before.with_name("reference")
     shutil.copytree(before, reference, symlinks=True)
-    return before, reference, seconds_of(job_of(jobs, "train"), reference)
+    return before, reference, seconds_of(long_training(jobs), reference)
 
 
 @pytest.mark.tries(30)
@@ -77,8 +81,8 @@ def test_killed_training(trained, jobs, scratch, tries):
     before, reference, seconds = trained
     for random in tries:
         project = copied(before, scratch)
-        text = killed(job_of(jobs, "train"), project, seconds, 3, random)
-        check(job_of(jobs, "train"), project, reference, text, tries)
+        text = killed(long_training(jobs), project, seconds, 3, random)
+        check(long_training(jobs), project, reference, text, tries)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +92,7 @@ def stopped(trained, jobs):
     project = before.with_name("stopped")
     shutil.copytree(before, project, symlinks=True)
     with inside(project):
-        command = Command(job_of(jobs, "train").arguments, project / "attack.log")
+        command = Command(long_training(jobs).arguments, project / "attack.log")
         command.kill_after(0.8 * seconds)
         command.wait()
     assert len(list((project / RUN / "checkpoint").glob("step-*"))) > 1
@@ -103,9 +107,9 @@ def test_damaged_checkpoint(harm, stopped, trained, jobs, scratch, tries):
         project = copied(stopped, scratch)
         last = max((project / RUN / "checkpoint").glob("step-*"), key=lambda folder: int(folder.name[5:]))
         damage = harm(random.choice(sorted(last.iterdir())), random)
-        ended = job_of(jobs, "train").run(project)
+        ended = long_training(jobs).run(project)
         assert ended.status == 0, f"the checkpoint before is not used: {damage}\n{ended.text}"
-        check(job_of(jobs, "train"), project, trained[1], ended.text, tries)
+        check(long_training(jobs), project, trained[1], ended.text, tries)
 
 
 @pytest.mark.tries(30)
@@ -132,14 +136,10 @@ def test_killed_prepare(finished, jobs, scratch, tries):
 
 
 @pytest.mark.tries(10)
-def test_killed_snakemake(finished, scratch, tries):
-    """Snakemake is killed with all its jobs, unlocked and started again"""
-    import os
-    import signal
-    import time
-
-    from tests.workflow.conftest import Project
-
+def test_killed_snakemake(request, finished, scratch, tries):
+    """Snakemake is killed twice with all its jobs, unlocked and started again"""
+    if not request.config.getoption("attacks"):
+        pytest.skip("takes minutes; only with --attacks")
     for random in tries:
         copy = Project.__new__(Project)
         copy.folder, copy.suite, copy.dataset = copied(finished.folder, scratch), finished.suite, finished.dataset

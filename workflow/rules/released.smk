@@ -10,8 +10,7 @@ rule evaluate_released:
     # Clips are prepared for the model with the settings of the first seed's run.
     input:
         weights=released_weights,
-        # its age does not matter: the settings that change results are in params
-        run=ancient(rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0]))),
+        run=rules.configure.output[0].replace("{seed}", str(SUITE.seeds[0])),
         sweeps=rules.configure_sweeps.output[0].replace("{seed}", str(SUITE.seeds[0])),
         stores=measured_splits,
         manifest=prepared("manifest.parquet"),
@@ -35,7 +34,6 @@ rule evaluate_released:
     params:
         data=subpath(input.manifest, parent=True),
         out=subpath(output.metrics, parent=True),
-        settings=lambda wildcards: PLAN.training_settings(wildcards.experiment),
         code=CODE["released"],
     message:
         "Evaluating the authors' weights as {wildcards.experiment}"

@@ -13,10 +13,10 @@ rule configure:
     conda:
         "../../environment.yml"
     params:
-        # labels and colours are no settings of a run
-        settings=lambda wildcards: PLAN.run_config(
+        # without labels, colours, and settings that cannot change the weights
+        settings=lambda wildcards: PLAN.deciding_settings(
             *experiment_of(wildcards), int(wildcards.seed)
-        ).model_dump_json(),
+        ),
     shell:
         "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"
 
@@ -25,9 +25,7 @@ rule train:
     # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
     # the outputs of an interrupted job.
     input:
-        # its age does not matter, because settings that cannot change the weights train nothing again; the settings that
-        # decide the weights are in params
-        config=ancient(rules.configure.output[0]),
+        config=rules.configure.output[0],
         stores=lambda wildcards: stores(wildcards, needs(wildcards).splits),
         manifest=prepared("manifest.parquet"),
         classes=prepared("classes.json"),
@@ -56,14 +54,14 @@ rule train:
         nodes=1,
         # training saves a checkpoint when it is asked to stop, and continues from it at the next start
         checkpointable=1,
-        # a resource and not a param, so that another folder does not train again; the run records which published
-        # weights it used
+        # resources and not params, so that a change does not train again. The run records which published weights it
+        # used; the settings cannot change its weights
         weights_root=SETTINGS.weights_root,
+        also=lambda wildcards: PLAN.settings_without_effect(wildcards.experiment),
     params:
         data=subpath(input.manifest, parent=True),
         norm=lambda wildcards, input: ["--norm", input.norm] if input.norm else [],
         out=subpath(output.weights, parent=True),
-        settings=lambda wildcards: PLAN.training_settings(wildcards.experiment),
         code=lambda wildcards: PLAN.training_code(wildcards.experiment),
     message:
         "Training {wildcards.experiment}, seed {wildcards.seed}"
@@ -71,4 +69,4 @@ rule train:
         # tee ignores the signals that stop the trainer, so that it logs the last line: a checkpoint was saved
         "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm:q} --out {params.out:q}"
-        " --weights-root {resources.weights_root:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"
+        " --weights-root {resources.weights_root:q} --also {resources.also:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from elasticast.checksums import read_record
 from elasticast.config import RunConfig
-from elasticast.config.deciding import NO_EFFECT, deciding
-from elasticast.errors import DataError, ElasticASTError
+from elasticast.config.deciding import NO_EFFECT, deciding, without_effect
+from elasticast.config.load_suite import load_run_config
+from elasticast.errors import ConfigError, DataError, ElasticASTError
 from elasticast.training import loop
 from elasticast.training.checkpoint import Checkpoints, saved_checkpoints
 from elasticast.training.inputs import RunInputs
@@ -180,19 +182,19 @@ def test_what_was_moved_aside_can_be_moved_back(trainer, stopped, run):
 UNIMPORTANT = {"train.log_every": 7, "train.checkpoint_every": 5, "train.workers": 2}
 
 
-def without_effect(model: type, prefix: str = "") -> set[str]:
+def declared(model: type, prefix: str = "") -> set[str]:
     """Dotted names of all fields of a run that are declared to change no result."""
     found = set()
     for name, field in model.model_fields.items():
         if field.json_schema_extra == NO_EFFECT:
             found.add(prefix + name)
         elif isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
-            found |= without_effect(field.annotation, f"{prefix}{name}.")
+            found |= declared(field.annotation, f"{prefix}{name}.")
     return found
 
 
 def test_the_settings_that_are_declared_to_change_no_result_are_those_proven_here():
-    assert without_effect(RunConfig) == set(UNIMPORTANT)
+    assert declared(RunConfig) == set(UNIMPORTANT)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -224,6 +226,17 @@ def test_all_other_settings_are_part_of_the_identity(tiny):
     assert {f"train.{name}" for name in tiny().train.model_dump().keys() - deciding(tiny())["train"].keys()} == set(
         UNIMPORTANT
     )
+
+
+def test_the_workflow_gives_them_apart_from_the_others(tiny, tmp_path):
+    run = tiny(train={key.removeprefix("train."): value for key, value in UNIMPORTANT.items()})
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(deciding(run)))
+    assert load_run_config(path).train.workers == 0
+    assert load_run_config(path, without_effect(run)) == run
+    for also, key in [({"train": {"lr": 0.5}}, "lr"), ({"seed": 3}, "seed"), ({"train": {"wrkers": 1}}, "wrkers")]:
+        with complains(ConfigError, "--also", key):
+            load_run_config(path, also)
 
 
 # ---------------------------------------------------------------------------------------------
