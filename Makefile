@@ -1,5 +1,6 @@
 # make run    set up and run the suite named in config/config.yaml, then build the report
 # make test   set up and run the tests, as many at a time as there are cores
+# make attacks    damage files, kill jobs, fill disks: each many times; a few hours
 # make lint   the checks CI runs besides the tests
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
@@ -30,7 +31,7 @@ DATA_ROOT ?= $(eval DATA_ROOT := $$(call setting,data_root))$(DATA_ROOT)
 RESULTS ?= $(eval RESULTS := $$(call setting,results))$(RESULTS)
 SETTINGS = --config $(call quote,suite=$(SUITE)) $(call quote,data_root=$(DATA_ROOT)) $(call quote,results=$(RESULTS)) $(CONFIG)
 
-.PHONY: run test lint setup clean
+.PHONY: run test attacks lint setup clean
 .DEFAULT_GOAL := run
 
 setup: $(READY)
@@ -61,6 +62,9 @@ run: $(READY)
 
 test: $(READY)
 	PATH=$(call quote,$(BIN)):"$$PATH" $(call quote,$(BIN)/python) -m pytest $(ARGS)
+
+attacks: $(READY)
+	PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest --attacks tests/attacks $(ARGS)
 
 lint: $(READY)
 	$(call quote,$(BIN)/python) -m ruff check .

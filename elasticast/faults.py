@@ -15,6 +15,8 @@ from pathlib import Path
 from elasticast.errors import ElasticASTError
 
 PLACE = "free some space there, or use a folder on another disk (`results`, `data_root` in config/config.yaml)"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of the operating system that prevent writing."""
 REMEDIES = {
     errno.ENOSPC: PLACE,
     errno.EDQUOT: PLACE,
@@ -116,10 +118,9 @@ def while_writing(error: Exception, path: Path, temporary: Path) -> OSError | No
     if isinstance(error, ElasticASTError):
         return None
     number = error_number(error)
-    files = [
-        file for name in ("filename", "filename2") if (file := getattr(error, name, None)) is not None
-    ]  # of a copy
-    if files and os.fspath(temporary) not in map(os.fspath, files):
+    named = (getattr(error, name, None) for name in ("filename", "filename2"))  # two files if one is copied
+    files = [os.fspath(file) for file in named if file is not None]
+    if files and os.fspath(temporary) not in files:
         return None
     if number is None:
         number = _refused(temporary)

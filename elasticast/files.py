@@ -45,10 +45,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         if temporary.stat().st_mode != mode:  # some libraries let only the owner read their files
             temporary.chmod(mode)
-        _to_disk(temporary)
+        to_disk(temporary)
         temporary.replace(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
-            _to_disk(path.parent)
+            to_disk(path.parent)
     except Exception as error:
         if failure := while_writing(error, path, temporary):
             raise failure from error
@@ -120,12 +120,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
         with contextlib.suppress(OSError):  # not supported by all network file systems
-            _to_disk(path.parent)
+            to_disk(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file, or the entries of a folder, are on disk."""
     opened = os.open(path, os.O_RDONLY)
     try:

@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from elasticast.config import RunConfig
 from elasticast.config.reading import deep_merge
-from tests.workflow.conftest import Project
+from tests.workflow.conftest import HOSTILE_FOLDER, Project
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}
 FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}
@@ -39,11 +39,19 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A project in which the tiny suite has run completely, from raw audio to figures."""
-    project = Project(tmp_path_factory.mktemp("finished"))
+    """A project in which the tiny suite has run completely, from raw audio to figures, in a folder with an odd name."""
+    folder = tmp_path_factory.mktemp("finished") / HOSTILE_FOLDER
+    folder.mkdir()
+    project = Project(folder)
     result = project.snakemake("all", "--cores", "all")
     assert result.returncode == 0, result.stderr[-4000:]
     return project
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--attacks", action="store_true", help="try each attack in tests/attacks as often as its mark says"
+    )
 
 
 MOST_WORKERS = 8
@@ -77,7 +85,7 @@ def _group(file: Path) -> str | None:
         return "slurm"  # these tests share one cluster and count the jobs on it
     if 'scope="module"' in file.read_text():
         return str(file)
-    return "finished" if file.parent.name == "workflow" else None
+    return "finished" if file.parent.name in ("workflow", "attacks") else None
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -91,3 +99,15 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("equality, float32: largest error (of values up to)")
     for what, error, size in rows:
         terminalreporter.line(f"{error:.1e} ({size:.2g})  {what}")
+    attacks = [v for r in _ended(terminalreporter) for k, v in r.user_properties if k == "attack"]
+    if attacks:
+        terminalreporter.section("attacks: tries and how they ended")
+    for attack, case, outcomes in attacks:
+        ended = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        terminalreporter.line(f"| {attack} | {case} | {sum(outcomes.values())} | {ended} |")
+
+
+def _ended(terminalreporter):
+    """Reports of the last phase of each test: properties recorded in fixtures are only complete there."""
+    reports = [r for found in terminalreporter.stats.values() for r in found]
+    return [r for r in reports if getattr(r, "when", "") == "teardown"]

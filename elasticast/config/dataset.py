@@ -43,6 +43,8 @@ class DatasetSettings(_Ranges):
     tasks: ClassVar[dict[str, TaskKind]]
     generated: ClassVar[bool] = False
     """Whether the audio is made by `fetch`, not downloaded."""
+    origin: ClassVar[str] = "recordings"
+    """What the clips are."""
     max_rejected: Share = Field(0.0, description="Share of clips that may be unusable before `prepare` fails.")
     store_rate: PositiveInt = Field(16000, description="Sample rate of the waveform store. [Hz]")
     dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -86,6 +88,7 @@ class DatasetSettings(_Ranges):
 class Soundscapes(DatasetSettings):
     """Synthetic soundscapes, see `elasticast.data.datasets.soundscapes`."""
 
+    origin: ClassVar[str] = "synthetic"
     module: ClassVar[str] = "soundscapes"
     tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
     generated: ClassVar[bool] = True
@@ -110,6 +113,7 @@ class FsddStrings(DatasetSettings):
     """Free Spoken Digit Dataset, recordings of one speaker joined, see `elasticast.data.datasets.fsdd`."""
 
     module: ClassVar[str] = "fsdd"
+    origin: ClassVar[str] = "joined recordings"
     tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
     generated: ClassVar[bool] = True
     source: Literal["fsdd_strings"] = Field(
@@ -202,6 +206,11 @@ class PaperDataset(DatasetSettings):
     def code(self) -> tuple[str, ...]:
         """See `DatasetSettings.code`."""
         return super().code() + (TWIN_CODE if self.twin else ())
+
+    @property
+    def origin(self) -> str:
+        """See `DatasetSettings.origin`."""
+        return f"synthetic twin of {self.module}" if self.twin else super().origin
 
     @model_validator(mode="after")
     def _twin_fits(self):

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from elasticast.data.unpack import BLOCK, DAMAGED, MOST_BYTES, DamagedArchiveError, RefusedArchiveError, extract
 from elasticast.errors import DataError
-from elasticast.files import locked
+from elasticast.faults import FULL
+from elasticast.files import locked, to_disk
 from elasticast.progress import track
 
 LOG = logging.getLogger(__name__)
@@ -55,11 +56,14 @@ def download(url: str, target: Path, size: int | None = None) -> None:
             _receive(url, part, size)
             break
         except (OSError, http.client.HTTPException) as error:  # URLError, HTTPError and timeouts are OSErrors
+            if getattr(error, "errno", None) in FULL:
+                raise OSError(error.errno, os.strerror(error.errno), str(part)) from None
             received = part.stat().st_size if part.is_file() else 0
             if received <= max(previous, 0) or isinstance(error, urllib.error.HTTPError):
                 raise DataError(f"{url}: download failed: {_cause(error)}") from None
             LOG.info("%s: interrupted after %d bytes, resuming", url, received)
             previous = received
+    to_disk(part)
     os.replace(part, target)
 
 
@@ -222,6 +226,8 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
     DataError
         If the folder is missing or empty, and the archive cannot be downloaded, is damaged or is refused; see
         :func:`~elasticast.data.unpack.extract`. The message lists the remedies.
+    OSError
+        If the disk is full. The next call resumes the download.
     """
     packed = folder.with_name(archive.name)
     try:
@@ -232,6 +238,8 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
                 download(archive.url, packed, archive.size)
                 _unpack(archive, packed, folder)
     except (OSError, DataError) as error:
+        if getattr(error, "errno", None) in FULL:
+            raise
         raise DataError(
             f"{folder}: no such folder, and it could not be downloaded ({error}). Either allow access to the network, "
             f"or download the archive elsewhere and save it as {packed}, or set `data_root` in config/config.yaml (or "
@@ -252,6 +260,7 @@ def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
         extract(packed, part, archive.wanted, archive.unpacked)
         if archive.sums:
             _check_files(part, archive.sums)
+        os.sync()  # one call for up to a hundred thousand files
         part.rename(folder)
     except RefusedArchiveError as error:
         packed.unlink()

@@ -64,6 +64,12 @@ def read_data_hash(prepared: Path) -> str:
     return read_record(prepared / SUMMARY, REMEDY)["sha256"]
 
 
+def read_listed(prepared: Path, split: str) -> int:
+    """Number of clips in the published list of a split; in the list that was used, if no number is published."""
+    summary = read_record(prepared / SUMMARY, REMEDY)
+    return summary["published"].get(split, summary["annotated"][split])
+
+
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a CSV file, unless the file already has the same content."""
     text = table.to_csv(index=False)

@@ -14,7 +14,7 @@ import pandas as pd
 from elasticast.checksums import FILES as SUMS
 from elasticast.checksums import OWN, file_sha256, read_record, verify, write_record
 from elasticast.config import digest
-from elasticast.config.dataset import SPLITS, DatasetConfig
+from elasticast.config.dataset import SPLITS, DatasetConfig, DatasetSettings, PaperDataset
 from elasticast.data.annotations import Annotations, check_annotations, select_ids
 from elasticast.data.datasets import reader_of
 from elasticast.data.labels import check_labels, report_classes
@@ -69,6 +69,7 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         classes = class_lists(clips, config.tasks, annotations.classes)
         report_classes(clips, classes, complete=config.ids is None and not getattr(config, "twin", None))
         summary = {**_summary(clips, classes, config, parts), "published": annotations.published}
+        _report_coverage(summary, config, out)
         if _is_complete(out, summary):
             LOG.info("%s: complete, nothing to do", out)
         else:
@@ -238,6 +239,26 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
             raise DataError(f"{out.name}: split {split!r} has no usable clip{reasons}")
     if len(rejected):
         LOG.warning("%d of %d clips were rejected (%s); %s", len(rejected), len(clips), _counted(rejected), where)
+
+
+def _report_coverage(summary: dict, config: DatasetConfig, out: Path) -> None:
+    """Say what the clips are, and warn if published clips are missing from them."""
+    if config.origin != DatasetSettings.origin:
+        LOG.info("%s: %s", out, config.origin)
+    used, published = summary["clips"], summary["published"]
+    if "dev" not in published:  # `dev_share` has taken it from the training split
+        used = {**used, "train": used["train"] + used["dev"]}
+    missing = {split: count for split, count in published.items() if used[split] < count}
+    if missing:
+        counts = ", ".join(f"{used[split]:,} of {n:,} {split} ({used[split] / n:.1%})" for split, n in missing.items())
+        LOG.warning(
+            "%s: not all published clips are used: %s; scores are of the clips used, and may differ from published "
+            "scores for that reason alone",
+            out,
+            counts,
+        )
+    if isinstance(config, PaperDataset) and not config.twin and "test" not in published:
+        LOG.warning("%s: the test list is not a published one; how much of it is covered is not known", out)
 
 
 def _counted(rejected: pd.DataFrame) -> str:

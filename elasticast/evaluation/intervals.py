@@ -55,11 +55,11 @@ from elasticast.progress import track
 T = TypeVar("T", h5py.File, h5py.Group)
 INTERVAL_COLUMNS = (
     "suite", "experiment", "evaluation", "dataset", "task", "x_name", "x", "compression", "metric", "value", "low",
-    "high", "seeds", "clips",
+    "high", "seeds", "clips", "listed",
 )  # fmt: skip
 PAIR_COLUMNS = (
     "suite", "dataset", "task", "evaluation", "x_name", "x", "compression", "metric", "experiment", "against",
-    "difference", "low", "high", "p", "p_corrected", "comparisons", "clips",
+    "difference", "low", "high", "p", "p_corrected", "comparisons", "clips", "listed",
 )  # fmt: skip
 _SHARED = ("suite", "experiment", "dataset", "task", "model", "kind")
 
@@ -150,7 +150,8 @@ class _Point:
         run, evaluation = self.group.file.attrs, self.group.parent
         experiment = {name: run[name] for name in ("suite", "experiment", "dataset", "task")}
         point = {"evaluation": evaluation.name[1:], "x_name": evaluation.attrs["x_name"], **self.group.attrs}
-        return {**experiment, **point, "metric": PRIMARY_METRIC[run["kind"]], "clips": evaluation.attrs["clips"]}
+        clips = {name: evaluation.attrs[name] for name in ("clips", "listed")}
+        return {**experiment, **point, "metric": PRIMARY_METRIC[run["kind"]], **clips}
 
     @property
     def resampled(self) -> Resampled:

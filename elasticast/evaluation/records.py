@@ -21,9 +21,9 @@ EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.h5"
 MODEL_SUMS = {"weights_sha256": "model.safetensors", "model_sha256": "model.json"}
 """Keys of the record of an evaluation for the SHA-256 of the files of a model."""
-AGAIN = "run `elasticast evaluate` again"
-TRAIN_AGAIN = "train this run again"
-RESAMPLE_AGAIN = "run `elasticast resample` again"
+AGAIN = "evaluate again (with snakemake: delete metrics.csv of the run first)"
+TRAIN_AGAIN = "train again (with snakemake: delete run.json of the run first)"
+RESAMPLE_AGAIN = "run `elasticast resample` again (with snakemake: delete the .h5 file first)"
 KEYS = (
     "suite", "experiment", "seed", "dataset", "task", "kind", "evaluations", "weights_sha256", "model_sha256",
     "data_sha256", "notes",

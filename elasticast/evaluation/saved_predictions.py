@@ -4,8 +4,9 @@ Layout of the file, for n clips and C classes:
 
 - attributes: ``suite``, ``experiment``, ``seed``, ``dataset``, ``task``, ``model`` (kind of the model), ``kind`` (of
   the task) and ``classes``;
-- one group per evaluation, with the attributes ``x_name`` and ``split`` and the datasets ``id`` (utf-8 ``[n]``),
-  ``labels`` (int64, indices into ``classes``) and ``first_label`` (int64 ``[n + 1]``). The labels of clip i are
+- one group per evaluation, with the attributes ``x_name``, ``split`` and ``listed`` (number of clips in the published
+  list, see :func:`~elasticast.data.manifest.read_listed`) and the datasets ``id`` (utf-8 ``[n]``), ``labels`` (int64,
+  indices into ``classes``) and ``first_label`` (int64 ``[n + 1]``). The labels of clip i are
   ``labels[first_label[i]:first_label[i + 1]]``;
 - in it one group per x, named ``f"{x:g}"``, or ``f"{x:g}@{compression:g}"`` in a grid, with the attributes ``x`` and
   ``compression``. Multi-label tasks have the logits ``scores`` (float16 ``[n, C]``). Single-label tasks have the class
@@ -59,12 +60,12 @@ class Predictions:
         self.file, self.folder = file, folder
         self._first_of: dict[str, h5py.Group] = {}
 
-    def begin(self, name: str, evaluation: Evaluation, clips: Clips) -> None:
-        """Start a new evaluation on `clips`; later :meth:`add` calls belong to it."""
+    def begin(self, name: str, evaluation: Evaluation, clips: Clips, listed: int) -> None:
+        """Start a new evaluation on `clips` out of `listed` clips; later :meth:`add` calls belong to it."""
         self.file.attrs.update({"kind": clips.kind, "classes": clips.classes})
         self._group, self._kind = self.file.create_group(name), clips.kind
         self._grid = evaluation.compression is not None
-        self._group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split})
+        self._group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split, "listed": listed})
         if evaluation.split in self._first_of:  # store the clips of a split only once: these are links
             for column in ("id", "labels", "first_label"):
                 self._group[column] = self._first_of[evaluation.split][column]

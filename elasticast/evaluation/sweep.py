@@ -14,6 +14,7 @@ from elasticast.config import ASTSettings, Evaluation, RunConfig
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm
+from elasticast.data.manifest import read_listed
 from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule, view_tokens
@@ -245,16 +246,17 @@ def evaluate(
     -------
     DataFrame
         One row per sweep, x, compression and metric, with the columns ``experiment``, ``seed``, ``evaluation``,
-        ``dataset``, ``task``, ``x_name``, ``x``, ``compression``, ``metric``, ``value`` and ``n`` (number of clips).
+        ``dataset``, ``task``, ``x_name``, ``x``, ``compression``, ``metric``, ``value``, ``n`` (number of clips) and
+        ``listed`` (number of clips in the published list, see :func:`~elasticast.data.manifest.read_listed`).
     """
     rows = []
     for name, evaluation in sweeps.items():
-        clips = Clips(prepared, evaluation.split, config.task)
+        clips, listed = Clips(prepared, evaluation.split, config.task), read_listed(prepared, evaluation.split)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
         costs = gflops_per_clip(clips, config, evaluation) if evaluation.x_name == "token_drop" else {}
         if saved:
-            saved.begin(name, evaluation, clips)
+            saved.begin(name, evaluation, clips, listed)
         for compression in evaluation.compression or [None]:
             out = saved and saved.allocate(len(set(evaluation.x)), len(clips), len(clips.classes))
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
@@ -267,5 +269,6 @@ def evaluate(
                 values = metrics(scores, clips.targets.numpy(), clips.kind)
                 values |= {"gflops_per_clip": costs[x]} if costs else {}
                 point = {**head, "x": x, "compression": used}
-                rows += [{**point, "metric": k, "value": v, "n": len(clips)} for k, v in values.items()]
+                counts = {"n": len(clips), "listed": listed}
+                rows += [{**point, "metric": k, "value": v, **counts} for k, v in values.items()]
     return pd.DataFrame(rows)

@@ -34,6 +34,7 @@ _MODELS = (
     "models/transformer.py",
 )
 _SWEEPS = (
+    "data/manifest.py:read_listed",
     "data/windows.py:window_views",
     "evaluation/flops.py",
     "evaluation/metrics.py",
@@ -82,6 +83,7 @@ _DECODING = (
 _SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py")
 _PANELS = (
     *_SCRIPT,
+    "reporting/captions.py:Coverage",
     "reporting/panel_inputs.py",
     "reporting/panels.py",
     "reporting/read_tables.py",

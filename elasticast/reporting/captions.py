@@ -3,9 +3,51 @@
 Captions are reStructuredText, so names go through :func:`elasticast.text.rst`.
 """
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from elasticast.config import RunConfig
+from elasticast.config.dataset import DatasetSettings
+from elasticast.text import rst
 
 ONE_SEED = "With one seed, intervals do not show how much other seeds would differ."
+
+
+class Coverage(NamedTuple):
+    """How many clips of a test split were evaluated.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the dataset.
+    origin : str
+        What the clips are, see `elasticast.config.dataset.DatasetSettings.origin`.
+    clips : int
+        Number of clips evaluated; 0 if nothing ran.
+    listed : int
+        Number of clips in the published list, see `elasticast.data.manifest.read_listed`.
+    """
+
+    dataset: str
+    origin: str
+    clips: int
+    listed: int
+
+    @property
+    def counts(self) -> str:
+        """Text such as ``19,445 of 20,371``."""
+        return f"{self.clips:,} of {self.listed:,}"
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset, and what its clips are if not recordings."""
+        return self.dataset if self.origin == DatasetSettings.origin else f"{self.dataset} ({self.origin})"
+
+
+def describe_coverage(test_splits: Iterable[Coverage]) -> list[str]:
+    """Sentence with the test clips evaluated, of those listed, of each dataset; none if nothing ran."""
+    texts = dict.fromkeys(f"{split.name} {split.counts}" for split in test_splits if split.clips)
+    return [f"Test clips evaluated, of those listed: {rst('; '.join(texts))}."] if texts else []
 
 
 def describe_means(fewest: int, most: int) -> str:

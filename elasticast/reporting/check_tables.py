@@ -31,11 +31,13 @@ def check_metrics(path: Path, table: pd.DataFrame) -> None:
     Raises
     ------
     DataError
-        If a value is not a number or out of its range, if a point has two rows, or if the points of an evaluation
-        have different numbers of clips.
+        If a value is not a number or out of its range, if a point has two rows, if the points of an evaluation have
+        different numbers of clips, or if more clips were evaluated than listed.
     """
-    for column, least in (("seed", 0), ("n", 1)):
+    for column, least in (("seed", 0), ("n", 1), ("listed", 1)):
         _check_whole(path, table, column, least)
+    if len(bad := table[table["n"] > table["listed"]]):
+        raise _wrong(path, bad, "n", f"is above listed = {bad['listed'].tolist()[0]}")
     _check_range(path, table, "x", 0, math.inf)
     if "compression" in table:
         _check_range(path, table[table["compression"].notna()], "compression", 1, math.inf)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from elasticast.config import Suite
+from elasticast.reporting.captions import Coverage
 from elasticast.reporting.panels import NOT_RUN, Panel, Score, Series, sweep_panels
 from elasticast.reporting.tables import LATEX, MARKDOWN, Markup, latex_row, markdown_table, tidy_csv, write_tables
 
@@ -25,7 +26,8 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns suite, dataset, task, sweep, metric, fixed, flexible (labels), trained_at (text),
-        quantity, experiment, x, mean, sd (fractions), seeds, seeds_planned, clips, status.
+        quantity, experiment, x, mean, sd (fractions), seeds, clips, listed (clips in the published list), status,
+        seeds_planned, origin (what the clips are).
     """
     rows = []
     for x_name in (x for x in SWEEPS if any(suite.curve(name, x) for name in suite.experiments)):
@@ -33,7 +35,7 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
             for fixed in panel.fixed:
                 for flexible in panel.flexible or [None]:
                     rows += _cells(panel, fixed, flexible)
-    columns = [*_ROW, "quantity", "experiment", *Score.__dataclass_fields__, "seeds_planned"]
+    columns = [*_ROW, "quantity", "experiment", *Score.__dataclass_fields__, "seeds_planned", "origin"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "suite", suite.name)
     return table
@@ -50,10 +52,11 @@ def _cells(panel: Panel, fixed: Series, flexible: Series | None) -> list[dict]:
         "fixed_worst": (fixed, fixed.worst()),
         "flexible_worst": (flexible, flexible.worst() if flexible else absent),
     }
+    common = {"seeds_planned": fixed.seeds, "origin": panel.origin}
     about = [panel.dataset, panel.task, SWEEPS[panel.x_name], panel.metric, fixed.label]
     row = dict(zip(_ROW, [*about, flexible.label if flexible else "none", _format_trained_at(panel, x)], strict=True))
     return [
-        {**row, "quantity": q, "experiment": s.experiment if s else "none", **vars(score), "seeds_planned": fixed.seeds}
+        {**row, "quantity": q, "experiment": s.experiment if s else "none", **vars(score), **common}
         for q, (s, score) in scores.items()
     ]
 
@@ -100,13 +103,14 @@ def _range(values: pd.Series) -> str:
 
 
 def _counts(cells: pd.DataFrame) -> tuple[str, str]:
-    """Texts for the number of seeds and of test clips."""
+    """Texts for the number of seeds, and for the number of test clips evaluated, of those listed."""
     run = cells[cells["status"] == "ok"]
     planned = int(cells["seeds_planned"].iloc[0])
     if run.empty:
         return f"0 of {planned}", NOT_RUN
     seeds = _range(run["seeds"])
-    return seeds if seeds == str(planned) else f"{seeds} of {planned}", _range(run["clips"])
+    clips = f"{_range(run['clips'])} of {_range(run['listed'])}"
+    return seeds if seeds == str(planned) else f"{seeds} of {planned}", clips
 
 
 def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]]:
@@ -118,7 +122,9 @@ def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]
         texts = [
             (markup.bold if q in best else str)(markup.numbers(_text(cell))) + _at(cell) for q, cell in cells.iterrows()
         ]
-        rows.append((dict(zip(_ROW, key, strict=True)), [*texts, *map(markup.numbers, _counts(cells))]))
+        about = dict(zip(_ROW, key, strict=True))
+        about["dataset"] = Coverage(about["dataset"], cells["origin"].iloc[0], 0, 0).name
+        rows.append((about, [*texts, *map(markup.numbers, _counts(cells))]))
     return rows
 
 

@@ -1,6 +1,7 @@
 """Legend and caption of figures of curves; both are derived from the same :class:`Marks`."""
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_means
+from elasticast.reporting.captions import (
+    ONE_SEED,
+    Coverage,
+    describe_bootstrap,
+    describe_coverage,
+    describe_means,
+)
 from elasticast.reporting.panels import NOT_IN_SUITE, NOT_RUN, Panel
 from elasticast.reporting.style import MUTED, LineStyle
 from elasticast.text import rst
@@ -88,9 +95,10 @@ def open_marker(color: str) -> dict:
 
 
 def curve_caption(panels: list[Panel]) -> str:
-    """Caption of a figure of curves: what its points, bands, markers and further lines are."""
+    """Caption of a figure of curves: its test clips, and what its points, bands, markers and further lines are."""
     marks = marks_of(panels)
-    sentences = [describe_means(*marks.seeds), *_bands(marks)]
+    coverage = describe_coverage(panel.coverage for panel in panels)
+    sentences = [describe_means(*marks.seeds), *coverage, *_bands(marks)]
     if marks.training_marks:
         sentences.append(f"Open markers show the training {' or '.join(marks.training_marks)} of each AST.")
     if marks.released:
@@ -126,7 +134,7 @@ def curve_handles(panels: list[Panel], styles: Styles) -> list[Artist]:
 
 
 def mark_handles(panels: list[Panel]) -> list[Artist]:
-    """Legend entries of everything except the curves, see :class:`Marks`."""
+    """Legend entries of everything except the curves, see :class:`Marks`, and the number of test clips."""
     marks, handles = marks_of(panels), []
     if marks.training_marks:
         label = f"training {marks.training_marks[0]}" if len(marks.training_marks) == 1 else "as in training"
@@ -138,7 +146,14 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
         handles.append(Patch(**band, label=f"min–max of {marks.range_seeds} seeds"))
     if marks.released:
         handles.append(Line2D([], [], color=MUTED, **RELEASED_LINE, label="released values"))
-    return handles + [Line2D([], [], color=MUTED, **OTHER_LINE, label=title) for title in marks.other_titles]
+    handles += [Line2D([], [], color=MUTED, **OTHER_LINE, label=title) for title in marks.other_titles]
+    return handles + coverage_handles(panel.coverage for panel in panels)
+
+
+def coverage_handles(test_splits: Iterable[Coverage]) -> list[Artist]:
+    """Legend entries without a mark: the test clips evaluated, of those listed, of each dataset."""
+    texts = dict.fromkeys(f"{split.name}: {split.counts} test clips" for split in test_splits if split.clips)
+    return [Line2D([], [], linestyle="none", label=text.replace("_", " ")) for text in texts]
 
 
 def legend_below(figure: Figure, handles: list[Artist]) -> None:

@@ -11,11 +11,13 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.errors import DataError
+from elasticast.reporting.captions import Coverage
 from elasticast.reporting.read_tables import DECIMALS
 
 NOT_RUN = "not run"
 NOT_IN_SUITE = "not in suite"
 
+_COUNTS = ("seeds", "clips", "listed")
 Band = Literal["interval", "seeds"]
 """The meaning of a curve's band: a 95 % interval, or the minimum and maximum over seeds."""
 
@@ -31,8 +33,8 @@ class Score:
     mean, sd : float or None
         Mean and standard deviation (n - 1) over seeds, as fractions (0 to 1). ``mean`` is None if the point has not
         run; ``sd`` is also None for a single seed.
-    seeds, clips : int
-        Number of seeds that ran, and number of test clips per seed.
+    seeds, clips, listed : int
+        Number of seeds that ran, number of test clips per seed, and number of clips in the published test list.
     status : str
         ``ok``, ``not run``, ``not in sweep`` or ``not in suite``.
     """
@@ -42,6 +44,7 @@ class Score:
     sd: float | None = None
     seeds: int = 0
     clips: int = 0
+    listed: int = 0
     status: str = NOT_RUN
 
 
@@ -55,7 +58,7 @@ class Series:
         The x at which a fixed-length model was trained. None for a model that accepts any x.
     points : pandas.DataFrame
         Index x (every x of the sweep), columns mean, sd, low, high (fractions; NaN where not run),
-        seeds and clips (0 where not run).
+        seeds, clips and listed (0 where not run).
     seeds : int
         Number of seeds in the suite's settings.
     released : pandas.Series or None
@@ -124,7 +127,7 @@ class Series:
         if not point["seeds"]:
             return Score(x)
         sd = None if pd.isna(point["sd"]) else float(point["sd"])
-        return Score(x, float(point["mean"]), sd, int(point["seeds"]), int(point["clips"]), "ok")
+        return Score(x, float(point["mean"]), sd, *(int(point[name]) for name in _COUNTS), status="ok")
 
     def worst(self) -> Score:
         """The score with the lowest mean of the sweep."""
@@ -137,6 +140,8 @@ class Panel:
 
     Attributes
     ----------
+    origin : str
+        What the clips are, see `elasticast.config.dataset.DatasetSettings.origin`.
     other_title : str or None
         Title of the other suite whose curves are drawn too. None if there is no other suite.
     """
@@ -147,12 +152,19 @@ class Panel:
     metric: str
     hop_ms: float
     series: tuple[Series, ...]
+    origin: str
     other_title: str | None = None
 
     @property
     def title(self) -> str:
         """Title of the panel: dataset and task."""
         return f"{self.dataset} · {self.task}".replace("_", " ")
+
+    @property
+    def coverage(self) -> Coverage:
+        """The test clips of the panel."""
+        clips, listed = (max(int(s.points[name].max()) for s in self.series) for name in ("clips", "listed"))
+        return Coverage(self.dataset, self.origin, clips, listed)
 
     @property
     def fixed(self) -> list[Series]:
@@ -232,7 +244,8 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
     metric = PRIMARY_METRIC[suite.task_kind(names[0])]
     rows = metrics[(metrics["x_name"] == x_name) & (metrics["metric"] == metric)]
     series = tuple(_series(suite, rows, x_name, name) for name in names)
-    return Panel(run.dataset, run.task, x_name, metric, run.front_end.hop_ms, series)
+    origin = suite.datasets[run.dataset].origin
+    return Panel(run.dataset, run.task, x_name, metric, run.front_end.hop_ms, series, origin)
 
 
 def _replace_series(panel: Panel, change: Callable[[Series], Series]) -> Panel:
@@ -261,14 +274,15 @@ def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:
     by_x = rows.drop_duplicates(["seed", "x"]).groupby("x")
     value = by_x["value"]
     columns = {"mean": value.mean(), "sd": value.std(), "low": value.min(), "high": value.max()}
-    points = _reindex(pd.DataFrame({**columns, "seeds": value.size(), "clips": by_x["n"].max()}), xs)
+    columns |= {"seeds": value.size(), "clips": by_x["n"].max(), "listed": by_x["listed"].max()}
+    points = _reindex(pd.DataFrame(columns), xs)
     return Series(name, suite.experiments[name].label, trained_at(suite, name, x_name), points, len(suite.seeds))
 
 
 def _reindex(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
     """Points at exactly these x; where there was no point before, it is marked as not run."""
     points = points.reindex(xs)
-    points[["seeds", "clips"]] = points[["seeds", "clips"]].fillna(0).astype(int)
+    points[list(_COUNTS)] = points[list(_COUNTS)].fillna(0).astype(int)
     return points
 
 

@@ -26,7 +26,9 @@ from elasticast.reporting.check_tables import (
 )
 
 # points of a grid also have a column `compression`, but grids are not drawn as curves
-METRICS = ("suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n")
+METRICS = (
+    "suite", "experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "metric", "value", "n", "listed",
+)  # fmt: skip
 INTERVALS = ("suite", "experiment", "evaluation", "x_name", "x", "metric", "value", "low", "high", "seeds", "clips")
 PAIRS = (
     "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
@@ -161,7 +163,7 @@ def _read_verified(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _make_again(path: Path) -> str:
-    return f"`snakemake summary` makes it again; to use a table of your own, run `elasticast adopt {path}`"
+    return f"delete it and run `snakemake summary` again; to use a table of your own, run `elasticast adopt {path}`"
 
 
 def _read(path: Path, columns: Sequence[str], remedy: str = "") -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
+from elasticast.reporting.captions import Coverage
 from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, format_place, judge_claims
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.tables import LATEX, MARKDOWN, latex_row, markdown_table, signed, tidy_csv, write_tables
@@ -39,7 +40,8 @@ def curve_table(
     pandas.DataFrame
         Columns suite, experiment, dataset, task, sweep, metric, label, x, ours, low, high (95 % interval), released
         (fractions); mean_difference and max_difference (ours minus released over the sweep, in points; the second is
-        the one with the largest absolute value), max_at (its x); seeds, seeds_planned, clips, claim, status, runs.
+        the one with the largest absolute value), max_at (its x); seeds, seeds_planned, clips, listed (clips
+        in the published list), origin (what the clips are), claim, status, runs.
     """
     rows = []
     for panel in panels:
@@ -67,7 +69,8 @@ def _values(series: Series, panel: Panel) -> dict:
         if len(difference):
             largest = difference.abs().idxmax()
             row |= {"mean_difference": difference.mean(), "max_difference": difference[largest], "max_at": largest}
-    counts = {"seeds": score.seeds, "seeds_planned": series.seeds, "clips": score.clips}
+    counts = {"seeds": score.seeds, "seeds_planned": series.seeds, "clips": score.clips, "listed": score.listed}
+    counts["origin"] = panel.origin
     return row | counts | {"status": series.shortfall or score.status}
 
 
@@ -184,7 +187,10 @@ def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tup
     head = [*_CURVES, "Agrees"] if "agrees" in curves else _CURVES
     blocks = []
     for (dataset, task, metric), rows in curves.groupby(["dataset", "task", "metric"], sort=False):
-        blocks.append((f"{dataset} · {task}, {metric}", head, [_curve_cells(row) for _, row in rows.iterrows()]))
+        clips, listed = int(rows["clips"].max()), int(rows["listed"].max())
+        coverage = Coverage(dataset, rows["origin"].iloc[0], clips, listed)
+        title = f"{coverage.name} · {task}, {metric}" + (f", {coverage.counts} test clips" if clips else "")
+        blocks.append((title, head, [_curve_cells(row) for _, row in rows.iterrows()]))
     labels = {name: experiment.label for name, experiment in suite.experiments.items()}
     for (claim, says), rows in rules.groupby(["claim", "says"], sort=False):
         title = f"{claim}: {says}: {combine_outcomes(list(rows['outcome']))}"

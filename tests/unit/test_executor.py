@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import errno
+import os
 import pickle
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ from snakemake_executor_plugin_submitit.describe import Watched
 from snakemake_executor_plugin_submitit.executor import Executor
 from snakemake_executor_plugin_submitit.interrupts import InterruptibleExecutor
 from snakemake_executor_plugin_submitit.quoting import quote_for_shells
-from snakemake_executor_plugin_submitit.records import Record, RecordError, read_records
+from snakemake_executor_plugin_submitit.records import Record, RecordError, read_records, remove_leftovers
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
@@ -254,3 +255,13 @@ def test_a_shell_reads_the_arguments_of_a_job_as_they_are():
     printed = format_cli_arg("--config", values) + " " + format_cli_arg("--snakefile", "'$(touch pwned)'")
     expected = ["--config", *(f"{k}={v}" for k, v in values.items()), "--snakefile", "'$(touch pwned)'"]
     assert shlex.split(printed) == expected
+
+
+def test_records_that_a_killed_process_left_are_deleted(tmp_path):
+    (tmp_path / "jobs").mkdir()
+    old, new = (tmp_path / f"jobs/.{name}.json.1.part" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_text("{")
+    os.utime(old, (0, 0))
+    remove_leftovers(tmp_path)
+    assert list((tmp_path / "jobs").iterdir()) == [new]

@@ -53,6 +53,9 @@ TINY = {
 }
 DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
 
+HOSTILE_FOLDER = """a b's "é" $(touch pwned) `touch pwned`;touch pwned"""
+"""A name of a folder of which a shell runs a part, unless it is quoted."""
+
 
 class Project:
     """A copy of the workflow in a folder.
@@ -86,10 +89,11 @@ class Project:
         command, settings = self._command(arguments, config)
         return subprocess.run(command, **settings, capture_output=True)
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """Start Snakemake and return at once; stdout and stderr are one stream."""
+    def start(self, *arguments: str, session: bool = False) -> subprocess.Popen:
+        """Start Snakemake, in a new session if asked to, and return at once; stdout and stderr are one stream."""
         command, settings = self._command(arguments, None)
-        return subprocess.Popen(command, **settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, **settings, **streams, start_new_session=session)
 
     def _command(self, arguments: tuple[str, ...], config: dict | None) -> tuple[list[str], dict]:
         self.write()

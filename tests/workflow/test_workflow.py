@@ -74,6 +74,27 @@ def test_touching_files_re_runs_nothing(project):
     assert project.planned() == {}
 
 
+def test_damaged_data_stop_a_job_and_their_repair_re_runs_nothing(project):
+    data = project.folder / "results/data/tiny"
+    times = {path: path.stat().st_mtime_ns for path in data.glob("*.*") if path.is_file()}
+    for name in ("manifest.parquet", "classes.json", "test.h5"):
+        content = bytearray((data / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (data / name).write_bytes(content)
+    command = [sys.executable, "-m", "elasticast"]
+    evaluate = ["evaluate", "--model", RUN, "--config", f"{RUN}/sweeps.yaml", "--data", "results/data/tiny"]
+    stopped = subprocess.run(
+        [*command, *evaluate, "--out", "out"], cwd=project.folder, capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode == 1
+    assert_names(stopped.stderr, "results/data/tiny/classes.json", "elasticast prepare")
+    assert "Traceback" not in stopped.stderr
+    again = ["prepare", "--dataset", "tiny", "--root", "data", "--out", "results/data/tiny"]
+    subprocess.run([*command, *again], cwd=project.folder, check=True)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert project.planned() == {}
+
+
 def test_a_label_redraws_and_trains_nothing(project):
     project.suite = changed(ast64={**TINY["experiments"]["ast64"], "label": "AST sixty-four"})
     jobs = project.planned()
@@ -206,6 +227,10 @@ def test_changing_the_number_of_shards_trains_nothing(project):
     project.snakemake("all", "--touch")
     project.dataset = {**DATASET, "shards": 3}
     assert not {"prepare", "stats", "train", "evaluate"} & set(project.planned())
+    project.dataset = {**DATASET, "shards": 2, "clips": {"train": 12, "test": 7}}
+    jobs = project.planned()
+    assert jobs["prepare"] == jobs["stats"] == 1, "other changes of the dataset do"
+    assert {"train", "evaluate"} <= set(jobs)
 
 
 def test_moving_the_data_root_prepares_nothing_again(project):

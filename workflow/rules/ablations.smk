@@ -111,7 +111,7 @@ rule ablation:
         code=CODE["ablation"],
     shell:
         "python {input.script:q} --ablation {input.ablation:q} --runs {params.folder:q} --out {params.out:q}"
-        " {params.partial} 2> {log:q}"
+        " {params.partial:q} 2> {log:q}"
 
 
 # one rule `ablation_NAME` per file, valid or not: the target of an invalid file reports its mistakes

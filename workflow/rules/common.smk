@@ -1,6 +1,7 @@
 # Settings, paths, and input functions that several rule files use; no rules. elasticast/plan.py determines the runs and
 # what each of them needs.
 
+from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
 
@@ -57,16 +58,16 @@ if workflow.is_main_process:  # the jobs of a cluster read the Snakefile again
     warn_about_ablations()
 
 
-def any_of(names):
-    """Regular expression that matches `names`; with `partial` it matches nothing, so that no run is started."""
-    return "(?!)" if SETTINGS.partial or not names else "|".join(names)
+# With `partial` it matches nothing, so that no run is started. It does not list the names: Snakemake would copy thousands
+# of names for every file. Functions of inputs refuse unknown names, see `experiment_of`.
+ANY_RUN = "(?!)" if SETTINGS.partial else r"[\w-]+"
 
 
 wildcard_constraints:
     dataset="|".join(PLAN.datasets),
-    experiment=any_of(PLAN.runs),
+    experiment=ANY_RUN,
     ablation="|".join(ABLATIONS) or "(?!)",
-    variant=any_of([r"[\w-]+"]),
+    variant=ANY_RUN,
     seed=r"\d+",
     shard=r"\d+",
     shards=r"\d+",
@@ -87,11 +88,23 @@ def existing(files):
     return [f for f in files if Path(f).is_file()] if SETTINGS.partial else files
 
 
-def experiment_of(wildcards):
-    """Arguments of `PLAN` methods for a job: its experiment, or its variant and ablation."""
+def experiment_of(wildcards, names=PLAN.runs):
+    """Arguments of `PLAN` methods for a job: its experiment, one of `names`, or its variant and ablation."""
     if "variant" in wildcards.keys():
-        return wildcards.variant, wildcards.ablation
-    return (wildcards.experiment,)
+        place, name = f"config/ablations/{wildcards.ablation}.yaml", wildcards.variant
+        names, known = ABLATIONS[wildcards.ablation].runs, (name, wildcards.ablation)
+    else:
+        place, name = f"config/suites/{SUITE.name}.yaml", wildcards.experiment
+        known = (name,)
+    if name not in names:
+        similar = get_close_matches(name, names) or list(names)[:10]
+        raise WorkflowError(f"{place}: has no {name!r}, only: {', '.join(similar)} ...")
+    return known
+
+
+def evaluated(wildcards):
+    """Like `experiment_of`; runs that only ablations have are not evaluated as experiments."""
+    return experiment_of(wildcards, SUITE.experiments)
 
 
 def needs(wildcards):
@@ -101,7 +114,7 @@ def needs(wildcards):
 
 def evaluations(wildcards):
     """Evaluations of an experiment or variant, by name."""
-    return PLAN.evaluations(*experiment_of(wildcards))
+    return PLAN.evaluations(*evaluated(wildcards))
 
 
 def prepared(name):
@@ -118,7 +131,7 @@ def stores(wildcards, splits):
 
 def measured_splits(wildcards):
     """Waveform stores of the splits that an experiment or a variant is evaluated on."""
-    return stores(wildcards, PLAN.evaluated_splits(*experiment_of(wildcards)))
+    return stores(wildcards, PLAN.evaluated_splits(*evaluated(wildcards)))
 
 
 def norm_file(run):

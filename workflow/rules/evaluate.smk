@@ -14,8 +14,6 @@ rule configure_sweeps:
         f"{RUN_DIR}/sweeps.yaml",
     log:
         f"{SUITE_DIR}/logs/configure_sweeps_{{experiment}}_seed{{seed}}.log",
-    wildcard_constraints:
-        experiment=any_of(SUITE.experiments),
     conda:
         "../../environment.yml"
     params:
@@ -50,8 +48,6 @@ rule evaluate:
         f"{SUITE_DIR}/logs/evaluate_{{experiment}}_seed{{seed}}.log",
     benchmark:
         f"{SUITE_DIR}/benchmarks/evaluate_{{experiment}}_seed{{seed}}.tsv"
-    wildcard_constraints:
-        experiment=any_of(SUITE.experiments),
     conda:
         "../../environment.yml"
     threads: SETTINGS.train_threads
@@ -92,7 +88,7 @@ rule collect_metrics:
         partial="--partial" if SETTINGS.partial else "",
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect metrics {input.metrics:q} --out {output.metrics:q} {params.partial} 2> {log:q}"
+        "python -m elasticast collect metrics {input.metrics:q} --out {output.metrics:q} {params.partial:q} 2> {log:q}"
 
 
 rule resample:

@@ -15,7 +15,7 @@ rule configure:
     params:
         # without labels, colours, and settings that cannot change the weights
         settings=lambda wildcards: PLAN.deciding_settings(
-            wildcards.experiment, int(wildcards.seed)
+            *experiment_of(wildcards), int(wildcards.seed)
         ),
     shell:
         "python -m elasticast configure --settings {params.settings:q} --out {output:q} 2> {log:q}"

@@ -72,22 +72,41 @@ def _succession(data: FileBytes, offset: int, count: int, kind: tuple | None = N
 
 
 class Count(NamedTuple):
-    """The frames of a stream: their number, where the last one ends, bytes between them, and whether one is cut."""
+    """The frames of a stream.
+
+    Attributes
+    ----------
+    frames : int
+        Number of frames.
+    second, stop : int
+        Where the second one starts, and where the last one ends.
+    junk : int
+        Bytes around them that are neither tags nor zeros.
+    gaps : bool
+        Whether anything is between them.
+    cut : bool
+        Whether the file ends within a frame.
+    """
 
     frames: int
+    second: int
     stop: int
     junk: int
+    gaps: bool
     cut: bool
 
 
 def count_frames(data: FileBytes, offset: int) -> Count:
     """Count the frames from the first one to the end of the file. Tags and zeros between them are skipped."""
-    kind, size, frames, junk, stop = frame(data.at(offset, 3)).kind, data.size, 0, 0, offset
+    first = frame(data.at(offset, 3))
+    kind, size, frames, junk, stop, second, gaps = first.kind, data.size, 0, 0, offset, 0, False
     while offset < size:
         found = frame(data.at(offset, 3))
         if found and found.kind == kind:
+            gaps = gaps or offset > stop
+            second = offset if frames == 1 else second
             if offset + found.length > size:
-                return Count(frames, stop, junk, True)
+                return Count(frames, second, stop, junk, gaps, True)
             frames, offset = frames + 1, offset + found.length
             stop = offset
             continue
@@ -96,7 +115,7 @@ def count_frames(data: FileBytes, offset: int) -> Count:
             step = _to_next_frame(data, offset, kind)
             junk += step
         offset += step
-    return Count(frames, stop, junk, False)
+    return Count(frames, second, stop, junk, gaps, False)
 
 
 def _zeros(data: FileBytes, offset: int) -> int:
@@ -144,19 +163,40 @@ def _compared(data: FileBytes, base: int, first: int, head: Frame, found: Count)
     frames = found.frames - 1  # the frame with the tag holds no sound
     if count is not None and count > frames and length != found.stop - first:
         raise UnusableAudioError("truncated")
-    if count == frames and info[place : place + 4] != b"VBRI" and _is_plain(data, base, first, found.stop):
+    usable = count is not None and info[place : place + 4] != b"VBRI" and _is_intact(info, place)
+    if count == frames and usable and first == base and not found.gaps and _is_last(data, found.stop):
         return Extent(first, found.stop, frames=frames * head.samples, delay=DELAY)
-    if count is None or info[place : place + 4] == b"VBRI":
+    if not usable:
         patched = _info_frame(info, frames)
     else:
         size = struct.pack(">I", found.stop - first)[: 4 if length is not None else 0]
         patched = info[: place + 8] + struct.pack(">I", frames) + size + info[place + 12 + len(size) :]
-    return Extent(first + head.length, found.stop, patched, False, frames * head.samples, DELAY)
+    return Extent(found.second or found.stop, found.stop, patched, False, frames * head.samples, DELAY)
 
 
-def _is_plain(data: FileBytes, base: int, first: int, stop: int) -> bool:
-    """Whether libsndfile reads the file as it is: nothing but usual tags is around the frames."""
-    return first == base and (stop == data.size or (stop == data.size - 128 and data.at(stop, 3) == b"TAG"))
+def _is_last(data: FileBytes, stop: int) -> bool:
+    """Whether nothing follows, or the tag that every program knows."""
+    return stop == data.size or (stop == data.size - 128 and data.at(stop, 3) == b"TAG")
+
+
+def _is_intact(info: bytes, place: int) -> bool:
+    """Whether the checksum of a tag of LAME is right, which also says how many samples to leave out at both ends."""
+    if info[place + 120 : place + 124] != b"LAME":
+        return True
+    crc = 0
+    for byte in info[: place + 154]:
+        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 255]
+    return crc == int.from_bytes(info[place + 154 : place + 156], "big")
+
+
+def _entry(byte: int) -> int:
+    """CRC-16 of one byte, with the polynomial 0x8005 in reverse order."""
+    for _ in range(8):
+        byte = byte >> 1 ^ (0xA001 if byte & 1 else 0)
+    return byte
+
+
+_TABLE = [_entry(byte) for byte in range(256)]
 
 
 def _tag(info: bytes) -> tuple[int | None, int | None, int | None]:

@@ -33,26 +33,29 @@ def wav(data: FileBytes, base: int) -> Extent | None:
     magic, kind = data.at(base, 4), data.at(base + 8, 4)
     if not b"WAVE".startswith(kind):
         return None
-    order, long, form = ">" if magic == b"RIFX" else "<", 0, b""
+    order, long, form = ">" if magic == b"RIFX" else "<", None, b""
+    whole = data.number(base + 4, 4, order)
     for name, start, length in chunks(data, base + 12, order):
         if name == b"fmt ":
             form = data.at(start, min(length, MAX_FORMAT))
         elif name == b"ds64":
-            long = data.number(start + 8, 8, "<")
+            whole, long = data.number(start, 8, "<"), data.number(start + 8, 8, "<")
         elif name == b"data":
-            return _samples(data, base, start, length, long if magic in (b"RF64", b"BW64") else None, form, order)
+            if magic in (b"RF64", b"BW64") and length == 0xFFFFFFFF and long is not None:
+                length, unknown = long, is_placeholder(long, bits=64)
+            else:
+                unknown = is_placeholder(length)
+            return _samples(data, base, (start, length, unknown), base + 8 + whole, form, order)
     raise UnusableAudioError("truncated")
 
 
-def _samples(data: FileBytes, base: int, start: int, length: int, long: int | None, form: bytes, order: str) -> Extent:
-    unknown = is_placeholder(length)
-    if long is not None and length == 0xFFFFFFFF:
-        length, unknown = long, is_placeholder(long, bits=64)
+def _samples(data: FileBytes, base: int, chunk: tuple[int, int, bool], end: int, form: bytes, order: str) -> Extent:
+    """Samples of the `data` chunk (first byte, length, whether that is unknown) of a file that ends at `end`."""
+    start, length, unknown = chunk
     if length == 0 and follows(data, start, order):
         return Extent(start, start)
     stop, trusted = resolve(data, start, length, unknown, base)
     if trusted:
-        end = base + 8 + data.number(base + 4, 4, order)
         check_tail(data, stop + length % 2 * (data.at(stop, 1) == b"\0"), order, end=end)
     else:
         stop = end_of_stream(data, start, order)
@@ -95,7 +98,7 @@ def _w64_samples(data: FileBytes, base: int, start: int, length: int, raw: int, 
         while data.at(offset + 4, 12) == _GUID and data.at(offset, 4) != b"data":
             offset += max(24, data.number(offset + 16, 8, "<"))
             offset += -(offset - base) % 8
-        check_tail(data, min(offset, data.size))
+        check_tail(data, min(offset, data.size), end=base + data.number(base + 16, 8, "<"))
     else:
         stop = end_of_stream(data, start)
     return Extent(start, stop, header(form, stop - start), trusted)

@@ -7,7 +7,7 @@ from elasticast.reporting.ablation.figures import panels_of
 from elasticast.reporting.ablation.heat_map import grid_tests
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import count_comparisons, describe_marks
-from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_means
+from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_coverage, describe_means
 from elasticast.reporting.legend import curve_caption
 
 
@@ -34,16 +34,18 @@ def _curves(results: AblationResults, table: pd.DataFrame) -> list[str]:
     return [curves, differences] if ONE_SEED in curves else [curves, differences, *_one_seed(drawn)]
 
 
-def _factor(_: AblationResults, table: pd.DataFrame) -> list[str]:
+def _factor(results: AblationResults, table: pd.DataFrame) -> list[str]:
+    means = [_means(table), *describe_coverage([results.coverage])]
     if table["low"].isna().all():
-        return [_means(table), "There are no bands."]
+        return [*means, "There are no bands."]
     bands = f"Bands and vertical lines show 95 % intervals from a {_bootstrap(table)}."
-    return [_means(table), bands, *_one_seed(table)]
+    return [*means, bands, *_one_seed(table)]
 
 
 def _heat_map(results: AblationResults, table: pd.DataFrame) -> list[str]:
     table = table[table["sweep"] == GRID]
-    maps = [_means(table), "The upper maps show scores, the lower ones differences to the base in points."]
+    maps = [_means(table), *describe_coverage([results.coverage])]
+    maps += ["The upper maps show scores, the lower ones differences to the base in points."]
     if table["delta_low"].isna().all():
         return [*maps, "No difference was tested."]
     comparisons = sum(map(len, grid_tests(results).values()))

@@ -16,7 +16,7 @@ from elasticast.config.ablation_names import format_value
 from elasticast.config.ablation_sweeps import compared
 from elasticast.config.load_ablation import Ablation
 from elasticast.config.run import RunSettings
-from elasticast.reporting.ablation.labels import name_varied_settings, setting_name
+from elasticast.reporting.ablation.labels import figure_title, name_varied_settings, setting_name
 from elasticast.reporting.ablation.scores import QUANTITIES, AblationResults
 from elasticast.reporting.curves import METRIC_LABEL, is_geometric
 from elasticast.reporting.legend import legend_below, open_marker
@@ -66,7 +66,7 @@ def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
         axes[0].set_ylabel(METRIC_LABEL[results.metric])
     for ax in grid[-1]:
         ax.set_xlabel(name_varied_settings(ablation).split(", ")[0])
-    figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
+    figure.suptitle(figure_title(results), **TITLE)
     legend_below(figure, _factor_handles(ablation, table, styles))
     return figure
 

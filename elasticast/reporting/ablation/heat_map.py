@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from elasticast.config.ablation_sweeps import GRID, Point, compared, shared_points
 from elasticast.evaluation.statistics import ALPHA, Comparison, paired_differences
+from elasticast.reporting.ablation.labels import figure_title
 from elasticast.reporting.ablation.scores import AblationResults, Scores, select_common_seeds
 from elasticast.reporting.curves import METRIC_LABEL
 from elasticast.reporting.panels import NOT_RUN
@@ -66,7 +67,7 @@ def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
         figure.colorbar(ScalarMappable(scale.norm, scale.colors), ax=part, label=scale.label, aspect=14, pad=0.01)
     hop_ms = results.ablation.runs[results.ablation.base].front_end.hop_ms  # the same for all variants
     _label_axes(grid, len(variants), points, hop_ms)
-    figure.suptitle(f"{table['dataset'].iloc[0]} · {table['task'].iloc[0]}".replace("_", " "), **TITLE)
+    figure.suptitle(figure_title(results), **TITLE)
     return figure
 
 

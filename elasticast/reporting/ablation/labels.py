@@ -2,6 +2,7 @@
 
 from elasticast.config.ablation_names import format_value
 from elasticast.config.load_ablation import Ablation
+from elasticast.reporting.ablation.scores import AblationResults
 
 
 def describe_settings(ablation: Ablation, variant: str) -> str:
@@ -11,6 +12,13 @@ def describe_settings(ablation: Ablation, variant: str) -> str:
     if evaluations != base_evaluations:
         changes.append(f"evaluations = {', '.join(evaluations)}")
     return "; ".join(changes) or "as the base"
+
+
+def figure_title(results: AblationResults) -> str:
+    """Title of a figure: dataset, task, and the test clips evaluated, of those listed."""
+    coverage, task = results.coverage, results.ablation.runs[results.ablation.base].task
+    counted = f", {coverage.counts} test clips" if coverage.clips else ""
+    return f"{coverage.name} · {task}{counted}".replace("_", " ")
 
 
 def name_varied_settings(ablation: Ablation) -> str:

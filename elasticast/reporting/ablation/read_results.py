@@ -29,7 +29,7 @@ from elasticast.progress import LOG
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.read_tables import read_run_metrics
 
-_COLUMNS = ("experiment", "seed", "evaluation", "x_name", "x", "compression", "metric", "value", "n")
+_COLUMNS = ("experiment", "seed", "evaluation", "x_name", "x", "compression", "metric", "value", "n", "listed")
 
 
 def read_results(ablation: Ablation, folder: Path, *, partial: bool = False) -> AblationResults:

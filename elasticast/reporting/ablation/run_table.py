@@ -12,10 +12,10 @@ from elasticast.reporting.ablation.labels import describe_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.panels import NOT_RUN
 
-_MEASURED = ("evaluation", "x_name", "x", "compression", "metric", "value", "n")
+_MEASURED = ("evaluation", "x_name", "x", "compression", "metric", "value", "n", "listed")
 RUN_COLUMNS = (
     "suite", "ablation", "variant", "label", "base", "setting", "run", "seed", "evaluation", "split", "dataset", "task",
-    "x_name", "x", "compression", "metric", "value", "n", "base_value", "delta",
+    "x_name", "x", "compression", "metric", "value", "n", "listed", "base_value", "delta",
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def _planned_rows(ablation: Ablation, variant: str, metric: str) -> list[dict]:
         for x, c in itertools.product(e.x, e.compression or [default]):
             place = {"evaluation": name, "x_name": e.x_name, "x": x}
             place |= {"compression": x if e.x_name == "compression" else c}
-            rows.append({**place, "metric": metric, "value": NOT_RUN, "n": NOT_RUN})
+            rows.append({**place, "metric": metric} | dict.fromkeys(("value", "n", "listed"), NOT_RUN))
     return rows
 
 

@@ -15,6 +15,7 @@ from elasticast.config.ablation_sweeps import Point, evaluations_of, native_poin
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.config.load_ablation import Ablation
 from elasticast.evaluation.statistics import Resampled
+from elasticast.reporting.captions import Coverage
 
 QUANTITIES = ("native", "mean", "worst")
 
@@ -74,6 +75,13 @@ class AblationResults:
     def metric(self) -> str:
         """The metric by which variants are compared."""
         return PRIMARY_METRIC[self.ablation.task_kind(self.ablation.base)]
+
+    @property
+    def coverage(self) -> Coverage:
+        """The test clips of all variants."""
+        dataset = self.ablation.runs[self.ablation.base].dataset
+        clips, listed = (int(self.metrics[name].max()) if len(self.metrics) else 0 for name in ("n", "listed"))
+        return Coverage(dataset, self.ablation.datasets[dataset].origin, clips, listed)
 
     def scores(self, sweep: str, variant: str) -> Scores:
         """The scores of a variant at the points of a sweep that all variants have."""

@@ -245,9 +245,9 @@ def notes(table: pd.DataFrame) -> list[str]:
 
 def _caption(results: AblationResults, table: pd.DataFrame) -> str:
     first, ablation = table.iloc[0], results.ablation
-    clips = results.metrics.loc[results.metrics["metric"] == results.metric, "n"]
-    counted = f", {int(clips.max()):,} test clips" if len(clips) else ""
-    return f"{ablation.title}: {first['dataset']} · {first['task']}, {first['metric']} (%){counted}"
+    coverage = results.coverage
+    counted = f", {coverage.counts} test clips" if coverage.clips else ""
+    return f"{ablation.title}: {coverage.name} · {first['task']}, {first['metric']} (%){counted}"
 
 
 def markdown(results: AblationResults, table: pd.DataFrame) -> str:

@@ -379,6 +379,12 @@ def test_experiments_of_one_panel_have_the_same_hop(load, problems, evaluation):
     assert load(changed(("evaluations.length", shares), ("defaults.evaluations", ["length"]), finer))
 
 
+def test_suites_with_another_hop_share_no_curve(load):
+    suite, finer = load(changed()), load(changed(("defaults.front_end", {"hop_ms": 4})))
+    assert suite.shares_curve(suite, "elastic", "max_frames")
+    assert not suite.shares_curve(finer, "elastic", "max_frames")
+
+
 def test_a_curve_is_of_plain_sweeps_and_of_windows_without_any(load):
     suite = changed(
         ("evaluations.windowed", {"x_name": "max_frames", "x": [64, 512], "windows": True}),

@@ -9,7 +9,7 @@ from elasticast.config.dataset import DatasetConfig, Soundscapes
 from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import Annotations
 from elasticast.data.datasets import reader_of
-from elasticast.data.manifest import COLUMNS, read_classes, read_manifest
+from elasticast.data.manifest import COLUMNS, read_classes, read_listed, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.errors import ConfigError, DataError
@@ -32,7 +32,7 @@ def noise(samples=4000, seed=0):
 def listed(monkeypatch):
     """Make the dataset return the given rows instead of generated soundscapes."""
 
-    def use(rows):
+    def use(rows, published=None):
         table = pd.DataFrame(rows)
         for name, value in {"start": 0.0, "duration": np.nan, "reason": ""}.items():
             table[name] = table[name].fillna(value) if name in table else value
@@ -40,7 +40,7 @@ def listed(monkeypatch):
             table[task] = table.get(task, pd.Series([["x"]] * len(table)))
         source = reader_of(soundscapes())
         monkeypatch.setattr(source, "fetch", lambda *_: None)
-        monkeypatch.setattr(source, "annotate", lambda *_: Annotations(table.copy()))
+        monkeypatch.setattr(source, "annotate", lambda *_: Annotations(table.copy(), published=published or {}))
 
     return use
 
@@ -218,3 +218,68 @@ def test_a_failure_leaves_an_earlier_result_alone(tmp_path, listed):
     with pytest.raises(DataError):
         prepare(soundscapes(), tmp_path, out)
     assert {name: (out / name).read_bytes() for name in before} == before
+
+
+# ---------------------------------------------------------------------------------------------
+# Coverage of the published clips
+# ---------------------------------------------------------------------------------------------
+
+
+def rows_of(tmp_path, **clips):
+    """Rows of some clips per split."""
+    names = [(split, f"{split}{i}") for split, count in clips.items() for i in range(count)]
+    for i, (_, name) in enumerate(names):
+        sf.write(tmp_path / f"{name}.wav", noise(seed=i), 16000)
+    return [{"id": name, "split": split, "path": str(tmp_path / f"{name}.wav")} for split, name in names]
+
+
+@pytest.mark.parametrize(
+    ("published", "said"),
+    [
+        ({"train": 4, "test": 3}, []),
+        ({}, []),
+        ({"train": 4, "test": 8251}, ["3 of 8,251 test"]),
+        ({"train": 138361, "test": 8251}, ["4 of 138,361 train", "3 of 8,251 test"]),
+    ],
+)
+def test_clips_missing_from_the_published_ones_are_counted_in_a_warning(tmp_path, listed, caplog, published, said):
+    rows = rows_of(tmp_path, train=4, test=3)
+    listed(rows, published)
+    for _ in range(2):  # also if the data are complete
+        caplog.clear()
+        prepare(soundscapes(), tmp_path, tmp_path / "out")
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert len(warnings) == bool(said)
+        for counts in said:
+            assert counts in warnings[0]
+    assert read_listed(tmp_path / "out", "test") == published.get("test", 3)
+
+
+def test_clips_held_out_for_dev_are_not_missing(tmp_path, listed, caplog):
+    listed(rows_of(tmp_path, train=12, test=2), {"train": 12, "test": 2})
+    prepare(soundscapes(dev_share=0.5), tmp_path, tmp_path / "out")
+    assert Store(tmp_path / "out" / "dev.h5").ids
+    assert not caplog.records
+
+
+def test_a_selection_of_ids_is_a_part_of_the_published_clips(tmp_path, listed, caplog):
+    listed(rows_of(tmp_path, train=4, test=3), {"train": 4, "test": 3})
+    (tmp_path / "ids.txt").write_text("train0\ntest0\n")
+    prepare(soundscapes(ids="ids.txt"), tmp_path, tmp_path / "out")
+    assert_names(caplog.text, "1 of 4 train", "1 of 3 test")
+    assert read_listed(tmp_path / "out", "test") == 3
+
+
+def test_it_is_said_what_clips_that_were_made_are(tmp_path, listed, caplog):
+    caplog.set_level("INFO")
+    listed(rows_of(tmp_path, train=1, test=1))
+    prepare(soundscapes(), tmp_path, tmp_path / "out")
+    assert "synthetic" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["audioset", "vggsound", "voxceleb1", "epic_sounds", "audioset_balanced", "esc50"])
+def test_the_origin_of_a_dataset(name, request):
+    folder = request.config.rootpath / "config" / "datasets"
+    assert load_dataset(folder / f"{name}.yaml").origin == "recordings"
+    if (folder / f"{name}_twin.yaml").is_file():
+        assert load_dataset(folder / f"{name}_twin.yaml").origin == f"synthetic twin of {name}"

@@ -193,7 +193,8 @@ def test_the_table_is_tidy_and_holds_the_metrics_of_the_logits(setting, test_cli
     model, config = setting
     table = evaluate(model, prepared, config, norm, {"length": LENGTH, "hop": RESOLUTION})
     assert list(table.columns) == [
-        *("experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "compression", "metric", "value", "n")
+        *("experiment", "seed", "evaluation", "dataset", "task", "x_name", "x", "compression", "metric", "value"),
+        *("n", "listed"),
     ]
     own = config.view.compression[0] if len(config.view.compression) == 1 else 1.0
     assert set(table.loc[table["x_name"] == "max_frames", "compression"]) == {own}
@@ -201,7 +202,7 @@ def test_the_table_is_tidy_and_holds_the_metrics_of_the_logits(setting, test_cli
     assert (hops["compression"] == hops["x"]).all()
     assert not table.duplicated(["evaluation", "x", "metric"]).any()
     assert len(table) == (len(LENGTH.x) + len(RESOLUTION.x)) * 3
-    assert set(table["n"]) == {6}
+    assert set(table["n"]) == set(table["listed"]) == {6}
     logits = run(model, test_clips, config, norm, RESOLUTION)
     for x, scores in logits.items():
         rows = table[(table["evaluation"] == "hop") & (table["x"] == x)].set_index("metric")["value"]

@@ -89,7 +89,9 @@ def logits(predictions):
 def test_a_test_clips_prediction_is_evaluations(tiny, tmp_path, prepared, test_clips, difference):
     config = tiny(**difference)
     found = trained(tmp_path, config)
-    x = config.view.max_frames if config.view.frames == "native" else config.view.frames
+    # x counts frames at compression 1
+    fixed = config.view.frames != "native"
+    x = config.view.frames * config.default_compression if fixed else config.view.max_frames
     evaluation = Evaluation(x_name="max_frames", x=[x])
     expected = sweep(found.model, test_clips, config, found.encoder.norm, evaluation, Quiet())[x]
     predictions = found.predict([prepared / "audio" / f"{name}.wav" for name in test_clips.ids])

@@ -58,7 +58,7 @@ def write_run(
         file.attrs.update({**about, "task": config.task, "model": config.model.kind, "kind": kind})
         for name, evaluation in ablation.sweep(variant).items():
             labels, group = np.random.default_rng(7).integers(CLASSES, size=clips), file.create_group(name)
-            group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split})
+            group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split, "listed": 1000})
             group.create_dataset("id", data=[f"clip{i}" for i in range(clips)], dtype=h5py.string_dtype())
             group["labels"], group["first_label"] = labels, np.arange(clips + 1)
             for x, c in _points(evaluation, config.default_compression):
@@ -72,7 +72,9 @@ def write_run(
                 place = {"evaluation": name, "dataset": config.dataset, "task": config.task}
                 place |= {"x_name": evaluation.x_name, "x": x, "compression": c}
                 told = {"suite": ablation.suite, "experiment": config.experiment, "seed": seed, **place}
-                rows += [{**told, "metric": key, "value": value, "n": clips} for key, value in found.items()]
+                rows += [
+                    {**told, "metric": key, "value": value, "n": clips, "listed": 1000} for key, value in found.items()
+                ]
     pd.DataFrame(rows).to_csv(own / "metrics.csv", index=False)
     sums = weights_of(config.experiment, seed)
     record = {**about, "task": config.task, "kind": kind, "data_sha256": "d", "notes": []}

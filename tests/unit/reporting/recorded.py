@@ -22,7 +22,8 @@ def evaluation_table(experiment: str, seed: int) -> pd.DataFrame:
         points = [(x, c) for x in sweep["x"] for c in sweep.get("compression", [1.0])]
         for x, c in points:
             rows += [
-                {**about, "x": x, "compression": c, "metric": metric, "value": value + seed / 100 + x / 7000, "n": 50}
+                {**about, "x": x, "compression": c, "metric": metric, "value": value + seed / 100 + x / 7000}
+                | {"n": 50, "listed": 50}
                 for metric, value in METRICS.items()
             ]
     return pd.DataFrame(rows)

@@ -426,6 +426,9 @@ def test_caption_says_what_is_drawn(ablation, folder, plot, resampled, seeds):
     with paper_style():
         figure = draw(results, table)
     caption = figure_caption(results, table)
+    assert "toy (synthetic) 60 of 1,000" in caption
+    assert any("60 of 1,000 test clips" in text.get_text() for text in figure.findobj(Text))
+    assert "60 of 1,000 test clips" in markdown(results, table)
     assert ("one seed" in caption) == (len(seeds) == 1)
     assert ("2 seeds" in caption) == (len(seeds) == 2)
     assert ("bootstrap over test clips and seeds" in caption) == (resampled and len(seeds) == 2)

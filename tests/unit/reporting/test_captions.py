@@ -122,7 +122,9 @@ def test_caption_and_legend_say_what_is_drawn(project, two, monkeypatch, name, c
     assert ("no bands" in caption) == (not bands and len(seeds) > 0)
     assert (len(seeds) > 1) == ("means over 2 seeds" in caption)
     assert (len(seeds) == 1) == ("one seed" in caption)
-    assert (len(seeds) == 0) == ("No run" in caption)
+    assert (len(seeds) == 0) == ("No run" in caption) == ("of those listed" not in caption)
+    assert (len(seeds) > 0) == ("toy (synthetic) 50 of 60" in caption)
+    assert (len(seeds) > 0) == ("toy (synthetic): 50 of 60 test clips" in legend)
     assert bool(lines_with(figure, marker="x")) == ("released" in caption) == ("released values" in legend)
     dotted = [line for line in lines_with(figure, marker="None") if len(line.get_xdata()) > 2]
     if name != "fig1_teaser":  # whose names are tied to the curves by lines

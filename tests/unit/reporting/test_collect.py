@@ -227,6 +227,16 @@ def test_an_edited_table_is_refused_until_it_is_adopted(evaluated, tmp_path, cap
     assert_names(caplog.text, path)
 
 
+def test_more_clips_than_were_listed_are_refused(evaluated, tmp_path):
+    path = tmp_path / "metrics.csv"
+    metrics(evaluated, path)
+    table = pd.read_csv(path)
+    table.assign(listed=table["n"] - 1).to_csv(path, index=False)
+    adopt([path])
+    with complains(DataError, path, "line 2", "n", "listed"):
+        read_metrics(path, "s")
+
+
 WRONG = {
     "empty": (lambda text: "", []),
     "a longer line": (lambda text: text.replace("events,", "events,,", 1), ["line 2"]),

@@ -16,9 +16,13 @@ def test_table_is_written(project):
     own = tidy[(tidy["fixed"] == "AST 64") & (tidy["quantity"] == "fixed_own")].iloc[0]
     assert own["mean"] == pytest.approx(0.61, abs=1e-15)
     assert own["sd"] == pytest.approx(np.std([0.60, 0.62], ddof=1))
-    assert (own["seeds"], own["clips"], own["x"]) == (2, 50, 64)
-    assert "| 61.0 ± 1.4 |" in out.with_suffix(".md").read_text()
-    assert r"61.0 $\pm$ 1.4" in out.with_suffix(".tex").read_text()
+    assert (own["seeds"], own["clips"], own["listed"], own["x"]) == (2, 50, 60, 64)
+    assert set(tidy["origin"]) == {"synthetic"}
+    for suffix, score in ((".md", "| 61.0 ± 1.4 |"), (".tex", r"61.0 $\pm$ 1.4")):
+        text = out.with_suffix(suffix).read_text()
+        assert score in text
+        assert all("50 of 60" in line for line in text.splitlines() if "AST 64" in line)
+        assert "toy (synthetic)" in text
 
 
 def test_missing_run_is_said_in_the_table(project):

@@ -72,7 +72,7 @@ def metrics_table(skip: tuple[str, ...] = ()) -> pd.DataFrame:
                 for x in sweep["x"]:
                     for metric, value in (("mAP", score(name, seed, x)), ("AUC", 0.9)):
                         about = ["toy_suite", name, seed, evaluation, "toy", "events"]
-                        rows.append([*about, sweep["x_name"], x, metric, value, 50])
+                        rows.append([*about, sweep["x_name"], x, metric, value, 50, 60])
     return pd.DataFrame(rows, columns=list(METRICS))
 
 

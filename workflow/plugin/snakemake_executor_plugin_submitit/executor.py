@@ -30,7 +30,7 @@ from snakemake_executor_plugin_submitit.describe import (
 )
 from snakemake_executor_plugin_submitit.interrupts import POLL_S, InterruptibleExecutor
 from snakemake_executor_plugin_submitit.quoting import quote_for_shells
-from snakemake_executor_plugin_submitit.records import Record, refresh
+from snakemake_executor_plugin_submitit.records import Record, refresh, remove_leftovers
 from snakemake_executor_plugin_submitit.task import RuleTask
 
 RETRY_S = 5
@@ -59,6 +59,7 @@ class Executor(InterruptibleExecutor):
         self.root = Path(settings.folder).absolute()
         self.run = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
         (self.root / self.run).mkdir(parents=True)
+        remove_leftovers(self.root)
         self.grace = settings.grace
         local = settings.cluster == "local"
         self.cluster_name = settings.cluster

@@ -3,14 +3,17 @@
 `elasticast status` reads them. A Snakemake that takes over jobs of a killed one needs them to find the results.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pickle
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 TAG = "smk"
+LEFTOVER_S = 3600
 
 
 class RecordError(Exception):
@@ -101,6 +104,14 @@ def _read(path: Path) -> Record:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise RecordError(f"{path}: not the record of a job: {error}; delete it if no job is running") from None
+
+
+def remove_leftovers(root: Path) -> None:
+    """Delete records that a process was writing when it was killed."""
+    for path in (root / "jobs").glob(".*.part"):
+        with contextlib.suppress(FileNotFoundError):  # its process has just completed it
+            if time.time() - path.stat().st_mtime > LEFTOVER_S:
+                path.unlink()
 
 
 def refresh(folder: Path) -> None:

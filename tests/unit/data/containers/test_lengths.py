@@ -14,6 +14,11 @@ SIZES = [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFF00, 0x80000000, 0x800000
 LONG_SIZES = [0, -1, (1 << 63) - 1, 1 << 60]
 
 
+@pytest.fixture(autouse=True)
+def no_ffmpeg(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
 def changed(content, place, layout, *values):
     size = struct.calcsize(layout)
     return content[:place] + struct.pack(layout, *values) + content[place + size :]

@@ -1,15 +1,23 @@
 """MP3, FLAC and Ogg, whose frames are counted."""
 
+import io
 import struct
 
 import numpy as np
 import pytest
+import soundfile as sf
 
+from elasticast.data.audio import decode
 from elasticast.data.manifest import reason_kind
 from tests.unit.data.containers.test_lengths import APE, ID3, TAG, same
 from tests.unit.data.sounds import LENGTH, prepared, tone, written
 
 FRAME = 1152
+
+
+@pytest.fixture(autouse=True)
+def no_ffmpeg(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +85,15 @@ def test_an_mp3_without_a_count(tmp_path, mode, channels):
     assert np.std(found[100_000:150_000].astype(float)) == pytest.approx(np.std(tone().astype(float)), rel=0.2)
 
 
+@pytest.mark.parametrize("place", [141, 142, 143])
+@pytest.mark.parametrize("value", [0, 127, 255])
+def test_a_tag_that_is_damaged_leaves_out_no_samples(tmp_path, mp3, place, value):
+    """These bytes say how many samples to leave out at the start and at the end."""
+    wrong = bytearray(mp3)
+    wrong[mp3.index(b"Xing") + place] = value
+    about(prepared(tmp_path / "clip", bytes(wrong)), LENGTH)
+
+
 def test_joined_mp3s_are_read_whole(tmp_path, mp3):
     about(prepared(tmp_path / "clip", mp3 + mp3), 2 * LENGTH)
     about(prepared(tmp_path / "clip", mp3 + TAG + ID3 + mp3 + TAG + mp3), 3 * LENGTH, files=3)
@@ -93,18 +110,12 @@ def test_tags_and_junk_around_an_mp3(tmp_path, mp3, extra):
 
 
 def test_an_mp3_of_another_sample_rate_after_the_first_is_not_left_out(tmp_path, mp3):
-    import io
-
-    import soundfile as sf
-
     other = io.BytesIO()
     sf.write(other, tone(length=90_000), 44100, format="MP3")
     assert isinstance(prepared(tmp_path / "clip", mp3 + other.getvalue()), str)
 
 
 def test_a_span_of_an_mp3_without_a_count(tmp_path, mp3):
-    from elasticast.data.audio import decode
-
     (tmp_path / "clip").write_bytes(with_count(mp3, 0))
     whole = decode(tmp_path / "clip", rate=16000).samples
     part = decode(tmp_path / "clip", rate=16000, start=0.5, duration=0.5).samples

@@ -1,0 +1,147 @@
+"""Full disks and long runs."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from elasticast.config import RunConfig
+from elasticast.data.packing import pack, pack_clip
+from elasticast.models import build_model
+from tests.attacks.jobs import content, copied
+from tests.attacks.test_files import RUN, job_of
+
+STAGES = ("prepare", "stats", "train", "evaluate", "resample", "intervals", "collect_metrics", "table1", "fig4")
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def limit_memory(more: int) -> None:
+    """Let this process use `more` bytes of address space than now, and no more."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory()[0] + more,) * 2)
+
+
+def memory() -> list[int]:
+    """Address space and resident memory of this process in bytes."""
+    pages = Path("/proc/self/statm").read_text().split()
+    return [int(count) * resource.getpagesize() for count in pages[:2]]
+
+
+@pytest.mark.skipif(not is_root(), reason="mounting a small disk needs root")
+@pytest.mark.tries(12)
+@pytest.mark.parametrize("rule", STAGES)
+def test_a_full_disk(rule, finished, jobs, scratch, tries):
+    """the disk is full: one message that names a file, and the results after space is free again"""
+    job = job_of(jobs, rule)
+    for random in tries:
+        scratch.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", scratch], check=True)
+        try:
+            project = copied(finished.folder, scratch / "project")
+            for output in job.outputs:
+                (project / output).unlink(missing_ok=True)
+            if rule == "prepare":
+                shutil.rmtree(project / "results/data")
+            ballast = scratch / "ballast"
+            free = shutil.disk_usage(scratch).free - random.randrange(0, 200_000)
+            with ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, free)
+            ended = job.run(project)
+            ballast.unlink()
+            if ended.crashed or (ended.status and not re.search(r"/|standard output", ended.text)):
+                tries.add("traceback", ended.text[-3000:])
+            elif ended.status:
+                again = job.run(project)
+                assert again.status == 0, again.text
+            if all(content(project / output) == content(finished.folder / output) for output in job.outputs):
+                tries.add("error, then same result" if ended.status else "same result")
+            else:
+                tries.add("wrong", ended.text[-2000:])
+        finally:
+            subprocess.run(["umount", "-l", scratch], check=True)
+
+
+@pytest.mark.tries(10)
+@pytest.mark.parametrize("rule", STAGES)
+def test_too_little_memory(rule, finished, jobs, scratch, tries):
+    """memory is limited: one message, and nothing wrong"""
+    job = job_of(jobs, rule)
+    for random in tries:
+        project = copied(finished.folder, scratch)
+        for output in job.outputs:
+            (project / output).unlink(missing_ok=True)
+
+        ended = job.run(project, partial(limit_memory, random.randrange(1, 120) << 20))
+        if ended.crashed:
+            tries.add("traceback", ended.text[-3000:])
+        elif ended.status:
+            tries.add("error")
+        elif all(content(project / output) == content(finished.folder / output) for output in job.outputs):
+            tries.add("same result")
+        else:
+            tries.add("wrong", ended.text[-2000:])
+
+
+@pytest.mark.tries(20)
+@pytest.mark.parametrize("positions", ["table", "fractional", "rotary"])
+def test_ragged_batches(positions, tries, tiny):
+    """packed clips of any length and resolution equal one clip at a time; each try has 170 batches"""
+    config: RunConfig = tiny(model={"positions": positions})
+    torch.manual_seed(0)
+    model = build_model(config, 7).eval()
+    for random in tries:
+        for _ in range(170):
+            clips = []
+            for index in range(random.randint(1, 12)):
+                time = random.randint(1, 16)
+                clips.append(pack_clip(index, torch.randn(128, 16 * time), torch.zeros(7), config.model))
+            with torch.inference_mode():
+                together = model(pack(clips))
+                alone = torch.cat([model(pack([clip])) for clip in clips])
+            torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-5)
+        tries.add("same result")
+
+
+@pytest.mark.tries(20)
+def test_a_long_run(finished, jobs, scratch, tries):
+    """1,000 steps per try: memory and open files stay as they are"""
+    project = copied(finished.folder, scratch)
+    path = project / RUN / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["train"] |= {"steps": 1000 * tries.count, "checkpoint_every": 500, "log_every": 100, "workers": 0}
+    config["train"] |= {"mixup": 0.5, "token_dropout": 0.2, "batch": {"clips": 4}}
+    path.write_text(yaml.safe_dump(config))
+    (project / RUN / "model.safetensors").unlink()
+    log = project / "resources.log"
+    ended = job_of(jobs, "train").run(project, lambda: _watch(log))
+    assert ended.status == 0, ended.text
+    rows = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
+    settled = rows[len(rows) // 4 :]
+    for value, (name, allowed) in enumerate((("memory", 8 << 20), ("open files", 2))):
+        first, last = settled[0][value], settled[-1][value]
+        assert last <= first + allowed, f"{name}: {first} after a quarter of the steps, {last} at the end"
+    for _ in tries:
+        tries.add("memory and handles flat")
+
+
+def _watch(log) -> None:
+    """Write memory in bytes and open files to `log` at every checkpoint."""
+    from elasticast.training.loop import Trainer
+
+    save = Trainer._save
+
+    def watched(self):
+        save(self)
+        with log.open("a") as file:
+            file.write(f"{memory()[1]} {len(os.listdir('/proc/self/fd'))}\n")
+
+    Trainer._save = watched
