@@ -227,6 +227,10 @@ def test_changing_the_number_of_shards_trains_nothing(project):
     project.snakemake("all", "--touch")
     project.dataset = {**DATASET, "shards": 3}
     assert not {"prepare", "stats", "train", "evaluate"} & set(project.planned())
+    project.dataset = {**DATASET, "shards": 2, "clips": {"train": 12, "test": 7}}
+    jobs = project.planned()
+    assert jobs["prepare"] == jobs["stats"] == 1, "other changes of the dataset do"
+    assert {"train", "evaluate"} <= set(jobs)
 
 
 def test_moving_the_data_root_prepares_nothing_again(project):

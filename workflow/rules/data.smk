@@ -36,8 +36,9 @@ rule prepare_shard:
 
 
 rule decoded:
-    # Marks that all shares are decoded. `prepare` depends on this file only, so that it does not run again when the
-    # number of shares changes.
+    # Marks that all shares are decoded. `prepare` depends on this file only, and not on its age, so that it does not run
+    # again when the number of shares changes. The name of the file changes with the settings and the code, because
+    # Snakemake checks the params of a job only if none of its inputs is made again. There is one such file at a time.
     input:
         lambda wildcards: expand(
             f"{DATA_DIR}/shards/{{shard}}-of-{{shards}}.done",
@@ -46,13 +47,17 @@ rule decoded:
             shards=PLAN.datasets[wildcards.dataset].shards,
         ),
     output:
-        touch(f"{DATA_DIR}/shards/all.done"),
+        touch(f"{DATA_DIR}/shards/all-{{recipe}}.done"),
     log:
-        f"{RESULTS}/data/logs/decoded_{{dataset}}.log",
+        f"{RESULTS}/data/logs/decoded_{{dataset}}_{{recipe}}.log",
+    wildcard_constraints:
+        recipe="[0-9a-f]+",
     conda:
         "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
     shell:
-        ": 2> {log:q}"
+        "find {params.folder:q} -name 'all*.done' -delete 2> {log:q}"
 
 
 rule prepare:
@@ -62,7 +67,11 @@ rule prepare:
         shards=lambda wildcards: (
             []
             if PLAN.datasets[wildcards.dataset].shards == 1
-            else ancient(rules.decoded.output[0])
+            else ancient(
+                rules.decoded.output[0].format(
+                    dataset=wildcards.dataset, recipe=recipe_digest(wildcards.dataset)
+                )
+            )
         ),
     output:
         manifest=f"{DATA_DIR}/manifest.parquet",

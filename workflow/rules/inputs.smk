@@ -15,6 +15,12 @@ def ids_digest(dataset):
     return [file_sha256(path) for path in paths if path.is_file()] or None
 
 
+def recipe_digest(dataset):
+    """Digest of the settings and the code that prepare a dataset."""
+    recipe = PLAN.datasets[dataset].recipe()
+    return digest([recipe, ids_digest(dataset), PLAN.prepare_code(dataset)])
+
+
 # ---- report.smk
 
 
