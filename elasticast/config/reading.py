@@ -12,48 +12,11 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from elasticast.checksums import check_yaml
+from elasticast.config import strict_yaml
 from elasticast.config.names import known_files
 from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
 
 MAX_BYTES = 32 * 2**20
-MAX_DEPTH = 32
-MAX_REPEATED = 100_000
-"""Largest number of values that the aliases (``*name``) of a YAML file may add."""
-_AMBIGUOUS = re.compile(r"[-+]?0[0-7_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
-"""Numbers that YAML 1.1 reads with base 8 or 60: 010 is 8, and 1:30 is 90."""
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML loader that rejects what is easily misread.
-
-    That is: duplicate keys, of which PyYAML would silently drop the first; keys that are no text, such as `yes`; and
-    numbers that YAML reads with base 8 or 60.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
-        names = set()
-        for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key.tag != "tag:yaml.org,2002:str":
-                message = f"expected a text as key, got {name!r}; write it in quotes if it is meant as text"
-                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
-            if name in names:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} appears twice", key.start_mark)
-            names.add(name)
-        return super().construct_mapping(node, deep)
-
-    def construct_number(self, node: yaml.ScalarNode) -> Any:
-        if _AMBIGUOUS.fullmatch(node.value):
-            message = f"{node.value} is read with base 8 or 60; write it as a decimal number, or in quotes as text"
-            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
-        kind = node.tag.rpartition(":")[2]
-        return self.construct_yaml_int(node) if kind == "int" else self.construct_yaml_float(node)
-
-
-for _kind in ("int", "float"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -75,8 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise ValueError(f"has {size / 2**20:.0f} MiB; expected at most {MAX_BYTES // 2**20}")
         text = path.read_text(encoding="utf-8-sig")
         check_yaml(path, text)
-        _check_events(text)
-        value = yaml.load(text, _Loader)
+        value = strict_yaml.load(text)
     except OSError as error:
         raise ConfigError([Problem(str(path), (), f"cannot be read: {error.strerror}")]) from None
     except (yaml.YAMLError, ValueError) as error:  # an impossible date, a number of too many digits
@@ -84,35 +46,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError([Problem(str(path), (), f"expected keys and values, got {type(value).__name__}")])
     return value
-
-
-def _check_events(text: str) -> None:
-    """Refuse tags, deep nesting, and aliases that repeat too much, before Python objects are made of the text."""
-    sizes: dict[str, int] = {}  # number of values by anchor
-    open_nodes: list[tuple[str | None, int]] = []  # anchor, and number of values before it
-    total = repeated = 0
-    for event in yaml.parse(text, yaml.CSafeLoader):
-        if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, f"tags such as {event.tag} are not used", event.start_mark)
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:
-                message = f"the alias *{event.anchor} is not defined before this line, or contains itself"
-                raise yaml.composer.ComposerError(None, None, message, event.start_mark)
-            total += sizes[event.anchor]
-            repeated += sizes[event.anchor]
-        elif isinstance(event, yaml.ScalarEvent):
-            total += 1
-            sizes[event.anchor] = 1
-        elif isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, total))
-            sizes.pop(event.anchor, None)
-            total += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
-            sizes[anchor] = total - before
-        if len(open_nodes) > MAX_DEPTH or repeated > MAX_REPEATED:
-            message = f"expected at most {MAX_DEPTH} levels, and at most {MAX_REPEATED:,} values through aliases"
-            raise yaml.composer.ComposerError(None, None, message, event.start_mark)
 
 
 def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
