@@ -70,7 +70,7 @@ def load_ablations(
     broken: dict[str, ConfigError] = {}
     for path in ablation_files(config_dir):
         try:
-            _check_name(path.parent, path.stem)
+            _check_name(path, path.stem)
             settings = _settings_for(read_yaml(path), file, str(path))
             if settings is not None:
                 ablations[path.stem] = _resolve(path.stem, settings, str(path), suite, file, config_dir)
@@ -79,9 +79,10 @@ def load_ablations(
     return ablations, broken
 
 
-def _check_name(folder: Path, name: str) -> None:
-    if error := name_error(name, folder.name):
-        raise ConfigError([Problem(str(folder), (), error, name)])
+def _check_name(where: Path, name: str) -> None:
+    """Check the name of an ablation; `where` is its file, or the folder if the name may be none of a file."""
+    if error := name_error(name, "ablations"):
+        raise ConfigError([Problem(str(where), (), error, name)])
 
 
 def _settings_for(content: dict[str, Any], suite: SuiteFile, path: str) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ def test_raw_audio_to_figures(finished):
     assert "AST 64" in (figures / "table1.md").read_text()
     assert not list(figures.glob("verdict*"))  # the suite has no claims
     table = pd.read_csv(finished.folder / "results/tiny/summary/metrics.csv")
-    assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x compression metric value n"
+    assert " ".join(table) == "suite experiment seed evaluation dataset task x_name x compression metric value n listed"
     assert set(table["experiment"]) == set(TINY["experiments"])
     assert (table["n"] == DATASET["clips"]["test"]).all()
     assert not table.duplicated(["experiment", "seed", "evaluation", "x", "compression", "metric"]).any()

@@ -247,7 +247,17 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
     trainer("run").fit()
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert set(record) == {
-        *("experiment", "seed", "config_digest", "code_digest", "data_sha256", "device", "attention_backend"),
+        *(
+            "experiment",
+            "seed",
+            "dataset",
+            "task",
+            "config_digest",
+            "code_digest",
+            "data_sha256",
+            "device",
+            "attention_backend",
+        ),
         *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init", "computed"),
         *("world_size", "devices", "clips_per_s", "tokens_per_s", "selection"),
         *("git_commit", "versions", "machine", "command", "files", "record_sha256"),
