@@ -1,5 +1,6 @@
 import functools
 import os
+import signal
 from pathlib import Path
 
 # one thread per process, also in processes that tests start, because tests run in parallel
@@ -46,6 +47,19 @@ def finished(tmp_path_factory):
     result = project.snakemake("all", "--cores", "all")
     assert result.returncode == 0, result.stderr[-4000:]
     return project
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+HANDLERS = {number: signal.getsignal(number) for number in SIGNALS}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """Restore signal handlers after each test: training sets some, and processes inherit signals that are ignored."""
+    result = yield
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
+    return result
 
 
 def pytest_addoption(parser):

@@ -56,10 +56,10 @@ def truncate(path: Path, random: Random) -> str:
 
 
 def edit(path: Path, random: Random) -> str:
-    """Change a digit of a text file."""
+    """Change a digit of a text file, or a letter if it has no digits."""
     text = path.read_text()
-    digit = random.choice(list(re.finditer(r"\d", text)))
-    other = random.choice([d for d in "0123456789" if d != digit[0]])
+    digit = random.choice(list(re.finditer(r"\d", text)) or list(re.finditer(r"[a-z]", text)))
+    other = random.choice([d for d in ("0123456789" if digit[0].isdigit() else "abcdefg") if d != digit[0]])
     path.write_text(f"{text[: digit.start()]}{other}{text[digit.end() :]}")
     return f"{path}: {digit[0]} at {digit.start()} is now {other}"
 
@@ -116,7 +116,7 @@ def test_an_edited_digit(pattern, finished, jobs, scratch, tries):
 
 
 @pytest.mark.tries(1)
-@pytest.mark.parametrize("pattern", [p for p in READERS if p.startswith("results/tiny/runs")])
+@pytest.mark.parametrize("pattern", [p for p in READERS if p.startswith("results/tiny/runs") and p[-5:] != ".yaml"])
 def test_a_file_of_another_run(pattern, finished, jobs, scratch, tries):
     """the file of another experiment is in its place"""
     for _ in tries:

@@ -39,7 +39,7 @@ def memory() -> list[int]:
 @pytest.mark.skipif(not is_root(), reason="mounting a small disk needs root")
 @pytest.mark.tries(12)
 @pytest.mark.parametrize("rule", STAGES)
-def test_a_full_disk(rule, finished, jobs, scratch, tries):
+def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
     """the disk is full: one message that names a file, and the results after space is free again"""
     job = job_of(jobs, rule)
     for random in tries:
@@ -55,7 +55,7 @@ def test_a_full_disk(rule, finished, jobs, scratch, tries):
             free = shutil.disk_usage(scratch).free - random.randrange(0, 200_000)
             with ballast.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, free)
-            ended = job.run(project)
+            ended = job.run(project, log=tmp_path / "log")
             ballast.unlink()
             if ended.crashed or (ended.status and not re.search(r"/|standard output", ended.text)):
                 tries.add("traceback", ended.text[-3000:])

@@ -1,6 +1,5 @@
 import hashlib
 import io
-import signal
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from elasticast.data.datasets import fsdd
 from elasticast.data.prepare import prepare
 from elasticast.data.stats import write_stats
 from elasticast.data.store import Store, write_index, writing_part
-from elasticast.training.loop import STOP_SIGNALS
 
 SPEAKERS = ("ada", "bob")
 
@@ -46,15 +44,6 @@ def sums(tmp_path, published, monkeypatch):
 def _one_thread():
     """On tensors this small several threads only get in each other's way."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def signal_handlers():
-    """`Trainer.fit` sets handlers of signals; restore those of the test process."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from elasticast.jobs import status
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 
-pytestmark = pytest.mark.usefixtures("signal_handlers")
-
 ASK = """
 import sys
 from pathlib import Path

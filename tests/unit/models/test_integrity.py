@@ -41,7 +41,7 @@ def trained(tmp_path_factory, train_clips, norm):
 
 
 @pytest.fixture
-def run(trained, tmp_path, signal_handlers):
+def run(trained, tmp_path):
     shutil.copytree(trained / "one", tmp_path / "run")
     return tmp_path / "run"
 

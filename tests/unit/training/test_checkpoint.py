@@ -22,7 +22,7 @@ from elasticast.training.loop import Trainer
 from tests.complaints import assert_names, complains
 from tests.unit.training.test_training import BUSY, interrupt, losses, weights
 
-pytestmark = pytest.mark.usefixtures("cpu", "signal_handlers")
+pytestmark = pytest.mark.usefixtures("cpu")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 from tests.complaints import assert_names
 
-pytestmark = pytest.mark.usefixtures("cpu", "signal_handlers")
+pytestmark = pytest.mark.usefixtures("cpu")
 STAGE = "elasticast train"
 
 

@@ -15,7 +15,7 @@ from elasticast.training.loop import Trainer
 from tests.complaints import complains, names
 from tests.unit.training.ranks import stop_at
 
-pytestmark = pytest.mark.usefixtures("cpu", "signal_handlers")
+pytestmark = pytest.mark.usefixtures("cpu")
 STEPS = 6
 
 

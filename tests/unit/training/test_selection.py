@@ -27,7 +27,7 @@ from elasticast.training.selection import Selection, due_steps
 from tests.complaints import complains
 from tests.unit.training.ranks import stop_at
 
-pytestmark = pytest.mark.usefixtures("cpu", "signal_handlers")
+pytestmark = pytest.mark.usefixtures("cpu")
 # batches of 4 of some more than 12 clips: 3 steps an epoch
 EPOCHS = {
     "view": {"max_frames": 96, "compression": [1.0, 2.0]},

@@ -31,7 +31,7 @@ from elasticast.training.optim import build_optimizer, compute_loss, learning_ra
 from tests.complaints import assert_names, complains
 from tests.unit.training.ranks import stop_at
 
-pytestmark = pytest.mark.usefixtures("cpu", "signal_handlers")
+pytestmark = pytest.mark.usefixtures("cpu")
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "elasticast_losses.json"
 BUSY = {  # everything that draws random numbers
