@@ -76,6 +76,8 @@ def content(path: Path) -> object:
         table = pd.read_csv(path, dtype=str)
         varying = [c for c in table if re.search(r"seconds|_per_s|restarts|memory|version_|git_commit", c)]
         return table.drop(columns=varying).to_csv()
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path).drop(columns="path").to_csv()  # the path depends on the folder of the project
     if path.suffix in (".pdf", ".json"):  # hold times and versions; the PNG and the tables are compared
         return True
     return path.read_bytes()
