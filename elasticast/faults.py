@@ -140,7 +140,7 @@ def _refused(file: Path) -> int | None:
 
 
 def _text(error: BaseException) -> str:
-    """The message of an error; of one that a worker of a data loader raised, without the worker's traceback."""
+    """The message of an error, without the traceback that a data loader adds."""
     text = str(error)
     if "Original Traceback" in text and (found := list(_INNER.finditer(text))):
         return text[found[-1].end() :].strip()

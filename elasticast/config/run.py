@@ -179,7 +179,7 @@ def _segment(run: RunSettings) -> list[Problem]:
 
 
 def _mask_fill(run: RunSettings) -> list[Problem]:
-    """Masks filled with the mean of a normalisation that subtracts none: they would be louder than any sound."""
+    """Refuse `fill: mean` if `norm.mean` is 0. Masks of 0 would be louder than any sound."""
     masks = run.train.spec_augment
     if run.norm is None or run.norm.mean or masks.fill != "mean" or not (masks.freq_bins or masks.time_frames):
         return []

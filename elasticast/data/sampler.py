@@ -147,7 +147,7 @@ class BatchSampler:
             weights = torch.from_numpy(self.weights)
             order = torch.multinomial(weights, len(weights), replacement=True, generator=generator).numpy()
         repeats = self.weights is not None
-        if self.batch.clips is not None:  # before sorting: after it, these would always be the longest clips
+        if self.batch.clips is not None:  # before sorting, or the longest clips would always be left out
             order = order[: self.count(epoch) * self.batch.clips]
         if self.batch.buckets:
             order, bounds = _bucketed(order, self.tokens, self.batch, generator)

@@ -149,7 +149,7 @@ def _config_at_length(weights: Weights, frames: int | None, where: str) -> RunCo
     value = config.model_dump(mode="json")
     if isinstance(config.model, ElasticASTSettings):
         value["view"]["max_frames"] = frames
-        if config.model.limit is not None:  # None: positions have no longest clip
+        if config.model.limit is not None:  # None: clips may have any length
             value["model"]["max_frames"] = frames
         if config.view.frames != "native":
             value["view"]["frames"] = min(config.view.frames, frames)

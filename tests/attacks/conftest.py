@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.jobs import read_jobs
+from tests.attacks.forked import Ended
+from tests.attacks.jobs import Job, read_jobs
 
 
 class Tries:
@@ -38,6 +39,16 @@ class Tries:
         self.outcomes[outcome] += 1
         if outcome in ("wrong", "traceback"):
             self.unsafe.append(f"{outcome}: {detail}")
+
+    def judge(self, ended: Ended, job: Job, project: Path, reference: Path, detail: str = "") -> None:
+        """Count how a job ended in `project`; what it wrote is compared with the project `reference`."""
+        detail = f"{detail}\n{ended.text[-2500:]}"
+        if ended.crashed:
+            self.add("traceback", detail)
+        elif ended.status:
+            self.add("error")
+        else:
+            self.add("same result" if job.gives(project, reference) else "wrong", detail)
 
     def check(self) -> None:
         """Fail if any try gave a wrong number or a traceback."""

@@ -49,7 +49,11 @@ class Command:
 
     def kill_after(self, seconds: float) -> None:
         """Kill the command and its workers `seconds` after its start, unless it ends before."""
-        while time.monotonic() - self.begun < seconds:
+        self.kill_when(lambda: time.monotonic() - self.begun >= seconds)
+
+    def kill_when(self, due: Callable[[], bool]) -> None:
+        """Kill the command and its workers as soon as `due()`, unless it ends before."""
+        while not due():
             if self._ended():
                 return
             time.sleep(0.002)

@@ -39,6 +39,15 @@ class Job(NamedTuple):
         with inside(folder):
             return elasticast(*self.arguments, log=log or folder / "attack.log", prepare=prepare)
 
+    def clear(self, folder: Path) -> None:
+        """Delete its outputs in the project `folder`."""
+        for output in self.outputs:
+            (folder / output).unlink(missing_ok=True)
+
+    def gives(self, folder: Path, reference: Path) -> bool:
+        """Whether its outputs in the project `folder` hold the same as those in `reference`."""
+        return all(content(folder / output) == content(reference / output) for output in self.outputs)
+
 
 def long_training(jobs: list[Job]) -> Job:
     """The training of `elastic`, with the settings in its config.yaml only: a test changes them."""

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.attacks.jobs import Job, content, copied
+from tests.attacks.jobs import Job, copied
 
 RUN = "results/tiny/runs/elastic/seed0"
 DATA = "results/data/tiny"
@@ -75,16 +75,7 @@ def attack(project: Path, finished: Path, job: Job, damage: str, tries) -> None:
     for output in job.outputs:
         if not damage.startswith(str(project / output)):
             (project / output).unlink(missing_ok=True)
-    ended = job.run(project)
-    detail = f"{damage}; {job.rule}\n{ended.text[-2000:]}"
-    if ended.crashed:
-        tries.add("traceback", detail)
-    elif ended.status:
-        tries.add("error")
-    elif all(content(project / output) == content(finished / output) for output in job.outputs):
-        tries.add("same result")
-    else:
-        tries.add("wrong", detail)
+    tries.judge(job.run(project), job, project, finished, f"{damage}; {job.rule}")
 
 
 def damaged(pattern: str, harm, finished, jobs, scratch, tries) -> None:

@@ -15,7 +15,7 @@ import yaml
 from elasticast.config import RunConfig
 from elasticast.data.packing import pack, pack_clip
 from elasticast.models import build_model
-from tests.attacks.jobs import content, copied, long_training
+from tests.attacks.jobs import copied, long_training
 from tests.attacks.test_files import RUN, job_of
 
 STAGES = ("prepare", "stats", "train", "evaluate", "resample", "intervals", "collect_metrics", "table1", "fig4")
@@ -47,8 +47,7 @@ def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", scratch], check=True)
         try:
             project = copied(finished.folder, scratch / "project")
-            for output in job.outputs:
-                (project / output).unlink(missing_ok=True)
+            job.clear(project)
             if rule == "prepare":
                 shutil.rmtree(project / "results/data")
             ballast = scratch / "ballast"
@@ -62,7 +61,7 @@ def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
             elif ended.status:
                 again = job.run(project)
                 assert again.status == 0, again.text
-            if all(content(project / output) == content(finished.folder / output) for output in job.outputs):
+            if job.gives(project, finished.folder):
                 tries.add("error, then same result" if ended.status else "same result")
             else:
                 tries.add("wrong", ended.text[-2000:])
@@ -77,18 +76,10 @@ def test_too_little_memory(rule, finished, jobs, scratch, tries):
     job = job_of(jobs, rule)
     for random in tries:
         project = copied(finished.folder, scratch)
-        for output in job.outputs:
-            (project / output).unlink(missing_ok=True)
+        job.clear(project)
 
         ended = job.run(project, partial(limit_memory, random.randrange(1, 120) << 20))
-        if ended.crashed:
-            tries.add("traceback", ended.text[-3000:])
-        elif ended.status:
-            tries.add("error")
-        elif all(content(project / output) == content(finished.folder / output) for output in job.outputs):
-            tries.add("same result")
-        else:
-            tries.add("wrong", ended.text[-2000:])
+        tries.judge(ended, job, project, finished.folder)
 
 
 @pytest.mark.tries(20)

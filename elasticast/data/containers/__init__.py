@@ -60,7 +60,7 @@ def locate(data: FileBytes) -> Extent | None:
     for read in (headers.mpc2k, headers.mat4, headers.sds):
         if extent := read(data, base):
             return extent
-    if base or mpeg.frame(data.at(0, 3)) or recognise(data) is None:  # a dump of a stream begins within a frame
+    if base or mpeg.frame(data.at(0, 3)) or recognise(data) is None:  # streams may begin within a frame
         return mpeg.mp3(data, base)
     return None
 

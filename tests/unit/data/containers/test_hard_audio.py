@@ -1,4 +1,4 @@
-"""Files of other tools with their right values, where they are at hand."""
+"""Files of other tools and their right values; skipped where the files are missing."""
 
 import csv
 import re
