@@ -154,7 +154,7 @@ class Plan:
 
     @property
     def packed_dataset(self) -> str | None:
-        """Dataset of the packed batch in figure 3: that of the first ElasticAST trained at native length."""
+        """Dataset of the packed batch in figure 3: that of the first model that packs clips of native length."""
         name = self.suite.packed_experiment()
         return None if name is None else self.suite.runs[name].dataset
 

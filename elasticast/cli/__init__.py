@@ -200,7 +200,7 @@ def resample(
 def intervals(
     resampled: Annotated[list[Path], typer.Argument(help="files that `elasticast resample` wrote, one per experiment")],
     out: Annotated[Path, typer.Option(help="table of the intervals to write")],
-    pairs: Annotated[Path, typer.Option(help="table to write of the differences between each ElasticAST and each AST")],
+    pairs: Annotated[Path, typer.Option(help="table to write of the differences between models of different kinds")],
 ) -> None:
     """Write confidence intervals over seeds and clips, and paired comparisons of models on the same clips."""
     from elasticast.evaluation.intervals import write_tables

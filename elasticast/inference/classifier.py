@@ -20,7 +20,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from elasticast.config import ASTSettings
 from elasticast.data.audio import UnusableAudioError
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.level import INT16_STEP
@@ -175,8 +174,8 @@ class AudioClassifier:
                     progress.update(batch[-1] + 1)
 
     def _groups_of_one_length(self, batch: list[int], encoded: dict[int, PackedClip]) -> list[list[int]]:
-        """Split a batch into groups for one forward pass each; an AST needs windows of the same length."""
-        if not isinstance(self.config.model, ASTSettings):
+        """Split a batch into groups for one forward pass each; a model of one length needs windows of that."""
+        if not self.config.model.traits.one_length:
             return [batch]
         groups: dict[int, list[int]] = {}
         for index in batch:

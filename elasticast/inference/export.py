@@ -75,8 +75,7 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
 
 
 def _model(config: RunConfig) -> str:
-    model = config.model
-    return f"{model.kind}, {model.depth} blocks, {model.dim} wide, {model.heads} heads, patches of {model.patch}"
+    return f"{config.model.kind}, {config.model.summary}"
 
 
 def _selected(selection: dict[str, Any] | None) -> str:

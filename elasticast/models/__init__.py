@@ -1,13 +1,18 @@
 """Models: AST and ElasticAST, which share a transformer trunk."""
 
-from elasticast.config import ASTSettings, ElasticASTSettings, RunConfig
+from torch import nn
+
+from elasticast.config import ModelSettings, RunConfig
 from elasticast.models.ast import AST
 from elasticast.models.elasticast import ElasticAST
 
 __all__ = ["AST", "ElasticAST", "build_model"]
 
+MODULES: dict[type[ModelSettings], type[nn.Module]] = {module.Settings: module for module in (AST, ElasticAST)}
+"""The module of each settings class of this package."""
 
-def build_model(config: RunConfig, classes: int) -> ElasticAST | AST:
+
+def build_model(config: RunConfig, classes: int) -> nn.Module:
     """Build the model of a run, initialised from torch's global random state.
 
     Parameters
@@ -17,10 +22,6 @@ def build_model(config: RunConfig, classes: int) -> ElasticAST | AST:
     classes : int
         Number of classes.
     """
-    freq = config.model.patches(config.front_end.mel_bins)
-    match config.model:
-        case ElasticASTSettings():
-            return ElasticAST(config.model, freq_patches=freq, classes=classes)
-        case ASTSettings():
-            time = config.model.patches(config.view.longest)
-            return AST(config.model, grid=(freq, time), classes=classes)
+    settings = config.model
+    grid = settings.patches(config.front_end.mel_bins), settings.patches(config.view.longest)
+    return MODULES[type(settings)](settings, grid=grid, classes=classes)

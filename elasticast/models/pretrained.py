@@ -10,14 +10,15 @@ from typing import Any
 
 from torch import nn
 
-from elasticast.config import OF_RUN, ElasticASTSettings, RunConfig
+from elasticast.config import OF_RUN, RunConfig
 from elasticast.config.base import TaskKind
 from elasticast.config.reading import validate
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import load_weights
-from elasticast.models.weights.sources import TIMM, Weights, read_weights
+from elasticast.models.weights.content import Weights
+from elasticast.models.weights.sources import TIMM, read_weights
 
 
 @dataclass
@@ -146,15 +147,13 @@ def _config_at_length(weights: Weights, frames: int | None, where: str) -> RunCo
         frames = frames or 1024
     if frames is None:
         return config
-    value = config.model_dump(mode="json")
-    if isinstance(config.model, ElasticASTSettings):
+    value, native = config.model_dump(mode="json"), config.view.frames == "native"
+    value["model"] |= config.model.lengthened(frames)
+    if not config.model.traits.one_length:
         value["view"]["max_frames"] = frames
-        if config.model.limit is not None:  # None: clips may have any length
-            value["model"]["max_frames"] = frames
-        if config.view.frames != "native":
-            value["view"]["frames"] = min(config.view.frames, frames)
+        value["view"]["frames"] = "native" if native else min(config.view.frames, frames)
     else:
-        value["view"]["max_frames" if config.view.frames == "native" else "frames"] = frames
+        value["view"]["max_frames" if native else "frames"] = frames
     if weights.image:
         value["front_end"]["mel_bins"] = 128
     return validate(RunConfig, value, f"{where} at {frames} frames")

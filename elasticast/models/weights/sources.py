@@ -4,7 +4,6 @@ import hashlib
 import pickle
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,13 @@ from torch import Tensor
 
 from elasticast.checksums import FILES, file_sha256, read_record, verify
 from elasticast.config import RunConfig
-from elasticast.config.base import TaskKind
 from elasticast.config.reading import validate
 from elasticast.data.features import Norm, checked_norm
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json
 from elasticast.models import build_model
 from elasticast.models.trained import MODEL_FILES, first_nonfinite
+from elasticast.models.weights.content import Weights
 from elasticast.models.weights.convert import convert_state
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
 
@@ -28,43 +27,6 @@ TIMM = "timm:"
 RUN_RECORD = "run.json"
 REMEDY = "train or export the model again"
 HUGGING_FACE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-
-
-@dataclass
-class Weights:
-    """Weights of any source, with the names of this package.
-
-    Attributes
-    ----------
-    description : str
-        Kind and size of the weights, for messages.
-    tensors : dict of str to Tensor
-        State dict of the model that `config` describes; the head may be missing.
-    config : RunConfig
-        Settings of the model, its front end and its view.
-    norm : Norm
-        Normalisation of the log-mel.
-    kind : {'single', 'multi'}
-        Whether a clip has one label or several.
-    classes : list of str or None
-        Names of the classes, if known.
-    image : bool
-        Whether the positions are for square images.
-    notes : list of str
-        Assumptions, and what is left out, one line each.
-    sha256 : str
-        Hash of the file, or of the tensors if there is no file.
-    """
-
-    description: str
-    tensors: dict[str, Tensor]
-    config: RunConfig
-    norm: Norm
-    kind: TaskKind
-    classes: list[str] | None = None
-    image: bool = False
-    notes: list[str] = field(default_factory=list)
-    sha256: str = ""
 
 
 def read_weights(source: str | Path) -> Weights:
@@ -98,7 +60,8 @@ def _expected_state(weights: Weights) -> dict[str, Tensor]:
     headless = head is None and weights.classes is None
     with torch.device("meta"):
         model = build_model(weights.config, len(weights.classes or (() if head is None else head)) or 1)
-    return {k: v for k, v in model.state_dict().items() if not (headless and k.startswith(("head.", "head_norm.")))}
+    heads = tuple(f"{name}." for name in weights.config.model.traits.head)
+    return {k: v for k, v in model.state_dict().items() if not (headless and k.startswith(heads))}
 
 
 def _read_source(source: str | Path) -> Weights:
