@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
+from elasticast.config.model_class import allowed_file
 from elasticast.config.run import RunSettings
 from elasticast.provenance import code_digest, training_code
 
@@ -99,6 +100,11 @@ class Plan:
     def training_code(self, run: str) -> str:
         """Digest of the code that decides the weights of a training run."""
         return training_code(self.runs[run])
+
+    def model_file(self, experiment: str, ablation: str | None = None) -> str | list[str]:
+        """The file of the model's class, or [] if it is one of this package; parameters as in `run_of`."""
+        path = allowed_file(self.runs[self.run_of(experiment, ablation)].model)
+        return [] if path is None else str(path)
 
     def deciding_settings(self, run: str, seed: int) -> str:
         """The settings that decide the weights of a training run, as JSON."""

@@ -1,6 +1,6 @@
 """Settings of the models, each with its traits."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -275,4 +275,3 @@ class ASTSettings(TransformerSettings):
 
 BUILT_IN: dict[str, type[TransformerSettings]] = {"elasticast": ElasticASTSettings, "ast": ASTSettings}
 """Settings of the models of this package, by kind."""
-ModelConfig = Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="kind")]

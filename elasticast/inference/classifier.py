@@ -255,6 +255,7 @@ def load_pretrained(
     classes: list[str] | None = None,
     frames: int | None = None,
     device: torch.device | str | None = None,
+    trust_code: bool = False,
 ) -> AudioClassifier:
     """Load a trained model for inference.
 
@@ -268,13 +269,15 @@ def load_pretrained(
         Length of the view (frames), if it differs from that of the model; positions are adapted.
     device : device, optional
         Device of the model. None for the GPU if there is one, else the CPU.
+    trust_code : bool
+        Whether to run the code of a model that brings its own, see :func:`elasticast.models.pretrained.load_model`.
 
     Raises
     ------
     DataError
         If the weights cannot be loaded; the message gives the reason.
     """
-    pretrained = load_model(source, classes=classes, frames=frames)
+    pretrained = load_model(source, classes=classes, frames=frames, trust_code=trust_code)
     LOG.info("%s: %s", source, pretrained.description)
     for note in pretrained.notes:  # warnings are visible even if logging is not configured; a new head is untrained
         LOG.warning("%s: %s", source, note)

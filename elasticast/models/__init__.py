@@ -1,8 +1,12 @@
-"""Models: AST and ElasticAST, which share a transformer trunk."""
+"""Models: AST and ElasticAST, which share a transformer trunk, and models in files of the user."""
+
+from typing import Any
 
 from torch import nn
 
 from elasticast.config import ModelSettings, RunConfig
+from elasticast.config.model_class import model_class, typed
+from elasticast.data.padding import padded
 from elasticast.models.ast import AST
 from elasticast.models.elasticast import ElasticAST
 
@@ -21,7 +25,23 @@ def build_model(config: RunConfig, classes: int) -> nn.Module:
         Settings of the run.
     classes : int
         Number of classes.
+
+    Raises
+    ------
+    DataError
+        If the class of the model is in a file that was not allowed to run, see
+        :func:`elasticast.config.model_class.allow`.
     """
-    settings = config.model
+    settings, module = config.model, MODULES.get(type(config.model))
+    if module is None:
+        settings, module = typed(config.model), model_class(config.model)
     grid = settings.patches(config.front_end.mel_bins), settings.patches(config.view.longest)
-    return MODULES[type(settings)](settings, grid=grid, classes=classes)
+    model = module(settings, grid=grid, classes=classes)
+    model.settings = settings
+    if settings.traits.lengths == "padded":
+        model.register_forward_pre_hook(_pad)
+    return model
+
+
+def _pad(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return padded(inputs[0]), *inputs[1:]

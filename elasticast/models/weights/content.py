@@ -1,6 +1,7 @@
 """Weights of any source, with the names and settings of this package."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
@@ -33,6 +34,8 @@ class Weights:
         Assumptions, and what is left out, one line each.
     sha256 : str
         Hash of the file, or of the tensors if there is no file.
+    code : Path or None
+        File of the model's class, if it is none of this package. Reading weights never runs it.
     """
 
     description: str
@@ -44,3 +47,4 @@ class Weights:
     image: bool = False
     notes: list[str] = field(default_factory=list)
     sha256: str = ""
+    code: Path | None = None

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from elasticast.checksums import FILES, file_sha256, read_record, verify
 from elasticast.config import RunConfig
+from elasticast.config.model_class import code_sha256
 from elasticast.config.reading import validate
 from elasticast.data.features import Norm, checked_norm
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json
 from elasticast.models import build_model
-from elasticast.models.trained import MODEL_FILES, first_nonfinite
+from elasticast.models.trained import CODE_FILE, MODEL_FILES, first_nonfinite
 from elasticast.models.weights.content import Weights
 from elasticast.models.weights.convert import convert_state
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
@@ -50,7 +51,8 @@ def read_weights(source: str | Path) -> Weights:
     checked_norm(weights.norm.mean, weights.norm.std, source)
     if name := first_nonfinite(weights.tensors):
         raise DataError(f"{source}: tensor {name} holds values that are not finite; these weights cannot be used")
-    check_names(_expected_state(weights), weights.tensors, f"{source}: looks like {weights.description}, but")
+    if weights.code is None:  # others are compared with their model when that is built
+        check_names(_expected_state(weights), weights.tensors, f"{source}: looks like {weights.description}, but")
     return weights
 
 
@@ -104,9 +106,13 @@ def _from_run(folder: Path) -> Weights:
         raise DataError(
             f"{path}: is not a model.json of this package; expected config, classes, kind and norm"
         ) from None
+    code = None
+    if (sha256 := code_sha256(config.model)) is not None:
+        code = folder / CODE_FILE
+        verify(code, {FILES: {CODE_FILE: sha256}}, path, REMEDY)
     tensors = read_tensors(file)
     description = f"{config.model.kind} of this package, experiment {config.experiment}, seed {config.seed}"
-    return Weights(description, tensors, config, norm, kind, classes, sha256=content[FILES][file.name])
+    return Weights(description, tensors, config, norm, kind, classes, sha256=content[FILES][file.name], code=code)
 
 
 def _from_file(path: Path) -> Weights:
