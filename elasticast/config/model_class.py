@@ -223,7 +223,7 @@ def _is_own(name: str, folder: Path) -> bool:
     top = name.partition(".")[0]
     if not top:
         return True
-    if top in ("elasticast", *sys.stdlib_module_names):
+    if top == __name__.partition(".")[0] or top in sys.stdlib_module_names:
         return False
     try:
         spec = importlib.util.find_spec(top)

@@ -45,6 +45,12 @@ class FileModelSettings(ModelSettings):
         return self.code.traits
 
     @property
+    def summary(self) -> str:
+        """The model in words, after its kind."""
+        own = [f"{key} {value}" for key, value in self.values.items() if key not in ModelSettings.model_fields]
+        return ", ".join([*own, super().summary])
+
+    @property
     def values(self) -> dict[str, Any]:
         """The values of the fields of the settings class in the file."""
         return {key: value for key, value in self.model_dump().items() if key not in OWN_KEYS}

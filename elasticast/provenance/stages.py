@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1]
 _RUN = (
     "config/frames.py",
     "config/model.py",
+    "config/model_file.py",
     "config/run.py:RunConfig",
     "config/training.py:Train",
     "config/traits.py",
@@ -31,6 +32,7 @@ _CLIPS = (
     "data/views.py",
 )
 _MODELS = (
+    "data/padding.py",
     "models/__init__.py",
     "models/ast.py",
     "models/attention.py",

@@ -140,7 +140,7 @@ rule intervals:
             f"{SUITE_DIR}/summary/pairs.csv",
             caption="../report/pairs.rst",
             category="Tables",
-            labels={"table": "ElasticAST against AST"},
+            labels={"table": "Models against each other"},
         ),
         records=[
             f"{SUITE_DIR}/summary/intervals.json",
