@@ -278,6 +278,33 @@ def export(
 
 
 @app.command()
+def check_model(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="kind of model, FILE.py:CLASS, SUITE/EXPERIMENT, folder of a trained run, or other weights"
+        ),
+    ],
+    settings: Annotated[str, typer.Option(help="settings of a kind or FILE.py:CLASS, as JSON")] = "{}",
+    longest: Annotated[float, typer.Option(min=0, help="length of the longest clip to try (s)")] = 600.0,
+    threads: Threads = 1,
+    trust_code: TrustCode = False,
+) -> None:
+    """Check that a model keeps the contract of models; exit status 1 if it does not."""
+    import torch
+
+    from elasticast.benchmarks.check_model import check_model as run
+    from elasticast.benchmarks.check_model import table
+    from elasticast.benchmarks.check_subject import open_subject
+
+    torch.set_num_threads(threads)
+    results = run(open_subject(model, _parse_json(settings, "--settings"), trust_code=trust_code), longest)
+    typer.echo(table(results))
+    if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
 def collect(
     table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="table to write")],
     out: Out,

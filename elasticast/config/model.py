@@ -255,7 +255,7 @@ class ASTSettings(TransformerSettings):
         """Packed clips of one length."""
         return Traits(
             lengths="one",
-            token_dropout=False,
+            missing_tokens="evaluate",
             extra_tokens=self.prefix_tokens,
             random_offset=self.time_offset,
             starts_from=("elasticast",),

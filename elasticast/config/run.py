@@ -109,7 +109,7 @@ def _kind_of_view(run: RunSettings) -> list[Problem]:
         problems.append(Problem.between("view.frames", view.frames, message))
     if traits.one_length and len(view.compression) > 1:
         problems.append(Problem.between("view.compression", view.compression, f"{kind} needs a single factor"))
-    if run.train.token_dropout and not traits.token_dropout:
+    if run.train.token_dropout and traits.missing_tokens != "train":
         message = f"{kind} does not train with it; model.kind = 'elasticast' does"
         problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
     return problems
@@ -134,6 +134,9 @@ def _buckets(run: RunSettings) -> list[Problem]:
 def _fill(run: RunSettings) -> list[Problem]:
     if run.view.fill == "mask" and run.view.frames == "native":
         message = "needs view.frames as a number: a native view has no padding to leave out"
+        return [Problem.between("view.fill", "mask", message)]
+    if run.view.fill == "mask" and run.model.traits.missing_tokens == "never":
+        message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
         return [Problem.between("view.fill", "mask", message)]
     return []
 

@@ -15,8 +15,9 @@ class Traits:
         ``padded``: clips of any lengths, but the model is given a :class:`~elasticast.data.padding.PaddedBatch`.
     views : tuple of {"native", "fixed"}
         Which kinds of `view.frames` it can train on. A model of one length trains on native views in length buckets.
-    token_dropout : bool
-        Whether it can train with `train.token_dropout`.
+    missing_tokens : {"train", "evaluate", "never"}
+        When it takes clips of which some tokens are left out: in training too (`train.token_dropout`), in evaluation
+        only (`x_name: token_drop`, `view.fill: mask`), or never.
     extra_tokens : int
         Number of tokens that it adds to those of each clip.
     longest : int or None
@@ -32,7 +33,7 @@ class Traits:
 
     lengths: Literal["any", "one", "padded"] = "any"
     views: tuple[Literal["native", "fixed"], ...] = ("native", "fixed")
-    token_dropout: bool = True
+    missing_tokens: Literal["train", "evaluate", "never"] = "train"
     extra_tokens: int = 0
     longest: int | None = None
     random_offset: bool = False

@@ -6,7 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from elasticast.config import RunConfig
-from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.packing import PackedBatch, PackedClip, grid_positions, pack
 
 
 def forward_flops(model: nn.Module, config: RunConfig, tokens: int, classes: int) -> int:
@@ -27,15 +27,16 @@ def forward_flops(model: nn.Module, config: RunConfig, tokens: int, classes: int
         Number of classes.
     """
     formula = model.settings.flops(tokens, classes)
-    return _counted(model, config, tokens) if formula is None else formula
-
-
-def _counted(model: nn.Module, config: RunConfig, tokens: int) -> int:
-    """The same, counted by PyTorch during a forward pass of random patches."""
+    if formula is not None:
+        return formula
     freq = config.model.patches(config.front_end.mel_bins)
     grid = (index[:tokens] for index in grid_positions(freq, -(-tokens // freq)))
     clip = PackedClip(0, torch.randn(tokens, config.model.patch**2), *grid, torch.zeros(1))
-    device = next(model.parameters()).device
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(pack([clip]).to(device))
+    return count_flops(model, pack([clip]).to(next(model.parameters()).device))
+
+
+def count_flops(model: nn.Module, batch: PackedBatch) -> int:
+    """Count the floating-point operations of a forward pass while it runs."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # it knows no other kernel on the CPU
+        model(batch)
     return counter.get_total_flops()
