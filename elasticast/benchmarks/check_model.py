@@ -19,6 +19,7 @@ from elasticast.benchmarks.timing import saved_bytes
 from elasticast.data.packing import PackedBatch, pack
 from elasticast.errors import ElasticASTError
 from elasticast.evaluation.flops import count_flops
+from elasticast.models.embeddings import embed
 from elasticast.progress import track
 
 TOLERANCE = 1e-4
@@ -162,6 +163,22 @@ def _equal(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> str
     return text
 
 
+@torch.inference_mode()
+def embeddings(subject: Subject) -> str:
+    """Clip and frame embeddings, which do not depend on the batch."""
+    model = subject.model()
+    clips = [subject.clip(length, seed) for seed, length in enumerate(_mixture(subject))]
+    found, single = embed(model, pack(clips)), [embed(model, pack([clip])) for clip in clips]
+    if found.clips.ndim != 2 or len(found.clips) != len(clips):
+        raise ContractError(f"the input of the head has shape {list(found.clips.shape)}, expected [{len(clips)}, D]")
+    text = _equal(found.clips, torch.cat([one.clips for one in single]))
+    if found.frames is None:
+        return f"{found.clips.shape[1]} wide; {text}; no frame embeddings"
+    for frames, one in zip(found.frames, single, strict=True):
+        _equal(frames, one.frames[0])
+    return f"{found.clips.shape[1]} wide; {text}; frame embeddings too"
+
+
 def no_gradient_between(subject: Subject) -> str:
     """No gradient between clips."""
     for training in (False, True):
@@ -275,6 +292,7 @@ CHECKS = (
     dropped_tokens,
     order_of_clips,
     repeated,
+    embeddings,
     no_gradient_between,
     gradients,
     state_dict,

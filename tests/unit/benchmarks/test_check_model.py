@@ -74,14 +74,15 @@ FLOPS = """
     def flops(self, tokens, classes):
         return 1
 """
+BATCH = ("packed_alone", "dropped_tokens", "embeddings")
 FAULTS = {
-    "mixes the clips": ({"forward": "x = x - x.mean(0)"}, {"packed_alone", "dropped_tokens", "no_gradient_between"}),
+    "mixes the clips": ({"forward": "x = x - x.mean(0)"}, {*BATCH, "no_gradient_between"}),
     "mixes clips in training": ({"init": "self.norm = nn.BatchNorm1d(8)", "forward": "x = self.norm(x)"},
                                 {"no_gradient_between"}),
     "order of clips": ({"forward": "x = x * torch.arange(1.0, len(x) + 1)[:, None]"},
-                       {"packed_alone", "dropped_tokens", "order_of_clips"}),
+                       {*BATCH, "order_of_clips"}),
     "random": ({"forward": "x = x + torch.rand_like(x)"},
-               {"packed_alone", "dropped_tokens", "order_of_clips", "repeated", "state_dict", "bfloat16"}),
+               {*BATCH, "order_of_clips", "repeated", "state_dict", "bfloat16"}),
     "unused parameter": ({"init": "self.more = nn.Linear(2, 2)"}, {"gradients"}),
     "a tensor outside the state": ({"init": "self.offset = torch.randn(8)", "forward": "x = x + self.offset"},
                                    {"state_dict"}),
@@ -93,9 +94,9 @@ FAULTS = {
     "wrong formula": ({"settings": FLOPS}, {"flops"}),
     "accepts longer clips": ({"settings": TRAITS.format("longest=160")}, {"beyond_positions"}),
     "accepts two lengths": ({"settings": TRAITS.format("lengths='one'")}, {"mixtures"}),
-    "single clip": ({"forward": "x = x.squeeze(0)"}, {"any_length", "packed_alone", "dropped_tokens"}),
+    "single clip": ({"forward": "x = x.squeeze(0)"}, {"any_length", *BATCH}),
     "shortest clip": ({"reduce": "std(0)", "forward": "assert batch.clip_time_patches[0] > 1"},
-                      {"any_length", "packed_alone", "dropped_tokens"}),
+                      {"any_length", *BATCH}),
 }  # fmt: skip
 
 
