@@ -39,7 +39,7 @@ def allow(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     sha256 = hashlib.sha256(source).hexdigest()
-    _ALLOWED.setdefault(sha256, path)
+    _ALLOWED[sha256] = path
     _SOURCES[sha256] = source
     return sha256
 
