@@ -77,8 +77,10 @@ def model_class(settings: FileModelSettings) -> type:
         If it cannot be run, or has no such class.
     """
     if not is_allowed(settings):
+        given = "".join(f"; {path} has {sha256[:16]}..." for sha256, path in _ALLOWED.items())
         raise DataError(
-            f"model.kind = {settings.kind!r}: its code (SHA-256 {settings.code.sha256[:16]}...) was not allowed to run"
+            f"model.kind = {settings.kind!r}: name the file of this class, of SHA-256 {settings.code.sha256[:16]}..., "
+            f"with --model-file{given}"
         )
     return _class_in(settings.code.sha256, KIND.fullmatch(settings.kind)["name"])
 
@@ -86,6 +88,16 @@ def model_class(settings: FileModelSettings) -> type:
 def typed(settings: FileModelSettings) -> ModelSettings:
     """Settings of a model as an object of the settings class in its file."""
     return validate(model_class(settings).Settings, settings.values, settings.kind, "model")
+
+
+def problems_of(settings: FileModelSettings, run: Any) -> list[Problem]:
+    """Problems of a run that the settings class of its model finds."""
+    try:
+        return typed(settings).problems(run)
+    except ConfigError:
+        raise
+    except Exception as error:  # any, of the user's code
+        return [Problem("", ("model", "kind"), _blamed(error, _ALLOWED[settings.code.sha256]), settings.kind)]
 
 
 def find_file(kind: str, folders: tuple[Path, ...]) -> Path:

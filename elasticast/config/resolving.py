@@ -5,7 +5,7 @@ from typing import Any
 
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation, sweep_problems
-from elasticast.config.model_class import resolve, typed
+from elasticast.config.model_class import problems_of, resolve
 from elasticast.config.model_file import FileModelSettings, names_file
 from elasticast.config.names import no_such_file
 from elasticast.config.reading import read_yaml, validate
@@ -134,7 +134,7 @@ class Resolver:
 
 def _own_problems(run: RunConfig) -> list[Problem]:
     """Problems that a model in a file finds; those of the models of this package are found with the other settings."""
-    return typed(run.model).problems(run) if isinstance(run.model, FileModelSettings) else []
+    return problems_of(run.model, run) if isinstance(run.model, FileModelSettings) else []
 
 
 def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
