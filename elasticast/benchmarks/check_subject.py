@@ -23,6 +23,8 @@ SMALL = {"dim": 32, "depth": 2, "heads": 2}
 """Size of a model of this package that is checked by its kind."""
 FRAMES = 1024
 """Length of the longest view, if the positions of the model have no limit."""
+LONGEST_SECONDS = 600.0
+"""Length of the longest clip that is tried."""
 SHAKE = 0.05
 """Standard deviation of the noise added to initial weights: a head that starts at zero would pass every comparison."""
 
@@ -38,11 +40,19 @@ class Subject:
         Number of classes.
     trained : nn.Module, optional
         The model with trained weights. Default: random weights.
+
+    Attributes
+    ----------
+    freq : int
+        Number of frequency patches.
+    longest : int
+        Number of time patches of the longest clip to try, whatever its positions cover.
     """
 
     def __init__(self, config: RunConfig, classes: int = CLASSES, trained: nn.Module | None = None):
         self.config, self.classes, self.trained = config, classes, trained
         self.freq = config.model.patches(config.front_end.mel_bins)
+        self.longest = self.time_patches(LONGEST_SECONDS)
 
     @property
     def traits(self) -> Traits:

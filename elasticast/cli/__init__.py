@@ -298,7 +298,9 @@ def check_model(
     from elasticast.benchmarks.check_subject import open_subject
 
     torch.set_num_threads(threads)
-    results = run(open_subject(model, _parse_json(settings, "--settings"), trust_code=trust_code), longest)
+    subject = open_subject(model, _parse_json(settings, "--settings"), trust_code=trust_code)
+    subject.longest = subject.time_patches(longest)
+    results = run(subject)
     typer.echo(table(results))
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)

@@ -15,7 +15,9 @@ LONGEST = 5.0
 
 def outcomes(name, **settings):
     """Outcome by name of the check's function."""
-    results = check_model(open_subject(str(name), settings), LONGEST)
+    subject = open_subject(str(name), settings)
+    subject.longest = subject.time_patches(LONGEST)
+    results = check_model(subject)
     assert table(results).count("\n") == len(CHECKS) - 1
     return {check.__name__: result.outcome for check, result in zip(CHECKS, results, strict=True)}
 
@@ -110,14 +112,10 @@ def test_each_fault_fails_its_checks(file, fault):
 
 def test_an_error_of_the_model_is_a_failure_with_its_message(file):
     subject = open_subject(f"{file(bag(forward='raise KeyError(17)'))}:Bag", {})
-    result = module._run(module.any_length, subject_at(subject))
+    subject.longest = 3
+    result = module._run(module.any_length, subject)
     assert result.outcome == "failed"
     assert "KeyError: 17" in result.detail
-
-
-def subject_at(subject):
-    subject.longest = 3
-    return subject
 
 
 def test_names_of_no_model_are_refused(tmp_path):
