@@ -51,6 +51,7 @@ _TRAINING = (
     "config/base.py",
     "data/loading.py",
     "data/manifest.py:read_data_hash",
+    "models/fast_trunk.py",
     "training/checkpoint.py",
     "training/distributed.py",
     "training/identity.py",
