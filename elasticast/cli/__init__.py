@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from elasticast.cli.bench import bench
-from elasticast.cli.options import ConfigFile, Data, Out, Threads
+from elasticast.cli.options import ConfigFile, Data, ModelFile, Out, Threads, TrustCode
 from elasticast.errors import ConfigError, Problem
 from elasticast.faults import one_message
 
@@ -142,6 +142,7 @@ def train(
     also: Annotated[
         str, typer.Option(help='settings that cannot change results, as JSON: \'{"train": {"workers": 4}}\'')
     ] = "{}",
+    model_file: ModelFile = None,
 ) -> None:
     """Train one run, or resume it from its checkpoint; start under torchrun to use several GPUs."""
     import torch
@@ -152,9 +153,18 @@ def train(
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
+    _allow(model_file)
     with join_processes() as world:
         run = load_run_config(config, _parse_json(also, "--also"))
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
+
+
+def _allow(model_file: Path | None) -> None:
+    """Allow the file of a model to run."""
+    if model_file is not None:
+        from elasticast.config.model_class import allow
+
+        allow(model_file)
 
 
 @app.command()
@@ -170,6 +180,8 @@ def evaluate(
     other_data: Annotated[
         bool, typer.Option("--other-data", help="allow data that the model was not trained on")
     ] = False,
+    model_file: ModelFile = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a trained run on the sweeps in a settings file; write tidy metrics and the predictions per clip."""
     import torch
@@ -177,7 +189,8 @@ def evaluate(
     from elasticast.evaluation.run import evaluate_run
 
     torch.set_num_threads(threads)
-    evaluate_run(model, config, data, out, run, other_data=other_data)
+    _allow(model_file)
+    evaluate_run(model, config, data, out, run, other_data=other_data, trust_code=trust_code)
 
 
 @app.command()
@@ -200,7 +213,7 @@ def resample(
 def intervals(
     resampled: Annotated[list[Path], typer.Argument(help="files that `elasticast resample` wrote, one per experiment")],
     out: Annotated[Path, typer.Option(help="table of the intervals to write")],
-    pairs: Annotated[Path, typer.Option(help="table to write of the differences between each ElasticAST and each AST")],
+    pairs: Annotated[Path, typer.Option(help="table to write of the differences between models of different kinds")],
 ) -> None:
     """Write confidence intervals over seeds and clips, and paired comparisons of models on the same clips."""
     from elasticast.evaluation.intervals import write_tables
@@ -230,6 +243,7 @@ def predict(
     overlap: Annotated[float, typer.Option(help="overlap of successive windows, as a fraction of a window")] = 0.5,
     pooling: Annotated[Literal["mean", "max"], typer.Option(help="how to pool the logits over windows")] = "mean",
     threads: Annotated[int | None, typer.Option(min=1, help="number of CPU threads; default: PyTorch's choice")] = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Classify audio files with a trained model."""
     if as_json and as_csv:
@@ -242,7 +256,7 @@ def predict(
     if threads:
         torch.set_num_threads(threads)
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
-    classifier = load_pretrained(model)
+    classifier = load_pretrained(model, trust_code=trust_code)
     predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
     print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
     if timeline:
@@ -254,11 +268,42 @@ def predict(
 
 
 @app.command()
-def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out) -> None:
+def export(
+    run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out, trust_code: TrustCode = False
+) -> None:
     """Export a trained run to a self-contained folder: weights, settings, provenance and a model card."""
     from elasticast.inference.export import export as write
 
-    write(run, out)
+    write(run, out, trust_code=trust_code)
+
+
+@app.command()
+def check_model(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="kind of model, FILE.py:CLASS, SUITE/EXPERIMENT, folder of a trained run, or other weights"
+        ),
+    ],
+    settings: Annotated[str, typer.Option(help="settings of a kind or FILE.py:CLASS, as JSON")] = "{}",
+    longest: Annotated[float, typer.Option(min=0, help="length of the longest clip to try (s)")] = 600.0,
+    threads: Threads = 1,
+    trust_code: TrustCode = False,
+) -> None:
+    """Check that a model keeps the contract of models; exit status 1 if it does not."""
+    import torch
+
+    from elasticast.benchmarks.check_model import check_model as run
+    from elasticast.benchmarks.check_model import table
+    from elasticast.benchmarks.check_subject import open_subject
+
+    torch.set_num_threads(threads)
+    subject = open_subject(model, _parse_json(settings, "--settings"), trust_code=trust_code)
+    subject.longest = subject.time_patches(longest)
+    results = run(subject)
+    typer.echo(table(results))
+    if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(1)
 
 
 @app.command()

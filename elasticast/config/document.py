@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from elasticast.config.ablation import AblationFile
 from elasticast.config.dataset import DatasetConfig, DatasetSettings, PaperDataset, TwinSettings
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
+from elasticast.config.model import BUILT_IN, ModelSettings, TransformerSettings
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
 from elasticast.config.training import Train
@@ -163,8 +163,7 @@ def tables() -> dict[str, list[Row]]:
         "front_end": rows(FrontEnd, "front_end."),
         "view": rows(View, "view."),
         "model": rows(ModelSettings, "model."),
-        "model elasticast": rows(ElasticASTSettings, "model.", _added_fields(ElasticASTSettings, ModelSettings)),
-        "model ast": rows(ASTSettings, "model.", _added_fields(ASTSettings, ModelSettings)),
+        "model transformer": rows(TransformerSettings, "model.", _added_fields(TransformerSettings, ModelSettings)),
         "train": rows(Train, "train."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
@@ -172,6 +171,8 @@ def tables() -> dict[str, list[Row]]:
         "dataset": rows(DatasetSettings),
         "twin": [*rows(PaperDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
+    for kind, model in BUILT_IN.items():
+        by_name[f"model {kind}"] = rows(model, "model.", _added_fields(model, TransformerSettings))
     for model in get_args(get_args(DatasetConfig)[0]):
         fields = [name for name in _added_fields(model, DatasetSettings) if name != "twin"]
         source = get_args(model.model_fields["source"].annotation)[0]
