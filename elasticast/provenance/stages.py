@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "text.py:one_line")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "config/table.py", "text.py:one_line")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -102,6 +102,7 @@ STAGES = {
         "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
         "data/annotations.py",
         "data/datasets/__init__.py",
+        "data/duplicates.py",
         "data/labels.py",
         "data/lookup.py",
         "data/manifest.py",
