@@ -99,7 +99,7 @@ STAGES = {
         *_DECODING,
         "cli/__init__.py:prepare",
         "config/base.py",
-        "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
+        "config/dataset.py:DatasetSettings,OwnRecordings,PaperDataset,SPLITS",
         "data/annotations.py",
         "data/datasets/__init__.py",
         "data/duplicates.py",

@@ -53,18 +53,18 @@ def annotate(config: Folders, data_root: Path, out: Path) -> Annotations:
     classes = read_classes(config.classes, folder, "classes")
     clips = pd.DataFrame(sorted(_files(folder)), columns=["id", "path"])
     parts = [name.split("/") for name in clips["id"]]
-    has_splits = _has_splits(config, folder, parts)
-    folders = [part[int(has_splits) : -1] for part in parts]
+    split_folders = has_splits(config, folder, parts)
+    folders = [part[int(split_folders) : -1] for part in parts]
     labels = [[clean(names[0])] if names else [] for names in folders]
 
     def place(row: int) -> str:
         return f"{folder}: {clips['id'][row]}"
 
     check_classes(first_rows(labels), place, config.task, "classes", classes)
-    division = _divide(config, folder, clips["id"].tolist(), [part[0] for part in parts] if has_splits else None)
+    division = _divide(config, folder, clips["id"].tolist(), [part[0] for part in parts] if split_folders else None)
     LOG.info("%s: %d audio files; splits %s", folder, len(clips), division.description)
     columns = {"split": division.splits, "reason": ["" if names else NO_CLASS for names in labels], config.task: labels}
-    notes = {"folders": len(first_rows(labels)), "files": len(clips), "split": division.description}
+    notes = {"files": len(clips), "split": division.description, "drawn": not split_folders}
     return Annotations(clips.assign(**columns), {config.task: classes} if classes else {}, notes=notes)
 
 
@@ -81,7 +81,7 @@ def _files(folder: Path) -> list[tuple[str, str]]:
     return files
 
 
-def _has_splits(config: Folders, folder: Path, parts: list[list[str]]) -> bool:
+def has_splits(config: Folders, folder: Path, parts: list[list[str]]) -> bool:
     """Whether the folders in `folder` are splits. A single class may have the name of a split."""
     names, known = sorted({part[0] for part in parts if len(part) > 1}), split_of_names(config)
     splits = [name for name in names if clean(name).casefold() in known]
@@ -97,7 +97,7 @@ def _has_splits(config: Folders, folder: Path, parts: list[list[str]]) -> bool:
 
 def _divide(config: Folders, folder: Path, ids: list[str], names: list[str] | None) -> Division:
     if names is None:
-        return drawn_splits(ids, config, "path")
+        return drawn_splits(ids, config, "path", folder)
     train = next(name for name, split in split_of_names(config).items() if split == "train")
     top = [name if "/" in clip else train for name, clip in zip(names, ids, strict=True)]  # the others are rejected
     return named_splits(top, config, lambda row: f"{folder}: {ids[row]}", "the folders", "use no folders of splits")

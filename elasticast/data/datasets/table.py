@@ -71,7 +71,7 @@ def annotate(config: Table, data_root: Path, out: Path) -> Annotations:
     listed = {task: names for task, names in classes.items() if names} | one_hot
     clips = pd.concat(parts, ignore_index=True)
     _check_groups(clips)
-    return Annotations(clips, listed, notes={"tables": notes})
+    return Annotations(clips, listed, notes={"tables": notes, "drawn": notes[0].pop("drawn")})
 
 
 def _tables(config: Table, folder: Path) -> list[tuple[str, Path]]:
@@ -95,7 +95,7 @@ def _read(
     labels = {t: read_labels(rows, t, config.labels[t], names, classes[t]) for t, names in of_task.items()}
     _add_ids(seen, rows, ids, split, next(iter(labels.values())))
     files = find_files(rows, columns["path"], folder / (config.audio or ""))
-    division = Division([split] * len(rows), "") if split else _divide(rows, columns, config, groups, kind)
+    division = Division([split] * len(rows), "", False) if split else _divide(rows, columns, config, groups, kind)
     clips = {"id": ids, "split": division.splits, "path": files.paths, "reason": files.reasons, "group": groups}
     clips |= {"start": starts, "duration": durations, **labels}
     note = {
@@ -104,6 +104,7 @@ def _read(
         "columns": {use: name for use, name in columns.items() if name},
         "labels": of_task,
         "split": f"as the table of split {split}" if split else division.description,
+        "drawn": division.drawn,
     }
     _report(path, note)
     return pd.DataFrame(clips), note
@@ -195,8 +196,8 @@ def _divide(rows: Rows, columns: dict[str, str], config: Table, groups: list[str
         source = f"column {columns['split']!r}"
         return named_splits(rows.text(columns["split"]), config, rows.place, source, DRAW)
     if columns["fold"]:
-        return fold_splits(rows.text(columns["fold"]), config, f"column {columns['fold']!r} of {rows.path.name}")
-    return drawn_splits(groups, config, kind)
+        return fold_splits(rows.text(columns["fold"]), config, f"column {columns['fold']!r}", rows.path)
+    return drawn_splits(groups, config, kind, rows.path)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -53,18 +53,20 @@ def resolve_columns(rows: Rows, settings: Table) -> dict[str, str]:
         if name:
             columns[use] = named(rows, name, f"columns.{use}")
         else:
-            columns[use] = _guess(rows, guesses) if name is None else ""
+            columns[use] = guess_column(rows, guesses) if name is None else ""
     cells = rows.columns[columns["id"]] if columns["id"] else []
     if not settings.columns.id and ("" in cells or len(set(map(str, cells))) < len(cells)):
         columns["id"] = ""  # not an id of clips; perhaps that of speakers
     if not columns["path"]:
         raise DataError(
             f"{rows.path}: no column has one of the usual names of audio files ({', '.join(GUESSES['path'])}); set "
-            f"`columns.path` in the dataset's settings. {_existing(rows)}. Does the first line hold names of columns?"
+            f"`columns.path` in the dataset's settings. {existing_columns(rows)}. Are these names?"
         )
     if columns["end"] and not columns["start"]:
         if settings.columns.end:
-            raise DataError(f"{rows.path}: `columns.end` = {columns['end']!r} needs `columns.start`. {_existing(rows)}")
+            raise DataError(
+                f"{rows.path}: `columns.end` = {columns['end']!r} needs `columns.start`. {existing_columns(rows)}"
+            )
         columns["end"] = ""
     return columns
 
@@ -84,11 +86,11 @@ def label_columns(rows: Rows, task: str, settings: Labels, taken: set[str]) -> l
     """
     if settings.columns:
         return [named(rows, name, f"labels.{task}.columns") for name in settings.columns]
-    guess = _guess(rows, (task, *LABELS), taken)
+    guess = guess_column(rows, (task, *LABELS), taken)
     if not guess:
         raise DataError(
             f"{rows.path}: no column is called {task!r} or has another usual name of labels ({', '.join(LABELS)}); set "
-            f"`labels.{task}.columns` in the dataset's settings. {_existing(rows)}"
+            f"`labels.{task}.columns` in the dataset's settings. {existing_columns(rows)}"
         )
     return [guess]
 
@@ -105,14 +107,17 @@ def named(rows: Rows, name: str, key: str) -> str:
         return clean(name)
     probable = meant(clean(name), list(rows.columns))
     hint = f"{probable!r} is probably meant. " if probable else ""
-    raise DataError(f"{rows.path}: has no column {name!r} (`{key}` in the dataset's settings). {hint}{_existing(rows)}")
+    raise DataError(
+        f"{rows.path}: has no column {name!r} (`{key}` in the dataset's settings). {hint}{existing_columns(rows)}"
+    )
 
 
-def _guess(rows: Rows, names: tuple[str, ...], taken: set[str] = frozenset()) -> str:
+def guess_column(rows: Rows, names: tuple[str, ...], taken: set[str] = frozenset()) -> str:
     """The first column with one of these names, whatever its case; ``""`` if there is none."""
     by_name = {column.casefold(): column for column in rows.columns if column not in taken}
     return next((by_name[name.casefold()] for name in names if name.casefold() in by_name), "")
 
 
-def _existing(rows: Rows) -> str:
+def existing_columns(rows: Rows) -> str:
+    """The columns of a table, for error messages."""
     return f"Its columns are: {', '.join(map(repr, rows.columns))}"

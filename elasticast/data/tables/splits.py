@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from elasticast.config.dataset import SPLITS, OwnRecordings
@@ -21,11 +22,16 @@ SEEDS = 100
 """Values of `split_seed` that are tried to find one that leaves no split empty."""
 
 
+class EmptySplitError(DataError):
+    """A hash has put no clip into a split."""
+
+
 class Division(NamedTuple):
-    """Split of each clip, and how the splits came about, in words."""
+    """Split of each clip, how the splits were made in words, and whether a hash has drawn them."""
 
     splits: list[str]
     description: str
+    drawn: bool
 
 
 def split_of_names(settings: OwnRecordings) -> dict[str, str]:
@@ -76,10 +82,10 @@ def named_splits(values: Sequence[str], settings: OwnRecordings, place: Place, s
             )
     if "dev" in splits and "dev" not in settings.splits():
         LOG.info("split dev has clips; name it in `split_values` of the dataset's settings to select checkpoints on it")
-    return Division(splits, f"as in {source}")
+    return Division(splits, f"as in {source}", drawn=False)
 
 
-def fold_splits(folds: Sequence[str], settings: OwnRecordings, source: str) -> Division:
+def fold_splits(folds: Sequence[str], settings: OwnRecordings, source: str, file: Path) -> Division:
     """Splits by fold: `test_fold` is split test, `dev_fold` is split dev, and the others are split train.
 
     Raises
@@ -95,16 +101,16 @@ def fold_splits(folds: Sequence[str], settings: OwnRecordings, source: str) -> D
     for fold, split in chosen.items():
         if fold not in names:
             raise DataError(
-                f"{source}: there is no fold {fold!r} (`{split}_fold` in the dataset's settings); its folds are: "
+                f"{file}: {source}: there is no fold {fold!r} (`{split}_fold` in the dataset's settings). Folds: "
                 f"{', '.join(names[:20])}"
             )
     if not set(names).difference(chosen):
-        raise DataError(f"{source}: no fold is left for split train; its folds are: {', '.join(names)}")
+        raise DataError(f"{file}: {source}: no fold is left for split train; its folds are: {', '.join(names)}")
     text = "; ".join(f"fold {fold} is split {split}" for fold, split in chosen.items())
-    return Division([chosen.get(clean(fold), "train") for fold in folds], f"by {source}: {text}")
+    return Division([chosen.get(clean(fold), "train") for fold in folds], f"by {source}: {text}", drawn=False)
 
 
-def drawn_splits(groups: Sequence[str], settings: OwnRecordings, of: str) -> Division:
+def drawn_splits(groups: Sequence[str], settings: OwnRecordings, of: str, file: Path) -> Division:
     """Splits by folds that are drawn: a hash of its group decides the fold of a clip, whichever other clips there are.
 
     Parameters
@@ -115,24 +121,29 @@ def drawn_splits(groups: Sequence[str], settings: OwnRecordings, of: str) -> Div
         Settings of the dataset.
     of : str
         What a group is, in words.
+    file : Path
+        The table or folder, for error messages.
 
     Raises
     ------
     DataError
-        If `test_fold` or `dev_fold` is not among the folds, or got no clip.
+        If `test_fold` or `dev_fold` is not among the folds.
+    EmptySplitError
+        If one of them has no clip, or no other fold has.
     """
     for key in ("test_fold", "dev_fold"):
         fold = getattr(settings, key)
         if fold is not None and str(fold) not in map(str, range(1, settings.folds + 1)):
             raise DataError(
-                f"`{key}` = {fold!r} in the dataset's settings: expected 1 to {settings.folds}, because `folds` = "
+                f"{file}: `{key}` = {fold!r} in the dataset's settings: expected 1 to {settings.folds}, as `folds` = "
                 f"{settings.folds} folds are drawn"
             )
     source = f"a hash of the {of}, {settings.folds} folds, `split_seed` {settings.split_seed}"
     try:
-        return fold_splits(drawn_folds(groups, settings, settings.split_seed), settings, source)
+        folds = drawn_folds(groups, settings, settings.split_seed)
+        return fold_splits(folds, settings, source, file)._replace(drawn=True)
     except DataError as error:
-        raise DataError(
+        raise EmptySplitError(
             f"{error}. There are only {len(set(groups))} different values; {_other_seed(groups, settings)}"
         ) from None
 
@@ -147,7 +158,7 @@ def _other_seed(groups: Sequence[str], settings: OwnRecordings) -> str:
     """A `split_seed` that leaves no split empty, in words."""
     for seed in range(SEEDS):
         try:
-            fold_splits(drawn_folds(groups, settings, seed), settings, "")
+            fold_splits(drawn_folds(groups, settings, seed), settings, "", Path())
         except DataError:
             continue
         return f"set `split_seed: {seed}` in the dataset's settings, which leaves no split empty"
