@@ -101,7 +101,8 @@ def look_at(folder: Path, table: str | None, labels: list[str]) -> Survey:
 
 
 def _config(settings: dict) -> OwnRecordings:
-    return validate(DatasetConfig, settings, settings["folder"])
+    """The settings, checked. Rows without audio are no error here: the survey counts them."""
+    return validate(DatasetConfig, settings | {"max_rejected": 1.0}, settings["folder"])
 
 
 # ---------------------------------------------------------------------------------------------

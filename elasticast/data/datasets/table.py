@@ -36,7 +36,7 @@ from elasticast.config.dataset import SPLITS, Table
 from elasticast.data.annotations import Annotations
 from elasticast.data.labels import UniqueIds, clean, damage
 from elasticast.data.tables.columns import label_columns, resolve_columns
-from elasticast.data.tables.files import find_files
+from elasticast.data.tables.files import Files, find_files
 from elasticast.data.tables.labels import read_classes, read_labels
 from elasticast.data.tables.read import Rows, find_table, read_table
 from elasticast.data.tables.splits import Division, drawn_splits, fold_splits, named_splits
@@ -95,6 +95,7 @@ def _read(
     labels = {t: read_labels(rows, t, config.labels[t], names, classes[t]) for t, names in of_task.items()}
     _add_ids(seen, rows, ids, split, next(iter(labels.values())))
     files = find_files(rows, columns["path"], folder / (config.audio or ""))
+    _refuse_missing(rows, columns["path"], files, config.max_rejected)
     division = Division([split] * len(rows), "", False) if split else _divide(rows, columns, config, groups, kind)
     clips = {"id": ids, "split": division.splits, "path": files.paths, "reason": files.reasons, "group": groups}
     clips |= {"start": starts, "duration": durations, **labels}
@@ -108,6 +109,18 @@ def _read(
     }
     _report(path, note)
     return pd.DataFrame(clips), note
+
+
+def _refuse_missing(rows: Rows, column: str, files: Files, allowed: float) -> None:
+    """Stop before anything is decoded if more files are missing than `max_rejected` allows."""
+    missing = [row for row, reason in enumerate(files.reasons) if reason]
+    if len(missing) > allowed * len(rows):
+        row = missing[0]
+        raise DataError(
+            f"{rows.place(row)}, column {column!r}: {rows.text(column)[row]!r}: {files.reasons[row]}; {len(missing)} "
+            f"of {len(rows)} rows have no file. Correct them, or set `max_rejected` in the dataset's settings to at "
+            f"least {math.ceil(100 * len(missing) / len(rows)) / 100:g}"
+        )
 
 
 def _report(path: Path, note: dict) -> None:

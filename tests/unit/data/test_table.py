@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def config(**others) -> Table:
-    return Table.model_validate({"source": "table", "folder": "mine"} | others)
+    return Table.model_validate({"source": "table", "folder": "mine", "max_rejected": 1.0} | others)
 
 
 def write(folder, rows, name="t.csv", header="file_name,label"):
@@ -242,6 +242,13 @@ def test_files_that_are_missing_or_ambiguous_get_a_reason(folder):
     write(folder, [*rows(), "absent.wav,a", "twin.wav,b", ",a", "a/twin.wav,a"])
     reasons = annotate(folder).clips["reason"].tolist()
     assert reasons == [""] * 10 + ["missing", "several files have this name", "no path", ""]
+
+
+def test_more_missing_files_than_allowed_are_an_error_before_decoding(folder):
+    write(folder, [*rows(), "absent.wav,a", "gone.wav,b"])
+    with complains(DataError, "t.csv", "line 12", "'absent.wav'", 2, 12, "max_rejected"):
+        annotate(folder, max_rejected=0.1)
+    annotate(folder, max_rejected=0.17)
 
 
 def test_if_no_file_exists_the_message_shows_where_they_were_looked_for(folder):
@@ -560,7 +567,7 @@ def test_every_row_is_used_or_rejected_with_a_reason(folder):
     write(folder, [*rows(), "absent.wav,a", "text.wav,b"])
     out = folder.parent / "out"
     with complains(DataError, "out", 2, 12, "max_rejected"):
-        prepare(config(split_seed=1), folder.parent, out)
+        prepare(config(split_seed=1, max_rejected=0.1), folder.parent, out)
     prepare(config(split_seed=1, max_rejected=0.2), folder.parent, out)
     assert set(pd.read_csv(out / "rejected.csv")["id"]) == {"absent.wav", "text.wav"}
     assert len(read_manifest(out / "manifest.parquet")) == 12
