@@ -18,8 +18,9 @@ POINTS = 8
 LONGEST = {"cpu": 1024, "gpu": 3072}
 """Length in frames to which longer clips are cut."""
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 60, 200, 20000
-EFFICIENCY = 0.4
-"""Speed of training as a share of that of matrix products, measured with `mini`."""
+EFFICIENCY = {"cpu": 0.7, "gpu": 0.2}
+"""Speed of training as a share of that of matrix products: 0.72-1.06 was measured on a CPU (widths 96 and 192, clips of
+128 and 512 frames, batches of 16). That of a GPU is assumed."""
 STEP_SECONDS, AUDIO_SECONDS = 0.02, 0.0006
 """Time per step and per second of audio (log-mel) that does not depend on the model, in s."""
 TOKENS_PER_GIB = 1000
@@ -153,5 +154,6 @@ def _step_seconds(survey: Survey, machine: Machine, size: Size, batch: int, fram
     tokens = round(frames / PATCH) * run.model.patches(run.front_end.mel_bins)
     forward = forward_flops(run, tokens, max(map(len, survey.classes.values())))
     audio = frames * run.front_end.hop_ms / 1000
-    compute, load = batch * 3 * forward / (EFFICIENCY * machine.flops), batch * AUDIO_SECONDS * audio
+    speed = EFFICIENCY["gpu" if machine.gpu_gib else "cpu"] * machine.flops
+    compute, load = batch * 3 * forward / speed, batch * AUDIO_SECONDS * audio
     return STEP_SECONDS + (max(compute, load / machine.workers) if machine.workers else compute + load)

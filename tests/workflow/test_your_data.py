@@ -67,7 +67,9 @@ def page(tmp_path_factory):
     block = re.search(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
     commands = [line.split("  #")[0].strip() for line in block.splitlines()]
     for command in commands:
-        if command.startswith("make run"):  # with fewer steps than the suite has, so that the test takes a minute
+        if command.startswith(
+            "make run"
+        ):  # with fewer steps than the suite has, so that the test takes minutes at most
             suite = project / "config/suites/birds.yaml"
             suite.write_text(re.sub(r"steps: \d+", "steps: 20", suite.read_text()))
         result = subprocess.run(["bash", "-c", command], cwd=project, env=env, capture_output=True, text=True)
