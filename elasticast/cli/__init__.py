@@ -82,6 +82,7 @@ def prepare(
     ] = None,
 ) -> None:
     """Download or generate the audio of a dataset, decode it, and write the manifest and the waveform store."""
+    from elasticast.config.dataset import OwnRecordings
     from elasticast.config.names import no_such_file
     from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
@@ -95,10 +96,14 @@ def prepare(
     if ids is not None:
         config = config.model_copy(update={"ids": str(ids.absolute())})
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary files are removed
-    if shard is None:
-        job.prepare(config, root, out, workers=workers)
-    else:
+    if shard is not None:
         job.prepare_shard(config, root, out, *_parse_shard(shard), workers=workers)
+        return
+    job.prepare(config, root, out, workers=workers)
+    if isinstance(config, OwnRecordings):
+        from elasticast.reporting.data_overview import write_overview
+
+        typer.echo(write_overview(out))
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
@@ -107,6 +112,27 @@ def _parse_shard(text: str) -> tuple[int, int]:
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise typer.BadParameter(f"{text!r}: expected K/N with K from 1 to N, such as 2/8", param_hint="--shard")
     return int(match[1]), int(match[2])
+
+
+@app.command("new-suite")
+def new_suite(
+    folder: Annotated[Path, typer.Argument(help="folder of recordings, with a table or one sub-folder per class")],
+    name: Annotated[str | None, typer.Option(help="name of the suite; default: that of the folder")] = None,
+    table: Annotated[str | None, typer.Option(help="table in the folder; default: the only one there")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help="column with labels; repeat for several tasks. Default: the column with a usual name"),
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="time that all trainings may take on this machine")] = 30.0,
+) -> None:
+    """Write a dataset file and a suite for a folder of recordings."""
+    from elasticast.new_suite import new_suite as write
+    from elasticast.reporting.data_overview import describe
+
+    survey, paths = write(folder, name, table=table, labels=labels, minutes=minutes)
+    typer.echo(describe(survey.clips, survey.classes))
+    typer.echo("\n".join(f"written: {path}" for path in paths))
+    typer.echo(f"next:    make run SUITE={paths[0].stem}")
 
 
 @app.command()

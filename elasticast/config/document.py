@@ -19,6 +19,7 @@ from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import BUILT_IN, ModelSettings, TransformerSettings
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
+from elasticast.config.table import Labels
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, View
 from elasticast.config.workflow import WorkflowConfig
@@ -109,7 +110,7 @@ def _values(field: dict) -> str:
     if "anyOf" in field or "oneOf" in field:
         return ", ".join(_values(option) for option in field.get("anyOf", field.get("oneOf")))
     if "const" in field or "enum" in field:
-        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+        return ", ".join(f"`{_literal(value)}`" for value in field.get("enum", [field.get("const")]))
     if "$ref" in field:
         return "mapping"
     kind = field.get("type")
@@ -120,6 +121,10 @@ def _values(field: dict) -> str:
         return _mapping(field)
     fixed = {"boolean": "`true`, `false`", "string": "text", "null": NONE, None: "any value"}
     return fixed[kind] if kind in fixed else f"{kind}{_limits(field)}"
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _mapping(field: dict) -> str:
@@ -169,6 +174,7 @@ def tables() -> dict[str, list[Row]]:
         "claim": rows(Claim),
         "ablation": rows(AblationFile),
         "dataset": rows(DatasetSettings),
+        "labels": rows(Labels, "labels.TASK."),
         "twin": [*rows(PaperDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
     for kind, model in BUILT_IN.items():

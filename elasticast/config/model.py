@@ -20,10 +20,10 @@ class ModelSettings(Settings):
         description="Step between patches; `null` means `model.patch`. Patches overlap if it is smaller. [mel "
         "bins, frames]",
     )
-    backend: Literal["auto", "xformers", "sdpa", "dense"] = Field(
+    backend: Literal["auto", "varlen", "xformers", "sdpa", "dense"] = Field(
         "auto",
-        description="Attention backend. `auto` selects `xformers` on CUDA and `sdpa` elsewhere. `dense` is the "
-        "reference implementation.",
+        description="Attention backend. On CUDA, `auto` selects `varlen` (PyTorch's flash attention) in half "
+        "precision and `xformers` in fp32, elsewhere `sdpa`. `dense` is the reference implementation.",
     )
     init: str | None = Field(
         None,

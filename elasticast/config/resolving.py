@@ -159,10 +159,7 @@ def _split_problems(
     splits = {f"evaluations.{n}.split": evaluations[n].split for n in experiment.evaluations if n in evaluations}
     if run.train.select is not None:
         splits["train.select.split"] = run.train.select.split
-    message = (
-        f"dataset {run.dataset!r} has no such split; set `dev_share` in config/datasets/{run.dataset}.yaml to hold "
-        "out some clips of its training split"
-    )
+    message = f"dataset {run.dataset!r} has no such split; {dataset.dev_remedy} in config/datasets/{run.dataset}.yaml"
     return [
         Problem.between(key, split, message)
         for key, split in splits.items()

@@ -18,7 +18,7 @@ _RUN = (
     "config/traits.py",
     "config/view.py",
 )
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "text.py:one_line")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "config/table.py", "text.py:one_line")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -65,6 +65,7 @@ _TRAINING = (
     "config/base.py",
     "data/loading.py",
     "data/manifest.py:read_data_hash",
+    "models/fast_trunk.py",
     "training/checkpoint.py",
     "training/distributed.py",
     "training/identity.py",
@@ -113,9 +114,10 @@ STAGES = {
         *_DECODING,
         "cli/__init__.py:prepare",
         "config/base.py",
-        "config/dataset.py:DatasetSettings,PaperDataset,SPLITS",
+        "config/dataset.py:DatasetSettings,OwnRecordings,PaperDataset,SPLITS",
         "data/annotations.py",
         "data/datasets/__init__.py",
+        "data/duplicates.py",
         "data/labels.py",
         "data/lookup.py",
         "data/manifest.py",

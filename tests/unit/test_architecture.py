@@ -9,6 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "elasticast"
 ROOMS = (
     "cli",
+    "new_suite",
     "inference",
     "reporting",
     "benchmarks",

@@ -56,6 +56,7 @@ NEVER = {
     "provenance/stages.py": "computes these digests, which change with it",
     "training/finite.py": "stops a run that diverges",
     "reporting/check_tables.py": "stops a job",
+    "reporting/data_overview.py": "draws what was prepared; no stage reads it",
     "training/history.py": "tells of a run that trains",
 }
 """Modules that no stage lists though it imports them: why they cannot change a number."""
