@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from elasticast.config.ablation import AblationFile
-from elasticast.config.dataset import DatasetConfig, DatasetSettings, PaperDataset, TwinSettings
+from elasticast.config.dataset import DatasetConfig, DatasetSettings, TwinnedDataset, TwinSettings
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
 from elasticast.config.run import RunSettings
@@ -170,7 +170,7 @@ def tables() -> dict[str, list[Row]]:
         "claim": rows(Claim),
         "ablation": rows(AblationFile),
         "dataset": rows(DatasetSettings),
-        "twin": [*rows(PaperDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
+        "twin": [*rows(TwinnedDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
     for model in get_args(get_args(DatasetConfig)[0]):
         fields = [name for name in _added_fields(model, DatasetSettings) if name != "twin"]
