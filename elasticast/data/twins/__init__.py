@@ -1,4 +1,4 @@
-"""Synthetic twins of the paper's datasets: small, learnable datasets with the file layout of the published ones.
+"""Synthetic twins of published datasets: small, learnable datasets with the file layout of the published ones.
 
 `fetch` writes lists and audio files to ``out/audio`` in the published layout. The reader of the real dataset then reads
 them from there instead of from `data_root`. A twin has the tasks, splits, lengths and kinds of file names of the real
