@@ -108,8 +108,8 @@ def archive(folder: str) -> Archive:
     ]
 
     def wanted(path: PurePosixPath) -> str | None:
-        hidden = path.name.startswith(".")
-        return str(path.relative_to(folder)) if path.parts[0] == folder and not hidden else None
+        inside = len(path.parts) > 1 and path.parts[0] == folder
+        return str(path.relative_to(folder)) if inside and not path.name.startswith(".") else None
 
     return Archive(tuple(files), wanted, f"FSD50K/{folder}", unpacked=FOLDERS[folder])
 
