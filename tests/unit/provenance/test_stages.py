@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elasticast.config.dataset import DatasetConfig, PaperDataset
+from elasticast.config.dataset import DatasetConfig, TwinnedDataset
 from elasticast.provenance import PACKAGE, STAGES, START, training_code
 from elasticast.provenance.source import Place, Source
 
@@ -133,7 +133,7 @@ def cases():
 
 def dataset_cases():
     for dataset in DATASETS:
-        for twin in (False, True)[: 1 + issubclass(dataset, PaperDataset)]:
+        for twin in (False, True)[: 1 + issubclass(dataset, TwinnedDataset)]:
             settings = dataset.model_construct(twin="set" if twin else None)
             modules = [f"data/datasets/{dataset.module}.py"]
             modules += ["data/twins/__init__.py", f"data/twins/{dataset.module}.py"] * twin
