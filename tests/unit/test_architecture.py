@@ -9,6 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "elasticast"
 ROOMS = (
     "cli",
+    "audit",
+    "encoders",
     "inference",
     "reporting",
     "benchmarks",

@@ -49,6 +49,7 @@ NEVER = {
     "faults.py": "explains why a job stopped",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
+    "models/weights/hub.py": "fetches weights, of which results record the checksum",
     "models/trained.py": "refuses weights that are not finite",
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",
