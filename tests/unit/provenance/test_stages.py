@@ -29,11 +29,13 @@ ENTRIES = {
     "verdict": (f"{SCRIPTS}/verdict.py",),
     "ablation": (f"{SCRIPTS}/ablation.py",),
     "lengths": (f"{SCRIPTS}/fig2_native_lengths.py",),
+    "audit": ("audit/run.py:audit", "audit/clips.py"),
     "packing": (f"{SCRIPTS}/fig3_packing.py",),
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
     "checksums.py": "stops a job whose inputs were changed",
+    "cli/audit.py": "gives params to the stage audit",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/options.py": "declares options that rules give",
     "config/deciding.py": "says what runs again, not what comes of it",
