@@ -56,7 +56,7 @@ def check(subject: Subject, purse: Purse) -> None:
     subject.attempt([to_length(wave, subject.rate)])  # the first pass also loads kernels
     for seconds in LENGTHS:
         estimate, memory = subject.speed.estimate(seconds), _expected_bytes(measured, seconds)
-        if not purse.affords(3 * estimate):
+        if measured and not purse.affords(3 * estimate):
             subject.untried.append(f"cost from {seconds:g} s: about {estimate:.3g} s a pass (--budget)")
             break
         if memory > MEMORY_SHARE * _free_bytes(subject.encoder.device):

@@ -107,7 +107,7 @@ def _longest(subject: Subject, purse: Purse) -> None:
     what, accepted, refused = "longest input", 0.0, None
     tried = [x for x in LENGTHS if x >= 1]
     for seconds in tried:
-        if not purse.affords(3 * subject.speed.estimate(seconds)):
+        if accepted >= 2 and not purse.affords(3 * subject.speed.estimate(seconds)):
             break
         found = subject.attempt([to_length(subject.waves[0], round(seconds * subject.rate))])
         if isinstance(found, Refusal):
