@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.audit.signals import resample
+from elasticast.data.bandwidth import resample
 from elasticast.data.dataset import Clips
 from elasticast.data.datasets.soundscapes import CLASSES, SAMPLE_RATE, SOUNDS, draw_events, mix
 from elasticast.data.manifest import read_classes

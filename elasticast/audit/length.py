@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from elasticast.audit.cost import LENGTHS
-from elasticast.audit.measures import CHANGED, CLOSE, Status, drift
+from elasticast.audit.measures import CHANGED, CLOSE, FEWEST_SCORED, LONG_SECONDS, Status, drift
 from elasticast.audit.signals import haystack, hide, to_length
 from elasticast.audit.subject import Purse, Refusal, Subject, joined
 
@@ -13,8 +13,6 @@ NEEDLES = (1.0, 4.0)
 HAYSTACKS = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 MOST_CLIPS = 20
 MOST_NEEDLES = 10
-FEWEST_SCORED = 8
-"""With fewer clips, a score is left out: it would say little."""
 STEADY = 0.9
 """Share of the score at full length that counts as kept."""
 CUT_SECONDS = 0.02
@@ -124,7 +122,8 @@ def _longest(subject: Subject, purse: Purse) -> None:
     else:
         subject.add(CHECK, what, {"tried_seconds": accepted}, 1)
         stated = subject.encoder.card.longer
-        subject.find(CHECK, what, "pass", f"not reached: {accepted:g} s are taken, to their end (stated: {stated})")
+        status: Status = "pass" if accepted >= LONG_SECONDS else "info"
+        subject.find(CHECK, what, status, f"not reached: {accepted:g} s are taken, to their end (stated: {stated})")
     if accepted < max(tried) and not refused:
         subject.untried.append(f"input longer than {accepted:g} s (--budget)")
 
@@ -192,7 +191,10 @@ def _needle(subject: Subject, seconds: float, purse: Purse) -> None:
         return
     lost = [x for x in responses if responses[x] < CLOSE]
     first, last = min(responses), max(responses)
-    status: Status = "pass" if not lost else "warn" if min(lost) > 60 else "fail"
+    if lost:
+        status: Status = "warn" if min(lost) > LONG_SECONDS else "fail"
+    else:
+        status = "pass" if last >= LONG_SECONDS else "info"
     text = f"response {responses[first]:.2g} in {first:g} s, {responses[last]:.2g} in {last:g} s"
     text += f"; below {CLOSE} from {min(lost):g} s on" if lost else ""
     if subject.scorer.how == "labels":  # neighbours without a haystack say little

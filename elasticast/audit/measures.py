@@ -20,6 +20,10 @@ from elasticast.evaluation.metrics import metrics
 SAME, CLOSE, CHANGED = 1e-3, 0.1, 0.5
 """Largest drift that counts as rounding, as small, and as half way to another clip."""
 TEMPERATURE = 0.1
+FEWEST_SCORED = 8
+"""With fewer clips, a score is left out: it would say little."""
+LONG_SECONDS = 60.0
+"""A length that has to be tried before an audit says that long input is fine (s)."""
 Status = Literal["pass", "warn", "fail", "info", "none"]
 
 

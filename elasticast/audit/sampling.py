@@ -1,8 +1,9 @@
 """Resolution and sampling rate: a longer hop, sound without high frequencies, telephone files."""
 
-from elasticast.audit.measures import CHANGED, CLOSE, stability
-from elasticast.audit.signals import band_limited, telephone
+from elasticast.audit.measures import CHANGED, CLOSE, FEWEST_SCORED, stability
+from elasticast.audit.signals import telephone
 from elasticast.audit.subject import Purse, Subject, unless_refused
+from elasticast.data.bandwidth import band_limited
 
 CHECK = "sampling"
 RATES = (12000, 8000, 4000)
@@ -27,7 +28,9 @@ def _rates(subject: Subject, indices: list[int]) -> None:
         subject.find(CHECK, what, "none", f"the clips are at {known} Hz and the encoder at {rate} Hz")
         return
     full = subject.scorer(subject.expected(indices), indices)
-    subject.add(CHECK, "sample rate", {"score": full, "drift_median": 0.0}, len(indices), hertz=min(known, rate))
+    scored = len(indices) >= FEWEST_SCORED
+    at_full = {"drift_median": 0.0} | ({"score": full} if scored else {})
+    subject.add(CHECK, "sample rate", at_full, len(indices), hertz=min(known, rate))
     moved, scores = {}, {}
     with unless_refused(subject, CHECK, what):
         changes = {f"{low} Hz": (low, [band_limited(wave, rate, low) for wave in waves]) for low in lower}
@@ -37,13 +40,15 @@ def _rates(subject: Subject, indices: list[int]) -> None:
             found = subject.alone(changed)
             values = subject.compared(found, subject.expected(indices))
             moved[name] = values["drift_median"]
-            scores[name] = values["score"] = subject.scorer(found, indices)
+            if scored:
+                scores[name] = values["score"] = subject.scorer(found, indices)
             case = "telephone file" if name == "telephone file" else "sample rate"
             subject.add(CHECK, case, values, len(indices), hertz=low)
         judged = moved.get("8000 Hz", max(moved.values()))
         text = "drift " + ", ".join(f"{moved[name]:.2g} ({name})" for name in moved)
-        metric = subject.scorer.metric
-        text += f"; {metric} {full:.2f}, then " + ", ".join(f"{scores[name]:.2f}" for name in scores)
+        if scored:
+            text += f"; {subject.scorer.metric} {full:.2f}, then "
+            text += ", ".join(f"{scores[name]:.2f}" for name in scores)
         subject.find(CHECK, what, stability(judged), text)
 
 
@@ -59,7 +64,8 @@ def _hops(subject: Subject, indices: list[int]) -> None:
             found = subject.alone(waves, factor)
             values = subject.compared(found, subject.expected(indices))
             moved[factor] = values["drift_median"]
-            values["score"] = subject.scorer(found, indices)
+            if len(indices) >= FEWEST_SCORED:
+                values["score"] = subject.scorer(found, indices)
             subject.add(CHECK, what, values, len(indices), hop_ms=card.hop_ms * factor)
         text = "drift " + ", ".join(f"{moved[x]:.2g} ({card.hop_ms * x:g} ms)" for x in moved)
         worst = max(moved.values())

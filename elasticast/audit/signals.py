@@ -2,26 +2,14 @@
 
 import numpy as np
 import torch
-import torchaudio.functional as F
 from torch import Tensor
 
-from elasticast.data.audio import ratio
+from elasticast.data.bandwidth import resample
 from elasticast.data.synthesis import gain, pink_noise
 
 HAYSTACK_DBFS = -50.0
 TELEPHONE_HZ = 8000
 MU = 255
-
-
-def resample(wave: Tensor, old: int, new: int) -> Tensor:
-    """Resample `[S]` with a windowed sinc filter of 64 zero crossings."""
-    old, new = ratio(old, new)
-    return wave if old == new else F.resample(wave, old, new, lowpass_filter_width=64)
-
-
-def band_limited(wave: Tensor, rate: int, low: int) -> Tensor:
-    """Resample `[S]` from `rate` to `low` (Hz) and back: nothing remains above half of `low`."""
-    return resample(resample(wave, rate, low), low, rate)[: len(wave)]
 
 
 def telephone(wave: Tensor, rate: int) -> Tensor:

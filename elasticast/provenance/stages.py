@@ -34,6 +34,8 @@ _MODELS = (
     "models/transformer.py",
 )
 _SWEEPS = (
+    "data/audio.py:ratio",
+    "data/bandwidth.py",
     "data/manifest.py:read_listed",
     "data/windows.py:window_views",
     "evaluation/flops.py",
@@ -173,6 +175,7 @@ STAGES = {
         *_PUBLISHED_WEIGHTS,
         "audit",
         "data/audio.py",
+        "data/bandwidth.py",
         "data/containers",
         "data/datasets/soundscapes.py:CLASSES,SAMPLE_RATE,SOUNDS,draw_events,mix",
         "data/ffmpeg.py",

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from elasticast.audit.clips import FEWEST, built_in, from_prepared
-from elasticast.audit.signals import band_limited, haystack, hide, resample, telephone, to_length
+from elasticast.audit.signals import haystack, hide, telephone, to_length
+from elasticast.data.bandwidth import band_limited, resample
 from elasticast.errors import DataError
 from tests.complaints import complains
 
