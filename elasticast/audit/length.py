@@ -185,7 +185,8 @@ def _needle(subject: Subject, seconds: float, purse: Purse) -> None:
             subject.untried.append(f"an event of {seconds:g} s in {length:g} s: {values}")
             break
         subject.add(NEEDLE, f"{seconds:g} s", values, len(indices), seconds=length)
-        responses[length], scores[length] = values["response"], values["score"]
+        responses[length] = values["response"]
+        scores |= {length: values["score"]} if "score" in values else {}
     if not responses:
         subject.find(NEEDLE, what, "none", "not tried, see below")
         return
@@ -197,8 +198,8 @@ def _needle(subject: Subject, seconds: float, purse: Purse) -> None:
         status = "pass" if last >= LONG_SECONDS else "info"
     text = f"response {responses[first]:.2g} in {first:g} s, {responses[last]:.2g} in {last:g} s"
     text += f"; below {CLOSE} from {min(lost):g} s on" if lost else ""
-    if subject.scorer.how == "labels":  # neighbours without a haystack say little
-        text += f"; {subject.scorer.metric} {scores[first]:.2f} and {scores[last]:.2f}"
+    if scores and subject.scorer.how == "labels":  # neighbours without a haystack say little
+        text += f"; {subject.scorer.metric} " + ", ".join(f"{scores[x]:.2f} in {x:g} s" for x in scores)
     subject.find(NEEDLE, what, status, text)
 
 
@@ -212,5 +213,7 @@ def _response(subject: Subject, indices: list[int], seconds: float, length: floa
         if isinstance(answer, Refusal):
             return answer
     response = drift(found.embeddings, joined([empty] * len(indices)).embeddings, subject.scale)
-    score = subject.scorer(found, indices)
-    return {"response": response.median().item(), "response_min": response.min().item(), "score": score}
+    values = {"response": response.median().item(), "response_min": response.min().item()}
+    if len(indices) >= FEWEST_SCORED:
+        values["score"] = subject.scorer(found, indices)
+    return values

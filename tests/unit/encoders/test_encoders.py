@@ -1,6 +1,8 @@
 """Encoders of any origin: the same contract, the weights they were given, and clear refusals."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -240,6 +242,15 @@ def test_a_class_in_a_file_is_an_encoder(tmp_path):
         open_encoder(f"{path}:Missing")
     with complains(DataError, tmp_path / "none.py"):
         open_encoder(f"{tmp_path}/none.py:Mine")
+
+
+def test_the_class_on_the_page_is_an_encoder(tmp_path):
+    page = (Path(__file__).parents[3] / "docs/audit.md").read_text()
+    (code,) = re.findall(r"```python\n# my_encoder\.py\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "my_encoder.py"
+    path.write_text(code)
+    encoder = open_encoder(f"{path}:Mine")
+    assert encoder.encode(waves(encoder, 0.1, 0.3)).embeddings.shape == (2, 16)
 
 
 @pytest.mark.parametrize(
