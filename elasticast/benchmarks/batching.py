@@ -33,12 +33,15 @@ class Layout:
         Number of clips in each row; only for ``rows``.
     length : int
         Number of tokens per row, including padding; only for ``rows``.
+    fast : str
+        ``compiled`` if the transformer blocks are compiled, ``graphs`` if small batches are CUDA graphs too.
     """
 
     clips: tuple[int, ...]
     backend: str
     row_clips: tuple[int, ...] = ()
     length: int = 0
+    fast: str = ""
 
     def spans(self, tokens: Sequence[int]) -> list[int]:
         """Number of tokens of each span, including padding; `tokens` has the number of tokens of each clip."""
@@ -94,6 +97,9 @@ def all_ways(
     """
     clips, longest = range(len(tokens)), max(tokens)
     ways = {f"packed-{backend}": [Layout(tuple(clips), backend)] for backend in backends}
+    if "varlen" in backends:
+        fast = {f"packed-{name}": [Layout(tuple(clips), "varlen", fast=name)] for name in ("compiled", "graphs")}
+        ways = fast | ways
     ways["padded-longest"] = [row_layout([[i] for i in clips], longest)]
     ways["padded-limit"] = [row_layout([[i] for i in clips], limit)]
     ways["one-by-one"] = [Layout((i,), backends[0]) for i in clips]

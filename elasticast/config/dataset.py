@@ -119,7 +119,9 @@ class FsddStrings(DatasetSettings):
     source: Literal["fsdd_strings"] = Field(
         description="Free Spoken Digit Dataset, several recordings of one speaker joined."
     )
-    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of strings per split. [clips]")
+    clips: dict[Literal["train", "dev", "test"], PositiveInt] = Field(
+        description="Number of strings per split. With split dev, its recordings are not used in split train. [clips]"
+    )
     recordings: list[PositiveInt] = Field(
         [1, 16], min_length=2, max_length=2, description="Fewest and most recordings per string. [recordings]"
     )
@@ -136,6 +138,10 @@ class FsddStrings(DatasetSettings):
         None, description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]"
     )
     seed: Seed = Field(0, description="Seed of the synthesis.")
+
+    def splits(self) -> set[str]:
+        """Splits in the dataset's lists; `dev_share` may add split dev."""
+        return super().splits() | set(self.clips)
 
 
 class Esc50(DatasetSettings):

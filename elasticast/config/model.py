@@ -33,10 +33,10 @@ class ModelSettings(Settings):
         description="Scaling of attention scores. `sqrt`: 1 / sqrt(head dim). `none`: no scaling, as in the "
         "released ElasticAST weights. `qk_norm`: normalised queries and keys.",
     )
-    backend: Literal["auto", "xformers", "sdpa", "dense"] = Field(
+    backend: Literal["auto", "varlen", "xformers", "sdpa", "dense"] = Field(
         "auto",
-        description="Attention backend. `auto` selects `xformers` on CUDA and `sdpa` elsewhere. `dense` is the "
-        "reference implementation.",
+        description="Attention backend. On CUDA, `auto` selects `varlen` (PyTorch's flash attention) in half "
+        "precision and `xformers` in fp32, elsewhere `sdpa`. `dense` is the reference implementation.",
     )
     init: str | None = Field(
         None,
