@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
 from elasticast.cli.options import ConfigFile, Data, ModelFile, Out, Threads, TrustCode
 from elasticast.errors import ConfigError, Problem
@@ -364,6 +365,7 @@ def adopt(
     write(files)
 
 
+app.command()(audit)
 app.add_typer(bench, name="bench")
 
 

@@ -24,8 +24,11 @@ _X_LABEL = {
     "max_frames": "Maximum input length (frames)",
     "compression": "Compression ratio",
     "token_drop": "Share of tokens left out",
+    "sample_rate": "Sample rate (Hz)",
 }
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
+_TICKS = {"compression": 0.5, "token_drop": 0.2, "sample_rate": 4000}
+"""Distances of ticks on a linear x axis; over lengths they are computed."""
 _LINE_HEIGHT = 1.25  # in font sizes
 
 
@@ -139,7 +142,7 @@ def _set_x(ax: Axes, panel: Panel, logarithmic: bool) -> None:
         margin = 0.04 * (high - low) or 0.1 * high
         ax.set_xlim(low - margin, high + margin)
         frames = 2.0 ** np.ceil(np.log2(max((high - low) / 6, 16)))
-        ax.xaxis.set_major_locator(MultipleLocator({"compression": 0.5, "token_drop": 0.2}.get(panel.x_name, frames)))
+        ax.xaxis.set_major_locator(MultipleLocator(_TICKS.get(panel.x_name, frames)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     if panel.x_name in _TOP_LABEL:
         _add_top_axis(ax, panel, logarithmic)

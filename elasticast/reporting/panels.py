@@ -178,9 +178,9 @@ class Panel:
 
     @property
     def native_x(self) -> float:
-        """The x that gives the model most of a clip: greatest length, finest resolution, or no tokens left out."""
+        """The x that gives the model most of a clip: greatest length or rate, finest resolution, no tokens left out."""
         xs = [x for s in self.series for x in s.points.index]
-        return max(xs) if self.x_name == "max_frames" else min(xs)
+        return max(xs) if self.x_name in ("max_frames", "sample_rate") else min(xs)
 
 
 def sweep_panels(
@@ -195,7 +195,7 @@ def sweep_panels(
 
     Parameters
     ----------
-    x_name : {"max_frames", "compression", "token_drop"}
+    x_name : {"max_frames", "compression", "token_drop", "sample_rate"}
     released : dict of str to pandas.Series, optional
         The authors' curves by experiment name, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional
@@ -289,6 +289,6 @@ def _reindex(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained. None for any other model."""
     run = suite.runs[experiment]
-    if not run.fixed_length or x_name == "token_drop":
+    if not run.fixed_length or x_name in ("token_drop", "sample_rate"):
         return None
     return float(run.view.frames if x_name == "max_frames" else run.view.compression[0])
