@@ -34,3 +34,6 @@ rule all:
 for file in CUSTOM_RULES:
 
     include: file
+
+
+check_targets()
