@@ -2,6 +2,7 @@
 # make test   set up and run the tests, as many at a time as there are cores
 # make attacks    damage files, kill jobs, fill disks: each many times; a few hours
 # make lint   the checks CI runs besides the tests
+# make gpu    on a machine with an NVIDIA GPU: tests, benchmark and a training to the end, into results/gpu
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
 # EXTRAS=dev,equality also installs Hugging Face transformers and timm, for the tests that compare with them
@@ -31,7 +32,7 @@ DATA_ROOT ?= $(eval DATA_ROOT := $$(call setting,data_root))$(DATA_ROOT)
 RESULTS ?= $(eval RESULTS := $$(call setting,results))$(RESULTS)
 SETTINGS = --config $(call quote,suite=$(SUITE)) $(call quote,data_root=$(DATA_ROOT)) $(call quote,results=$(RESULTS)) $(CONFIG)
 
-.PHONY: run test attacks lint setup clean
+.PHONY: run test attacks gpu lint setup clean
 .DEFAULT_GOAL := run
 
 setup: $(READY)
@@ -65,6 +66,17 @@ test: $(READY)
 
 attacks: $(READY)
 	PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest --attacks 1 tests/attacks $(ARGS)
+
+# READY= BIN=... use another environment, such as the one of a cluster's image
+GPU_TESTS := tests/unit/models tests/unit/data/test_packing.py tests/unit/benchmarks tests/unit/training
+gpu: $(READY)
+	@"$(BIN)/python" -c 'import torch; assert torch.cuda.is_available(), "make gpu: torch finds no GPU here"'
+	PATH="$(BIN):$$PATH" "$(BIN)/python" -m pytest $(GPU_TESTS) --junitxml "$(RESULTS)/gpu/tests.xml" $(ARGS)
+	"$(BIN)/python" -m elasticast bench packing --model base --device cuda --precision bf16 --rounds 5 \
+	    --lengths voxceleb --lengths uniform --lengths speech --lengths equal --clips 12 --clips 24 --clips 64 \
+	    --row-tokens 2048 --bucket 6 --way packed-graphs --way packed-varlen --way padded-longest --way bucketed \
+	    --way rows-2048 --way one-by-one --out "$(RESULTS)/gpu/packing.csv"
+	$(SNAKEMAKE) fig1 fig4 fig5 table1 --config suite=fsdd_gpu data_root="$(DATA_ROOT)" results="$(RESULTS)/gpu" $(CONFIG)
 
 lint: $(READY)
 	$(call quote,$(BIN)/python) -m ruff check .

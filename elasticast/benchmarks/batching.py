@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from elasticast.config import RunConfig
 from elasticast.data.sampler import token_batches
 from elasticast.errors import ElasticASTError
-from elasticast.evaluation.flops import forward_flops
 
 CLASSES = 100
 """Number of classes of the timed models; the head costs next to nothing."""
@@ -33,12 +32,15 @@ class Layout:
         Number of clips in each row; only for ``rows``.
     length : int
         Number of tokens per row, including padding; only for ``rows``.
+    fast : str
+        ``compiled`` if the transformer blocks are compiled, ``graphs`` if small batches are CUDA graphs too.
     """
 
     clips: tuple[int, ...]
     backend: str
     row_clips: tuple[int, ...] = ()
     length: int = 0
+    fast: str = ""
 
     def spans(self, tokens: Sequence[int]) -> list[int]:
         """Number of tokens of each span, including padding; `tokens` has the number of tokens of each clip."""
@@ -94,6 +96,9 @@ def all_ways(
     """
     clips, longest = range(len(tokens)), max(tokens)
     ways = {f"packed-{backend}": [Layout(tuple(clips), backend)] for backend in backends}
+    if "varlen" in backends:
+        fast = {f"packed-{name}": [Layout(tuple(clips), "varlen", fast=name)] for name in ("compiled", "graphs")}
+        ways = fast | ways
     ways["padded-longest"] = [row_layout([[i] for i in clips], longest)]
     ways["padded-limit"] = [row_layout([[i] for i in clips], limit)]
     ways["one-by-one"] = [Layout((i,), backends[0]) for i in clips]
@@ -138,7 +143,7 @@ def count_costs(way: Sequence[Layout], tokens: Sequence[int], config: RunConfig,
     """Count tokens, operations and the size of the mask of a way, without running it.
 
     The pooling query and the head are counted once per span, see
-    :func:`~elasticast.evaluation.flops.forward_flops`.
+    :meth:`~elasticast.config.model.ModelSettings.flops`.
 
     Parameters
     ----------
@@ -162,7 +167,7 @@ def count_costs(way: Sequence[Layout], tokens: Sequence[int], config: RunConfig,
     model, spans = config.model, [span for layout in way for span in layout.spans(tokens)]
     blocks, times = (model.depth if measure == "model" else 1), 1 + BACKWARD * both
     attention = times * 4 * blocks * model.dim * sum(span**2 for span in spans)
-    total = times * sum(forward_flops(config, span, CLASSES) for span in spans) if measure == "model" else attention
+    total = times * sum(model.flops(span, CLASSES) for span in spans) if measure == "model" else attention
     used, computed = sum(tokens), sum(spans)
     return {
         "passes": len(way),

@@ -2,26 +2,30 @@
 
 import copy
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elasticast.benchmarks.batching import CLASSES, Layout, Ways, count_costs
 from elasticast.benchmarks.rows import RowElasticAST, RowIndices, row_batch
-from elasticast.benchmarks.timing import peak_bytes, saved_bytes, time_alternately
+from elasticast.benchmarks.timing import gemm_peak, peak_bytes, saved_bytes, time_alternately
 from elasticast.config import RunConfig
-from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.packing import Lengths, PackedClip, grid_positions, pack
 from elasticast.errors import ElasticASTError
 from elasticast.models.attention import AttentionScale, ClipMask, attend
+from elasticast.models.fast_trunk import speed_up
 from elasticast.progress import track
 
 TOLERANCE = 1e-4
 """Maximum difference between ways in float32, relative to the largest value. In exact arithmetic they are equal."""
+HALF_FACTOR = 2
+"""Maximum error of a way in bf16, as a multiple of the error of attention clip by clip in bf16."""
+PASSES = ("forward", "forward+backward", "step")
+"""What is timed. A step adds clipping the gradient and AdamW."""
 MIB = 2**20
 
 
@@ -86,7 +90,8 @@ class AttentionAlone:
         first = np.concatenate([[0], np.cumsum(self.tokens)])
         target = torch.cat([torch.arange(first[i], first[i + 1]) for i in layout.clips]).to(device)
         if layout.backend != "rows":
-            inputs, mask = self.qkv[target].requires_grad_(), ClipMask(lengths, lengths, layout.backend)
+            inputs, spans = self.qkv[target].requires_grad_(), Lengths.of(lengths, device)
+            mask = ClipMask(spans, spans, layout.backend)
             forward = functools.partial(_attend, inputs, attend, mask=mask, scale=self.scale)
             return Pass(forward, slice(None), target, self.gradient[target], inputs)
         indices = RowIndices.from_layout(layout, lengths, device)
@@ -130,11 +135,12 @@ class WholeModel:
     def __init__(self, config: RunConfig, tokens: Sequence[int], device: torch.device, precision: str, seed: int):
         torch.manual_seed(seed)
         freq = config.model.patches(config.front_end.mel_bins)
-        self.model = RowElasticAST(config.model, freq_patches=freq, classes=CLASSES).to(device)
+        self.model = RowElasticAST(config.model, grid=(freq, 0), classes=CLASSES).to(device)
         grids = [(torch.randn(n, config.model.patch**2), *grid_positions(freq, n // freq)) for n in tokens]
         self.clips = [PackedClip(i, *grid, torch.zeros(CLASSES)) for i, grid in enumerate(grids)]
         self.gradient = torch.randn(len(tokens), CLASSES).to(device)
         self.weights, self.device, self.precision = list(self.model.parameters()), device, precision
+        self.optimizer = torch.optim.AdamW(self.weights, 1e-6, fused=device.type == "cuda" or None)
 
     def prepare(self, layout: Layout) -> Pass:
         """Prepare the pass of a layout."""
@@ -146,6 +152,9 @@ class WholeModel:
             return Pass(self._autocast(lambda: self.model.rows(batch, indices)), slice(None), target, gradient)
         model, batch = copy.copy(self.model), pack(clips).to(self.device)  # a shallow copy shares the weights
         model.settings = model.settings.model_copy(update={"backend": layout.backend})
+        if layout.fast:
+            model._modules = {**model._modules, "trunk": copy.copy(model.trunk)}
+            speed_up(model, graphs=layout.fast == "graphs")
         return Pass(self._autocast(lambda: model(batch)), slice(None), target, gradient)
 
     def _autocast(self, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
@@ -157,7 +166,12 @@ class WholeModel:
 
     def clear(self, _: list[Pass]) -> None:
         """Delete the gradients of earlier steps."""
-        self.model.zero_grad()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def update(self) -> None:
+        """Clip the gradient and change the weights."""
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
 
     def gradients(self, _: list[Pass]) -> Tensor:
         """Gradient of the weights of the first layer, which depends on the gradients of all other layers."""
@@ -168,15 +182,15 @@ Subject = AttentionAlone | WholeModel
 """What is timed."""
 
 
-def _subject(measure: str, config: RunConfig, tokens: Sequence[int], device: torch.device, precision: str, seed: int):
+def _subject(measure: str, config: RunConfig, tokens: Sequence[int], device: torch.device, seed: int, precision: str):
     if measure == "model":
         return WholeModel(config, tokens, device, precision, seed)
     return AttentionAlone(config, tokens, device, torch.bfloat16 if precision == "bf16" else torch.float32, seed)
 
 
-def _step(subject: Subject, passes: list[Pass], both: bool) -> None:
-    """Run all passes of a way, forward only or forward and backward."""
-    if not both:
+def _step(subject: Subject, passes: list[Pass], what: str) -> None:
+    """Run all passes of a way, one of :data:`PASSES`."""
+    if what == "forward":
         with torch.no_grad():
             for forward_pass in passes:
                 forward_pass.forward()
@@ -185,6 +199,8 @@ def _step(subject: Subject, passes: list[Pass], both: bool) -> None:
     for forward_pass in passes:
         output = forward_pass.forward()
         output.backward(forward_pass.gradient.to(output.dtype))
+    if what == "step":
+        subject.update()
 
 
 def _results(subject: Subject, passes: list[Pass]) -> tuple[Tensor, Tensor]:
@@ -193,8 +209,8 @@ def _results(subject: Subject, passes: list[Pass]) -> tuple[Tensor, Tensor]:
     subject.clear(passes)
     for forward_pass in passes:
         output = forward_pass.forward()
-        outputs[forward_pass.target] = output[forward_pass.source].detach()
-        output.backward(forward_pass.gradient)
+        outputs[forward_pass.target] = output[forward_pass.source].detach().to(outputs.dtype)
+        output.backward(forward_pass.gradient.to(output.dtype))
     return outputs, subject.gradients(passes)
 
 
@@ -211,15 +227,48 @@ def differences(subject: Subject, ways: Ways) -> dict[str, float]:
         results = _results(subject, [subject.prepare(layout) for layout in way])
         expected = expected or results
         errors = [(a - b).abs().max().item() / b.abs().max().item() for a, b in zip(results, expected, strict=True)]
-        for what, error in zip(("outputs", "gradients"), errors, strict=True):
-            if not error <= TOLERANCE:
-                first = next(iter(ways))
-                raise ElasticASTError(
-                    f"{name}: {what} differ from those of {first} by {error:.1e} of the largest value, "
-                    f"more than {TOLERANCE:.0e}"
-                )
+        _refuse(name, next(iter(ways)), errors, (TOLERANCE, TOLERANCE))
         largest[name] = max(errors)
     return largest
+
+
+def half_differences(exact: Subject, half: Subject, ways: Ways, clips: int) -> dict[str, float]:
+    """Difference of ways that compute in bf16 from attention in float32, as the norm of the error relative to the norm.
+
+    Rounding to bf16 alone causes a difference, which depends on the model. Attention clip by clip in bf16 measures it.
+
+    Raises
+    ------
+    ElasticASTError
+        If a difference is more than :data:`HALF_FACTOR` times that of attention clip by clip.
+    """
+    reference = Layout(tuple(range(clips)), "sdpa")
+    expected = _results(exact, [exact.prepare(reference)])
+
+    def errors(layouts: Sequence[Layout]) -> list[float]:
+        results = _results(half, [half.prepare(layout) for layout in layouts])
+        return [((a - b).norm() / b.norm()).item() for a, b in zip(results, expected, strict=True)]
+
+    rounding, largest = errors([reference]), {}
+    for name, way in ways.items():
+        found = errors(way)
+        _refuse(name, "attention in float32", found, [HALF_FACTOR * error + TOLERANCE for error in rounding])
+        largest[name] = max(found)
+    return largest
+
+
+def _refuse(name: str, other: str, errors: Sequence[float], limits: Sequence[float]) -> None:
+    for what, error, limit in zip(("outputs", "gradients"), errors, limits, strict=True):
+        if not error <= limit:
+            raise ElasticASTError(f"{name}: {what} differ from those of {other} by {error:.1e}, more than {limit:.0e}")
+
+
+def _checked(make: Callable[[str], Subject], ways: Ways, clips: int) -> dict[str, float]:
+    """Differences of all ways, in bf16 for those that have no other kernels."""
+    half = {name: way for name, way in ways.items() if any(layout.backend == "varlen" for layout in way)}
+    rest = {name: way for name, way in ways.items() if name not in half}
+    errors = differences(make("fp32"), rest) if rest else {}
+    return errors | (half_differences(make("fp32"), make("bf16"), half, clips) if half else {})
 
 
 def measure_packing(
@@ -256,43 +305,50 @@ def measure_packing(
     Returns
     -------
     DataFrame
-        One row per ``measure`` (``attention`` of one block, ``model``), ``pass`` (``forward``, ``forward+backward``)
-        and ``way``. Other columns: those of :func:`~elasticast.benchmarks.batching.count_costs`, ``saved_mib`` (kept
-        for the backward pass), ``peak_mib`` (GPU only), ``error`` (see :func:`differences`), ``seconds`` (median over
-        rounds), ``seconds_q1`` and ``seconds_q3`` (quartiles), ``tokens_per_s`` and ``clips_per_s`` (without padding),
-        ``ratio`` (median over rounds of the seconds divided by those of the first way), and ``cpu_ratio`` (the same for
-        processor time).
+        One row per ``measure`` (``attention`` of one block, ``model``), ``pass`` (see :data:`PASSES`; a step of the
+        model only) and ``way``. Other columns: those of :func:`~elasticast.benchmarks.batching.count_costs`,
+        ``saved_mib`` (kept for the backward pass), ``peak_mib`` (GPU only), ``error`` (see :func:`differences`),
+        ``seconds`` (median over rounds), ``seconds_q1`` and ``seconds_q3`` (quartiles), ``tokens_per_s`` and
+        ``clips_per_s`` (without padding), ``ratio`` (median over rounds of the seconds divided by those of the first
+        way), ``cpu_ratio`` (the same for processor time), and ``peak_share`` (operations per second, without padding,
+        divided by :func:`~elasticast.benchmarks.timing.gemm_peak`).
     """
-    rows = []
-    combinations = list(itertools.product(("attention", "model"), (False, True)))
-    for measure, both in track(combinations, len(combinations), "bench packing"):
-        if not both:
-            errors = differences(_subject(measure, config, tokens, device, "fp32", seed), ways)
-            subject = _subject(measure, config, tokens, device, precision, seed)
-        head = {"measure": measure, "pass": "forward+backward" if both else "forward"}
-        memory, seconds = _costs(subject, ways, both, rounds, device)
+    rows, peak = [], gemm_peak(device, precision)
+    combinations = [(m, p) for m in ("attention", "model") for p in PASSES if (m, p) != ("attention", "step")]
+    for measure, what in track(combinations, len(combinations), "bench packing"):
+        if what == "forward":
+            make = functools.partial(_subject, measure, config, tokens, device, seed)
+            errors, subject = _checked(make, ways, len(tokens)), make(precision)
+        memory, seconds = _costs(subject, ways, what, rounds, device)
+        useful = count_costs(
+            [Layout((i,), "sdpa") for i in range(len(tokens))], tokens, config, measure, what != "forward"
+        )
         for name, way in ways.items():
-            count = count_costs(way, tokens, config, measure, both)
+            count = count_costs(way, tokens, config, measure, what != "forward")
             speed = _speed(seconds[name], seconds[next(iter(ways))], tokens)
-            rows.append(head | {"way": name} | count | memory[name] | {"error": errors[name]} | speed)
+            share = {"peak_share": useful["total_gflop"] * 1e9 / speed["seconds"] / peak}
+            head = {"measure": measure, "pass": what, "way": name}
+            rows.append(head | count | memory[name] | {"error": errors[name]} | speed | share)
     return pd.DataFrame(rows)
 
 
 def _costs(
-    subject: Subject, ways: Ways, both: bool, rounds: int, device: torch.device
+    subject: Subject, ways: Ways, what: str, rounds: int, device: torch.device
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
     """Memory of each way, and its times in all rounds, see :func:`~elasticast.benchmarks.timing.time_alternately`."""
     passes = {name: [subject.prepare(layout) for layout in way] for name, way in ways.items()}
-    memory = {name: _memory(subject, of_way, both, device) for name, of_way in passes.items()}  # also warms up
-    steps = {name: functools.partial(_step, subject, of_way, both) for name, of_way in passes.items()}
+    memory = {name: _memory(subject, of_way, what, device) for name, of_way in passes.items()}  # also warms up
+    steps = {name: functools.partial(_step, subject, of_way, what) for name, of_way in passes.items()}
     return memory, time_alternately(steps, rounds, device)
 
 
-def _memory(subject: Subject, passes: list[Pass], both: bool, device: torch.device) -> dict[str, float]:
+def _memory(subject: Subject, passes: list[Pass], what: str, device: torch.device) -> dict[str, float]:
     """Memory that the largest pass keeps for the backward pass, and peak memory of a step, in MiB."""
-    saved = max(saved_bytes(forward_pass.forward, subject.weights) for forward_pass in passes) if both else 0
+    saved = (
+        max(saved_bytes(forward_pass.forward, subject.weights) for forward_pass in passes) if what != "forward" else 0
+    )
     subject.clear(passes)
-    peak = peak_bytes(lambda: _step(subject, passes, both), device)
+    peak = peak_bytes(lambda: _step(subject, passes, what), device)
     return {"saved_mib": saved / MIB, "peak_mib": np.nan if peak is None else peak / MIB}
 
 

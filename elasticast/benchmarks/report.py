@@ -70,6 +70,7 @@ _COLUMNS = {
     "\nquartiles": lambda row: f"{1e3 * row.seconds_q1:,.1f}-{1e3 * row.seconds_q3:,.1f}",
     "\nclips/s": lambda row: f"{row.clips_per_s:,.1f}",
     "\ntokens/s": lambda row: f"{row.tokens_per_s:,.0f}",
+    "% of\npeak": lambda row: f"{100 * row.peak_share:.1f}",
     "time\nratio": lambda row: f"{row.ratio:.2f}",
     "CPU time\nratio": lambda row: f"{row.cpu_ratio:.2f}",
 }

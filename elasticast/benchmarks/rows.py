@@ -3,6 +3,7 @@
 Shapes: R rows, L tokens per row, Q clips in the fullest row, B clips, H heads, E channels per head, C classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +26,12 @@ class RowMask:
     allowed : Tensor
         Booleans `[R, 1, queries per row, L]`, True where a query may attend to a key. A size of 1 along the queries
         applies to all queries of the row.
-    q_lens : list of int
+    q : sequence
         One entry per pooling query; empty for self-attention.
     """
 
     allowed: Tensor
-    q_lens: list[int]
+    q: Sequence = ()
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """Softmax attention from queries `[queries, H, E]` to keys and values `[R*L, H, E]`."""
@@ -76,13 +77,13 @@ class RowIndices:
         With one clip per row, the mask of its keys applies to all queries, also to padding.
         """
         if self.queries.shape[1] == 1:
-            return RowMask((self.owner >= 0)[:, None, None], [])
-        return RowMask((self.owner[:, :, None] == self.owner[:, None])[:, None], [])
+            return RowMask((self.owner >= 0)[:, None, None])
+        return RowMask((self.owner[:, :, None] == self.owner[:, None])[:, None])
 
     def pooling(self) -> RowMask:
         """Mask for pooling queries; unused queries attend to all tokens, because softmax needs at least one."""
         allowed = (self.queries[:, :, None] == self.owner[:, None]) | (self.queries < 0)[:, :, None]
-        return RowMask(allowed[:, None], [1] * self.queries.numel())
+        return RowMask(allowed[:, None], range(self.queries.numel()))
 
 
 def row_batch(clips: list[PackedClip], layout: Layout) -> PackedBatch:

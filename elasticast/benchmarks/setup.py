@@ -1,5 +1,6 @@
 """Inputs of `elasticast bench packing`: the model, the clips, the ways and the device."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,15 +8,16 @@ import numpy as np
 import torch
 
 from elasticast.benchmarks.batching import Ways, all_ways, select_ways
-from elasticast.config import ElasticASTSettings, RunConfig
+from elasticast.benchmarks.rows import RowElasticAST
+from elasticast.config import RunConfig
 from elasticast.config.frames import compressed_frames
 from elasticast.config.load_suite import load_run_config, load_suite
 from elasticast.config.reading import deep_merge, validate
 from elasticast.data.manifest import read_manifest
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError, ElasticASTError
-from elasticast.models.attention import resolve_backend
-from elasticast.models.device import default_device
+from elasticast.models.attention import why_not
+from elasticast.models.device import PRECISIONS, default_device
 
 MODELS = {"tiny": "mini/events_elastic", "base": "paper/voxceleb1_elastic"}
 """Short names of models: SUITE/EXPERIMENT."""
@@ -49,14 +51,30 @@ def model_config(name: str, max_frames: int) -> RunConfig:
                 f"--model {name}: suite {suite_name!r} has no experiment {experiment!r}; expected one of {names}"
             )
         config = suite.run_config(experiment, suite.seeds[0])
-    if not (isinstance(config.model, ElasticASTSettings) and config.model.pooling == "attention"):
+    if not (isinstance(config.model, RowElasticAST.Settings) and config.model.pooling == "attention"):
         raise ElasticASTError(f"--model {name}: expected a model of kind `elasticast` with pooling `attention`")
     longest = {"view": {"frames": "native", "max_frames": max_frames}, "model": {"max_frames": max_frames}}
     return validate(RunConfig, deep_merge(config.model_dump(mode="json"), longest), f"--max-frames {max_frames}")
 
 
+LENGTHS = {
+    "voxceleb": lambda rng, clips: np.minimum(4 + np.exp(rng.normal(math.log(2.5), 1.0, clips)), 30),
+    "uniform": lambda rng, clips: rng.uniform(1, 10, clips),
+    "speech": lambda rng, clips: rng.uniform(0.2, 2.3, clips),
+    "equal": lambda rng, clips: np.full(clips, 10.24),
+}
+"""Distributions of lengths in seconds. `voxceleb` is like VoxCeleb1: at least 4 s, median 6.5 s, up to 30 s."""
+
+
 def batch_tokens(
-    config: RunConfig, clips: int, seed: int, *, prepared: Path | None = None, split: str = "train", shortest: int = 64
+    config: RunConfig,
+    clips: int,
+    seed: int,
+    *,
+    prepared: Path | None = None,
+    split: str = "train",
+    lengths: str = "log-uniform",
+    shortest: int = 64,
 ) -> list[int]:
     """Number of tokens of each clip of a random batch.
 
@@ -69,16 +87,23 @@ def batch_tokens(
     seed : int
         Seed of the random draw.
     prepared : Path, optional
-        Folder of a prepared dataset to draw the clips from. Default: draw lengths from a log-uniform distribution.
+        Folder of a prepared dataset to draw the clips from. Default: draw lengths at random.
     split : str
         Split of the prepared dataset.
+    lengths : str
+        Without `prepared`: a key of :data:`LENGTHS`, or ``log-uniform``.
     shortest : int
-        Shortest length in frames without `prepared`.
+        Shortest length in frames with ``log-uniform``.
     """
     rng = np.random.default_rng(seed)
-    if prepared is None:
-        return _token_counts(config, _random_lengths(config, clips, rng, shortest))
-    return _token_counts(config, _lengths_of_split(config, clips, rng, prepared, split))
+    if prepared is not None:
+        frames = _lengths_of_split(config, clips, rng, prepared, split)
+    elif lengths == "log-uniform":
+        frames = _random_lengths(config, clips, rng, shortest)
+    else:
+        rule, rate = ViewRule(config), config.front_end.sample_rate
+        frames = [rule.largest(round(seconds * rate)).frames for seconds in LENGTHS[lengths](rng, clips)]
+    return _token_counts(config, frames)
 
 
 def _random_lengths(config: RunConfig, clips: int, rng: np.random.Generator, shortest: int) -> list[int]:
@@ -120,6 +145,7 @@ def build_ways(
     bucket: int,
     row_tokens: Sequence[int],
     names: Sequence[str] = (),
+    precision: str = "fp32",
 ) -> tuple[Ways, dict[str, str]]:
     """Arrange clips in all ways that the device has kernels for, and select some of them by name.
 
@@ -135,6 +161,8 @@ def build_ways(
         See :func:`~elasticast.benchmarks.batching.all_ways`.
     names : sequence of str
         Names of the ways; if empty, all ways are selected.
+    precision : {"fp32", "bf16"}
+        Precision of the timed passes.
 
     Returns
     -------
@@ -143,8 +171,8 @@ def build_ways(
     left_out : dict of str to str
         Name of each way that is not possible to the reason.
     """
-    default = resolve_backend("auto", device)
-    backends = list(dict.fromkeys([default, "sdpa", "dense"]))
+    dtype = PRECISIONS[precision]
+    backends = [name for name in ("varlen", "xformers", "sdpa", "dense") if why_not(name, device.type, dtype) is None]
     (limit,) = _token_counts(config, [config.view.max_frames])
     ways, left_out = all_ways(tokens, limit, backends=backends, bucket=bucket, row_tokens=row_tokens)
     return select_ways(ways, left_out, names), left_out

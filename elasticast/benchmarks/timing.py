@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elasticast.models.device import PRECISIONS
+
 Step = Callable[[], object]
 
 
@@ -50,6 +52,14 @@ def peak_bytes(step: Step, device: torch.device) -> int | None:
     before = torch.cuda.memory_allocated(device)
     step()
     return torch.cuda.max_memory_allocated(device) - before
+
+
+def gemm_peak(device: torch.device, precision: str) -> float:
+    """Operations per second of a large matrix product, ``2 n**3 / seconds``: the fastest of five."""
+    size = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(size, size, device=device, dtype=PRECISIONS[precision])
+    fastest = time_alternately({"matmul": lambda: a @ a}, 6, device)["matmul"][1:, 0].min()
+    return 2 * size**3 / fastest
 
 
 def saved_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:

@@ -1,5 +1,7 @@
 """The subcommands of `elasticast bench`."""
 
+import itertools
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +10,8 @@ import typer
 from elasticast.cli.options import Data, Threads
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed. What is compared is timed in turns.")
+
+Lengths = StrEnum("Lengths", ["log-uniform", "voxceleb", "uniform", "speech", "equal"])
 
 # Imports are inside the subcommands, as in `elasticast.cli`.
 
@@ -36,8 +40,17 @@ def packing(
         Path | None, typer.Option(help="prepared dataset to take the clip lengths from; default: log-uniform lengths")
     ] = None,
     split: Annotated[str, typer.Option(help="with --data: split to take the lengths from")] = "train",
-    clips: Annotated[int, typer.Option(min=1, help="number of clips per batch")] = 12,
-    shortest: Annotated[int, typer.Option(min=1, help="without --data: length of the shortest clip (frames)")] = 64,
+    clips: Annotated[
+        list[int] | None, typer.Option(min=1, help="number of clips per batch; repeatable; default: 12")
+    ] = None,
+    lengths: Annotated[
+        list[Lengths] | None,
+        typer.Option(
+            help="without --data: how the clips' lengths are drawn; uniform: 1-10 s, speech: 0.2-2.3 s; repeatable; "
+            "default: log-uniform"
+        ),
+    ] = None,
+    shortest: Annotated[int, typer.Option(min=1, help="log-uniform: length of the shortest clip (frames)")] = 64,
     max_frames: Annotated[int, typer.Option(min=1, help="length of the longest clip (frames)")] = 3072,
     bucket: Annotated[int, typer.Option(min=1, help="number of clips per bucket")] = 4,
     row_tokens: Annotated[
@@ -57,6 +70,7 @@ def packing(
     out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
 ) -> None:
     """Compare ways to batch the same clips: packed, padded, in buckets, in rows, one at a time."""
+    import pandas as pd
     import torch
 
     from elasticast.benchmarks.padding import measure_packing
@@ -65,19 +79,17 @@ def packing(
 
     torch.set_num_threads(threads)
     config, target = model_config(model, max_frames), resolve_device(device)
-    tokens = batch_tokens(config, clips, seed, prepared=data, split=split, shortest=shortest)
-    rows = row_tokens or [512, 1024, 2048, 4096, 8192]
-    ways, left_out = build_ways(config, tokens, target, bucket=bucket, row_tokens=rows, names=way or [])
-    timings = measure_packing(config, tokens, ways, device=target, precision=precision, rounds=rounds, seed=seed)
-    show(timings, left_out)
+    rows, tables = row_tokens or [512, 1024, 2048, 4096, 8192], []
+    for drawn, count in itertools.product(lengths or ["log-uniform"], clips or [12]):
+        tokens = batch_tokens(config, count, seed, prepared=data, split=split, lengths=drawn, shortest=shortest)
+        ways, left_out = build_ways(
+            config, tokens, target, bucket=bucket, row_tokens=rows, names=way or [], precision=precision
+        )
+        timings = measure_packing(config, tokens, ways, device=target, precision=precision, rounds=rounds, seed=seed)
+        source = str(data) if data else f"log-uniform {shortest}-{max_frames}" if drawn == "log-uniform" else drawn
+        typer.echo(f"{count} clips, {source}, {sum(tokens):,} tokens")
+        show(timings, left_out)
+        tables.append(timings.assign(lengths=source, clips=count))
     if out is not None:
-        lengths = str(data) if data else f"log-uniform {shortest}-{max_frames}"
-        options = {
-            "model": model,
-            "lengths": lengths,
-            "clips": clips,
-            "precision": precision,
-            "rounds": rounds,
-            "seed": seed,
-        }
-        write(timings, options, target, out)
+        options = {"model": model, "precision": precision, "rounds": rounds, "seed": seed}
+        write(pd.concat(tables), options, target, out)

@@ -21,8 +21,8 @@ class Batch(Settings):
     )
     buckets: bool = Field(
         False,
-        description="Group clips of similar length and pad them to the longest of the batch. For `ast` with "
-        "`view.frames: native`.",
+        description="Group clips of similar length and pad them to the longest of the batch. For models of one length, "
+        "such as `ast`, with `view.frames: native`.",
     )
     last: Literal["drop", "keep"] = Field(
         "drop", description="With `clips`: drop or keep the incomplete last batch of an epoch."
@@ -146,6 +146,16 @@ class Train(Settings):
     )
     grad_clip: PositiveFloat | None = Field(1.0, description="Largest gradient norm; `null` does not clip.")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast type. `fp16` needs CUDA.")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Compile the transformer blocks with `torch.compile`. `auto` does so with the attention backend "
+        "`varlen`; `on` needs it.",
+    )
+    cuda_graphs: bool = Field(
+        False,
+        description="With `compile`, on one GPU: replay batches of up to 16,384 tokens as CUDA graphs. Half the time "
+        "of a step of 12 clips with a ViT-B on an H200. Experimental.",
+    )
     sampler: Literal["shuffle", "balanced"] = Field(
         "shuffle",
         description="What an epoch is. `shuffle`: every clip once. `balanced`: as many draws with replacement, "
@@ -153,7 +163,7 @@ class Train(Settings):
     )
     token_dropout: OneOrRange = Field(
         0.0,
-        description="Share of the tokens of each clip dropped in training (`elasticast` only). `[least, most]` "
+        description="Share of the tokens of each clip dropped in training (not by `ast`). `[least, most]` "
         "draws a share per clip.",
     )
     token_rounding: Literal["nearest", "down"] = Field(

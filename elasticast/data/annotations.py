@@ -50,11 +50,14 @@ class Annotations(NamedTuple):
         Class names per task, in their published order. A task without an entry uses the names in ``clips``, sorted.
     published : dict
         Number of clips per split in the published annotations, for comparison. Empty if no numbers are published.
+    notes : dict
+        How the annotations were read, as JSON, for ``summary.json``: guessed columns, how splits were made.
     """
 
     clips: pd.DataFrame
     classes: dict[str, list[str]] = {}  # noqa: RUF012
     published: dict[str, int] = {}  # noqa: RUF012
+    notes: dict[str, object] = {}  # noqa: RUF012
 
 
 class DatasetReader(Protocol):
@@ -169,7 +172,7 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
 
     if dev_share:
         groups = clips["group"] if "group" in clips else clips["id"]
-        chosen = {group: _hash_fraction(str(group)) < dev_share for group in groups.unique()}
+        chosen = {group: hash_fraction(str(group)) < dev_share for group in groups.unique()}
         clips.loc[(clips["split"] == "train") & groups.map(chosen), "split"] = "dev"
     hidden = clips["id"].map(lambda name: not name.isprintable())
     reject(hidden, "id is not printable UTF-8")
@@ -192,7 +195,7 @@ def _check_unique(clips: pd.DataFrame) -> None:
         )
 
 
-def _hash_fraction(name: str) -> float:
+def hash_fraction(name: str) -> float:
     """Hash a name to a number in [0, 1)."""
     return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8]) / 2**64
 

@@ -115,7 +115,7 @@ def check_labels(clips: pd.DataFrame, classes: dict[str, list[str]]) -> None:
 
 
 def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) -> None:
-    """Log warnings about classes without clips, classes without training clips, and class names that are alike.
+    """Log warnings about classes without clips, classes in one split only, and class names that are alike.
 
     Parameters
     ----------
@@ -133,6 +133,10 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
         if untrained:
             text = "task %s: no model can learn classes with test clips but without a usable training clip (%d): %s"
             LOG.warning(text, task, len(untrained), _named(untrained))
+        untested = [name for name in names if counts["train"][name] and not counts["test"][name]]
+        if untested:
+            text = "task %s: no score covers classes with training clips but without a usable test clip (%d): %s"
+            LOG.warning(text, task, len(untested), _named(untested))
         annotated = set(chain.from_iterable(clips[task]))
         absent = [name for name in names if name not in annotated]
         if absent:

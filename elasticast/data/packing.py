@@ -7,8 +7,9 @@ are no rows here.
 Shape legend: B clips, n tokens of a clip, N tokens of all clips, P patch edge, C classes.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
@@ -52,6 +53,55 @@ class PackedClip:
         return PackedClip(self.index, *tokens, self.target, self.time_patches)
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """Number of tokens of each clip in a flat sequence.
+
+    The numbers are there twice: as integers, and as a tensor on the device of the tokens. A model then neither waits
+    for a GPU to read them nor copies them to it.
+
+    Attributes
+    ----------
+    counts : list of int
+        Number of tokens of each of the B clips.
+    bounds : Tensor
+        `[B + 1]` int32. The tokens of clip i are those from ``bounds[i]`` up to, but not including, ``bounds[i + 1]``.
+    """
+
+    counts: list[int]
+    bounds: Tensor
+
+    @classmethod
+    def of(cls, counts: Sequence[int], device: torch.device | str = "cpu") -> "Lengths":
+        """Lengths of clips with these numbers of tokens."""
+        bounds = torch.tensor([0, *itertools.accumulate(counts)], dtype=torch.int32)
+        # the copy does not wait, because the numbers are in memory that nobody else changes
+        return cls(list(counts), bounds if torch.device(device).type == "cpu" else bounds.to(device, non_blocking=True))
+
+    @classmethod
+    def ones(cls, clips: int, device: torch.device | str) -> "Lengths":
+        """Lengths of `clips` clips of one token each, such as pooling queries."""
+        return cls([1] * clips, torch.arange(clips + 1, dtype=torch.int32, device=device))
+
+    def plus(self, tokens: int) -> "Lengths":
+        """Lengths with `tokens` more tokens for each clip."""
+        extra = torch.arange(len(self.bounds), dtype=torch.int32, device=self.bounds.device) * tokens
+        return Lengths([n + tokens for n in self.counts], self.bounds + extra)
+
+    def owners(self) -> Tensor:
+        """Index of the clip of each token, `[N]` int64."""
+        clips = torch.arange(len(self), device=self.bounds.device)
+        return clips.repeat_interleave(self.bounds.diff(), output_size=sum(self.counts))
+
+    @property
+    def equal(self) -> bool:
+        """Whether all clips have the same number of tokens."""
+        return len(set(self.counts)) == 1
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
 @dataclass
 class PackedBatch:
     """A batch of clips as one flat token sequence.
@@ -71,6 +121,8 @@ class PackedBatch:
     clip_time_patches : list of int
         Number of time patches of each clip's grid. Stored as integers, so that a model can check them without waiting
         for the GPU.
+    bounds : Tensor
+        `[B + 1]` int32, where the tokens of each clip begin and end, see :class:`Lengths`.
     """
 
     patches: Tensor
@@ -80,6 +132,16 @@ class PackedBatch:
     targets: Tensor
     index: list[int]
     clip_time_patches: list[int]
+    bounds: Tensor = field(default=None)
+
+    def __post_init__(self):
+        if self.bounds is None:
+            self.bounds = Lengths.of(self.seqlens, self.patches.device).bounds
+
+    @property
+    def lengths(self) -> Lengths:
+        """Number of tokens of each clip."""
+        return Lengths(self.seqlens, self.bounds)
 
     @property
     def time_patches(self) -> int:
@@ -88,8 +150,8 @@ class PackedBatch:
 
     def grid_lengths(self) -> Tensor:
         """Number of time patches of each token's clip, `[N]` int64."""
-        lengths = torch.tensor(self.clip_time_patches).repeat_interleave(torch.tensor(self.seqlens))
-        return lengths.to(self.patches.device)
+        lengths = torch.tensor(self.clip_time_patches).to(self.patches.device, non_blocking=True)
+        return lengths.index_select(0, self.lengths.owners())
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """Copy the batch to a device; copies from pinned memory are asynchronous."""

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import ASTSettings
-from elasticast.data.packing import PackedBatch
-from elasticast.models.attention import ClipMask, resolve_backend
+from elasticast.data.packing import Lengths, PackedBatch
+from elasticast.models.attention import ClipMask, computed_as, pooling_mask, resolve_backend
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
 from elasticast.models.transformer import Trunk, init_head, init_weights
@@ -25,6 +25,8 @@ class AST(nn.Module):
     classes : int
         Number of classes C.
     """
+
+    Settings = ASTSettings
 
     def __init__(self, settings: ASTSettings, *, grid: tuple[int, int], classes: int):
         super().__init__()
@@ -51,15 +53,12 @@ class AST(nn.Module):
         """
         if len(set(batch.clip_time_patches)) > 1:
             raise ValueError(f"AST takes clips of one length, got {sorted(set(batch.clip_time_patches))} time patches")
-        backend, prefix_tokens = (
-            resolve_backend(self.settings.backend, batch.patches.device),
-            self.settings.prefix_tokens,
-        )
+        backend, lengths = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight)), batch.lengths
         x = self.patch_embed(batch.patches) + self._positions(batch)
         prefix = (self.prefix + self.prefix_positions).to(x.dtype).expand(len(batch), -1, -1)
-        lengths = [n + prefix_tokens for n in batch.seqlens]
-        x = self.trunk(prepend_tokens(prefix, x, batch.seqlens), ClipMask(lengths, lengths, backend))
-        return self.head(self.head_norm(self._pooled(x, batch.seqlens, backend)))
+        all_tokens = lengths.plus(self.settings.prefix_tokens)
+        x = self.trunk(prepend_tokens(prefix, x, lengths), ClipMask(all_tokens, all_tokens, backend))
+        return self.head(self.head_norm(self._pooled(x, lengths, backend)))
 
     def _positions(self, batch: PackedBatch) -> Tensor:
         """Position embeddings `[N, D]` of the tokens."""
@@ -67,15 +66,15 @@ class AST(nn.Module):
         grid = self.positions(time_patches)
         if all(n == len(grid) for n in batch.seqlens):
             return grid.repeat(len(batch), 1)
-        return grid[batch.freq * time_patches + batch.time]
+        return grid.index_select(0, batch.freq * time_patches + batch.time)
 
-    def _pooled(self, x: Tensor, seqlens: list[int], backend: str) -> Tensor:
-        """Pool the tokens of each clip to a vector `[B, D]`; `seqlens` does not count the prefix tokens."""
-        prefix, patches = split_prefix(x, seqlens, self.settings.prefix_tokens)
+    def _pooled(self, x: Tensor, lengths: Lengths, backend: str) -> Tensor:
+        """Pool the tokens of each clip to a vector `[B, D]`; `lengths` does not count the prefix tokens."""
+        prefix, patches = split_prefix(x, lengths, self.settings.prefix_tokens)
         match self.settings.pooling:
             case "cls":
                 return prefix.mean(1)
             case "mean":
-                return mean_pooling(patches, seqlens)
+                return mean_pooling(patches, lengths)
             case "attention":
-                return self.pool(patches, ClipMask([1] * len(seqlens), seqlens, backend))
+                return self.pool(patches, pooling_mask(lengths, backend))

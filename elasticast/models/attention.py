@@ -3,6 +3,8 @@
 Shapes: N tokens of all clips, B clips, H heads, E channels per head.
 """
 
+import functools
+import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,23 +13,71 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elasticast.data.packing import Lengths
 from elasticast.errors import ElasticASTError
 
+HALF = (torch.bfloat16, torch.float16)
+"""Types that flash attention computes in."""
 
-def resolve_backend(name: str, device: torch.device | str) -> str:
-    """Resolve ``auto`` to a backend: xformers on CUDA, sdpa on other devices.
+
+def resolve_backend(name: str, device: torch.device | str, dtype: torch.dtype = torch.float32) -> str:
+    """Resolve ``auto`` to a backend, and check that the device has kernels for the backend.
+
+    On CUDA, ``auto`` is varlen in half precision and xformers in float32. If that one does not work on this machine,
+    it is the other one, and else sdpa. On other devices it is sdpa.
+
+    Parameters
+    ----------
+    name : str
+        The setting `model.backend`.
+    device : torch.device or str
+        Device that the model computes on.
+    dtype : torch.dtype
+        Type that the model computes in, see :func:`computed_as`.
 
     Raises
     ------
     ElasticASTError
-        If `name` is xformers and the device is not a CUDA device.
+        If the backend does not work on the device. The message says why.
     """
-    on_cuda = torch.device(device).type == "cuda"
-    if name == "auto":
-        return "xformers" if on_cuda else "sdpa"
-    if name == "xformers" and not on_cuda:
-        raise ElasticASTError(f"model.backend: 'xformers' has no kernels on {device}; use 'sdpa' or 'auto'")
-    return name
+    device = torch.device(device)
+    if name != "auto":
+        reason = why_not(name, device.type, dtype)
+        if reason is not None:
+            raise ElasticASTError(f"model.backend: {name!r}: {reason}; use 'sdpa' or 'auto'")
+        return name
+    if device.type != "cuda":
+        return "sdpa"
+    order = ["varlen", "xformers"] if dtype in HALF else ["xformers"]
+    return next((backend for backend in order if why_not(backend, device.type, dtype) is None), "sdpa")
+
+
+def computed_as(weight: Tensor) -> tuple[torch.device, torch.dtype]:
+    """Device and type that a model with this weight computes in: the type of autocast, or that of the weight."""
+    kind = weight.device.type
+    return weight.device, torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+
+@functools.cache
+def why_not(backend: str, device_type: str, dtype: torch.dtype) -> str | None:
+    """Why a backend does not work on this machine, or None if it works."""
+    if backend not in ("xformers", "varlen"):
+        return None
+    if device_type != "cuda":
+        return f"no kernels on {device_type}"
+    if backend == "varlen" and dtype not in HALF:
+        return f"no kernels for {str(dtype).removeprefix('torch.')}, only for bf16 and fp16"
+    if not torch.cuda.is_available():
+        return "torch finds no GPU"
+    q = torch.zeros(2, 1, 32, device="cuda", dtype=dtype)
+    lengths = Lengths.of([2], q.device)
+    logging.getLogger("xformers").setLevel(logging.ERROR)  # the reason is part of the message below
+    try:  # the only test that holds for all versions and GPUs
+        attend(q, q, q, ClipMask(lengths, lengths, backend), 1.0)
+    except (ImportError, NotImplementedError, RuntimeError) as error:
+        logging.getLogger("elasticast").debug("%s does not work here", backend, exc_info=True)
+        return f"does not work on this machine: {str(error).splitlines()[0]}"
+    return None
 
 
 @dataclass
@@ -36,29 +86,34 @@ class ClipMask:
 
     Parameters
     ----------
-    q_lens, kv_lens : list of int
+    q, kv : Lengths
         Number of queries and of keys of each clip, in order.
     backend : str
-        `xformers`, `sdpa`, or `dense`.
+        `varlen`, `xformers`, `sdpa`, or `dense`.
     """
 
-    q_lens: list[int]
-    kv_lens: list[int]
+    q: Lengths
+    kv: Lengths
     backend: str
+    longest: tuple[int, int] = field(init=False)
     bias: Any = field(init=False, default=None)
 
     def __post_init__(self):
+        self.longest = max(self.q.counts), max(self.kv.counts)
         if self.backend == "xformers":
             from xformers.ops.fmha.attn_bias import BlockDiagonalMask
 
-            self.bias = BlockDiagonalMask.from_seqlens(self.q_lens, self.kv_lens)
+            device = self.kv.bounds.device
+            self.bias = BlockDiagonalMask.from_seqlens(self.q.counts, self.kv.counts, device=device)
 
-    def dense(self, device: torch.device | str = "cpu") -> Tensor:
+    def dense(self) -> Tensor:
         """Boolean mask `[Nq, Nkv]`, True where attention is allowed."""
-        clips = torch.arange(len(self.q_lens), device=device)
-        q = clips.repeat_interleave(torch.tensor(self.q_lens, device=device))
-        kv = clips.repeat_interleave(torch.tensor(self.kv_lens, device=device))
-        return q[:, None] == kv[None, :]
+        return self.q.owners()[:, None] == self.kv.owners()[None, :]
+
+
+def pooling_mask(lengths: Lengths, backend: str) -> ClipMask:
+    """Mask of one query per clip, which attends to the tokens of its clip."""
+    return ClipMask(Lengths.ones(len(lengths), lengths.bounds.device), lengths, backend)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
@@ -78,19 +133,30 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     Tensor
         `[Nq, H, E]`.
     """
-    if mask.backend == "xformers":
-        from xformers.ops import memory_efficient_attention
+    match mask.backend:
+        case "varlen":
+            return _varlen(q, k, v, mask, scale)
+        case "xformers":
+            from xformers.ops import memory_efficient_attention
 
-        return memory_efficient_attention(q[None], k[None], v[None], attn_bias=mask.bias, scale=scale)[0]
-    if mask.backend == "dense":
-        return _sdpa(q[None], k[None], v[None], scale, mask.dense(q.device))[0]
-    if len(set(mask.q_lens)) == len(set(mask.kv_lens)) == 1:  # clips of equal length: one batched call
-        clips = len(mask.q_lens)
-        split = [x.unflatten(0, (clips, -1)) for x in (q, k, v)]
+            return memory_efficient_attention(q[None], k[None], v[None], attn_bias=mask.bias, scale=scale)[0]
+        case "dense":
+            return _sdpa(q[None], k[None], v[None], scale, mask.dense())[0]
+    if mask.q.equal and mask.kv.equal:  # clips of equal length: one batched call
+        split = [x.unflatten(0, (len(mask.q), -1)) for x in (q, k, v)]
         return _sdpa(*split, scale).flatten(0, 1)
     # one call per clip: 2-3 times faster on a CPU than padding to the longest clip, and needs no mask
-    parts = zip(q.split(mask.q_lens), k.split(mask.kv_lens), v.split(mask.kv_lens), strict=True)
+    parts = zip(q.split(mask.q.counts), k.split(mask.kv.counts), v.split(mask.kv.counts), strict=True)
     return torch.cat([_sdpa(a[None], b[None], c[None], scale)[0] for a, b, c in parts])
+
+
+def _varlen(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
+    """PyTorch's flash attention over sequences of different lengths."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    # torch 2.10 always scales by 1 / sqrt(E)
+    factor = scale * math.sqrt(q.shape[-1])
+    return varlen_attn(q * factor if factor != 1 else q, k, v, mask.q.bounds, mask.kv.bounds, *mask.longest)
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None = None) -> Tensor:

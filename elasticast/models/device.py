@@ -6,6 +6,9 @@ import torch
 
 from elasticast.models.attention import resolve_backend
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Types of `train.precision`."""
+
 
 def default_device() -> torch.device:
     """The GPU if PyTorch can use one, else the CPU."""
@@ -17,7 +20,7 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def compute_record(backend: str, device: torch.device) -> dict[str, Any]:
+def compute_record(backend: str, device: torch.device, precision: str = "fp32") -> dict[str, Any]:
     """Record how a result was computed: `device`, `attention_backend`, `threads`.
 
     Parameters
@@ -26,9 +29,11 @@ def compute_record(backend: str, device: torch.device) -> dict[str, Any]:
         The setting `model.backend`; ``auto`` is recorded as the backend it resolves to.
     device : torch.device
         Device that the model runs on.
+    precision : {"fp32", "bf16", "fp16"}
+        Precision of autocast.
     """
     return {
         "device": device_name(device),
-        "attention_backend": resolve_backend(backend, device),
+        "attention_backend": resolve_backend(backend, device, PRECISIONS[precision]),
         "threads": torch.get_num_threads(),
     }

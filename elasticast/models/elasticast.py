@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import ElasticASTSettings
-from elasticast.data.packing import PackedBatch
+from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.errors import DataError
-from elasticast.models.attention import ClipMask, Rotation, resolve_backend
+from elasticast.models.attention import ClipMask, Rotation, computed_as, pooling_mask, resolve_backend
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions
 from elasticast.models.transformer import Trunk, init_head, init_weights
@@ -19,17 +19,19 @@ class ElasticAST(nn.Module):
     ----------
     settings : ElasticASTSettings
         Settings of the model.
-    freq_patches : int
-        Number of patches along frequency.
+    grid : tuple of int
+        Number of frequency patches, and of time patches of the longest view, which is not used.
     classes : int
         Number of classes C.
     """
 
-    def __init__(self, settings: ElasticASTSettings, *, freq_patches: int, classes: int):
+    Settings = ElasticASTSettings
+
+    def __init__(self, settings: ElasticASTSettings, *, grid: tuple[int, int], classes: int):
         super().__init__()
         self.settings = settings
         self.patch_embed = nn.Linear(settings.patch**2, settings.dim)
-        self.positions = clip_positions(settings, freq_patches)
+        self.positions = clip_positions(settings, grid[0])
         self.trunk = Trunk(settings)
         if settings.pooling == "attention":
             self.pool = AttentionPooling(settings)
@@ -54,8 +56,8 @@ class ElasticAST(nn.Module):
                 f"a clip has {batch.time_patches} time patches, but the table of time positions has {rows} rows: "
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
-        backend = resolve_backend(self.settings.backend, batch.patches.device)
-        x = self._pooled(*self._embedded(batch), batch.seqlens, backend)
+        backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
+        x = self._pooled(*self._embedded(batch), batch.lengths, backend)
         return self.head(self.head_norm(x))
 
     def _embedded(self, batch: PackedBatch) -> tuple[Tensor, Rotation | None]:
@@ -68,25 +70,25 @@ class ElasticAST(nn.Module):
         Rotation or None
             Rotation of queries and keys, with rotary positions.
         """
-        clips, seqlens = len(batch), batch.seqlens
+        clips, lengths = len(batch), batch.lengths
         x, freq, time = self.patch_embed(batch.patches), batch.freq, batch.time
         rotary, cls = self.settings.positions == "rotary", self.settings.pooling == "cls"
         # the residual stream is float32: adding positions converts autocast's 16-bit tokens, rotary ones need .to
         x = x.to(self.head.weight.dtype) if rotary else x + self.positions(freq, time, batch.grid_lengths)
         if cls:
-            x = prepend_tokens(self.cls.to(x.dtype).expand(clips, 1, -1), x, seqlens)
+            x = prepend_tokens(self.cls.to(x.dtype).expand(clips, 1, -1), x, lengths)
         if rotary and cls:  # CLS tokens are at position (0, 0), which is not rotated
-            freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, seqlens) for index in (freq, time))
+            freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, lengths) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
-    def _pooled(self, x: Tensor, rotation: Rotation | None, seqlens: list[int], backend: str) -> Tensor:
+    def _pooled(self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str) -> Tensor:
         """Run the trunk and pool the tokens of each clip to a vector `[B, D]`."""
-        lengths = [n + 1 for n in seqlens] if self.settings.pooling == "cls" else seqlens
-        x = self.trunk(x, ClipMask(lengths, lengths, backend), rotation)
+        all_tokens = lengths.plus(1) if self.settings.pooling == "cls" else lengths
+        x = self.trunk(x, ClipMask(all_tokens, all_tokens, backend), rotation)
         match self.settings.pooling:
             case "attention":
-                return self.pool(x, ClipMask([1] * len(seqlens), seqlens, backend))
+                return self.pool(x, pooling_mask(lengths, backend))
             case "mean":
-                return mean_pooling(x, seqlens)
+                return mean_pooling(x, lengths)
             case "cls":
-                return split_prefix(x, seqlens, 1)[0].squeeze(1)
+                return split_prefix(x, lengths, 1)[0].squeeze(1)

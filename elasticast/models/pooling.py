@@ -6,27 +6,46 @@ Shapes: B clips, N tokens of all clips, p prefix tokens per clip, D width.
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import ModelSettings
+from elasticast.config import TransformerSettings
+from elasticast.data.packing import Lengths
 from elasticast.models.attention import AttentionScale, ClipMask
 
 
-def prepend_tokens(prefix: Tensor, x: Tensor, lengths: list[int]) -> Tensor:
+def prepend_tokens(prefix: Tensor, x: Tensor, lengths: Lengths) -> Tensor:
     """Insert `prefix` `[B, p, ...]` before the tokens of each clip in `x` `[N, ...]`; returns `[B*p + N, ...]`."""
-    clips = zip(prefix.unbind(0), x.split(lengths), strict=True)
-    return torch.cat([part for clip in clips for part in clip])
+    clips, count = prefix.shape[:2]
+    if lengths.equal:
+        return torch.cat([prefix, x.unflatten(0, (clips, -1))], 1).flatten(0, 1)
+    first, tokens = _prefix_order(lengths, count)
+    order = torch.empty(len(first) + len(tokens), dtype=torch.int64, device=x.device)
+    order[first] = torch.arange(len(first), device=x.device)
+    order[tokens] = torch.arange(len(first), len(order), device=x.device)
+    return torch.cat([prefix.flatten(0, 1), x]).index_select(0, order)
 
 
-def split_prefix(x: Tensor, lengths: list[int], count: int) -> tuple[Tensor, Tensor]:
+def split_prefix(x: Tensor, lengths: Lengths, count: int) -> tuple[Tensor, Tensor]:
     """Undo :func:`prepend_tokens`: returns prefix tokens `[B, p, D]` and other tokens `[N, D]`, for p = `count`."""
-    clips = [clip.tensor_split([count]) for clip in x.split([n + count for n in lengths])]
-    return torch.stack([first for first, _ in clips]), torch.cat([rest for _, rest in clips])
+    if lengths.equal:
+        first, tokens = x.unflatten(0, (len(lengths), -1)).tensor_split([count], 1)
+        return first, tokens.flatten(0, 1)
+    first, tokens = (x.index_select(0, rows) for rows in _prefix_order(lengths, count))
+    return first.unflatten(0, (len(lengths), count)), tokens
 
 
-def mean_pooling(x: Tensor, lengths: list[int]) -> Tensor:
+def _prefix_order(lengths: Lengths, count: int) -> tuple[Tensor, Tensor]:
+    """Rows of the prefix tokens `[B*p]` and of the other tokens `[N]` of clips with `count` prefix tokens each."""
+    begin = lengths.plus(count).bounds[:-1].long()
+    first = begin[:, None] + torch.arange(count, device=begin.device)
+    tokens = torch.arange(sum(lengths.counts), device=begin.device) + count * (lengths.owners() + 1)
+    return first.flatten(), tokens
+
+
+def mean_pooling(x: Tensor, lengths: Lengths) -> Tensor:
     """Mean `[B, D]` over the tokens `[N, D]` of each clip."""
-    if len(set(lengths)) == 1:  # clips of equal length: one call
+    if lengths.equal:
         return x.unflatten(0, (len(lengths), -1)).mean(1)
-    return torch.stack([clip.mean(0) for clip in x.split(lengths)])
+    # `unsafe` skips checks that would wait for a GPU
+    return torch.segment_reduce(x, "mean", lengths=lengths.bounds.diff().long(), unsafe=True)
 
 
 class AttentionPooling(nn.Module):
@@ -34,11 +53,11 @@ class AttentionPooling(nn.Module):
 
     Parameters
     ----------
-    settings : ModelSettings
+    settings : TransformerSettings
         Width D, number and scaling of heads, and the initial query.
     """
 
-    def __init__(self, settings: ModelSettings):
+    def __init__(self, settings: TransformerSettings):
         super().__init__()
         dim, self.heads = settings.dim, settings.heads
         query = torch.randn(dim)
@@ -50,6 +69,6 @@ class AttentionPooling(nn.Module):
 
     def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
         """Pool tokens `[N, D]` to one vector per clip `[B, D]`; `mask` has one query per clip."""
-        q = self.q(self.query).expand(len(mask.q_lens), -1).unflatten(-1, (self.heads, -1))
+        q = self.q(self.query).expand(len(mask.q), -1).unflatten(-1, (self.heads, -1))
         k, v = self.kv(x).unflatten(-1, (2, self.heads, -1)).unbind(1)
         return self.proj(self.attend(q, k, v, mask).flatten(1))

@@ -66,14 +66,19 @@ class FactorisedPositions(nn.Module):
             `[N, D]`.
         """
         if self.kind == "table":
-            return self.freq[freq] + self.time[time]
+            return _rows(self.freq, freq) + _rows(self.time, time)
         rows, length = len(self.time), lengths()
         row = ((time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
         if self.kind == "interpolated":
             row = torch.where(length > rows, row, time)
         low = row.long()
         high = (low + 1).clamp(max=rows - 1)
-        return self.freq[freq] + torch.lerp(self.time[low], self.time[high], (row - low)[:, None])
+        return _rows(self.freq, freq) + torch.lerp(_rows(self.time, low), _rows(self.time, high), (row - low)[:, None])
+
+
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of a table. The backward pass of ``table[index]`` is many times slower, because it sorts the indices."""
+    return table.index_select(0, index)
 
 
 def _angles(positions: Tensor, count: int, base: float) -> Tensor:

@@ -22,14 +22,17 @@ class _Step(NamedTuple):
     epoch: int
     clips: Sequence[ClipRequest]
     values: Tensor
-    """`[2]`: loss and gradient norm."""
+    """`[2]`: loss and gradient norm, on the CPU."""
+    copied: torch.cuda.Event | None
+    """When the values have been copied from the GPU."""
 
 
 class FiniteSteps:
     """Checks the loss and the gradient norm of every step.
 
-    Reading a value from a GPU waits for it. The values of a step are therefore read while the GPU computes the next
-    step, and :meth:`check` reads the rest before anything is saved.
+    Reading a value from a GPU waits for everything that was given to it before. The values of a step are therefore
+    copied as soon as they are computed, and read while the GPU computes the next step; :meth:`check` reads the rest
+    before anything is saved.
 
     Parameters
     ----------
@@ -64,13 +67,16 @@ class FiniteSteps:
         ElasticASTError
             If a value is not finite.
         """
-        self._steps.append(_Step(step, epoch, clips, torch.stack([loss, grad_norm.to(loss.dtype)])))
+        values = torch.stack([loss, grad_norm.to(loss.dtype)])
+        self._steps.append(_Step(step, epoch, clips, *_copied(values)))
         self.check(self._delay)
 
     def check(self, leave: int = 0) -> None:
         """Check all steps but the last `leave`; parameters and errors as in :meth:`add`."""
         while len(self._steps) > leave:
             step = self._steps.popleft()
+            if step.copied is not None:
+                step.copied.synchronize()
             loss, grad_norm = step.values.tolist()
             finite_loss, finite_gradient = torch.isfinite(step.values).tolist()
             self._skipped = 0 if finite_gradient else self._skipped + 1
@@ -90,3 +96,13 @@ class FiniteSteps:
             f"{self.config.experiment}: step {step.number}, epoch {step.epoch}: the loss is {loss} and the gradient "
             f"norm {grad_norm}; nothing was saved since. Try {', or '.join(remedies)}. Clips of this batch: {clips}"
         )
+
+
+def _copied(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Copy of `values` on the CPU, and the event after which it can be read."""
+    if not values.is_cuda:
+        return values, None
+    host, event = torch.empty(values.shape, dtype=values.dtype, pin_memory=True), torch.cuda.Event()
+    host.copy_(values, non_blocking=True)
+    event.record()
+    return host, event

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from elasticast.config import RunConfig, deciding
+from elasticast.errors import ElasticASTError
 from elasticast.models.device import compute_record
 from elasticast.progress import LOG
 from elasticast.training.distributed import World
@@ -40,10 +41,28 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
     The number of threads counts on a CPU only: on a GPU, the CPU only loads clips, which gives the same tokens with any
     number of threads.
     """
-    computed = compute_record(config.model.backend, world.device)
+    computed = compute_record(config.model.backend, world.device, config.train.precision)
     if world.device.type != "cpu":
         del computed["threads"]
+        computed["compiled"] = compiles(config, computed["attention_backend"])
+        computed["cuda_graphs"] = computed["compiled"] and config.train.cuda_graphs and world.size == 1
     return {**computed, "world_size": world.size, "torch": str(torch.__version__)}
+
+
+def compiles(config: RunConfig, backend: str) -> bool:
+    """Whether `train.compile` compiles the model.
+
+    Raises
+    ------
+    ElasticASTError
+        If it is ``on``, but the attention backend is not varlen.
+    """
+    if config.train.compile == "on" and backend != "varlen":
+        raise ElasticASTError(
+            f"train.compile: 'on' needs the attention backend varlen (CUDA, bf16 or fp16), this run has {backend}; "
+            "use 'auto' or 'off'"
+        )
+    return config.train.compile != "off" and backend == "varlen"
 
 
 def continued(before: list[dict[str, Any]], now: dict[str, Any], step: int, experiment: str) -> list[dict[str, Any]]:

@@ -22,7 +22,8 @@ from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
 from elasticast.models import build_model
 from elasticast.models.attention import resolve_backend
-from elasticast.models.device import compute_record, device_name
+from elasticast.models.device import PRECISIONS, compute_record, device_name
+from elasticast.models.fast_trunk import speed_up
 from elasticast.models.pretrained import start_from
 from elasticast.models.trained import MODEL_FILES
 from elasticast.progress import LOG
@@ -31,9 +32,9 @@ from elasticast.training.checkpoint import Checkpoints, save_model
 from elasticast.training.distributed import World
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
-from elasticast.training.identity import circumstances, continued, run_identity
+from elasticast.training.identity import circumstances, compiles, continued, run_identity
 from elasticast.training.inputs import RunInputs
-from elasticast.training.optim import build_optimizer, compute_loss, learning_rate
+from elasticast.training.optim import build_optimizer, compute_loss, learning_rate, restore_optimizer
 from elasticast.training.selection import Selection, due_steps
 
 EXIT_CHECKPOINTED = 85
@@ -62,9 +63,10 @@ class Trainer:
         self.config, self.inputs, self.out = config, inputs, out
         self.world = world or World()
         self.device = self.world.device
-        resolve_backend(config.model.backend, self.device)  # raises early if the device does not support it
         if config.train.precision == "fp16" and self.device.type != "cuda":
             raise ElasticASTError("train.precision: 'fp16' runs on CUDA only; use 'bf16' or 'fp32' on this machine")
+        precision = PRECISIONS[config.train.precision]
+        self.backend = resolve_backend(config.model.backend, self.device, precision)  # raises if it does not work here
         clips, norm = inputs.clips, inputs.norm
         self.dataset = ClipDataset(clips, config, norm)
         weights = clips.weights if config.train.sampler == "balanced" else None
@@ -73,6 +75,10 @@ class Trainer:
         model = build_model(config, len(clips.classes))
         self.init = self._start(model)
         self.model = model.to(self.device)
+        fast = compiles(config, self.backend)
+        self.graphs = fast and config.train.cuda_graphs and self.world.size == 1
+        if fast:
+            speed_up(self.model, graphs=self.graphs)
         self.optimizer = build_optimizer(self.model, config.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
@@ -143,9 +149,12 @@ class Trainer:
                 continue
             left, sizes = batches[skip:], self.sampler.sizes
             own = (self.world.share(clips, sizes(clips))[0] for clips in left)
-            loaded = load_batches(self.dataset, own, _ignore_signals, pin_memory=self.device.type == "cuda")
+            # while a graph is recorded, no other thread may call CUDA, and a data loader pins batches in a thread
+            in_thread = self.device.type == "cuda" and not self.graphs
+            loaded = load_batches(self.dataset, own, _ignore_signals, pin_memory=in_thread)
             for batch, clips in zip(loaded, left, strict=True):
-                yield epoch, clips, batch.to(self.device), self.world.share(clips, sizes(clips))[1]
+                pinned = batch.pin_memory() if self.graphs else batch
+                yield epoch, clips, pinned.to(self.device), self.world.share(clips, sizes(clips))[1]
             skip = 0
 
     def _run_steps(self) -> None:
@@ -215,11 +224,10 @@ class Trainer:
         self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
 
     def _autocast(self) -> contextlib.AbstractContextManager:
-        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
         precision = self.config.train.precision
         if precision == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, kinds[precision])
+        return torch.autocast(self.device.type, PRECISIONS[precision])
 
     def _state(self) -> dict:
         return {
@@ -246,7 +254,7 @@ class Trainer:
         if state is None:
             return
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])
         self.step, self.seconds, self.restarts = state["step"], state["seconds"], state["restarts"] + 1
@@ -261,7 +269,7 @@ class Trainer:
         devices, memories = zip(*self.world.gather((device_name(self.device), memory)), strict=True)
         if not self.world.main:
             return
-        computed = compute_record(self.config.model.backend, self.device)
+        computed = compute_record(self.config.model.backend, self.device, self.config.train.precision)
         record = {
             FOLDER: folder_of(self.out / "run.json"),
             **job_record(self.code, self.config, self.inputs.data_sha256, **computed),

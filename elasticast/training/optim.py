@@ -12,7 +12,9 @@ from elasticast.config import Train
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     """Adam with L2 regularisation or AdamW, on all weights or on the matrices of linear layers."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
-    options = {"lr": train.lr, "betas": tuple(train.betas)}
+    # one kernel for all weights on a GPU, where a small model would otherwise wait for hundreds of launches
+    on_gpu = next(model.parameters()).is_cuda
+    options = {"lr": train.lr, "betas": tuple(train.betas), "fused": on_gpu or None}
     if train.decay == "all":
         return kind(model.parameters(), weight_decay=train.weight_decay, **options)
     linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
@@ -20,6 +22,13 @@ def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
     others = [p for p in model.parameters() if id(p) not in linear]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return kind(groups, **options)
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Load the state of an optimiser, which may come from a machine with another kind of device."""
+    for group, now in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        group["fused"] = now["fused"]
+    optimizer.load_state_dict(state)
 
 
 def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -> float:

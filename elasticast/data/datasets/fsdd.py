@@ -3,6 +3,7 @@
 Description
     3,000 recordings of six speakers of English, 50 per speaker and digit; 8 kHz mono 16-bit wav, trimmed, 0.14-2.28 s.
     Recordings 0-4 of each speaker and digit are the test split, 5-49 the training split, as the dataset defines them.
+    If strings are asked for in a split dev, it has recordings 5-9.
 
     ``fsdd_digits``: each recording is a clip. The tasks ``digit`` and ``speaker`` have one label each.
 
@@ -41,8 +42,10 @@ SUMS = Path(__file__).with_name("fsdd.sha256")
 UNPACKED = 256 << 20  # bytes; several times its size
 SAMPLE_RATE = 8000
 TEST_INDICES = range(5)
+DEV_INDICES = range(5, 10)
+"""Recordings of split dev, if strings are asked for in it; otherwise they belong to split train."""
 STRING_SECONDS = (0.3, 10.0)
-STREAMS = {"train": 0, "test": 1}
+STREAMS = {"train": 0, "test": 1, "dev": 2}
 LAYOUT = "fsdd/recordings/{digit}_{speaker}_{index}.wav"
 
 
@@ -65,12 +68,13 @@ def checksums() -> dict[str, str]:
     return read_sums(SUMS)
 
 
-def recordings() -> list[Utterance]:
-    """All published recordings, sorted by name, whether their files exist or not."""
+def recordings(dev: bool = False) -> list[Utterance]:
+    """All published recordings, sorted by name, whether their files exist or not; `dev` makes a split dev."""
     utterances = []
     for name in sorted(checksums()):
         digit, speaker, index = name.removesuffix(".wav").split("_")
-        utterances.append(Utterance(name, digit, speaker, "test" if int(index) in TEST_INDICES else "train"))
+        split = "test" if int(index) in TEST_INDICES else "dev" if dev and int(index) in DEV_INDICES else "train"
+        utterances.append(Utterance(name, digit, speaker, split))
     return utterances
 
 
@@ -112,10 +116,10 @@ class DigitString(NamedTuple):
 Pools = dict[str, dict[str, list[Utterance]]]
 
 
-def pools() -> Pools:
-    """The recordings to choose from, by split and speaker."""
-    by_split: Pools = {split: {} for split in STREAMS}
-    for recording in recordings():
+def pools(dev: bool = False) -> Pools:
+    """The recordings to choose from, by split and speaker; `dev` makes a split dev."""
+    by_split: Pools = {split: {} for split in STREAMS if dev or split != "dev"}
+    for recording in recordings(dev):
         by_split[recording.split].setdefault(recording.speaker, []).append(recording)
     return by_split
 
@@ -184,7 +188,7 @@ def _strings(config: FsddStrings, folder: Path) -> list[tuple[str, str, int, Dig
     """``(id, split, index, string, reason)`` for every string."""
     reasons = verify(folder)
     seconds = {name: sf.info(folder / name).duration for name, reason in reasons.items() if not reason}
-    strings, available = [], pools()
+    strings, available = [], pools("dev" in config.clips)
     for split in STREAMS:
         for index in range(config.clips.get(split, 0)):
             string = compose(config, split, index, available, seconds)

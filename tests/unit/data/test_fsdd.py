@@ -15,8 +15,9 @@ from tests.complaints import complains
 DIGITS = FsddDigits(source="fsdd_digits")
 
 
-def strings(train=20, test=10, **others) -> FsddStrings:
-    return FsddStrings(source="fsdd_strings", clips={"train": train, "test": test}, **others)
+def strings(train=20, test=10, dev=0, **others) -> FsddStrings:
+    clips = {"train": train, "test": test} | ({"dev": dev} if dev else {})
+    return FsddStrings(source="fsdd_strings", clips=clips, **others)
 
 
 @pytest.fixture
@@ -29,8 +30,9 @@ def data_root(tmp_path, published, sums):
 
 
 def compositions(config):
-    of, seconds = fsdd.pools(), {recording.name: 0.4 for recording in fsdd.recordings()}
-    return {split: [fsdd.compose(config, split, i, of, seconds) for i in range(config.clips[split])] for split in of}
+    of = fsdd.pools(dev="dev" in config.clips)
+    seconds = {recording.name: 0.4 for recording in fsdd.recordings()}
+    return {s: [fsdd.compose(config, s, i, of, seconds) for i in range(count)] for s, count in config.clips.items()}
 
 
 def wavs(out):
@@ -59,12 +61,16 @@ def test_digits_are_labelled_and_split_by_their_names(data_root, tmp_path):
     assert rows.loc["7_bob_5", "split"] == "train"
 
 
-def test_strings_never_mix_speakers_or_splits(data_root):
-    for split, found in compositions(strings(200, 200)).items():
+@pytest.mark.parametrize("dev", [0, 200])
+def test_strings_never_mix_speakers_or_splits(dev):
+    used = {}
+    for split, found in compositions(strings(200, 200, dev)).items():
+        used[split] = {part.name for string in found for part in string.parts}
         for string in found:
             assert {part.split for part in string.parts} == {split}
             assert len({part.speaker for part in string.parts}) == 1
             assert len(set(string.parts)) == len(string.parts)
+    assert len(set().union(*used.values())) == sum(map(len, used.values()))
 
 
 def test_labels_are_the_digits_and_the_speaker_joined(data_root, tmp_path):

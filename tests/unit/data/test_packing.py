@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory as loader_pins
 
 from elasticast.data.packing import PackedBatch, PackedClip, grid_positions, kept_tokens, pack
+from tests.gpu import gpu
 
 
 def generator(seed=0):
@@ -44,6 +45,7 @@ def test_packing_only_joins():
     batch = pack(clips)
     assert (len(batch), batch.seqlens, batch.index, batch.time_patches) == (3, [24, 8, 96], [7, 2, 5], 12)
     parts = zip(clips, *(getattr(batch, k).split(batch.seqlens) for k in ("patches", "freq", "time")), strict=True)
+    assert batch.bounds.tolist() == [0, 24, 32, 128]
     for row, (one, patches, freq, time) in enumerate(parts):
         assert torch.equal(patches, one.patches)
         assert torch.equal(freq, one.freq)
@@ -71,7 +73,9 @@ def test_a_data_loader_pins_a_batch_through_its_own_method(monkeypatch):
     batch = pack([clip(0, 2), clip(1, 3)])
     found = loader_pins(batch)
     assert isinstance(found, PackedBatch)
-    assert {id(tensor) for tensor in pinned} == {id(t) for t in (batch.patches, batch.freq, batch.time, batch.targets)}
+    assert {id(tensor) for tensor in pinned} == {
+        id(t) for t in (batch.patches, batch.freq, batch.time, batch.targets, batch.bounds)
+    }
     assert found.patches is not batch.patches
     assert torch.equal(found.patches, batch.patches)
     assert (found.seqlens, found.index, found.clip_time_patches) == (batch.seqlens, [0, 1], [2, 3])
@@ -84,16 +88,16 @@ def test_only_copies_from_pinned_memory_do_not_wait(monkeypatch):
         torch.Tensor, "to", lambda t, _, non_blocking: waits.append((t.is_pinned(), not non_blocking)) or t
     )
     pack([clip(0, 2)]).to("cpu")
-    assert sorted(waits) == [(False, True)] * 2 + [(True, False)] * 2
+    assert sorted(waits) == [(False, True)] * 3 + [(True, False)] * 2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@gpu
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_of_a_loader_are_pinned_and_arrive_whole(workers):
     clips = [clip(i, 2 + i) for i in range(4)]
     loader = DataLoader(clips, batch_sampler=[[0, 1], [2, 3]], collate_fn=pack, num_workers=workers, pin_memory=True)
     for found, expected in zip(loader, ([0, 1], [2, 3]), strict=True):
-        assert all(t.is_pinned() for t in (found.patches, found.freq, found.time, found.targets))
+        assert all(t.is_pinned() for t in (found.patches, found.freq, found.time, found.targets, found.bounds))
         moved = found.to("cuda")
         torch.cuda.synchronize()
         assert torch.equal(moved.patches.cpu(), torch.cat([clips[i].patches for i in expected]))

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from elasticast.data.features import patchify
-from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.packing import Lengths, PackedClip, grid_positions, pack
 from elasticast.data.sampler import token_batches
 from elasticast.errors import DataError, ElasticASTError
-from elasticast.models import build_model
-from elasticast.models.attention import ClipMask, attend, resolve_backend
+from elasticast.models import attention, build_model
+from elasticast.models.attention import ClipMask, attend, pooling_mask, resolve_backend
+from elasticast.models.fast_trunk import padded_bounds, padded_sizes, speed_up
 from tests.complaints import complains
+from tests.gpu import gpu, skip_without
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
 FRAMES = (16, 96, 48, 256, 96)
@@ -18,6 +20,10 @@ FRAMES = (16, 96, 48, 256, 96)
 def random_clip(index, frames, classes=5):
     freq, time = grid_positions(8, frames // 16)
     return PackedClip(index, torch.randn(8 * frames // 16, 256), freq, time, torch.randint(2, (classes,)).float())
+
+
+def clip_mask(q_counts, kv_counts, backend, device="cpu"):
+    return ClipMask(*(Lengths.of(counts, device) for counts in (q_counts, kv_counts)), backend)
 
 
 @pytest.fixture
@@ -45,18 +51,20 @@ def test_packed_equals_one_by_one_equals_dense_mask(tiny, clips, scale, equal):
     assert packed.std(0).min() > 1e-3  # the clips do differ
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
+@gpu
+@pytest.mark.parametrize("backend", ["varlen", "xformers", "sdpa"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2)])
 @torch.no_grad()
-def test_packed_with_xformers_equals_dense_mask(tiny, clips, equal, dtype, tolerance):
-    model, dense = (model_of(tiny(model={"backend": backend})).cuda() for backend in ("xformers", "dense"))
+def test_packed_on_the_gpu_equals_dense_mask(tiny, clips, equal, backend, dtype, tolerance):
+    skip_without(backend, dtype)
+    model, dense = (model_of(tiny(model={"backend": name})).cuda() for name in (backend, "dense"))
     dense.load_state_dict(model.state_dict())
     batch = pack(clips).to("cuda")
     with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
         found = model(batch).float()
     expected = dense(batch)
     equal(
-        f"ElasticAST packed, xFormers = dense mask, {dtype}", found, expected, tolerance * expected.abs().max().item()
+        f"ElasticAST packed, {backend} = dense mask, {dtype}", found, expected, tolerance * expected.abs().max().item()
     )
 
 
@@ -186,11 +194,11 @@ def test_ast_with_tokens_left_out_is_each_clip_alone_by_hand(tiny, equal, poolin
         rows.append(x)
     lengths = [len(x) + prefix for x in rows]
     joined = torch.cat([part for x in rows for part in (model.prefix + model.prefix_positions, x)])
-    tokens = model.trunk(joined, ClipMask(lengths, lengths, "dense")).split(lengths)
+    tokens = model.trunk(joined, clip_mask(lengths, lengths, "dense")).split(lengths)
     if pooling == "attention":
         kept = [n - prefix for n in lengths]
         flat = torch.cat([x[prefix:] for x in tokens])
-        pooled = model.pool(flat, ClipMask([1] * 4, kept, "dense"))
+        pooled = model.pool(flat, clip_mask([1] * 4, kept, "dense"))
     else:
         pooled = torch.stack([(x[:prefix] if pooling == "cls" else x[prefix:]).mean(0) for x in tokens])
     expected = model.head(model.head_norm(pooled))
@@ -230,22 +238,118 @@ def test_attention_matches_the_definition():
         expected.append(torch.einsum("hn,nhe->he", weights, v[start : start + n]))
         start += n
     for backend in ("sdpa", "dense"):
-        found = attend(q, k, v, ClipMask(q_lens, kv_lens, backend), scale)
+        found = attend(q, k, v, clip_mask(q_lens, kv_lens, backend), scale)
         torch.testing.assert_close(found, torch.stack(expected), **TOLERANCE)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
-def test_xformers_equals_dense(dtype, tolerance):
-    lengths = [16, 100, 7]
-    q, k, v = (torch.randn(123, 4, 32, device="cuda", dtype=dtype) for _ in range(3))
-    found = attend(q, k, v, ClipMask(lengths, lengths, "xformers"), 0.2)
-    expected = attend(q.float(), k.float(), v.float(), ClipMask(lengths, lengths, "dense"), 0.2)
-    torch.testing.assert_close(found.float(), expected, atol=tolerance, rtol=tolerance)
+@gpu
+@pytest.mark.parametrize("backend", ["varlen", "xformers", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("scale", [1.0, 0.2, 32**-0.5])
+def test_a_backend_of_the_gpu_equals_the_dense_mask(backend, dtype, scale):
+    skip_without(backend, dtype)
+    counts = [16, 100, 7, 1]
+    values = [torch.randn(sum(counts), 4, 32, device="cuda", dtype=dtype, requires_grad=True) for _ in range(3)]
+    exact = [x.detach().double().requires_grad_() for x in values]
+    gradient = torch.randn(sum(counts), 4, 32, device="cuda", dtype=dtype)
+    found = attend(*values, clip_mask(counts, counts, backend, "cuda"), scale)
+    expected = attend(*exact, clip_mask(counts, counts, "dense", "cuda"), scale)
+    found.backward(gradient)
+    expected.backward(gradient.double())
+    limit = 1e-4 if dtype == torch.float32 else 2e-2
+    for one, other in [(found, expected), *((a.grad, b.grad) for a, b in zip(values, exact, strict=True))]:
+        assert (one.double() - other).norm() <= limit * other.norm()
 
 
-def test_backend_is_never_swapped_in_silence():
-    assert resolve_backend("auto", "cpu") == "sdpa"
-    assert resolve_backend("auto", "cuda") == "xformers"
-    with complains(ElasticASTError, "model.backend", "xformers", "cpu", "sdpa", "auto"):
-        resolve_backend("xformers", "cpu")
+@gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_on_the_gpu_equals_the_dense_mask(dtype):
+    backend, counts = resolve_backend("auto", "cuda", dtype), [5, 300, 1, 64]
+    q = torch.randn(4, 4, 32, device="cuda", dtype=dtype)
+    k, v = (torch.randn(sum(counts), 4, 32, device="cuda", dtype=dtype) for _ in range(2))
+    found = attend(q, k, v, pooling_mask(Lengths.of(counts, "cuda"), backend), 1.0)
+    expected = attend(q.double(), k.double(), v.double(), clip_mask([1] * 4, counts, "dense", "cuda"), 1.0)
+    assert (found.double() - expected).norm() <= (1e-4 if dtype == torch.float32 else 2e-2) * expected.norm()
+
+
+@gpu
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("kind", ["elasticast", "ast"])
+def test_a_fast_trunk_computes_the_same_without_compiling_again(tiny, kind, graphs):
+    settings = {"elasticast": {}, "ast": {"kind": "ast"}}[kind]
+    skip_without("varlen", torch.bfloat16)
+    model, fast = (model_of(tiny(model=settings)).cuda().train() for _ in range(2))
+    fast.load_state_dict(model.state_dict())
+    speed_up(fast, graphs=graphs)
+    assert list(fast.state_dict()) == list(model.state_dict())
+    batches = [(64, 160, 32), (64, 64), (256, 48, 80, 96, 112), (128,) * 9, (16,), (256,) * 150, (240,) * 160]
+    for number, frames in enumerate(batches):
+        clips = [random_clip(i, n if kind == "elasticast" else frames[0]) for i, n in enumerate(frames)]
+        batch = pack(clips).to("cuda")
+        found = []
+        for one in (fast, model):
+            one.zero_grad()
+            with torch.autocast("cuda", torch.bfloat16):
+                logits = one(batch).float()
+            logits.square().mean().backward()
+            found.append([logits.detach(), *(p.grad.clone() for p in one.parameters())])
+        for a, b in zip(*found, strict=True):
+            assert (a - b).norm() <= 5e-2 * b.norm() + 1e-6
+        if number == len(batches) - 2:
+            compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
+    assert (1 < len(fast.trunk.forward.graphs) < len(batches)) if graphs else not fast.trunk.forward.graphs
+    fast.eval()
+    batch = pack([random_clip(0, 64)]).to("cuda")
+    with torch.no_grad():
+        assert torch.equal(fast(batch), model.eval()(batch))
+
+
+def test_padding_of_a_batch_is_a_clip_of_its_own():
+    for counts in ([5, 300, 1], [1024], [1023], [2000, 48], [7] * 7, [7] * 8):
+        lengths = Lengths.of(counts)
+        sizes = padded_sizes(lengths)
+        bounds = padded_bounds(lengths, sizes)
+        assert bounds[: len(counts) + 1].tolist() == lengths.bounds.tolist()
+        assert len(bounds) == sizes[1] + 1
+        assert bounds[-1] == sizes[0] >= sum(counts)
+        assert bounds.diff().min() >= 0
+        assert bounds.diff().max() <= sizes[2]
+
+
+@gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_on_the_gpu_never_waits_for_it(tiny, clips, dtype):
+    model = model_of(tiny()).cuda().train()
+    batch = pack(clips).pin_memory()
+
+    def step():
+        moved = batch.to("cuda")
+        with torch.autocast("cuda", torch.bfloat16, enabled=dtype != torch.float32):
+            model(moved).float().square().mean().backward()
+
+    step()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_auto_is_what_works_on_the_machine(monkeypatch):
+    works = {"varlen": True, "xformers": True}
+    monkeypatch.setattr(attention, "why_not", lambda name, *_: None if works.get(name, True) else "no kernels")
+    assert resolve_backend("auto", "cpu", torch.bfloat16) == "sdpa"
+    assert resolve_backend("auto", "cuda", torch.bfloat16) == "varlen"
+    assert resolve_backend("auto", "cuda", torch.float32) == "xformers"
+    works["varlen"] = False
+    assert resolve_backend("auto", "cuda", torch.float16) == "xformers"
+    works["xformers"] = False
+    assert resolve_backend("auto", "cuda", torch.float16) == "sdpa"
+
+
+@pytest.mark.parametrize("name", ["xformers", "varlen"])
+def test_backend_is_never_swapped_in_silence(name):
+    with complains(ElasticASTError, "model.backend", name, "cpu", "sdpa", "auto"):
+        resolve_backend(name, "cpu", torch.bfloat16)

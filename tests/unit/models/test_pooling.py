@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from elasticast.data.packing import pack
+from elasticast.data.packing import Lengths, pack
 from elasticast.models import build_model
 from elasticast.models.pooling import mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.pretrained import load_model, start_from
@@ -16,8 +16,9 @@ POOLINGS = ["attention", "mean", "cls"]
 @pytest.mark.parametrize("lengths", [[3, 1, 5], [2, 2]])
 def test_leading_tokens_are_put_in_and_taken_out(lengths):
     x, first = torch.randn(sum(lengths), 4), torch.randn(len(lengths), 2, 4)
+    counts, lengths = lengths, Lengths.of(lengths)
     joined = prepend_tokens(first, x, lengths)
-    rows = zip(first, x.split(lengths), strict=True)
+    rows = zip(first, x.split(counts), strict=True)
     assert torch.equal(joined, torch.cat([torch.cat(row) for row in rows]))
     again = split_prefix(joined, lengths, 2)
     assert torch.equal(again[0], first)
@@ -28,7 +29,7 @@ def test_leading_tokens_are_put_in_and_taken_out(lengths):
 def test_a_mean_is_that_of_each_clip(lengths):
     x = torch.randn(9, 4)
     expected = [clip.mean(0) for clip in x.split(lengths)]
-    torch.testing.assert_close(mean_pooling(x, lengths), torch.stack(expected))
+    torch.testing.assert_close(mean_pooling(x, Lengths.of(lengths)), torch.stack(expected))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

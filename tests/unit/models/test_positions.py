@@ -9,6 +9,7 @@ from elasticast.models.attention import Rotation
 from elasticast.models.positions import FactorisedPositions, RotaryPositions, SinusoidalPositions
 from elasticast.models.pretrained import load_model
 from elasticast.training.checkpoint import save_model
+from tests.gpu import gpu
 from tests.unit.models.test_models import FRAMES, TOLERANCE, model_of, random_clip
 
 POOLINGS = ["attention", "mean", "cls"]
@@ -54,17 +55,17 @@ def test_packed_equals_one_by_one_equals_dense_mask(tiny, equal, kind, pooling, 
         equal(f"ElasticAST packed = dense mask, {about}", packed, dense)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="xFormers has kernels on CUDA only")
+@gpu
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_packed_with_xformers_equals_dense_mask(tiny, equal, kind, pooling):
+def test_packed_on_the_gpu_equals_dense_mask(tiny, equal, kind, pooling):
     settings = {"positions": kind, "pooling": pooling}
-    model, dense = (model_of(tiny(model={**settings, "backend": name})).cuda() for name in ("xformers", "dense"))
+    model, dense = (model_of(tiny(model={**settings, "backend": name})).cuda() for name in ("auto", "dense"))
     dense.load_state_dict(model.state_dict())
     batch = pack([random_clip(i, frames) for i, frames in enumerate(FRAMES)]).to("cuda")
     expected = dense(batch)
-    name = f"ElasticAST, xFormers = dense mask, positions {kind}, pooling {pooling}"
+    name = f"ElasticAST on a GPU = dense mask, positions {kind}, pooling {pooling}"
     equal(name, model(batch), expected, 1e-4 * expected.abs().max())
 
 
