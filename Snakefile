@@ -35,3 +35,6 @@ rule all:
 for file in CUSTOM_RULES:
 
     include: file
+
+
+check_targets()
