@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
+from elasticast.config.base import Line, PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
 from elasticast.config.names import Name
 from elasticast.config.table import CLASSES, ClassNames, Columns, Labels, task_problems
 from elasticast.errors import Problem, SettingsError
@@ -66,6 +66,10 @@ class DatasetSettings(_Ranges):
         "`null` uses all. [clips]",
     )
 
+    title: Line | None = Field(
+        None, description="Name of the dataset in figures and tables; `null` uses the name of its file."
+    )
+
     def id_files(self) -> dict[str, tuple[str, ...]]:
         """The files in `ids`, each with the splits that it restricts."""
         if isinstance(self.ids, str):
@@ -74,8 +78,8 @@ class DatasetSettings(_Ranges):
         return {file: tuple(split for split in files if files[split] == file) for file in files.values()}
 
     def recipe(self) -> dict[str, Any]:
-        """The settings that determine the prepared data: all but `max_rejected`, `shards` and `stats_clips`."""
-        return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
+        """The settings that determine the prepared data: all but `max_rejected`, `shards`, `stats_clips`, `title`."""
+        return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips", "title"})
 
     def code(self) -> tuple[str, ...]:
         """Code of the package that makes and reads this dataset, as in `elasticast.provenance.stages.STAGES`."""
@@ -207,8 +211,8 @@ class TwinSettings(_Ranges):
     seed: Seed = Field(0, description="Seed of the synthesis.")
 
 
-class PaperDataset(DatasetSettings):
-    """A dataset of the paper, whose annotations and audio must be in `data_root`, or its synthetic twin."""
+class TwinnedDataset(DatasetSettings):
+    """A published dataset, or its synthetic twin."""
 
     twin: TwinSettings | None = Field(
         None,
@@ -244,13 +248,13 @@ class PaperDataset(DatasetSettings):
 
     def _paths(self) -> Iterator[tuple[str, str]]:
         """Key and path of every file or folder that the dataset is read from."""
-        for name in ("segments", "annotations", "labels", "audio"):
+        for name in ("folder", "segments", "annotations", "labels", "audio"):
             value = getattr(self, name, None)
             files = [value] if isinstance(value, str) else chain.from_iterable((value or {}).values())
             yield from ((name, file) for file in files)
 
 
-class AudioSet(PaperDataset):
+class AudioSet(TwinnedDataset):
     """AudioSet, see `elasticast.data.datasets.audioset`."""
 
     module: ClassVar[str] = "audioset"
@@ -265,7 +269,7 @@ class AudioSet(PaperDataset):
         return set(self.segments)
 
 
-class VggSound(PaperDataset):
+class VggSound(TwinnedDataset):
     """VGGSound, see `elasticast.data.datasets.vggsound`."""
 
     module: ClassVar[str] = "vggsound"
@@ -280,7 +284,7 @@ class VggSound(PaperDataset):
     audio: str = Field("vggsound/audio", description="Folder with the clips, flat or in sub-folders.")
 
 
-class VoxCeleb1(PaperDataset):
+class VoxCeleb1(TwinnedDataset):
     """VoxCeleb1, identification, see `elasticast.data.datasets.voxceleb1`."""
 
     module: ClassVar[str] = "voxceleb1"
@@ -296,7 +300,7 @@ class VoxCeleb1(PaperDataset):
         return set(SPLITS)
 
 
-class EpicSounds(PaperDataset):
+class EpicSounds(TwinnedDataset):
     """EPIC-SOUNDS, see `elasticast.data.datasets.epic_sounds`."""
 
     module: ClassVar[str] = "epic_sounds"
@@ -428,16 +432,49 @@ class Folders(OwnRecordings):
         return {self.task: "single"}
 
 
+class Fsd50k(TwinnedDataset):
+    """FSD50K, see `elasticast.data.datasets.fsd50k`."""
+
+    module: ClassVar[str] = "fsd50k"
+    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi"}
+    source: Literal["fsd50k"] = Field(description="FSD50K.")
+    folder: str = Field(
+        "FSD50K", description="Folder with `FSD50K.ground_truth/`, `FSD50K.dev_audio/` and `FSD50K.eval_audio/`."
+    )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
+
+class Asterisk(DatasetSettings):
+    """Recorded prompts of the telephone system Asterisk, see `elasticast.data.datasets.asterisk`."""
+
+    module: ClassVar[str] = "asterisk"
+    tasks: ClassVar[dict[str, TaskKind]] = {"language": "single"}
+    source: Literal["asterisk"] = Field(description="Recorded prompts of the telephone system Asterisk.")
+    folder: str = Field(
+        "asterisk",
+        description="Folder that Debian's packages are unpacked to; the folders of the voices may lie deeper.",
+    )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
+
 DatasetConfig = Annotated[
     Soundscapes
     | FsddDigits
     | FsddStrings
     | Esc50
     | SpeechCommands
+    | Asterisk
     | AudioSet
     | VggSound
     | VoxCeleb1
     | EpicSounds
+    | Fsd50k
     | Table
     | Folders,
     Field(discriminator="source"),

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from elasticast.config.ablation import AblationFile
-from elasticast.config.dataset import DatasetConfig, DatasetSettings, PaperDataset, TwinSettings
+from elasticast.config.dataset import DatasetConfig, DatasetSettings, TwinnedDataset, TwinSettings
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import BUILT_IN, ModelSettings, TransformerSettings
 from elasticast.config.run import RunSettings
@@ -175,7 +175,7 @@ def tables() -> dict[str, list[Row]]:
         "ablation": rows(AblationFile),
         "dataset": rows(DatasetSettings),
         "labels": rows(Labels, "labels.TASK."),
-        "twin": [*rows(PaperDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
+        "twin": [*rows(TwinnedDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
     for kind, model in BUILT_IN.items():
         by_name[f"model {kind}"] = rows(model, "model.", _added_fields(model, TransformerSettings))

@@ -181,36 +181,49 @@ def _checksum(path: Path, kind: str) -> str:
 # ---------------------------------------------------------------------------------------------
 
 
+class ArchiveFile(NamedTuple):
+    """A published archive, or one of the files of a split zip archive.
+
+    Attributes
+    ----------
+    url : str
+        Address.
+    name : str
+        File name to download it to.
+    checksum : str
+        ``md5:...`` or ``sha256:...``. ``""`` if none is published, or if the server may repack the archive (as GitHub
+        does).
+    size : int, optional
+        Expected number of bytes, see :func:`download`.
+    """
+
+    url: str
+    name: str
+    checksum: str = ""
+    size: int | None = None
+
+
 class Archive(NamedTuple):
     """A published archive, which of its files to unpack, and the checksums to compare.
 
     Attributes
     ----------
-    url : str
-        Address of the archive.
-    name : str
-        File name to download it to, ``.zip`` or ``.tar.gz``.
+    files : tuple of ArchiveFile
+        The archive, ``.zip`` or ``.tar.gz``; of a split zip archive, all files in order, ``.zip`` at the end.
     wanted : callable
         Maps the path of a file in the archive to its path in the folder, or to None if the file is not needed.
     contents : str
         Description of the unpacked files, for error messages.
-    sha256 : str
-        SHA-256 of the archive. ``""`` if none is published, or if the server may repack the archive (as GitHub does).
     sums : Path, optional
         Checksums of all unpacked files.
-    size : int, optional
-        Expected number of bytes, see :func:`download`.
     unpacked : int
         Largest unpacked size of all its files (bytes); an archive that unpacks to more is refused.
     """
 
-    url: str
-    name: str
+    files: tuple[ArchiveFile, ...]
     wanted: Callable[[PurePosixPath], str | None]
     contents: str
-    sha256: str = ""
     sums: Path | None = None
-    size: int | None = None
     unpacked: int = MOST_BYTES
 
 
@@ -218,8 +231,8 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
     """Download an archive and unpack it to `folder`, unless the folder contains files already.
 
     The archive is downloaded to the parent of `folder` and deleted after unpacking. An interrupted download resumes,
-    and an archive that the user has put there is not downloaded again. `folder` is created only once all files are
-    unpacked. If several processes need the same folder, one fetches it and the others wait.
+    and files of an archive that the user has put there are not downloaded again. `folder` is created only once all
+    files are unpacked. If several processes need the same folder, one fetches it and the others wait.
 
     Raises
     ------
@@ -229,58 +242,70 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
     OSError
         If the disk is full. The next call resumes the download.
     """
-    packed = folder.with_name(archive.name)
+    packed = [folder.with_name(file.name) for file in archive.files]
     try:
-        if _is_filled(folder):
+        if is_filled(folder):
             return
         with locked(folder.with_name(f".{folder.name}.lock"), "another process is unpacking it", wait=True):
-            if not _is_filled(folder):
-                download(archive.url, packed, archive.size)
+            if not is_filled(folder):
+                for file, path in zip(archive.files, packed, strict=True):
+                    download(file.url, path, file.size)
+                    _check_file(file, path)
                 _unpack(archive, packed, folder)
     except (OSError, DataError) as error:
         if getattr(error, "errno", None) in FULL:
             raise
         raise DataError(
             f"{folder}: no such folder, and it could not be downloaded ({error}). Either allow access to the network, "
-            f"or download the archive elsewhere and save it as {packed}, or set `data_root` in config/config.yaml (or "
-            f"`--config data_root=...`) to a folder that contains {archive.contents}"
+            f"or download the archive elsewhere and save it as {', '.join(map(str, packed))}, or set `data_root` in "
+            f"config/config.yaml (or `--config data_root=...`) to a folder that contains {archive.contents}"
         ) from None
 
 
-def _is_filled(folder: Path) -> bool:
+def is_filled(folder: Path) -> bool:
+    """Whether a folder exists and is not empty."""
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
+def _check_file(file: ArchiveFile, path: Path) -> None:
+    """Compare a downloaded file with its checksum, and delete it if it differs."""
+    kind, _, expected = file.checksum.partition(":")
+    if not expected:
+        return
+    LOG.info("%s: comparing its checksum", path)
+    actual = _checksum(path, kind)
+    if actual != expected:
+        path.unlink()  # otherwise the next call would use it again
+        raise DataError(
+            f"{file.name} from {file.url} was damaged (its {kind.upper()} is {actual}, expected {expected}) and has "
+            f"been removed; run again"
+        )
+
+
+def _unpack(archive: Archive, packed: list[Path], folder: Path) -> None:
     """Unpack to a temporary folder and rename it to `folder`. The archive is deleted, even if it is damaged."""
-    part = folder.with_name(f".{folder.name}.part")
+    part, url = folder.with_name(f".{folder.name}.part"), archive.files[-1].url
     shutil.rmtree(part, ignore_errors=True)  # left over from a killed process
     try:
-        _check_archive(archive, packed)
         extract(packed, part, archive.wanted, archive.unpacked)
         if archive.sums:
             _check_files(part, archive.sums)
         os.sync()  # one call for up to a hundred thousand files
         part.rename(folder)
     except RefusedArchiveError as error:
-        packed.unlink()
-        raise DataError(f"{packed.name} from {archive.url} was refused and has been removed: {error}") from None
+        _delete(packed)
+        raise DataError(f"{packed[-1].name} from {url} was refused and has been removed: {error}") from None
     except DAMAGED as error:
-        packed.unlink()  # otherwise the next call would use it again
-        raise DataError(
-            f"the archive from {archive.url} was damaged ({error}) and has been removed; run again"
-        ) from None
+        _delete(packed)  # otherwise the next call would use it again
+        raise DataError(f"the archive from {url} was damaged ({error}) and has been removed; run again") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    packed.unlink()
+    _delete(packed)
 
 
-def _check_archive(archive: Archive, packed: Path) -> None:
-    if archive.sha256:
-        LOG.info("%s: comparing its checksum", packed)
-        actual = _checksum(packed, "sha256")
-        if actual != archive.sha256:
-            raise DamagedArchiveError(f"its SHA-256 is {actual}, expected {archive.sha256}")
+def _delete(packed: list[Path]) -> None:
+    for path in packed:
+        path.unlink()
 
 
 def _check_files(folder: Path, sums: Path) -> None:

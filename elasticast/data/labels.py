@@ -134,7 +134,7 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
             text = "task %s: no model can learn classes with test clips but without a usable training clip (%d): %s"
             LOG.warning(text, task, len(untrained), _named(untrained))
         untested = [name for name in names if counts["train"][name] and not counts["test"][name]]
-        if untested:
+        if content["kind"] == "single" and untested:
             text = "task %s: no score covers classes with training clips but without a usable test clip (%d): %s"
             LOG.warning(text, task, len(untested), _named(untested))
         annotated = set(chain.from_iterable(clips[task]))
@@ -144,6 +144,11 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
             level = logging.WARNING if complete else logging.INFO
             text = "task %s: %d of the %d classes have no clip (%s): %s"
             LOG.log(level, text, task, len(absent), len(names), cause, _named(absent))
+        untested = [name for name in names if not counts["test"][name]]
+        if content["kind"] == "multi" and untested:
+            text = "task %s: mAP is the mean over %d of %d classes; these have no usable test clip: %s"
+            level = logging.WARNING if complete else logging.INFO
+            LOG.log(level, text, task, len(names) - len(untested), len(names), _named(untested))
         for group in near_duplicates(names):
             LOG.warning("task %s: these classes may be the same: %s", task, _named(group))
 

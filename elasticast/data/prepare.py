@@ -14,8 +14,9 @@ import pandas as pd
 from elasticast.checksums import FILES as SUMS
 from elasticast.checksums import OWN, file_sha256, read_record, verify, write_record
 from elasticast.config import digest
-from elasticast.config.dataset import SPLITS, DatasetConfig, DatasetSettings, PaperDataset
+from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.data.annotations import Annotations, check_annotations, select_ids
+from elasticast.data.coverage import report_coverage, with_unlisted
 from elasticast.data.datasets import reader_of
 from elasticast.data.duplicates import check_duplicates
 from elasticast.data.labels import check_labels, report_classes
@@ -73,13 +74,13 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         report_classes(clips, classes, complete=config.ids is None and not getattr(config, "twin", None))
         summary = _summary(clips, classes, config, parts)
         summary |= {"published": annotations.published, "notes": annotations.notes}
-        _report_coverage(summary, config, out)
+        report_coverage(summary, config, out)
         if _is_complete(out, summary):
             LOG.info("%s: complete, nothing to do", out)
         else:
             with _keeping_times(out):
                 (out / SUMMARY).unlink(missing_ok=True)  # its presence means that the other files are complete
-                _write_dataset(clips, classes, config, parts, out)
+                _write_dataset(clips, classes, config, parts, summary, out)
                 write_record(out / SUMMARY, summary, [out / name for name in FILES])
         _clean_up(out, kept={part.path for part in parts})
     LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in summary["clips"].items() if n))
@@ -209,7 +210,9 @@ def _keeping_times(out: Path) -> Iterator[None]:
             os.utime(path, ns=(time, time))
 
 
-def _write_dataset(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: list[Part], out: Path) -> None:
+def _write_dataset(
+    clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: list[Part], summary: dict, out: Path
+) -> None:
     used = clips[clips["status"] == "ok"]
     for split in SPLITS:
         of_split = [part.path for part in parts if part.path.name.startswith(f"{split}-")]
@@ -219,8 +222,9 @@ def _write_dataset(clips: pd.DataFrame, classes: dict, config: DatasetConfig, pa
     write_text(out / "ids.txt", "".join(f"{name}\n" for name in sorted(used["id"])))
     columns = {"hours": clips["duration"] / 3600, "reason": clips["reason"].map(reason_kind)}
     groups = clips.assign(**columns).groupby(["split", "status", "reason"])
-    summary = groups["hours"].agg(clips="size", hours=lambda hours: hours.sum(min_count=1))
-    write_csv(summary.round({"hours": 4}).reset_index(), out / "summary.csv")
+    table = groups["hours"].agg(clips="size", hours=lambda hours: hours.sum(min_count=1))
+    table = with_unlisted(table.round({"hours": 4}).reset_index(), summary["annotated"], summary["published"])
+    write_csv(table, out / "summary.csv")
 
 
 def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
@@ -243,26 +247,6 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
             raise DataError(f"{out.name}: split {split!r} has no usable clip{reasons}")
     if len(rejected):
         LOG.warning("%d of %d clips were rejected (%s); %s", len(rejected), len(clips), _counted(rejected), where)
-
-
-def _report_coverage(summary: dict, config: DatasetConfig, out: Path) -> None:
-    """Say what the clips are, and warn if published clips are missing from them."""
-    if config.origin != DatasetSettings.origin:
-        LOG.info("%s: %s", out, config.origin)
-    used, published = summary["clips"], summary["published"]
-    if "dev" not in published:  # `dev_share` has taken it from the training split
-        used = {**used, "train": used["train"] + used["dev"]}
-    missing = {split: count for split, count in published.items() if used[split] < count}
-    if missing:
-        counts = ", ".join(f"{used[split]:,} of {n:,} {split} ({used[split] / n:.1%})" for split, n in missing.items())
-        LOG.warning(
-            "%s: not all published clips are used: %s; scores are of the clips used, and may differ from published "
-            "scores for that reason alone",
-            out,
-            counts,
-        )
-    if isinstance(config, PaperDataset) and not config.twin and "test" not in published:
-        LOG.warning("%s: the test list is not a published one; how much of it is covered is not known", out)
 
 
 def _counted(rejected: pd.DataFrame) -> str:

@@ -14,10 +14,11 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from elasticast.data.split_zip import SplitZip
 from elasticast.progress import Progress
 from elasticast.text import printable
 
@@ -56,13 +57,13 @@ class Entry(NamedTuple):
     content: IO[bytes] | None
 
 
-def extract(packed: Path, folder: Path, wanted: Wanted, most: int = MOST_BYTES) -> None:
+def extract(packed: Sequence[Path], folder: Path, wanted: Wanted, most: int = MOST_BYTES) -> None:
     """Write the wanted files of an archive to a new folder.
 
     Parameters
     ----------
-    packed : Path
-        The archive, ``.zip`` or ``.tar.gz``.
+    packed : sequence of Path
+        The archive, ``.zip`` or ``.tar.gz``; of a split zip archive, all files in order, ``.zip`` at the end.
     folder : Path
         Folder to create.
     wanted : callable
@@ -81,10 +82,10 @@ def extract(packed: Path, folder: Path, wanted: Wanted, most: int = MOST_BYTES) 
         If a file cannot be written, for example because the disk is full.
     """
     folder.mkdir()
-    most, names = min(most, max(SMALL, RATIO * packed.stat().st_size)), _Names()
-    total, files = -(-packed.stat().st_size // BLOCK), 0
-    with open(packed, "rb") as file, Progress(f"MiB of {packed.name} unpacked", total) as progress:
-        for entry in (_zip_entries if packed.suffix == ".zip" else _tar_entries)(file, most):
+    size, name = sum(path.stat().st_size for path in packed), packed[-1].name
+    most, names, files = min(most, max(SMALL, RATIO * size)), _Names(), 0
+    with _opened(packed) as file, Progress(f"MiB of {name} unpacked", -(-size // BLOCK)) as progress:
+        for entry in (_zip_entries if name.endswith(".zip") else _tar_entries)(file, most):
             relative = _relative(entry, wanted)
             if relative is not None:
                 names.add(relative, entry.name)
@@ -93,7 +94,11 @@ def extract(packed: Path, folder: Path, wanted: Wanted, most: int = MOST_BYTES) 
             progress.update(file.tell() // BLOCK)
     if not files:
         raise DamagedArchiveError("it contains none of the expected files")
-    LOG.info("%s: %d files unpacked", packed, files)
+    LOG.info("%s: %d files unpacked", packed[-1], files)
+
+
+def _opened(packed: Sequence[Path]) -> IO[bytes]:
+    return open(packed[0], "rb") if len(packed) == 1 else SplitZip(packed)
 
 
 def _relative(entry: Entry, wanted: Wanted) -> str | None:
@@ -153,7 +158,7 @@ def _zip_entries(file: IO[bytes], most: int) -> Iterator[Entry]:
     """
     try:
         with zipfile.ZipFile(file) as packed:
-            members, size = packed.infolist(), 0
+            members, size = file.members(packed) if isinstance(file, SplitZip) else packed.infolist(), 0
             for number, member in enumerate(members, start=1):
                 size += member.file_size
                 _check_limits(number, size, most, member.filename)

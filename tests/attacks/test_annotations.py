@@ -11,7 +11,13 @@ from tests.attacks.forked import elasticast
 from tests.attacks.test_files import flip, truncate
 
 PIPELINE = yaml.safe_load((Path(__file__).parents[1] / "mutation/pipeline.yaml").read_text())
-DATASETS = {"voices": "voxceleb1", "events": "audioset", "videos": "vggsound", "kitchens": "epic_sounds"}
+DATASETS = {
+    "voices": "voxceleb1",
+    "events": "audioset",
+    "videos": "vggsound",
+    "kitchens": "epic_sounds",
+    "sounds": "fsd50k",
+}
 ODD = [
     '"',
     ",",

@@ -13,7 +13,7 @@ To add a dataset, write a module with these two functions, and add its settings,
 
 from importlib import import_module
 
-from elasticast.config.dataset import DatasetConfig, PaperDataset
+from elasticast.config.dataset import DatasetConfig, TwinnedDataset
 from elasticast.data.annotations import DatasetReader
 from elasticast.data.twins import Twin
 
@@ -21,6 +21,6 @@ from elasticast.data.twins import Twin
 def reader_of(config: DatasetConfig) -> DatasetReader:
     """The reader of a dataset: its module, or a :class:`~elasticast.data.twins.Twin` if the settings ask for one."""
     module = import_module(f"{__name__}.{config.module}")
-    if isinstance(config, PaperDataset) and config.twin:
+    if isinstance(config, TwinnedDataset) and config.twin:
         return Twin(module)
     return module

@@ -39,7 +39,7 @@ import pandas as pd
 
 from elasticast.config.dataset import Esc50
 from elasticast.data.annotations import Annotations, read_lines
-from elasticast.data.download import Archive, fetch_archive, read_sums
+from elasticast.data.download import Archive, ArchiveFile, fetch_archive, read_sums
 from elasticast.data.labels import UniqueIds, clean, damage, meant
 from elasticast.data.lookup import index_audio
 from elasticast.errors import DataError
@@ -75,8 +75,8 @@ def fetch(config: Esc50, data_root: Path, out: Path) -> None:
         return relative if relative in published else None
 
     contents = f"{config.folder}/meta/esc50.csv and {config.folder}/audio/*.wav (2,000 files)"
-    archive = Archive(URL, "ESC-50.zip", wanted, contents, sums=SUMS, size=BYTES, unpacked=UNPACKED)
-    fetch_archive(archive, data_root / config.folder)
+    file = ArchiveFile(URL, "ESC-50.zip", size=BYTES)
+    fetch_archive(Archive((file,), wanted, contents, SUMS, UNPACKED), data_root / config.folder)
 
 
 def annotate(config: Esc50, data_root: Path, out: Path) -> Annotations:

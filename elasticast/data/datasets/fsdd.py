@@ -33,7 +33,7 @@ import soundfile as sf
 
 from elasticast.config.dataset import FsddDigits, FsddStrings
 from elasticast.data.annotations import Annotations
-from elasticast.data.download import Archive, compare_sums, fetch_archive, read_sums
+from elasticast.data.download import Archive, ArchiveFile, compare_sums, fetch_archive, read_sums
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, rms, to_int16, write_wav
 from elasticast.progress import track
 
@@ -97,7 +97,8 @@ def ensure_recordings(data_root: Path, url: str | None = None) -> Path:
         return path.name if path.parent.name == "recordings" and path.name in expected else None
 
     contents = f"{LAYOUT} ({len(expected)} files)"
-    fetch_archive(Archive(url or URL, "fsdd.tar.gz", wanted, contents, unpacked=UNPACKED), folder)
+    file = ArchiveFile(url or URL, "fsdd.tar.gz")
+    fetch_archive(Archive((file,), wanted, contents, unpacked=UNPACKED), folder)
     return folder
 
 
@@ -225,7 +226,8 @@ def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> An
             row = {"id": item.name.removesuffix(".wav"), "split": item.split, "path": str(folder / item.name)}
             labels = {"digit": [item.digit], "speaker": [item.speaker]}
             rows.append(row | whole_file | {"reason": reasons[item.name]} | labels)
-        return Annotations(pd.DataFrame(rows))
+        clips = pd.DataFrame(rows)
+        return Annotations(clips, published=clips["split"].value_counts().to_dict())
     for name, split, _, string, reason in _strings(config, folder):
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "reason": reason}
         digits = sorted({part.digit for part in string.parts})

@@ -34,7 +34,7 @@ import pandas as pd
 
 from elasticast.config.dataset import SPLITS, SpeechCommands
 from elasticast.data.annotations import Annotations, read_lines
-from elasticast.data.download import Archive, fetch_archive
+from elasticast.data.download import Archive, ArchiveFile, fetch_archive
 from elasticast.data.labels import UniqueIds, clean, meant, near_duplicates
 from elasticast.data.lookup import AudioIndex, index_audio
 from elasticast.errors import DataError
@@ -63,8 +63,8 @@ def fetch(config: SpeechCommands, data_root: Path, out: Path) -> None:
     contents = (
         f"{config.folder}/validation_list.txt, testing_list.txt and one folder per word (35 folders, 105,829 files)"
     )
-    archive = Archive(URL, "speech_commands_v0.02.tar.gz", _wanted, contents, SHA256, unpacked=UNPACKED)
-    fetch_archive(archive, data_root / config.folder)
+    file = ArchiveFile(URL, "speech_commands_v0.02.tar.gz", f"sha256:{SHA256}")
+    fetch_archive(Archive((file,), _wanted, contents, unpacked=UNPACKED), data_root / config.folder)
 
 
 def _wanted(path: PurePosixPath) -> str | None:

@@ -1,4 +1,4 @@
-"""Synthetic twins of the paper's datasets: small, learnable datasets with the file layout of the published ones.
+"""Synthetic twins of published datasets: small, learnable datasets with the file layout of the published ones.
 
 `fetch` writes lists and audio files to ``out/audio`` in the published layout. The reader of the real dataset then reads
 them from there instead of from `data_root`. A twin has the tasks, splits, lengths and kinds of file names of the real
@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from elasticast.config.dataset import PaperDataset
+from elasticast.config.dataset import TwinnedDataset
 from elasticast.data.annotations import Annotations, DatasetReader
 from elasticast.data.synthesis import audio_folder
 from elasticast.files import write_atomic
@@ -32,7 +32,7 @@ class Twin(NamedTuple):
 
     reader: DatasetReader
 
-    def fetch(self, config: PaperDataset, data_root: Path, out: Path) -> None:
+    def fetch(self, config: TwinnedDataset, data_root: Path, out: Path) -> None:
         """Write the files that do not exist yet to ``out/audio``."""
         folder = audio_folder(out, config)
         files: Files = import_module(f"{__name__}.{config.module}").files(config)
@@ -40,6 +40,6 @@ class Twin(NamedTuple):
         for path, write in track(todo, len(todo), f"files of {config.module}'s twin written"):
             write_atomic(path, write)
 
-    def annotate(self, config: PaperDataset, data_root: Path, out: Path) -> Annotations:
+    def annotate(self, config: TwinnedDataset, data_root: Path, out: Path) -> Annotations:
         """Read the annotations with the reader of the real dataset, without the published counts."""
         return self.reader.annotate(config, out / "audio", out)._replace(published={})

@@ -2,12 +2,20 @@
 
 from functools import partial
 
-import numpy as np
-
 from elasticast.config.dataset import AudioSet, TwinSettings
-from elasticast.data.datasets.soundscapes import CLASSES, Event, draw_events, draw_seconds
+from elasticast.data.datasets.soundscapes import CLASSES, draw_seconds
 from elasticast.data.twins import Files
-from elasticast.data.twins.sounds import DEFECTS, VARIANTS, defects, render, stream, video_id, write_clip, write_lines
+from elasticast.data.twins.sounds import (
+    DEFECTS,
+    VARIANTS,
+    defects,
+    medley,
+    render,
+    stream,
+    video_id,
+    write_clip,
+    write_lines,
+)
 
 # Label and name of each class, in the order of `soundscapes.CLASSES`.
 NAMES = {
@@ -22,7 +30,6 @@ NAMES = {
     "/m/0twin8": "Burst, pop",
     "/t/twin09": "Buzz",
 }
-MAX_CLASSES = 4
 # Arguments: id, start and end in ms, start and end in s.
 FILES = ("{0}.wav", "Y{0}.wav", "a/{0}_{1:.0f}_{2:.0f}.flac", "b/{0}_{3:.3f}.flac", "b/{0}_{3:.3f}_{4:.3f}.wav")
 
@@ -53,7 +60,7 @@ def _clip(twin: TwinSettings, split: str, index: int, defect: str) -> tuple:
     """Row of the list, file name, and the function that writes the file."""
     rng = stream(twin, split, index, 0)
     seconds = round(draw_seconds(rng, *twin.seconds), 3)
-    events = _events(rng, seconds, twin)
+    events = medley(rng, seconds, twin)
     name, start = video_id(rng), 10.0 * rng.integers(60) + rng.choice([0.0, 0.5])
     labels = [list(NAMES)[number] for number in sorted({CLASSES.index(event.kind) for event in events})]
     row = f'{name}, {start:.3f}, {start + seconds:.3f}, "{",".join(labels)}"'
@@ -61,11 +68,3 @@ def _clip(twin: TwinSettings, split: str, index: int, defect: str) -> tuple:
     file = file.format(name, 1000 * start, 1000 * (start + seconds), start, start + seconds)
     make = partial(render, (twin, split, index, 1), events, seconds)
     return row, file, partial(write_clip, make, file.rpartition(".")[2], rng.choice(VARIANTS), defect)
-
-
-def _events(rng: np.random.Generator, seconds: float, twin: TwinSettings) -> tuple[Event, ...]:
-    """Draw events of some classes. Each class is twice as frequent as the next, so parts of a clip may miss classes."""
-    shares = np.zeros(len(CLASSES))
-    chosen = rng.permutation(len(CLASSES))[: rng.integers(1, MAX_CLASSES + 1)]
-    shares[chosen] = 0.5 ** np.arange(len(chosen))
-    return draw_events(rng, seconds, shares / shares.sum(), twin.snr_db)

@@ -20,6 +20,7 @@ TAKE_SECONDS = 0.9  # the longest event, at 24 kHz
 DEFECTS = ("missing", "missing", "truncated", "missing", "silent")
 """Kinds of unusable clips, in turn."""
 LABEL_SHARE = 0.6  # share of events that belong to the label of a single-label clip
+MAX_CLASSES = 4  # of a clip with several labels
 VARIANTS = (0, 0, 0, 1, 2, 3)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
@@ -82,6 +83,17 @@ def scene(rng: np.random.Generator, label: int, seconds: float, twin: TwinSettin
     return draw_events(rng, seconds, shares, twin.snr_db)
 
 
+def medley(rng: np.random.Generator, seconds: float, twin: TwinSettings) -> tuple[Event, ...]:
+    """Draw the events of a clip with several labels: events of one to `MAX_CLASSES` classes.
+
+    Each class is twice as frequent as the next, so parts of a clip may miss classes.
+    """
+    shares = np.zeros(len(CLASSES))
+    chosen = rng.permutation(len(CLASSES))[: rng.integers(1, MAX_CLASSES + 1)]
+    shares[chosen] = 0.5 ** np.arange(len(chosen))
+    return draw_events(rng, seconds, shares / shares.sum(), twin.snr_db)
+
+
 def render(key: tuple[TwinSettings, str, int, int], events: tuple[Event, ...], seconds: float) -> np.ndarray:
     """Mix events with background noise at 16 kHz; int16 ``[samples]``."""
     return mix(stream(*key), events, round(seconds * SAMPLE_RATE), take)
@@ -92,7 +104,9 @@ def render(key: tuple[TwinSettings, str, int, int], events: tuple[Event, ...], s
 # ---------------------------------------------------------------------------------------------
 
 
-def write_clip(make: Callable[[], np.ndarray], kind: str, variant: int, defect: str, path: Path) -> None:
+def write_clip(
+    make: Callable[[], np.ndarray], kind: str, variant: int, defect: str, path: Path, rate: int = SAMPLE_RATE
+) -> None:
     """Write a clip as an audio file.
 
     Parameters
@@ -102,27 +116,30 @@ def write_clip(make: Callable[[], np.ndarray], kind: str, variant: int, defect: 
     kind : {"wav", "flac"}
         File format.
     variant : int
-        One of `VARIANTS`. If odd, the file has two channels; if 2 or more, its sample rate is 32 kHz.
+        One of `VARIANTS`. If odd, the file has two channels; if 2 or more, its sample rate is twice `rate`.
     defect : str
         One of `DEFECTS`, ``""`` for none, or ``uncut`` to append 2 s.
     path : Path
         File to write.
+    rate : int
+        Sample rate of the file (Hz).
     """
     samples = make()
     if defect == "silent":
         samples = np.zeros_like(samples)
     if defect == "uncut":
         samples = np.resize(samples, len(samples) + 2 * SAMPLE_RATE)
-    if variant >= 2:
-        samples = _doubled(samples)
-    rate = SAMPLE_RATE * (2 if variant >= 2 else 1)
+    rate *= 2 if variant >= 2 else 1
+    if rate != SAMPLE_RATE:
+        samples = _resampled(samples, rate)
     channels = np.stack([samples, samples], axis=1) if variant % 2 else samples
     sf.write(path, channels, rate, subtype="PCM_16", format=kind.upper())
     if defect == "truncated":
         os.truncate(path, path.stat().st_size // 2)
 
 
-def _doubled(samples: np.ndarray) -> np.ndarray:
-    """Resample int16 samples to twice the sample rate."""
-    wave = np.fft.irfft(np.fft.rfft(samples), 2 * len(samples)) * 2
+def _resampled(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Resample int16 samples to a higher sample rate (Hz)."""
+    count = round(len(samples) * rate / SAMPLE_RATE)
+    wave = np.fft.irfft(np.fft.rfft(samples), count) * (count / len(samples))
     return np.round(wave).clip(-32768, 32767).astype(np.int16)

@@ -23,7 +23,7 @@ import pytest
 from elasticast.config.dataset import FsddDigits
 from elasticast.data import unpack
 from elasticast.data.datasets import esc50, fsdd, speech_commands
-from elasticast.data.download import Archive, compare_sums, download, fetch_archive
+from elasticast.data.download import Archive, ArchiveFile, compare_sums, download, fetch_archive
 from elasticast.data.prepare import prepare
 from elasticast.errors import DataError
 from tests.complaints import complains
@@ -46,13 +46,17 @@ def archive(published):
 
 
 class Server(ThreadingHTTPServer):
-    """Serve `content` and record the requested ranges. Once `go_on` is set, stop every response after `limit` bytes."""
+    """Serve `content` and record the requested ranges. Once `go_on` is set, stop every response after `limit` bytes.
+
+    Files whose names are in `contents` have another content.
+    """
 
     content, limit, ranges_known, with_length = b"", None, True, True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str | None] = []
+        self.contents: dict[str, bytes] = {}
         self.sent, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
         self.url = f"http://127.0.0.1:{self.server_address[1]}/archive.tar.gz"
@@ -62,14 +66,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server, asked = self.server, self.headers.get("Range")
         server.asked.append(asked)
+        content = server.contents.get(self.path.partition("?")[0].lstrip("/"), server.content)
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges_known else 0
-        if start and start >= len(server.content):
+        if start and start >= len(content):
             self.send_error(416)
             return
-        body = server.content[start:]
+        body = content[start:]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if server.with_length:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -276,8 +281,8 @@ def serve(monkeypatch):
         yield server
 
 
-def archive_of(server, suffix, **others):
-    return Archive(server.url, f"data{suffix}", str, "data/audio/*.wav", **others)
+def archive_of(server, suffix, checksum="", **others):
+    return Archive((ArchiveFile(server.url, f"data{suffix}", checksum),), str, "data/audio/*.wav", **others)
 
 
 def sums_of(files, path):
@@ -292,7 +297,7 @@ def files_in(folder):
 @both
 def test_an_archive_is_unpacked_once_and_removed(serve, suffix, tmp_path):
     serve.content = PACK[suffix](FILES)
-    archive = archive_of(serve, suffix, sha256=hashlib.sha256(serve.content).hexdigest())
+    archive = archive_of(serve, suffix, f"sha256:{hashlib.sha256(serve.content).hexdigest()}")
     for _ in range(2):
         fetch_archive(archive, tmp_path / "new" / "data")
     assert files_in(tmp_path / "new" / "data") == FILES
@@ -478,7 +483,8 @@ def test_published_addresses_are_secure():
 
 def test_a_local_mirror_is_used(tmp_path):
     (tmp_path / "mirror.zip").write_bytes(pack_zip(FILES))
-    fetch_archive(Archive((tmp_path / "mirror.zip").as_uri(), "data.zip", str, ""), tmp_path / "new" / "data")
+    file = ArchiveFile((tmp_path / "mirror.zip").as_uri(), "data.zip")
+    fetch_archive(Archive((file,), str, ""), tmp_path / "new" / "data")
     assert files_in(tmp_path / "new" / "data") == FILES
     assert (tmp_path / "mirror.zip").is_file()
 
@@ -505,7 +511,7 @@ def test_an_archive_with_another_checksum_is_removed(serve, suffix, tmp_path):
     serve.content = PACK[suffix](FILES | {"audio/a.wav": b"b" * 5000})
     expected = hashlib.sha256(PACK[suffix](FILES)).hexdigest()
     with complains(DataError, serve.url, expected, hashlib.sha256(serve.content).hexdigest()):
-        fetch_archive(archive_of(serve, suffix, sha256=expected), tmp_path / "data")
+        fetch_archive(archive_of(serve, suffix, f"sha256:{expected}"), tmp_path / "data")
     assert {path.name for path in tmp_path.iterdir()} == {".data.lock"}
 
 
@@ -535,17 +541,18 @@ def test_archive_without_wanted_files_is_reported(serve, suffix, tmp_path):
 @both
 def test_whichever_byte_is_damaged_the_folder_is_whole_or_not_there(suffix, tmp_path):
     files = {"a.wav": b"abc" * 40, "b.wav": bytes(range(60))}
-    archive = Archive("http://127.0.0.1:9/", f"data{suffix}", str, "", sums=sums_of(files, tmp_path / "data.md5"))
+    file = ArchiveFile("http://127.0.0.1:9/", f"data{suffix}")
+    archive = Archive((file,), str, "", sums_of(files, tmp_path / "data.md5"))
     whole = PACK[suffix](files)
     for place in range(len(whole)):
-        (tmp_path / archive.name).write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        (tmp_path / file.name).write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         try:
             fetch_archive(archive, tmp_path / f"data{place}")
         except DataError:
             assert not (tmp_path / f"data{place}").exists()
         else:
             assert files_in(tmp_path / f"data{place}") == files
-        assert not (tmp_path / archive.name).exists()
+        assert not (tmp_path / file.name).exists()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -555,13 +562,13 @@ def test_whichever_byte_is_damaged_the_folder_is_whole_or_not_there(suffix, tmp_
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from elasticast.data.download import Archive, fetch_archive
+from elasticast.data.download import Archive, ArchiveFile, fetch_archive
 from elasticast.errors import DataError
 url, name, folder, largest = sys.argv[1:]
 if int(largest):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
 try:
-    fetch_archive(Archive(url, name, str, "data"), Path(folder))
+    fetch_archive(Archive((ArchiveFile(url, name),), str, "data"), Path(folder))
 except (DataError, OSError) as error:
     sys.exit(str(error))
 """

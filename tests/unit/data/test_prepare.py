@@ -277,7 +277,9 @@ def test_it_is_said_what_clips_that_were_made_are(tmp_path, listed, caplog):
     assert "synthetic" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["audioset", "vggsound", "voxceleb1", "epic_sounds", "audioset_balanced", "esc50"])
+@pytest.mark.parametrize(
+    "name", ["audioset", "vggsound", "voxceleb1", "epic_sounds", "fsd50k", "audioset_balanced", "esc50"]
+)
 def test_the_origin_of_a_dataset(name, request):
     folder = request.config.rootpath / "config" / "datasets"
     assert load_dataset(folder / f"{name}.yaml").origin == "recordings"

@@ -12,18 +12,25 @@ from pydantic import TypeAdapter
 from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations
-from elasticast.data.datasets import audioset, epic_sounds, reader_of, vggsound, voxceleb1
+from elasticast.data.datasets import audioset, epic_sounds, fsd50k, reader_of, vggsound, voxceleb1
 from elasticast.data.manifest import read_classes, read_listed, read_manifest, reason_kind
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.data.twins import audioset as twins_audioset
+from elasticast.data.twins import fsd50k as twins_fsd50k
 from elasticast.data.twins.sounds import SAMPLE_RATE, write_clip
 from elasticast.data.twins.voices import speech, voice
 from elasticast.errors import ConfigError
 from elasticast.files import read_json
 from tests.complaints import complains
 
-MODULES = {"audioset": audioset, "vggsound": vggsound, "voxceleb1": voxceleb1, "epic_sounds": epic_sounds}
+MODULES = {
+    "audioset": audioset,
+    "vggsound": vggsound,
+    "voxceleb1": voxceleb1,
+    "epic_sounds": epic_sounds,
+    "fsd50k": fsd50k,
+}
 LISTS = {
     "audioset": {"segments": {"train": ["a/one.csv", "a/two.csv"], "test": ["a/eval.csv"]}, "labels": "a/classes.csv"},
     "vggsound": {"annotations": "v/vggsound.csv", "labels": "v/classes.csv"},
@@ -32,20 +39,24 @@ LISTS = {
         "annotations": {"train": ["e/one.csv", "e/two.csv"], "test": ["e/test.csv"]},
         "audio": "e/all.hdf5",
     },
+    "fsd50k": {},
 }
+WITH_DEV = ("voxceleb1", "fsd50k")
 CLIPS = {"train": 50, "test": 20}
-# A fifth of 50, 20 and, of VoxCeleb1, 30 clips, the defects in turns; of EPIC-SOUNDS' 9 and 4 videos of six clips each.
+# A fifth of 50, 20 and, of VoxCeleb1 and FSD50K, 30 clips, the defects in turns; of EPIC-SOUNDS' 9 and 4 videos of six
+# clips each.
 REASONS = {
     "audioset": {"missing": 9, "truncated": 3, "silent": 1, "longer than its segment": 1},
     "vggsound": {"missing": 9, "truncated": 3, "silent": 2},
     "voxceleb1": {"missing": 13, "truncated": 4, "silent": 3},
     "epic_sounds": {"missing": 18},
+    "fsd50k": {"missing": 13, "truncated": 4, "silent": 3},
 }
 
 
 def settings(name, **twin):
     """A small twin, a fifth of whose clips are unusable."""
-    clips = CLIPS | ({"dev": 30} if name == "voxceleb1" else {})
+    clips = CLIPS | ({"dev": 30} if name in WITH_DEV else {})
     twin = {"clips": clips, "seconds": [0.3, 1.5], "missing": 0.2} | twin
     return TypeAdapter(DatasetConfig).validate_python(
         {"source": name, "max_rejected": 0.5, "twin": twin, **LISTS[name]}
@@ -118,21 +129,24 @@ def test_all_forms_of_files_occur(twin):
         "vggsound": [r"audio/[\w-]{11}_\d{6}\.wav", r"/train/[\w-]{11}_\d{6}\.flac"],
         "voxceleb1": [r"voxceleb1/wav/id\d{5}/", r"voxceleb1/dev/wav/id\d{5}/"],
         "epic_sounds": [r"e/all\.hdf5"],
+        "fsd50k": [r"FSD50K/FSD50K\.dev_audio/\d+\.wav", r"FSD50K/FSD50K\.eval_audio/\d+\.wav"],
     }
     for form in forms[name]:
         assert any(re.search(form, path) for path in names), form
     if name in ("audioset", "vggsound"):
         assert set(used["channels"]) == {1, 2}
         assert set(used["sample_rate"]) == {16000, 32000}
+    if name == "fsd50k":
+        assert (set(used["channels"]), set(used["sample_rate"])) == ({1}, {44100})
 
 
 def test_classes_stay_the_published_ones_where_the_reader_knows_them(twin):
     name, out, clips = twin
     ((task, info),) = read_classes(out / "classes.json").items()
     heard = {label for labels in clips[task] for label in labels}
-    assert len(info["classes"]) == {"voxceleb1": 1251, "epic_sounds": 44}.get(name, 10)
-    assert len(heard) == {"voxceleb1": 16}.get(name, 10)
-    assert any("," in label for label in heard) or name in ("voxceleb1", "epic_sounds")
+    assert len(info["classes"]) == {"voxceleb1": 1251, "epic_sounds": 44, "fsd50k": 200}.get(name, 10)
+    assert len(heard) == {"voxceleb1": 16, "fsd50k": 24}.get(name, 10)
+    assert any("," in label for label in heard) == (name in ("audioset", "vggsound"))
 
 
 def test_the_summary_does_not_compare_with_the_published_counts(twin):
@@ -146,7 +160,7 @@ def test_clips_of_a_recording_form_a_group(twin):
     name, out, _ = twin
     config = settings(name)
     clips = annotated(config, out).clips
-    if name == "audioset":
+    if name in ("audioset", "fsd50k"):
         assert "group" not in clips
     else:
         assert clips.groupby("group").size().max() == {"vggsound": 2, "voxceleb1": 3, "epic_sounds": 6}[name]
@@ -173,7 +187,7 @@ def test_same_settings_give_the_same_files_and_another_seed_others(name, tmp_pat
     one, two = (fetched(settings(name), tmp_path / folder) for folder in ("one", "two"))
     assert one == two
     other = fetched(settings(name, seed=1), tmp_path / "one")
-    classes = {path for path in one if path.endswith("classes.csv")}
+    classes = {path for path in one if path.endswith(("classes.csv", "vocabulary.csv"))}
     assert {path for path in one.keys() & other.keys() if one[path] == other[path]} == classes
 
 
@@ -235,6 +249,23 @@ def test_a_shorter_audioset_clip_holds_fewer_classes(tmp_path):
     assert short.map(len).mean() < 0.9 * long.map(len).mean()
 
 
+def test_fsd50ks_clips_have_every_ancestor_of_their_labels(tmp_path):
+    """Also that lists of labels are quoted, and that no clip is in two splits."""
+    fetched(settings("fsd50k"), tmp_path)
+    clips = annotated(settings("fsd50k"), tmp_path).clips
+    ancestors = {leaf: set(others) for leaf, *others in twins_fsd50k.LABELS}
+    for labels in clips["events"]:
+        assert all(ancestors.get(label, set()) <= set(labels) for label in labels)
+        assert set(labels) & set(ancestors)
+    assert clips["events"].map(len).max() > 4
+    assert clips["id"].is_unique
+    folder = tmp_path / "audio/FSD50K/FSD50K.ground_truth"
+    lines = [line for file in ("dev.csv", "eval.csv") for line in (folder / file).read_text().splitlines()[1:]]
+    assert {line.count('"') for line in lines} == {0, 4}
+    assert all(("," in line.split('"')[1]) for line in lines if '"' in line)
+    assert (folder / "vocabulary.csv").read_bytes() == fsd50k.VOCABULARY.read_bytes()
+
+
 def annotated_lists(config, out):
     """Labels of the training clips, read from the lists."""
     for name, write in twins_audioset.files(config).items():
@@ -277,7 +308,8 @@ def test_rate_and_channels_do_not_change_the_sound(variant, tmp_path):
 def test_without_a_twin_the_real_files_are_read_and_nothing_is_made(name, tmp_path):
     config = settings(name).model_copy(update={"twin": None})
     assert reader_of(config) is MODULES[name]
-    reader_of(config).fetch(config, tmp_path, tmp_path / "out")
+    if name != "fsd50k":  # which would be downloaded
+        reader_of(config).fetch(config, tmp_path, tmp_path / "out")
     assert not list(tmp_path.iterdir())
     assert config.code() == (f"config/dataset.py:{type(config).__name__}", f"data/datasets/{name}.py")
 
@@ -312,5 +344,5 @@ def test_impossible_twins_are_refused(change, key, value, tmp_path):
 
 
 def test_splits_of_a_twin_are_those_of_its_lists():
-    assert settings("voxceleb1").splits() == set(SPLITS)
+    assert settings("voxceleb1").splits() == settings("fsd50k").splits() == set(SPLITS)
     assert settings("audioset").splits() == settings("epic_sounds").splits() == {"train", "test"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elasticast.config.dataset import DatasetConfig, PaperDataset
+from elasticast.config.dataset import DatasetConfig, TwinnedDataset
 from elasticast.provenance import PACKAGE, STAGES, START, training_code
 from elasticast.provenance.source import Place, Source
 
@@ -29,11 +29,13 @@ ENTRIES = {
     "verdict": (f"{SCRIPTS}/verdict.py",),
     "ablation": (f"{SCRIPTS}/ablation.py",),
     "lengths": (f"{SCRIPTS}/fig2_native_lengths.py",),
+    "audit": ("audit/run.py:audit", "audit/clips.py"),
     "packing": (f"{SCRIPTS}/fig3_packing.py",),
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
     "checksums.py": "stops a job whose inputs were changed",
+    "cli/audit.py": "gives params to the stage audit",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/options.py": "declares options that rules give",
     "config/deciding.py": "says what runs again, not what comes of it",
@@ -50,6 +52,7 @@ NEVER = {
     "faults.py": "explains why a job stopped",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
+    "models/weights/hub.py": "fetches weights, of which results record the checksum",
     "models/trained.py": "refuses weights that are not finite",
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",
@@ -133,7 +136,7 @@ def cases():
 
 def dataset_cases():
     for dataset in DATASETS:
-        for twin in (False, True)[: 1 + issubclass(dataset, PaperDataset)]:
+        for twin in (False, True)[: 1 + issubclass(dataset, TwinnedDataset)]:
             settings = dataset.model_construct(twin="set" if twin else None)
             modules = [f"data/datasets/{dataset.module}.py"]
             modules += ["data/twins/__init__.py", f"data/twins/{dataset.module}.py"] * twin
