@@ -70,7 +70,7 @@ class NativeEncoder(Encoder):
         self._classifier = AudioClassifier(replace(pretrained, model=self.module, classes=names, kind="multi"))
         self._compression = self._classifier.compression
         config = pretrained.config
-        packs = config.view.frames == "native" and config.model.kind != "ast"
+        packs = config.view.frames == "native" and config.model.traits.lengths == "any"
         seconds = ViewRule(config).span * hop_samples(config.front_end) / config.front_end.sample_rate
         self.card = Card(
             name=name,
