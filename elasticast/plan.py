@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
+from elasticast.config.model_class import allowed_file
 from elasticast.config.run import RunSettings
 from elasticast.provenance import code_digest, training_code
 
@@ -100,6 +101,11 @@ class Plan:
         """Digest of the code that decides the weights of a training run."""
         return training_code(self.runs[run])
 
+    def model_file(self, experiment: str, ablation: str | None = None) -> str | list[str]:
+        """The file of the model's class, or [] if it is one of this package; parameters as in `run_of`."""
+        path = allowed_file(self.runs[self.run_of(experiment, ablation)].model)
+        return [] if path is None else str(path)
+
     def deciding_settings(self, run: str, seed: int) -> str:
         """The settings that decide the weights of a training run, as JSON."""
         return json.dumps(deciding(self.run_config(run, seed)))
@@ -154,7 +160,7 @@ class Plan:
 
     @property
     def packed_dataset(self) -> str | None:
-        """Dataset of the packed batch in figure 3: that of the first ElasticAST trained at native length."""
+        """Dataset of the packed batch in figure 3: that of the first model that packs clips of native length."""
         name = self.suite.packed_experiment()
         return None if name is None else self.suite.runs[name].dataset
 

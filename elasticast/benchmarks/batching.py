@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from elasticast.config import RunConfig
 from elasticast.data.sampler import token_batches
 from elasticast.errors import ElasticASTError
-from elasticast.evaluation.flops import forward_flops
 
 CLASSES = 100
 """Number of classes of the timed models; the head costs next to nothing."""
@@ -144,7 +143,7 @@ def count_costs(way: Sequence[Layout], tokens: Sequence[int], config: RunConfig,
     """Count tokens, operations and the size of the mask of a way, without running it.
 
     The pooling query and the head are counted once per span, see
-    :func:`~elasticast.evaluation.flops.forward_flops`.
+    :meth:`~elasticast.config.model.ModelSettings.flops`.
 
     Parameters
     ----------
@@ -168,7 +167,7 @@ def count_costs(way: Sequence[Layout], tokens: Sequence[int], config: RunConfig,
     model, spans = config.model, [span for layout in way for span in layout.spans(tokens)]
     blocks, times = (model.depth if measure == "model" else 1), 1 + BACKWARD * both
     attention = times * 4 * blocks * model.dim * sum(span**2 for span in spans)
-    total = times * sum(forward_flops(config, span, CLASSES) for span in spans) if measure == "model" else attention
+    total = times * sum(model.flops(span, CLASSES) for span in spans) if measure == "model" else attention
     used, computed = sum(tokens), sum(spans)
     return {
         "passes": len(way),

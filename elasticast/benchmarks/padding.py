@@ -135,7 +135,7 @@ class WholeModel:
     def __init__(self, config: RunConfig, tokens: Sequence[int], device: torch.device, precision: str, seed: int):
         torch.manual_seed(seed)
         freq = config.model.patches(config.front_end.mel_bins)
-        self.model = RowElasticAST(config.model, freq_patches=freq, classes=CLASSES).to(device)
+        self.model = RowElasticAST(config.model, grid=(freq, 0), classes=CLASSES).to(device)
         grids = [(torch.randn(n, config.model.patch**2), *grid_positions(freq, n // freq)) for n in tokens]
         self.clips = [PackedClip(i, *grid, torch.zeros(CLASSES)) for i, grid in enumerate(grids)]
         self.gradient = torch.randn(len(tokens), CLASSES).to(device)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from elasticast.benchmarks.batching import Ways, all_ways, select_ways
-from elasticast.config import ElasticASTSettings, RunConfig
+from elasticast.benchmarks.rows import RowElasticAST
+from elasticast.config import RunConfig
 from elasticast.config.frames import compressed_frames
 from elasticast.config.load_suite import load_run_config, load_suite
 from elasticast.config.reading import deep_merge, validate
@@ -50,7 +51,7 @@ def model_config(name: str, max_frames: int) -> RunConfig:
                 f"--model {name}: suite {suite_name!r} has no experiment {experiment!r}; expected one of {names}"
             )
         config = suite.run_config(experiment, suite.seeds[0])
-    if not (isinstance(config.model, ElasticASTSettings) and config.model.pooling == "attention"):
+    if not (isinstance(config.model, RowElasticAST.Settings) and config.model.pooling == "attention"):
         raise ElasticASTError(f"--model {name}: expected a model of kind `elasticast` with pooling `attention`")
     longest = {"view": {"frames": "native", "max_frames": max_frames}, "model": {"max_frames": max_frames}}
     return validate(RunConfig, deep_merge(config.model_dump(mode="json"), longest), f"--max-frames {max_frames}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from elasticast.cli.bench import bench
-from elasticast.cli.options import ConfigFile, Data, Out, Threads
+from elasticast.cli.options import ConfigFile, Data, ModelFile, Out, Threads, TrustCode
 from elasticast.errors import ConfigError, Problem
 from elasticast.faults import one_message
 
@@ -82,6 +82,7 @@ def prepare(
     ] = None,
 ) -> None:
     """Download or generate the audio of a dataset, decode it, and write the manifest and the waveform store."""
+    from elasticast.config.dataset import OwnRecordings
     from elasticast.config.names import no_such_file
     from elasticast.config.resolving import load_dataset
     from elasticast.data import prepare as job
@@ -95,10 +96,14 @@ def prepare(
     if ids is not None:
         config = config.model_copy(update={"ids": str(ids.absolute())})
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary files are removed
-    if shard is None:
-        job.prepare(config, root, out, workers=workers)
-    else:
+    if shard is not None:
         job.prepare_shard(config, root, out, *_parse_shard(shard), workers=workers)
+        return
+    job.prepare(config, root, out, workers=workers)
+    if isinstance(config, OwnRecordings):
+        from elasticast.reporting.data_overview import write_overview
+
+        typer.echo(write_overview(out))
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
@@ -107,6 +112,27 @@ def _parse_shard(text: str) -> tuple[int, int]:
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise typer.BadParameter(f"{text!r}: expected K/N with K from 1 to N, such as 2/8", param_hint="--shard")
     return int(match[1]), int(match[2])
+
+
+@app.command("new-suite")
+def new_suite(
+    folder: Annotated[Path, typer.Argument(help="folder of recordings, with a table or one sub-folder per class")],
+    name: Annotated[str | None, typer.Option(help="name of the suite; default: that of the folder")] = None,
+    table: Annotated[str | None, typer.Option(help="table in the folder; default: the only one there")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help="column with labels; repeat for several tasks. Default: the column with a usual name"),
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="time that all trainings may take on this machine")] = 30.0,
+) -> None:
+    """Write a dataset file and a suite for a folder of recordings."""
+    from elasticast.new_suite import new_suite as write
+    from elasticast.reporting.data_overview import describe
+
+    survey, paths = write(folder, name, table=table, labels=labels, minutes=minutes)
+    typer.echo(describe(survey.clips, survey.classes))
+    typer.echo("\n".join(f"written: {path}" for path in paths))
+    typer.echo(f"next:    make run SUITE={paths[0].stem}")
 
 
 @app.command()
@@ -142,6 +168,7 @@ def train(
     also: Annotated[
         str, typer.Option(help='settings that cannot change results, as JSON: \'{"train": {"workers": 4}}\'')
     ] = "{}",
+    model_file: ModelFile = None,
 ) -> None:
     """Train one run, or resume it from its checkpoint; start under torchrun to use several GPUs."""
     import torch
@@ -152,9 +179,18 @@ def train(
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
+    _allow(model_file)
     with join_processes() as world:
         run = load_run_config(config, _parse_json(also, "--also"))
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
+
+
+def _allow(model_file: Path | None) -> None:
+    """Allow the file of a model to run."""
+    if model_file is not None:
+        from elasticast.config.model_class import allow
+
+        allow(model_file)
 
 
 @app.command()
@@ -170,6 +206,8 @@ def evaluate(
     other_data: Annotated[
         bool, typer.Option("--other-data", help="allow data that the model was not trained on")
     ] = False,
+    model_file: ModelFile = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a trained run on the sweeps in a settings file; write tidy metrics and the predictions per clip."""
     import torch
@@ -177,7 +215,8 @@ def evaluate(
     from elasticast.evaluation.run import evaluate_run
 
     torch.set_num_threads(threads)
-    evaluate_run(model, config, data, out, run, other_data=other_data)
+    _allow(model_file)
+    evaluate_run(model, config, data, out, run, other_data=other_data, trust_code=trust_code)
 
 
 @app.command()
@@ -200,7 +239,7 @@ def resample(
 def intervals(
     resampled: Annotated[list[Path], typer.Argument(help="files that `elasticast resample` wrote, one per experiment")],
     out: Annotated[Path, typer.Option(help="table of the intervals to write")],
-    pairs: Annotated[Path, typer.Option(help="table to write of the differences between each ElasticAST and each AST")],
+    pairs: Annotated[Path, typer.Option(help="table to write of the differences between models of different kinds")],
 ) -> None:
     """Write confidence intervals over seeds and clips, and paired comparisons of models on the same clips."""
     from elasticast.evaluation.intervals import write_tables
@@ -230,6 +269,7 @@ def predict(
     overlap: Annotated[float, typer.Option(help="overlap of successive windows, as a fraction of a window")] = 0.5,
     pooling: Annotated[Literal["mean", "max"], typer.Option(help="how to pool the logits over windows")] = "mean",
     threads: Annotated[int | None, typer.Option(min=1, help="number of CPU threads; default: PyTorch's choice")] = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Classify audio files with a trained model."""
     if as_json and as_csv:
@@ -242,7 +282,7 @@ def predict(
     if threads:
         torch.set_num_threads(threads)
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
-    classifier = load_pretrained(model)
+    classifier = load_pretrained(model, trust_code=trust_code)
     predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
     print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
     if timeline:
@@ -254,11 +294,42 @@ def predict(
 
 
 @app.command()
-def export(run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out) -> None:
+def export(
+    run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out, trust_code: TrustCode = False
+) -> None:
     """Export a trained run to a self-contained folder: weights, settings, provenance and a model card."""
     from elasticast.inference.export import export as write
 
-    write(run, out)
+    write(run, out, trust_code=trust_code)
+
+
+@app.command()
+def check_model(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="kind of model, FILE.py:CLASS, SUITE/EXPERIMENT, folder of a trained run, or other weights"
+        ),
+    ],
+    settings: Annotated[str, typer.Option(help="settings of a kind or FILE.py:CLASS, as JSON")] = "{}",
+    longest: Annotated[float, typer.Option(min=0, help="length of the longest clip to try (s)")] = 600.0,
+    threads: Threads = 1,
+    trust_code: TrustCode = False,
+) -> None:
+    """Check that a model keeps the contract of models; exit status 1 if it does not."""
+    import torch
+
+    from elasticast.benchmarks.check_model import check_model as run
+    from elasticast.benchmarks.check_model import table
+    from elasticast.benchmarks.check_subject import open_subject
+
+    torch.set_num_threads(threads)
+    subject = open_subject(model, _parse_json(settings, "--settings"), trust_code=trust_code)
+    subject.longest = subject.time_patches(longest)
+    results = run(subject)
+    typer.echo(table(results))
+    if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -8,10 +8,12 @@ from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.deciding import deciding
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig, ModelSettings
+from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings, TransformerSettings
+from elasticast.config.model_file import ModelConfig
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
 from elasticast.config.training import Batch, Schedule, Select, SpecAugment, TimeWarp, Train
+from elasticast.config.traits import Traits
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.config.workflow import WorkflowConfig
 
@@ -42,6 +44,8 @@ __all__ = [
     "TaskKind",
     "TimeWarp",
     "Train",
+    "Traits",
+    "TransformerSettings",
     "View",
     "WorkflowConfig",
     "deciding",

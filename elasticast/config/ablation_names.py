@@ -29,7 +29,8 @@ def run_name(run: RunSettings, base: str, suite: Suite) -> str:
 
 def differences(base: RunSettings, run: RunSettings) -> dict[str, Any]:
     """Dotted settings in which a run differs from the base, with the run's values; None if it has no such setting."""
-    return flat_differences(base.model_dump(mode="json"), run.model_dump(mode="json"))
+    changed = flat_differences(base.model_dump(mode="json"), run.model_dump(mode="json"))
+    return {key: value for key, value in changed.items() if key.split(".")[:2] != ["model", "code"]}
 
 
 def flat_differences(base: dict[str, Any], run: dict[str, Any], prefix: str = "") -> dict[str, Any]:

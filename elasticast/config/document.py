@@ -16,9 +16,10 @@ from pydantic import BaseModel
 from elasticast.config.ablation import AblationFile
 from elasticast.config.dataset import DatasetConfig, DatasetSettings, TwinnedDataset, TwinSettings
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
+from elasticast.config.model import BUILT_IN, ModelSettings, TransformerSettings
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
+from elasticast.config.table import Labels
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, View
 from elasticast.config.workflow import WorkflowConfig
@@ -109,7 +110,7 @@ def _values(field: dict) -> str:
     if "anyOf" in field or "oneOf" in field:
         return ", ".join(_values(option) for option in field.get("anyOf", field.get("oneOf")))
     if "const" in field or "enum" in field:
-        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+        return ", ".join(f"`{_literal(value)}`" for value in field.get("enum", [field.get("const")]))
     if "$ref" in field:
         return "mapping"
     kind = field.get("type")
@@ -120,6 +121,10 @@ def _values(field: dict) -> str:
         return _mapping(field)
     fixed = {"boolean": "`true`, `false`", "string": "text", "null": NONE, None: "any value"}
     return fixed[kind] if kind in fixed else f"{kind}{_limits(field)}"
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _mapping(field: dict) -> str:
@@ -163,15 +168,17 @@ def tables() -> dict[str, list[Row]]:
         "front_end": rows(FrontEnd, "front_end."),
         "view": rows(View, "view."),
         "model": rows(ModelSettings, "model."),
-        "model elasticast": rows(ElasticASTSettings, "model.", _added_fields(ElasticASTSettings, ModelSettings)),
-        "model ast": rows(ASTSettings, "model.", _added_fields(ASTSettings, ModelSettings)),
+        "model transformer": rows(TransformerSettings, "model.", _added_fields(TransformerSettings, ModelSettings)),
         "train": rows(Train, "train."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
         "ablation": rows(AblationFile),
         "dataset": rows(DatasetSettings),
+        "labels": rows(Labels, "labels.TASK."),
         "twin": [*rows(TwinnedDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
+    for kind, model in BUILT_IN.items():
+        by_name[f"model {kind}"] = rows(model, "model.", _added_fields(model, TransformerSettings))
     for model in get_args(get_args(DatasetConfig)[0]):
         fields = [name for name in _added_fields(model, DatasetSettings) if name != "twin"]
         source = get_args(model.model_fields["source"].annotation)[0]

@@ -66,6 +66,9 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
     """Problems of a sweep that does not fit a run; their keys are relative to the sweep."""
     if sweep.x_name == "max_frames":
         return _length_problems(run, sweep)
+    if sweep.x_name == "token_drop" and run.model.traits.missing_tokens == "never":
+        message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
+        return [Problem.between("x_name", sweep.x_name, message)]
     limit = run.model.limit
     finest = min(sweep.x) if sweep.x_name == "compression" else run.default_compression
     if sweep.x_name == "compression" and (wrong := invalid_compressions(run, sweep.x)):

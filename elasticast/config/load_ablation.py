@@ -13,7 +13,7 @@ from elasticast.config.ablation import BASE, Ablation, AblationFile
 from elasticast.config.ablation_names import differences, run_name
 from elasticast.config.ablation_sweeps import comparison_problems
 from elasticast.config.load_suite import load_suite, unknown_start
-from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_experiment, read_suite
+from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_difference, merge_experiment, read_suite
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_yaml, unknown_keys, validate
 from elasticast.config.resolving import Resolver
@@ -178,8 +178,8 @@ def _merge_variants(
             key = ("variants", variant, "base") if "base" in difference else ("base",)
             problems.append(Problem(path, key, f"no such experiment. Expected one of: {', '.join(known)}", base))
             continue
-        start = deep_merge(merge_experiment(file, base), {"released": None, **head.every})
-        merged[variant] = deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
+        start = merge_difference(merge_experiment(file, base), {"released": None, **head.every}, file.folders)
+        merged[variant] = merge_difference(start, {k: v for k, v in difference.items() if k != "base"}, file.folders)
     return merged
 
 

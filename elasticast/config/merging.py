@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elasticast.config.model import BUILT_IN
+from elasticast.config.model_class import fields_of
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, not_a_mapping, read_yaml, unknown_keys
 from elasticast.config.run import RunConfig
@@ -45,6 +47,11 @@ class SuiteFile:
     path: str
     merged: dict[str, Any]
     layers: tuple[tuple[str, dict[str, Any]], ...]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders of files that settings may name: that of the suite, and the current one."""
+        return Path(self.path).parent, Path()
 
     def file_with(self, section: Key, key: Key) -> str | None:
         """The last file of the chain that sets a key in a section, such as ``("experiments", "elastic")``."""
@@ -151,7 +158,7 @@ def _used_datasets(suite: SuiteFile) -> set[str]:
     used = set()
     for name in suite.merged["experiments"]:
         with contextlib.suppress(ConfigError):
-            merged = deep_merge(_with_bases(suite.merged, name), suite.merged.get("every", {}))
+            merged = deep_merge(_with_bases(suite.merged, name, suite.folders), suite.merged.get("every", {}))
             used.add(str(merged.get("dataset")))
     return used
 
@@ -167,14 +174,39 @@ def merge_experiment(suite: SuiteFile, name: str) -> dict[str, Any]:
         If it is no mapping or has an unknown key, or if its bases do not exist or form a cycle. Keys of the problems
         are relative to the experiment.
     """
-    merged = deep_merge(_with_bases(suite.merged, name), suite.merged.get("every", {}))
+    merged = deep_merge(_with_bases(suite.merged, name, suite.folders), suite.merged.get("every", {}))
     dataset = merged.get("dataset")
     if isinstance(dataset, str):
         merged["dataset"] = suite.merged.get("datasets", {}).get(dataset, dataset)
     return merged
 
 
-def _with_bases(raw: dict, name: str, seen: Key = ()) -> dict[str, Any]:
+def merge_difference(start: dict[str, Any], difference: dict[str, Any], folders: tuple[Path, ...]) -> dict[str, Any]:
+    """Settings of an experiment merged over those it starts from.
+
+    If `model.kind` differs, the settings of other kinds are not inherited, unless the new kind has them too.
+
+    Parameters
+    ----------
+    start, difference : dict
+        Settings that the experiment starts from, and its differences.
+    folders : tuple of Path
+        Folders of files that a kind of model may name.
+    """
+    model, inherited = difference.get("model"), start.get("model")
+    if isinstance(model, dict) and isinstance(inherited, dict) and inherited.get("kind") != model.get("kind", _ABSENT):
+        try:
+            new, old = (fields_of(settings.get("kind"), folders) for settings in (model, inherited))
+        except ConfigError as error:
+            raise ConfigError([problem.at("", "model") for problem in error.problems]) from None
+        others = set().union(old or (), *(settings.model_fields for settings in BUILT_IN.values()))
+        if new is not None:
+            kept = {key: value for key, value in inherited.items() if key in new or key not in others}
+            start = start | {"model": kept}
+    return deep_merge(start, difference)
+
+
+def _with_bases(raw: dict, name: str, folders: tuple[Path, ...], seen: Key = ()) -> dict[str, Any]:
     difference = raw["experiments"][name]
     if not isinstance(difference, dict):
         raise ConfigError([not_a_mapping(difference, "")])
@@ -190,8 +222,8 @@ def _with_bases(raw: dict, name: str, seen: Key = ()) -> dict[str, Any]:
         known = ", ".join(raw["experiments"])
         raise ConfigError([Problem("", ("base",), f"no such experiment. Expected one of: {known}", base)])
     else:
-        start = _with_bases(raw, base, (*seen, name))
-    return deep_merge(start, {k: v for k, v in difference.items() if k != "base"})
+        start = _with_bases(raw, base, folders, (*seen, name))
+    return merge_difference(start, {k: v for k, v in difference.items() if k != "base"}, folders)
 
 
 def locate(suite: SuiteFile, problems: dict[str, list[Problem]], valid: Iterable[str]) -> list[Problem]:

@@ -1,37 +1,24 @@
-"""Settings of the models."""
+"""Settings of the models, each with its traits."""
 
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
 from elasticast.config.frames import patch_count
+from elasticast.config.traits import Traits
+from elasticast.errors import Problem
 
 
 class ModelSettings(Settings):
-    """Settings common to all models."""
+    """Base of the settings of every model."""
 
-    dim: PositiveInt = Field(192, description="Width of the tokens, a multiple of `model.heads`.")
-    depth: PositiveInt = Field(12, description="Number of transformer blocks.")
-    heads: PositiveInt = Field(3, description="Number of attention heads.")
-    mlp_ratio: PositiveFloat = Field(
-        4.0, description="Width of the hidden layer of each MLP, as a multiple of `model.dim`."
-    )
     patch: PositiveInt = Field(16, description="Height and width of a patch. [mel bins, frames]")
     stride: PositiveInt | None = Field(
         None,
         validate_default=True,
         description="Step between patches; `null` means `model.patch`. Patches overlap if it is smaller. [mel "
         "bins, frames]",
-    )
-    norm_eps: PositiveFloat = Field(1.0e-6, description="Epsilon of the LayerNorms.")
-    head_norm_eps: PositiveFloat | None = Field(
-        None, description="Epsilon of the LayerNorm in the classification head; `null` means `model.norm_eps`."
-    )
-    attention_scale: Literal["none", "sqrt", "qk_norm"] = Field(
-        "sqrt",
-        description="Scaling of attention scores. `sqrt`: 1 / sqrt(head dim). `none`: no scaling, as in the "
-        "released ElasticAST weights. `qk_norm`: normalised queries and keys.",
     )
     backend: Literal["auto", "varlen", "xformers", "sdpa", "dense"] = Field(
         "auto",
@@ -43,12 +30,105 @@ class ModelSettings(Settings):
         description="Weights to start from: the folder of a run, a published weight file or folder, `timm:NAME`, "
         "or `run:NAME` (another experiment of the suite, same seed). `null` starts at random.",
     )
+
+    @field_validator("stride")
+    @classmethod
+    def _stride_within_patch(cls, stride: int | None, info: ValidationInfo) -> int | None:
+        patch = info.data.get("patch")
+        if stride is not None and patch is not None and stride > patch:
+            raise ValueError(f"is above model.patch = {patch}, so that frames between patches would be left out")
+        return patch if stride is None else stride
+
+    @property
+    def traits(self) -> Traits:
+        """What the model needs and can do; a model declares it here."""
+        return Traits()
+
+    @property
+    def limit(self) -> int | None:
+        """Largest number of frames that the positions cover, or None if there is no limit."""
+        return self.traits.longest
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """The settings in which weights that the model starts from must be equal."""
+        return {"patch": self.patch}
+
+    @property
+    def summary(self) -> str:
+        """The model in words, after its kind."""
+        return f"patches of {self.patch}"
+
+    def patches(self, length: int) -> int:
+        """Number of patches along an axis of `length` mel bins or frames."""
+        return patch_count(length, self.patch, self.stride)
+
+    def length_error(self, length: int) -> str | None:
+        """Why patches do not fit an axis of `length` mel bins or frames, or None if they fit.
+
+        Overlapping patches may leave a remainder, which is not used.
+        """
+        if self.stride == self.patch and length % self.patch:
+            return f"is not a multiple of model.patch = {self.patch}"
+        return f"is shorter than model.patch = {self.patch}" if length < self.patch else None
+
+    def problems(self, run: Any) -> list[Problem]:
+        """Problems of a run with this model, besides those that follow from the traits.
+
+        Parameters
+        ----------
+        run : RunSettings
+            All settings of the run.
+        """
+        return []
+
+    def flops(self, tokens: int, classes: int) -> int | None:
+        """Floating-point operations of the forward pass of one clip; a multiplication and an addition count as two.
+
+        Only matrix products count, as in `torch.utils.flop_counter`.
+
+        Parameters
+        ----------
+        tokens : int
+            Number of patch tokens of the clip.
+        classes : int
+            Number of classes.
+
+        Returns
+        -------
+        int or None
+            None if the model has no formula: they are then counted while it runs.
+        """
+        return None
+
+    def lengthened(self, frames: int) -> dict[str, Any]:
+        """The settings to change, so that the positions cover clips of `frames` frames."""
+        return {}
+
+
+class TransformerSettings(ModelSettings):
+    """Settings of the models that share the transformer blocks of `elasticast.models.transformer`."""
+
+    dim: PositiveInt = Field(192, description="Width of the tokens, a multiple of `model.heads`.")
+    depth: PositiveInt = Field(12, description="Number of transformer blocks.")
+    heads: PositiveInt = Field(3, description="Number of attention heads.")
+    mlp_ratio: PositiveFloat = Field(
+        4.0, description="Width of the hidden layer of each MLP, as a multiple of `model.dim`."
+    )
+    norm_eps: PositiveFloat = Field(1.0e-6, description="Epsilon of the LayerNorms.")
+    head_norm_eps: PositiveFloat | None = Field(
+        None, description="Epsilon of the LayerNorm in the classification head; `null` means `model.norm_eps`."
+    )
+    attention_scale: Literal["none", "sqrt", "qk_norm"] = Field(
+        "sqrt",
+        description="Scaling of attention scores. `sqrt`: 1 / sqrt(head dim). `none`: no scaling, as in the "
+        "released ElasticAST weights. `qk_norm`: normalised queries and keys.",
+    )
     pool_init: Literal["mean", "released", "random"] = Field(
         "mean",
         description="How attention pooling starts if `init` is set: from the `mean` of the blocks' attention "
         "weights, from that mean divided by 6 (`released`), or at `random`.",
     )
-
     query_init: Literal["scaled", "normal"] = Field(
         "scaled",
         description="How the query of attention pooling starts: normal with standard deviation 1 / sqrt(dim) "
@@ -65,34 +145,45 @@ class ModelSettings(Settings):
         "LayerNorm of the weights in `init` (`trunk`, as in the released ElasticAST for VoxCeleb1).",
     )
 
-    @field_validator("stride")
-    @classmethod
-    def _stride_within_patch(cls, stride: int | None, info: ValidationInfo) -> int | None:
-        patch = info.data.get("patch")
-        if stride is not None and patch is not None and stride > patch:
-            raise ValueError(f"is above model.patch = {patch}, so that frames between patches would be left out")
-        return patch if stride is None else stride
-
-    def patches(self, length: int) -> int:
-        """Number of patches along an axis of `length` mel bins or frames."""
-        return patch_count(length, self.patch, self.stride)
-
-    def length_error(self, length: int) -> str | None:
-        """Why patches do not fit an axis of `length` mel bins or frames, or None if they fit.
-
-        Overlapping patches may leave a remainder, which is not used.
-        """
-        if self.stride == self.patch and length % self.patch:
-            return f"is not a multiple of model.patch = {self.patch}"
-        return f"is shorter than model.patch = {self.patch}" if length < self.patch else None
+    @property
+    def size(self) -> dict[str, Any]:
+        """The settings in which weights that the model starts from must be equal."""
+        return {name: getattr(self, name) for name in ("dim", "depth", "heads", "patch", "mlp_ratio")}
 
     @property
-    def limit(self) -> int | None:
-        """Largest number of frames that the positions cover, or None if there is no limit."""
-        return None
+    def summary(self) -> str:
+        """The model in words, after its kind."""
+        return f"{self.depth} blocks, {self.dim} wide, {self.heads} heads, {super().summary}"
+
+    def problems(self, run: Any) -> list[Problem]:
+        """Problems of sizes, and of how the head starts."""
+        problems = []
+        if self.dim % self.heads:
+            message = f"is not a multiple of model.heads = {self.heads}"
+            problems.append(Problem.between("model.dim", self.dim, message))
+        if self.head_norm_init == "trunk" and self.init is None:
+            message = "needs model.init: the LayerNorm is copied from these weights"
+            problems.append(Problem.between("model.head_norm_init", "trunk", message))
+        return problems
+
+    def flops(self, tokens: int, classes: int) -> int:
+        """Floating-point operations of the forward pass of one clip; a multiplication and an addition count as two.
+
+        With n patch tokens of P x P values, m tokens including prefix or CLS tokens, width D, K blocks, hidden width H
+        of the MLP, and C classes::
+
+            patches 2 n P^2 D + K (2 m D 3D + 4 m^2 D + 2 m D D + 4 m D H) + pooling + head 2 D C
+
+        where attention pooling costs 2 n D 2D + 4 n D + 4 D D. Only matrix products count, as in
+        `torch.utils.flop_counter`.
+        """
+        width, hidden, length = self.dim, round(self.dim * self.mlp_ratio), tokens + self.traits.extra_tokens
+        block = 2 * length * width * (4 * width + 2 * length + 2 * hidden)
+        pooling = 4 * width * (tokens * (width + 1) + width) if self.pooling == "attention" else 0
+        return 2 * tokens * self.patch**2 * width + self.depth * block + pooling + 2 * width * classes
 
 
-class ElasticASTSettings(ModelSettings):
+class ElasticASTSettings(TransformerSettings):
     """`elasticast.models.elasticast.ElasticAST`."""
 
     kind: Literal["elasticast"] = Field(description="The ElasticAST model.")
@@ -114,12 +205,34 @@ class ElasticASTSettings(ModelSettings):
     )
 
     @property
-    def limit(self) -> int | None:
-        """Largest number of frames that the positions cover, or None if there is no limit."""
-        return self.max_frames if self.positions == "table" else None
+    def traits(self) -> Traits:
+        """Packed clips of any lengths, up to the end of a table of positions."""
+        return Traits(
+            extra_tokens=int(self.pooling == "cls"),
+            longest=self.max_frames if self.positions == "table" else None,
+            starts_from=("ast",),
+            head=("head_norm", "head"),
+        )
+
+    def problems(self, run: Any) -> list[Problem]:
+        """Problems of the positions, besides those of all transformers."""
+        problems, width = super().problems(run), self.dim / self.heads
+        if message := self.length_error(self.max_frames):
+            problems.append(Problem.between("model.max_frames", self.max_frames, message))
+        if self.positions == "sinusoidal" and self.dim % 4:
+            message = f"needs model.dim as a multiple of 4, got {self.dim}"
+            problems.append(Problem.between("model.positions", self.positions, message))
+        elif self.positions == "rotary" and width % 4:
+            message = f"needs model.dim / model.heads as a multiple of 4, got {width:g}"
+            problems.append(Problem.between("model.positions", self.positions, message))
+        return problems
+
+    def lengthened(self, frames: int) -> dict[str, Any]:
+        """The length of a table of positions."""
+        return {} if self.limit is None else {"max_frames": frames}
 
 
-class ASTSettings(ModelSettings):
+class ASTSettings(TransformerSettings):
     """`elasticast.models.ast.AST`, trained at a fixed length, or at that of the longest clip of each batch."""
 
     kind: Literal["ast"] = Field(description="The AST model.")
@@ -137,5 +250,28 @@ class ASTSettings(ModelSettings):
         "evaluation, as in PaSST). Otherwise the table is interpolated to their length.",
     )
 
+    @property
+    def traits(self) -> Traits:
+        """Packed clips of one length."""
+        return Traits(
+            lengths="one",
+            missing_tokens="evaluate",
+            extra_tokens=self.prefix_tokens,
+            random_offset=self.time_offset,
+            starts_from=("elasticast",),
+            head=("head_norm", "head"),
+        )
 
-ModelConfig = Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="kind")]
+    def problems(self, run: Any) -> list[Problem]:
+        """Problems of prefix tokens and time offsets, besides those of all transformers."""
+        problems, view = super().problems(run), run.view
+        if self.pooling == "cls" and not self.prefix_tokens:
+            problems.append(Problem.between("model.pooling", "cls", "needs model.prefix_tokens = 1 or 2"))
+        if self.time_offset and view.frames != "native" and view.fill != "mask":
+            message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
+            problems.append(Problem.between("model.time_offset", True, message))
+        return problems
+
+
+BUILT_IN: dict[str, type[TransformerSettings]] = {"elasticast": ElasticASTSettings, "ast": ASTSettings}
+"""Settings of the models of this package, by kind."""

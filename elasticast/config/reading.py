@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from elasticast.checksums import check_yaml
 from elasticast.config import strict_yaml
+from elasticast.config.model import BUILT_IN
 from elasticast.config.names import known_files
 from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
 
@@ -113,7 +114,7 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
     return list(getattr(current, "model_fields", {}))
 
 
-_TAGS = ("elasticast", "ast", "[key]", "[share]", "[range]")
+_TAGS = (*BUILT_IN, "[key]", "[share]", "[range]")
 """Tags of unions. pydantic inserts them between the keys of a location, but they are not in the file."""
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation, sweep_problems
+from elasticast.config.model_class import problems_of, resolve
+from elasticast.config.model_file import FileModelSettings, names_file
 from elasticast.config.names import no_such_file
 from elasticast.config.reading import read_yaml, validate
 from elasticast.config.run import RunConfig, RunSettings
@@ -82,6 +84,8 @@ class Resolver:
         """
         cosmetic = {k: v for k, v in merged.items() if k in Experiment.model_fields}
         settings = {k: v for k, v in merged.items() if k not in cosmetic} | {"experiment": name, "seed": 0}
+        if problems := self._resolve_model(settings):
+            return problems
         checked, problems = collect({"experiment": (Experiment, cosmetic, ""), "run": (RunConfig, settings, "")})
         if problems:
             return problems
@@ -92,10 +96,22 @@ class Resolver:
             return error.problems
         self.experiments[name], self.runs[name] = experiment, run.settings
         return [
+            *_own_problems(run),
             *_dataset_problems(run, dataset),
             *_split_problems(run, experiment, dataset, self.evaluations),
             *self._evaluation_problems(run, experiment),
         ]
+
+    def _resolve_model(self, settings: dict[str, Any]) -> list[Problem]:
+        """Replace a model that names a file by its settings with the traits of the class. Returns its problems."""
+        model = settings.get("model")
+        if not isinstance(model, dict) or not names_file(model.get("kind")):
+            return []
+        try:
+            settings["model"] = resolve(model, (self.config_dir / "suites", Path()))
+        except ConfigError as error:
+            return [problem.at("", "model") for problem in error.problems]
+        return []
 
     def _dataset(self, name: str) -> DatasetConfig:
         if name not in self.datasets:
@@ -114,6 +130,11 @@ class Resolver:
             elif name in self.evaluations:
                 problems += [p.at("", "evaluations", name) for p in sweep_problems(run, self.evaluations[name])]
         return problems
+
+
+def _own_problems(run: RunConfig) -> list[Problem]:
+    """Problems that a model in a file finds; those of the models of this package are found with the other settings."""
+    return problems_of(run.model, run) if isinstance(run.model, FileModelSettings) else []
 
 
 def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
@@ -138,10 +159,7 @@ def _split_problems(
     splits = {f"evaluations.{n}.split": evaluations[n].split for n in experiment.evaluations if n in evaluations}
     if run.train.select is not None:
         splits["train.select.split"] = run.train.select.split
-    message = (
-        f"dataset {run.dataset!r} has no such split; set `dev_share` in config/datasets/{run.dataset}.yaml to hold "
-        "out some clips of its training split"
-    )
+    message = f"dataset {run.dataset!r} has no such split; {dataset.dev_remedy} in config/datasets/{run.dataset}.yaml"
     return [
         Problem.between(key, split, message)
         for key, split in splits.items()

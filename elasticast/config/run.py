@@ -4,7 +4,7 @@ from pydantic import Field, model_validator
 
 from elasticast.config.base import Seed, Settings
 from elasticast.config.frames import compressed_frames
-from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelConfig
+from elasticast.config.model_file import ModelConfig
 from elasticast.config.names import RUN_NAME, Name
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
@@ -45,6 +45,11 @@ class RunSettings(Settings):
         init = self.model.init or ""
         return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
 
+    @property
+    def fixed_length(self) -> bool:
+        """Whether the model is trained at one length only, and takes batches of one length only."""
+        return self.model.traits.one_length and self.view.frames != "native"
+
     def most_frames(self, compression: float) -> int:
         """Frames of the longest clip at a compression. A fixed view keeps its length in seconds."""
         return compressed_frames(self.view.span(), compression, self.model.patch, self.model.stride)
@@ -69,16 +74,13 @@ class RunConfig(RunSettings):
 
 def run_problems(run: RunSettings) -> list[Problem]:
     """Problems of settings that are valid one by one, but incompatible."""
-    checks = (_length_problems, _buckets, _resolution, _fill, _positions, _cut, _segment, _mask_fill, _head_norm)
-    problems = [problem for check in checks for problem in check(run)]
-    return problems + (_ast_problems(run) if isinstance(run.model, ASTSettings) else [])
+    checks = (_length_problems, _kind_of_view, _buckets, _resolution, _fill, _cut, _segment, _mask_fill)
+    return [*(problem for check in checks for problem in check(run)), *run.model.problems(run)]
 
 
 def _length_problems(run: RunSettings) -> list[Problem]:
-    """Problems of widths, and of lengths that are not whole patches or that the positions do not cover."""
+    """Problems of lengths that are not whole patches or that the positions do not cover."""
     view, model, problems = run.view, run.model, []
-    if model.dim % model.heads:
-        problems.append(Problem.between("model.dim", model.dim, f"is not a multiple of model.heads = {model.heads}"))
     lengths = {"front_end.mel_bins": run.front_end.mel_bins}
     lengths |= {"view.frames": view.frames, "view.max_frames": view.max_frames}
     if view.min_frames is not None:
@@ -86,8 +88,6 @@ def _length_problems(run: RunSettings) -> list[Problem]:
         if view.min_frames > view.max_frames:
             message = f"is above view.max_frames = {view.max_frames}"
             problems.append(Problem.between("view.min_frames", view.min_frames, message))
-    if isinstance(model, ElasticASTSettings):
-        lengths["model.max_frames"] = model.max_frames
     for key, frames in lengths.items():
         if frames != "native" and (message := model.length_error(frames)):
             problems.append(Problem.between(key, frames, message))
@@ -97,35 +97,36 @@ def _length_problems(run: RunSettings) -> list[Problem]:
     return problems
 
 
-def _ast_problems(run: RunSettings) -> list[Problem]:
-    view, model, problems = run.view, run.model, []
-    if model.pooling == "cls" and not model.prefix_tokens:
-        problems.append(Problem.between("model.pooling", "cls", "needs model.prefix_tokens = 1 or 2"))
-    if view.frames == "native" and not run.train.batch.buckets:
-        message = "a model of kind `ast` needs a number (or native with train.batch.buckets = true)"
+def _kind_of_view(run: RunSettings) -> list[Problem]:
+    """Problems of views and of token dropout that the traits of the model exclude."""
+    view, traits, problems = run.view, run.model.traits, []
+    kind, needed = f"a model of kind `{run.model.kind}`", "native" if view.frames == "native" else "fixed"
+    if needed not in traits.views:
+        expected = "a number" if needed == "native" else "'native'"
+        problems.append(Problem.between("view.frames", view.frames, f"{kind} needs {expected}"))
+    elif traits.one_length and view.frames == "native" and not run.train.batch.buckets:
+        message = f"{kind} needs a number (or native with train.batch.buckets = true)"
         problems.append(Problem.between("view.frames", view.frames, message))
-    if len(view.compression) > 1:
-        problems.append(
-            Problem.between("view.compression", view.compression, "a model of kind `ast` needs a single factor")
-        )
-    if run.train.token_dropout:
-        message = "needs a model of kind `elasticast`"
+    if traits.one_length and len(view.compression) > 1:
+        problems.append(Problem.between("view.compression", view.compression, f"{kind} needs a single factor"))
+    if run.train.token_dropout and traits.missing_tokens != "train":
+        message = f"{kind} does not train with it; model.kind = 'elasticast' does"
         problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
-    if model.time_offset and view.frames != "native" and view.fill != "mask":
-        message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
-        problems.append(Problem.between("model.time_offset", True, message))
     return problems
 
 
 def _buckets(run: RunSettings) -> list[Problem]:
-    native_ast = run.model.kind == "ast" and run.view.frames == "native"
-    if run.train.batch.buckets and not native_ast:
+    padded_batches = run.model.traits.one_length and run.view.frames == "native"
+    if run.train.batch.buckets and not padded_batches:
         message = (
-            "needs model.kind = 'ast' and view.frames = 'native': only their batches are padded to the longest clip"
+            "needs a model of one length (such as model.kind = 'ast') and view.frames = 'native': only their batches "
+            "are padded to the longest clip"
         )
         return [Problem.between("train.batch.buckets", True, message)]
-    if native_ast and run.view.cut_from is not None:
-        message = "needs a model of kind `elasticast`: an `ast` pads the shortened clips again"
+    if padded_batches and run.view.cut_from is not None:
+        message = (
+            f"needs a model that takes any lengths: a model of kind `{run.model.kind}` pads the shortened clips again"
+        )
         return [Problem.between("view.cut_from", run.view.cut_from, message)]
     return []
 
@@ -134,20 +135,9 @@ def _fill(run: RunSettings) -> list[Problem]:
     if run.view.fill == "mask" and run.view.frames == "native":
         message = "needs view.frames as a number: a native view has no padding to leave out"
         return [Problem.between("view.fill", "mask", message)]
-    return []
-
-
-def _positions(run: RunSettings) -> list[Problem]:
-    model = run.model
-    if not isinstance(model, ElasticASTSettings):
-        return []
-    if model.positions == "sinusoidal" and model.dim % 4:
-        message = f"needs model.dim as a multiple of 4, got {model.dim}"
-        return [Problem.between("model.positions", model.positions, message)]
-    width = model.dim / model.heads
-    if model.positions == "rotary" and width % 4:
-        message = f"needs model.dim / model.heads as a multiple of 4, got {width:g}"
-        return [Problem.between("model.positions", model.positions, message)]
+    if run.view.fill == "mask" and run.model.traits.missing_tokens == "never":
+        message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
+        return [Problem.between("view.fill", "mask", message)]
     return []
 
 
@@ -185,13 +175,6 @@ def _mask_fill(run: RunSettings) -> list[Problem]:
         return []
     message = "norm.mean = 0 is not the mean of a log-mel, so masks would be loud blocks; use 'spectrogram_mean'"
     return [Problem.between("train.spec_augment.fill", masks.fill, message)]
-
-
-def _head_norm(run: RunSettings) -> list[Problem]:
-    if run.model.head_norm_init == "trunk" and run.model.init is None:
-        message = "needs model.init: the LayerNorm is copied from these weights"
-        return [Problem.between("model.head_norm_init", "trunk", message)]
-    return []
 
 
 def _resolution(run: RunSettings) -> list[Problem]:

@@ -99,9 +99,9 @@ class Suite(SuiteHead):
         return (f"{self.name}/runs/{experiment}",) * 2
 
     def packed_experiment(self, dataset: str | None = None) -> str | None:
-        """The first ElasticAST at native length, on `dataset` if that is given. None if there is none."""
+        """The first model that packs clips of native length, on `dataset` if that is given. None if there is none."""
         for name, run in self.runs.items():
-            packed = run.view.frames == "native" and run.model.kind == "elasticast"
+            packed = run.view.frames == "native" and run.model.traits.lengths == "any"
             if packed and dataset in (None, run.dataset):
                 return name
         return None
@@ -171,8 +171,8 @@ def _claim_problem(suite: Suite, claim: Claim, key: str, experiment: str) -> Pro
         message = f"is not a curve of experiment {experiment!r}. Expected one of: {', '.join(curves)}"
         return Problem.between("evaluation", claim.evaluation, message)
     run = suite.runs[experiment]
-    if (run.model.kind == "ast" and run.view.frames != "native") != (key == "against"):
-        expected = "an `ast` of a fixed length" if key == "against" else "a model that takes any length"
+    if run.fixed_length != (key == "against"):
+        expected = "a model of one fixed length (such as an `ast`)" if key == "against" else "one that takes any length"
         has = f"experiment has model.kind = {run.model.kind!r} and view.frames = {run.view.frames!r}"
         return Problem.between(key, experiment, f"{has}; expected {expected}")
     return None

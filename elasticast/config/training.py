@@ -21,8 +21,8 @@ class Batch(Settings):
     )
     buckets: bool = Field(
         False,
-        description="Group clips of similar length and pad them to the longest of the batch. For `ast` with "
-        "`view.frames: native`.",
+        description="Group clips of similar length and pad them to the longest of the batch. For models of one length, "
+        "such as `ast`, with `view.frames: native`.",
     )
     last: Literal["drop", "keep"] = Field(
         "drop", description="With `clips`: drop or keep the incomplete last batch of an epoch."
@@ -163,7 +163,7 @@ class Train(Settings):
     )
     token_dropout: OneOrRange = Field(
         0.0,
-        description="Share of the tokens of each clip dropped in training (`elasticast` only). `[least, most]` "
+        description="Share of the tokens of each clip dropped in training (not by `ast`). `[least, most]` "
         "draws a share per clip.",
     )
     token_rounding: Literal["nearest", "down"] = Field(

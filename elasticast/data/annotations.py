@@ -50,11 +50,14 @@ class Annotations(NamedTuple):
         Class names per task, in their published order. A task without an entry uses the names in ``clips``, sorted.
     published : dict
         Number of clips per split in the published annotations, for comparison. Empty if no numbers are published.
+    notes : dict
+        How the annotations were read, as JSON, for ``summary.json``: guessed columns, how splits were made.
     """
 
     clips: pd.DataFrame
     classes: dict[str, list[str]] = {}  # noqa: RUF012
     published: dict[str, int] = {}  # noqa: RUF012
+    notes: dict[str, object] = {}  # noqa: RUF012
 
 
 class DatasetReader(Protocol):

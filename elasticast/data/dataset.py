@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from elasticast.checksums import read_record
-from elasticast.config import ASTSettings, FrontEnd, RunConfig
+from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import patch_frames
 from elasticast.data.augment import mask_value, mixup, spec_augment
 from elasticast.data.encoder import ClipEncoder
@@ -243,12 +243,13 @@ class ClipDataset(Dataset):
         time_patches = request.fill_to // model.patches(self.config.front_end.mel_bins)
         frames = patch_frames(time_patches, model.patch, model.stride)
         # A random time offset needs the grid of the longest view, not that of this batch's longest clip.
-        return dataclasses.replace(view, frames=frames, full=self.config.view.longest if model.time_offset else None)
+        return dataclasses.replace(
+            view, frames=frames, full=self.config.view.longest if model.traits.random_offset else None
+        )
 
     def _shift(self, clip: PackedClip, generator: Generator) -> PackedClip:
-        """Shift the time positions of a clip by a random offset within its grid, for `model.time_offset`."""
-        model = self.config.model
-        if not (isinstance(model, ASTSettings) and model.time_offset):
+        """Shift the time positions of a clip by a random offset within its grid, for the trait `random_offset`."""
+        if not self.config.model.traits.random_offset:
             return clip
         offsets = clip.time_patches - int(clip.time.max())  # number of possible offsets
         offset = int(torch.rand((), generator=generator).item() * offsets)

@@ -115,7 +115,7 @@ def check_labels(clips: pd.DataFrame, classes: dict[str, list[str]]) -> None:
 
 
 def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) -> None:
-    """Log warnings about classes without clips, training clips or test clips, and class names that are alike.
+    """Log warnings about classes without clips, classes in one split only, and class names that are alike.
 
     Parameters
     ----------
@@ -133,6 +133,10 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
         if untrained:
             text = "task %s: no model can learn classes with test clips but without a usable training clip (%d): %s"
             LOG.warning(text, task, len(untrained), _named(untrained))
+        untested = [name for name in names if counts["train"][name] and not counts["test"][name]]
+        if untested:
+            text = "task %s: no score covers classes with training clips but without a usable test clip (%d): %s"
+            LOG.warning(text, task, len(untested), _named(untested))
         annotated = set(chain.from_iterable(clips[task]))
         absent = [name for name in names if name not in annotated]
         if absent:
@@ -140,11 +144,6 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
             level = logging.WARNING if complete else logging.INFO
             text = "task %s: %d of the %d classes have no clip (%s): %s"
             LOG.log(level, text, task, len(absent), len(names), cause, _named(absent))
-        untested = [name for name in names if not counts["test"][name]]
-        if content["kind"] == "multi" and untested:
-            text = "task %s: mAP is the mean over %d of %d classes; these have no usable test clip: %s"
-            level = logging.WARNING if complete else logging.INFO
-            LOG.log(level, text, task, len(names) - len(untested), len(names), _named(untested))
         for group in near_duplicates(names):
             LOG.warning("task %s: these classes may be the same: %s", task, _named(group))
 

@@ -52,7 +52,7 @@ def index_audio(folder: Path, *, setting: str = "audio", clip_of: Callable[[str]
     if not folder.is_dir():
         raise DataError(f"{folder}: {'a file, not a folder' if folder.exists() else 'no such folder'}; {remedy}")
     index, files = AudioIndex(folder), 0
-    for path, relative in _scan(folder, remedy):
+    for path, relative in scan_audio(folder, remedy):
         index.example = index.example or path
         files += 1
         clip = clip_of(_composed(relative))
@@ -138,8 +138,10 @@ def _preference(path: str) -> tuple[int, int, str]:
     return -len(stem), _ORDER[extension.lower()], path
 
 
-def _scan(folder: Path, remedy: str) -> Iterator[tuple[str, str]]:
+def scan_audio(folder: Path, remedy: str) -> Iterator[tuple[str, str]]:
     """Path of every audio file, and its path relative to `folder` without extension. Folders are sorted by name.
+
+    `remedy` ends the message of the error that is raised if `folder` cannot be read.
 
     The files of a folder are yielded one by one in the order of the file system, because a list of millions of files
     would take too much memory.

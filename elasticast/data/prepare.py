@@ -18,6 +18,7 @@ from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.data.annotations import Annotations, check_annotations, select_ids
 from elasticast.data.coverage import report_coverage, with_unlisted
 from elasticast.data.datasets import reader_of
+from elasticast.data.duplicates import check_duplicates
 from elasticast.data.labels import check_labels, report_classes
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
@@ -54,8 +55,9 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
     Raises
     ------
     DataError
-        If the audio cannot be fetched, if the share of unusable clips exceeds ``config.max_rejected``, or if a split
-        has no usable clip. In the last two cases ``rejected.csv`` is still written.
+        If the audio cannot be fetched, if the share of unusable clips exceeds ``config.max_rejected``, if a split has
+        no usable clip, or if the same audio is in two splits of your own recordings. In the last three cases
+        ``rejected.csv`` is still written.
     ElasticASTError
         If another process is preparing `out`.
     """
@@ -67,9 +69,11 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         clips = _add_outcomes(annotations.clips, parts)
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
         _check_usable(clips, config.max_rejected, out)
+        check_duplicates(clips, list(config.tasks), refuse=not getattr(config, "allow_leakage", True))
         classes = class_lists(clips, config.tasks, annotations.classes)
         report_classes(clips, classes, complete=config.ids is None and not getattr(config, "twin", None))
-        summary = {**_summary(clips, classes, config, parts), "published": annotations.published}
+        summary = _summary(clips, classes, config, parts)
+        summary |= {"published": annotations.published, "notes": annotations.notes}
         report_coverage(summary, config, out)
         if _is_complete(out, summary):
             LOG.info("%s: complete, nothing to do", out)

@@ -70,5 +70,6 @@ def _some(names: list[str]) -> str:
 def _reorder(weights: Pretrained, classes: list[str]) -> None:
     """Reorder the rows of the head, in place."""
     rows = torch.tensor([weights.classes.index(name) for name in classes])
-    for parameter in weights.model.head.parameters():
+    head = weights.config.model.traits.head[-1]
+    for parameter in weights.model.get_submodule(head).parameters():
         parameter.data = parameter.data[rows]

@@ -1,34 +1,42 @@
-"""Cost of a forward pass, computed from the settings of the model."""
+"""Cost of a forward pass: the formula of the model, or counted while it runs."""
 
-from elasticast.config import ASTSettings, ModelSettings, RunConfig
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from elasticast.config import RunConfig
+from elasticast.data.packing import PackedBatch, PackedClip, grid_positions, pack
 
 
-def forward_flops(config: RunConfig, tokens: int, classes: int) -> int:
+def forward_flops(model: nn.Module, config: RunConfig, tokens: int, classes: int) -> int:
     """Floating-point operations of the forward pass of one clip; a multiplication and an addition count as two.
 
-    With n patch tokens of P x P values, m tokens including prefix or CLS tokens, width D, K blocks, hidden width H of
-    the MLP, and C classes::
-
-        patches 2 n P^2 D + K (2 m D 3D + 4 m^2 D + 2 m D D + 4 m D H) + pooling + head 2 D C
-
-    where attention pooling costs 2 n D 2D + 4 n D + 4 D D. Only matrix products count, as in
-    `torch.utils.flop_counter`.
+    Only matrix products count, as in `torch.utils.flop_counter`. See
+    :meth:`~elasticast.config.model.ModelSettings.flops`.
 
     Parameters
     ----------
+    model : nn.Module
+        The model.
     config : RunConfig
         Settings of the run.
     tokens : int
-        Number of patch tokens n.
+        Number of patch tokens.
     classes : int
-        Number of classes C.
+        Number of classes.
     """
-    model = config.model
-    width, hidden, length = model.dim, round(model.dim * model.mlp_ratio), tokens + _prefix_tokens(model)
-    block = 2 * length * width * (4 * width + 2 * length + 2 * hidden)
-    pooling = 4 * width * (tokens * (width + 1) + width) if model.pooling == "attention" else 0
-    return 2 * tokens * model.patch**2 * width + model.depth * block + pooling + 2 * width * classes
+    formula = model.settings.flops(tokens, classes)
+    if formula is not None:
+        return formula
+    freq = config.model.patches(config.front_end.mel_bins)
+    grid = (index[:tokens] for index in grid_positions(freq, -(-tokens // freq)))
+    clip = PackedClip(0, torch.randn(tokens, config.model.patch**2), *grid, torch.zeros(1))
+    return count_flops(model, pack([clip]).to(next(model.parameters()).device))
 
 
-def _prefix_tokens(model: ModelSettings) -> int:
-    return model.prefix_tokens if isinstance(model, ASTSettings) else int(model.pooling == "cls")
+def count_flops(model: nn.Module, batch: PackedBatch) -> int:
+    """Count the floating-point operations of a forward pass while it runs."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # it knows no other kernel on the CPU
+        model(batch)
+    return counter.get_total_flops()

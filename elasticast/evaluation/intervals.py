@@ -2,8 +2,8 @@
 
 :func:`resample` writes one HDF5 file per experiment, with these attributes, groups and datasets:
 
-- attributes of the file: ``suite``, ``experiment``, ``dataset``, ``task``, ``model``, ``kind``, and ``draws``, the
-  number of draws;
+- attributes of the file: ``suite``, ``experiment``, ``dataset``, ``task``, ``model`` (its kind), ``one_length``
+  (whether the model takes batches of one length only), ``kind``, and ``draws``, the number of draws;
 - one group per evaluation, with the attributes ``x_name``, ``split``, ``clips`` (number of clips) and
   ``clips_sha256`` (hash of their ids, in order);
 - in it one group per x, with the datasets ``values`` ``[S]`` and ``draws`` ``[draws, S]``, see
@@ -13,6 +13,7 @@ Its record, a JSON file of the same name, holds the SHA-256 of the predictions o
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ PAIR_COLUMNS = (
     "suite", "dataset", "task", "evaluation", "x_name", "x", "compression", "metric", "experiment", "against",
     "difference", "low", "high", "p", "p_corrected", "comparisons", "clips", "listed",
 )  # fmt: skip
-_SHARED = ("suite", "experiment", "dataset", "task", "model", "kind")
+_SHARED = ("suite", "experiment", "dataset", "task", "model", "one_length", "kind")
 
 
 def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
@@ -159,10 +160,12 @@ class _Point:
 
 
 def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
-    """Write a table of the intervals of all experiments, and one that compares each ElasticAST with each AST.
+    """Write a table of the intervals of all experiments, and one that compares models of different kinds.
 
-    Two experiments are compared if they have the same dataset and task. P-values are corrected for the number of
-    comparisons in the table (column ``comparisons``).
+    Models that take any length come first, so that differences are theirs minus those of models of one length.
+
+    Two experiments are compared if their models are of different kinds, and their dataset and task the same. P-values
+    are corrected for the number of comparisons in the table (column ``comparisons``).
 
     Parameters
     ----------
@@ -204,28 +207,29 @@ def _interval(point: _Point) -> dict:
 
 
 def _pairs(runs: list[h5py.File]) -> Iterator[tuple[h5py.Group, h5py.Group]]:
-    """Pairs of evaluations with the same name, dataset and task: each ElasticAST with each AST."""
-    for elastic in (run for run in runs if run.attrs["model"] == "elasticast"):
-        for ast in (run for run in runs if run.attrs["model"] == "ast"):
-            if all(elastic.attrs[name] == ast.attrs[name] for name in ("dataset", "task")):
-                yield from ((elastic[name], ast[name]) for name in elastic if name in ast)
+    """Pairs of evaluations with the same name, dataset and task, of models of different kinds."""
+    ordered = sorted(runs, key=lambda run: bool(run.attrs["one_length"]))  # keeps the order within both groups
+    for one, other in itertools.combinations(ordered, 2):
+        same = all(one.attrs[name] == other.attrs[name] for name in ("dataset", "task"))
+        if same and one.attrs["model"] != other.attrs["model"]:
+            yield from ((one[name], other[name]) for name in one if name in other)
 
 
-def _same_points(elastic: h5py.Group, ast: h5py.Group) -> Iterator[tuple[_Point, _Point]]:
+def _same_points(one: h5py.Group, other: h5py.Group) -> Iterator[tuple[_Point, _Point]]:
     """Pairs of points with the same x."""
-    _common([elastic, ast], lambda group: group.attrs["clips_sha256"], f"{elastic.name[1:]}: contain different clips")
-    yield from ((_Point(x), _Point(ast[x.name.rsplit("/", 1)[1]])) for x in points(elastic))
+    _common([one, other], lambda group: group.attrs["clips_sha256"], f"{one.name[1:]}: contain different clips")
+    yield from ((_Point(x), _Point(other[x.name.rsplit("/", 1)[1]])) for x in points(one))
 
 
 def _compare(pairs: list[tuple[_Point, _Point]]) -> list[dict]:
     """Rows of the table of pairs; all pairs are one family."""
-    tests = paired_differences([(elastic.resampled, ast.resampled) for elastic, ast in pairs])
+    tests = paired_differences([(one.resampled, other.resampled) for one, other in pairs])
     return [
         {
-            **elastic.columns,
-            "against": ast.group.file.attrs["experiment"],
+            **one.columns,
+            "against": other.group.file.attrs["experiment"],
             **test._asdict(),
             "comparisons": len(pairs),
         }
-        for (elastic, ast), test in zip(pairs, tests, strict=True)
+        for (one, other), test in zip(pairs, tests, strict=True)
     ]

@@ -31,6 +31,7 @@ def evaluate_run(
     run: Path | None = None,
     *,
     other_data: bool = False,
+    trust_code: bool = False,
     changed_from: Path | None = None,
 ) -> None:
     """Evaluate a model; write `metrics.csv`, `predictions.h5` and, last, their record `evaluation.json`.
@@ -51,6 +52,8 @@ def evaluate_run(
     other_data : bool
         Whether the model may have been trained on other data than `data`. The results then have the name of the folder
         `data` as their dataset.
+    trust_code : bool
+        Whether to run the code of a model that brings its own, see :func:`~elasticast.models.pretrained.load_model`.
     changed_from : Path, optional
         Folder of the run whose model `source` is, with weights that you have changed. The results are then those of
         this run.
@@ -63,7 +66,7 @@ def evaluate_run(
     """
     begun = time.monotonic()
     suite, sweeps = read_sweeps(sweeps_file)
-    data_sha256, trained = read_data_hash(data), load_model(source)
+    data_sha256, trained = read_data_hash(data), load_model(source, trust_code=trust_code)
     origin = _origin(source, trained, changed_from)
     if run is not None:
         trained = with_run_settings(trained, load_run_config(run), data, str(source))

@@ -42,6 +42,7 @@ def saving(path: Path, suite: str, config: RunConfig) -> Iterator["Predictions"]
     with writing(path) as file:
         run = {name: getattr(config, name) for name in ("experiment", "seed", "dataset", "task")}
         file.attrs.update({"suite": suite, **run, "model": config.model.kind})
+        file.attrs["one_length"] = config.model.traits.one_length
         yield Predictions(file, path.parent)
 
 

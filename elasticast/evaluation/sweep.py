@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import ASTSettings, Evaluation, RunConfig
+from elasticast.config import Evaluation, RunConfig
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm
@@ -166,11 +166,11 @@ def _run_passes(model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: se
 
 
 def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Iterator[list[tuple[ClipPass, PackedClip]]]:
-    """Yield batches of packed clips; for AST, all clips of a batch have the same length.
+    """Yield batches of packed clips; for a model of one length, all clips of a batch have it.
 
     Each log-mel is computed once per clip and compression.
     """
-    one_length = isinstance(encoder.config.model, ASTSettings)
+    one_length = encoder.config.model.traits.one_length
 
     def length(clip_pass: ClipPass) -> int:
         return clip_pass.view.grid_frames if one_length else 0
@@ -206,13 +206,14 @@ def _encode(clips: Clips, encoder: ClipEncoder, clip_pass: ClipPass, spectrogram
     return clip.select(kept_tokens(len(clip.patches), clip_pass.dropped, generator))
 
 
-def gflops_per_clip(clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
+def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
     """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over dropped tokens, see `forward_flops`."""
     costs = {}
     for x, rule in view_rules(config, evaluation).items():
         clip_tokens = [view_tokens(config, rule(int(samples))) for samples in clips.samples]
-        flops = [forward_flops(config, kept_count(tokens, x), len(clips.classes)) for tokens in clip_tokens]
-        costs[x] = sum(flops) / len(flops) / 1e9
+        kept = [kept_count(tokens, x) for tokens in clip_tokens]
+        flops = {n: forward_flops(model, config, n, len(clips.classes)) for n in set(kept)}
+        costs[x] = sum(flops[n] for n in kept) / len(kept) / 1e9
     return costs
 
 
@@ -254,7 +255,7 @@ def evaluate(
         clips, listed = Clips(prepared, evaluation.split, config.task), read_listed(prepared, evaluation.split)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
-        costs = gflops_per_clip(clips, config, evaluation) if evaluation.x_name == "token_drop" else {}
+        costs = gflops_per_clip(model, clips, config, evaluation) if evaluation.x_name == "token_drop" else {}
         if saved:
             saved.begin(name, evaluation, clips, listed)
         for compression in evaluation.compression or [None]:

@@ -20,7 +20,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from elasticast.config import ASTSettings
 from elasticast.data.audio import UnusableAudioError
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.level import INT16_STEP
@@ -175,8 +174,8 @@ class AudioClassifier:
                     progress.update(batch[-1] + 1)
 
     def _groups_of_one_length(self, batch: list[int], encoded: dict[int, PackedClip]) -> list[list[int]]:
-        """Split a batch into groups for one forward pass each; an AST needs windows of the same length."""
-        if not isinstance(self.config.model, ASTSettings):
+        """Split a batch into groups for one forward pass each; a model of one length needs windows of that."""
+        if not self.config.model.traits.one_length:
             return [batch]
         groups: dict[int, list[int]] = {}
         for index in batch:
@@ -256,6 +255,7 @@ def load_pretrained(
     classes: list[str] | None = None,
     frames: int | None = None,
     device: torch.device | str | None = None,
+    trust_code: bool = False,
 ) -> AudioClassifier:
     """Load a trained model for inference.
 
@@ -269,13 +269,15 @@ def load_pretrained(
         Length of the view (frames), if it differs from that of the model; positions are adapted.
     device : device, optional
         Device of the model. None for the GPU if there is one, else the CPU.
+    trust_code : bool
+        Whether to run the code of a model that brings its own, see :func:`elasticast.models.pretrained.load_model`.
 
     Raises
     ------
     DataError
         If the weights cannot be loaded; the message gives the reason.
     """
-    pretrained = load_model(source, classes=classes, frames=frames)
+    pretrained = load_model(source, classes=classes, frames=frames, trust_code=trust_code)
     LOG.info("%s: %s", source, pretrained.description)
     for note in pretrained.notes:  # warnings are visible even if logging is not configured; a new head is untrained
         LOG.warning("%s: %s", source, note)

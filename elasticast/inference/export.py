@@ -7,16 +7,18 @@ from typing import Any
 
 from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.config import RunConfig
+from elasticast.config.model_class import code_sha256
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.models.pretrained import Pretrained, load_model
+from elasticast.models.trained import CODE_FILE
 from elasticast.text import markdown
 
 PRIVATE = ("command", "machine")
 """Entries of a run's record about the computer it ran on; they are not exported."""
 
 
-def export(run: Path, out: Path) -> None:
+def export(run: Path, out: Path, *, trust_code: bool = False) -> None:
     """Write `model.safetensors`, `model.json` and a model card, `README.md`.
 
     The folder is self-contained: `model.json` has the labels, front end, normalisation statistics, training settings
@@ -29,6 +31,8 @@ def export(run: Path, out: Path) -> None:
         Folder of a finished run.
     out : Path
         Folder to write into.
+    trust_code : bool
+        Whether to run the code of a model that brings its own, see :func:`elasticast.models.pretrained.load_model`.
 
     Raises
     ------
@@ -40,11 +44,12 @@ def export(run: Path, out: Path) -> None:
     if is_file(out / "run.json"):
         raise DataError(f"{out}: is the folder of another run; export to another folder")
     record = read_record(run / "run.json", "give the folder of a finished run")
-    pretrained = load_model(run)
+    pretrained = load_model(run, trust_code=trust_code)
     provenance = {key: value for key, value in record.items() if key not in (*PRIVATE, FILES, OWN)}
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}
-    write_atomic(out / "model.safetensors", lambda file: shutil.copyfile(run / "model.safetensors", file))
+    for name in (name for name in ("model.safetensors", CODE_FILE) if is_file(run / name)):
+        write_atomic(out / name, lambda file, name=name: shutil.copyfile(run / name, file))
     about = {key: value for key, value in read_json(run / "model.json").items() if key != OWN}
     write_record(out / "model.json", {**about, "provenance": provenance})  # keeps the checksum of the run's weights
     write_text(out / "README.md", model_card(pretrained, provenance, about[FILES]["model.safetensors"]))
@@ -71,12 +76,11 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
         "weights": f"sha256 {digest}",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    return f"# {markdown(config.experiment)}\n\n| | |\n| --- | --- |\n{table}\n\n{_USE}"
+    return f"# {markdown(config.experiment)}\n\n| | |\n| --- | --- |\n{table}\n\n{_use(config)}"
 
 
 def _model(config: RunConfig) -> str:
-    model = config.model
-    return f"{model.kind}, {model.depth} blocks, {model.dim} wide, {model.heads} heads, patches of {model.patch}"
+    return f"{config.model.kind}, {config.model.summary}"
 
 
 def _selected(selection: dict[str, Any] | None) -> str:
@@ -92,11 +96,14 @@ def _length(config: RunConfig) -> str:
     return f"{length}, compression {json.dumps(view.compression)}"
 
 
-_USE = """All settings are in `model.json`. To use the model:
+def _use(config: RunConfig) -> str:
+    trust = "" if code_sha256(config.model) is None else ", trust_code=True"
+    code = f"The code of the model is in `{CODE_FILE}`; read it before you run it. " if trust else ""
+    return f"""{code}All settings are in `model.json`. To use the model:
 
 ```python
 from elasticast import load_pretrained
 
-load_pretrained("this folder").predict(["audio.wav"])
+load_pretrained("this folder"{trust}).predict(["audio.wav"])
 ```
 """

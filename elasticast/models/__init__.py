@@ -1,13 +1,22 @@
-"""Models: AST and ElasticAST, which share a transformer trunk."""
+"""Models: AST and ElasticAST, which share a transformer trunk, and models in files of the user."""
 
-from elasticast.config import ASTSettings, ElasticASTSettings, RunConfig
+from typing import Any
+
+from torch import nn
+
+from elasticast.config import ModelSettings, RunConfig
+from elasticast.config.model_class import model_class, typed
+from elasticast.data.padding import padded
 from elasticast.models.ast import AST
 from elasticast.models.elasticast import ElasticAST
 
 __all__ = ["AST", "ElasticAST", "build_model"]
 
+MODULES: dict[type[ModelSettings], type[nn.Module]] = {module.Settings: module for module in (AST, ElasticAST)}
+"""The module of each settings class of this package."""
 
-def build_model(config: RunConfig, classes: int) -> ElasticAST | AST:
+
+def build_model(config: RunConfig, classes: int) -> nn.Module:
     """Build the model of a run, initialised from torch's global random state.
 
     Parameters
@@ -16,11 +25,23 @@ def build_model(config: RunConfig, classes: int) -> ElasticAST | AST:
         Settings of the run.
     classes : int
         Number of classes.
+
+    Raises
+    ------
+    DataError
+        If the class of the model is in a file that was not allowed to run, see
+        :func:`elasticast.config.model_class.allow`.
     """
-    freq = config.model.patches(config.front_end.mel_bins)
-    match config.model:
-        case ElasticASTSettings():
-            return ElasticAST(config.model, freq_patches=freq, classes=classes)
-        case ASTSettings():
-            time = config.model.patches(config.view.longest)
-            return AST(config.model, grid=(freq, time), classes=classes)
+    settings, module = config.model, MODULES.get(type(config.model))
+    if module is None:
+        settings, module = typed(config.model), model_class(config.model)
+    grid = settings.patches(config.front_end.mel_bins), settings.patches(config.view.longest)
+    model = module(settings, grid=grid, classes=classes)
+    model.settings = settings
+    if settings.traits.lengths == "padded":
+        model.register_forward_pre_hook(_pad)
+    return model
+
+
+def _pad(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return padded(inputs[0]), *inputs[1:]

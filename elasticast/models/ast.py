@@ -26,6 +26,8 @@ class AST(nn.Module):
         Number of classes C.
     """
 
+    Settings = ASTSettings
+
     def __init__(self, settings: ASTSettings, *, grid: tuple[int, int], classes: int):
         super().__init__()
         self.settings = settings

@@ -19,17 +19,19 @@ class ElasticAST(nn.Module):
     ----------
     settings : ElasticASTSettings
         Settings of the model.
-    freq_patches : int
-        Number of patches along frequency.
+    grid : tuple of int
+        Number of frequency patches, and of time patches of the longest view, which is not used.
     classes : int
         Number of classes C.
     """
 
-    def __init__(self, settings: ElasticASTSettings, *, freq_patches: int, classes: int):
+    Settings = ElasticASTSettings
+
+    def __init__(self, settings: ElasticASTSettings, *, grid: tuple[int, int], classes: int):
         super().__init__()
         self.settings = settings
         self.patch_embed = nn.Linear(settings.patch**2, settings.dim)
-        self.positions = clip_positions(settings, freq_patches)
+        self.positions = clip_positions(settings, grid[0])
         self.trunk = Trunk(settings)
         if settings.pooling == "attention":
             self.pool = AttentionPooling(settings)

@@ -6,7 +6,7 @@ Shapes: B clips, N tokens of all clips, p prefix tokens per clip, D width.
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import ModelSettings
+from elasticast.config import TransformerSettings
 from elasticast.data.packing import Lengths
 from elasticast.models.attention import AttentionScale, ClipMask
 
@@ -53,11 +53,11 @@ class AttentionPooling(nn.Module):
 
     Parameters
     ----------
-    settings : ModelSettings
+    settings : TransformerSettings
         Width D, number and scaling of heads, and the initial query.
     """
 
-    def __init__(self, settings: ModelSettings):
+    def __init__(self, settings: TransformerSettings):
         super().__init__()
         dim, self.heads = settings.dim, settings.heads
         query = torch.randn(dim)

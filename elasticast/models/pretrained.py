@@ -10,14 +10,16 @@ from typing import Any
 
 from torch import nn
 
-from elasticast.config import OF_RUN, ElasticASTSettings, RunConfig
+from elasticast.config import OF_RUN, RunConfig
 from elasticast.config.base import TaskKind
+from elasticast.config.model_class import allow, is_allowed
 from elasticast.config.reading import validate
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import load_weights
-from elasticast.models.weights.sources import TIMM, Weights, read_weights
+from elasticast.models.weights.content import Weights
+from elasticast.models.weights.sources import TIMM, read_weights
 
 
 @dataclass
@@ -57,7 +59,13 @@ class Pretrained:
     classes_known: bool
 
 
-def load_model(source: str | Path, *, classes: list[str] | None = None, frames: int | None = None) -> Pretrained:
+def load_model(
+    source: str | Path,
+    *,
+    classes: list[str] | None = None,
+    frames: int | None = None,
+    trust_code: bool = False,
+) -> Pretrained:
     """Load a model from weights of any known kind.
 
     Parameters
@@ -69,13 +77,18 @@ def load_model(source: str | Path, *, classes: list[str] | None = None, frames: 
         global random state.
     frames : int, optional
         Length to adapt the positions to: the fixed length of an AST, the longest clip of an ElasticAST.
+    trust_code : bool
+        Whether to run the code of a model that brings its own (`model_code.py`). Files that were allowed before, see
+        :func:`elasticast.config.model_class.allow`, run without it.
 
     Raises
     ------
     DataError
-        If the weights are not recognised, if they do not fit, or if they have no head and `classes` is not given.
+        If the weights are not recognised, if they do not fit, if they have no head and `classes` is not given, or if
+        the model brings code that is not trusted.
     """
     weights = read_weights(source)
+    _check_code(weights, source, trust_code)
     config = _config_at_length(weights, frames, str(source))
     notes = list(weights.notes)
     names = classes or weights.classes or _placeholder_classes(weights, str(source), notes)
@@ -84,6 +97,18 @@ def load_model(source: str | Path, *, classes: list[str] | None = None, frames: 
     about = {"kind": weights.kind, "description": weights.description, "sha256": weights.sha256, "notes": notes}
     known = bool(classes or weights.classes)
     return Pretrained(model.eval(), config, weights.norm, list(names), classes_known=known, **about)
+
+
+def _check_code(weights: Weights, source: str | Path, trust_code: bool) -> None:
+    """Refuse code that neither the user's suite nor an option allows."""
+    if weights.code is None or is_allowed(weights.config.model):
+        return
+    if not trust_code:
+        raise DataError(
+            f"{source}: model.kind = {weights.config.model.kind!r}: brings its own code, {weights.code}, which can do "
+            "anything that you can. Read it, and if you trust it, use --trust-code (in Python: trust_code=True)"
+        )
+    allow(weights.code)
 
 
 def init_source(init: str, root: Path, run: Path) -> str:
@@ -146,15 +171,13 @@ def _config_at_length(weights: Weights, frames: int | None, where: str) -> RunCo
         frames = frames or 1024
     if frames is None:
         return config
-    value = config.model_dump(mode="json")
-    if isinstance(config.model, ElasticASTSettings):
+    value, native = config.model_dump(mode="json"), config.view.frames == "native"
+    value["model"] |= config.model.lengthened(frames)
+    if not config.model.traits.one_length:
         value["view"]["max_frames"] = frames
-        if config.model.limit is not None:  # None: clips may have any length
-            value["model"]["max_frames"] = frames
-        if config.view.frames != "native":
-            value["view"]["frames"] = min(config.view.frames, frames)
+        value["view"]["frames"] = "native" if native else min(config.view.frames, frames)
     else:
-        value["view"]["max_frames" if config.view.frames == "native" else "frames"] = frames
+        value["view"]["max_frames" if native else "frames"] = frames
     if weights.image:
         value["front_end"]["mel_bins"] = 128
     return validate(RunConfig, value, f"{where} at {frames} frames")

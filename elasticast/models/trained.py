@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 MODEL_FILES = ("model.safetensors", "model.json")
+CODE_FILE = "model_code.py"
+"""Copy of the file of a model whose class is in a file of the user. `model.json` has its checksum."""
 
 
 def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:

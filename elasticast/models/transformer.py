@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elasticast.config import ModelSettings
+from elasticast.config import TransformerSettings
 from elasticast.models.attention import ClipMask, Rotation, SelfAttention
 
 
@@ -23,7 +23,7 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each with a LayerNorm before it and a residual connection around it."""
 
-    def __init__(self, settings: ModelSettings):
+    def __init__(self, settings: TransformerSettings):
         super().__init__()
         self.norm1 = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
         self.attn = SelfAttention(settings.dim, settings.heads, settings.attention_scale)
@@ -39,7 +39,7 @@ class Block(nn.Module):
 class Trunk(nn.Module):
     """`depth` blocks and a final LayerNorm."""
 
-    def __init__(self, settings: ModelSettings):
+    def __init__(self, settings: TransformerSettings):
         super().__init__()
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
@@ -63,6 +63,6 @@ def init_weights(module: nn.Module) -> None:
 
 
 def init_head(head: nn.Linear, kind: str) -> None:
-    """Initialise the linear layer of the head, see `ModelSettings.head_init`."""
+    """Initialise the linear layer of the head, see `TransformerSettings.head_init`."""
     if kind == "torch":
         head.reset_parameters()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config import RunConfig, deciding, digest
+from elasticast.config.model_class import code_sha256
 from elasticast.provenance.stages import PACKAGE
 
 PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
@@ -65,6 +66,7 @@ def job_record(
     device, attention_backend, threads
         Device, attention backend and number of threads, see :func:`elasticast.models.device.compute_record`.
     """
+    sha256 = code_sha256(config.model)
     return {
         "experiment": config.experiment,
         "seed": config.seed,
@@ -72,6 +74,7 @@ def job_record(
         "task": config.task,
         "config_digest": digest(deciding(config)),
         "code_digest": code,
+        **({} if sha256 is None else {"model_file_sha256": sha256}),
         "data_sha256": data_sha256,
         "device": device,
         "attention_backend": attention_backend,

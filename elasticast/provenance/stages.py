@@ -9,8 +9,16 @@ from elasticast.provenance.source import Source
 PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
-_RUN = ("config/frames.py", "config/model.py", "config/run.py:RunConfig", "config/training.py:Train", "config/view.py")
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "text.py:one_line")
+_RUN = (
+    "config/frames.py",
+    "config/model.py",
+    "config/model_file.py",
+    "config/run.py:RunConfig",
+    "config/training.py:Train",
+    "config/traits.py",
+    "config/view.py",
+)
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "config/table.py", "text.py:one_line")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -24,6 +32,7 @@ _CLIPS = (
     "data/views.py",
 )
 _MODELS = (
+    "data/padding.py",
     "models/__init__.py",
     "models/ast.py",
     "models/attention.py",
@@ -41,7 +50,12 @@ _SWEEPS = (
     "evaluation/saved_predictions.py",
     "evaluation/sweep.py",
 )
-_LOAD_WEIGHTS = ("models/weights/adapt.py", "models/weights/sources.py")
+_LOAD_WEIGHTS = (
+    "models/weights/adapt.py",
+    "models/weights/content.py",
+    "models/weights/sources.py",
+    "models/weights/vit.py",
+)
 _PUBLISHED_WEIGHTS = ("data/stats.py:RELEASED", "models/weights/convert.py", "models/weights/layouts.py")
 _TRAINING = (
     *_RUN,
@@ -51,6 +65,7 @@ _TRAINING = (
     "config/base.py",
     "data/loading.py",
     "data/manifest.py:read_data_hash",
+    "models/fast_trunk.py",
     "training/checkpoint.py",
     "training/distributed.py",
     "training/identity.py",
@@ -99,10 +114,11 @@ STAGES = {
         *_DECODING,
         "cli/__init__.py:prepare",
         "config/base.py",
-        "config/dataset.py:DatasetSettings,TwinnedDataset,SPLITS",
+        "config/dataset.py:DatasetSettings,OwnRecordings,TwinnedDataset,SPLITS",
         "data/annotations.py",
         "data/coverage.py",
         "data/datasets/__init__.py",
+        "data/duplicates.py",
         "data/labels.py",
         "data/lookup.py",
         "data/manifest.py",

@@ -184,10 +184,11 @@ def _is_type(node: ast.stmt) -> bool:
 
 
 def _is_validator(node: ast.stmt) -> bool:
-    """Whether a method is a validator that cannot change values, because it runs after the settings are created."""
-    return isinstance(node, ast.FunctionDef) and any(
-        ast.unparse(decorator) == "model_validator(mode='after')" for decorator in node.decorator_list
-    )
+    """Whether a method of settings can only refuse them: it runs after they are created, or lists their problems."""
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    after = any(ast.unparse(decorator) == "model_validator(mode='after')" for decorator in node.decorator_list)
+    return after or node.name == "problems"
 
 
 def _is_field(node: ast.stmt) -> bool:

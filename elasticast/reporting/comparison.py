@@ -1,4 +1,4 @@
-"""Table 1: each fixed-length model, at its training length or resolution, compared with the flexible model.
+"""Table 1: each fixed-length model, at its training length or resolution, compared with each flexible model.
 
 The table is a tidy data frame with one row per printed cell. It is printed as Markdown and as LaTeX.
 """
@@ -32,7 +32,7 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for x_name in (x for x in SWEEPS if any(suite.curve(name, x) for name in suite.experiments)):
         for panel in sweep_panels(suite, metrics, x_name):
-            for fixed in panel.fixed:
+            for fixed in panel.fixed or [None]:
                 for flexible in panel.flexible or [None]:
                     rows += _cells(panel, fixed, flexible)
     columns = [*_ROW, "quantity", "experiment", *Score.__dataclass_fields__, "seeds_planned", "origin"]
@@ -41,27 +41,30 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _cells(panel: Panel, fixed: Series, flexible: Series | None) -> list[dict]:
-    """The rows that compare one fixed-length model with the flexible model, one per quantity."""
-    x = fixed.trained_at
+def _cells(panel: Panel, fixed: Series | None, flexible: Series | None) -> list[dict]:
+    """The rows that compare one fixed-length model with one flexible model, one per quantity; None if there is none."""
+    x = fixed.trained_at if fixed else None
     absent = Score(status="not in suite")
     scores = {
-        "fixed_own": (fixed, fixed.at(x)),
-        "flexible_there": (flexible, flexible.at(x) if flexible else absent),
+        "fixed_own": (fixed, fixed.at(x) if fixed else absent),
+        "flexible_there": (flexible, flexible.at(x) if flexible and fixed else absent),
         "flexible_native": (flexible, flexible.at(panel.native_x) if flexible else absent),
-        "fixed_worst": (fixed, fixed.worst()),
+        "fixed_worst": (fixed, fixed.worst() if fixed else absent),
         "flexible_worst": (flexible, flexible.worst() if flexible else absent),
     }
-    common = {"seeds_planned": fixed.seeds, "origin": panel.origin}
-    about = [panel.dataset, panel.task, SWEEPS[panel.x_name], panel.metric, fixed.label]
-    row = dict(zip(_ROW, [*about, flexible.label if flexible else "none", _format_trained_at(panel, x)], strict=True))
+    common = {"seeds_planned": (fixed or flexible).seeds, "origin": panel.origin}
+    about = [panel.dataset, panel.task, SWEEPS[panel.x_name], panel.metric]
+    labels = [series.label if series else "none" for series in (fixed, flexible)]
+    row = dict(zip(_ROW, [*about, *labels, _format_trained_at(panel, x)], strict=True))
     return [
         {**row, "quantity": q, "experiment": s.experiment if s else "none", **vars(score), **common}
         for q, (s, score) in scores.items()
     ]
 
 
-def _format_trained_at(panel: Panel, x: float) -> str:
+def _format_trained_at(panel: Panel, x: float | None) -> str:
+    if x is None:
+        return "none"
     if panel.x_name == "compression":
         return f"{panel.hop_ms * x:g} ms hop"
     return f"{x:g} frames ({panel.hop_ms * x / 1000:.2g} s)"
@@ -130,8 +133,8 @@ def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]
 
 def markdown(table: pd.DataFrame) -> str:
     """Print the table as Markdown: scores in %, mean ± sd over seeds, the best in bold."""
-    head = ["Data set · task", "Sweep", "Metric (%)", "AST", "Trained at", "AST, own", "Compared with"]
-    head += ["ElasticAST, there", "ElasticAST, native", "AST, worst", "ElasticAST, worst", "Seeds", "Clips"]
+    head = ["Data set · task", "Sweep", "Metric (%)", "Fixed length", "Trained at", "Fixed, own", "Any length"]
+    head += ["Any, there", "Any, native", "Fixed, worst", "Any, worst", "Seeds", "Clips"]
     align, lines = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2, []
     for row, (fixed_score, *cells) in _printed(table, MARKDOWN):
         about = [f"{row['dataset']} · {row['task']}", row["sweep"], row["metric"], row["fixed"], row["trained_at"]]
@@ -142,9 +145,9 @@ def markdown(table: pd.DataFrame) -> str:
 def latex(table: pd.DataFrame) -> str:
     """Print the table as a LaTeX ``tabular`` that only needs booktabs, one block per dataset, task and sweep."""
     lines = [r"\begin{tabular}{llcccccrr}", r"\toprule"]
-    lines.append(r" & & AST & \multicolumn{2}{c}{ElasticAST} & \multicolumn{2}{c}{Worst of the sweep} & & \\")
+    lines.append(r" & & Fixed & \multicolumn{2}{c}{Any length} & \multicolumn{2}{c}{Worst of the sweep} & & \\")
     lines.append(r"\cmidrule(lr){3-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}")
-    lines.append(r"Model & Trained at & own & there & native & AST & ElasticAST & Seeds & Clips \\")
+    lines.append(r"Model & Trained at & own & there & native & fixed & any & Seeds & Clips \\")
     block = None
     for row, cells in _printed(table, LATEX):
         title = (

@@ -52,7 +52,9 @@ def packed_run(suite: Suite, dataset: str) -> RunConfig:
     """
     name = suite.packed_experiment(dataset)
     if name is None:
-        raise DataError(f"suite {suite.name!r}: no ElasticAST with view.frames: native on dataset {dataset!r}")
+        raise DataError(
+            f"suite {suite.name!r}: no experiment packs clips with view.frames: native on dataset {dataset!r}"
+        )
     return suite.run_config(name, suite.seeds[0])
 
 

@@ -289,6 +289,6 @@ def _reindex(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained. None for any other model."""
     run = suite.runs[experiment]
-    if run.model.kind != "ast" or run.view.frames == "native" or x_name == "token_drop":
+    if not run.fixed_length or x_name == "token_drop":
         return None
     return float(run.view.frames if x_name == "max_frames" else run.view.compression[0])

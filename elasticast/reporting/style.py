@@ -124,7 +124,7 @@ def line_styles(suite: Suite, emphasized: set[str] | None = None) -> dict[str, L
         Names of the experiments that are drawn dark and thick, by default the flexible models.
     """
     if emphasized is None:
-        emphasized = {name for name, run in suite.runs.items() if run.model.kind != "ast"}
+        emphasized = {name for name, run in suite.runs.items() if not run.model.traits.one_length}
     strong: dict[str, None] = {}
     plain: dict[str, None] = {}
     colors: dict[str, str] = {}

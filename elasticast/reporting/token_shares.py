@@ -154,7 +154,7 @@ def _fixed_runs(suite: Suite, runs: list[RunConfig]) -> dict[str, RunConfig]:
     Runs of the same length that count tokens differently are all included; their names also contain the label.
     """
     run_by_key: dict[tuple, RunConfig] = {}
-    for run in (r for r in runs if r.view.frames != "native" and r.model.kind == "ast"):
+    for run in (r for r in runs if r.fixed_length):
         key = (run.view.frames, run.model.patch, run.model.stride, run.view.fill == "mask", run.front_end)
         run_by_key.setdefault(key, run)
     ordered = sorted(run_by_key.values(), key=lambda run: run.view.frames)

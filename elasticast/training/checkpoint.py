@@ -12,10 +12,11 @@ from torch import nn
 
 from elasticast.checksums import read_record, verified, write_record
 from elasticast.config import RunConfig
+from elasticast.config.model_class import allowed_source
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import replacing_folder, write_atomic
-from elasticast.models.trained import MODEL_FILES, first_nonfinite
+from elasticast.models.trained import CODE_FILE, MODEL_FILES, first_nonfinite
 from elasticast.progress import LOG
 
 STATE, RECORD = "state.pt", "checkpoint.json"
@@ -163,7 +164,8 @@ def _refuse_nonfinite(tensors: dict[str, torch.Tensor], what: str) -> None:
 def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, classes: list[str], kind: str) -> None:
     """Write the weights to `model.safetensors`, and what is needed to use them to `model.json`.
 
-    `model.json` is a record: it holds the checksum of itself and of the weights.
+    `model.json` is a record: it holds the checksum of itself and of the weights. The file of a model of the user is
+    copied to `model_code.py`, and its checksum is in the record too.
 
     Raises
     ------
@@ -176,4 +178,8 @@ def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, cl
     write_atomic(file, lambda part: save_file(weights, part))
     content = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
     content |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
-    write_record(about, content, [file])
+    files = [file]
+    if (source := allowed_source(config.model)) is not None:
+        files.append(folder / CODE_FILE)
+        write_atomic(files[-1], lambda part: part.write_bytes(source))
+    write_record(about, content, files)

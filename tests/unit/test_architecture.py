@@ -9,6 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "elasticast"
 ROOMS = (
     "cli",
+    "new_suite",
     "inference",
     "reporting",
     "benchmarks",
@@ -106,3 +107,30 @@ def test_what_every_dry_run_reads_imports_nothing_heavy(package):
                 for imported in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
                 if imported.partition(".")[0] == package
             ], name
+
+
+KINDS = {"ast", "elasticast"}
+CLASSES = {"AST", "ElasticAST", "ASTSettings", "ElasticASTSettings"}
+OF_MODELS = ("config.model", "models.ast", "models.elasticast", "models.weights.convert", "models.weights.vit")
+"""Modules that belong to the models and their published weights. All others know models by their traits."""
+
+
+def asked(node: ast.AST) -> set[str]:
+    """Names of models that a comparison, a call of `isinstance` or a case of `match` asks for."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+        node = node.args[1]
+    elif not isinstance(node, ast.Compare | ast.match_case):
+        return set()
+    parts = list(ast.walk(node.pattern if isinstance(node, ast.match_case) else node))
+    texts = {part.value for part in parts if isinstance(part, ast.Constant)}
+    return (KINDS & texts) | (CLASSES & {part.id for part in parts if isinstance(part, ast.Name)})
+
+
+def test_no_module_asks_which_model_it_has():
+    found = [
+        (name, models)
+        for name, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if name not in OF_MODELS and (models := asked(node))
+    ]
+    assert not found

@@ -46,6 +46,7 @@ use rule evaluate as evaluate_variant with:
         manifest=prepared("manifest.parquet"),
         classes=prepared("classes.json"),
         summary=prepared("summary.json"),
+        model_file=lambda wildcards: PLAN.model_file(*evaluated(wildcards)),
     output:
         metrics=f"{VARIANT_DIR}/seed{{seed}}/metrics.csv",
         predictions=f"{VARIANT_DIR}/seed{{seed}}/predictions.h5",

@@ -134,6 +134,12 @@ def measured_splits(wildcards):
     return stores(wildcards, PLAN.evaluated_splits(*evaluated(wildcards)))
 
 
+def model_file_option(_, input):
+    """Option with the file of a model whose class is in a file of yours."""
+    path = input.get("model_file")
+    return ["--model-file", path] if path else []
+
+
 def norm_file(run):
     """Normalisation statistics that a run uses; [] if its settings give mean and standard deviation."""
     needed = PLAN.needs(run)

@@ -26,7 +26,7 @@ rule prepare_shard:
     params:
         out=subpath(output[0], ancestor=2),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
-        ids=lambda wildcards: ids_digest(wildcards.dataset),
+        ids=lambda wildcards: lists_digest(wildcards.dataset),
         code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Decoding share {wildcards.shard} of {wildcards.shards} of {wildcards.dataset}"
@@ -97,7 +97,7 @@ rule prepare:
     params:
         out=subpath(output.manifest, parent=True),
         settings=lambda wildcards: json.dumps(PLAN.datasets[wildcards.dataset].recipe()),
-        ids=lambda wildcards: ids_digest(wildcards.dataset),
+        ids=lambda wildcards: lists_digest(wildcards.dataset),
         code=lambda wildcards: PLAN.prepare_code(wildcards.dataset),
     message:
         "Preparing {wildcards.dataset}"

@@ -40,6 +40,7 @@ rule evaluate:
         manifest=prepared("manifest.parquet"),
         classes=prepared("classes.json"),
         summary=prepared("summary.json"),
+        model_file=lambda wildcards: PLAN.model_file(*evaluated(wildcards)),
     output:
         metrics=f"{RUN_DIR}/metrics.csv",
         predictions=f"{RUN_DIR}/predictions.h5",
@@ -59,12 +60,13 @@ rule evaluate:
         run=subpath(input.weights, parent=True),
         data=subpath(input.manifest, parent=True),
         out=subpath(output.metrics, parent=True),
+        model_file=model_file_option,
         code=CODE["evaluate"],
     message:
         "Evaluating {wildcards.experiment}, seed {wildcards.seed}"
     shell:
         "python -m elasticast evaluate --model {params.run:q} --config {input.sweeps:q} --data {params.data:q} --out {params.out:q}"
-        " --threads {threads} 2>&1 | tee -i {log:q}"
+        " {params.model_file:q} --threads {threads} 2>&1 | tee -i {log:q}"
 
 
 rule collect_metrics:
@@ -138,7 +140,7 @@ rule intervals:
             f"{SUITE_DIR}/summary/pairs.csv",
             caption="../report/pairs.rst",
             category="Tables",
-            labels={"table": "ElasticAST against AST"},
+            labels={"table": "Models against each other"},
         ),
         records=[
             f"{SUITE_DIR}/summary/intervals.json",

@@ -3,22 +3,23 @@
 
 from elasticast.checksums import file_sha256
 from elasticast.config.load_ablation import load_ablation
+from elasticast.data.tables.changes import annotation_sums
 
 # ---- data.smk
 
 
-def ids_digest(dataset):
-    """Checksums of the files that list the clips to use, or None without such a file."""
-    paths = [
-        Path(SETTINGS.data_root, file) for file in PLAN.datasets[dataset].id_files()
-    ]
-    return [file_sha256(path) for path in paths if path.is_file()] or None
+def lists_digest(dataset):
+    """Checksums of the files that list the clips: `ids`, and the table or folders of your own recordings. None if there
+    are none."""
+    config, root = PLAN.datasets[dataset], Path(SETTINGS.data_root)
+    ids = [file_sha256(root / f) for f in config.id_files() if (root / f).is_file()]
+    return [*ids, *annotation_sums(config, root)] or None
 
 
 def recipe_digest(dataset):
     """Digest of the settings and the code that prepare a dataset."""
     recipe = PLAN.datasets[dataset].recipe()
-    return digest([recipe, ids_digest(dataset), PLAN.prepare_code(dataset)])
+    return digest([recipe, lists_digest(dataset), PLAN.prepare_code(dataset)])
 
 
 # ---- report.smk

@@ -36,6 +36,7 @@ rule train:
             experiment=needs(wildcards).starts_from or [],
             seed=wildcards.seed,
         ),
+        model_file=lambda wildcards: PLAN.model_file(*experiment_of(wildcards)),
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",
@@ -61,6 +62,7 @@ rule train:
     params:
         data=subpath(input.manifest, parent=True),
         norm=lambda wildcards, input: ["--norm", input.norm] if input.norm else [],
+        model_file=model_file_option,
         out=subpath(output.weights, parent=True),
         code=lambda wildcards: PLAN.training_code(wildcards.experiment),
     message:
@@ -69,4 +71,4 @@ rule train:
         # tee ignores the signals that stop the trainer, so that it logs the last line: a checkpoint was saved
         "python -m elasticast.jobs.launch --gpus {resources.gpus} --nodes {resources.nodes}"
         " train --config {input.config:q} --data {params.data:q} {params.norm:q} --out {params.out:q}"
-        " --weights-root {resources.weights_root:q} --also {resources.also:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"
+        " --weights-root {resources.weights_root:q} --also {resources.also:q} {params.model_file:q} --threads {threads} 2>&1 | (trap '' INT TERM; tee {log:q})"

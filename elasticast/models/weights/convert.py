@@ -82,7 +82,8 @@ def convert_state(layout: Layout, state: dict[str, Tensor], where: str, hf_files
         config = _epic_sounds(model, frames, mel_bins, where, notes)
     else:
         rate = hf_files.get("preprocessor", {}).get("sampling_rate", 16000)
-        config = _config(model, {"frames": frames}, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
+        view = {"frames": "native", "max_frames": frames} if layout is ELASTIC else {"frames": frames}
+        config = _config(model, view, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
     return {
         "description": _describe(layout, config, classes),
         "tensors": tensors,
@@ -218,7 +219,7 @@ def _trained_on(layout: Layout, classes: int | None, hf_files: dict, notes: list
 def _epic_sounds(model: dict[str, Any], frames: int, mel_bins: int, where: str, notes: list[str]) -> RunConfig:
     """Settings of the ElasticAST released for EPIC-SOUNDS, as in its published evaluation."""
     front_end = RELEASED["epic_sounds"].front_end.model_dump() | {"mel_bins": mel_bins}
-    view = {"frames": frames, "min_frames": min(EPIC_SOUNDS_FRAMES, frames), "fill": "edge"}
+    view = {"frames": "native", "max_frames": frames, "min_frames": min(EPIC_SOUNDS_FRAMES, frames), "fill": "edge"}
     notes.append(
         "front end of EPIC-SOUNDS: 24 kHz, hop 5 ms, magnitude STFT; clips are padded with their last frame, to "
         f"{view['min_frames']} frames or to whole patches (the published loader adds a patch even to whole ones)"
@@ -230,8 +231,6 @@ def _config(
     model: dict[str, Any], view: dict[str, Any], dataset: str, front_end: dict[str, Any], where: str
 ) -> RunConfig:
     """Settings of a run with this model and view; the settings of training are placeholders."""
-    if model["kind"] == "elasticast":
-        view = view | {"frames": "native", "max_frames": view["frames"]}
     value = {
         "experiment": "pretrained",
         "seed": 0,

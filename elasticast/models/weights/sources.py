@@ -4,7 +4,6 @@ import hashlib
 import pickle
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ from torch import Tensor
 
 from elasticast.checksums import FILES, file_sha256, read_record, verify
 from elasticast.config import RunConfig
-from elasticast.config.base import TaskKind
+from elasticast.config.model_class import code_sha256
 from elasticast.config.reading import validate
 from elasticast.data.features import Norm, checked_norm
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json
 from elasticast.models import build_model
-from elasticast.models.trained import MODEL_FILES, first_nonfinite
+from elasticast.models.trained import CODE_FILE, MODEL_FILES, first_nonfinite
+from elasticast.models.weights.content import Weights
 from elasticast.models.weights.convert import convert_state
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
 
@@ -28,43 +28,6 @@ TIMM = "timm:"
 RUN_RECORD = "run.json"
 REMEDY = "train or export the model again"
 HUGGING_FACE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-
-
-@dataclass
-class Weights:
-    """Weights of any source, with the names of this package.
-
-    Attributes
-    ----------
-    description : str
-        Kind and size of the weights, for messages.
-    tensors : dict of str to Tensor
-        State dict of the model that `config` describes; the head may be missing.
-    config : RunConfig
-        Settings of the model, its front end and its view.
-    norm : Norm
-        Normalisation of the log-mel.
-    kind : {'single', 'multi'}
-        Whether a clip has one label or several.
-    classes : list of str or None
-        Names of the classes, if known.
-    image : bool
-        Whether the positions are for square images.
-    notes : list of str
-        Assumptions, and what is left out, one line each.
-    sha256 : str
-        Hash of the file, or of the tensors if there is no file.
-    """
-
-    description: str
-    tensors: dict[str, Tensor]
-    config: RunConfig
-    norm: Norm
-    kind: TaskKind
-    classes: list[str] | None = None
-    image: bool = False
-    notes: list[str] = field(default_factory=list)
-    sha256: str = ""
 
 
 def read_weights(source: str | Path) -> Weights:
@@ -88,7 +51,8 @@ def read_weights(source: str | Path) -> Weights:
     checked_norm(weights.norm.mean, weights.norm.std, source)
     if name := first_nonfinite(weights.tensors):
         raise DataError(f"{source}: tensor {name} holds values that are not finite; these weights cannot be used")
-    check_names(_expected_state(weights), weights.tensors, f"{source}: looks like {weights.description}, but")
+    if weights.code is None:  # others are compared with their model when that is built
+        check_names(_expected_state(weights), weights.tensors, f"{source}: looks like {weights.description}, but")
     return weights
 
 
@@ -98,7 +62,8 @@ def _expected_state(weights: Weights) -> dict[str, Tensor]:
     headless = head is None and weights.classes is None
     with torch.device("meta"):
         model = build_model(weights.config, len(weights.classes or (() if head is None else head)) or 1)
-    return {k: v for k, v in model.state_dict().items() if not (headless and k.startswith(("head.", "head_norm.")))}
+    heads = tuple(f"{name}." for name in weights.config.model.traits.head)
+    return {k: v for k, v in model.state_dict().items() if not (headless and k.startswith(heads))}
 
 
 def _read_source(source: str | Path) -> Weights:
@@ -141,9 +106,14 @@ def _from_run(folder: Path) -> Weights:
         raise DataError(
             f"{path}: is not a model.json of this package; expected config, classes, kind and norm"
         ) from None
+    code = None
+    if (sha256 := code_sha256(config.model)) is not None:
+        code = folder / CODE_FILE
+        verify(code, {FILES: {CODE_FILE: sha256}}, path, REMEDY)
     tensors = read_tensors(file)
-    description = f"{config.model.kind} of this package, experiment {config.experiment}, seed {config.seed}"
-    return Weights(description, tensors, config, norm, kind, classes, sha256=content[FILES][file.name])
+    kind = config.model.kind if code else f"{config.model.kind} of this package"
+    description = f"{kind}, experiment {config.experiment}, seed {config.seed}"
+    return Weights(description, tensors, config, norm, kind, classes, sha256=content[FILES][file.name], code=code)
 
 
 def _from_file(path: Path) -> Weights:

@@ -25,4 +25,4 @@ def test_the_formula_is_what_runs(tiny, settings, frames):
     batch = pack([random_clip(0, frames)])
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # the CPU's own kernel is not counted
         model(batch)
-    assert forward_flops(config, frames // 2, 5) == counter.get_total_flops()
+    assert forward_flops(model, config, frames // 2, 5) == counter.get_total_flops()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ import yaml
 from elasticast.config import Evaluation
 from elasticast.data.dataset import Clips
 from elasticast.errors import DataError
-from elasticast.evaluation.intervals import INTERVAL_COLUMNS, PAIR_COLUMNS, resample, write_tables
+from elasticast.evaluation.intervals import INTERVAL_COLUMNS, PAIR_COLUMNS, _pairs, resample, write_tables
 from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.saved_predictions import points, saving, targets
 from elasticast.evaluation.sweep import sweep
@@ -225,3 +226,14 @@ def test_seeds_of_two_experiments_or_of_other_sweeps_are_refused(evaluated, tmp_
     other = evaluated("one", 1, sweeps={"hop": SWEEPS["hop"]}) / "predictions.h5"
     with complains(DataError, one, other):
         resample([one, other], tmp_path / "out.h5", 10)
+
+
+def test_models_of_different_kinds_are_compared_those_of_any_length_first(tmp_path):
+    kinds = {"a": ("ast", True), "m1": ("m.py:M", False), "e": ("elasticast", False), "m2": ("m.py:M", False)}
+    runs = []
+    for name, (kind, one_length) in kinds.items():
+        runs.append(h5py.File(tmp_path / f"{name}.h5", "w"))
+        runs[-1].attrs.update({"model": kind, "one_length": one_length, "dataset": "d", "task": "t"})
+        runs[-1].create_group("length")
+    pairs = [tuple(Path(group.file.filename).stem for group in pair) for pair in _pairs(runs)]
+    assert pairs == [("m1", "e"), ("m1", "a"), ("e", "m2"), ("e", "a"), ("m2", "a")]

@@ -20,7 +20,6 @@ from elasticast.data.views import ViewRule
 from elasticast.data.windows import window_views
 from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation import sweep as module
-from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.saved_predictions import points, saving
@@ -343,7 +342,7 @@ def test_leaving_tokens_out_costs_less_and_says_how_much(setting, test_clips, pr
     rule, expected = ViewRule(config, compression=config.default_compression), []
     for samples in test_clips.samples:
         tokens = 8 * rule(int(samples)).frames // 16
-        expected.append(forward_flops(config, max(1, round(0.7 * tokens)), len(test_clips.classes)))
+        expected.append(config.model.flops(max(1, round(0.7 * tokens)), len(test_clips.classes)))
     assert costs[0.3] == pytest.approx(sum(expected) / len(expected) / 1e9)
 
 

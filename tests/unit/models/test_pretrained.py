@@ -17,7 +17,7 @@ from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.pretrained import init_source, load_model, start_from
-from elasticast.models.weights.adapt import resize_grid
+from elasticast.models.weights.vit import resize_grid
 from elasticast.training.checkpoint import save_model
 from elasticast.training.inputs import RunInputs, read_inputs
 from elasticast.training.loop import Trainer

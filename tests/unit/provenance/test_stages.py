@@ -39,6 +39,7 @@ NEVER = {
     "config/deciding.py": "says what runs again, not what comes of it",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
+    "config/model_class.py": "runs a file of the user, whose SHA-256 is in the settings",
     "config/names.py": "refuses names",
     "config/reading.py": "makes settings of files; the rules have them in params",
     "config/resolving.py": "makes settings of files; the rules have them in params",
@@ -55,6 +56,7 @@ NEVER = {
     "provenance/stages.py": "computes these digests, which change with it",
     "training/finite.py": "stops a run that diverges",
     "reporting/check_tables.py": "stops a job",
+    "reporting/data_overview.py": "draws what was prepared; no stage reads it",
     "training/history.py": "tells of a run that trains",
 }
 """Modules that no stage lists though it imports them: why they cannot change a number."""

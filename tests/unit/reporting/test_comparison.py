@@ -60,3 +60,18 @@ def test_table_bolds_the_best_and_names_the_worst_point(project):
     )
     assert "**76.6 ± 1.4**" in row  # ElasticAST at native length beats 61.0 and 57.4
     assert "41.0 ± 1.4 (at 256) | **54.2 ± 1.4** (at 32)" in row
+
+
+def test_flexible_models_are_in_the_table_without_any_of_a_fixed_length(project):
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    suite = yaml.safe_load(path.read_text())
+    fixed = [name for name, settings in suite["experiments"].items() if settings["model"]["kind"] == "ast"]
+    suite["experiments"] = {name: e for name, e in suite["experiments"].items() if name not in fixed}
+    path.write_text(yaml.safe_dump({**suite, "claims": {}}))
+    table = comparison_table(suite_of(project), metrics_table())
+    assert set(table["flexible"]) == {e["label"] for e in suite["experiments"].values()}
+    assert set(table["fixed"]) == {"none"}
+    scores = table.set_index("quantity")["status"]
+    assert set(scores["flexible_native"]) == set(scores["flexible_worst"]) == {"ok"}
+    assert set(scores["fixed_own"]) == {"not in suite"}
+    assert all("none" in text for text in (markdown(table), latex(table)))

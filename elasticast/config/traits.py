@@ -1,0 +1,46 @@
+"""Traits: what the suite must know of a model to train, evaluate and compare it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a model needs and can do. Its settings class declares them once, as the property `traits`.
+
+    Attributes
+    ----------
+    lengths : {"any", "one", "padded"}
+        Which clips a batch may hold. ``any``: packed clips of any lengths. ``one``: packed clips of one length.
+        ``padded``: clips of any lengths, but the model is given a :class:`~elasticast.data.padding.PaddedBatch`.
+    views : tuple of {"native", "fixed"}
+        Which kinds of `view.frames` it can train on. A model of one length trains on native views in length buckets.
+    missing_tokens : {"train", "evaluate", "never"}
+        When it takes clips of which some tokens are left out: in training too (`train.token_dropout`), in evaluation
+        only (`x_name: token_drop`, `view.fill: mask`), or never.
+    extra_tokens : int
+        Number of tokens that it adds to those of each clip.
+    longest : int or None
+        Largest number of frames that its positions cover; None if there is no limit.
+    random_offset : bool
+        Whether training moves each clip to a random place in the grid of the longest view.
+    starts_from : tuple of str
+        Kinds of models whose weights it can start from, besides its own kind.
+    head : tuple of str
+        Names of the submodules that belong to the classes. They start anew if weights have other classes. The last one
+        computes the logits.
+    """
+
+    lengths: Literal["any", "one", "padded"] = "any"
+    views: tuple[Literal["native", "fixed"], ...] = ("native", "fixed")
+    missing_tokens: Literal["train", "evaluate", "never"] = "train"
+    extra_tokens: int = 0
+    longest: int | None = None
+    random_offset: bool = False
+    starts_from: tuple[str, ...] = ()
+    head: tuple[str, ...] = ("head",)
+
+    @property
+    def one_length(self) -> bool:
+        """Whether all clips of a batch must have the same length."""
+        return self.lengths == "one"

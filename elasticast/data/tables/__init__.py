@@ -1,0 +1,1 @@
+"""Read your own tables: rows, columns, labels, audio files and splits."""
