@@ -21,6 +21,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/released.smk"
 include: "workflow/rules/ablations.smk"
+include: "workflow/rules/audits.smk"
 
 
 rule all:
@@ -34,3 +35,6 @@ rule all:
 for file in CUSTOM_RULES:
 
     include: file
+
+
+check_targets()

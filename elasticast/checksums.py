@@ -2,10 +2,15 @@
 
 A *record* is a JSON file with the SHA-256 of itself (key :data:`OWN`), and of other files in its folder (key
 :data:`FILES`). A YAML file that the suite writes begins with a comment that holds the SHA-256 of the rest.
+
+A copy of a file has a fitting checksum wherever it is. So records and YAML files of a run also hold the folder that
+they were written for (key :data:`FOLDER`).
 """
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,9 @@ OWN = "record_sha256"
 """Key of a record: SHA-256 of its other keys and values."""
 FILES = "files"
 """Key of a record: SHA-256 by name of file."""
+FOLDER = "folder"
+"""Key of a record or YAML file of a run: its folder, see :func:`folder_of`."""
+_FOLDER = re.compile(r"[^/]+(/ablations/[^/]+)?/(runs|released)/[^/]+(/seed\d+)?$")
 YAML_HEAD = "# sha256 of the lines below: "
 """First line of a YAML file that the suite wrote, followed by the checksum."""
 
@@ -121,6 +129,48 @@ def verified(path: Path, source: Path, remedy: str) -> Path:
     """`path`, after verifying it with the record `source`; see :func:`verify`."""
     verify(path, read_record(source, remedy), source, remedy)
     return path
+
+
+def folder_of(path: Path) -> str | None:
+    """Folder of a run's file, from the name of the suite on.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+
+    Returns
+    -------
+    str or None
+        Such as ``tiny/runs/elastic/seed0`` or ``tiny/ablations/hop/runs/ms20/seed0``; without the seed for a file of
+        all seeds. None if the file is not in such a folder.
+    """
+    found = _FOLDER.search(Path(os.path.abspath(path)).parent.as_posix())
+    return found and found[0]
+
+
+def check_folder(path: Path, value: dict[str, Any], remedy: str) -> None:
+    """Verify that a file of a run is in the folder that it was written for.
+
+    A file outside the folders of runs, and one that names no folder, are the user's own and are accepted.
+
+    Parameters
+    ----------
+    path : Path
+        Record or YAML file.
+    value : dict
+        Its content.
+    remedy : str
+        What the user can do; the end of the error message.
+
+    Raises
+    ------
+    DataError
+        If the file was written for another folder.
+    """
+    written, actual = value.get(FOLDER), folder_of(path)
+    if written and actual and written != actual:
+        raise DataError(f"{path}: was written for {written}, not for {actual}: it is a copy of another run; {remedy}")
 
 
 def with_checksum(yaml: str) -> str:

@@ -39,14 +39,19 @@ LESS_MEMORY = {
 }
 """What lowers the memory that a command needs."""
 _PROBE = 1 << 20  # bytes
+SHARED = "give it more (in a container: --shm-size), or use fewer processes (--workers, train.workers); then run again"
+"""What to do if the processes of a data loader cannot share memory."""
+SHARED_MEMORY = "/dev/shm"
 _NUMBER = re.compile(r"\[Errno (\d+)\]|os error (\d+)|errno = (\d+)|\[errno (\d+)\]")
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 _MEMORY = re.compile(
     r"out of memory|not enough memory|(can't|cannot|unable to|failed to) allocate|bad_alloc|can't start new thread|"
-    r"failed to map segment|shared memory|unable to mmap",
+    r"failed to map segment|unable to mmap",
     re.IGNORECASE,
 )
-_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")
+_SHARED = re.compile(r"shared memory|/torch_\w+|/dev/shm", re.IGNORECASE)
+_FILES = re.compile(r"Too many open files|received 0 items of ancdata")
+_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)|Pin memory thread exited")
 _INNER = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception): ", re.MULTILINE)
 
 
@@ -84,6 +89,8 @@ def _flush() -> None:
 def message_of(error: BaseException, stage: str) -> str | None:
     """The message for an error that users can fix, or for a fault of the machine; None for an error of the program."""
     text = _text(error)
+    if isinstance(error, OSError | RuntimeError) and _SHARED.search(str(error)):
+        return f"{stage}: not enough shared memory in {SHARED_MEMORY}: {SHARED}"
     if _KILLED.search(text) or isinstance(error, BrokenExecutor):
         return f"a process of {stage} was killed, probably because memory ran out: {_less_memory(stage)}"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | ImportError) and _MEMORY.search(text)):
@@ -108,6 +115,8 @@ def error_number(error: BaseException) -> int | None:
     text = str(error)
     if found := _NUMBER.search(text):
         return int(next(filter(None, found.groups())))
+    if _FILES.search(text):
+        return errno.EMFILE
     if found := _DISK.search(text):
         return {"N": errno.ENOSPC, "D": errno.EDQUOT, "R": errno.EROFS}[found[0][0]]
     return None

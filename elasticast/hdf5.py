@@ -4,7 +4,9 @@ Every byte of these files is covered by a checksum that HDF5 verifies when it re
 format (:data:`FORMAT`), and datasets that are written by :func:`write_column`.
 """
 
+import errno
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import h5py
 import numpy as np
 
 from elasticast.errors import DataError
+from elasticast.faults import REMEDIES, error_number
 from elasticast.files import replacing
 
 FORMAT = ("v110", "v110")
@@ -90,11 +93,14 @@ def open_hdf5(path: Path, remedy: str) -> h5py.File:
 def naming(path: Path, remedy: str) -> Iterator[None]:
     """Raise errors of h5py, which do not name the file, as a `DataError` that does.
 
+    A fault of the machine, such as too many open files, is an `OSError` that names the file; the file may be good.
     The `with` block should do nothing else than read the file: h5py raises many kinds of errors.
     """
     try:
         yield
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if (number := error_number(error)) in (*REMEDIES, errno.ENOMEM):
+            raise OSError(number, os.strerror(number), str(path)) from None
         raise DataError(f"{path}: cannot be read ({_message(error)}); {remedy}") from None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from elasticast.data.dataset import Clips
+from elasticast.reporting.captions import title_of
 from elasticast.reporting.packed_batch import draw_packing, encode_clips, packed_run, packing_caption
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import save
@@ -15,7 +16,7 @@ def draw(suite, arguments):
     clips = Clips(arguments.data, "train", config.task)
     indices = np.random.default_rng(arguments.seed).permutation(len(clips))[: arguments.clips]
     batch = encode_clips(clips, config, indices)
-    save(draw_packing(batch), arguments.out, packing_caption(config, batch))
+    save(draw_packing(batch), arguments.out, packing_caption(config, batch, title_of(suite.datasets, config.dataset)))
 
 
 def add_data(parser):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
 from elasticast.cli.options import ConfigFile, Data, ModelFile, Out, Threads, TrustCode
 from elasticast.errors import ConfigError, Problem
@@ -25,8 +26,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.command()
 def configure(settings: Annotated[str, typer.Option(help="settings, as JSON")], out: Out) -> None:
-    """Write settings that the workflow computed to a YAML file."""
-    _write_yaml(out, _parse_json(settings, "--settings"))
+    """Write settings that the workflow computed to a YAML file, with the name of its folder if that is one of a run."""
+    from elasticast.checksums import FOLDER, folder_of
+
+    folder = folder_of(out)
+    _write_yaml(out, ({FOLDER: folder} if folder else {}) | _parse_json(settings, "--settings"))
 
 
 def _parse_json(text: str, option: str) -> dict:
@@ -364,6 +368,7 @@ def adopt(
     write(files)
 
 
+app.command()(audit)
 app.add_typer(bench, name="bench")
 
 

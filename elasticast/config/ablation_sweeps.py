@@ -8,7 +8,14 @@ from elasticast.errors import Problem
 Point = tuple[float, float | None]
 """x and compression of a point of a sweep; the compression is None if the sweep is no grid."""
 GRID = "length and resolution"
-SWEEPS = {"max_frames": "length", "compression": "resolution", "token_drop": "tokens left out"}
+SWEEPS = {
+    "max_frames": "length",
+    "compression": "resolution",
+    "token_drop": "tokens left out",
+    "sample_rate": "sample rate",
+}
+OTHER_HOPS = (SWEEPS["token_drop"], SWEEPS["sample_rate"])
+"""Sweeps of which the same x means the same at any hop."""
 _NEEDED = {"heat_map": (GRID,), "cost": (SWEEPS["token_drop"],), "curves": tuple(SWEEPS.values())}
 _DECIMALS = 6  # makes 1.2 from a file and a computed 1.2 the same point
 
@@ -53,8 +60,8 @@ def shared_points(ablation: Ablation, sweep: str) -> list[Point]:
 
 
 def native_point(points: list[Point], sweep: str) -> Point:
-    """The point with most of a clip: the greatest length, the finest resolution, or the fewest tokens left out."""
-    if sweep == SWEEPS["max_frames"]:
+    """The point with most of a clip: the greatest length or rate, the finest resolution, the fewest tokens left out."""
+    if sweep in (SWEEPS["max_frames"], SWEEPS["sample_rate"]):
         return points[-1]
     return min(points, key=lambda p: (p[1], -p[0])) if sweep == GRID else points[0]
 
@@ -98,7 +105,7 @@ def comparison_problems(ablation: Ablation) -> list[tuple[str | None, Problem]]:
 def _hop_problems(ablation: Ablation, variant: str) -> list[Problem]:
     """Problems of a variant with another hop than the base, so that the same x is another length or resolution."""
     hop_ms, base_hop_ms = (ablation.runs[v].front_end.hop_ms for v in (variant, ablation.base))
-    swept = [s for s, variants in compared(ablation).items() if variant in variants and s != SWEEPS["token_drop"]]
+    swept = [s for s, variants in compared(ablation).items() if variant in variants and s not in OTHER_HOPS]
     if hop_ms == base_hop_ms or not swept:
         return []
     message = (

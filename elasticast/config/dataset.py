@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
+from elasticast.config.base import Line, PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
 from elasticast.config.names import Name
 from elasticast.config.table import CLASSES, ClassNames, Columns, Labels, task_problems
 from elasticast.errors import Problem, SettingsError
@@ -66,6 +66,10 @@ class DatasetSettings(_Ranges):
         "`null` uses all. [clips]",
     )
 
+    title: Line | None = Field(
+        None, description="Name of the dataset in figures and tables; `null` uses the name of its file."
+    )
+
     def id_files(self) -> dict[str, tuple[str, ...]]:
         """The files in `ids`, each with the splits that it restricts."""
         if isinstance(self.ids, str):
@@ -74,8 +78,8 @@ class DatasetSettings(_Ranges):
         return {file: tuple(split for split in files if files[split] == file) for file in files.values()}
 
     def recipe(self) -> dict[str, Any]:
-        """The settings that determine the prepared data: all but `max_rejected`, `shards` and `stats_clips`."""
-        return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips"})
+        """The settings that determine the prepared data: all but `max_rejected`, `shards`, `stats_clips`, `title`."""
+        return self.model_dump(mode="json", exclude={"max_rejected", "shards", "stats_clips", "title"})
 
     def code(self) -> tuple[str, ...]:
         """Code of the package that makes and reads this dataset, as in `elasticast.provenance.stages.STAGES`."""
@@ -316,37 +320,6 @@ class EpicSounds(TwinnedDataset):
         return set(self.annotations)
 
 
-class Fsd50k(TwinnedDataset):
-    """FSD50K, see `elasticast.data.datasets.fsd50k`."""
-
-    module: ClassVar[str] = "fsd50k"
-    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi"}
-    source: Literal["fsd50k"] = Field(description="FSD50K.")
-    folder: str = Field(
-        "FSD50K", description="Folder with `FSD50K.ground_truth/`, `FSD50K.dev_audio/` and `FSD50K.eval_audio/`."
-    )
-
-    def splits(self) -> set[str]:
-        """See `DatasetSettings.splits`."""
-        return set(SPLITS)
-
-
-class Asterisk(DatasetSettings):
-    """Recorded prompts of the telephone system Asterisk, see `elasticast.data.datasets.asterisk`."""
-
-    module: ClassVar[str] = "asterisk"
-    tasks: ClassVar[dict[str, TaskKind]] = {"language": "single"}
-    source: Literal["asterisk"] = Field(description="Recorded prompts of the telephone system Asterisk.")
-    folder: str = Field(
-        "asterisk",
-        description="Folder that Debian's packages are unpacked to; the folders of the voices may lie deeper.",
-    )
-
-    def splits(self) -> set[str]:
-        """See `DatasetSettings.splits`."""
-        return set(SPLITS)
-
-
 class OwnRecordings(DatasetSettings):
     """Settings common to the two sources of your own recordings, see :mod:`elasticast.data.tables`."""
 
@@ -457,6 +430,37 @@ class Folders(OwnRecordings):
     def tasks(self) -> dict[str, TaskKind]:
         """Kind of each task."""
         return {self.task: "single"}
+
+
+class Fsd50k(TwinnedDataset):
+    """FSD50K, see `elasticast.data.datasets.fsd50k`."""
+
+    module: ClassVar[str] = "fsd50k"
+    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi"}
+    source: Literal["fsd50k"] = Field(description="FSD50K.")
+    folder: str = Field(
+        "FSD50K", description="Folder with `FSD50K.ground_truth/`, `FSD50K.dev_audio/` and `FSD50K.eval_audio/`."
+    )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
+
+class Asterisk(DatasetSettings):
+    """Recorded prompts of the telephone system Asterisk, see `elasticast.data.datasets.asterisk`."""
+
+    module: ClassVar[str] = "asterisk"
+    tasks: ClassVar[dict[str, TaskKind]] = {"language": "single"}
+    source: Literal["asterisk"] = Field(description="Recorded prompts of the telephone system Asterisk.")
+    folder: str = Field(
+        "asterisk",
+        description="Folder that Debian's packages are unpacked to; the folders of the voices may lie deeper.",
+    )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
 
 
 DatasetConfig = Annotated[

@@ -1,4 +1,4 @@
-"""Settings of an evaluation: a sweep of a trained model over lengths, resolutions, or tokens left out."""
+"""Settings of an evaluation: a sweep of a trained model over lengths, resolutions, tokens or sample rates."""
 
 from typing import Annotated, Literal
 
@@ -8,16 +8,18 @@ from elasticast.config.base import Scores, Settings
 from elasticast.config.run import RunSettings, invalid_compressions
 from elasticast.errors import Problem, SettingsError
 
+LOWEST_RATE = 1000
+
 
 class Evaluation(Settings):
-    """A sweep of one trained model over lengths, resolutions, both, or tokens left out."""
+    """A sweep of one trained model over lengths, resolutions, both, tokens left out, or sample rates."""
 
-    x_name: Literal["max_frames", "compression", "token_drop"] = Field(
-        description="What varies: the length (`max_frames`), the resolution (`compression`), or the share of "
-        "tokens left out (`token_drop`)."
+    x_name: Literal["max_frames", "compression", "token_drop", "sample_rate"] = Field(
+        description="What varies: the length (`max_frames`), the resolution (`compression`), the share of tokens "
+        "left out (`token_drop`), or the sample rate (`sample_rate`)."
     )
     x: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="Values of the sweep: frames at compression 1, compression factors, or shares."
+        min_length=1, description="Values of the sweep: frames at compression 1, compression factors, shares, or Hz."
     )
     split: Literal["dev", "test"] = Field(
         "test", description="Split that is evaluated. Figures and table 1 only show `test`."
@@ -47,6 +49,8 @@ class Evaluation(Settings):
             message = "expected numbers of frames: whole numbers above 0"
         elif self.x_name == "token_drop" and max(self.x) >= 1:
             message = "expected shares below 1: at least one token must remain"
+        elif self.x_name == "sample_rate" and any(x != int(x) or x < LOWEST_RATE for x in self.x):
+            message = f"expected sample rates in Hz: whole numbers of at least {LOWEST_RATE}"
         elif self.x_name == "compression" and min(self.x) < 1:
             message = "expected compressions of at least 1; for a finer hop lower front_end.hop_ms"
         problems = [Problem("", ("x",), message, self.x)] if message else []
@@ -69,6 +73,9 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
     if sweep.x_name == "token_drop" and run.model.traits.missing_tokens == "never":
         message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
         return [Problem.between("x_name", sweep.x_name, message)]
+    rate = run.front_end.sample_rate
+    if sweep.x_name == "sample_rate" and (higher := [x for x in sweep.x if x > rate]):
+        return [Problem.between("x", higher, f"above front_end.sample_rate = {rate}")]
     limit = run.model.limit
     finest = min(sweep.x) if sweep.x_name == "compression" else run.default_compression
     if sweep.x_name == "compression" and (wrong := invalid_compressions(run, sweep.x)):

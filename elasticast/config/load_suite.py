@@ -12,7 +12,7 @@ from typing import Any
 from elasticast.config.deciding import deciding, without_effect
 from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_suite
 from elasticast.config.names import name_error, no_such_file
-from elasticast.config.reading import deep_merge, read_yaml, validate
+from elasticast.config.reading import deep_merge, read_run_yaml, read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems
@@ -42,8 +42,10 @@ def load_run_config(path: Path, also: dict[str, Any] | None = None) -> RunConfig
     ------
     ConfigError
         If the file or `also` has mistakes, or if `also` holds other settings.
+    DataError
+        If the file was damaged, or written for another run.
     """
-    run = validate(RunConfig, read_yaml(path), str(path))
+    run = validate(RunConfig, read_run_yaml(path), str(path))
     if not also:
         return run
     changed = validate(RunConfig, deep_merge(run.model_dump(mode="json"), also), "--also")

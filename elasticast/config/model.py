@@ -27,8 +27,9 @@ class ModelSettings(Settings):
     )
     init: str | None = Field(
         None,
-        description="Weights to start from: the folder of a run, a published weight file or folder, `timm:NAME`, "
-        "or `run:NAME` (another experiment of the suite, same seed). `null` starts at random.",
+        description="Weights to start from: the folder of a run, a published weight file or folder, "
+        "`hf:OWNER/NAME[@REVISION]`, `timm:NAME`, or `run:NAME` (another experiment of the suite, same seed). `null` "
+        "starts at random.",
     )
 
     @field_validator("stride")

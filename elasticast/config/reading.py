@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from elasticast.checksums import check_yaml
+from elasticast.checksums import FOLDER, check_folder, check_yaml
 from elasticast.config import strict_yaml
 from elasticast.config.model import BUILT_IN
 from elasticast.config.names import known_files
 from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
 
+OWN_FILE = f"delete the file to create it again, or delete its first line and the key `{FOLDER}` to use it as it is"
 MAX_BYTES = 32 * 2**20
 
 
@@ -47,6 +48,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError([Problem(str(path), (), f"expected keys and values, got {type(value).__name__}")])
     return value
+
+
+def read_run_yaml(path: Path) -> dict[str, Any]:
+    """Read `config.yaml` or `sweeps.yaml` of a run, see :func:`read_yaml`.
+
+    Raises
+    ------
+    DataError
+        If the file was written for the folder of another run, see :func:`elasticast.checksums.check_folder`.
+    """
+    value = read_yaml(path)
+    check_folder(path, value, OWN_FILE)
+    return {key: setting for key, setting in value.items() if key != FOLDER}
 
 
 def deep_merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:

@@ -5,18 +5,15 @@ Labels, colours, claims and released curves do not affect training.
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import Seed, Settings, TaskKind
+from elasticast.config.base import Line, Seed, Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.names import Name
 from elasticast.config.run import RunConfig, RunSettings
 from elasticast.errors import Problem
-from elasticast.text import one_line
 
-Line = Annotated[str, AfterValidator(one_line)]
-"""Text that is drawn and printed on one line; line breaks become spaces."""
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 

@@ -42,6 +42,12 @@ class WorkflowConfig(Settings):
     partial: bool = Field(
         False, description="Draw and judge with the runs that exist, without training or evaluating anything."
     )
+    audits: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None,
+        min_length=1,
+        description="Encoders for `snakemake audits`: `run:NAME` for the first run of an experiment of the suite, or "
+        "others, see docs/audit.md. `null`: the first run of every experiment.",
+    )
     custom: bool = Field(True, description="Include the rules in `workflow/custom`, see docs/extending.md.")
     train_threads: PositiveInt = Field(
         1,

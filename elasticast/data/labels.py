@@ -134,7 +134,7 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
             text = "task %s: no model can learn classes with test clips but without a usable training clip (%d): %s"
             LOG.warning(text, task, len(untrained), _named(untrained))
         untested = [name for name in names if counts["train"][name] and not counts["test"][name]]
-        if untested:
+        if content["kind"] == "single" and untested:
             text = "task %s: no score covers classes with training clips but without a usable test clip (%d): %s"
             LOG.warning(text, task, len(untested), _named(untested))
         annotated = set(chain.from_iterable(clips[task]))

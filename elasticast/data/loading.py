@@ -1,15 +1,23 @@
 """Load batches of clips, in other processes if the settings ask for them."""
 
+import contextlib
+import errno
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from multiprocessing.queues import Queue
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import ClipRequest
 from elasticast.errors import ElasticASTError
+from elasticast.faults import SHARED_MEMORY
 
 
 def load_batches(
@@ -39,13 +47,18 @@ def load_batches(
         batch_sampler=batches,
         generator=torch.Generator(),  # by default, each new loader would change torch's random state
         num_workers=dataset.config.train.workers,
-        worker_init_fn=start,
+        start=start,
         pin_memory=pin_memory,
     )
 
 
-def load(dataset: Dataset, collate: Callable[[list], Any], **options: Any) -> Iterator[Any]:
-    """Batches of a `DataLoader`, except that its processes raise the errors of `dataset` unchanged.
+def load(
+    dataset: Dataset, collate: Callable[[list], Any], *, start: Callable[[int], None] | None = None, **options: Any
+) -> Iterator[Any]:
+    """Batches of a `DataLoader`, except that errors of its processes are raised here as they are, without traceback.
+
+    A batch that a process cannot send, for lack of shared memory for example, is an error. A `DataLoader` would wait
+    for it forever.
 
     Parameters
     ----------
@@ -53,6 +66,8 @@ def load(dataset: Dataset, collate: Callable[[list], Any], **options: Any) -> It
         The items.
     collate : callable
         Function that turns the items of a batch into a batch.
+    start : callable, optional
+        Function that each data loader process calls first.
     **options
         Further arguments of `DataLoader`.
 
@@ -60,11 +75,57 @@ def load(dataset: Dataset, collate: Callable[[list], Any], **options: Any) -> It
     ------
     ElasticASTError
         If an item cannot be loaded.
+    OSError, RuntimeError
+        If the machine lacks memory, shared memory or file handles, or a process was killed; see
+        :mod:`elasticast.faults`.
     """
-    for batch in DataLoader(_Loaded(dataset), collate_fn=_Collated(collate), **options):
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+    options["worker_init_fn"] = partial(_start, start)
+    failure = None
+    with _quiet():
+        try:
+            for batch in DataLoader(_Loaded(dataset), collate_fn=_Collated(collate), **options):
+                if isinstance(batch, Exception):
+                    failure = batch
+                    break
+                yield batch
+        except (EOFError, ConnectionError, FileNotFoundError) as error:
+            failure = RuntimeError(f"DataLoader worker (pid unknown) exited: {error}")
+        except (OSError, RuntimeError) as error:
+            failure = error.with_traceback(None)  # else it would keep the loader alive
+            if getattr(error, "errno", None) == errno.ENOSPC:  # loaders write nowhere else
+                error.filename = SHARED_MEMORY
+    if failure:
+        raise failure
+
+
+def _start(start: Callable[[int], None] | None, number: int) -> None:
+    """In a new data loader process: let its queue send errors, then call `start`."""
+    Queue._on_queue_feeder_error = _send_error
+    if start:
+        start(number)
+
+
+def _send_error(queue: Queue, error: Exception, batch: object) -> None:
+    """Send an error in place of a batch that cannot be sent."""
+    if not isinstance(batch, tuple):  # not even an error can be sent
+        os._exit(1)
+    queue.put((batch[0], error))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Python print no errors of loaders that were only half begun when an error ended them."""
+    before = sys.unraisablehook
+
+    def report(error: "sys.UnraisableHookArgs") -> None:
+        if error.object is not _MultiProcessingDataLoaderIter.__del__:
+            before(error)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class _Loaded(Dataset):

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from elasticast.checksums import write_record
@@ -64,16 +63,19 @@ ours are computed from clips of their original length."""
 
 
 class _Sums(Dataset):
-    """For each clip, the number of values, mean and sum of squared deviations of its log-mel, `[3]` float64."""
+    """For each clip, the number of values, mean and sum of squared deviations of its log-mel, `[3]` float64.
+
+    NumPy arrays pass from process to process without shared memory, unlike tensors.
+    """
 
     def __init__(self, store: Store, front_end: FrontEnd):
         self.store, self.front_end = store, front_end
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> np.ndarray:
         waveform = torch.from_numpy(self.store[index].astype(np.float32) / 32768.0)
         values = log_mel(waveform, self.front_end).double()
         variance, mean = torch.var_mean(values, correction=0)
-        return torch.stack([torch.tensor(values.numel()).double(), mean, variance * values.numel()])
+        return np.array([values.numel(), mean.item(), (variance * values.numel()).item()])
 
 
 def evenly_spaced(clips: int | None, total: int) -> np.ndarray:
@@ -122,8 +124,8 @@ def log_mel_stats(
     options = {"batch_size": CLIPS_AT_ONCE, "sampler": selected, "num_workers": workers}
     parts, done = [], 0
     with Progress("statistics: clips", len(selected)) as progress:
-        for part in load(_Sums(store, front_end), torch.stack, **options):
-            parts.append(part.numpy())
+        for part in load(_Sums(store, front_end), np.stack, **options):
+            parts.append(part)
             done += len(part)
             progress.update(done, **progress.rates(clips_per_s=done))
     combined = _combine(*np.concatenate(parts).T, 1 - len(selected) / len(store))

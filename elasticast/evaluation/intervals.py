@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from elasticast.checksums import FILES, OWN, write_record
+from elasticast.checksums import FILES, FOLDER, OWN, folder_of, write_record
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.errors import DataError
 from elasticast.evaluation.records import (
@@ -89,6 +89,7 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
     predictions = {name_of_run(record): record[FILES][PREDICTIONS] for record in records.values()}
     _resample_files(files, out, draws)
     about = {key: next(iter(records.values()))[key] for key in ("suite", "experiment")}
+    about[FOLDER] = folder_of(out)
     write_record(record_of(out), {**about, "draws": draws, "predictions": predictions}, [out])
 
 

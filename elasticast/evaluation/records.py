@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from elasticast.checksums import FILES, read_record, verify, write_record
+from elasticast.checksums import FILES, check_folder, read_record, verify, write_record
 from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.progress import LOG
@@ -42,13 +42,27 @@ def read_evaluation(file: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If the record is missing, or if the file or the record was changed.
+        If the record is missing, if the file or the record was changed, or if they are copies from another run.
     """
     source = file.with_name(EVALUATION)
     record = read_record(source, AGAIN)
     if missing := [key for key in KEYS if key not in record]:
         raise DataError(f"{source}: is no record of an evaluation: it has no {', '.join(missing)}; {AGAIN}")
+    check_folder(source, record, AGAIN)
     verify(file, record, source, AGAIN)
+    return record
+
+
+def read_training(run: Path) -> dict[str, Any]:
+    """Read `run.json`, the record of a training run.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, was changed, or is a copy from another run.
+    """
+    record = read_record(run, TRAIN_AGAIN)
+    check_folder(run, record, TRAIN_AGAIN)
     return record
 
 
@@ -76,7 +90,7 @@ def mismatch_with_run(source: Path, record: dict[str, Any], run: Path) -> str | 
     str or None
         Message that names both files and the first difference. None if the evaluation is one of this run.
     """
-    trained = read_record(run, TRAIN_AGAIN)
+    trained = read_training(run)
     files = trained.get(FILES, {})
     expected = {key: trained.get(key) for key in ("experiment", "seed")}
     expected |= {key: files.get(name) for key, name in MODEL_SUMS.items()}
@@ -164,9 +178,10 @@ def read_resampled(path: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If the record is missing, or if the file or the record was changed.
+        If the record is missing, if the file or the record was changed, or if they are copies from another run.
     """
     record = read_record(record_of(path), RESAMPLE_AGAIN)
+    check_folder(record_of(path), record, RESAMPLE_AGAIN)
     verify(path, record, record_of(path), RESAMPLE_AGAIN)
     return record
 

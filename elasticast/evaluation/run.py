@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from elasticast.checksums import FILES, file_sha256, read_record, write_record
+from elasticast.checksums import FILES, FOLDER, file_sha256, folder_of, write_record
 from elasticast.config import Evaluation, RunConfig
 from elasticast.config.load_suite import load_run_config
-from elasticast.config.reading import read_yaml, validate
+from elasticast.config.reading import read_run_yaml, validate
 from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_classes, read_data_hash
 from elasticast.errors import ConfigError, DataError, Problem
 from elasticast.evaluation.classes import match_classes
-from elasticast.evaluation.records import EVALUATION, MODEL_SUMS, PREDICTIONS, TRAIN_AGAIN
+from elasticast.evaluation.records import EVALUATION, MODEL_SUMS, PREDICTIONS, read_training
 from elasticast.evaluation.saved_predictions import saving
 from elasticast.evaluation.sweep import evaluate
 from elasticast.files import read_json, write_text
@@ -75,7 +75,13 @@ def evaluate_run(
     config, device = trained.config, default_device()
     code = code_digest("evaluate" if run is None else "released")
     record = job_record(code, config, data_sha256, **compute_record(config.model.backend, device))
-    record |= {"suite": suite, "kind": _task(data, config.task)["kind"], **origin, "notes": trained.notes}
+    record |= {
+        FOLDER: folder_of(out / EVALUATION),
+        "suite": suite,
+        "kind": _task(data, config.task)["kind"],
+        **origin,
+        "notes": trained.notes,
+    }
     record["evaluations"] = {name: evaluation.model_dump(mode="json") for name, evaluation in sweeps.items()}
     for split in {evaluation.split for evaluation in sweeps.values()}:  # a damaged split stops the job now
         Clips(data, split, config.task).check_rate(config.front_end)
@@ -90,7 +96,7 @@ def evaluate_run(
 
 def read_sweeps(path: Path) -> tuple[str, dict[str, Evaluation]]:
     """Read `sweeps.yaml`: the name of the suite, and the settings of each evaluation by name."""
-    settings = read_yaml(path)
+    settings = read_run_yaml(path)
     for key, kind in (("suite", str), ("evaluations", dict)):
         if not isinstance(settings.get(key), kind):
             message = f"expected {'a name' if kind is str else 'evaluations by name'}"
@@ -167,11 +173,11 @@ def _origin(source: Path, trained: Pretrained, changed_from: Path | None) -> dic
     trained_on = None
     changed = None
     if changed_from is not None:
-        record = read_record(changed_from / "run.json", TRAIN_AGAIN)
+        record = read_training(changed_from / "run.json")
         trained_on = record.get("data_sha256")
         changed = {key: record.get(FILES, {}).get(name) for key, name in MODEL_SUMS.items()}
     elif own and run.is_file():
-        trained_on = read_record(run, TRAIN_AGAIN).get("data_sha256")
+        trained_on = read_training(run).get("data_sha256")
     elif own:  # an export holds the record of its run
         trained_on = read_json(model).get("provenance", {}).get("data_sha256")
     return {

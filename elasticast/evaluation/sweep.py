@@ -1,6 +1,7 @@
-"""Sweeps: evaluate a trained model at many lengths, resolutions or shares of dropped tokens."""
+"""Sweeps: evaluate a trained model at many lengths, resolutions, shares of dropped tokens or sample rates."""
 
 import itertools
+import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import Evaluation, RunConfig
+from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm
@@ -41,11 +43,14 @@ class ClipPass(NamedTuple):
         Index of the clip in its split.
     dropped : float
         Share of its tokens that are dropped.
+    rate : float
+        Sample rate (Hz) that the clip is reduced to. Infinite for the whole clip.
     """
 
     view: ClipView
     clip: int
     dropped: float = 0.0
+    rate: float = math.inf
 
 
 def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | None = None) -> dict[float, ViewRule]:
@@ -53,7 +58,7 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
 
     A sweep over lengths uses the compression the model is trained with (1 if it is trained with several), or the given
     `compression` of a grid. A sweep over compressions uses the length in seconds the model is trained with. A sweep
-    over dropped tokens uses the compression and length of training.
+    over dropped tokens or sample rates uses the compression and length of training.
 
     Parameters
     ----------
@@ -72,7 +77,7 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
     if evaluation.x_name == "compression":
         return {x: ViewRule(config, compression=x) for x in evaluation.x}
     compression = compression or config.default_compression
-    if evaluation.x_name == "token_drop":
+    if evaluation.x_name in ("token_drop", "sample_rate"):
         return {x: ViewRule(config, compression=compression) for x in evaluation.x}
     return {x: ViewRule(config, max_frames=int(x), compression=compression) for x in evaluation.x}
 
@@ -90,7 +95,8 @@ def _clip_passes(
         compression = config.default_compression
         views = window_views(samples, ViewRule(config), compression, int(x / compression))
         return [(ClipPass(view, clip), weight) for view, weight in views]
-    return [(ClipPass(rule(samples), clip, x if evaluation.x_name == "token_drop" else 0.0), 1.0)]
+    place = {"token_drop": {"dropped": x}, "sample_rate": {"rate": x}}.get(evaluation.x_name, {})
+    return [(ClipPass(rule(samples), clip, **place), 1.0)]
 
 
 def sweep(
@@ -168,7 +174,7 @@ def _run_passes(model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: se
 def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Iterator[list[tuple[ClipPass, PackedClip]]]:
     """Yield batches of packed clips; for a model of one length, all clips of a batch have it.
 
-    Each log-mel is computed once per clip and compression.
+    Each log-mel is computed once per clip, compression and sample rate.
     """
     one_length = encoder.config.model.traits.one_length
 
@@ -177,9 +183,10 @@ def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Itera
 
     def order(clip_pass: ClipPass) -> tuple:
         view = clip_pass.view
-        return view.compression, length(clip_pass), clip_pass.clip, view.frames, view.first, clip_pass.dropped
+        sound = view.compression, clip_pass.rate
+        return sound, length(clip_pass), clip_pass.clip, view.frames, view.first, clip_pass.dropped
 
-    for compression, group in itertools.groupby(sorted(passes, key=order), key=lambda p: p.view.compression):
+    for (compression, rate), group in itertools.groupby(sorted(passes, key=order), key=lambda p: order(p)[0]):
         spectrograms: dict[int, Tensor] = {}
         for _, same_length in itertools.groupby(group, key=length):
             members = list(same_length)
@@ -188,7 +195,8 @@ def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Itera
                 batch = []
                 for member in (members[k] for k in indices):
                     if member.clip not in spectrograms:
-                        spectrograms[member.clip] = encoder.spectrogram(clips.waveform(member.clip), compression)
+                        wave = band_limited(clips.waveform(member.clip), clips.store.sample_rate, rate)
+                        spectrograms[member.clip] = encoder.spectrogram(wave, compression)
                     batch.append((member, _encode(clips, encoder, member, spectrograms[member.clip])))
                 yield batch
 

@@ -5,8 +5,9 @@ length, AST its fixed length (a shorter clip is padded). A longer clip is split 
 `elasticast.data.windows`. It is read as a stream, so that memory does not grow with its length.
 
 The logits of a clip are pooled over its windows. The mean weights each window by the frames that the window accounts
-for, so that all parts of the clip count equally. The alternative is the maximum. Scores are the sigmoid of the logits
-if a clip can have several labels, else their softmax.
+for, so that all parts of the clip count equally. The alternative is the maximum. Scores are the probabilities of the
+loss that the model was trained with: for binary cross-entropy the sigmoid of the logits, for cross-entropy their
+softmax.
 """
 
 import math
@@ -56,14 +57,16 @@ class AudioClassifier:
     classes : list of str
         Labels, in the order of the logits.
     kind : {"single", "multi"}
-        One label per clip (softmax), or any number of labels (sigmoid).
+        One label per clip, or any number of labels.
+    loss : {"ce", "bce"}
+        Loss that the model was trained with; scores are its probabilities: softmax for `ce`, sigmoid for `bce`.
     """
 
     def __init__(self, pretrained: Pretrained):
         self.pretrained = pretrained
         self.model, self.config = pretrained.model.eval(), pretrained.config
         self.encoder = ClipEncoder(pretrained.config, pretrained.norm)
-        self.classes, self.kind = list(pretrained.classes), pretrained.kind
+        self.classes, self.kind, self.loss = list(pretrained.classes), pretrained.kind, self.config.train.loss
         self.compression = self.config.default_compression
 
     def predict(
@@ -214,7 +217,7 @@ class AudioClassifier:
         return Prediction(job.path, seconds, scores, len(job.windows), flags, logits=logits, timeline=over_time)
 
     def _scores(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid() if self.kind == "multi" else logits.softmax(-1)
+        return logits.sigmoid() if self.loss == "bce" else logits.softmax(-1)
 
     def _timeline(self, job: PendingClip) -> Timeline:
         rate = self.config.front_end.sample_rate

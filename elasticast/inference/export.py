@@ -71,6 +71,7 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
         f"{config.front_end.hop_ms:g} ms, window {config.front_end.window_ms:g} ms",
         "normalisation": f"(x - {pretrained.norm.mean:.4f}) / (2 x {pretrained.norm.std:.4f})",
         "output": f"{'one label' if pretrained.kind == 'single' else 'several labels'} a clip: {labels}",
+        "scores": "softmax of the logits" if config.train.loss == "ce" else "sigmoid of the logits",
         "code": f"git {provenance.get('git_commit')}",
         "data": f"sha256 {provenance.get('data_sha256')}",
         "weights": f"sha256 {digest}",

@@ -45,7 +45,7 @@ class Prediction:
     seconds : float
         Length of the clip (s).
     scores : dict of str to float
-        Probability per label, best first.
+        Probability per label, best first. They sum to 1 over all labels if the model was trained with cross-entropy.
     windows : int
         Number of windows that the clip was split into.
     flags : tuple of str

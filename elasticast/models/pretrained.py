@@ -19,6 +19,7 @@ from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import load_weights
 from elasticast.models.weights.content import Weights
+from elasticast.models.weights.hub import HF
 from elasticast.models.weights.sources import TIMM, read_weights
 
 
@@ -117,14 +118,14 @@ def init_source(init: str, root: Path, run: Path) -> str:
     Parameters
     ----------
     init : str
-        A path, ``timm:NAME``, or ``run:NAME``, the run of experiment NAME with the same seed.
+        A path, ``hf:OWNER/NAME``, ``timm:NAME``, or ``run:NAME``, the run of experiment NAME with the same seed.
     root : Path
         Folder that a relative path refers to.
     run : Path
         Folder of the run that starts from the weights, ``runs/EXPERIMENT/seedK``. The folders of other experiments are
         in the same ``runs``.
     """
-    if init.startswith(TIMM):
+    if init.startswith((HF, TIMM)):
         return init
     if init.startswith(OF_RUN):
         return str(run.parent.parent / init.removeprefix(OF_RUN) / run.name)

@@ -3,14 +3,27 @@
 Captions are reStructuredText, so names go through :func:`elasticast.text.rst`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from elasticast.config import RunConfig
+from elasticast.config import DatasetConfig, RunConfig
 from elasticast.config.dataset import DatasetSettings
 from elasticast.text import rst
 
 ONE_SEED = "With one seed, intervals do not show how much other seeds would differ."
+
+
+def title_of(datasets: Mapping[str, DatasetConfig], name: str) -> str:
+    """Name of a dataset in figures and tables: its setting `title`, or else the name of its file.
+
+    Parameters
+    ----------
+    datasets : mapping of str to DatasetConfig
+        The datasets of a suite or an ablation.
+    name : str
+        One of their names.
+    """
+    return datasets[name].title or name.replace("_", " ")
 
 
 class Coverage(NamedTuple):
@@ -19,7 +32,7 @@ class Coverage(NamedTuple):
     Attributes
     ----------
     dataset : str
-        Name of the dataset.
+        Name of the dataset, see :func:`title_of`.
     origin : str
         What the clips are, see `elasticast.config.dataset.DatasetSettings.origin`.
     clips : int

@@ -12,11 +12,11 @@ from elasticast.errors import DataError
 from elasticast.evaluation.records import (
     EVALUATION,
     PREDICTIONS,
-    TRAIN_AGAIN,
     check_distinct,
     check_together,
     mismatch_with_run,
     name_of_run,
+    read_training,
     record_of,
     write_table,
 )
@@ -74,7 +74,7 @@ def metrics(files: list[Path], out: Path, *, partial: bool = False) -> None:
 def runs(files: list[Path], out: Path) -> None:
     """Join `run.json` of all runs into a table of settings digests, data hashes, versions and run times."""
     check_distinct(files)
-    records = {file: read_record(file, TRAIN_AGAIN) for file in files}
+    records = {file: read_training(file) for file in files}
     for file, record in records.items():
         if missing := [key for key in (*RUN_COLUMNS, "versions") if key not in record]:
             raise DataError(f"{file}: is no record of a run: it has no {', '.join(missing)}; give run.json of a run")

@@ -27,7 +27,7 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Columns suite, dataset, task, sweep, metric, fixed, flexible (labels), trained_at (text),
         quantity, experiment, x, mean, sd (fractions), seeds, clips, listed (clips in the published list), status,
-        seeds_planned, origin (what the clips are).
+        seeds_planned, origin (what the clips are), title (of the dataset).
     """
     rows = []
     for x_name in (x for x in SWEEPS if any(suite.curve(name, x) for name in suite.experiments)):
@@ -35,7 +35,7 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
             for fixed in panel.fixed or [None]:
                 for flexible in panel.flexible or [None]:
                     rows += _cells(panel, fixed, flexible)
-    columns = [*_ROW, "quantity", "experiment", *Score.__dataclass_fields__, "seeds_planned", "origin"]
+    columns = [*_ROW, "quantity", "experiment", *Score.__dataclass_fields__, "seeds_planned", "origin", "title"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "suite", suite.name)
     return table
@@ -52,7 +52,7 @@ def _cells(panel: Panel, fixed: Series | None, flexible: Series | None) -> list[
         "fixed_worst": (fixed, fixed.worst() if fixed else absent),
         "flexible_worst": (flexible, flexible.worst() if flexible else absent),
     }
-    common = {"seeds_planned": (fixed or flexible).seeds, "origin": panel.origin}
+    common = {"seeds_planned": (fixed or flexible).seeds, "origin": panel.origin, "title": panel.dataset_title}
     about = [panel.dataset, panel.task, SWEEPS[panel.x_name], panel.metric]
     labels = [series.label if series else "none" for series in (fixed, flexible)]
     row = dict(zip(_ROW, [*about, *labels, _format_trained_at(panel, x)], strict=True))
@@ -126,7 +126,7 @@ def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]
             (markup.bold if q in best else str)(markup.numbers(_text(cell))) + _at(cell) for q, cell in cells.iterrows()
         ]
         about = dict(zip(_ROW, key, strict=True))
-        about["dataset"] = Coverage(about["dataset"], cells["origin"].iloc[0], 0, 0).name
+        about["dataset"] = Coverage(cells["title"].iloc[0], cells["origin"].iloc[0], 0, 0).name
         rows.append((about, [*texts, *map(markup.numbers, _counts(cells))]))
     return rows
 

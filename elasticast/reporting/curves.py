@@ -24,8 +24,11 @@ _X_LABEL = {
     "max_frames": "Maximum input length (frames)",
     "compression": "Compression ratio",
     "token_drop": "Share of tokens left out",
+    "sample_rate": "Sample rate (Hz)",
 }
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
+_TICKS = {"compression": 0.5, "token_drop": 0.2, "sample_rate": 4000}
+"""Distances of ticks on a linear x axis; over lengths they are computed."""
 _LINE_HEIGHT = 1.25  # in font sizes
 
 
@@ -68,9 +71,14 @@ def draw_teaser(panel: Panel, styles: Styles) -> Figure:
 
 
 def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> None:
-    """Draw the curves of one dataset and task with their bands; `logarithmic` sets the scale of the x axis."""
+    """Draw the curves of one dataset and task with their bands; `logarithmic` sets the scale of the x axis.
+
+    A released curve that several experiments name is drawn once, in the colour of the first of them.
+    """
+    released: list[pd.Series] = []
     for series in panel.series:
-        if series.released is not None:
+        if series.released is not None and not any(series.released.equals(other) for other in released):
+            released.append(series.released)
             _draw_thin(ax, series.released, styles[series.label], RELEASED_LINE)
         if series.other_has_run:
             _draw_thin(ax, series.other.points["mean"].dropna(), styles[series.label], OTHER_LINE)
@@ -139,7 +147,7 @@ def _set_x(ax: Axes, panel: Panel, logarithmic: bool) -> None:
         margin = 0.04 * (high - low) or 0.1 * high
         ax.set_xlim(low - margin, high + margin)
         frames = 2.0 ** np.ceil(np.log2(max((high - low) / 6, 16)))
-        ax.xaxis.set_major_locator(MultipleLocator({"compression": 0.5, "token_drop": 0.2}.get(panel.x_name, frames)))
+        ax.xaxis.set_major_locator(MultipleLocator(_TICKS.get(panel.x_name, frames)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     if panel.x_name in _TOP_LABEL:
         _add_top_axis(ax, panel, logarithmic)

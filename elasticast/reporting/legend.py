@@ -153,7 +153,7 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
 def coverage_handles(test_splits: Iterable[Coverage]) -> list[Artist]:
     """Legend entries without a mark: the test clips evaluated, of those listed, of each dataset."""
     texts = dict.fromkeys(f"{split.name}: {split.counts} test clips" for split in test_splits if split.clips)
-    return [Line2D([], [], linestyle="none", label=text.replace("_", " ")) for text in texts]
+    return [Line2D([], [], linestyle="none", label=text) for text in texts]
 
 
 def legend_below(figure: Figure, handles: list[Artist]) -> None:

@@ -24,7 +24,7 @@ def draw_lengths(datasets: list[DatasetLengths]) -> Figure:
     for i, (data, (left, right)) in enumerate(zip(datasets, axes, strict=True)):
         letter = f"({chr(97 + i)}) " if len(datasets) > 1 else ""
         count = f"{len(data.seconds):,} clips, median {np.median(data.seconds):.1f} s"
-        left.set_title(f"{letter}{data.dataset.replace('_', ' ')}: {count}", loc="left")
+        left.set_title(f"{letter}{data.title}: {count}", loc="left")
         _draw_histogram(left, data)
         _draw_shares(right, data)
     axes[-1][0].set_xlabel("Native length (s)")
@@ -108,5 +108,5 @@ def lengths_caption(datasets: list[DatasetLengths]) -> str:
     sentences = ["Dashed lines mark the fixed lengths (in frames) of the ASTs of this suite."] if fixed else []
     for data in datasets:
         if data.native is not None:
-            sentences.append(f"Native length in {rst(data.dataset)} is that of {describe_native(data.native)}.")
+            sentences.append(f"Native length in {rst(data.title)} is that of {describe_native(data.native)}.")
     return " ".join(sentences)

@@ -173,8 +173,8 @@ def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
     ax.text(**place, s=text, transform=ax.transAxes, fontsize=7, color=INK, bbox=box, linespacing=1.35)
 
 
-def packing_caption(config: RunConfig, batch: Sequence[DrawnClip]) -> str:
-    """Caption of the figure: the clips of the batch, their view and their padding."""
+def packing_caption(config: RunConfig, batch: Sequence[DrawnClip], dataset: str) -> str:
+    """Caption of the figure: the clips of the batch, the title of their dataset, their view and their padding."""
     padding = sum(clip.padding for clip in batch)
-    clips = f"{len(batch)} training clips of {rst(config.dataset)}, as {describe_native(config)}."
+    clips = f"{len(batch)} training clips of {rst(dataset)}, as {describe_native(config)}."
     return f"{clips} {f'{padding:,} tokens hold' if padding else 'No token holds'} padding alone."

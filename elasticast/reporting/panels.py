@@ -11,7 +11,7 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.errors import DataError
-from elasticast.reporting.captions import Coverage
+from elasticast.reporting.captions import Coverage, title_of
 from elasticast.reporting.read_tables import DECIMALS
 
 NOT_RUN = "not run"
@@ -140,6 +140,8 @@ class Panel:
 
     Attributes
     ----------
+    dataset_title : str
+        Name of the dataset in figures and tables.
     origin : str
         What the clips are, see `elasticast.config.dataset.DatasetSettings.origin`.
     other_title : str or None
@@ -147,6 +149,7 @@ class Panel:
     """
 
     dataset: str
+    dataset_title: str
     task: str
     x_name: str
     metric: str
@@ -158,13 +161,13 @@ class Panel:
     @property
     def title(self) -> str:
         """Title of the panel: dataset and task."""
-        return f"{self.dataset} · {self.task}".replace("_", " ")
+        return f"{self.dataset_title} · {self.task.replace('_', ' ')}"
 
     @property
     def coverage(self) -> Coverage:
         """The test clips of the panel."""
         clips, listed = (max(int(s.points[name].max()) for s in self.series) for name in ("clips", "listed"))
-        return Coverage(self.dataset, self.origin, clips, listed)
+        return Coverage(self.dataset_title, self.origin, clips, listed)
 
     @property
     def fixed(self) -> list[Series]:
@@ -178,9 +181,9 @@ class Panel:
 
     @property
     def native_x(self) -> float:
-        """The x that gives the model most of a clip: greatest length, finest resolution, or no tokens left out."""
+        """The x that gives the model most of a clip: greatest length or rate, finest resolution, no tokens left out."""
         xs = [x for s in self.series for x in s.points.index]
-        return max(xs) if self.x_name == "max_frames" else min(xs)
+        return max(xs) if self.x_name in ("max_frames", "sample_rate") else min(xs)
 
 
 def sweep_panels(
@@ -195,7 +198,7 @@ def sweep_panels(
 
     Parameters
     ----------
-    x_name : {"max_frames", "compression", "token_drop"}
+    x_name : {"max_frames", "compression", "token_drop", "sample_rate"}
     released : dict of str to pandas.Series, optional
         The authors' curves by experiment name, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional
@@ -244,8 +247,8 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
     metric = PRIMARY_METRIC[suite.task_kind(names[0])]
     rows = metrics[(metrics["x_name"] == x_name) & (metrics["metric"] == metric)]
     series = tuple(_series(suite, rows, x_name, name) for name in names)
-    origin = suite.datasets[run.dataset].origin
-    return Panel(run.dataset, run.task, x_name, metric, run.front_end.hop_ms, series, origin)
+    origin, title = suite.datasets[run.dataset].origin, title_of(suite.datasets, run.dataset)
+    return Panel(run.dataset, title, run.task, x_name, metric, run.front_end.hop_ms, series, origin)
 
 
 def _replace_series(panel: Panel, change: Callable[[Series], Series]) -> Panel:
@@ -289,6 +292,6 @@ def _reindex(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained. None for any other model."""
     run = suite.runs[experiment]
-    if not run.fixed_length or x_name == "token_drop":
+    if not run.fixed_length or x_name in ("token_drop", "sample_rate"):
         return None
     return float(run.view.frames if x_name == "max_frames" else run.view.compression[0])

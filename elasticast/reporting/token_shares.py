@@ -15,6 +15,7 @@ from elasticast.config.view import Tail
 from elasticast.data.prepared import verified_file
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
+from elasticast.reporting.captions import title_of
 
 _COLUMNS = ("duration", "status")
 
@@ -66,6 +67,8 @@ class DatasetLengths:
 
     Attributes
     ----------
+    title : str
+        Name of the dataset in figures and tables.
     seconds : numpy.ndarray
         `[n]`, duration of each usable clip.
     lengths : list of Length
@@ -74,7 +77,7 @@ class DatasetLengths:
         The run whose native length is drawn. None if the suite has none on this dataset.
     """
 
-    dataset: str
+    title: str
     seconds: np.ndarray
     lengths: list[Length]
     native: RunConfig | None
@@ -134,7 +137,7 @@ def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
     ]
     if native:
         lengths.append(Length(f"native, ≤ {native.view.max_frames}", None, _share_tokens(native, seconds, tail)))
-    return DatasetLengths(dataset, seconds, lengths, native)
+    return DatasetLengths(title_of(suite.datasets, dataset), seconds, lengths, native)
 
 
 def _read_durations(manifest: Path) -> np.ndarray:

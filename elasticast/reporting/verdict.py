@@ -41,7 +41,7 @@ def curve_table(
         Columns suite, experiment, dataset, task, sweep, metric, label, x, ours, low, high (95 % interval), released
         (fractions); mean_difference and max_difference (ours minus released over the sweep, in points; the second is
         the one with the largest absolute value), max_at (its x); seeds, seeds_planned, clips, listed (clips
-        in the published list), origin (what the clips are), claim, status, runs.
+        in the published list), origin (what the clips are), title (of the dataset), claim, status, runs.
     """
     rows = []
     for panel in panels:
@@ -70,7 +70,7 @@ def _values(series: Series, panel: Panel) -> dict:
             largest = difference.abs().idxmax()
             row |= {"mean_difference": difference.mean(), "max_difference": difference[largest], "max_at": largest}
     counts = {"seeds": score.seeds, "seeds_planned": series.seeds, "clips": score.clips, "listed": score.listed}
-    counts["origin"] = panel.origin
+    counts |= {"origin": panel.origin, "title": panel.dataset_title}
     return row | counts | {"status": series.shortfall or score.status}
 
 
@@ -186,9 +186,9 @@ def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tup
     """Title, column headings and rows of each block: one block per dataset and task, then one per claim."""
     head = [*_CURVES, "Agrees"] if "agrees" in curves else _CURVES
     blocks = []
-    for (dataset, task, metric), rows in curves.groupby(["dataset", "task", "metric"], sort=False):
+    for (_, task, metric), rows in curves.groupby(["dataset", "task", "metric"], sort=False):
         clips, listed = int(rows["clips"].max()), int(rows["listed"].max())
-        coverage = Coverage(dataset, rows["origin"].iloc[0], clips, listed)
+        coverage = Coverage(rows["title"].iloc[0], rows["origin"].iloc[0], clips, listed)
         title = f"{coverage.name} · {task}, {metric}" + (f", {coverage.counts} test clips" if clips else "")
         blocks.append((title, head, [_curve_cells(row) for _, row in rows.iterrows()]))
     labels = {name: experiment.label for name, experiment in suite.experiments.items()}

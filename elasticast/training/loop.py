@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from elasticast.checksums import write_record
+from elasticast.checksums import FOLDER, folder_of, write_record
 from elasticast.config import RunConfig
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.loading import load_batches
@@ -271,6 +271,7 @@ class Trainer:
             return
         computed = compute_record(self.config.model.backend, self.device, self.config.train.precision)
         record = {
+            FOLDER: folder_of(self.out / "run.json"),
             **job_record(self.code, self.config, self.inputs.data_sha256, **computed),
             "world_size": self.world.size,
             "devices": devices,

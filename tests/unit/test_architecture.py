@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parents[2] / "elasticast"
 ROOMS = (
     "cli",
     "new_suite",
+    "audit",
+    "encoders",
     "inference",
     "reporting",
     "benchmarks",

@@ -2,10 +2,20 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
-from elasticast.checksums import check_yaml, read_record, verified, with_checksum, write_record
+from elasticast.checksums import (
+    FOLDER,
+    check_folder,
+    check_yaml,
+    folder_of,
+    read_record,
+    verified,
+    with_checksum,
+    write_record,
+)
 from elasticast.errors import DataError
 from tests.complaints import complains
 
@@ -78,3 +88,35 @@ def test_a_yaml_file_with_a_checksum_is_verified_and_others_are_not(tmp_path):
     check_yaml(tmp_path / "config.yaml", "lr: 0.01\n")
     with complains(DataError, tmp_path / "config.yaml"):
         check_yaml(tmp_path / "config.yaml", text.replace("0.001", "0.101"))
+
+
+RUNS = {
+    "results/tiny/runs/elastic/seed0/run.json": "tiny/runs/elastic/seed0",
+    "results/tiny/runs/elastic/resampled.json": "tiny/runs/elastic",
+    "results/tiny/ablations/hop/runs/ms20/seed12/sweeps.yaml": "tiny/ablations/hop/runs/ms20/seed12",
+    "results/tiny/released/elastic/evaluation.json": "tiny/released/elastic",
+    "results/tiny/summary/metrics.json": None,
+    "results/data/tiny/summary.json": None,
+    "backup/seed0/run.json": None,
+}
+
+
+@pytest.mark.parametrize("file", RUNS)
+def test_the_folder_of_a_file(file, tmp_path, monkeypatch):
+    path = tmp_path / file
+    assert folder_of(path) == RUNS[file]
+    path.parent.mkdir(parents=True)
+    monkeypatch.chdir(path.parent)
+    assert folder_of(Path(path.name)) == RUNS[file]
+
+
+@pytest.mark.parametrize("file", [file for file, folder in RUNS.items() if folder])
+def test_a_copy_in_the_folder_of_another_run_is_an_error(file, tmp_path):
+    record = {FOLDER: RUNS[file]}
+    check_folder(tmp_path / file, record, REMEDY)
+    for other in ("tiny/runs/other/seed0", "tiny/ablations/other/runs/elastic/seed0", "tiny2/runs/elastic/seed0"):
+        path = tmp_path / other / "run.json"
+        with complains(DataError, path, RUNS[file], other, REMEDY):
+            check_folder(path, record, REMEDY)
+        check_folder(path, {}, REMEDY)
+    check_folder(tmp_path / "backup" / "run.json", record, REMEDY)

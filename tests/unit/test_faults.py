@@ -19,7 +19,7 @@ from elasticast import cli, faults
 from elasticast.errors import DataError
 from elasticast.faults import REMEDIES, message_of, one_message
 from elasticast.files import replacing, write_text
-from elasticast.hdf5 import writing
+from elasticast.hdf5 import open_hdf5, writing
 from tests.complaints import assert_names
 
 STAGE = "elasticast evaluate"
@@ -104,6 +104,21 @@ def test_what_the_system_reports_has_a_remedy(number):
 )
 def test_a_fault_that_a_library_gives_as_text_is_recognised(error, number):
     assert REMEDIES[number] in message_of(error, STAGE)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOMEM])
+def test_a_fault_while_reading_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch, number):
+    path = tmp_path / "part.h5"
+    plain_hdf5(path)
+
+    def fail(*_):
+        raise OSError(number, "Unable to synchronously open file")
+
+    monkeypatch.setattr(h5py, "File", fail)
+    with pytest.raises(OSError, match="part") as caught:
+        open_hdf5(path, "delete it")
+    assert_names(message_of(caught.value, STAGE), STAGE, *([] if number == errno.ENOMEM else [path]))
+    assert "delete it" not in str(caught.value)
 
 
 class Failing(torch.utils.data.Dataset):

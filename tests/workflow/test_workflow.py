@@ -201,6 +201,24 @@ def test_bad_settings_are_one_clear_error(project, settings, expected):
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["fig6"], ["fig6", "fig5"]),
+        (["all", "results/tiny/sumary/metrics.csv"], ["results/tiny/summary/metrics.csv"]),
+        (["suite=mini"], ["--config suite=mini"]),
+        (["results/other/summary/metrics.csv"], ["results/other/summary/metrics.csv", "'tiny'"]),
+        (["results/tiny/runs/elastik/seed0/model.safetensors"], ["elastik", "elastic"]),
+    ],
+)
+def test_an_unknown_target_is_one_clear_error(finished, targets, expected):
+    result = finished.snakemake("-n", *targets)
+    assert result.returncode != 0
+    output = result.stderr + result.stdout
+    assert_names(output, *expected)
+    assert "Traceback" not in output
+
+
 def test_unusable_clips_are_an_error_and_are_listed(project):
     audio = project.folder / "results/data/tiny/audio"
     clip = sorted(audio.rglob("*.wav"))[0]

@@ -1,10 +1,13 @@
 # Settings, paths, and input functions that several rule files use; no rules. elasticast/plan.py determines the runs and
 # what each of them needs.
 
+import sys
 from difflib import get_close_matches
 from glob import glob
+from os.path import relpath
 from pathlib import Path
 
+from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -71,6 +74,29 @@ wildcard_constraints:
     seed=r"\d+",
     shard=r"\d+",
     shards=r"\d+",
+
+
+def check_targets():
+    """Raise an error that names similar targets, if a target is neither a rule nor a file that a rule makes."""
+    # Snakemake gives the workflow its targets after it has read the Snakefile
+    if not workflow.is_main_process or "snakemake" not in sys.argv[0]:
+        return
+    targets = get_argument_parser().parse_known_args(sys.argv[1:])[0].targets
+    plain = [r for r in workflow.rules if not r.has_wildcards()]
+    known = [r.name for r in plain] + [str(f) for r in plain for f in r.products()]
+    for target in sorted(targets):
+        path = target if Path(target).is_absolute() else relpath(target)
+        made = any(r.is_producer(path) for r in workflow.rules)
+        if made or workflow.is_rule(target):
+            continue
+        similar = get_close_matches(target, known, 3)
+        hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+        if "=" in target:
+            hint = f"if it is a setting, write: --config {target}. "
+        raise WorkflowError(
+            f"{target!r}: there is no such rule, and suite {SUITE.name!r} has no such file; {hint}"
+            "`snakemake --list` shows all rules"
+        )
 
 
 def unique(items):

@@ -3,6 +3,7 @@
 
 from elasticast.checksums import file_sha256
 from elasticast.config.load_ablation import load_ablation
+from elasticast.config.run import OF_RUN
 from elasticast.data.tables.changes import annotation_sums
 
 # ---- data.smk
@@ -96,6 +97,37 @@ def every_released(pattern):
         return expand(pattern, experiment=list(PLAN.released_weights))
 
     return files
+
+
+# ---- audits.smk
+
+
+def audited_encoders():
+    """Encoders to audit: those in the setting `audits`, else the first run of each experiment."""
+    folder = RUN_DIR.replace("{seed}", str(SUITE.seeds[0]))
+    names = [OF_RUN + name for name in SUITE.experiments]
+    sources = names if SETTINGS.audits is None else SETTINGS.audits
+    for name in sources:
+        if name.startswith(OF_RUN) and name not in names:
+            raise WorkflowError(
+                f"config/config.yaml: audits: {name!r}: suite {SUITE.name!r} has no such experiment; expected one of: "
+                f"{', '.join(names)}"
+            )
+    return [
+        folder.format(experiment=name.removeprefix(OF_RUN)) if name in names else name
+        for name in sources
+    ]
+
+
+def audited_runs(file):
+    """Input function: a file of each trained run that is audited."""
+    return lambda _: existing(
+        [
+            f"{folder}/{file}"
+            for folder in audited_encoders()
+            if folder.startswith(f"{SUITE_DIR}/runs/")
+        ]
+    )
 
 
 # ---- ablations.smk

@@ -19,18 +19,21 @@ HEAD_DIM = 64
 IDENTITY_NORM = Norm(0.0, 0.5)
 """Normalisation that does not change the log-mel."""
 KNOWN_AST = {
-    527: ("audioset", RELEASED["audioset"].norms["AST"], "multi"),
-    50: ("esc50", RELEASED["esc50"].norms["AST"], "single"),
-    35: ("speech_commands", RELEASED["speech_commands"].norms["AST"], "single"),
+    527: ("audioset", RELEASED["audioset"].norms["AST"], "multi", "bce"),
+    50: ("esc50", RELEASED["esc50"].norms["AST"], "single", "ce"),
+    35: ("speech_commands", RELEASED["speech_commands"].norms["AST"], "single", "bce"),
 }
-"""Dataset, normalisation and kind of task of the published ASTs, by number of classes."""
+"""Dataset, normalisation, kind of task and loss of the published ASTs, by number of classes."""
 KNOWN_ELASTIC = {
-    527: ("audioset", RELEASED["audioset"].norms["ElasticAST"], "multi"),
-    309: ("vggsound", RELEASED["vggsound"].norms["ElasticAST"], "single"),
-    1251: ("voxceleb1", RELEASED["voxceleb1"].norms["ElasticAST"], "single"),
-    44: ("epic_sounds", IDENTITY_NORM, "single"),
+    527: ("audioset", RELEASED["audioset"].norms["ElasticAST"], "multi", "bce"),
+    309: ("vggsound", RELEASED["vggsound"].norms["ElasticAST"], "single", "bce"),
+    1251: ("voxceleb1", RELEASED["voxceleb1"].norms["ElasticAST"], "single", "ce"),
+    44: ("epic_sounds", IDENTITY_NORM, "single", "ce"),
 }
 """The same for the released ElasticASTs. The normalisation stated for EPIC-SOUNDS is never applied by its loader."""
+LOSSES = {"multi": "bce", "single": "ce"}
+"""Loss of other weights, by kind of task; Hugging Face trains with these, too."""
+LOSS_NAMES = {"bce": "binary cross-entropy", "ce": "cross-entropy"}
 EPIC_SOUNDS_FRAMES = 192
 """Length that the loader of the released ElasticAST pads shorter clips of EPIC-SOUNDS to."""
 AST_STRIDES = (16, 10, 12, 14)
@@ -77,13 +80,14 @@ def convert_state(layout: Layout, state: dict[str, Tensor], where: str, hf_files
         model["stride"], frames, mel_bins = _split_positions(layout, tensors, hf_config, state, where, notes)
     _apply_layout_settings(layout, tensors, model, hf_config, where, notes)
     classes = len(tensors["head.weight"]) if "head.weight" in tensors else None
-    dataset, norm, kind = _trained_on(layout, classes, hf_files, notes)
+    dataset, norm, kind, loss = _trained_on(layout, classes, hf_files, notes)
     if dataset == "epic_sounds":
         config = _epic_sounds(model, frames, mel_bins, where, notes)
     else:
         rate = hf_files.get("preprocessor", {}).get("sampling_rate", 16000)
         view = {"frames": "native", "max_frames": frames} if layout is ELASTIC else {"frames": frames}
         config = _config(model, view, dataset, {"mel_bins": mel_bins, "sample_rate": rate}, where)
+    config = config.model_copy(update={"train": config.train.model_copy(update={"loss": loss})})
     return {
         "description": _describe(layout, config, classes),
         "tensors": tensors,
@@ -194,10 +198,10 @@ def _apply_layout_settings(
         model |= {"prefix_tokens": 1, "pooling": "mean"}
 
 
-def _trained_on(layout: Layout, classes: int | None, hf_files: dict, notes: list[str]) -> tuple[str, Norm, str]:
-    """Dataset, normalisation and kind of task: from the files of Hugging Face, or from the number of classes."""
+def _trained_on(layout: Layout, classes: int | None, hf_files: dict, notes: list[str]) -> tuple[str, Norm, str, str]:
+    """Dataset, normalisation, kind of task and loss: from files of Hugging Face, or from the number of classes."""
     known = (KNOWN_ELASTIC if layout is ELASTIC else KNOWN_AST).get(classes)
-    dataset, norm, kind = known or ("unknown", KNOWN_AST[527][1], "single")
+    dataset, norm, kind, loss = known or ("unknown", KNOWN_AST[527][1], "single", LOSSES["single"])
     preprocessor = hf_files.get("preprocessor", {})
     if "mean" in preprocessor and "std" in preprocessor:
         normalised = preprocessor.get("do_normalize", True)
@@ -209,11 +213,11 @@ def _trained_on(layout: Layout, classes: int | None, hf_files: dict, notes: list
     problem = hf_files.get("config", {}).get("problem_type")
     if problem in ("multi_label_classification", "single_label_classification"):
         kind = problem.split("_")[0]
+        loss = LOSSES[kind]
     elif classes is not None:
-        notes.append(
-            f"{kind} label per clip{'' if known else ', assumed'}" if kind == "single" else "several labels per clip"
-        )
-    return dataset, norm, kind
+        labels = "single label" if kind == "single" else "several labels"
+        notes.append(f"{labels} per clip, trained with {LOSS_NAMES[loss]}{'' if known else ', assumed'}")
+    return dataset, norm, kind, loss
 
 
 def _epic_sounds(model: dict[str, Any], frames: int, mel_bins: int, where: str, notes: list[str]) -> RunConfig:
@@ -230,7 +234,7 @@ def _epic_sounds(model: dict[str, Any], frames: int, mel_bins: int, where: str, 
 def _config(
     model: dict[str, Any], view: dict[str, Any], dataset: str, front_end: dict[str, Any], where: str
 ) -> RunConfig:
-    """Settings of a run with this model and view; the settings of training are placeholders."""
+    """Settings of a run with this model and view; those of training are placeholders until the loss is set."""
     value = {
         "experiment": "pretrained",
         "seed": 0,

@@ -1,4 +1,4 @@
-"""Read weights from the folder of a run, a published file, a Hugging Face folder, or a timm model by name."""
+"""Read weights of a run, a published file, a Hugging Face folder or repository, or a timm model by name."""
 
 import hashlib
 import pickle
@@ -22,6 +22,7 @@ from elasticast.models import build_model
 from elasticast.models.trained import CODE_FILE, MODEL_FILES, first_nonfinite
 from elasticast.models.weights.content import Weights
 from elasticast.models.weights.convert import convert_state
+from elasticast.models.weights.hub import HF, fetch
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
 
 TIMM = "timm:"
@@ -40,7 +41,7 @@ def read_weights(source: str | Path) -> Weights:
     ----------
     source : str or Path
         Folder of a run or of an export, its ``model.safetensors``, a ``.pth`` or ``.safetensors`` file in a published
-        layout, a Hugging Face folder, or ``timm:NAME``.
+        layout, a Hugging Face folder, ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, or ``timm:NAME``.
 
     Raises
     ------
@@ -69,14 +70,29 @@ def _expected_state(weights: Weights) -> dict[str, Tensor]:
 def _read_source(source: str | Path) -> Weights:
     if str(source).startswith(TIMM):
         return _from_timm(str(source).removeprefix(TIMM))
+    if str(source).startswith(HF):
+        return _from_hub(str(source))
     path = Path(source)
     if path.is_dir():
         return _from_folder(path)
     if not is_file(path):
-        raise DataError(f"{path}: no such file or folder; a timm model is named with {TIMM}NAME")
+        raise DataError(
+            f"{path}: no such file or folder; a timm model is named with {TIMM}NAME, and a "
+            f"repository of Hugging Face with {HF}OWNER/NAME"
+        )
     if path.name == MODEL_FILES[0] and is_file(path.with_name(MODEL_FILES[1])):
         return _from_run(path.parent)
     return _from_file(path)
+
+
+def _from_hub(source: str) -> Weights:
+    snapshot = fetch(source)
+    try:
+        weights = _from_folder(snapshot.folder)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+    weights.notes.insert(0, snapshot.note())
+    return weights
 
 
 def _from_folder(folder: Path) -> Weights:

@@ -107,10 +107,10 @@ def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> t
     grid = figure.subplots(len(sweeps), 2, squeeze=False, height_ratios=heights, width_ratios=[1.15, 1])
     for i, (sweep, (left, right)) in enumerate(zip(sweeps, grid, strict=True)):
         _draw_differences(right, table[table["sweep"] == sweep], styles, name_varied_settings(ablation))
-        title = f"{first['dataset']} · {first['task']}"
+        title = f"{results.coverage.dataset} · {first['task'].replace('_', ' ')}"
         if len(sweeps) > 1:
             title = f"({chr(97 + i)}) {title}, {sweep}"
-        left.set_title(title.replace("_", " "), loc="left")
+        left.set_title(title, loc="left")
     return figure, list(grid[:, 0]), styles
 
 

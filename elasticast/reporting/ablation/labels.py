@@ -18,7 +18,7 @@ def figure_title(results: AblationResults) -> str:
     """Title of a figure: dataset, task, and the test clips evaluated, of those listed."""
     coverage, task = results.coverage, results.ablation.runs[results.ablation.base].task
     counted = f", {coverage.counts} test clips" if coverage.clips else ""
-    return f"{coverage.name} · {task}{counted}".replace("_", " ")
+    return f"{coverage.name} · {task.replace('_', ' ')}{counted}"
 
 
 def name_varied_settings(ablation: Ablation) -> str:

@@ -5,22 +5,23 @@ from typing import Any
 
 import pandas as pd
 
-from elasticast.checksums import FILES, read_record
+from elasticast.checksums import FILES
 from elasticast.config import Evaluation
 from elasticast.config.ablation_sweeps import Point, point
 from elasticast.config.load_ablation import Ablation
+from elasticast.config.reading import OWN_FILE
 from elasticast.errors import DataError
 from elasticast.evaluation.records import (
     AGAIN,
     EVALUATION,
     PREDICTIONS,
     RESAMPLE_AGAIN,
-    TRAIN_AGAIN,
     Records,
     check_same_data,
     mismatch_with_run,
     name_of_run,
     read_resampled,
+    read_training,
 )
 from elasticast.evaluation.saved_predictions import points
 from elasticast.evaluation.statistics import Resampled
@@ -45,15 +46,17 @@ def read_results(ablation: Ablation, folder: Path, *, partial: bool = False) -> 
     Raises
     ------
     DataError
-        If a file was changed or has results of another run, or if variants were resampled with different clips or
-        numbers of draws.
+        If a file was changed or has results of another run or ablation, or if variants were resampled with different
+        clips or numbers of draws.
     """
+    if ablation.name != folder.name:
+        raise DataError(f"{folder / 'ablation.yaml'}: is of ablation {ablation.name!r}; {OWN_FILE}")
     ablation, origins = _with_distinct_labels(ablation), {}
     tables, resampled, records = [], {}, {}
     of_all: Records = {}
     for variant, run in ablation.trained.items():
         trained = [_run_record(folder, run, seed) for seed in ablation.seeds]
-        records[variant] = [read_record(file, TRAIN_AGAIN) for file in trained if file.is_file()]
+        records[variant] = [read_training(file) for file in trained if file.is_file()]
         evaluations, measured = _read_evaluations(ablation, variant, folder, partial=partial)
         of_all |= evaluations
         tables += measured

@@ -15,7 +15,7 @@ from elasticast.config.ablation_sweeps import Point, evaluations_of, native_poin
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.config.load_ablation import Ablation
 from elasticast.evaluation.statistics import Resampled
-from elasticast.reporting.captions import Coverage
+from elasticast.reporting.captions import Coverage, title_of
 
 QUANTITIES = ("native", "mean", "worst")
 
@@ -81,7 +81,8 @@ class AblationResults:
         """The test clips of all variants."""
         dataset = self.ablation.runs[self.ablation.base].dataset
         clips, listed = (int(self.metrics[name].max()) if len(self.metrics) else 0 for name in ("n", "listed"))
-        return Coverage(dataset, self.ablation.datasets[dataset].origin, clips, listed)
+        datasets = self.ablation.datasets
+        return Coverage(title_of(datasets, dataset), datasets[dataset].origin, clips, listed)
 
     def scores(self, sweep: str, variant: str) -> Scores:
         """The scores of a variant at the points of a sweep that all variants have."""

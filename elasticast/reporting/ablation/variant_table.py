@@ -219,6 +219,7 @@ def _where(results: AblationResults, sweep: str) -> str:
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
     names = {SWEEPS["compression"]: f"compression {x:g}", SWEEPS["token_drop"]: f"a share of {x:g}"}
+    names[SWEEPS["sample_rate"]] = f"{x:g} Hz"
     seconds = x * ablation.runs[ablation.base].front_end.hop_ms / 1000
     at = names.get(sweep, f"{x:g} frames ({seconds:g} s)") + (f", compression {compression:g}" if sweep == GRID else "")
     text = f"native: {at}; mean and worst of {len(points)} points"

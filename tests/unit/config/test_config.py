@@ -194,6 +194,8 @@ WRONG_VALUES = [
     ("evaluations.hop.compression", [1], "evaluations.hop.compression", [1.0], ""),
     ("evaluations.length.compression", [0.5], "evaluations.length.compression.0", 0.5, ""),
     ("evaluations.drop", {"x_name": "token_drop", "x": [0, 1]}, "evaluations.drop.x", [0.0, 1.0], ""),
+    ("evaluations.rate", {"x_name": "sample_rate", "x": [8000.5]}, "evaluations.rate.x", [8000.5], ""),
+    ("evaluations.rate", {"x_name": "sample_rate", "x": [500]}, "evaluations.rate.x", [500.0], ""),
     ("evaluations.length.x", [], "evaluations.length.x", [], ""),
     ("evaluations.length.x", [64.5], "evaluations.length.x", [64.5], ""),
     ("evaluations.hop.x", ["1e0"], "evaluations.hop.x.0", "1e0", "1.0e+0"),

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from elasticast.config import Suite
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError
+from elasticast.reporting.curves import draw_panel
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.read_tables import METRICS, read_released
 from elasticast.reporting.released_curves import keep_released_weights, released_curves
+from elasticast.reporting.style import line_styles
 from elasticast.training.optim import learning_rate
 from tests.complaints import complains
 
@@ -277,3 +280,20 @@ def test_the_authors_weights_stand_for_one_run_of_each_elasticast(paper):
     assert (cut.seeds, cut.claims) == ([0], {})
     panels = sweep_panels(cut, pd.DataFrame(columns=list(METRICS)), "compression")
     assert [p.dataset for p in panels] == ["audioset_released", "vggsound"]
+    assert [p.title for p in panels] == ["AudioSet · events", "VGGSound · sound"]
+
+
+def test_every_released_curve_is_drawn_once(paper):
+    """The ASTs of VoxCeleb1 with zeros and with repeated clips name the same curves."""
+    expected = {
+        "max_frames": {"voxceleb1": 4, "epic_sounds": 4},
+        "compression": {"audioset_released": 5, "vggsound": 5},
+    }
+    for x_name, curves in expected.items():
+        released = released_curves(paper, read_released(CURVES), x_name)
+        panels = sweep_panels(paper, pd.DataFrame(columns=list(METRICS)), x_name, released=released)
+        for panel in panels:
+            axes = Figure().subplots()
+            draw_panel(axes, panel, line_styles(paper, {s.experiment for s in panel.series}), logarithmic=False)
+            named = [paper.experiments[s.experiment].released for s in panel.series]
+            assert len(axes.get_lines()) == len({curve.series for curve in named}) == curves[panel.dataset]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import yaml
 
-from elasticast.checksums import with_checksum, write_record
+from elasticast.checksums import FOLDER, folder_of, with_checksum, write_record
 from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_data_hash
 from elasticast.models import build_model
@@ -36,7 +36,7 @@ def trained(tiny, prepared, norm, tmp_path):
         save_model(folder, model, config, norm, clips.classes, clips.kind)
         record = job_record("code", config, read_data_hash(prepared), device="cpu", attention_backend="sdpa", threads=1)
         numbers = ("steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "peak_memory_mib")
-        record |= {"world_size": 1, **dict.fromkeys(numbers, 1)}
+        record |= {FOLDER: folder_of(folder / "run.json"), "world_size": 1, **dict.fromkeys(numbers, 1)}
         write_record(folder / "run.json", record, [folder / "model.safetensors", folder / "model.json"])
         return folder
 

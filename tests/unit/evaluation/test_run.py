@@ -4,8 +4,9 @@ import random
 import shutil
 
 import pytest
+import yaml
 
-from elasticast.checksums import FILES, file_sha256
+from elasticast.checksums import FILES, FOLDER, file_sha256, folder_of, with_checksum
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.evaluation import run as module
 from elasticast.evaluation.intervals import resample, write_tables
@@ -203,6 +204,29 @@ def test_the_other_runs_predictions_are_refused(chain):
     shutil.copy(chain.folders[1] / "predictions.h5", chain.folders[0])
     with complains(DataError, chain.folders[0] / "predictions.h5"):
         chain.resample()
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "run.json", "resampled.json"])
+def test_all_files_of_another_run_together_are_refused(chain, prepared, name, tmp_path):
+    folder, other = chain.folders
+    shutil.copytree(other, folder, dirs_exist_ok=True)
+    with complains(DataError, folder / name, folder_of(folder / name), folder_of(other / name)):
+        if name == "evaluation.json":
+            metrics([folder / "metrics.csv"], tmp_path / "m.csv")
+        elif name == "run.json":
+            evaluate_run(folder, folder / "sweeps.yaml", prepared, folder)
+        else:
+            write_tables([folder / "resampled.h5"], tmp_path / "i.csv", tmp_path / "p.csv")
+
+
+def test_sweeps_of_another_run_are_refused(chain, prepared):
+    folder, other = chain.folders
+    settings = {FOLDER: folder_of(other / "sweeps.yaml"), "suite": "s", "evaluations": SWEEPS}
+    for run in (folder, other):
+        (run / "sweeps.yaml").write_text(with_checksum(yaml.safe_dump(settings)))
+    evaluate_run(other, other / "sweeps.yaml", prepared, other)
+    with complains(DataError, folder / "sweeps.yaml", settings[FOLDER], folder_of(folder / "sweeps.yaml")):
+        evaluate_run(folder, folder / "sweeps.yaml", prepared, folder)
 
 
 def test_tables_of_an_earlier_evaluation_are_refused(chain):

@@ -11,7 +11,9 @@ import torch
 import yaml
 
 from elasticast.config import Evaluation
+from elasticast.config.evaluation import sweep_problems
 from elasticast.config.frames import native_frames
+from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder, crop_or_pad
 from elasticast.data.features import log_mel, patchify
@@ -28,7 +30,7 @@ from elasticast.models import build_model
 from elasticast.models.pretrained import load_model
 from elasticast.progress import Progress
 from elasticast.training.checkpoint import save_model
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 from tests.unit.models import layouts
 
 pytestmark = pytest.mark.usefixtures("cpu")
@@ -288,6 +290,29 @@ def test_windows_of_a_pooled_resolution(tiny, test_clips, norm):
     with torch.inference_mode():
         logits = model(pack(clips))
     assert_close(found[i], logits[0] * 24 / 64 + logits[1] * 16 / 64 + logits[2] * 24 / 64)
+
+
+def test_at_a_lower_sample_rate_clips_are_reduced_before_anything_else(setting, test_clips, norm):
+    model, config = setting
+    rates = Evaluation(x_name="sample_rate", x=[4000, 8000, config.front_end.sample_rate])
+    found = run(model, test_clips, config, norm, rates)
+    own = config.default_compression
+    whole = run(model, test_clips, config, norm, Evaluation(x_name="compression", x=[own]))[own]
+    assert_close(found[config.front_end.sample_rate], whole)
+    encoder, rule = ClipEncoder(config, norm), ViewRule(config, compression=own)
+    for i in range(3):
+        wave = band_limited(test_clips.waveform(i), config.front_end.sample_rate, 4000)
+        view = rule(len(wave))
+        with torch.inference_mode():
+            expected = model.eval()(pack([encoder.encode(encoder.spectrogram(wave, own), view, index=i)]))
+        assert_close(found[4000][i], expected[0])
+    assert (found[4000] - whole).abs().max() > (found[8000] - whole).abs().max() > 1e-4
+
+
+def test_a_sample_rate_above_that_of_the_front_end_is_refused(tiny):
+    config = tiny()
+    (problem,) = sweep_problems(config, Evaluation(x_name="sample_rate", x=[8000, 48000]))
+    assert_names(str(problem), "x", 48000.0, "front_end.sample_rate", config.front_end.sample_rate)
 
 
 DROP = Evaluation(x_name="token_drop", x=[0.0, 0.3, 0.5, 0.9])

@@ -217,13 +217,20 @@ def test_windows_are_pooled_by_the_frames_they_speak_for(classifier):
     torch.testing.assert_close(mean.timeline.start, torch.tensor([0, 1.28, 1.42]).double(), atol=1e-6, rtol=0)
 
 
-def test_scores(classifier, tiny, tmp_path):
-    single = trained(tmp_path, tiny(), kind="single")
-    for found, scores in ((classifier, torch.sigmoid), (single, lambda x: x.softmax(-1))):
-        everything = found.predict(noise(1.0), sample_rate=16000)[0]
-        expected = scores(everything.logits)
-        assert everything.scores == {LABELS[i]: expected[i].item() for i in expected.argsort(descending=True)}
-        assert list(everything.scores.values()) == sorted(everything.scores.values(), reverse=True)
+@pytest.mark.parametrize(("kind", "loss"), [("multi", "bce"), ("single", "bce"), ("single", "ce")])
+def test_scores_are_the_probabilities_of_the_loss(kind, loss, tiny, tmp_path):
+    found = trained(tmp_path, tiny(train={"loss": loss}), kind=kind)
+    everything = found.predict(noise(4.0), sample_rate=16000, timeline=True)[0]
+    scores = torch.sigmoid if loss == "bce" else lambda logits: logits.softmax(-1)
+    expected = scores(everything.logits)
+    assert everything.scores == {LABELS[i]: expected[i].item() for i in expected.argsort(descending=True)}
+    sums = everything.timeline.scores.sum(1)
+    assert torch.allclose(sums, torch.ones_like(sums)) == (loss == "ce")
+
+
+def test_the_best_scores(classifier):
+    everything = classifier.predict(noise(1.0), sample_rate=16000)[0]
+    assert list(everything.scores.values()) == sorted(everything.scores.values(), reverse=True)
     wave = noise(1.0)
     best = classifier.predict(wave, sample_rate=16000, top_k=3)[0].scores
     assert list(best.items()) == list(classifier.predict(wave, sample_rate=16000)[0].scores.items())[:3]

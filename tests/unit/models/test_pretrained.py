@@ -152,6 +152,28 @@ def test_hugging_face_ast_written_out_here(deit, tmp_path):
     assert alone.norm == Norm(-6.845978, 5.5654526)
 
 
+@pytest.mark.parametrize(("classes", "loss"), [(527, "bce"), (309, "bce"), (1251, "ce"), (44, "ce"), (7, "ce")])
+def test_the_loss_of_a_released_elasticast_is_that_of_its_recipe(elastic, tmp_path, classes, loss):
+    torch.save(layouts.released_elastic(shaken(elastic[0], classes).state_dict(), 2), tmp_path / "it.pth")
+    assert load_model(tmp_path / "it.pth").config.train.loss == loss
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "kind", "loss"),
+    [
+        (None, "single", "bce"),
+        ("single_label_classification", "single", "ce"),
+        ("multi_label_classification", "multi", "bce"),
+    ],
+)
+def test_hugging_face_names_the_loss(deit, tmp_path, problem_type, kind, loss):
+    save_file(layouts.hugging_face(deit[1].state_dict(), 2), tmp_path / "model.safetensors")
+    about = {"num_attention_heads": 1, "frequency_stride": 10, "time_stride": 10, "max_length": 128}
+    (tmp_path / "config.json").write_text(json.dumps(about | {"num_mel_bins": 128, "problem_type": problem_type}))
+    found = load_model(tmp_path)
+    assert (found.kind, found.config.train.loss) == (kind, loss)
+
+
 @pytest.mark.parametrize("frames", [512, 1024])
 def test_ssast(tiny, tmp_path, frames):
     config = tiny(model=DEIT, view={"frames": frames})

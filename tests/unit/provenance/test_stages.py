@@ -29,11 +29,13 @@ ENTRIES = {
     "verdict": (f"{SCRIPTS}/verdict.py",),
     "ablation": (f"{SCRIPTS}/ablation.py",),
     "lengths": (f"{SCRIPTS}/fig2_native_lengths.py",),
+    "audit": ("audit/run.py:audit", "audit/clips.py"),
     "packing": (f"{SCRIPTS}/fig3_packing.py",),
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
     "checksums.py": "stops a job whose inputs were changed",
+    "cli/audit.py": "gives params to the stage audit",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/options.py": "declares options that rules give",
     "config/deciding.py": "says what runs again, not what comes of it",
@@ -50,6 +52,7 @@ NEVER = {
     "faults.py": "explains why a job stopped",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
+    "models/weights/hub.py": "fetches weights, of which results record the checksum",
     "models/trained.py": "refuses weights that are not finite",
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",

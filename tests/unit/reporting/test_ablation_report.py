@@ -391,10 +391,17 @@ def test_results_of_another_run_are_refused(ablation, folder):
         run_script(trial, folder)
 
 
+def test_the_settings_of_another_ablation_are_refused(ablation, folder):
+    trial = ablation(grid={"model.pooling": ["attention", "mean"]})
+    write_results(trial, folder, quality, draws=20)
+    with complains(DataError, folder / "ablation.yaml", "'other'"):
+        read_results(trial.model_copy(update={"name": "other"}), folder)
+
+
 def test_different_clips_are_refused(ablation, folder):
     trial = ablation(grid={"model.pooling": ["attention", "mean"]})
     write_results(trial, folder, quality, draws=20)
-    other = folder.with_name("more_clips")
+    other = folder.parents[3] / "more_clips" / Path(*folder.parts[-3:])
     write_results(trial, other, quality, draws=20, clips=61)
     shutil.rmtree(folder / "runs" / "mean")
     (other / "runs" / "mean").rename(folder / "runs" / "mean")

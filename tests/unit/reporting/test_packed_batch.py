@@ -62,7 +62,7 @@ def test_the_figure_shows_the_counted_tokens(packed, case):
     assert bool(padding) == ("frames" in case or "tail" in case)
     (cost,) = [text for text in line_texts(figure) if "tokens" in text]
     assert f"{tokens:,} tokens, {f'{padding:,}' if padding else 'none'} only padding" in cost
-    assert (f"{padding:,} tokens" if padding else "No token") in packing_caption(config, batch)
+    assert (f"{padding:,} tokens" if padding else "No token") in packing_caption(config, batch, "a dataset")
 
 
 def test_masks_are_block_diagonal():

@@ -151,7 +151,7 @@ def test_ours_and_released_are_compared_over_the_whole_sweep(suite, released):
     curves = {name: curve + 0.004 for name, curve in released.items()}
     curves = changed(curves, "voxceleb1_ast400", 2048.0, -0.03)
     table, rules = tables(suite, panels_of(suite, released, curves))
-    assert "voxceleb1 · speaker, accuracy, 8,000 of 8,251 test clips" in markdown(table, rules, suite)
+    assert "VoxCeleb1 · speaker, accuracy, 8,000 of 8,251 test clips" in markdown(table, rules, suite)
     table = table.set_index("experiment")
     row = table.loc["voxceleb1_ast1024"]
     assert (row["x"], row["seeds"], row["clips"], row["listed"], row["status"]) == (1024, 3, 8000, 8251, "ok")

@@ -1,0 +1,1 @@
+"""Measure how audio encoders behave: consistency, length, sampling rate, cost. No training."""
