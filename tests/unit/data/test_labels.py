@@ -126,7 +126,7 @@ def test_a_label_that_is_no_published_class_is_refused():
 
 def test_classes_that_no_model_can_learn_are_named(caplog):
     clips = table(split=["train", "test", "test", "dev"], sound=[["dog"], ["cat", "dog"], ["hen"], ["owl"]])
-    report_classes(clips, {"sound": {"classes": ["cat", "dog", "hen", "owl"]}}, complete=True)
+    report_classes(clips, {"sound": {"kind": "single", "classes": ["cat", "dog", "hen", "owl"]}}, complete=True)
     assert_names(caplog.text, "sound", 2, "'cat'", "'hen'")
     assert "dog" not in caplog.text
 
@@ -134,7 +134,7 @@ def test_classes_that_no_model_can_learn_are_named(caplog):
 def test_a_training_clip_that_was_rejected_trains_no_class(caplog):
     clips = table(split=["train", "train", "test", "test"], sound=[["dog"], ["cat"], ["cat"], ["dog"]])
     clips["status"] = ["ok", "rejected", "ok", "ok"]
-    report_classes(clips, {"sound": {"classes": ["cat", "dog"]}}, complete=True)
+    report_classes(clips, {"sound": {"kind": "single", "classes": ["cat", "dog"]}}, complete=True)
     assert_names(caplog.text, "sound", 1, "'cat'")
 
 
@@ -142,15 +142,26 @@ def test_a_training_clip_that_was_rejected_trains_no_class(caplog):
 def test_classes_without_clips_are_counted(caplog, complete, level):
     clips = table(split=["train", "train", "test", "test"], sound=[["dog"]] * 4)
     with caplog.at_level(logging.INFO):
-        report_classes(clips, {"sound": {"classes": ["cat", "dog", "hen"]}}, complete)
+        report_classes(clips, {"sound": {"kind": "single", "classes": ["cat", "dog", "hen"]}}, complete)
     (record,) = caplog.records
     assert record.levelno == level
     assert_names(record.getMessage(), "sound", 2, 3, "'cat'", "'hen'")
 
 
+@pytest.mark.parametrize(("complete", "level"), [(True, logging.WARNING), (False, logging.INFO)])
+def test_classes_that_a_mean_of_precisions_leaves_out_are_named(caplog, complete, level):
+    rows = [("train", ["cat", "dog"], "ok"), ("test", ["cat"], "ok"), ("test", ["dog"], "rejected")]
+    clips = pd.DataFrame(rows, columns=["split", "sound", "status"])
+    with caplog.at_level(logging.INFO):
+        report_classes(clips, {"sound": {"kind": "multi", "classes": ["cat", "dog"]}}, complete)
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert_names(record.getMessage(), "sound", 1, 2, "'dog'")
+
+
 def test_classes_that_may_be_the_same_are_named(caplog):
     clips = table(split=["train", "train", "test", "test"], sound=[["dog"], ["Dog "], ["dog"], ["Dog "]])
-    report_classes(clips, {"sound": {"classes": ["Dog ", "dog"]}}, complete=True)
+    report_classes(clips, {"sound": {"kind": "single", "classes": ["Dog ", "dog"]}}, complete=True)
     assert_names(caplog.text, "sound", "'Dog '", "'dog'")
 
 
