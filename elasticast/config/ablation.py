@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from elasticast.config.ablation_names import format_value, nested, point_name
-from elasticast.config.base import Line, Seed, Settings
-from elasticast.config.names import Name
+from elasticast.config.base import Seed, Settings
+from elasticast.config.names import Line, Name
 from elasticast.config.reading import deep_merge
 from elasticast.config.run import RunConfig
 from elasticast.config.suite import Suite

@@ -4,9 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-from elasticast.text import one_line
+from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
 NaturalInt = Annotated[int, Field(ge=0, lt=2**31)]
@@ -14,8 +12,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """PyTorch accepts no larger seeds."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Line = Annotated[str, AfterValidator(one_line)]
-"""Text that is drawn and printed on one line; line breaks become spaces."""
 TaskKind = Literal["single", "multi"]
 Scores = Literal["exact", "released_fp16_sigmoid"]
 PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}

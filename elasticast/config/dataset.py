@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import Line, PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
-from elasticast.config.names import Name
+from elasticast.config.base import PositiveFloat, PositiveInt, Seed, Settings, Share, TaskKind
+from elasticast.config.names import Line, Name
 from elasticast.config.table import CLASSES, ClassNames, Columns, Labels, task_problems
 from elasticast.errors import Problem, SettingsError
 

@@ -1,6 +1,6 @@
-"""Names that users choose: of suites, datasets, ablations, experiments, variants, evaluations and claims.
+"""Names and titles that users choose.
 
-They become parts of file names, targets and shell commands, so all of them have one pattern.
+Names are those of suites, datasets, ablations, experiments, variants, evaluations and claims. They become parts of file names, targets and shell commands, so all of them have one pattern.
 """
 
 import re
@@ -9,6 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from elasticast.text import one_line
+
+Line = Annotated[str, AfterValidator(one_line)]
+"""Text that is drawn and printed on one line; line breaks become spaces."""
 MAX_NAME = 64
 """Largest number of characters in a name. The longest file name made from one then stays below 255 bytes: that of the
 log of an ablation's run, with the longest seed."""

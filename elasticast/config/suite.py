@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elasticast.config.base import Line, Seed, Settings, TaskKind
+from elasticast.config.base import Seed, Settings, TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.names import Name
+from elasticast.config.names import Line, Name
 from elasticast.config.run import RunConfig, RunSettings
 from elasticast.errors import Problem
 

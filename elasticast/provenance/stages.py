@@ -18,7 +18,7 @@ _RUN = (
     "config/traits.py",
     "config/view.py",
 )
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "config/table.py", "text.py:one_line")
+_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "config/table.py")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -97,10 +97,10 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,read_part,writing_part",
 )
-_SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py")
+_SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
 _PANELS = (
     *_SCRIPT,
-    "reporting/captions.py:Coverage",
+    "reporting/captions.py:Coverage,title_of",
     "reporting/panel_inputs.py",
     "reporting/panels.py",
     "reporting/read_tables.py",
