@@ -11,6 +11,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from elasticast.config.aum import SCAN_OPERATIONS
 
+ENDLESS = 1e30
+"""Step size after which nothing is left of a state: exp(ENDLESS a) = 0."""
 CHUNK_VALUES = {"cpu": 2**18, "cuda": 2**26}
 """Largest number of values (tokens x E x S) of a chunk: what fits the cache of a CPU, and what keeps a GPU busy."""
 
@@ -111,8 +113,9 @@ def _input_gradients(u, delta, a, b, decay, h, g, state, ga) -> tuple[Tensor, Te
     rates = g.mul_(decay)  # of the exponents delta * a
     rates[0] *= state
     rates[1:] *= h[:-1]
-    ga += (rates * delta[:, :, None]).sum(0)
-    return driven * delta, driven * u + (rates * a).sum(-1), gb
+    gdelta = driven * u + (rates * a).sum(-1)
+    ga += rates.mul_(delta[:, :, None]).sum(0)
+    return driven * delta, gdelta, gb
 
 
 def _chunks(tokens: int, chunk: int) -> Iterator[slice]:
@@ -121,8 +124,7 @@ def _chunks(tokens: int, chunk: int) -> Iterator[slice]:
 
 def _states(u, delta, a, b, first, state) -> tuple[Tensor, Tensor]:
     """Decay and state `[T, E, S]` at each of the T tokens of a chunk, after `state`."""
-    decay = torch.exp_(delta[:, :, None] * a)
-    decay.masked_fill_(first[:, None, None], 0)
+    decay = torch.exp_(delta.masked_fill(first[:, None], ENDLESS)[:, :, None] * a)
     h = (delta * u)[:, :, None] * b[:, None, :]
     h[0] += decay[0] * state
     return decay, _linear_scan(decay, h)
@@ -145,20 +147,30 @@ def _linear_scan(decay: Tensor, x: Tensor) -> Tensor:
     last state of each row is carried into the next. Products of decays only ever shrink, so nothing overflows.
     """
     row = int(len(x) ** 0.5)
-    rows = len(x) // row * row if row > 1 else 1
-    if row > 1:
-        h, product = x[:rows].unflatten(0, (-1, row)), decay[:rows].unflatten(0, (-1, row)).clone()
-        for i in range(1, row):
-            h[:, i].addcmul_(product[:, i], h[:, i - 1])
-            product[:, i] *= product[:, i - 1]
-        for i in range(1, len(h)):
-            h[i].addcmul_(product[i], h[i - 1, -1])
+    rows = len(x) // row * row
+    h, product = x[:rows].unflatten(0, (-1, row)), decay[:rows].unflatten(0, (-1, row)).clone()
+    for i in range(1, row):
+        h[:, i].addcmul_(product[:, i], h[:, i - 1])
+        product[:, i] *= product[:, i - 1]
+    for i in range(1, len(h)):
+        h[i].addcmul_(product[i], h[i - 1, -1])
     for i in range(rows, len(x)):
         x[i].addcmul_(decay[i], x[i - 1])
     return x
 
 
 def _linear_scan_backwards(decay: Tensor, x: Tensor) -> Tensor:
-    """g[t] = x[t] + decay[t + 1] g[t + 1]: the transposed scan, from the last token to the first."""
-    after = torch.cat([decay[1:], torch.zeros_like(decay[:1])])
-    return _linear_scan(after.flip(0), x.flip(0)).flip(0)
+    """g[t] = x[t] + decay[t + 1] g[t + 1]: the same from the last token to the first. Overwrites `x`."""
+    row = int(len(x) ** 0.5)
+    rows = len(x) // row * row
+    for i in range(len(x) - 2, rows - 2, -1):
+        x[i].addcmul_(decay[i + 1], x[i + 1])
+    g, next_decay = x[:rows].unflatten(0, (-1, row)), decay[:rows].unflatten(0, (-1, row))
+    product = torch.empty_like(g)
+    product[:-1, -1] = next_decay[1:, 0]
+    for i in range(row - 2, -1, -1):
+        g[:, i].addcmul_(next_decay[:, i + 1], g[:, i + 1])
+        torch.mul(next_decay[:-1, i + 1], product[:-1, i + 1], out=product[:-1, i])
+    for i in range(len(g) - 2, -1, -1):
+        g[i].addcmul_(product[i], g[i + 1, 0])
+    return x
