@@ -24,9 +24,10 @@ from elasticast.reporting.ablation.labels import name_varied_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import missing_delta
 from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic
+from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import Styles, legend_below, mark_handles, note_missing_runs
 from elasticast.reporting.panels import Panel, Series, sweep_panels
-from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, LineStyle, line_styles, new_figure
+from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, line_styles, new_figure
 
 _MOST_BANDS = 2
 """With more variants in addition to the base, only the base has a band; the differences have intervals."""
@@ -101,7 +102,7 @@ def _intervals(results: AblationResults) -> pd.DataFrame:
 def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
     """Create a figure with one row per sweep and draw the differences; return it with the axes for the curves."""
     ablation, first = results.ablation, table.iloc[0]
-    styles, heights = line_styles(ablation, {ablation.base}), [_height(table[table["sweep"] == s]) for s in sweeps]
+    styles, heights = line_styles(ablation, ablation.base), [_height(table[table["sweep"] == s]) for s in sweeps]
     figure = new_figure(DOUBLE_COLUMN, sum(heights))
     figure.get_layout_engine().set(w_pad=0.07)  # keeps the names of the right panels away from the left ones
     grid = figure.subplots(len(sweeps), 2, squeeze=False, height_ratios=heights, width_ratios=[1.15, 1])
