@@ -1,6 +1,7 @@
 """Names and titles that users choose.
 
-Names are those of suites, datasets, ablations, experiments, variants, evaluations and claims. They become parts of file names, targets and shell commands, so all of them have one pattern.
+Names are those of suites, datasets, ablations, experiments, variants, evaluations and claims. They become parts of file
+names, targets and shell commands, so all of them have one pattern.
 """
 
 import re

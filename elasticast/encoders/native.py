@@ -15,6 +15,8 @@ from elasticast.models.weights.hub import HF, card_licence, fetch
 
 TOKEN_BUDGET = 16384
 """Maximum number of tokens per forward pass."""
+BATCHES = {"any": "packed", "padded": "masked", "one": "grouped"}
+"""How a model with native views batches, by the trait `lengths`."""
 COMPRESSIONS = (1.0, 1.5, 2.0, 3.0, 4.0)
 
 
@@ -47,7 +49,7 @@ class NativeEncoder(Encoder):
     Raises
     ------
     DataError
-        If the model has no linear layer `head`, which turns embeddings into logits.
+        If the layer that computes the logits is not linear.
     """
 
     def __init__(
@@ -60,23 +62,26 @@ class NativeEncoder(Encoder):
         revision: str | None = None,
     ):
         pretrained = classifier.pretrained
-        head = getattr(pretrained.model, "head", None)
+        config = pretrained.config
+        traits = config.model.traits
+        head = getattr(pretrained.model, traits.head[-1], None)
         if not isinstance(head, nn.Linear):
-            raise DataError(f"{source}: the model has no linear layer `head`, so its embeddings are not known")
+            raise DataError(
+                f"{source}: the layer {traits.head[-1]!r}, which computes the logits, is not linear, so embeddings are "
+                "not known"
+            )
         self._sizes = head.out_features, head.in_features
         self.module = _WithEmbedding(pretrained.model, head).eval()
         # a classifier whose last outputs are the embedding; `kind` only decides probabilities, which are not used
         names = [*pretrained.classes, *(f"embedding {i}" for i in range(head.in_features))]
         self._classifier = AudioClassifier(replace(pretrained, model=self.module, classes=names, kind="multi"))
         self._compression = self._classifier.compression
-        config = pretrained.config
-        packs = config.view.frames == "native" and config.model.kind != "ast"
         seconds = ViewRule(config).span * hop_samples(config.front_end) / config.front_end.sample_rate
         self.card = Card(
             name=name,
             source=source,
             sample_rate=config.front_end.sample_rate,
-            batching="packed" if packs else "grouped" if config.view.frames == "native" else "fixed",
+            batching=BATCHES[traits.lengths] if config.view.frames == "native" else "fixed",
             native_seconds=seconds,
             longer=f"windows of {seconds:g} s that overlap by half; outputs are averaged",
             labels=tuple(pretrained.classes) if pretrained.classes_known else None,

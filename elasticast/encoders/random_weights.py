@@ -23,23 +23,27 @@ CLASSES = 527
 ABOUT = {"licence": "none: random weights", "revision": "seed 0"}
 
 
-def _native(kind: str, name: str, size: tuple[int, int, int], source: str) -> NativeEncoder:
-    dim, depth, heads = size
-    model = {"kind": kind, "dim": dim, "depth": depth, "heads": heads}
-    if kind == "ast":
-        model |= {"prefix_tokens": 2, "stride": 10}
+def _native(
+    model: dict[str, Any], view: dict[str, Any], name: str, size: tuple[int, int, int], source: str
+) -> NativeEncoder:
+    model |= dict(zip(("dim", "depth", "heads"), size, strict=True))
     settings = {
         "experiment": "random",
         "seed": 0,
         "dataset": "audioset",
         "task": "audioset",
         "front_end": {},
-        "view": {"frames": 1024} if kind == "ast" else {"frames": "native", "max_frames": 1024},
+        "view": view,
         "model": model,
         "train": {"steps": 1, "batch": {"clips": 1}},
     }
     config = validate(RunConfig, settings, source)
-    about = {"description": f"{kind}, width {dim}, {depth} blocks", "notes": [], "sha256": "", "classes_known": False}
+    about = {
+        "description": f"{config.model.kind}, {config.model.summary}",
+        "notes": [],
+        "sha256": "",
+        "classes_known": False,
+    }
     net = build_model(config, CLASSES).eval().to(default_device())
     norm, names = RELEASED["audioset"].norms["AST"], [f"class_{i:03d}" for i in range(CLASSES)]
     return NativeEncoder(AudioClassifier(Pretrained(net, config, norm, names, "multi", **about)), name, source, **ABOUT)
@@ -94,8 +98,8 @@ def _transformers(kind: str, name: str, size: tuple[int, int, int], source: str)
 
 
 KINDS: dict[str, Callable[..., Encoder]] = {
-    "elasticast": lambda *a: _native("elasticast", *a),
-    "ast": lambda *a: _native("ast", *a),
+    "elasticast": lambda *a: _native({"kind": "elasticast"}, {"frames": "native", "max_frames": 1024}, *a),
+    "ast": lambda *a: _native({"kind": "ast", "prefix_tokens": 2, "stride": 10}, {"frames": 1024}, *a),
     "naflexvit": _naflex,
     "passt": _passt,
     "hf-ast": lambda *a: _transformers("hf-ast", *a),

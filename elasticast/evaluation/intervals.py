@@ -62,6 +62,7 @@ PAIR_COLUMNS = (
     "suite", "dataset", "task", "evaluation", "x_name", "x", "compression", "metric", "experiment", "against",
     "difference", "low", "high", "p", "p_corrected", "comparisons", "clips", "listed",
 )  # fmt: skip
+EVALUATE_AGAIN = "run `elasticast evaluate` again"
 _SHARED = ("suite", "experiment", "dataset", "task", "model", "one_length", "kind")
 
 
@@ -95,9 +96,11 @@ def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
 
 def _resample_files(files: list[Path], out: Path, draws: int) -> None:
     with ExitStack() as opened, writing(out) as file:
-        runs = [opened.enter_context(open_hdf5(path, "run `elasticast evaluate` again")) for path in files]
+        runs = [opened.enter_context(open_hdf5(path, EVALUATE_AGAIN)) for path in files]
         for name in _SHARED:
-            file.attrs[name] = _common(runs, lambda run, name=name: run.attrs[name], f"differ in {name}")
+            file.attrs[name] = _common(
+                runs, lambda run, name=name: _attribute(run, name, EVALUATE_AGAIN), f"differ in {name}"
+            )
         _common(runs, lambda run: sorted(run), "were evaluated over different sweeps")
         file.attrs["draws"] = draws
         for name in runs[0]:
@@ -125,6 +128,13 @@ def _scores(evaluation: h5py.Group, x: str, weights: Tensor) -> np.ndarray:
         return accuracy(evaluation[x]["predicted"][:] == evaluation["labels"][:], weights)
     scores = evaluation[x]["scores"][:].astype(np.float32)
     return mean_average_precision(scores, targets(evaluation, scores.shape[1]), weights)
+
+
+def _attribute(file: h5py.File, name: str, remedy: str) -> Any:
+    """An attribute of a file; earlier versions of this package wrote fewer."""
+    if name not in file.attrs:
+        raise DataError(f"{file.filename}: has no attribute {name!r}, it is of an earlier version; {remedy}")
+    return file.attrs[name]
 
 
 def _clips_digest(evaluation: h5py.Group) -> str:
@@ -209,7 +219,9 @@ def _interval(point: _Point) -> dict:
 
 def _pairs(runs: list[h5py.File]) -> Iterator[tuple[h5py.Group, h5py.Group]]:
     """Pairs of evaluations with the same name, dataset and task, of models of different kinds."""
-    ordered = sorted(runs, key=lambda run: bool(run.attrs["one_length"]))  # keeps the order within both groups
+    ordered = sorted(
+        runs, key=lambda run: bool(_attribute(run, "one_length", RESAMPLE_AGAIN))
+    )  # keeps the order within both groups
     for one, other in itertools.combinations(ordered, 2):
         same = all(one.attrs[name] == other.attrs[name] for name in ("dataset", "task"))
         if same and one.attrs["model"] != other.attrs["model"]:

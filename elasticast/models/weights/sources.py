@@ -127,8 +127,8 @@ def _from_run(folder: Path) -> Weights:
         code = folder / CODE_FILE
         verify(code, {FILES: {CODE_FILE: sha256}}, path, REMEDY)
     tensors = read_tensors(file)
-    kind = config.model.kind if code else f"{config.model.kind} of this package"
-    description = f"{kind}, experiment {config.experiment}, seed {config.seed}"
+    model = config.model.kind if code else f"{config.model.kind} of this package"
+    description = f"{model}, experiment {config.experiment}, seed {config.seed}"
     return Weights(description, tensors, config, norm, kind, classes, sha256=content[FILES][file.name], code=code)
 
 

@@ -237,3 +237,12 @@ def test_models_of_different_kinds_are_compared_those_of_any_length_first(tmp_pa
         runs[-1].create_group("length")
     pairs = [tuple(Path(group.file.filename).stem for group in pair) for pair in _pairs(runs)]
     assert pairs == [("m1", "e"), ("m1", "a"), ("e", "m2"), ("e", "a"), ("m2", "a")]
+
+
+def test_files_of_an_earlier_version_are_refused(evaluated, tmp_path):
+    file = evaluated("e1") / "predictions.h5"
+    with h5py.File(file, "r+") as opened:
+        del opened.attrs["one_length"]
+    rewrite_record(file.with_name("evaluation.json"))
+    with complains(DataError, file, "one_length"):
+        resample([file], tmp_path / "e1.h5", 3)

@@ -56,6 +56,7 @@ def write_run(
     with h5py.File(own / "predictions.h5", "w") as file:
         about = {"suite": ablation.suite, "experiment": config.experiment, "seed": seed, "dataset": config.dataset}
         file.attrs.update({**about, "task": config.task, "model": config.model.kind, "kind": kind})
+        file.attrs["one_length"] = config.model.traits.one_length
         for name, evaluation in ablation.sweep(variant).items():
             labels, group = np.random.default_rng(7).integers(CLASSES, size=clips), file.create_group(name)
             group.attrs.update({"x_name": evaluation.x_name, "split": evaluation.split, "listed": 1000})
