@@ -156,8 +156,8 @@ def _of_family(run: RunSettings, family: _Family) -> Iterator[LineStyle]:
     """Styles of a model: its own first, then those for models that differ from it in settings not seen here."""
     frames = run.view.max_frames if run.view.frames == "native" else run.view.frames
     octaves, slower = float(np.log2(frames)), float(np.log2(np.mean(run.view.compression)))
-    dashes = round(2 * octaves) + round(3 * slower)
-    length = np.clip((octaves - _SHORTEST) / (_LONGEST - _SHORTEST), 0, 1)
+    dashes = round(2 * octaves) + round(4 * slower)
+    length = np.clip((octaves - 0.5 * slower - _SHORTEST) / (_LONGEST - _SHORTEST), 0, 1)
     for i in range(_MOST):
         darkness = (length + i * _STEP / (_LIGHT - _DARK)) % 1.0001
         yield _member(family, darkness, dashes + i, 1 / (1 + 0.6 * abs(slower)))
