@@ -112,7 +112,8 @@ def styles_of(
         if label in elastic:
             tries = _elastic(variant=base is not None and label != elastic[0])
         else:
-            tries = _of_family(runs[label], _family(runs[label]))
+            equal = [styles[other].color for other in styles if runs[other] == runs[label]]
+            tries = _of_family(runs[label], _family(runs[label]), next(iter(equal), None))
         used = {look for where, look in taken if where & places}
         styles[label] = _first_free(tries, used, (colors or {}).get(label))
         taken.append((places, _look(styles[label])))
@@ -139,11 +140,11 @@ def _first_free(tries: Iterable[LineStyle], taken: set[tuple], color: str | None
 
 def _elastic(*, variant: bool) -> Iterator[LineStyle]:
     if not variant:
-        for dashes, marker in zip(((), *_DASHES), itertools.cycle("oHd*")):
+        for dashes, marker in zip(((), *_DASHES), itertools.cycle("oHd8")):
             yield LineStyle(ELASTICAST, dashes, marker, _THICK, 4)
     for i in range(_MOST):
         color, dashes = _VARIANTS[i % len(_VARIANTS)], _DASHES[i % len(_DASHES)]
-        yield LineStyle(color, dashes, "Hd*"[i % 3], _WIDTH, 3)
+        yield LineStyle(color, dashes, "Hd8"[i % 3], _WIDTH, 3)
 
 
 def _family(run: RunSettings) -> _Family:
@@ -152,15 +153,19 @@ def _family(run: RunSettings) -> _Family:
     return _FILLS["buckets" if run.view.frames == "native" else run.view.fill]
 
 
-def _of_family(run: RunSettings, family: _Family) -> Iterator[LineStyle]:
-    """Styles of a model: its own first, then those for models that differ from it in settings not seen here."""
+def _of_family(run: RunSettings, family: _Family, color: str | None) -> Iterator[LineStyle]:
+    """Styles of a model: first its style by family and length, then those for models that differ in other settings.
+
+    `color` is the colour of the same model under another label, for example evaluated in windows.
+    """
     frames = run.view.max_frames if run.view.frames == "native" else run.view.frames
     octaves, slower = float(np.log2(frames)), float(np.log2(np.mean(run.view.compression)))
     dashes = round(2 * octaves) + round(4 * slower)
     length = np.clip((octaves - 0.5 * slower - _SHORTEST) / (_LONGEST - _SHORTEST), 0, 1)
     for i in range(_MOST):
         darkness = (length + i * _STEP / (_LIGHT - _DARK)) % 1.0001
-        yield _member(family, darkness, dashes + i, 1 / (1 + 0.6 * abs(slower)))
+        style = _member(family, darkness, dashes + i, 1 / (1 + 0.6 * abs(slower)))
+        yield replace(style, color=color or style.color)
 
 
 def _named(name: str) -> Iterator[LineStyle]:
