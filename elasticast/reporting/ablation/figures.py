@@ -139,15 +139,6 @@ def _finish(figure: Figure, axes: list[Axes], panels: list[Panel], starred: bool
     hollow = Line2D([], [], **look, markerfacecolor="white", label="difference, mean of the sweep")
     look = {"linestyle": "none", "marker": "*", "markersize": 4, "color": INK}
     star = Line2D([], [], **look, label=f"corrected p ≤ {ALPHA:g}")
-        [],
-        [],
-        linestyle="none",
-        marker="$*$",
-        markersize=4.5,
-        markeredgewidth=0,
-        color=INK,
-        label=f"corrected p ≤ {ALPHA:g}",
-    )
     legend_below(figure, [*mark_handles(panels), filled, hollow, *([star] if starred else [])])
 
 
