@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
+from snakemake.iocontainers import Wildcards
 from snakemake.logging import logger
 
 from elasticast.config import digest
@@ -86,8 +87,13 @@ def check_targets():
     known = [r.name for r in plain] + [str(f) for r in plain for f in r.products()]
     for target in sorted(targets):
         path = target if Path(target).is_absolute() else relpath(target)
-        made = any(r.is_producer(path) for r in workflow.rules)
-        if made or workflow.is_rule(target):
+        makers = [r for r in workflow.rules if r.is_producer(path)]
+        if makers:
+            wildcards = Wildcards(fromdict=makers[0].get_wildcards(path))
+            if {"experiment", "variant"} & set(wildcards.keys()):
+                # in an input function, its error would come with a traceback
+                experiment_of(wildcards)
+        if makers or workflow.is_rule(target):
             continue
         similar = get_close_matches(target, known, 3)
         hint = f"did you mean {' or '.join(similar)}? " if similar else ""
