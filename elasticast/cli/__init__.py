@@ -19,9 +19,26 @@ from elasticast.faults import one_message
 if TYPE_CHECKING:
     from elasticast.config import Suite
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 # Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from elasticast import __version__
+
+        typer.echo(f"elasticast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
+    ] = False,
+) -> None:
+    """ElasticAST: models for audio of any length and resolution, and the benchmark suite that trains them."""
 
 
 @app.command()
@@ -356,6 +373,25 @@ def collect(
 
     options = {"partial": partial} if table == "metrics" else {}
     getattr(tables, table)(files or [], out, **options)
+
+
+@app.command()
+def headline(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="table1.csv of a suite")],
+    results: Annotated[Path, typer.Option(help="folder with the results of all suites")] = Path("results"),
+    activate: Annotated[str | None, typer.Option(help="command that makes `elasticast` available in a shell")] = None,
+) -> None:
+    """Print the results of a suite in one line per panel, and the next commands."""
+    from elasticast.reporting.headline import headline as lines
+    from elasticast.reporting.headline import next_commands, read_table
+
+    read = read_table(table)
+    typer.echo(f"\n{lines(read)}\n\nNext:")
+    commands = [(activate, "once in each shell")] if activate else []
+    commands += next_commands(read, results)
+    width = max(len(command) for command, _ in commands)
+    for command, purpose in commands:
+        typer.echo(f"  {command.ljust(width)}  # {purpose}")
 
 
 @app.command()
