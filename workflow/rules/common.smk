@@ -76,6 +76,11 @@ wildcard_constraints:
     shards=r"\d+",
 
 
+def describe(rule, text):
+    """Set what `snakemake --list` says of a rule that cannot have a docstring: its name or its code is another rule's."""
+    workflow.get_rule(rule).docstring = text
+
+
 def check_targets():
     """Raise an error that names similar targets, if a target is neither a rule nor a file that a rule makes."""
     # Snakemake gives the workflow its targets after it has read the Snakefile
@@ -91,6 +96,9 @@ def check_targets():
             continue
         similar = get_close_matches(target, known, 3)
         hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+        name = target.removeprefix("ablation_")
+        if name != target:
+            hint += f"an ablation is a file, here config/ablations/{name}.yaml. "
         if "=" in target:
             hint = f"if it is a setting, write: --config {target}. "
         raise WorkflowError(
