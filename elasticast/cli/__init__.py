@@ -34,7 +34,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
+def general(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
     ] = False,
