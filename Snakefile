@@ -39,3 +39,4 @@ for file in CUSTOM_RULES:
 
 
 check_targets()
+show_short_messages()
