@@ -97,7 +97,7 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,read_part,writing_part",
 )
-_SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
+_SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
 _PANELS = (
     *_SCRIPT,
     "reporting/captions.py:Coverage,title_of",
@@ -208,6 +208,7 @@ STAGES = {
         "inference/pending.py",
         "inference/prediction.py:Prediction,Timeline",
         "models/pretrained.py:Pretrained,load_model",
+        "reporting/identity.py",
         "reporting/style.py",
         "text.py:csv_cell,file_name,printable",
     ),

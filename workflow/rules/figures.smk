@@ -23,6 +23,8 @@ rule fig1:
         script="paper_figures/fig1_teaser.py",
         metrics=rules.collect_metrics.output.metrics,
         metrics_record=rules.collect_metrics.output.record,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -37,9 +39,11 @@ rule fig1:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options=comparison_options,
         code=CODE["curves"],
     shell:
-        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
 
 
 rule fig2:
