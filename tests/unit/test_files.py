@@ -236,8 +236,7 @@ def test_long_names_with_the_same_start_have_different_temporary_files(tmp_path)
 
 
 def test_what_c_libraries_print_is_discarded_for_a_moment(capfd):
-    with pytest.raises(ValueError, match="kept"), no_stderr():
+    with no_stderr():
         os.write(2, b"of a library\n")
-        raise ValueError("kept")
     os.write(2, b"of ours\n")
     assert capfd.readouterr().err == "of ours\n"
