@@ -123,9 +123,15 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
         if type(None) in options:  # settings that may be left out
             current, options = options[0], ()
         for option in options:
-            if any(part in getattr(f.annotation, "__args__", ()) for f in getattr(option, "model_fields", {}).values()):
+            if _has_tag(option, part):
                 current = option
     return list(getattr(current, "model_fields", {}))
+
+
+def _has_tag(option: Any, tag: Any) -> bool:
+    """Whether a member of a union has a field whose value is `tag`, by which the member is selected."""
+    fields = getattr(option, "model_fields", {}).values()
+    return any(tag in getattr(field.annotation, "__args__", ()) for field in fields)
 
 
 _TAGS = (*BUILT_IN, "[key]", "[share]", "[range]")
@@ -163,7 +169,7 @@ def _problems(model: Any, item: dict[str, Any]) -> list[Problem]:
     location = item["loc"]
     if not isinstance(model, type):  # a discriminated union: its first location is the tag
         options = model.__origin__.__args__
-        tagged = [o for o in options if location and location[0] in repr(o.model_fields)]
+        tagged = [option for option in options if location and _has_tag(option, location[0])]
         model, location = (tagged[0], location[1:]) if tagged else (options[0], location)
     key = tuple(str(part) for part in location if part not in _TAGS)
     raised = item.get("ctx", {}).get("error")

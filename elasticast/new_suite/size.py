@@ -8,7 +8,6 @@ from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import native_frames
 from elasticast.config.reading import validate
 from elasticast.errors import DataError
-from elasticast.evaluation.flops import forward_flops
 from elasticast.new_suite.machine import Machine
 from elasticast.new_suite.survey import Survey
 
@@ -152,7 +151,7 @@ def _step_seconds(survey: Survey, machine: Machine, size: Size, batch: int, fram
     }
     run = validate(RunConfig, settings | {"model": {"kind": "elasticast", **size.model}}, "the size of the suite")
     tokens = round(frames / PATCH) * run.model.patches(run.front_end.mel_bins)
-    forward = forward_flops(run, tokens, max(map(len, survey.classes.values())))
+    forward = run.model.flops(tokens, max(map(len, survey.classes.values())))
     audio = frames * run.front_end.hop_ms / 1000
     speed = EFFICIENCY["gpu" if machine.gpu_gib else "cpu"] * machine.flops
     compute, load = batch * 3 * forward / speed, batch * AUDIO_SECONDS * audio

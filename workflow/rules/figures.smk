@@ -19,6 +19,7 @@ localrules:
 
 
 rule fig1:
+    """Figure 1: one model for every length."""
     input:
         script="paper_figures/fig1_teaser.py",
         metrics=rules.collect_metrics.output.metrics,
@@ -47,6 +48,7 @@ rule fig1:
 
 
 rule fig2:
+    """Figure 2: native lengths of the clips, what is cropped and padded."""
     input:
         script="paper_figures/fig2_native_lengths.py",
         manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
@@ -71,6 +73,7 @@ rule fig2:
 
 
 rule fig3:
+    """Figure 3: a packed batch."""
     input:
         script="paper_figures/fig3_packing.py",
         store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
@@ -94,6 +97,7 @@ rule fig3:
 
 
 rule fig4:
+    """Figure 4: scores over input length."""
     input:
         script="paper_figures/fig4_length_curves.py",
         metrics=rules.collect_metrics.output.metrics,
@@ -146,7 +150,11 @@ use rule fig4 as fig5 with:
         f"{SUITE_DIR}/logs/fig5.log",
 
 
+describe("fig5", "Figure 5: scores over time resolution.")
+
+
 rule table1:
+    """Table 1: fixed-length models compared with flexible ones."""
     input:
         script="paper_figures/table1.py",
         metrics=rules.collect_metrics.output.metrics,
@@ -173,6 +181,7 @@ rule table1:
 
 
 rule verdict:
+    """Verdict: which claims of the paper hold."""
     input:
         script="paper_figures/verdict.py",
         metrics=rules.collect_metrics.output.metrics,
@@ -245,6 +254,7 @@ rule overview:
 
 
 rule figures:
+    """All figures and tables of the suite."""
     input:
         rules.overview.output,
         [getattr(rules, name).output for name in drawn_figures()],

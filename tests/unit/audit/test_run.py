@@ -28,6 +28,12 @@ def planted_only(monkeypatch):
     monkeypatch.setattr(run, "open_encoder", lambda source: getattr(planted, source)())
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Only the first steps: a test of files needs no more."""
+    monkeypatch.setattr(run, "STEPS", run.STEPS[:3])
+
+
 class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
@@ -59,7 +65,7 @@ def test_an_audit_writes_a_table_a_record_and_a_page(planted_only, clips, tmp_pa
         assert all(item in shown for item in encoder["untried"])
 
 
-def test_the_page_needs_nothing_else_and_runs_nothing(planted_only, clips, tmp_path):
+def test_the_page_needs_nothing_else_and_runs_nothing(planted_only, short, clips, tmp_path):
     text = run.audit(["Honest"], clips, tmp_path, budget=1).read_text()
     page = Page(text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
@@ -69,7 +75,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(planted_only, clips, tmp_p
     assert "https://" not in text
 
 
-def test_what_was_audited_is_not_audited_again(planted_only, clips, tmp_path, monkeypatch):
+def test_what_was_audited_is_not_audited_again(planted_only, short, clips, tmp_path, monkeypatch):
     run.audit(["Honest"], clips, tmp_path, budget=1)
     before = (tmp_path / run.CSV).read_text()
     audited = []
@@ -90,7 +96,7 @@ def test_what_was_audited_is_not_audited_again(planted_only, clips, tmp_path, mo
     assert audited == ["Loudest", "Honest"]
 
 
-def test_hostile_names_are_shown_and_not_run(planted_only, clips, tmp_path, monkeypatch):
+def test_hostile_names_are_shown_and_not_run(planted_only, short, clips, tmp_path, monkeypatch):
     hostile = type(HOSTILE, (planted.Honest,), {})
     monkeypatch.setattr(planted, "Hostile", hostile, raising=False)
     text = run.audit(["Hostile", "Hostile"], clips, tmp_path, budget=1).read_text()
@@ -101,7 +107,7 @@ def test_hostile_names_are_shown_and_not_run(planted_only, clips, tmp_path, monk
     assert all(name.startswith("'=") for name in names)
 
 
-def test_an_encoder_that_refuses_everything_does_not_stop_the_others(planted_only, clips, tmp_path):
+def test_an_encoder_that_refuses_everything_does_not_stop_the_others(planted_only, short, clips, tmp_path):
     run.audit(["Nothing", "Honest"], clips, tmp_path, budget=1)
     nothing, honest = json.loads((tmp_path / run.RECORD).read_text())["encoders"]
     assert any(f["status"] == "fail" and "KeyError" in f["text"] for f in nothing["findings"])
@@ -114,7 +120,7 @@ def test_all_encoders_are_opened_before_any_work(clips, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_takes_a_class_of_a_file(tmp_path):
+def test_the_command_takes_a_class_of_a_file(short, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("from tests.unit.audit.planted import Honest\n")
     options = ["--out", str(tmp_path / "out"), "--clips", "8", "--budget", "1"]

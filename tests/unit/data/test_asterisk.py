@@ -159,4 +159,5 @@ def test_the_numbers_are_consistent():
 @pytest.mark.parametrize(("name", "rate"), [("asterisk", 16000), ("asterisk_8k", 8000)])
 def test_the_committed_settings(name, rate, request):
     config = load_dataset(request.config.rootpath / f"config/datasets/{name}.yaml")
-    assert config == CONFIG.model_copy(update={"max_rejected": 0.001, "store_rate": rate})
+    expected = CONFIG.model_copy(update={"max_rejected": 0.001, "store_rate": rate})
+    assert config.model_copy(update={"title": None}) == expected

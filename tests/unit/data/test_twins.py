@@ -319,7 +319,7 @@ def test_committed_twins_differ_from_the_real_ones_in_nothing_but_the_flag(name,
     folder = request.config.rootpath / "config" / "datasets"
     real = {"audioset": "audioset_balanced"}.get(name, name)
     twin, real = load_dataset(folder / f"{name}_twin.yaml"), load_dataset(folder / f"{real}.yaml")
-    allowed = {"twin", "max_rejected"}
+    allowed = {"twin", "max_rejected", "title"}
     assert twin.model_dump(exclude=allowed) == real.model_dump(exclude=allowed)
     assert real.twin is None
     assert twin.twin.missing < twin.max_rejected

@@ -75,7 +75,8 @@ def test_class_is_the_number_of_the_speaker_whichever_the_list_names(tmp_path):
 
 
 def test_example_settings_are_those_of_the_download(request):
-    assert load_dataset(request.config.rootpath / "config/datasets/voxceleb1.yaml") == CONFIG
+    committed = load_dataset(request.config.rootpath / "config/datasets/voxceleb1.yaml")
+    assert committed.model_copy(update={"title": None}) == CONFIG
 
 
 def test_published_counts_are_those_of_the_whole():

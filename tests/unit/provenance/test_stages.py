@@ -39,6 +39,7 @@ NEVER = {
     "cli/audit.py": "gives params to the stage audit",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/options.py": "declares options that rules give",
+    "cli/sweep.py": "evaluates for people, for no stage",
     "config/deciding.py": "says what runs again, not what comes of it",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
