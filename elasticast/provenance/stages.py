@@ -161,6 +161,14 @@ STAGES = {
     "curves": (*_PANELS, *_CURVES),
     "table": _TABLE,
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
+    "overview": (
+        *_TABLE,
+        "reporting/captions.py",
+        "reporting/claims.py",
+        "reporting/legend.py",
+        "reporting/overview.py",
+        "text.py:rst",
+    ),
     "ablation": (
         *_SCRIPT,
         *_CURVES,

@@ -50,6 +50,8 @@ class _Family(NamedTuple):
 
 ELASTICAST = "#08306B"
 """The colour of ElasticAST, of no other model."""
+_LOOKS = {"elasticast": "elastic", "ast": "by fill"}
+"""Looks of the models of the paper, by kind. Another kind has the hue that follows from its name."""
 _FILLS = {
     "zeros": _Family(8, 60, 0.95, "s"),
     "repeat": _Family(155, 110, 0.95, "^"),
@@ -103,7 +105,7 @@ def styles_of(
         Label of the base of an ablation. If several labels are ElasticAST, only the base (or, with another base, the
         first of them) has the look of ElasticAST; the others are variants of it. In a suite all of them have it.
     """
-    elastic = [label for label, run in runs.items() if run.model.kind == "elasticast"]
+    elastic = [label for label, run in runs.items() if _LOOKS.get(run.model.kind) == "elastic"]
     elastic.sort(key=lambda label: (label != base, len(runs[label].view.compression) > 1))
     taken: list[tuple[set[str], tuple]] = []
     styles: dict[str, LineStyle] = {}
@@ -148,7 +150,7 @@ def _elastic(*, variant: bool) -> Iterator[LineStyle]:
 
 
 def _family(run: RunSettings) -> _Family:
-    if run.model.kind != "ast":
+    if run.model.kind not in _LOOKS:
         return _OTHERS[_number(run.model.kind) % len(_OTHERS)]
     return _FILLS["buckets" if run.view.frames == "native" else run.view.fill]
 

@@ -15,6 +15,7 @@ localrules:
     fig5,
     table1,
     verdict,
+    overview,
 
 
 rule fig1:
@@ -218,7 +219,42 @@ rule verdict:
         " {params.options:q} 2> {log:q}"
 
 
+rule overview:
+    input:
+        script="paper_figures/overview.py",
+        template="workflow/report/overview.html.j2",
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
+        released=released_curves,
+        beside=other_suite,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
+        lengths=rules.fig4.output[0] if "fig4" in PLAN.figures else [],
+        resolutions=rules.fig5.output[0] if "fig5" in PLAN.figures else [],
+        suite=rules.resolved_suite.output[0],
+    output:
+        report(
+            f"{CURVE_DIR}/overview.html",
+            caption="../report/overview.rst",
+            category="Overview",
+            labels={"page": "Headline, figures 4 and 5, table 1"},
+        ),
+    log:
+        f"{SUITE_DIR}/logs/overview.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".html"),
+        options=comparison_options,
+        code=CODE["overview"],
+    shell:
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
+
+
 rule figures:
     """All figures and tables of the suite."""
     input:
+        rules.overview.output,
         [getattr(rules, name).output for name in drawn_figures()],
