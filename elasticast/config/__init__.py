@@ -4,6 +4,7 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 """
 
 from elasticast.config.ablation import Ablation, AblationFile
+from elasticast.config.aum import AuMSettings
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.deciding import deciding
@@ -23,6 +24,7 @@ __all__ = [
     "ASTSettings",
     "Ablation",
     "AblationFile",
+    "AuMSettings",
     "Batch",
     "Claim",
     "DatasetConfig",

@@ -272,7 +272,3 @@ class ASTSettings(TransformerSettings):
             message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
             problems.append(Problem.between("model.time_offset", True, message))
         return problems
-
-
-BUILT_IN: dict[str, type[TransformerSettings]] = {"elasticast": ElasticASTSettings, "ast": ASTSettings}
-"""Settings of the models of this package, by kind."""

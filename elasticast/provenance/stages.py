@@ -10,7 +10,9 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
+    "config/aum.py",
     "config/frames.py",
+    "config/kinds.py",
     "config/model.py",
     "config/model_file.py",
     "config/run.py:RunConfig",
@@ -36,10 +38,12 @@ _MODELS = (
     "models/__init__.py",
     "models/ast.py",
     "models/attention.py",
+    "models/aum.py",
     "models/device.py",
     "models/elasticast.py",
     "models/pooling.py",
     "models/positions.py",
+    "models/scan.py",
     "models/transformer.py",
 )
 _SWEEPS = (
