@@ -14,6 +14,7 @@ _RUN = (
     "config/model.py",
     "config/model_file.py",
     "config/run.py:RunConfig",
+    "config/token_merging.py",
     "config/training.py:Train",
     "config/traits.py",
     "config/view.py",
@@ -40,6 +41,7 @@ _MODELS = (
     "models/elasticast.py",
     "models/pooling.py",
     "models/positions.py",
+    "models/token_merging.py",
     "models/transformer.py",
 )
 _SWEEPS = (

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from elasticast.config.ablation_sweeps import SWEEPS, compared
+from elasticast.config.ablation_sweeps import COSTLY, SWEEPS, compared
 from elasticast.evaluation.statistics import ALPHA
 from elasticast.reporting.ablation.factor import draw_factor
 from elasticast.reporting.ablation.heat_map import draw_heat_map
@@ -59,19 +59,26 @@ def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Draw the score over operations per clip, labelled with the shares of tokens left out, and the differences."""
-    ((sweep, panel),) = panels_of(results).items()
-    figure, axes, styles = _rows(results, table, [sweep])
-    labels = _draw_operations(axes[0], results, panel, styles)
-    _finish(figure, axes, [panel], _starred(table, [sweep]))
-    _place_labels(figure, axes[0], labels)
+    """Draw one row per sweep over tokens left out or merged: score over operations per clip, and the differences.
+
+    The points are labelled with the shares of tokens.
+    """
+    panels = panels_of(results)
+    figure, axes, styles = _rows(results, table, list(panels))
+    labels = [
+        _draw_operations(ax, results, sweep, panel, styles)
+        for ax, (sweep, panel) in zip(axes, panels.items(), strict=True)
+    ]
+    _finish(figure, axes, list(panels.values()), _starred(table, list(panels)))
+    for ax, texts in zip(axes, labels, strict=True):
+        _place_labels(figure, ax, texts)
     return figure
 
 
 def panels_of(results: AblationResults) -> dict[str, Panel]:
     """Panels of `draw_curves` or `draw_cost` by sweep, with intervals where they were computed."""
-    cost = results.ablation.plot == "cost"
-    sweeps = [SWEEPS["token_drop"]] if cost else [s for s in SWEEPS.values() if s in compared(results.ablation)]
+    drawn = COSTLY if results.ablation.plot == "cost" else SWEEPS.values()
+    sweeps = [sweep for sweep in drawn if sweep in compared(results.ablation)]
     x_names = {sweep: x_name for x_name, sweep in SWEEPS.items()}
     return {sweep: _panel(results, x_names[sweep]) for sweep in sweeps}
 
@@ -206,10 +213,11 @@ def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
 
 
 def _draw_operations(
-    ax: Axes, results: AblationResults, panel: Panel, styles: Styles
+    ax: Axes, results: AblationResults, sweep: str, panel: Panel, styles: Styles
 ) -> list[tuple[float, float, str, str]]:
     """Draw the curves over GFLOPs; return the label of each point as x, y, text and colour."""
-    rows = results.metrics[results.metrics["metric"] == "gflops_per_clip"]
+    metrics = results.metrics
+    rows = metrics[(metrics["metric"] == "gflops_per_clip") & (metrics["x_name"] == panel.x_name)]
     labels, all_gflops = [], []
     for series in panel.series:
         style, points = styles[series.label], series.points[series.points["seeds"] > 0]
@@ -226,7 +234,7 @@ def _draw_operations(
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(LogFormatter())
         ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
-    ax.set_xlabel("GFLOPs a clip (at the points: tokens left out)")
+    ax.set_xlabel(f"GFLOPs a clip (at the points: {sweep})")
     ax.set_ylabel(METRIC_LABEL[panel.metric])
     ax.grid(axis="y")
     ax.set_axisbelow(True)
