@@ -31,15 +31,15 @@ class TokenMerging(Settings):
 
     @model_validator(mode="after")
     def _one_amount(self):
-        key, value, message = "share", self.share, None
+        if self.share is None and self.tokens is None:
+            raise ValueError("set `share` (such as 0.5) or `tokens` (such as 8)")
+        message = None
         if self.share is not None and self.tokens is not None:
             message = f"is set, and so is tokens = {self.tokens}: set one of them (null removes an inherited one)"
-        elif self.share is None and self.tokens is None:
-            message = "expected a share below 1, or `tokens`"
         elif self.share is not None and self.share >= 1:
             message = "expected a share below 1: at least one token must remain"
         if message:
-            raise SettingsError([Problem("", (key,), message, value)])
+            raise SettingsError([Problem("", ("share",), message, self.share)])
         return self
 
     def counts(self, tokens: int, depth: int) -> list[int]:
