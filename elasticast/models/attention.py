@@ -46,10 +46,25 @@ def resolve_backend(name: str, device: torch.device | str, dtype: torch.dtype = 
         if reason is not None:
             raise ElasticASTError(f"model.backend: {name!r}: {reason}; use 'sdpa' or 'auto'")
         return name
+    return next((backend for backend in _order(device, dtype) if why_not(backend, device.type, dtype) is None), "sdpa")
+
+
+def _order(device: torch.device, dtype: torch.dtype) -> list[str]:
+    """Backends that ``auto`` tries before sdpa, fastest first."""
     if device.type != "cuda":
-        return "sdpa"
-    order = ["varlen", "xformers"] if dtype in HALF else ["xformers"]
-    return next((backend for backend in order if why_not(backend, device.type, dtype) is None), "sdpa")
+        return []
+    return ["varlen", "xformers"] if dtype in HALF else ["xformers"]
+
+
+def explain_backend(name: str, device: torch.device | str, dtype: torch.dtype = torch.float32) -> str:
+    """Which backend a model computes with, and why; the parameters are those of :func:`resolve_backend`."""
+    device = torch.device(device)
+    chosen, computed = resolve_backend(name, device, dtype), f"{str(dtype).removeprefix('torch.')} on {device.type}"
+    if name != "auto":
+        return f"attention: {chosen}, as model.backend says, in {computed}"
+    tried = [f"{b}: {reason}" for b in _order(device, dtype) if (reason := why_not(b, device.type, dtype))]
+    reason = "; ".join(tried) or f"the fastest for {computed}"
+    return f"attention: {chosen}, chosen by model.backend: auto ({reason})"
 
 
 def computed_as(weight: Tensor) -> tuple[torch.device, torch.dtype]:

@@ -99,7 +99,7 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,read_part,writing_part",
 )
-_SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
+_SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
 _PANELS = (
     *_SCRIPT,
     "reporting/captions.py:Coverage,title_of",
@@ -163,6 +163,14 @@ STAGES = {
     "curves": (*_PANELS, *_CURVES),
     "table": _TABLE,
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
+    "overview": (
+        *_TABLE,
+        "reporting/captions.py",
+        "reporting/claims.py",
+        "reporting/legend.py",
+        "reporting/overview.py",
+        "text.py:rst",
+    ),
     "ablation": (
         *_SCRIPT,
         *_CURVES,
@@ -210,6 +218,7 @@ STAGES = {
         "inference/pending.py",
         "inference/prediction.py:Prediction,Timeline",
         "models/pretrained.py:Pretrained,load_model",
+        "reporting/identity.py",
         "reporting/style.py",
         "text.py:csv_cell,file_name,printable",
     ),

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
 
+from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import (
     OTHER_LINE,
     RELEASED_LINE,
@@ -17,7 +18,7 @@ from elasticast.reporting.legend import (
     open_marker,
 )
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
-from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, LineStyle, new_figure
+from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, new_figure
 
 METRIC_LABEL = {"accuracy": "Accuracy (%)", "mAP": "mAP (%)"}
 _X_LABEL = {
