@@ -16,6 +16,7 @@ _RUN = (
     "config/model.py",
     "config/model_file.py",
     "config/run.py:RunConfig",
+    "config/token_merging.py",
     "config/training.py:Train",
     "config/traits.py",
     "config/view.py",
@@ -44,6 +45,7 @@ _MODELS = (
     "models/pooling.py",
     "models/positions.py",
     "models/scan.py",
+    "models/token_merging.py",
     "models/transformer.py",
 )
 _SWEEPS = (
