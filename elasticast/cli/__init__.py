@@ -34,32 +34,15 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def general(
     version: Annotated[
         bool, typer.Option("--version", help="print the version and end", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Options before the subcommand."""
+    """ElasticAST: models for audio of any length and resolution, and the benchmark suite that trains them."""
 
 
 # Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from elasticast import __version__
-
-        typer.echo(f"elasticast {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def general(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
-    ] = False,
-) -> None:
-    """ElasticAST: models for audio of any length and resolution, and the benchmark suite that trains them."""
 
 
 @app.command(rich_help_panel=INSIDE)
