@@ -12,7 +12,6 @@ PACKAGE = Path(__file__).parents[1]
 _RUN = (
     "config/aum.py",
     "config/frames.py",
-    "config/kinds.py",
     "config/model.py",
     "config/model_file.py",
     "config/run.py:RunConfig",

@@ -35,7 +35,6 @@ ENTRIES = {
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
-    "__init__.py": "names the version, which results record",
     "checksums.py": "stops a job whose inputs were changed",
     "cli/audit.py": "gives params to the stage audit",
     "cli/bench.py": "measures speed and memory, for no stage",
