@@ -1,8 +1,12 @@
-# make run    set up and run the suite named in config/config.yaml, then build the report
-# make test   set up and run the tests, as many at a time as there are cores
-# make attacks    damage files, kill jobs, fill disks: each many times; a few hours
-# make lint   the checks CI runs besides the tests
-# make gpu    on a machine with an NVIDIA GPU: tests, benchmark and a training to the end, into results/gpu
+# make          the same as make run
+# make run      set up .venv, run the suite named in config/config.yaml, build the report, print the results
+# make test     set up .venv, run the tests, as many at a time as there are cores
+# make setup    only set up .venv
+# make lint     the checks CI runs besides the tests
+# make attacks  damage files, kill jobs, fill disks: each many times; a few hours
+# make gpu      on a machine with an NVIDIA GPU: tests, benchmark and a training to the end, into results/gpu
+# make clean    delete .venv; results stay
+# make help     print this text
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
 # EXTRAS=dev,equality also installs Hugging Face transformers and timm, for the tests that compare with them
@@ -30,10 +34,15 @@ setting = $(shell $(call quote,$(BIN)/python) -c 'import sys, yaml; print(yaml.s
 SUITE ?= $(eval SUITE := $$(call setting,suite))$(SUITE)
 DATA_ROOT ?= $(eval DATA_ROOT := $$(call setting,data_root))$(DATA_ROOT)
 RESULTS ?= $(eval RESULTS := $$(call setting,results))$(RESULTS)
+TABLE = $(call quote,paper_figures/$(SUITE)/table1.csv)
 SETTINGS = --config $(call quote,suite=$(SUITE)) $(call quote,data_root=$(DATA_ROOT)) $(call quote,results=$(RESULTS)) $(CONFIG)
 
-.PHONY: run test attacks gpu lint setup clean
+.PHONY: run test attacks gpu lint setup clean help
 .DEFAULT_GOAL := run
+
+# the comments at the top of this file
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 setup: $(READY)
 
@@ -60,6 +69,7 @@ run: $(READY)
 	@echo $(call quote,table    paper_figures/$(SUITE)/table1.md$(comma) .csv$(comma) .tex)
 	@echo $(call quote,numbers  $(RESULTS)/$(SUITE)/summary/*.csv)
 	@echo $(call quote,report   $(RESULTS)/$(SUITE)/report.html)
+	@test ! -f $(TABLE) || $(call quote,$(BIN)/python) -m elasticast headline $(TABLE) --results $(call quote,$(RESULTS)) --activate '. $(VENV)/bin/activate'
 
 test: $(READY)
 	PATH=$(call quote,$(BIN)):"$$PATH" $(call quote,$(BIN)/python) -m pytest $(ARGS)

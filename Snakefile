@@ -25,6 +25,7 @@ include: "workflow/rules/audits.smk"
 
 
 rule all:
+    """Everything: run the suite, then draw all figures and tables."""
     default_target: True
     input:
         rules.figures.input,
@@ -38,3 +39,4 @@ for file in CUSTOM_RULES:
 
 
 check_targets()
+show_short_messages()

@@ -264,3 +264,24 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path}: cannot be read: expected a JSON object")
     return value
+
+
+@contextmanager
+def no_stderr() -> Iterator[None]:
+    """Discard what C libraries print to stderr; errors of Python are raised as usual.
+
+    It holds for the whole process, so use it for a moment only.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

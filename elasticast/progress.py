@@ -11,11 +11,11 @@ from rich.progress import Progress as RichProgress
 
 T = TypeVar("T")
 LOG = logging.getLogger("elasticast")
-LOG_EVERY_SECONDS = 10.0
+LOG_EVERY_SECONDS = 60.0
 
 
 class Progress:
-    """Reports how much of `total` is done, at most every few seconds, with values such as the loss.
+    """Reports how much of `total` is done, in a log at most once a minute, with values such as the loss.
 
     Parameters
     ----------

@@ -2,20 +2,18 @@
 
 from elasticast.reporting.curves import draw_teaser
 from elasticast.reporting.legend import curve_caption
-from elasticast.reporting.panel_inputs import add_metrics
-from elasticast.reporting.panels import sweep_panels
-from elasticast.reporting.read_tables import read_metrics
+from elasticast.reporting.panel_inputs import add_intervals, read_panels
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import line_styles, save
 
 
 def draw(suite, arguments):
-    panel = sweep_panels(suite, read_metrics(arguments.metrics, suite.name), "max_frames")[0]
+    panel = read_panels(suite, arguments, "max_frames")[0]
     save(draw_teaser(panel, line_styles(suite)), arguments.out, curve_caption([panel]))
 
 
 def main(argv=None):
-    run_script(__doc__, draw, add_metrics, argv)
+    run_script(__doc__, draw, add_intervals, argv)
 
 
 if __name__ == "__main__":

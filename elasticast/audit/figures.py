@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from elasticast.audit.measures import CHANGED, CLOSE, SAME
+from elasticast.reporting.identity import LineStyle, styles_by_name
 from elasticast.reporting.style import (
     DOUBLE_COLUMN,
     FAINT,
     MUTED,
-    LineStyle,
-    label_styles,
     new_figure,
     paper_style,
     save,
@@ -49,7 +48,7 @@ def draw(results: list[dict[str, Any]], folder: Path) -> dict[str, tuple[str, by
     """
     rows = [{"encoder": r["card"]["name"], **row} for r in results for row in r["rows"]]
     table = pd.DataFrame(rows, columns=["encoder", "check", "case", "x_name", "x", "metric", "value", "n"])
-    styles = label_styles([], [r["card"]["name"] for r in results])
+    styles = styles_by_name(r["card"]["name"] for r in results)
     drawn: dict[str, tuple[str, bytes]] = {}
     with paper_style(), mpl.rc_context({"svg.hashsalt": "audit"}):
         for name, (caption, figure) in _figures(table, styles):

@@ -12,19 +12,40 @@ import typer
 
 from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
-from elasticast.cli.options import ConfigFile, Data, ModelFile, Out, Threads, TrustCode
+from elasticast.cli.options import DATA, INSIDE, USE, ConfigFile, Data, ModelFile, Out, Threads, TrustCode, Verbs
+from elasticast.cli.sweep import sweep
 from elasticast.errors import ConfigError, Problem
 from elasticast.faults import one_message
 
 if TYPE_CHECKING:
     from elasticast.config import Suite
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from elasticast import __version__
+        from elasticast.provenance import git_commit
+
+        commit = git_commit()
+        typer.echo(f"elasticast {__version__}{f', git {commit}' if commit else ''}")
+        raise typer.Exit()
+
+
+@app.callback()
+def general(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and end", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """ElasticAST: models for audio of any length and resolution, and the benchmark suite that trains them."""
+
 
 # Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
 def configure(settings: Annotated[str, typer.Option(help="settings, as JSON")], out: Out) -> None:
     """Write settings that the workflow computed to a YAML file, with the name of its folder if that is one of a run."""
     from elasticast.checksums import FOLDER, folder_of
@@ -44,7 +65,7 @@ def _parse_json(text: str, option: str) -> dict:
     return value
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
 def resolve(
     suite: Annotated[str, typer.Option(help="name of a file in config/suites")],
     out: Out,
@@ -72,7 +93,7 @@ def _resolved(suite: str, ablation: str | None) -> "Suite":
     return load_ablation(ablation, suite) if ablation else load_suite(suite)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def prepare(
     dataset: Annotated[str, typer.Option(help="name of a file in config/datasets, or path of a dataset file")],
     root: Annotated[Path, typer.Option(help="folder with the downloaded datasets")],
@@ -118,7 +139,7 @@ def _parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@app.command("new-suite")
+@app.command("new-suite", rich_help_panel=DATA)
 def new_suite(
     folder: Annotated[Path, typer.Argument(help="folder of recordings, with a table or one sub-folder per class")],
     name: Annotated[str | None, typer.Option(help="name of the suite; default: that of the folder")] = None,
@@ -139,7 +160,7 @@ def new_suite(
     typer.echo(f"next:    make run SUITE={paths[0].stem}")
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def stats(
     front_end: Annotated[str, typer.Option(help="settings of the front end, as JSON")],
     data: Data,
@@ -161,7 +182,7 @@ def stats(
     write_stats(data, settings, out, clips=clips, workers=workers, module=module)
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
 def train(
     config: ConfigFile,
     data: Data,
@@ -197,7 +218,7 @@ def _allow(model_file: Path | None) -> None:
         allow(model_file)
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
 def evaluate(
     model: Annotated[Path, typer.Option(help="folder of a trained run, or with --run a file of published weights")],
     config: ConfigFile,
@@ -223,7 +244,7 @@ def evaluate(
     evaluate_run(model, config, data, out, run, other_data=other_data, trust_code=trust_code)
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
 def resample(
     predictions: Annotated[list[Path], typer.Argument(help="predictions.h5 of each seed of one experiment")],
     out: Out,
@@ -239,7 +260,7 @@ def resample(
     run(predictions, out, draws)
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
 def intervals(
     resampled: Annotated[list[Path], typer.Argument(help="files that `elasticast resample` wrote, one per experiment")],
     out: Annotated[Path, typer.Option(help="table of the intervals to write")],
@@ -251,13 +272,17 @@ def intervals(
     write_tables(resampled, out, pairs)
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def predict(
     model: Annotated[
         str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights, see docs/inference.md")
     ],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="audio of any sample rate, number of channels and length")
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            help="audio of any sample rate, number of channels and length; of a folder, all audio files are used",
+        ),
     ],
     top_k: Annotated[int, typer.Option(min=1, help="number of labels per file")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
@@ -281,11 +306,13 @@ def predict(
     import torch
 
     from elasticast.inference.classifier import load_pretrained
+    from elasticast.inference.files import audio_files
     from elasticast.inference.prediction import print_predictions
 
     if threads:
         torch.set_num_threads(threads)
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
+    files = audio_files(files)  # before the weights are read
     classifier = load_pretrained(model, trust_code=trust_code)
     predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
     print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
@@ -297,7 +324,7 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def export(
     run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out, trust_code: TrustCode = False
 ) -> None:
@@ -307,7 +334,7 @@ def export(
     write(run, out, trust_code=trust_code)
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def check_model(
     model: Annotated[
         str,
@@ -336,7 +363,7 @@ def check_model(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
 def collect(
     table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="table to write")],
     out: Out,
@@ -358,7 +385,26 @@ def collect(
     getattr(tables, table)(files or [], out, **options)
 
 
-@app.command()
+@app.command(rich_help_panel=INSIDE)
+def headline(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="table1.csv of a suite")],
+    results: Annotated[Path, typer.Option(help="folder with the results of all suites")] = Path("results"),
+    activate: Annotated[str | None, typer.Option(help="command that makes `elasticast` available in a shell")] = None,
+) -> None:
+    """Print the results of a suite in one line per panel, and the next commands."""
+    from elasticast.reporting.headline import headline as lines
+    from elasticast.reporting.headline import next_commands, read_table
+
+    read = read_table(table)
+    typer.echo(f"\n{lines(read)}\n\nNext:")
+    commands = [(activate, "once in each shell")] if activate else []
+    commands += next_commands(read, results)
+    width = max(len(command) for command, _ in commands)
+    for command, purpose in commands:
+        typer.echo(f"  {command.ljust(width)}  # {purpose}")
+
+
+@app.command(rich_help_panel=INSIDE)
 def adopt(
     files: Annotated[list[Path], typer.Argument(metavar="TABLE", help="CSV files such as metrics.csv")],
 ) -> None:
@@ -368,11 +414,12 @@ def adopt(
     write(files)
 
 
-app.command()(audit)
-app.add_typer(bench, name="bench")
+app.command(rich_help_panel=USE)(sweep)
+app.command(rich_help_panel=USE)(audit)
+app.add_typer(bench, name="bench", rich_help_panel=USE)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def status(
     suite: Annotated[
         str | None, typer.Option(help="name of a file in config/suites; default: the suite in config/config.yaml")

@@ -1,9 +1,13 @@
-"""Options shared by several subcommands."""
+"""Options shared by several subcommands, and the groups of subcommands in `elasticast --help`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
+
+USE, DATA, INSIDE = "Use a model", "Data and suites", "Inside the workflow"
+"""Titles of the groups, in the order of `elasticast --help`; the last holds what the rules of the workflow call."""
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="settings file")]
 Out = Annotated[Path, typer.Option(help="file or folder to write")]
@@ -16,3 +20,12 @@ TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="run the code of a model that brings its own; read it before")
 ]
 Threads = Annotated[int, typer.Option(help="number of CPU threads; per process under torchrun")]
+
+
+class Verbs(TyperGroup):
+    """The subcommands, in the order of their groups."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """Names of the subcommands."""
+        panels = (USE, DATA, INSIDE)
+        return sorted(self.commands, key=lambda name: panels.index(self.commands[name].rich_help_panel or INSIDE))

@@ -13,6 +13,7 @@ from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettin
 from elasticast.config.model_file import ModelConfig
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
+from elasticast.config.token_merging import TokenMerging
 from elasticast.config.training import Batch, Schedule, Select, SpecAugment, TimeWarp, Train
 from elasticast.config.traits import Traits
 from elasticast.config.view import FrontEnd, NormSettings, View
@@ -45,6 +46,7 @@ __all__ = [
     "SuiteHead",
     "TaskKind",
     "TimeWarp",
+    "TokenMerging",
     "Train",
     "Traits",
     "TransformerSettings",

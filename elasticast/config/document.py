@@ -194,7 +194,7 @@ def markdown(table: list[Row]) -> str:
     head = ["key", "values", "default", *(["unit"] if units else []), "description"]
     lines = [head, ["---"] * len(head)]
     for row in table:
-        lines.append([f"`{row.key}`", row.values, row.default, *([row.unit] if units else []), row.description])
+        lines.append([f"`{row.key}`", row.values, row.default, *([row.unit or "-"] if units else []), row.description])
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 

@@ -55,7 +55,7 @@ class Experiment(Settings):
 
     label: Line = Field(description="Name in figures and tables. Experiments with the same label share a colour.")
     color: str | None = Field(
-        None, pattern="^#[0-9A-Fa-f]{6}$", description="Colour as `#RRGGBB`; `null` takes one from the palette."
+        None, pattern="^#[0-9A-Fa-f]{6}$", description="Colour as `#RRGGBB`; `null`: by kind of model and length."
     )
     evaluations: list[str] = Field(min_length=1, description="Names of the evaluations to run.")
     released: ReleasedSeries | None = Field(

@@ -17,6 +17,7 @@ import soundfile as sf
 
 from elasticast.data.containers import locate
 from elasticast.data.containers.extent import Extent, FileBytes, NotReadableError, UnusableAudioError
+from elasticast.files import no_stderr
 
 BLOCK = 1 << 18
 """Samples per channel to read at once."""
@@ -123,7 +124,8 @@ class SoundFile(Recording):
         # Pass the descriptor, because soundfile requires more arguments for some file names (*.raw).
         source = self._descriptor if not extent or not extent.head else Spliced(self._descriptor, extent)
         try:
-            file = stack.enter_context(sf.SoundFile(source, closefd=False))
+            with no_stderr():  # a library for MP3 prints warnings of lengths that are corrected here
+                file = stack.enter_context(sf.SoundFile(source, closefd=False))
         except (sf.LibsndfileError, TypeError):  # TypeError: headerless formats
             raise NotReadableError("not audio") from None
         if file.subtype.startswith("DWVW"):  # soundfile cannot read it in blocks

@@ -44,7 +44,7 @@ def match_classes(weights: Pretrained, classes: list[str], where: str, data: str
         LOG.warning("%s: %s", where, note)
     elif weights.classes != classes:
         _check_same_names(weights, classes, where, data)
-        _reorder(weights, classes)
+        _use_rows(weights, classes)
         note = f"the classes of {data} are in another order than those of the weights; the logits were reordered"
         LOG.warning("%s: %s", where, note)
     return replace(weights, classes=classes, notes=[*weights.notes, *([note] if note else [])])
@@ -67,8 +67,18 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(repr, names[:_SHOWN])) + more
 
 
-def _reorder(weights: Pretrained, classes: list[str]) -> None:
-    """Reorder the rows of the head, in place."""
+def select_classes(weights: Pretrained, classes: list[str], data: str) -> Pretrained:
+    """Keep the logits of some classes of a model, if it has all of `classes` and others; else return it unchanged."""
+    if not weights.classes_known or not set(classes) < set(weights.classes):
+        return weights
+    note = f"{len(classes)} of its {len(weights.classes)} classes are those of {data}; the others are left out"
+    LOG.warning("%s: %s", weights.description, note)
+    _use_rows(weights, classes)
+    return replace(weights, classes=list(classes), notes=[*weights.notes, note])
+
+
+def _use_rows(weights: Pretrained, classes: list[str]) -> None:
+    """Select and order the rows of the head, in place."""
     rows = torch.tensor([weights.classes.index(name) for name in classes])
     head = weights.config.model.traits.head[-1]
     for parameter in weights.model.get_submodule(head).parameters():

@@ -35,6 +35,7 @@ from elasticast.inference.prediction import Prediction, Timeline
 from elasticast.models.device import default_device
 from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.progress import LOG, Progress
+from elasticast.text import printable
 
 TOKEN_BUDGET = 4096
 """Maximum number of tokens per forward pass."""
@@ -68,6 +69,16 @@ class AudioClassifier:
         self.encoder = ClipEncoder(pretrained.config, pretrained.norm)
         self.classes, self.kind, self.loss = list(pretrained.classes), pretrained.kind, self.config.train.loss
         self.compression = self.config.default_compression
+
+    def __repr__(self) -> str:
+        parameters = sum(p.numel() for p in self.model.parameters())
+        view, hop_ms = self.config.view, self.config.front_end.hop_ms
+        seconds = view.span() * hop_ms / 1000
+        length = f"any length up to {seconds:g} s" if view.frames == "native" else f"{seconds:g} s"
+        return (
+            f"AudioClassifier({self.pretrained.description}; {len(self.classes)} classes, {_labels(self.classes)}; "
+            f"{length} per pass; {parameters / 1e6:.2f} M parameters)"
+        )
 
     def predict(
         self,
@@ -237,6 +248,11 @@ class AudioClassifier:
             "silent": job.high - job.low < INT16_STEP,  # `elasticast prepare` rejects such clips
         }
         return tuple(flag for flag, raised in flags.items() if raised)
+
+
+def _labels(labels: list[str], shown: int = 3) -> str:
+    """The first labels, and dots if there are more."""
+    return ", ".join(map(printable, labels[:shown])) + (", ..." if len(labels) > shown else "")
 
 
 def _check(**arguments: Any) -> None:

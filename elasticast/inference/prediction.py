@@ -5,16 +5,21 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from elasticast.inference.files import common_folder
 from elasticast.text import csv_cell, printable
+
+OTHER_COLUMNS = 44
+"""Least width of a table besides the names of the files (characters)."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,26 @@ def print_predictions(predictions: Sequence[Prediction], form: Literal["table", 
         sys.stdout.reconfigure(errors="backslashreplace")
     if form == "table":
         if any(p.error is None for p in predictions):
-            Console().print(to_table(predictions))
+            _print_table(predictions)
     else:
         sys.stdout.write({"csv": to_csv, "json": to_json}[form](predictions))
     sys.stdout.flush()
     for p in predictions:
         if p.error is not None:
             print(f"error: {printable(p.path or 'waveform')}: {p.error}", file=sys.stderr)
+
+
+def _print_table(predictions: Sequence[Prediction]) -> None:
+    """Print the table with whole names: the folder of all files is printed once, and a narrow terminal wraps lines."""
+    folder = common_folder([p.path for p in predictions if p.path])
+    if folder:
+        print(f"in {printable(folder)}")
+        predictions = [replace(p, path=p.path and p.path.removeprefix(folder)) for p in predictions]
+    longest = max(cell_len(printable(p.path or "")) for p in predictions)
+    console = Console()
+    if console.width < longest + OTHER_COLUMNS:
+        console = Console(width=longest + OTHER_COLUMNS)
+    console.print(to_table(predictions))
 
 
 def to_json(predictions: Iterable[Prediction]) -> str:
@@ -113,7 +131,7 @@ def to_csv(predictions: Iterable[Prediction]) -> str:
 def to_table(predictions: Iterable[Prediction]) -> Table:
     """Format predictions as a table with one row per clip and label, best label first; failed clips are left out."""
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("file", overflow="fold")
+    table.add_column("file", no_wrap=True)
     table.add_column("s", justify="right")
     table.add_column("label", overflow="fold")
     table.add_column("score", justify="right")

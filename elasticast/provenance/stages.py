@@ -15,6 +15,7 @@ _RUN = (
     "config/model.py",
     "config/model_file.py",
     "config/run.py:RunConfig",
+    "config/token_merging.py",
     "config/training.py:Train",
     "config/traits.py",
     "config/view.py",
@@ -43,6 +44,7 @@ _MODELS = (
     "models/pooling.py",
     "models/positions.py",
     "models/scan.py",
+    "models/token_merging.py",
     "models/transformer.py",
 )
 _SWEEPS = (
@@ -100,7 +102,7 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,read_part,writing_part",
 )
-_SCRIPT = (*_SUITE, "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
+_SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
 _PANELS = (
     *_SCRIPT,
     "reporting/captions.py:Coverage,title_of",
@@ -164,6 +166,14 @@ STAGES = {
     "curves": (*_PANELS, *_CURVES),
     "table": _TABLE,
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
+    "overview": (
+        *_TABLE,
+        "reporting/captions.py",
+        "reporting/claims.py",
+        "reporting/legend.py",
+        "reporting/overview.py",
+        "text.py:rst",
+    ),
     "ablation": (
         *_SCRIPT,
         *_CURVES,
@@ -211,6 +221,7 @@ STAGES = {
         "inference/pending.py",
         "inference/prediction.py:Prediction,Timeline",
         "models/pretrained.py:Pretrained,load_model",
+        "reporting/identity.py",
         "reporting/style.py",
         "text.py:csv_cell,file_name,printable",
     ),

@@ -7,13 +7,14 @@
 ``released_curves``  matches the authors' curves to the experiments of a suite
 ``panel_inputs``     arguments of scripts that draw sweeps or print tables of them
 ``scripts``          arguments and error messages that all scripts share
-``style``            look of all figures, and writing them to files
+``style``            look of all figures, and writing them to files; ``identity``: colour and dashes of each model
 ``captions``         sentences that several captions use
 ``curves``           score over length or resolution (figures 1, 4, 5), with ``legend``
 ``token_shares``     how many tokens cropping discards and padding adds (figure 2), drawn by ``native_lengths``
 ``packed_batch``     a packed batch (figure 3)
 ``comparison``       table 1
 ``verdict``          our curves compared with the authors', and the paper's ``claims`` tested on both
+``overview``         the first page of the report
 ``tables``           printing tables as CSV, Markdown and LaTeX
 ``ablation``         figures and tables of ablations
 ===================  ==================================================================================================

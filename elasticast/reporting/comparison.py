@@ -131,15 +131,26 @@ def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]
     return rows
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """Print the table as Markdown: scores in %, mean ± sd over seeds, the best in bold."""
-    head = ["Data set · task", "Sweep", "Metric (%)", "Fixed length", "Trained at", "Fixed, own", "Any length"]
-    head += ["Any, there", "Any, native", "Fixed, worst", "Any, worst", "Seeds", "Clips"]
-    align, lines = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2, []
-    for row, (fixed_score, *cells) in _printed(table, MARKDOWN):
+HEAD = (
+    "Data set · task", "Sweep", "Metric (%)", "Fixed length", "Trained at", "Fixed, own", "Any length", "Any, there",
+    "Any, native", "Fixed, worst", "Any, worst", "Seeds", "Clips",
+)  # fmt: skip
+"""Headings of the columns of :func:`printed_rows`."""
+
+
+def printed_rows(table: pd.DataFrame, markup: Markup) -> list[list[str]]:
+    """The cells of each row below `HEAD`, escaped: scores in %, mean ± sd over seeds, the best in bold."""
+    rows = []
+    for row, (fixed_score, *cells) in _printed(table, markup):
         about = [f"{row['dataset']} · {row['task']}", row["sweep"], row["metric"], row["fixed"], row["trained_at"]]
-        lines.append([*map(MARKDOWN.words, about), fixed_score, MARKDOWN.words(row["flexible"]), *cells])
-    return markdown_table(head, align, lines)
+        rows.append([*map(markup.words, about), fixed_score, markup.words(row["flexible"]), *cells])
+    return rows
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Print the table as Markdown."""
+    align = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2
+    return markdown_table(HEAD, align, printed_rows(table, MARKDOWN))
 
 
 def latex(table: pd.DataFrame) -> str:

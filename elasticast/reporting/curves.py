@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
 
+from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import (
     OTHER_LINE,
     RELEASED_LINE,
@@ -17,17 +18,18 @@ from elasticast.reporting.legend import (
     open_marker,
 )
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
-from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, LineStyle, new_figure
+from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, new_figure
 
 METRIC_LABEL = {"accuracy": "Accuracy (%)", "mAP": "mAP (%)"}
 _X_LABEL = {
     "max_frames": "Maximum input length (frames)",
     "compression": "Compression ratio",
     "token_drop": "Share of tokens left out",
+    "token_merge": "Share of tokens merged",
     "sample_rate": "Sample rate (Hz)",
 }
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
-_TICKS = {"compression": 0.5, "token_drop": 0.2, "sample_rate": 4000}
+_TICKS = {"compression": 0.5, "token_drop": 0.2, "token_merge": 0.2, "sample_rate": 4000}
 """Distances of ticks on a linear x axis; over lengths they are computed."""
 _LINE_HEIGHT = 1.25  # in font sizes
 

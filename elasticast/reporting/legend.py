@@ -18,8 +18,9 @@ from elasticast.reporting.captions import (
     describe_coverage,
     describe_means,
 )
+from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.panels import NOT_IN_SUITE, NOT_RUN, Panel
-from elasticast.reporting.style import MUTED, LineStyle
+from elasticast.reporting.style import MUTED
 from elasticast.text import rst
 
 Styles = dict[str, LineStyle]
@@ -157,13 +158,20 @@ def coverage_handles(test_splits: Iterable[Coverage]) -> list[Artist]:
 
 
 def legend_below(figure: Figure, handles: list[Artist]) -> None:
-    """Add one legend for the whole figure, in as many columns as fit, and make the figure higher by its rows."""
+    """Add one legend for the whole figure, in as many columns as fit, and make the figure higher by its rows.
+
+    Texts without a mark are above the entries, over all columns.
+    """
+    marked = [h for h in handles if isinstance(h, Patch) or h.get_linestyle() != "None" or h.get_marker() != "None"]
+    texts = [h.get_label() for h in handles if h not in marked]
     if not handles:
         return
-    widths = [(len(h.get_label()) * CHARACTER + 36) / 72 for h in handles]  # inches, with line and gap
+    room = int(figure.get_figwidth() * 72 / CHARACTER)
+    title = textwrap.fill(" · ".join(texts), room, break_on_hyphens=False)
+    widths = [(len(h.get_label()) * CHARACTER + 36) / 72 for h in marked]  # inches, with line and gap
     columns = next((n for n in range(len(widths), 1, -1) if _width(widths, n) < figure.get_figwidth()), 1)
-    _grow(figure, -(-len(widths) // columns))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    _grow(figure, -(-len(widths) // columns) + (title.count("\n") + 1 if title else 0))
+    figure.legend(handles=marked, loc="outside lower center", ncols=columns, title=title or None, title_fontsize=7)
 
 
 def _width(widths: list[float], columns: int) -> float:

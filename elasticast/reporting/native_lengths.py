@@ -13,7 +13,11 @@ from elasticast.reporting.token_shares import DatasetLengths
 from elasticast.text import rst
 
 _FEWEST_ROWS = 4  # with the height of fewer rows, the histogram would be too flat
-KEPT, DISCARDED, ADDED = "#2F4B6E", "#D55E00", "#E4E4E4"
+# greys, because colours identify models
+KEPT, DISCARDED, ADDED = "#55606B", "#A3ABB3", "#F4F4F4"
+_NAME_ROW = 0.11  # height of a row of names above the histogram, as a fraction of its height
+
+_CUT, _PADDED = 1.11, 1.24  # right ends of the columns of numbers, as fractions of the width of the bars
 
 
 def draw_lengths(datasets: list[DatasetLengths]) -> Figure:
@@ -46,21 +50,24 @@ def _draw_histogram(ax: Axes, data: DatasetLengths) -> None:
         ax.set_xlim(left=0)
     end = max((length.seconds for length in data.fixed), default=0.0)
     ax.set_xlim(right=max(ax.get_xlim()[1], 1.03 * end))
-    ax.set_ylim(top=ax.get_ylim()[1] * 1.28)
     sns.despine(ax=ax)
     _mark_lengths(ax, data)
 
 
 def _mark_lengths(ax: Axes, data: DatasetLengths) -> None:
-    """Draw dashed lines at the fixed lengths; a name that would overlap another is written in a second row."""
+    """Draw dashed lines at the fixed lengths, with their names above the histogram, in rows so that none overlap."""
     width = 180  # approximate width of the histogram, in points
-    taken = {0: -1.0, 1: -1.0}
+    ends: list[float] = []  # right end of the last name of each row
+    marks = []
     for x, name in {length.seconds: length.name.split(",")[0] for length in data.fixed}.items():
         at = ax.transAxes.inverted().transform(ax.transData.transform((x, 0)))[0]
-        half = (4.6 * len(name) + 3) / 2 / width
-        row = next((r for r, end in taken.items() if at - half > end), 1)
-        taken[row] = at + half
-        top = 0.79 + 0.11 * row
+        half = (4.6 * len(name) + 6) / 2 / width
+        row = next((r for r, end in enumerate(ends) if at - half > end), len(ends))
+        ends[row : row + 1] = [at + half]
+        marks.append((x, name, row))
+    ax.set_ylim(top=ax.get_ylim()[1] / (0.98 - _NAME_ROW * len(ends)))
+    for x, name, row in marks:
+        top = 0.99 - _NAME_ROW * (len(ends) - row)
         ax.axvline(x, ymax=top, color=INK, linewidth=0.8, dashes=(3, 1.5))
         ax.text(x, top + 0.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom", fontsize=7)
 
@@ -73,12 +80,15 @@ def _draw_shares(ax: Axes, data: DatasetLengths) -> None:
         ax.barh(y, discarded, left=kept, color=DISCARDED, hatch="/////", height=0.68, linewidth=0)
         ax.barh(y, added, left=100, color=ADDED, edgecolor=MUTED, height=0.68, linewidth=0.5)
         look = {"transform": ax.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 7}
-        ax.text(1.12, y, _percent(discarded, "−"), color="#A34700", **look)
-        ax.text(1.25, y, _percent(added, "+"), color=MUTED, **look)
+        ax.text(_CUT, y, _percent(discarded, "−"), color=INK, **look)
+        ax.text(_PADDED, y, _percent(added, "+"), color=MUTED, **look)
+    head = {"transform": ax.transAxes, "va": "bottom", "ha": "right", "fontsize": 7}
+    ax.text(_CUT, 1.01, "cut", color=INK, **head)
+    ax.text(_PADDED, 1.01, "added", color=MUTED, **head)
     ax.axvline(100, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(data.lengths)), [length.name for length in data.lengths])
     ax.set_ylim(max(len(data.lengths), _FEWEST_ROWS) - 0.5, -0.5)
-    ax.set_ylabel("Length (frames)")
+    ax.set_ylabel("Length (frames)", labelpad=7)
     ax.tick_params(axis="y", length=0)
     sns.despine(ax=ax, left=True)
 
@@ -92,8 +102,8 @@ def _percent(value: float, sign: str) -> str:
 def _handles() -> list[Patch]:
     return [
         Patch(facecolor=KEPT, label="kept"),
-        Patch(facecolor=DISCARDED, hatch="/////", linewidth=0, label="discarded by cropping (−%)"),
-        Patch(facecolor=ADDED, edgecolor=MUTED, linewidth=0.5, label="added by padding (+%)"),
+        Patch(facecolor=DISCARDED, hatch="/////", linewidth=0, label="cut: discarded by cropping (%)"),
+        Patch(facecolor=ADDED, edgecolor=MUTED, linewidth=0.5, label="added by padding (%)"),
     ]
 
 

@@ -19,8 +19,8 @@ from elasticast.reporting.captions import describe_native
 from elasticast.reporting.style import FAINT, INK, MUTED, SINGLE_COLUMN, new_figure
 from elasticast.text import rst
 
-# neighbouring colours differ in lightness, so that blocks can be distinguished in greyscale
-_CLIP_COLORS = ("#0072B2", "#E69F00", "#006B4E", "#56B4E9", "#A8487F", "#F0C75E", "#08306B", "#CC79A7")
+# pale, unlike those of models; neighbours differ in lightness, so that blocks can be distinguished in greyscale
+_CLIP_COLORS = ("#6E93C4", "#F2C9A0", "#6FA88B", "#D9B8E0", "#A88B5C", "#B5DDE6", "#B0738C", "#DCE3A8")
 
 
 class DrawnClip(NamedTuple):
@@ -161,8 +161,8 @@ def _write_cost(ax: Axes, batch: Sequence[DrawnClip]) -> None:
     padding = sum(clip.padding for clip in batch)
     tokens, padded = lengths.sum(), len(lengths) * lengths.max()
     pairs = (lengths.astype(float) ** 2).sum() / tokens**2
-    text = f"{tokens:,} tokens, {f'{padding:,}' if padding else 'none'} only padding\n"
-    text += f"(padded batch: {padded:,})\n{100 * pairs:.0f} % of pairs attended"
+    text = f"{tokens:,} tokens{f', {padding:,} only padding' if padding else ''}\n"
+    text += f"{padded:,} if padded to the longest\n{100 * pairs:.0f} % of token pairs attended"
     ends = np.cumsum(lengths)
     middle = np.searchsorted(ends, 0.45 * tokens)  # the clip at the left edge of the text in the upper corner
     upper = ends[middle] - lengths[middle] > 0.25 * tokens
@@ -177,4 +177,5 @@ def packing_caption(config: RunConfig, batch: Sequence[DrawnClip], dataset: str)
     """Caption of the figure: the clips of the batch, the title of their dataset, their view and their padding."""
     padding = sum(clip.padding for clip in batch)
     clips = f"{len(batch)} training clips of {rst(dataset)}, as {describe_native(config)}."
-    return f"{clips} {f'{padding:,} tokens hold' if padding else 'No token holds'} padding alone."
+    tokens = f"{padding:,} tokens hold only padding." if padding else "Every token holds audio."
+    return f"{clips} {tokens} Each clip has a colour, which means nothing else."

@@ -15,13 +15,18 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", required=True, type=Path, help="summary/metrics.csv of the suite")
 
 
+def add_intervals(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments for the results of a suite and their intervals."""
+    add_metrics(parser)
+    parser.add_argument("--intervals", type=Path, help="summary/intervals.csv of the suite")
+
+
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the files that :func:`read_panels` reads."""
-    add_metrics(parser)
+    add_intervals(parser)
     parser.add_argument(
         "--released", type=Path, help="the authors' curves: paper_figures/reference/released_curves.csv"
     )
-    parser.add_argument("--intervals", type=Path, help="summary/intervals.csv of the suite")
 
 
 def add_curves(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +48,8 @@ def read_curves(suite: Suite, arguments: argparse.Namespace, x_name: str) -> lis
 
 def read_panels(suite: Suite, arguments: argparse.Namespace, x_name: str) -> list[Panel]:
     """Read the panels of a kind of sweep, with the released curves and intervals if their files are given."""
-    released = arguments.released and released_curves(suite, read_released(arguments.released), x_name)
+    curves = getattr(arguments, "released", None)  # a script without this argument draws our curves alone
+    released = curves and released_curves(suite, read_released(curves), x_name)
     intervals = arguments.intervals and read_intervals(arguments.intervals, arguments.metrics)
     metrics = read_metrics(arguments.metrics, suite.name)
     return sweep_panels(suite, metrics, x_name, released=released, intervals=intervals)

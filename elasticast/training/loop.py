@@ -21,7 +21,7 @@ from elasticast.data.sampler import BatchSampler, ClipRequest
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
 from elasticast.models import build_model
-from elasticast.models.attention import resolve_backend
+from elasticast.models.attention import explain_backend, resolve_backend
 from elasticast.models.device import PRECISIONS, compute_record, device_name
 from elasticast.models.fast_trunk import speed_up
 from elasticast.models.pretrained import start_from
@@ -67,6 +67,8 @@ class Trainer:
             raise ElasticASTError("train.precision: 'fp16' runs on CUDA only; use 'bf16' or 'fp32' on this machine")
         precision = PRECISIONS[config.train.precision]
         self.backend = resolve_backend(config.model.backend, self.device, precision)  # raises if it does not work here
+        if self.world.main:
+            LOG.info("%s", explain_backend(config.model.backend, self.device, precision))
         clips, norm = inputs.clips, inputs.norm
         self.dataset = ClipDataset(clips, config, norm)
         weights = clips.weights if config.train.sampler == "balanced" else None
@@ -83,8 +85,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
         self.seen = {"clips": 0, "tokens": 0}  # on all ranks together
-        self.stop_requested = False  # on this rank
-        self.stop = False  # on any rank, the same value on all ranks
+        self.stop_requested = self.stop = False  # on this rank; on any rank, the same value on all ranks
         self.total, self.steps_per_epoch = self._total_steps()
         self.selection, self.code = None, training_code(config)
         if config.train.select is not None:

@@ -1,5 +1,6 @@
 """Full disks and long runs."""
 
+import contextlib
 import os
 import re
 import resource
@@ -36,24 +37,49 @@ def memory() -> list[int]:
     return [int(count) * resource.getpagesize() for count in pages[:2]]
 
 
+@contextlib.contextmanager
+def small_disk(folder: Path):
+    """A disk of 64 MB at `folder`."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def project_before(job, finished, scratch) -> Path:
+    """A copy of the finished project without the outputs of a job."""
+    project = copied(finished.folder, scratch / "project")
+    job.clear(project)
+    if job.rule == "prepare":
+        shutil.rmtree(project / "results/data")
+    return project
+
+
+def space_needed(job, finished, scratch, log) -> int:
+    """Bytes that a job adds to a disk."""
+    with small_disk(scratch):
+        project = project_before(job, finished, scratch)
+        before = shutil.disk_usage(scratch).used
+        ended = job.run(project, log=log)
+        assert ended.status == 0, ended.text
+        return shutil.disk_usage(scratch).used - before
+
+
 @pytest.mark.skipif(not is_root(), reason="mounting a small disk needs root")
 @pytest.mark.tries(12)
 @pytest.mark.parametrize("rule", STAGES)
 def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
     """the disk is full: one message that names a file, and the results after space is free again"""
     job = job_of(jobs, rule)
+    needed = space_needed(job, finished, scratch, tmp_path / "log")
     for random in tries:
-        scratch.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", scratch], check=True)
-        try:
-            project = copied(finished.folder, scratch / "project")
-            job.clear(project)
-            if rule == "prepare":
-                shutil.rmtree(project / "results/data")
+        with small_disk(scratch):
+            project = project_before(job, finished, scratch)
             ballast = scratch / "ballast"
-            free = shutil.disk_usage(scratch).free - random.randrange(0, 200_000)
             with ballast.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, free)
+                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(scratch).free - random.randrange(needed))
             ended = job.run(project, log=tmp_path / "log")
             ballast.unlink()
             if ended.crashed or (ended.status and not re.search(r"/|standard output", ended.text)):
@@ -65,8 +91,6 @@ def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
                 tries.add("error, then same result" if ended.status else "same result")
             else:
                 tries.add("wrong", ended.text[-2000:])
-        finally:
-            subprocess.run(["umount", "-l", scratch], check=True)
 
 
 @pytest.mark.tries(10)

@@ -13,7 +13,7 @@ import pytest
 from elasticast import cli, files
 from elasticast.data.store import writing_part
 from elasticast.errors import DataError
-from elasticast.files import LEFTOVER, replacing, write_json, write_text
+from elasticast.files import LEFTOVER, no_stderr, replacing, write_json, write_text
 from elasticast.hdf5 import open_hdf5, read_text, reading, write_column, writing
 from tests.complaints import complains
 
@@ -233,3 +233,10 @@ def test_long_names_with_the_same_start_have_different_temporary_files(tmp_path)
     with replacing(tmp_path / ("a" * 254 + "b")) as one, replacing(tmp_path / ("a" * 254 + "c")) as other:
         assert one != other
         assert LEFTOVER.fullmatch(one.name)
+
+
+def test_what_c_libraries_print_is_discarded_for_a_moment(capfd):
+    with no_stderr():
+        os.write(2, b"of a library\n")
+    os.write(2, b"of ours\n")
+    assert capfd.readouterr().err == "of ours\n"

@@ -57,3 +57,23 @@ def test_a_shell_reads_every_folder_as_it_is_named(commands):
     assert [f"data_root={name}" in line for line in words] == [True, True, *[False] * (len(words) - 2)]
     assert [f"{name}/fsdd/report.html" in line for line in words] == [False, True, *[False] * (len(words) - 2)]
     assert words[-1] == ["echo", f"report   {name}/fsdd/report.html"]
+
+
+def test_make_run_ends_with_the_results(commands):
+    *_, last = commands("suite: fsdd\ndata_root: data\nresults: my results\n").splitlines()
+    words = shlex.split(last)
+    assert words[words.index("headline") + 1 :] == [
+        "paper_figures/fsdd/table1.csv",
+        "--results",
+        "my results",
+        "--activate",
+        ". .venv/bin/activate",
+    ]
+
+
+def test_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = next(line for line in makefile.splitlines() if line.startswith(".PHONY: ")).split()[1:]
+    printed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not [target for target in targets if f"make {target} " not in printed]
+    assert "make   " in printed  # without a target

@@ -16,6 +16,7 @@ localrules:
 
 
 rule resolved_ablation:
+    """All settings of an ablation in one file."""
     output:
         f"{ABLATION_DIR}/ablation.yaml",
     log:
@@ -34,6 +35,11 @@ use rule configure_sweeps as configure_variant with:
         f"{VARIANT_DIR}/seed{{seed}}/sweeps.yaml",
     log:
         f"{SUITE_DIR}/logs/ablations/{{ablation}}/configure_variant_{{variant}}_seed{{seed}}.log",
+
+
+describe(
+    "configure_variant", "Settings of the evaluations of a variant of an ablation."
+)
 
 
 use rule evaluate as evaluate_variant with:
@@ -59,6 +65,9 @@ use rule evaluate as evaluate_variant with:
         "Evaluating {wildcards.variant} of {wildcards.ablation}, seed {wildcards.seed}"
 
 
+describe("evaluate_variant", "Evaluate a trained variant of an ablation.")
+
+
 use rule resample as resample_variant with:
     input:
         predictions=every_seed(rules.evaluate_variant.output.predictions),
@@ -74,7 +83,11 @@ use rule resample as resample_variant with:
         "Resampling {wildcards.variant} of {wildcards.ablation}"
 
 
+describe("resample_variant", "Resample the scores of a variant of an ablation.")
+
+
 rule ablation:
+    """Tables and figure of an ablation."""
     input:
         script="paper_figures/ablation.py",
         ablation=rules.resolved_ablation.output[0],
@@ -115,6 +128,15 @@ rule ablation:
         " {params.partial:q} 2> {log:q}"
 
 
+def ablation_title(name):
+    """Title of an ablation, or why the suite does not have it."""
+    if name in ABLATIONS:
+        return f"Ablation: {ABLATIONS[name].title}."
+    if name in ABLATION_ERRORS:
+        return f"config/ablations/{name}.yaml is not valid."
+    return f"Ablation of other suites than {SUITE.name}."
+
+
 # one rule `ablation_NAME` per file, valid or not: the target of an invalid file reports its mistakes
 for ablation in (path.stem for path in ablation_files()):
     if not name_error(ablation):
@@ -126,7 +148,10 @@ for ablation in (path.stem for path in ablation_files()):
                 ablation_results(ablation),
             localrule: True
 
+        describe(f"ablation_{ablation}", ablation_title(ablation))
+
 
 rule ablations:
+    """All ablations of the suite."""
     input:
         every_ablation,

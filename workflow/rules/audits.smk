@@ -3,6 +3,8 @@
 
 
 rule audits:
+    """How the models behave at other lengths, in batches, at lower sample rates."""
+
     # The result of each encoder is also written to the folder `encoders`, so that an audit that stops continues.
     input:
         weights=audited_runs("model.safetensors"),

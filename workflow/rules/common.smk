@@ -9,6 +9,7 @@ from pathlib import Path
 
 from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
+from snakemake.iocontainers import Wildcards
 from snakemake.logging import logger
 
 from elasticast.config import digest
@@ -18,6 +19,7 @@ from elasticast.config.load_suite import load_workflow_config
 from elasticast.config.names import name_error
 from elasticast.config.reading import read_yaml
 from elasticast.errors import ConfigError, ElasticASTError
+from elasticast.jobs.messages import TerminalMessages, stored_seconds
 from elasticast.plan import Plan
 from elasticast.provenance import STAGES, code_digest
 
@@ -76,6 +78,32 @@ wildcard_constraints:
     shards=r"\d+",
 
 
+def describe(rule, text):
+    """Set what `snakemake --list` says of a rule that cannot have a docstring: its name or its code is another rule's."""
+    workflow.get_rule(rule).docstring = text
+
+
+def show_short_messages():
+    """Print one line per job and the time to go; `--verbose` and dry runs print all that Snakemake says."""
+    settings = workflow.output_settings
+    if not workflow.is_main_process or settings.verbose or settings.dryrun:
+        return
+    setup = ("configure", "configure_sweeps", "configure_variant", "resolved_suite")
+    setup += ("resolved_ablation", "decoded")
+    names = [r.name for r in workflow.rules]
+    short = [name for name in names if name in workflow._localrules]
+    stored = stored_seconds(Path(SUITE_DIR) / "benchmarks", names)
+    stored |= stored_seconds(Path(RESULTS) / "data/benchmarks", ("prepare", "stats"))
+    texts = {r.name: r.docstring or "" for r in workflow.rules}
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(
+                TerminalMessages(
+                    handler, texts, setup=setup, short=short, stored=stored
+                )
+            )
+
+
 def check_targets():
     """Raise an error that names similar targets, if a target is neither a rule nor a file that a rule makes."""
     # Snakemake gives the workflow its targets after it has read the Snakefile
@@ -86,11 +114,19 @@ def check_targets():
     known = [r.name for r in plain] + [str(f) for r in plain for f in r.products()]
     for target in sorted(targets):
         path = target if Path(target).is_absolute() else relpath(target)
-        made = any(r.is_producer(path) for r in workflow.rules)
-        if made or workflow.is_rule(target):
+        makers = [r for r in workflow.rules if r.is_producer(path)]
+        if makers:
+            wildcards = Wildcards(fromdict=makers[0].get_wildcards(path))
+            if {"experiment", "variant"} & set(wildcards.keys()):
+                # in an input function, its error would come with a traceback
+                experiment_of(wildcards)
+        if makers or workflow.is_rule(target):
             continue
         similar = get_close_matches(target, known, 3)
         hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+        name = target.removeprefix("ablation_")
+        if name != target:
+            hint += f"an ablation is a file, here config/ablations/{name}.yaml. "
         if "=" in target:
             hint = f"if it is a setting, write: --config {target}. "
         raise WorkflowError(

@@ -8,6 +8,8 @@ localrules:
 
 
 rule prepare_shard:
+    """Decode one share of the clips of a dataset."""
+
     # Decodes a share of the clips, for datasets with `shards` above 1. The decoded parts are no declared outputs, because
     # Snakemake deletes the outputs of a failed job.
     output:
@@ -36,6 +38,8 @@ rule prepare_shard:
 
 
 rule decoded:
+    """Mark that all shares of a dataset are decoded."""
+
     # Marks that all shares are decoded. `prepare` depends on this file only, and not on its age, so that it does not run
     # again when the number of shares changes. The name of the file changes with the settings and the code, because
     # Snakemake checks the params of a job only if none of its inputs is made again. There is one such file at a time.
@@ -61,6 +65,8 @@ rule decoded:
 
 
 rule prepare:
+    """Manifest and waveform store of a dataset: download or generate, decode."""
+
     # rejected.csv and the decoded parts are written to the same folder, but are no declared outputs, because Snakemake
     # deletes the outputs of a failed job.
     input:
@@ -107,6 +113,7 @@ rule prepare:
 
 
 rule stats:
+    """Normalisation statistics of a dataset."""
     input:
         store=f"{DATA_DIR}/train.h5",
         summary=rules.prepare.output.summary,

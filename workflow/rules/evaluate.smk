@@ -10,6 +10,7 @@ localrules:
 
 
 rule configure_sweeps:
+    """Settings of the evaluations of a run."""
     output:
         f"{RUN_DIR}/sweeps.yaml",
     log:
@@ -31,6 +32,7 @@ rule configure_sweeps:
 
 
 rule evaluate:
+    """Evaluate a trained run on all its sweeps."""
     input:
         weights=rules.train.output.weights,
         model=rules.train.output.model,
@@ -70,6 +72,8 @@ rule evaluate:
 
 
 rule collect_metrics:
+    """All scores of the suite in one table."""
+
     # With `partial`, runs that were trained again and not yet evaluated again are left out.
     input:
         metrics=existing(every_run(rules.evaluate.output.metrics)),
@@ -94,6 +98,8 @@ rule collect_metrics:
 
 
 rule resample:
+    """Resample the scores of an experiment over clips, for intervals."""
+
     # One job per experiment. All experiments of a dataset resample the same clips, so that they can be compared.
     input:
         predictions=expand(
@@ -124,6 +130,7 @@ rule resample:
 
 
 rule intervals:
+    """Confidence intervals and paired comparisons."""
     input:
         resampled=expand(
             rules.resample.output.resampled, experiment=list(SUITE.experiments)

@@ -15,13 +15,17 @@ localrules:
     fig5,
     table1,
     verdict,
+    overview,
 
 
 rule fig1:
+    """Figure 1: one model for every length."""
     input:
         script="paper_figures/fig1_teaser.py",
         metrics=rules.collect_metrics.output.metrics,
         metrics_record=rules.collect_metrics.output.record,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -36,12 +40,15 @@ rule fig1:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        options=comparison_options,
         code=CODE["curves"],
     shell:
-        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
 
 
 rule fig2:
+    """Figure 2: native lengths of the clips, what is cropped and padded."""
     input:
         script="paper_figures/fig2_native_lengths.py",
         manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
@@ -66,6 +73,7 @@ rule fig2:
 
 
 rule fig3:
+    """Figure 3: a packed batch."""
     input:
         script="paper_figures/fig3_packing.py",
         store=f"{DATA_DIR}/train.h5".format(dataset=PACKED_DATASET),
@@ -89,6 +97,7 @@ rule fig3:
 
 
 rule fig4:
+    """Figure 4: scores over input length."""
     input:
         script="paper_figures/fig4_length_curves.py",
         metrics=rules.collect_metrics.output.metrics,
@@ -141,7 +150,11 @@ use rule fig4 as fig5 with:
         f"{SUITE_DIR}/logs/fig5.log",
 
 
+describe("fig5", "Figure 5: scores over time resolution.")
+
+
 rule table1:
+    """Table 1: fixed-length models compared with flexible ones."""
     input:
         script="paper_figures/table1.py",
         metrics=rules.collect_metrics.output.metrics,
@@ -168,6 +181,7 @@ rule table1:
 
 
 rule verdict:
+    """Verdict: which claims of the paper hold."""
     input:
         script="paper_figures/verdict.py",
         metrics=rules.collect_metrics.output.metrics,
@@ -205,6 +219,43 @@ rule verdict:
         " {params.options:q} 2> {log:q}"
 
 
-rule figures:
+rule overview:
+    """First page of the report: claims, headline, figures and caveats."""
     input:
+        script="paper_figures/overview.py",
+        template="workflow/report/overview.html.j2",
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
+        released=released_curves,
+        beside=other_suite,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
+        lengths=rules.fig4.output[0] if "fig4" in PLAN.figures else [],
+        resolutions=rules.fig5.output[0] if "fig5" in PLAN.figures else [],
+        suite=rules.resolved_suite.output[0],
+    output:
+        report(
+            f"{CURVE_DIR}/overview.html",
+            caption="../report/overview.rst",
+            category="Overview",
+            labels={"page": "Headline, figures 4 and 5, table 1"},
+        ),
+    log:
+        f"{SUITE_DIR}/logs/overview.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".html"),
+        options=comparison_options,
+        code=CODE["overview"],
+    shell:
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
+
+
+rule figures:
+    """All figures and tables of the suite."""
+    input:
+        rules.overview.output,
         [getattr(rules, name).output for name in drawn_figures()],

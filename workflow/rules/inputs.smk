@@ -56,7 +56,15 @@ def other_suite(_):
 
 def comparison_options(_, input):
     """Options with the files that a figure compares our means with; inputs have the names of the options."""
-    names = ("released", "intervals", "pairs", "beside")
+    names = (
+        "released",
+        "intervals",
+        "pairs",
+        "beside",
+        "lengths",
+        "resolutions",
+        "template",
+    )
     files = {name: input.get(name) for name in names}
     return [
         word

@@ -7,6 +7,8 @@ localrules:
 
 
 rule evaluate_released:
+    """Evaluate the authors' weights as one experiment."""
+
     # Clips are prepared for the model with the settings of the first seed's run.
     input:
         weights=released_weights,
@@ -43,6 +45,7 @@ rule evaluate_released:
 
 
 rule collect_released:
+    """All scores of the authors' weights in one table."""
     input:
         metrics=every_released(rules.evaluate_released.output.metrics),
         records=every_released(rules.evaluate_released.output.record),
@@ -60,6 +63,7 @@ rule collect_released:
 
 
 rule released:
+    """Evaluate the authors' weights and compare with the released values."""
     input:
         script="paper_figures/verdict.py",
         metrics=rules.collect_released.output.metrics,

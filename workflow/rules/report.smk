@@ -9,6 +9,7 @@ localrules:
 
 
 rule resolved_suite:
+    """All settings of the suite in one file."""
     output:
         report(
             f"{SUMMARY_DIR}/suite.yaml",
@@ -28,6 +29,7 @@ rule resolved_suite:
 
 
 rule collect_runs:
+    """Table of all runs: versions, times."""
     input:
         existing(every_run(rules.train.output.record)),
     output:
@@ -49,6 +51,7 @@ rule collect_runs:
 
 
 rule collect_data:
+    """Table of the clips used and rejected."""
     input:
         tables=expand(rules.prepare.output.table, dataset=list(SUITE.datasets)),
         summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
@@ -71,6 +74,7 @@ rule collect_data:
 
 
 rule collect_norms:
+    """Table of the normalisation statistics."""
     input:
         norm_sources(),
     output:
@@ -92,6 +96,7 @@ rule collect_norms:
 
 
 rule summary:
+    """All tables in results/SUITE/summary."""
     input:
         rules.collect_metrics.output,
         [] if SETTINGS.partial else rules.intervals.output,

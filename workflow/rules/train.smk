@@ -6,6 +6,7 @@ localrules:
 
 
 rule configure:
+    """Settings of a run."""
     output:
         f"{RUN_DIR}/config.yaml",
     log:
@@ -22,6 +23,8 @@ rule configure:
 
 
 rule train:
+    """Train one experiment with one seed."""
+
     # Checkpoint and history are written to the same folder, but are no declared outputs, because Snakemake deletes
     # the outputs of an interrupted job.
     input:

@@ -101,8 +101,10 @@ def _from_folder(folder: Path) -> Weights:
     weights = next((folder / name for name in HUGGING_FACE_WEIGHTS if is_file(folder / name)), None)
     if is_file(folder / "config.json") and weights is not None:
         return _from_file(weights)
+    seeds = sorted(path.parent for path in folder.glob(f"seed*/{MODEL_FILES[1]}"))
+    hint = f"did you mean {' or '.join(map(str, seeds[:3]))}? " if seeds else ""
     raise DataError(
-        f"{folder}: does not contain a model; expected {' and '.join(MODEL_FILES)} of a trained model, "
+        f"{folder}: does not contain a model; {hint}expected {' and '.join(MODEL_FILES)} of a trained model, "
         f"or config.json and {' or '.join(HUGGING_FACE_WEIGHTS)} of Hugging Face"
     )
 

@@ -19,9 +19,10 @@ from elasticast.config.run import RunSettings
 from elasticast.reporting.ablation.labels import figure_title, name_varied_settings, setting_name
 from elasticast.reporting.ablation.scores import QUANTITIES, AblationResults
 from elasticast.reporting.curves import METRIC_LABEL, is_geometric
+from elasticast.reporting.identity import LineStyle, styles_of
 from elasticast.reporting.legend import legend_below, open_marker
 from elasticast.reporting.panels import NOT_RUN
-from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, TITLE, LineStyle, label_styles, new_figure
+from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, TITLE, new_figure
 
 _WIDTH = 120  # distance between the first and the last value of a panel, in points
 
@@ -51,8 +52,10 @@ def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
     ablation = results.ablation
     sweeps = list(compared(ablation))
     axis, lines = _axis_of(ablation), {v: _line_name(ablation, v) for v in ablation.experiments}
-    strong, names = lines[ablation.base], list(dict.fromkeys(lines.values()))
-    styles = label_styles([strong], [name for name in names if name != strong])
+    names = list(dict.fromkeys(lines.values()))
+    runs = {line: ablation.runs[v] for v, line in reversed(lines.items())}  # the first of each line
+    runs[lines[ablation.base]] = ablation.runs[ablation.base]
+    styles = styles_of({name: runs[name] for name in names}, base=lines[ablation.base])
     figure = new_figure(DOUBLE_COLUMN, 2.0 * len(sweeps))
     grid = figure.subplots(len(sweeps), 3, squeeze=False, sharex=True)
     for sweep, axes in zip(sweeps, grid, strict=True):

@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from elasticast.config.ablation_sweeps import SWEEPS, compared
+from elasticast.config.ablation_sweeps import COSTLY, SWEEPS, compared
 from elasticast.evaluation.statistics import ALPHA
 from elasticast.reporting.ablation.factor import draw_factor
 from elasticast.reporting.ablation.heat_map import draw_heat_map
@@ -24,9 +24,10 @@ from elasticast.reporting.ablation.labels import name_varied_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import missing_delta
 from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic
+from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import Styles, legend_below, mark_handles, note_missing_runs
 from elasticast.reporting.panels import Panel, Series, sweep_panels
-from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, LineStyle, line_styles, new_figure
+from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, line_styles, new_figure
 
 _MOST_BANDS = 2
 """With more variants in addition to the base, only the base has a band; the differences have intervals."""
@@ -59,19 +60,23 @@ def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Draw the score over operations per clip, labelled with the shares of tokens left out, and the differences."""
-    ((sweep, panel),) = panels_of(results).items()
-    figure, axes, styles = _rows(results, table, [sweep])
-    labels = _draw_operations(axes[0], results, panel, styles)
-    _finish(figure, axes, [panel], _starred(table, [sweep]))
-    _place_labels(figure, axes[0], labels)
+    """Draw one row per sweep over tokens left out or merged: score over operations per clip, and the differences.
+
+    The points are labelled with the shares of tokens.
+    """
+    panels = panels_of(results)
+    figure, axes, styles = _rows(results, table, list(panels))
+    labels = [_draw_operations(ax, results, panel, styles) for ax, panel in zip(axes, panels.values(), strict=True)]
+    _finish(figure, axes, list(panels.values()), _starred(table, list(panels)))
+    for ax, sweep, texts in zip(axes, panels, labels, strict=True):
+        _label_points(figure, ax, sweep, texts)
     return figure
 
 
 def panels_of(results: AblationResults) -> dict[str, Panel]:
     """Panels of `draw_curves` or `draw_cost` by sweep, with intervals where they were computed."""
-    cost = results.ablation.plot == "cost"
-    sweeps = [SWEEPS["token_drop"]] if cost else [s for s in SWEEPS.values() if s in compared(results.ablation)]
+    drawn = COSTLY if results.ablation.plot == "cost" else SWEEPS.values()
+    sweeps = [sweep for sweep in drawn if sweep in compared(results.ablation)]
     x_names = {sweep: x_name for x_name, sweep in SWEEPS.items()}
     return {sweep: _panel(results, x_names[sweep]) for sweep in sweeps}
 
@@ -101,7 +106,7 @@ def _intervals(results: AblationResults) -> pd.DataFrame:
 def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
     """Create a figure with one row per sweep and draw the differences; return it with the axes for the curves."""
     ablation, first = results.ablation, table.iloc[0]
-    styles, heights = line_styles(ablation, {ablation.base}), [_height(table[table["sweep"] == s]) for s in sweeps]
+    styles, heights = line_styles(ablation, ablation.base), [_height(table[table["sweep"] == s]) for s in sweeps]
     figure = new_figure(DOUBLE_COLUMN, sum(heights))
     figure.get_layout_engine().set(w_pad=0.07)  # keeps the names of the right panels away from the left ones
     grid = figure.subplots(len(sweeps), 2, squeeze=False, height_ratios=heights, width_ratios=[1.15, 1])
@@ -136,7 +141,8 @@ def _finish(figure: Figure, axes: list[Axes], panels: list[Panel], starred: bool
     look = {"linestyle": "none", "marker": "o", "markersize": 3.6, "color": MUTED}
     filled = Line2D([], [], **look, label="difference, native")
     hollow = Line2D([], [], **look, markerfacecolor="white", label="difference, mean of the sweep")
-    star = Line2D([], [], linestyle="none", marker="$*$", markersize=4.5, color=INK, label=f"corrected p ≤ {ALPHA:g}")
+    look = {"linestyle": "none", "marker": "*", "markersize": 4, "color": INK}
+    star = Line2D([], [], **look, label=f"corrected p ≤ {ALPHA:g}")
     legend_below(figure, [*mark_handles(panels), filled, hollow, *([star] if starred else [])])
 
 
@@ -209,7 +215,8 @@ def _draw_operations(
     ax: Axes, results: AblationResults, panel: Panel, styles: Styles
 ) -> list[tuple[float, float, str, str]]:
     """Draw the curves over GFLOPs; return the label of each point as x, y, text and colour."""
-    rows = results.metrics[results.metrics["metric"] == "gflops_per_clip"]
+    metrics = results.metrics
+    rows = metrics[(metrics["metric"] == "gflops_per_clip") & (metrics["x_name"] == panel.x_name)]
     labels, all_gflops = [], []
     for series in panel.series:
         style, points = styles[series.label], series.points[series.points["seeds"] > 0]
@@ -226,13 +233,41 @@ def _draw_operations(
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(LogFormatter())
         ax.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
-    ax.set_xlabel("GFLOPs a clip (at the points: tokens left out)")
+    ax.set_xlabel("GFLOPs per clip")
     ax.set_ylabel(METRIC_LABEL[panel.metric])
     ax.grid(axis="y")
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)
     ax.margins(x=0.06, y=0.1)
     return labels
+
+
+def _label_points(figure: Figure, ax: Axes, sweep: str, labels: list[tuple[float, float, str, str]]) -> None:
+    """Say which share of the tokens is left out or merged: on an axis at the top if it is the same for all curves."""
+    places = {(f"{x:.3g}", text): x for x, _, text, _ in labels}
+    shares = {text for _, _, text, _ in labels}
+    if len(places) > len(shares):
+        ax.set_xlabel(f"GFLOPs per clip (at the points: {sweep})")
+        _place_labels(figure, ax, labels)
+    elif labels:
+        _add_share_axis(figure, ax, sweep, {x: text for (_, text), x in places.items()})
+
+
+def _add_share_axis(figure: Figure, ax: Axes, sweep: str, texts: dict[float, str]) -> None:
+    """Add an axis at the top with these texts, without those that would overlap another."""
+    figure.draw_without_rendering()
+    shown: dict[float, str] = {}
+    end = np.inf
+    for x in sorted(texts, reverse=True):
+        at, half = ax.transData.transform((x, 0))[0] / figure.dpi * 72, 2.4 * len(texts[x])
+        if at + half < end:
+            shown[x], end = texts[x].removesuffix(" %"), at - half
+    top = ax.secondary_xaxis("top")
+    top.set_xticks(list(shown), list(shown.values()))
+    top.xaxis.set_minor_locator(NullLocator())
+    top.tick_params(labelsize=7, colors=MUTED)
+    top.spines["top"].set_color(MUTED)
+    top.set_xlabel(f"{sweep} (%)", color=MUTED, fontsize=7, labelpad=2)
 
 
 def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:
@@ -246,10 +281,5 @@ def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str
         across, up = ax.transData.transform((x, y)) / figure.dpi * 72
         if all(abs(across - a) > 4 * len(text) + 2 or abs(up - u) > 8 for a, u in taken):
             taken.append((across, up))
-            look = {
-                "ha": "center",
-                "va": "bottom",
-                "fontsize": 6,
-                "color": MUTED if len(highest) < len(labels) else color,
-            }
-            ax.annotate(text, (x, y), (0, 3.5), textcoords="offset points", **look)
+            look = {"ha": "center", "va": "bottom", "fontsize": 6, "color": color}
+            ax.annotate(text, (x, y), (0, 5), textcoords="offset points", **look)

@@ -3,7 +3,6 @@
 import copy
 import datetime
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from elasticast.config.reading import read_yaml
 from elasticast.config.resolving import load_dataset
 from elasticast.errors import ConfigError
 from elasticast.plan import Plan
+from tests.fuzz import tries
 
 ROOT = Path(__file__).parents[3]
 FILES = sorted(path.relative_to(ROOT / "config") for path in (ROOT / "config").rglob("*.yaml"))
-TRIES = int(os.environ.get("FUZZ_TRIES", "3"))
+TRIES = tries(3)
 """Changes of each file; more with FUZZ_TRIES=1000."""
 
 NUMBERS = [0, -1, 1, 3, 0.5, -0.0, 2**31, 2**63, -(2**63), 10**400, 1e308, 5e-324, float("nan"), float("inf")]

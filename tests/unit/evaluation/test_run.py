@@ -16,6 +16,7 @@ from elasticast.files import read_json
 from elasticast.reporting.collect import metrics, runs
 from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs
 from tests.complaints import complains
+from tests.fuzz import tries
 from tests.records import rewrite_record
 from tests.unit.evaluation.conftest import SWEEPS
 
@@ -108,7 +109,7 @@ def test_resampled_predictions_of_one_run_in_two_files_are_refused(evaluated, tm
 
 # --- random flips ----------------------------------------------------------------------------
 
-TRIES = 40
+TRIES = tries(40)
 CHAIN = {
     "metrics.csv": "metrics",
     "evaluation.json": "metrics",
@@ -175,8 +176,8 @@ def chain(evaluated, prepared, tmp_path):
 def test_a_flipped_bit_is_an_error_or_changes_nothing(chain, name):
     rng, file, job = random.Random(name), chain.file(name), getattr(chain, CHAIN[name])
     content, expected, errors = file.read_bytes(), chain.result, []
-    tries = TRIES // 4 if name == "sweeps.yaml" else TRIES
-    for _ in range(tries):
+    count = TRIES // 4 if name == "sweeps.yaml" else TRIES
+    for _ in range(count):
         damaged = bytearray(content)
         damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         file.write_bytes(damaged)
@@ -187,7 +188,7 @@ def test_a_flipped_bit_is_an_error_or_changes_nothing(chain, name):
             errors.append(str(error))
         else:
             assert chain.result == expected
-    assert len(errors) > tries // 2
+    assert len(errors) > count // 2
     assert all(any(named in error for named in (file.stem, "evaluation.json")) for error in errors)
 
 

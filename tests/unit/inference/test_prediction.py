@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from elasticast.cli import app
 from elasticast.data.features import Norm
+from elasticast.errors import DataError
 from elasticast.inference.classifier import load_pretrained
 from elasticast.inference.prediction import Prediction, Timeline
 from elasticast.inference.timeline import timeline_figure, write_timelines
 from elasticast.models import build_model
 from elasticast.training.checkpoint import save_model
-from tests.complaints import assert_names
+from tests.complaints import assert_names, complains
 from tests.drawn import assert_drawn
 
 LABELS = ["dog, barking", "speech $3", "café", "rain [heavy]"]
@@ -173,3 +174,22 @@ def test_one_form_at_a_time(files):
     done = run(files, GOOD, "--json", "--csv")
     assert done.exit_code == 2
     assert_names(done.stderr, "--json", "--csv")
+
+
+def test_a_table_of_80_columns_shows_whole_names(files):
+    long = files / f"{'x' * 60} y.wav"
+    long.write_bytes((files / "short.wav").read_bytes())
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(
+        app, ["predict", str(files / "model"), str(long), str(files / "short.wav"), "--top-k", "1"]
+    )
+    assert done.exit_code == 0
+    assert f"in {files}/" in done.stdout
+    assert f" {long.name} " in done.stdout
+    assert "0." in next(line for line in done.stdout.splitlines() if long.name in line)
+
+
+def test_a_folder_of_seeds_is_explained(files, tiny):
+    folder = files / "runs"
+    save_model(folder / "seed3", build_model(tiny(), 4), tiny(), Norm(-5.0, 3.0), LABELS, "multi")
+    with complains(DataError, folder, folder / "seed3"):
+        load_pretrained(folder)

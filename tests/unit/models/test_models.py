@@ -8,9 +8,9 @@ from elasticast.data.packing import Lengths, PackedClip, grid_positions, pack
 from elasticast.data.sampler import token_batches
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.models import attention, build_model
-from elasticast.models.attention import ClipMask, attend, pooling_mask, resolve_backend
+from elasticast.models.attention import ClipMask, attend, explain_backend, pooling_mask, resolve_backend
 from elasticast.models.fast_trunk import padded_bounds, padded_sizes, speed_up
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 from tests.gpu import gpu, skip_without
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
@@ -347,6 +347,21 @@ def test_auto_is_what_works_on_the_machine(monkeypatch):
     assert resolve_backend("auto", "cuda", torch.float16) == "xformers"
     works["xformers"] = False
     assert resolve_backend("auto", "cuda", torch.float16) == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "reasons"),
+    [
+        ("cpu", torch.float32, {}),
+        ("cuda", torch.bfloat16, {}),
+        ("cuda", torch.bfloat16, {"varlen": "too old"}),
+        ("cuda", torch.float32, {"xformers": "is not installed"}),
+    ],
+)
+def test_the_choice_of_attention_is_explained(monkeypatch, device, dtype, reasons):
+    monkeypatch.setattr(attention, "why_not", lambda name, *_: reasons.get(name))
+    assert_names(explain_backend("auto", device, dtype), resolve_backend("auto", device, dtype), *reasons.values())
+    assert_names(explain_backend("dense", device, dtype), "dense", "model.backend")
 
 
 @pytest.mark.parametrize("name", ["xformers", "varlen"])

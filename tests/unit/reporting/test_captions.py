@@ -56,15 +56,24 @@ def write_released(project: Path) -> list[str]:
     return ["--released", str(project / "released.csv")]
 
 
-def bands_of(figure: Figure, evaluation: str) -> set[str]:
-    """The kinds of the bands that a figure shows, from their edges."""
+def set_seeds(project: Path, seeds: tuple[int, ...]) -> None:
+    """A suite with at least these seeds, and results of exactly these."""
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["seeds"] = list(range(max(2, len(seeds))))
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    write_table(project / "metrics.csv", metrics_table(seeds=seeds), {})
+
+
+def bands_of(figure: Figure, evaluation: str, last: int = 1) -> set[str]:
+    """The kinds of the bands that a figure shows, from their edges; `last` is the last seed."""
     xs, kinds = EVALUATIONS[evaluation]["x"], set()
     expected = {
         (name, kind): {
             (x, round(100 * edge, 6))
             for x in xs
             for edge in (
-                (score(name, 0, x), score(name, 1, x))
+                (score(name, 0, x), score(name, last, x))
                 if kind == "seeds"
                 else (score(name, 0, x) + 0.01 - HALF_WIDTH, score(name, 0, x) + 0.01 + HALF_WIDTH)
             )
@@ -89,6 +98,7 @@ CASES = {
     "partial, without intervals": {},
     "intervals of some curves": {"intervals": ("ast64",)},
     "one seed": {"seeds": (0,)},
+    "three seeds": {"seeds": (0, 1, 2)},
     "one seed with intervals": {"seeds": (0,), "intervals": True},
     "released curves": {"intervals": True, "released": True},
     "another suite": {"beside": True},
@@ -97,14 +107,18 @@ CASES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "case"),  # figure 1 shows the metrics alone
-    [(name, case) for name in FIGURES for case in CASES if name != "fig1_teaser" or not set(CASES[case]) - {"seeds"}],
+    ("name", "case"),  # figure 1 shows our curves alone
+    [
+        (name, case)
+        for name in FIGURES
+        for case in CASES
+        if name != "fig1_teaser" or not set(CASES[case]) - {"seeds", "intervals"}
+    ],
 )
 def test_caption_and_legend_say_what_is_drawn(project, two, monkeypatch, name, case):
     how, arguments = CASES[case], from_metrics(project)
     seeds = how.get("seeds", (0, 1))
-    table = metrics_table()
-    write_table(project / "metrics.csv", table[table["seed"].isin(seeds)], {})
+    set_seeds(project, seeds)
     if how.get("intervals"):
         arguments += write_intervals(project, *([how["intervals"]] if how["intervals"] is not True else []))
     arguments += write_released(project) if how.get("released") else []
@@ -112,15 +126,15 @@ def test_caption_and_legend_say_what_is_drawn(project, two, monkeypatch, name, c
     figure, caption = drawn_figure(project, monkeypatch, name, arguments)
     legend = line_texts(figure)
 
-    bands = bands_of(figure, FIGURES[name])
+    bands = bands_of(figure, FIGURES[name], last=max(seeds, default=0))
     if len(seeds) == 1 and how.get("intervals"):  # around the mean of two seeds, not around this one's score
         assert len(figure.axes[0].findobj(PolyCollection)) > 0
         bands = {"interval"}
     assert "unknown" not in bands
     assert ("95 % interval" in caption) == ("95 % interval" in legend) == ("interval" in bands)
-    assert ("minimum and maximum" in caption) == any("min–max" in text for text in legend) == ("seeds" in bands)
+    assert ("minimum and maximum" in caption) == (f"min–max of {len(seeds)} seeds" in legend) == ("seeds" in bands)
     assert ("no bands" in caption) == (not bands and len(seeds) > 0)
-    assert (len(seeds) > 1) == ("means over 2 seeds" in caption)
+    assert (len(seeds) > 1) == (f"means over {len(seeds)} seeds" in caption)
     assert (len(seeds) == 1) == ("one seed" in caption)
     assert (len(seeds) == 0) == ("No run" in caption) == ("of those listed" not in caption)
     assert (len(seeds) > 0) == ("toy (synthetic) 50 of 60" in caption)

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elasticast.data.containers.extent import TAIL
+from tests.fuzz import tries
 from tests.unit.data.sounds import LENGTH, prepared, tone, written
 
 KINDS = [
@@ -23,7 +24,9 @@ LENGTHS = {
 }
 byte = st.one_of(st.sampled_from([0, 255, 127, 128]), st.integers(0, 255))
 slow = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=tries(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -94,6 +94,13 @@ def test_a_tag_that_is_damaged_leaves_out_no_samples(tmp_path, mp3, place, value
     about(prepared(tmp_path / "clip", bytes(wrong)), LENGTH)
 
 
+def test_a_wrong_size_in_the_tag_is_not_the_users_business(tmp_path, mp3, capfd):
+    wrong, place = bytearray(mp3), mp3.index(b"Xing") + 12
+    wrong[place : place + 4] = (2 * len(mp3)).to_bytes(4, "big")
+    prepared(tmp_path / "clip", bytes(wrong))
+    assert "Xing" not in capfd.readouterr().err
+
+
 def test_joined_mp3s_are_read_whole(tmp_path, mp3):
     about(prepared(tmp_path / "clip", mp3 + mp3), 2 * LENGTH)
     about(prepared(tmp_path / "clip", mp3 + TAG + ID3 + mp3 + TAG + mp3), 3 * LENGTH, files=3)

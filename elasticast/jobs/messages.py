@@ -1,0 +1,149 @@
+"""What Snakemake prints on the terminal: one line per job that takes time, and the time to go once a minute.
+
+Snakemake prints five lines per job, with all its files and the reason why it runs. Its progress counts jobs, of which
+one may take a second and another an hour. Its log file in ``.snakemake/log`` keeps all of that. ``--verbose`` shows it.
+"""
+
+import csv
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+EVERY_SECONDS = 60.0
+SHORT_SECONDS = 5.0
+"""Assumed time of a job that Snakemake runs itself, such as a figure."""
+DROPPED = ("workflow_started", "resources_info", "job_started", "job_finished", "progress")
+NOISE = ("Select jobs to execute", "Building DAG of jobs", "Using shell", "Conda env", "Could not detect mimetype")
+"""Beginnings of messages that help nobody: the reports' YAML is shown as text, as it should be."""
+
+
+class TerminalMessages(logging.Filter):
+    """Filter of the handler that prints Snakemake's messages.
+
+    Parameters
+    ----------
+    handler : logging.Handler
+        The handler; it prints the messages that replace those of Snakemake.
+    descriptions : mapping of str to str
+        Name of each rule to its description, for jobs without a message.
+    setup : iterable of str
+        Rules whose jobs are not mentioned.
+    short : iterable of str
+        Rules whose jobs take seconds.
+    stored : mapping of str to float
+        Seconds that a job of a rule took in earlier runs, see :func:`stored_seconds`.
+    clock : callable
+        Returns the time (s).
+    """
+
+    def __init__(
+        self,
+        handler: logging.Handler,
+        descriptions: Mapping[str, str],
+        *,
+        setup: Iterable[str],
+        short: Iterable[str],
+        stored: Mapping[str, float],
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        super().__init__()
+        self.handler, self.descriptions, self.clock = handler, descriptions, clock
+        self.setup, self.short, self.stored = set(setup), set(short), stored
+        self.planned: Counter[str] = Counter()
+        self.running: dict[int, tuple[str, float]] = {}
+        self.taken: dict[str, list[float]] = {}
+        self.started = self.last = clock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to print a message as it is."""
+        event = getattr(record, "event", None)
+        match kind := str(getattr(event, "value", event)):
+            case "run_info":
+                self._begin(record.stats)
+            case "job_info":
+                self._start(record)
+            case "job_finished" | "job_error":
+                self._finish(record)
+        return kind not in (*DROPPED, "run_info", "job_info") and not str(record.msg).startswith(NOISE)
+
+    def _print(self, text: str) -> None:
+        message = f"{time.strftime('%H:%M:%S')} {text}"
+        self.handler.handle(logging.LogRecord("elasticast", logging.INFO, "", 0, message, (), None))
+
+    def _begin(self, stats: Mapping[str, int]) -> None:
+        if self.planned:  # Snakemake prints the numbers of jobs again at the end
+            return
+        self.planned = Counter({rule: count for rule, count in stats.items() if rule != "total"})
+        counts = [f"{count} {rule}" for rule, count in self.planned.items() if rule not in self.setup]
+        self._print(f"{sum(self.planned.values())} jobs: {', '.join(counts)}")
+
+    def _start(self, record: logging.LogRecord) -> None:
+        self.running[record.jobid] = record.rule_name, self.clock()
+        if record.rule_name not in self.setup:
+            text = record.rule_msg or self.descriptions.get(record.rule_name) or record.rule_name
+            self._print(text.strip().rstrip("."))
+
+    def _finish(self, record: logging.LogRecord) -> None:
+        job = getattr(record, "job_id", getattr(record, "jobid", None))
+        if job in self.running:
+            rule, since = self.running.pop(job)
+            self.taken.setdefault(rule, []).append(self.clock() - since)
+        if self.clock() - self.last >= EVERY_SECONDS:
+            self.last = self.clock()
+            self._print(self.progress())
+
+    def progress(self) -> str:
+        """How many jobs are done and running, the time so far, and the time to go."""
+        done = sum(map(len, self.taken.values()))
+        left = self.seconds_left()
+        to_go = "time to go not known yet" if left is None else f"about {_duration(left)} to go"
+        total, so_far = sum(self.planned.values()), _duration(self.clock() - self.started)
+        return f"{done} of {total} jobs done, {len(self.running)} running, {so_far} so far, {to_go}"
+
+    def seconds_left(self) -> float | None:
+        """Time to go (s), if as many jobs run at a time as so far; None if a rule with jobs left was never timed."""
+        now, work = self.clock(), 0.0
+        left = self.planned - Counter({rule: len(times) for rule, times in self.taken.items()})
+        for rule, count in left.items():
+            if (cost := self._cost(rule)) is None:
+                return None
+            work += count * cost
+        for rule, since in self.running.values():
+            work -= min(now - since, self._cost(rule) or 0.0)
+        busy = sum(map(sum, self.taken.values())) + sum(now - since for _, since in self.running.values())
+        return work / max(busy / max(now - self.started, 1e-9), 1.0)
+
+    def _cost(self, rule: str) -> float | None:
+        """Mean time of a job of a rule (s): in this run, else in earlier ones."""
+        if times := self.taken.get(rule):
+            return sum(times) / len(times)
+        return self.stored.get(rule, SHORT_SECONDS if rule in self.setup | self.short else None)
+
+
+def stored_seconds(folder: Path, rules: Iterable[str]) -> dict[str, float]:
+    """Mean time of the jobs of each rule (s), from the benchmark files ``RULE_*.tsv`` in a folder of earlier runs."""
+    found = {}
+    for rule in rules:
+        times = [float(row["s"]) for path in folder.glob(f"{rule}_*.tsv") for row in _rows(path)]
+        if times:
+            found[rule] = sum(times) / len(times)
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a benchmark file that have a time; a damaged file has none."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+            return [row for row in rows if float(row["s"]) >= 0]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return []
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

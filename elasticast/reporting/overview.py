@@ -1,0 +1,162 @@
+"""The first page of the report: the claims and how they ended, the headline, figures 4 and 5, table 1 and caveats.
+
+Every sentence is computed from the results; nothing is said that was not tested on the same clips.
+"""
+
+import base64
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from elasticast.config import Suite
+from elasticast.reporting.captions import ONE_SEED, describe_coverage, describe_means
+from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes, judge_claims
+from elasticast.reporting.comparison import HEAD, comparison_table, printed_rows
+from elasticast.reporting.legend import curve_caption, marks_of
+from elasticast.reporting.panels import Panel, Series
+from elasticast.reporting.tables import Markup, signed
+
+HELD, NOT_HELD, NOT_TESTED = "held", "not held", "not tested"
+_HTML = Markup(escape, escape, "<b>{}</b>".format)
+
+
+class Judged(NamedTuple):
+    """A claim of the paper, and its outcome in our runs and in the released curves."""
+
+    name: str
+    says: str
+    ours: str
+    released: str
+
+
+def judged(suite: Suite, panels: list[Panel]) -> list[Judged]:
+    """The claims of a suite with the outcome of all their rules: held, not held or not tested."""
+    outcomes: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for i in (0, 1):
+        for test in judge_claims(suite, panels, released=bool(i)):
+            outcomes.setdefault((test.claim, test.says), ([], []))[i].append(test.outcome)
+    return [Judged(*claim, *map(_outcome, both)) for claim, both in outcomes.items()]
+
+
+def _outcome(outcomes: list[str]) -> str:
+    return {HOLDS: HELD, FAILS: NOT_HELD}.get(combine_outcomes(outcomes), NOT_TESTED)
+
+
+def headline(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None) -> list[str]:
+    """One sentence per panel and flexible model: its score on whole clips, and that of the best fixed-length model.
+
+    Parameters
+    ----------
+    pairs : pandas.DataFrame or None
+        Paired tests, see `elasticast.reporting.read_tables.read_pairs`. Without them, no difference is called one.
+    """
+    return [_compare(suite, panel, model, pairs) for panel, model in _compared(panels)]
+
+
+def _compared(panels: list[Panel]) -> Iterator[tuple[Panel, Series]]:
+    """The panels and flexible models that ran where a model is given most of a clip."""
+    for panel in panels:
+        yield from ((panel, model) for model in panel.flexible if model.at(panel.native_x).mean is not None)
+
+
+def _compare(suite: Suite, panel: Panel, model: Series, pairs: pd.DataFrame | None) -> str:
+    x, metric = panel.native_x, panel.metric
+    own = model.at(x).mean
+    text = f"{panel.title}, {_place(panel)}: {model.label} {100 * own:.1f} % {metric}"
+    run = [series for series in panel.fixed if series.at(x).mean is not None]
+    if not run:
+        return f"{text}. No fixed-length model has run."
+    best = max(run, key=lambda series: series.at(x).mean)
+    difference = 100 * (own - best.at(x).mean)
+    text += f", {best.label}, the best fixed-length model there, {100 * best.at(x).mean:.1f} %"
+    interval = _interval(suite, panel, model, best, pairs)
+    if interval is None:
+        return f"{text}: {signed(difference)} points, not tested."
+    low, high = interval
+    outcome = "better" if low > 0 else "worse" if high < 0 else "not distinguishable"
+    return f"{text}: {signed(difference)} points [{signed(low)}, {signed(high)}], {outcome}."
+
+
+def _place(panel: Panel) -> str:
+    if panel.x_name == "compression":
+        return f"hop of {panel.hop_ms * panel.native_x:g} ms"
+    return f"up to {panel.native_x:g} frames ({panel.native_x * panel.hop_ms / 1000:.3g} s)"
+
+
+def _interval(
+    suite: Suite, panel: Panel, model: Series, against: Series, pairs: pd.DataFrame | None
+) -> tuple[float, float] | None:
+    """95 % interval of the difference in points, model minus against; `pairs` has either order of experiments."""
+    if pairs is None:
+        return None
+    rows = pairs[(pairs["x"] == panel.native_x) & (pairs["metric"] == panel.metric)]
+    rows = rows[rows["evaluation"].isin(suite.curve(model.experiment, panel.x_name))]
+    for sign, first, second in ((1, model, against), (-1, against, model)):
+        found = rows[(rows["experiment"] == first.experiment) & (rows["against"] == second.experiment)]
+        if len(found):
+            low, high = sorted(100 * sign * found.iloc[0][["low", "high"]].astype(float))
+            return low, high
+    return None
+
+
+def caveats(panels: list[Panel]) -> list[str]:
+    """What limits the results: seeds, test clips, missing runs, and how the best model was chosen."""
+    fewest, most = marks_of(panels).seeds
+    missing = dict.fromkeys(f"{s.label}: {s.shortfall}" for p in panels for s in p.series if s.shortfall)
+    sentences = [describe_means(fewest, most)] if panels else []
+    sentences += [ONE_SEED] if most == 1 else []
+    sentences += describe_coverage(panel.coverage for panel in panels)
+    sentences += [f"Missing: {'; '.join(missing)}."] if missing else []
+    if any(len(panel.fixed) > 1 for panel in panels):
+        sentences.append("The best fixed-length model is chosen by the same test clips, which favours it.")
+    return [_plain(sentence) for sentence in sentences]
+
+
+def _plain(text: str) -> str:
+    """Text of a caption without the escapes of reStructuredText."""
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def overview(
+    suite: Suite,
+    metrics: pd.DataFrame,
+    panels: dict[str, list[Panel]],
+    pairs: pd.DataFrame | None,
+    pictures: dict[str, Path],
+    template: Path,
+) -> str:
+    """The page as HTML that needs no other file.
+
+    Parameters
+    ----------
+    panels : dict of str to list of Panel
+        Panels of each kind of sweep.
+    pictures : dict of str to Path
+        PNG of the figure of each kind of sweep.
+    template : Path
+        The template of the page, for Jinja.
+    """
+    every = [panel for found in panels.values() for panel in found]
+    figures = [
+        (*_embed(picture), f"Figure {4 if x_name == 'max_frames' else 5}", _plain(curve_caption(panels[x_name])))
+        for x_name, picture in pictures.items()
+    ]
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    table = printed_rows(comparison_table(suite, metrics), _HTML)
+    return page.render(
+        title=suite.title, claims=judged(suite, every), headline=headline(suite, every, pairs),
+        caveats=caveats(every), figures=figures, head=HEAD, rows=table,
+    )  # fmt: skip
+
+
+def _embed(picture: Path) -> tuple[str, int]:
+    """A PNG as a data URI, and its width on the page: half of its pixels, so that all figures have one font size."""
+    content = picture.read_bytes()
+    width = int.from_bytes(content[16:20])  # of the header IHDR
+    return "data:image/png;base64," + base64.b64encode(content).decode(), width // 2
