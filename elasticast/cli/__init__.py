@@ -22,26 +22,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        from elasticast import __version__
-        from elasticast.provenance import git_commit
-
-        commit = git_commit()
-        typer.echo(f"elasticast {__version__}{f', git {commit}' if commit else ''}")
-        raise typer.Exit()
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="print the version and end", is_eager=True, callback=_print_version)
-    ] = False,
-) -> None:
-    """Options before the subcommand."""
-
-
 # Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
 
 
