@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import FrontEnd, ModelConfig, RunConfig, Traits
+from elasticast.config.kinds import BUILT_IN
 from elasticast.config.load_suite import load_suite
-from elasticast.config.model import BUILT_IN
 from elasticast.config.model_class import resolve
 from elasticast.config.model_file import names_file
 from elasticast.config.reading import validate
@@ -128,7 +128,8 @@ def open_subject(name: str, settings: dict[str, Any], *, trust_code: bool = Fals
             raise ConfigError([problem.at(name, "model") for problem in error.problems]) from None
         return Subject(_config(name, model))
     if name in BUILT_IN:
-        return Subject(_config(name, {**SMALL, **settings, "kind": name}))
+        small = {key: value for key, value in SMALL.items() if key in BUILT_IN[name].model_fields}
+        return Subject(_config(name, {**small, **settings, "kind": name}))
     if settings:
         raise ElasticASTError(f"--settings: {name} has its own settings; they are for a kind of model or FILE.py:CLASS")
     suite, _, experiment = name.partition("/")

@@ -22,24 +22,27 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-# Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
 
-
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
         from elasticast import __version__
+        from elasticast.provenance import git_commit
 
-        typer.echo(f"elasticast {__version__}")
-        raise typer.Exit
+        commit = git_commit()
+        typer.echo(f"elasticast {__version__}{f', git {commit}' if commit else ''}")
+        raise typer.Exit()
 
 
 @app.callback()
 def general(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
+        bool, typer.Option("--version", help="print the version and end", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """ElasticAST: models for audio of any length and resolution, and the benchmark suite that trains them."""
+
+
+# Imports are inside the subcommands: torch takes seconds to import, and most subcommands do not need it.
 
 
 @app.command(rich_help_panel=INSIDE)

@@ -4,6 +4,7 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 """
 
 from elasticast.config.ablation import Ablation, AblationFile
+from elasticast.config.aum import AuMSettings
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.deciding import deciding
@@ -12,6 +13,7 @@ from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettin
 from elasticast.config.model_file import ModelConfig
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
+from elasticast.config.token_merging import TokenMerging
 from elasticast.config.training import Batch, Schedule, Select, SpecAugment, TimeWarp, Train
 from elasticast.config.traits import Traits
 from elasticast.config.view import FrontEnd, NormSettings, View
@@ -23,6 +25,7 @@ __all__ = [
     "ASTSettings",
     "Ablation",
     "AblationFile",
+    "AuMSettings",
     "Batch",
     "Claim",
     "DatasetConfig",
@@ -43,6 +46,7 @@ __all__ = [
     "SuiteHead",
     "TaskKind",
     "TimeWarp",
+    "TokenMerging",
     "Train",
     "Traits",
     "TransformerSettings",

@@ -12,11 +12,14 @@ SWEEPS = {
     "max_frames": "length",
     "compression": "resolution",
     "token_drop": "tokens left out",
+    "token_merge": "tokens merged",
     "sample_rate": "sample rate",
 }
-OTHER_HOPS = (SWEEPS["token_drop"], SWEEPS["sample_rate"])
+COSTLY = (SWEEPS["token_drop"], SWEEPS["token_merge"])
+"""Sweeps whose results include the operations per clip."""
+OTHER_HOPS = (*COSTLY, SWEEPS["sample_rate"])
 """Sweeps of which the same x means the same at any hop."""
-_NEEDED = {"heat_map": (GRID,), "cost": (SWEEPS["token_drop"],), "curves": tuple(SWEEPS.values())}
+_NEEDED = {"heat_map": (GRID,), "cost": COSTLY, "curves": tuple(SWEEPS.values())}
 _DECIMALS = 6  # makes 1.2 from a file and a computed 1.2 the same point
 
 

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from elasticast.config.ablation import AblationFile
 from elasticast.config.dataset import DatasetConfig, DatasetSettings, TwinnedDataset, TwinSettings
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.model import BUILT_IN, ModelSettings, TransformerSettings
+from elasticast.config.kinds import BUILT_IN
+from elasticast.config.model import ModelSettings, TransformerSettings
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
 from elasticast.config.table import Labels
@@ -178,7 +179,8 @@ def tables() -> dict[str, list[Row]]:
         "twin": [*rows(TwinnedDataset, only=("twin",))[:1], *rows(TwinSettings, "twin.")],
     }
     for kind, model in BUILT_IN.items():
-        by_name[f"model {kind}"] = rows(model, "model.", _added_fields(model, TransformerSettings))
+        parent = TransformerSettings if issubclass(model, TransformerSettings) else ModelSettings
+        by_name[f"model {kind}"] = rows(model, "model.", _added_fields(model, parent))
     for model in get_args(get_args(DatasetConfig)[0]):
         fields = [name for name in _added_fields(model, DatasetSettings) if name != "twin"]
         source = get_args(model.model_fields["source"].annotation)[0]
@@ -192,7 +194,7 @@ def markdown(table: list[Row]) -> str:
     head = ["key", "values", "default", *(["unit"] if units else []), "description"]
     lines = [head, ["---"] * len(head)]
     for row in table:
-        lines.append([f"`{row.key}`", row.values, row.default, *([row.unit] if units else []), row.description])
+        lines.append([f"`{row.key}`", row.values, row.default, *([row.unit or "-"] if units else []), row.description])
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 

@@ -12,11 +12,11 @@ LOWEST_RATE = 1000
 
 
 class Evaluation(Settings):
-    """A sweep of one trained model over lengths, resolutions, both, tokens left out, or sample rates."""
+    """A sweep of one trained model over lengths, resolutions, both, tokens left out or merged, or sample rates."""
 
-    x_name: Literal["max_frames", "compression", "token_drop", "sample_rate"] = Field(
+    x_name: Literal["max_frames", "compression", "token_drop", "token_merge", "sample_rate"] = Field(
         description="What varies: the length (`max_frames`), the resolution (`compression`), the share of tokens "
-        "left out (`token_drop`), or the sample rate (`sample_rate`)."
+        "left out (`token_drop`) or merged into others (`token_merge`), or the sample rate (`sample_rate`)."
     )
     x: list[Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="Values of the sweep: frames at compression 1, compression factors, shares, or Hz."
@@ -47,7 +47,7 @@ class Evaluation(Settings):
         message = None
         if self.x_name == "max_frames" and any(x != int(x) or not x for x in self.x):
             message = "expected numbers of frames: whole numbers above 0"
-        elif self.x_name == "token_drop" and max(self.x) >= 1:
+        elif self.x_name in ("token_drop", "token_merge") and max(self.x) >= 1:
             message = "expected shares below 1: at least one token must remain"
         elif self.x_name == "sample_rate" and any(x != int(x) or x < LOWEST_RATE for x in self.x):
             message = f"expected sample rates in Hz: whole numbers of at least {LOWEST_RATE}"
@@ -72,6 +72,9 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
         return _length_problems(run, sweep)
     if sweep.x_name == "token_drop" and run.model.traits.missing_tokens == "never":
         message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
+        return [Problem.between("x_name", sweep.x_name, message)]
+    if sweep.x_name == "token_merge" and not run.model.traits.merges:
+        message = f"a model of kind `{run.model.kind}` does not merge tokens"
         return [Problem.between("x_name", sweep.x_name, message)]
     rate = run.front_end.sample_rate
     if sweep.x_name == "sample_rate" and (higher := [x for x in sweep.x if x > rate]):

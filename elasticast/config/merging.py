@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elasticast.config.model import BUILT_IN
+from elasticast.config.kinds import BUILT_IN
 from elasticast.config.model_class import fields_of
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, not_a_mapping, read_yaml, unknown_keys

@@ -6,6 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
 from elasticast.config.frames import patch_count
+from elasticast.config.token_merging import TokenMerging
 from elasticast.config.traits import Traits
 from elasticast.errors import Problem
 
@@ -145,6 +146,9 @@ class TransformerSettings(ModelSettings):
         description="How the LayerNorm of the head starts: with weights 1 and biases 0, or as a copy of the last "
         "LayerNorm of the weights in `init` (`trunk`, as in the released ElasticAST for VoxCeleb1).",
     )
+    merge: TokenMerging | None = Field(
+        None, description="Token merging in training and evaluation; `null` does not merge."
+    )
 
     @property
     def size(self) -> dict[str, Any]:
@@ -176,12 +180,16 @@ class TransformerSettings(ModelSettings):
             patches 2 n P^2 D + K (2 m D 3D + 4 m^2 D + 2 m D D + 4 m D H) + pooling + head 2 D C
 
         where attention pooling costs 2 n D 2D + 4 n D + 4 D D. Only matrix products count, as in
-        `torch.utils.flop_counter`.
+        `torch.utils.flop_counter`. With token merging, n and m fall from block to block, and comparing the n tokens of
+        a block that merges costs 2 (n^2 / 4) E, with E channels per head.
         """
-        width, hidden, length = self.dim, round(self.dim * self.mlp_ratio), tokens + self.traits.extra_tokens
-        block = 2 * length * width * (4 * width + 2 * length + 2 * hidden)
-        pooling = 4 * width * (tokens * (width + 1) + width) if self.pooling == "attention" else 0
-        return 2 * tokens * self.patch**2 * width + self.depth * block + pooling + 2 * width * classes
+        width, hidden, extra = self.dim, round(self.dim * self.mlp_ratio), self.traits.extra_tokens
+        left, cost = tokens, 2 * tokens * self.patch**2 * width + 2 * width * classes
+        for after in self.merge.counts(tokens, self.depth) if self.merge else [tokens] * self.depth:
+            cost += 4 * (left + extra) * width * (2 * width + left + extra) + 4 * (after + extra) * width * hidden
+            cost += 2 * (left * left // 4) * (width // self.heads) if after < left else 0
+            left = after
+        return cost + (4 * width * (left * (width + 1) + width) if self.pooling == "attention" else 0)
 
 
 class ElasticASTSettings(TransformerSettings):
@@ -211,6 +219,7 @@ class ElasticASTSettings(TransformerSettings):
         return Traits(
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
+            merges=True,
             starts_from=("ast",),
             head=("head_norm", "head"),
         )
@@ -258,6 +267,7 @@ class ASTSettings(TransformerSettings):
             lengths="one",
             missing_tokens="evaluate",
             extra_tokens=self.prefix_tokens,
+            merges=True,
             random_offset=self.time_offset,
             starts_from=("elasticast",),
             head=("head_norm", "head"),
@@ -272,7 +282,3 @@ class ASTSettings(TransformerSettings):
             message = "needs view.fill = 'mask': with padding every training clip is as long as the position table"
             problems.append(Problem.between("model.time_offset", True, message))
         return problems
-
-
-BUILT_IN: dict[str, type[TransformerSettings]] = {"elasticast": ElasticASTSettings, "ast": ASTSettings}
-"""Settings of the models of this package, by kind."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, TypeAdapter, WrapValidator
 
+from elasticast.config.aum import AuMSettings
 from elasticast.config.base import Settings
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
 from elasticast.config.traits import Traits
@@ -70,6 +71,8 @@ def _own_or_built_in(value: Any, built_in: Any) -> ModelSettings:
 
 
 ModelConfig = SerializeAsAny[
-    Annotated[ElasticASTSettings | ASTSettings, Field(discriminator="kind"), WrapValidator(_own_or_built_in)]
+    Annotated[
+        ElasticASTSettings | ASTSettings | AuMSettings, Field(discriminator="kind"), WrapValidator(_own_or_built_in)
+    ]
 ]
 """Settings of any model. The JSON schema has the models of this package only."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from elasticast.checksums import FOLDER, check_folder, check_yaml
 from elasticast.config import strict_yaml
-from elasticast.config.model import BUILT_IN
+from elasticast.config.kinds import BUILT_IN
 from elasticast.config.names import known_files
 from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
 

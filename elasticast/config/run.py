@@ -74,7 +74,7 @@ class RunConfig(RunSettings):
 
 def run_problems(run: RunSettings) -> list[Problem]:
     """Problems of settings that are valid one by one, but incompatible."""
-    checks = (_length_problems, _kind_of_view, _buckets, _resolution, _fill, _cut, _segment, _mask_fill)
+    checks = (_length_problems, _kind_of_view, _merging, _buckets, _resolution, _fill, _cut, _segment, _mask_fill)
     return [*(problem for check in checks for problem in check(run)), *run.model.problems(run)]
 
 
@@ -112,6 +112,17 @@ def _kind_of_view(run: RunSettings) -> list[Problem]:
     if run.train.token_dropout and traits.missing_tokens != "train":
         message = f"{kind} does not train with it; model.kind = 'elasticast' does"
         problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
+    return problems
+
+
+def _merging(run: RunSettings) -> list[Problem]:
+    merging, problems = getattr(run.model, "merge", None), []  # a model of the user may have no such setting
+    if merging is not None and not run.model.traits.merges:
+        message = f"a model of kind `{run.model.kind}` does not merge tokens: set it to null"
+        problems.append(Problem.between("model.merge", merging, message))
+    elif merging is not None and run.train.compile == "on":
+        message = "expected 'auto' or 'off': a model with model.merge is not compiled"
+        problems.append(Problem.between("train.compile", "on", message))
     return problems
 
 

@@ -22,6 +22,8 @@ class Traits:
         Number of tokens that it adds to those of each clip.
     longest : int or None
         Largest number of frames that its positions cover; None if there is no limit.
+    merges : bool
+        Whether it can merge tokens (`model.merge`, `x_name: token_merge`).
     random_offset : bool
         Whether training moves each clip to a random place in the grid of the longest view.
     starts_from : tuple of str
@@ -36,6 +38,7 @@ class Traits:
     missing_tokens: Literal["train", "evaluate", "never"] = "train"
     extra_tokens: int = 0
     longest: int | None = None
+    merges: bool = False
     random_offset: bool = False
     starts_from: tuple[str, ...] = ()
     head: tuple[str, ...] = ("head",)

@@ -1,4 +1,4 @@
-"""Sweeps: evaluate a trained model at many lengths, resolutions, shares of dropped tokens or sample rates."""
+"""Sweeps: evaluate a trained model at many lengths, resolutions, shares of tokens, or sample rates."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import Evaluation, RunConfig
+from elasticast.config import Evaluation, RunConfig, TokenMerging
 from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
@@ -24,6 +24,7 @@ from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.saved_predictions import Predictions
+from elasticast.models.token_merging import with_merging
 from elasticast.progress import Progress
 
 CHUNK_CLIPS = 256
@@ -45,12 +46,15 @@ class ClipPass(NamedTuple):
         Share of its tokens that are dropped.
     rate : float
         Sample rate (Hz) that the clip is reduced to. Infinite for the whole clip.
+    merged : float or None
+        Share of its tokens that are merged. None for what `model.merge` says.
     """
 
     view: ClipView
     clip: int
     dropped: float = 0.0
     rate: float = math.inf
+    merged: float | None = None
 
 
 def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | None = None) -> dict[float, ViewRule]:
@@ -58,7 +62,7 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
 
     A sweep over lengths uses the compression the model is trained with (1 if it is trained with several), or the given
     `compression` of a grid. A sweep over compressions uses the length in seconds the model is trained with. A sweep
-    over dropped tokens or sample rates uses the compression and length of training.
+    over dropped or merged tokens or sample rates uses the compression and length of training.
 
     Parameters
     ----------
@@ -77,9 +81,9 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
     if evaluation.x_name == "compression":
         return {x: ViewRule(config, compression=x) for x in evaluation.x}
     compression = compression or config.default_compression
-    if evaluation.x_name in ("token_drop", "sample_rate"):
-        return {x: ViewRule(config, compression=compression) for x in evaluation.x}
-    return {x: ViewRule(config, max_frames=int(x), compression=compression) for x in evaluation.x}
+    if evaluation.x_name == "max_frames":
+        return {x: ViewRule(config, max_frames=int(x), compression=compression) for x in evaluation.x}
+    return {x: ViewRule(config, compression=compression) for x in evaluation.x}
 
 
 def chunks(clips: int) -> list[range]:
@@ -95,7 +99,8 @@ def _clip_passes(
         compression = config.default_compression
         views = window_views(samples, ViewRule(config), compression, int(x / compression))
         return [(ClipPass(view, clip), weight) for view, weight in views]
-    place = {"token_drop": {"dropped": x}, "sample_rate": {"rate": x}}.get(evaluation.x_name, {})
+    places = {"token_drop": "dropped", "token_merge": "merged", "sample_rate": "rate"}
+    place = {places[evaluation.x_name]: x} if evaluation.x_name in places else {}
     return [(ClipPass(rule(samples), clip, **place), 1.0)]
 
 
@@ -166,30 +171,38 @@ def _run_passes(model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: se
     device = next(model.parameters()).device
     pass_logits: dict[ClipPass, Tensor] = {}
     for batch in _batches(clips, encoder, passes):
-        logits = model(pack([clip for _, clip in batch]).to(device)).float().cpu()
+        merged = batch[0][0].merged
+        merging = model if merged is None else _merging(model, merged)
+        logits = merging(pack([clip for _, clip in batch]).to(device)).float().cpu()
         pass_logits |= {clip_pass: row for (clip_pass, _), row in zip(batch, logits, strict=True)}
     return pass_logits
 
 
+def _merging(model: nn.Module, share: float) -> nn.Module:
+    """The model, merging this share of the tokens with the schedule of `model.merge`; a constant one if it has none."""
+    schedule = {} if model.settings.merge is None else {"schedule": model.settings.merge.schedule}
+    return with_merging(model, TokenMerging(share=share, **schedule) if share else None)
+
+
 def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Iterator[list[tuple[ClipPass, PackedClip]]]:
-    """Yield batches of packed clips; for a model of one length, all clips of a batch have it.
+    """Yield batches of packed clips. All clips of a batch merge alike; for a model of one length, all have it.
 
     Each log-mel is computed once per clip, compression and sample rate.
     """
     one_length = encoder.config.model.traits.one_length
 
-    def length(clip_pass: ClipPass) -> int:
-        return clip_pass.view.grid_frames if one_length else 0
+    def together(clip_pass: ClipPass) -> tuple:
+        return clip_pass.view.grid_frames if one_length else 0, clip_pass.merged
 
     def order(clip_pass: ClipPass) -> tuple:
         view = clip_pass.view
         sound = view.compression, clip_pass.rate
-        return sound, length(clip_pass), clip_pass.clip, view.frames, view.first, clip_pass.dropped
+        return sound, together(clip_pass), clip_pass.clip, view.frames, view.first, clip_pass.dropped
 
     for (compression, rate), group in itertools.groupby(sorted(passes, key=order), key=lambda p: order(p)[0]):
         spectrograms: dict[int, Tensor] = {}
-        for _, same_length in itertools.groupby(group, key=length):
-            members = list(same_length)
+        for _, alike in itertools.groupby(group, key=together):
+            members = list(alike)
             tokens = [view_tokens(encoder.config, member.view) for member in members]
             for indices in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
                 batch = []
@@ -215,12 +228,17 @@ def _encode(clips: Clips, encoder: ClipEncoder, clip_pass: ClipPass, spectrogram
 
 
 def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
-    """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over dropped tokens, see `forward_flops`."""
+    """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over dropped or merged tokens.
+
+    See :func:`~elasticast.evaluation.flops.forward_flops`.
+    """
     costs = {}
     for x, rule in view_rules(config, evaluation).items():
         clip_tokens = [view_tokens(config, rule(int(samples))) for samples in clips.samples]
-        kept = [kept_count(tokens, x) for tokens in clip_tokens]
-        flops = {n: forward_flops(model, config, n, len(clips.classes)) for n in set(kept)}
+        merges = evaluation.x_name == "token_merge"
+        kept = clip_tokens if merges else [kept_count(tokens, x) for tokens in clip_tokens]
+        at_x = _merging(model, x) if merges else model
+        flops = {n: forward_flops(at_x, config, n, len(clips.classes)) for n in set(kept)}
         costs[x] = sum(flops[n] for n in kept) / len(kept) / 1e9
     return costs
 
@@ -263,7 +281,8 @@ def evaluate(
         clips, listed = Clips(prepared, evaluation.split, config.task), read_listed(prepared, evaluation.split)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
-        costs = gflops_per_clip(model, clips, config, evaluation) if evaluation.x_name == "token_drop" else {}
+        costly = evaluation.x_name in ("token_drop", "token_merge")
+        costs = gflops_per_clip(model, clips, config, evaluation) if costly else {}
         if saved:
             saved.begin(name, evaluation, clips, listed)
         for compression in evaluation.compression or [None]:

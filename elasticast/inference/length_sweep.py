@@ -113,7 +113,7 @@ def length_sweep(
     write_text(out / TABLE, table.to_csv(index=False))
     record |= {"weights": source, "weights_sha256": model.sha256, "notes": model.notes}
     write_record(out / "sweep.json", record, [out / TABLE])
-    write_length_figure(table, PRIMARY_METRIC[model.kind], out / "sweep", flexible=not config.model.traits.one_length)
+    write_length_figure(table, PRIMARY_METRIC[model.kind], out / "sweep", config)
     return table
 
 

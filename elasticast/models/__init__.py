@@ -8,11 +8,12 @@ from elasticast.config import ModelSettings, RunConfig
 from elasticast.config.model_class import model_class, typed
 from elasticast.data.padding import padded
 from elasticast.models.ast import AST
+from elasticast.models.aum import AuM
 from elasticast.models.elasticast import ElasticAST
 
-__all__ = ["AST", "ElasticAST", "build_model"]
+__all__ = ["AST", "AuM", "ElasticAST", "build_model"]
 
-MODULES: dict[type[ModelSettings], type[nn.Module]] = {module.Settings: module for module in (AST, ElasticAST)}
+MODULES: dict[type[ModelSettings], type[nn.Module]] = {module.Settings: module for module in (AST, ElasticAST, AuM)}
 """The module of each settings class of this package."""
 
 

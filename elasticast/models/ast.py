@@ -8,6 +8,7 @@ from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.models.attention import ClipMask, computed_as, pooling_mask, resolve_backend
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
+from elasticast.models.token_merging import merged_trunk
 from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
@@ -57,8 +58,13 @@ class AST(nn.Module):
         x = self.patch_embed(batch.patches) + self._positions(batch)
         prefix = (self.prefix + self.prefix_positions).to(x.dtype).expand(len(batch), -1, -1)
         all_tokens = lengths.plus(self.settings.prefix_tokens)
-        x = self.trunk(prepend_tokens(prefix, x, lengths), ClipMask(all_tokens, all_tokens, backend))
-        return self.head(self.head_norm(self._pooled(x, lengths, backend)))
+        x, mask, sizes = prepend_tokens(prefix, x, lengths), ClipMask(all_tokens, all_tokens, backend), None
+        if (merging := self.settings.merge) is None:
+            x = self.trunk(x, mask)
+        else:
+            merged = merged_trunk(self.trunk, x, mask, merging, self.settings.prefix_tokens)
+            x, lengths, sizes = merged.x, merged.lengths, merged.sizes
+        return self.head(self.head_norm(self._pooled(x, lengths, backend, sizes)))
 
     def _positions(self, batch: PackedBatch) -> Tensor:
         """Position embeddings `[N, D]` of the tokens."""
@@ -68,13 +74,15 @@ class AST(nn.Module):
             return grid.repeat(len(batch), 1)
         return grid.index_select(0, batch.freq * time_patches + batch.time)
 
-    def _pooled(self, x: Tensor, lengths: Lengths, backend: str) -> Tensor:
+    def _pooled(self, x: Tensor, lengths: Lengths, backend: str, sizes: Tensor | None) -> Tensor:
         """Pool the tokens of each clip to a vector `[B, D]`; `lengths` does not count the prefix tokens."""
         prefix, patches = split_prefix(x, lengths, self.settings.prefix_tokens)
+        if sizes is not None:
+            sizes = split_prefix(sizes, lengths, self.settings.prefix_tokens)[1]
         match self.settings.pooling:
             case "cls":
                 return prefix.mean(1)
             case "mean":
-                return mean_pooling(patches, lengths)
+                return mean_pooling(patches, lengths, sizes)
             case "attention":
-                return self.pool(patches, pooling_mask(lengths, backend))
+                return self.pool(patches, pooling_mask(lengths, backend, sizes))

@@ -6,7 +6,7 @@ Shapes: N tokens of all clips, B clips, H heads, E channels per head.
 import functools
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -105,11 +105,15 @@ class ClipMask:
         Number of queries and of keys of each clip, in order.
     backend : str
         `varlen`, `xformers`, `sdpa`, or `dense`.
+    sizes : Tensor, optional
+        `[Nkv]` float32, number of tokens that each key stands for after token merging: it counts like as many equal
+        keys. Default: 1 for all.
     """
 
     q: Lengths
     kv: Lengths
     backend: str
+    sizes: Tensor | None = None
     longest: tuple[int, int] = field(init=False)
     bias: Any = field(init=False, default=None)
 
@@ -126,9 +130,9 @@ class ClipMask:
         return self.q.owners()[:, None] == self.kv.owners()[None, :]
 
 
-def pooling_mask(lengths: Lengths, backend: str) -> ClipMask:
-    """Mask of one query per clip, which attends to the tokens of its clip."""
-    return ClipMask(Lengths.ones(len(lengths), lengths.bounds.device), lengths, backend)
+def pooling_mask(lengths: Lengths, backend: str, sizes: Tensor | None = None) -> ClipMask:
+    """Mask of one query per clip, which attends to the tokens of its clip; for `sizes` see :class:`ClipMask`."""
+    return ClipMask(Lengths.ones(len(lengths), lengths.bounds.device), lengths, backend, sizes)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
@@ -148,6 +152,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     Tensor
         `[Nq, H, E]`.
     """
+    if mask.sizes is not None:
+        return _attend_sizes(q, k, v, mask, scale)
     match mask.backend:
         case "varlen":
             return _varlen(q, k, v, mask, scale)
@@ -165,6 +171,36 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     return torch.cat([_sdpa(a[None], b[None], c[None], scale)[0] for a, b, c in parts])
 
 
+def _attend_sizes(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
+    """Attention that adds the logarithm of the size of each key to its scores (Bolya et al. 2023, equation 1)."""
+    if mask.backend in ("varlen", "xformers"):  # these kernels take no such bias
+        unsized = replace(mask, sizes=None)
+        return attend(*with_size_channels(q, k, v, mask.sizes, scale), unsized, scale)[..., : v.shape[-1]]
+    bias = mask.sizes.log().to(q.dtype)
+    if mask.backend == "dense":
+        allowed = torch.where(mask.dense(), bias, -torch.inf)
+        return _sdpa(q[None], k[None], v[None], scale, allowed)[0]
+    if mask.q.equal and mask.kv.equal:
+        split = [x.unflatten(0, (len(mask.q), -1)) for x in (q, k, v, bias)]
+        return _sdpa(*split[:3], scale, split[3][:, None, None]).flatten(0, 1)
+    parts = zip(q.split(mask.q.counts), *(x.split(mask.kv.counts) for x in (k, v, bias)), strict=True)
+    return torch.cat([_sdpa(a[None], b[None], c[None], scale, d[None])[0] for a, b, c, d in parts])
+
+
+def with_size_channels(q: Tensor, k: Tensor, v: Tensor, sizes: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Append channels to q, k and v, so that the scores include the logarithm of the sizes of keys.
+
+    Two channels hold the logarithm and what is lost of it in 16 bits. Zeros fill up to a multiple of 8 channels, as
+    fused kernels need. The channels appended to v are zeros.
+    """
+    width = -(-(q.shape[-1] + 2) // 8) * 8
+    exact = (sizes.log() / scale)[:, None, None].expand(-1, k.shape[1], 1)
+    rounded = exact.to(k.dtype)
+    k = torch.cat([k, rounded, (exact - rounded.float()).to(k.dtype)], -1)
+    q = torch.cat([q, q.new_ones(*q.shape[:-1], 2)], -1)
+    return tuple(F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
+
+
 def _varlen(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
     """PyTorch's flash attention over sequences of different lengths."""
     from torch.nn.attention.varlen import varlen_attn
@@ -175,7 +211,7 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Te
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None = None) -> Tensor:
-    """PyTorch's attention on `[B, L, H, E]`; `allowed` is a boolean mask."""
+    """PyTorch's attention on `[B, L, H, E]`; `allowed` is a boolean mask or a bias of the scores."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale).transpose(1, 2)
 
@@ -240,3 +276,8 @@ class SelfAttention(nn.Module):
         """`[N, D]` to `[N, D]`."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
         return self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
+
+    def with_keys(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """The same, and the keys `[N, H, E]` before they are rotated."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        return self.proj(self.attend(q, k, v, mask, rotation).flatten(1)), self.attend.k_norm(k)

@@ -9,6 +9,7 @@ from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, computed_as, pooling_mask, resolve_backend
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions
+from elasticast.models.token_merging import merged_trunk
 from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
@@ -83,12 +84,18 @@ class ElasticAST(nn.Module):
 
     def _pooled(self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str) -> Tensor:
         """Run the trunk and pool the tokens of each clip to a vector `[B, D]`."""
-        all_tokens = lengths.plus(1) if self.settings.pooling == "cls" else lengths
-        x = self.trunk(x, ClipMask(all_tokens, all_tokens, backend), rotation)
+        merging, cls, sizes = self.settings.merge, int(self.settings.pooling == "cls"), None
+        all_tokens = lengths.plus(1) if cls else lengths
+        mask = ClipMask(all_tokens, all_tokens, backend)
+        if merging is None:
+            x = self.trunk(x, mask, rotation)
+        else:
+            merged = merged_trunk(self.trunk, x, mask, merging, cls, rotation)
+            x, lengths, sizes = merged.x, merged.lengths, merged.sizes
         match self.settings.pooling:
             case "attention":
-                return self.pool(x, pooling_mask(lengths, backend))
+                return self.pool(x, pooling_mask(lengths, backend, sizes))
             case "mean":
-                return mean_pooling(x, lengths)
+                return mean_pooling(x, lengths, sizes)
             case "cls":
                 return split_prefix(x, lengths, 1)[0].squeeze(1)

@@ -40,8 +40,11 @@ def _prefix_order(lengths: Lengths, count: int) -> tuple[Tensor, Tensor]:
     return first.flatten(), tokens
 
 
-def mean_pooling(x: Tensor, lengths: Lengths) -> Tensor:
-    """Mean `[B, D]` over the tokens `[N, D]` of each clip."""
+def mean_pooling(x: Tensor, lengths: Lengths, sizes: Tensor | None = None) -> Tensor:
+    """Mean `[B, D]` over the tokens `[N, D]` of each clip, weighted by `sizes` `[N]` if they were merged."""
+    if sizes is not None:
+        weights = sizes.to(x.dtype)[:, None]
+        return mean_pooling(x * weights, lengths) / mean_pooling(weights, lengths)
     if lengths.equal:
         return x.unflatten(0, (len(lengths), -1)).mean(1)
     # `unsafe` skips checks that would wait for a GPU

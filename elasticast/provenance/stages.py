@@ -10,10 +10,12 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
+    "config/aum.py",
     "config/frames.py",
     "config/model.py",
     "config/model_file.py",
     "config/run.py:RunConfig",
+    "config/token_merging.py",
     "config/training.py:Train",
     "config/traits.py",
     "config/view.py",
@@ -36,10 +38,13 @@ _MODELS = (
     "models/__init__.py",
     "models/ast.py",
     "models/attention.py",
+    "models/aum.py",
     "models/device.py",
     "models/elasticast.py",
     "models/pooling.py",
     "models/positions.py",
+    "models/scan.py",
+    "models/token_merging.py",
     "models/transformer.py",
 )
 _SWEEPS = (

@@ -5,11 +5,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.ticker import NullFormatter
 
-from elasticast.reporting.style import SINGLE_COLUMN, label_styles, new_figure, paper_style, save
+from elasticast.config import RunConfig
+from elasticast.reporting.identity import styles_of
+from elasticast.reporting.style import SINGLE_COLUMN, new_figure, paper_style, save
 from elasticast.text import printable
 
 
-def write_length_figure(table: pd.DataFrame, metric: str, out: Path, *, flexible: bool) -> None:
+def write_length_figure(table: pd.DataFrame, metric: str, out: Path, config: RunConfig) -> None:
     """Draw the score of a model over input length, to ``OUT.png`` and ``OUT.pdf``.
 
     Parameters
@@ -20,12 +22,12 @@ def write_length_figure(table: pd.DataFrame, metric: str, out: Path, *, flexible
         Metric to draw.
     out : Path
         File to write, without extension.
-    flexible : bool
-        Whether the model takes any length; fixed-length models have another line style.
+    config : RunConfig
+        Settings of the model, which decide its colour and marker.
     """
     rows = table[table["metric"] == metric].sort_values("seconds")
     name = printable(str(rows["model"].iloc[0]))
-    style = label_styles([name], [])[name] if flexible else label_styles([], [name])[name]
+    style = styles_of({name: config})[name]
     with paper_style():
         figure = new_figure(SINGLE_COLUMN, 2.2)
         axes = figure.subplots()

@@ -108,7 +108,8 @@ def caveats(panels: list[Panel]) -> list[str]:
     """What limits the results: seeds, test clips, missing runs, and how the best model was chosen."""
     fewest, most = marks_of(panels).seeds
     missing = dict.fromkeys(f"{s.label}: {s.shortfall}" for p in panels for s in p.series if s.shortfall)
-    sentences = [describe_means(fewest, most), *([ONE_SEED] if most == 1 else [])]
+    sentences = [describe_means(fewest, most)] if panels else []
+    sentences += [ONE_SEED] if most == 1 else []
     sentences += describe_coverage(panel.coverage for panel in panels)
     sentences += [f"Missing: {'; '.join(missing)}."] if missing else []
     if any(len(panel.fixed) > 1 for panel in panels):

@@ -198,7 +198,7 @@ def sweep_panels(
 
     Parameters
     ----------
-    x_name : {"max_frames", "compression", "token_drop", "sample_rate"}
+    x_name : {"max_frames", "compression", "token_drop", "token_merge", "sample_rate"}
     released : dict of str to pandas.Series, optional
         The authors' curves by experiment name, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional
@@ -292,6 +292,6 @@ def _reindex(points: pd.DataFrame, xs: Sequence[float]) -> pd.DataFrame:
 def trained_at(suite: Suite, experiment: str, x_name: str) -> float | None:
     """The x at which a fixed-length model was trained. None for any other model."""
     run = suite.runs[experiment]
-    if not run.fixed_length or x_name in ("token_drop", "sample_rate"):
+    if not run.fixed_length or x_name not in ("max_frames", "compression"):
         return None
     return float(run.view.frames if x_name == "max_frames" else run.view.compression[0])

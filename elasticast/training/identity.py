@@ -50,7 +50,7 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
 
 
 def compiles(config: RunConfig, backend: str) -> bool:
-    """Whether `train.compile` compiles the model.
+    """Whether `train.compile` compiles the model; one that merges tokens is not compiled.
 
     Raises
     ------
@@ -62,7 +62,8 @@ def compiles(config: RunConfig, backend: str) -> bool:
             f"train.compile: 'on' needs the attention backend varlen (CUDA, bf16 or fp16), this run has {backend}; "
             "use 'auto' or 'off'"
         )
-    return config.train.compile != "off" and backend == "varlen"
+    merges = getattr(config.model, "merge", None) is not None
+    return config.train.compile != "off" and backend == "varlen" and not merges
 
 
 def continued(before: list[dict[str, Any]], now: dict[str, Any], step: int, experiment: str) -> list[dict[str, Any]]:

@@ -111,9 +111,17 @@ def test_what_every_dry_run_reads_imports_nothing_heavy(package):
             ], name
 
 
-KINDS = {"ast", "elasticast"}
-CLASSES = {"AST", "ElasticAST", "ASTSettings", "ElasticASTSettings"}
-OF_MODELS = ("config.model", "models.ast", "models.elasticast", "models.weights.convert", "models.weights.vit")
+KINDS = {"ast", "aum", "elasticast"}
+CLASSES = {"AST", "AuM", "ElasticAST", "ASTSettings", "AuMSettings", "ElasticASTSettings"}
+OF_MODELS = (
+    "config.aum",
+    "config.model",
+    "models.ast",
+    "models.aum",
+    "models.elasticast",
+    "models.weights.convert",
+    "models.weights.vit",
+)
 """Modules that belong to the models and their published weights. All others know models by their traits."""
 
 

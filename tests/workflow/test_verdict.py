@@ -66,6 +66,7 @@ def test_partial_marks_missing_runs_and_does_not_make_them(judged):
         "fig1",
         "fig4",
         "fig5",
+        "overview",
     }
     result = judged.snakemake("all", config=PARTIAL)
     assert result.returncode == 0, result.stderr

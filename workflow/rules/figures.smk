@@ -220,6 +220,7 @@ rule verdict:
 
 
 rule overview:
+    """First page of the report: claims, headline, figures and caveats."""
     input:
         script="paper_figures/overview.py",
         template="workflow/report/overview.html.j2",

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from elasticast.config.ablation_sweeps import SWEEPS, compared
+from elasticast.config.ablation_sweeps import COSTLY, SWEEPS, compared
 from elasticast.evaluation.statistics import ALPHA
 from elasticast.reporting.ablation.factor import draw_factor
 from elasticast.reporting.ablation.heat_map import draw_heat_map
@@ -60,19 +60,23 @@ def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Draw the score over operations per clip, labelled with the shares of tokens left out, and the differences."""
-    ((sweep, panel),) = panels_of(results).items()
-    figure, axes, styles = _rows(results, table, [sweep])
-    labels = _draw_operations(axes[0], results, panel, styles)
-    _finish(figure, axes, [panel], _starred(table, [sweep]))
-    _label_points(figure, axes[0], labels)
+    """Draw one row per sweep over tokens left out or merged: score over operations per clip, and the differences.
+
+    The points are labelled with the shares of tokens.
+    """
+    panels = panels_of(results)
+    figure, axes, styles = _rows(results, table, list(panels))
+    labels = [_draw_operations(ax, results, panel, styles) for ax, panel in zip(axes, panels.values(), strict=True)]
+    _finish(figure, axes, list(panels.values()), _starred(table, list(panels)))
+    for ax, sweep, texts in zip(axes, panels, labels, strict=True):
+        _label_points(figure, ax, sweep, texts)
     return figure
 
 
 def panels_of(results: AblationResults) -> dict[str, Panel]:
     """Panels of `draw_curves` or `draw_cost` by sweep, with intervals where they were computed."""
-    cost = results.ablation.plot == "cost"
-    sweeps = [SWEEPS["token_drop"]] if cost else [s for s in SWEEPS.values() if s in compared(results.ablation)]
+    drawn = COSTLY if results.ablation.plot == "cost" else SWEEPS.values()
+    sweeps = [sweep for sweep in drawn if sweep in compared(results.ablation)]
     x_names = {sweep: x_name for x_name, sweep in SWEEPS.items()}
     return {sweep: _panel(results, x_names[sweep]) for sweep in sweeps}
 
@@ -211,7 +215,8 @@ def _draw_operations(
     ax: Axes, results: AblationResults, panel: Panel, styles: Styles
 ) -> list[tuple[float, float, str, str]]:
     """Draw the curves over GFLOPs; return the label of each point as x, y, text and colour."""
-    rows = results.metrics[results.metrics["metric"] == "gflops_per_clip"]
+    metrics = results.metrics
+    rows = metrics[(metrics["metric"] == "gflops_per_clip") & (metrics["x_name"] == panel.x_name)]
     labels, all_gflops = [], []
     for series in panel.series:
         style, points = styles[series.label], series.points[series.points["seeds"] > 0]
@@ -237,18 +242,18 @@ def _draw_operations(
     return labels
 
 
-def _label_points(figure: Figure, ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:
-    """Say which share of the tokens is left out: on an axis at the top if it is the same for all curves."""
+def _label_points(figure: Figure, ax: Axes, sweep: str, labels: list[tuple[float, float, str, str]]) -> None:
+    """Say which share of the tokens is left out or merged: on an axis at the top if it is the same for all curves."""
     places = {(f"{x:.3g}", text): x for x, _, text, _ in labels}
     shares = {text for _, _, text, _ in labels}
     if len(places) > len(shares):
-        ax.set_xlabel("GFLOPs per clip (at the points: tokens left out)")
+        ax.set_xlabel(f"GFLOPs per clip (at the points: {sweep})")
         _place_labels(figure, ax, labels)
     elif labels:
-        _add_share_axis(figure, ax, {x: text for (_, text), x in places.items()})
+        _add_share_axis(figure, ax, sweep, {x: text for (_, text), x in places.items()})
 
 
-def _add_share_axis(figure: Figure, ax: Axes, texts: dict[float, str]) -> None:
+def _add_share_axis(figure: Figure, ax: Axes, sweep: str, texts: dict[float, str]) -> None:
     """Add an axis at the top with these texts, without those that would overlap another."""
     figure.draw_without_rendering()
     shown: dict[float, str] = {}
@@ -262,7 +267,7 @@ def _add_share_axis(figure: Figure, ax: Axes, texts: dict[float, str]) -> None:
     top.xaxis.set_minor_locator(NullLocator())
     top.tick_params(labelsize=7, colors=MUTED)
     top.spines["top"].set_color(MUTED)
-    top.set_xlabel("tokens left out (%)", color=MUTED, fontsize=7, labelpad=2)
+    top.set_xlabel(f"{sweep} (%)", color=MUTED, fontsize=7, labelpad=2)
 
 
 def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:

@@ -9,7 +9,16 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from elasticast.config.ablation_sweeps import GRID, SWEEPS, Point, compared, evaluations_of, points_of, shared_points
+from elasticast.config.ablation_sweeps import (
+    COSTLY,
+    GRID,
+    SWEEPS,
+    Point,
+    compared,
+    evaluations_of,
+    points_of,
+    shared_points,
+)
 from elasticast.evaluation.statistics import ALPHA, paired_differences
 from elasticast.reporting.ablation.labels import describe_settings, name_varied_settings
 from elasticast.reporting.ablation.scores import (
@@ -218,7 +227,7 @@ def _where(results: AblationResults, sweep: str) -> str:
     ablation = results.ablation
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
-    names = {SWEEPS["compression"]: f"compression {x:g}", SWEEPS["token_drop"]: f"a share of {x:g}"}
+    names = {SWEEPS["compression"]: f"compression {x:g}", **dict.fromkeys(COSTLY, f"a share of {x:g}")}
     names[SWEEPS["sample_rate"]] = f"{x:g} Hz"
     seconds = x * ablation.runs[ablation.base].front_end.hop_ms / 1000
     at = names.get(sweep, f"{x:g} frames ({seconds:g} s)") + (f", compression {compression:g}" if sweep == GRID else "")

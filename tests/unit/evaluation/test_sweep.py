@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from elasticast.config import Evaluation
+from elasticast.config import Evaluation, TokenMerging
 from elasticast.config.evaluation import sweep_problems
 from elasticast.config.frames import native_frames
 from elasticast.data.bandwidth import band_limited
@@ -28,6 +28,7 @@ from elasticast.evaluation.saved_predictions import points, saving
 from elasticast.evaluation.sweep import evaluate, sweep, view_rules
 from elasticast.models import build_model
 from elasticast.models.pretrained import load_model
+from elasticast.models.token_merging import with_merging
 from elasticast.progress import Progress
 from elasticast.training.checkpoint import save_model
 from tests.complaints import assert_names, complains
@@ -473,3 +474,33 @@ def test_published_weights_of_other_data_are_refused(asked, published, prepared,
     with complains(DataError, path, "front_end", "elastic", "'window_ms': 25.0", "'window_ms': 20.0"):
         evaluate_run(path, sweeps, prepared, tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()
+
+
+MERGE = Evaluation(x_name="token_merge", x=[0.0, 0.3, 0.9])
+
+
+def test_tokens_are_merged_in_evaluation_whatever_training_did(setting, test_clips, norm, monkeypatch):
+    model, config = setting
+    found = run(model, test_clips, config, norm, MERGE)
+    own = Evaluation(x_name="compression", x=[config.default_compression])
+    plain = run(model, test_clips, config, norm, own)[config.default_compression]
+    assert_close(found[0.0], plain)
+    assert (found[0.9] - plain).abs().max() > (found[0.3] - plain).abs().max() > 1e-4
+    merging = with_merging(model, TokenMerging(share=0.3))
+    assert_close(run(merging, test_clips, config, norm, own)[config.default_compression], found[0.3])
+    assert_close(run(merging, test_clips, config, norm, MERGE), found)
+    monkeypatch.setattr(module, "TOKEN_BUDGET", 1)
+    assert_close(run(model, test_clips, config, norm, MERGE)[0.9], found[0.9])
+
+
+def test_merging_tokens_costs_less_and_says_how_much(setting, test_clips, prepared, norm):
+    model, config = setting
+    table = evaluate(model, prepared, config, norm, {"merge": MERGE, "drop": DROP})
+    costs = table[table["metric"] == "gflops_per_clip"].set_index(["evaluation", "x"])["value"]
+    assert costs["merge"].is_monotonic_decreasing
+    assert costs["merge", 0.0] == costs["drop", 0.0]
+    assert costs["merge", 0.9] > costs["drop", 0.9]
+    rule, merging = ViewRule(config, compression=config.default_compression), TokenMerging(share=0.3)
+    cost = config.model.model_copy(update={"merge": merging}).flops
+    expected = [cost(8 * rule(int(n)).frames // 16, len(test_clips.classes)) for n in test_clips.samples]
+    assert costs["merge", 0.3] == pytest.approx(sum(expected) / len(expected) / 1e9)

@@ -9,9 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from elasticast.config import AuMSettings
 from elasticast.data.features import patchify
-from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.packing import Lengths, PackedClip, grid_positions, pack
 from elasticast.models import build_model
+from elasticast.models.aum import MambaBlock, Places
 from elasticast.models.pretrained import load_model
 from tests.unit.models import layouts
 
@@ -155,3 +157,33 @@ def test_ast_file_is_timms_trunk_with_its_own_head(tmp_path, equal):
     x = trunk.norm(trunk.blocks(x))
     found = ours.model(pack([clip_of(ours.config.model, s) for s in spectrograms]))
     equal("AST .pth (YuanGongND), logits, stride 10, blocks of timm", found, head((x[:, 0] + x[:, 1]) / 2))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("direction", ["fo_fo", "bi_bi"])
+def test_mamba_blocks_are_mambapys(equal, direction):
+    mamba = pytest.importorskip("mambapy.mamba", reason="needs `pip install -e .[mambapy]`")
+    vim = pytest.importorskip("mambapy.vim", reason="needs `pip install -e .[mambapy]`")
+    settings = AuMSettings(kind="aum", dim=48, depth=3, direction=direction)
+    package, block = (mamba, mamba.Mamba) if direction == "fo_fo" else (vim, vim.VMamba)
+    theirs = shaken(block(package.MambaConfig(d_model=48, n_layers=3)))
+    ours = torch.nn.ModuleList(MambaBlock(settings) for _ in range(3))
+    ours.load_state_dict({_ours(name): value for name, value in theirs.state_dict().items()})
+    clips = torch.randn(4, 70, 48)
+    x, places = clips.flatten(0, 1), Places(Lengths.of([70] * 4))
+    for layer in ours:
+        x = layer(x, places)
+    expected = theirs(clips).flatten(0, 1)
+    scale = expected.abs().max()
+    equal(f"mambapy {block.__name__}, tokens after 3 blocks, of the largest", x / scale, expected / scale)
+
+
+def _ours(name):
+    """Our name of a tensor of mambapy."""
+    layer, rest = name.removeprefix("layers.").split(".", 1)
+    if rest.startswith(("norm.", "mixer.in_proj", "mixer.out_proj")):
+        return f"{layer}.{rest}"
+    part, kind = rest.removeprefix("mixer.").replace("conv1d", "conv").partition(".")[::2]
+    side = "backwards" if part.endswith("_b") else "forwards"
+    part = {"A_log": "a_log", "D": "d"}.get(part.removesuffix("_b"), part.removesuffix("_b"))
+    return ".".join([layer, "mixer", side, part, *([kind] if kind else [])])

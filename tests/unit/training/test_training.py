@@ -222,7 +222,7 @@ def test_half_precision_needs_a_gpu(trainer):
         trainer(train={"precision": "fp16"})
 
 
-@pytest.mark.parametrize("kind", ["elasticast", "ast"])
+@pytest.mark.parametrize("kind", ["elasticast", "ast", "aum"])
 def test_the_loss_goes_down(trainer, tmp_path, kind):
     trainer("run", model={"kind": kind}, train={"steps": 40, "batch": {"clips": 12}, "lr": 3.0e-3}).fit()
     found = [float(row["loss"]) for row in history(tmp_path / "run")]
