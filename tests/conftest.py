@@ -6,12 +6,18 @@ from pathlib import Path
 # one thread per process, also in processes that tests start, because tests run in parallel
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from elasticast.config import RunConfig
 from elasticast.config.reading import deep_merge
+from tests.fuzz import tries
 from tests.workflow.conftest import HOSTILE_FOLDER, Project
+
+# no deadline: it would depend on what else this machine does
+hypothesis.settings.register_profile("project", deadline=None, max_examples=tries(60), derandomize=True)
+hypothesis.settings.load_profile("project")
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}
 AUM = {"kind": "aum", "dim": 32, "depth": 2, "d_state": 4}

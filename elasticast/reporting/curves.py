@@ -115,9 +115,8 @@ def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:
 
 def _draw_thin(ax: Axes, curve: pd.Series, style: LineStyle, look: dict) -> None:
     every = max(1, len(curve) // 8)
-    ax.plot(
-        curve.index, 100 * curve, markevery=(every // 2, every), color=style.color, **look, zorder=style.zorder - 0.5
-    )
+    thin = {"color": style.color, "linestyle": style.line()["linestyle"], **look, "zorder": style.zorder - 0.5}
+    ax.plot(curve.index, 100 * curve, markevery=(every // 2, every), **thin)
 
 
 def is_logarithmic(panels: list[Panel]) -> bool:

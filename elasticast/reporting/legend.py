@@ -26,8 +26,8 @@ from elasticast.text import rst
 Styles = dict[str, LineStyle]
 CHARACTER = 4.2  # mean width of a character at a font size of 7 points, in points
 # The released curves and those of another suite have the colours of ours. They differ in style: a thin line with
-# crosses, a marker that ours never have, and a dotted line without markers.
-RELEASED_LINE = {"linewidth": 0.6, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
+# crosses, a marker that ours never have, and with the dashes of ours; and a dotted line without markers.
+RELEASED_LINE = {"linewidth": 0.8, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
 OTHER_LINE = {"linewidth": 0.9, "linestyle": (0, (1, 1.4))}
 _TRAINED_AT = {"max_frames": "length", "compression": "resolution"}
 

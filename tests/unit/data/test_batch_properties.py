@@ -6,17 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elasticast.config import Batch, ElasticASTSettings
 from elasticast.data import sampler
 from elasticast.data.packing import PackedClip, grid_positions, kept_count, pack, pack_clip
 from elasticast.data.sampler import BatchSampler, balanced_weights, deal, token_batches
-from tests.fuzz import tries
-
-settings.register_profile("project", deadline=None, max_examples=tries(60), derandomize=True)
-settings.load_profile("project")
 
 sizes = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 
