@@ -68,7 +68,7 @@ def write_run(
                 point.attrs.update({"x": x, "compression": c})
                 point["scores"], point["predicted"] = scores.astype(np.float16), scores.argmax(1)
                 found = metrics(scores, np.eye(CLASSES, dtype=np.float32)[labels], kind)
-                if evaluation.x_name == "token_drop":
+                if evaluation.x_name in ("token_drop", "token_merge"):
                     found["gflops_per_clip"] = 2 * (1 - x) + 0.2 * (1 - x) ** 2
                 place = {"evaluation": name, "dataset": config.dataset, "task": config.task}
                 place |= {"x_name": evaluation.x_name, "x": x, "compression": c}

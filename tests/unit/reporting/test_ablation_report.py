@@ -39,6 +39,7 @@ EVALUATIONS = {
     "hops": {"x_name": "compression", "x": [1.0, 2.0]},
     "both": {"x_name": "max_frames", "x": [64.0, 128.0], "compression": [1.0, 2.0]},
     "fewer": {"x_name": "token_drop", "x": [0.0, 0.5, 0.8]},
+    "merged": {"x_name": "token_merge", "x": [0.0, 0.3, 0.8]},
     "held_out": {"x_name": "max_frames", "x": [32.0, 64.0], "split": "dev"},
 }
 EXPERIMENTS = {
@@ -306,6 +307,17 @@ def test_costs_are_those_of_the_records(ablation, folder):
     assert (table["train_seconds"] == 100.5).all()
     assert (table["tokens_seen"] == 502_500).all()
     assert table["gflops_per_clip"].tolist() == pytest.approx([2.2] * len(table))
+
+
+def test_a_cost_figure_has_a_row_for_tokens_left_out_and_one_for_merged_ones(ablation, folder):
+    trial = ablation(plot="cost", grid={"model.merge.share": [0.5]}, every={"evaluations": ["fewer", "merged"]})
+    write_results(trial, folder, quality, draws=20)
+    results = read_results(trial, folder)
+    figure = draw(results, compare_variants(results))
+    left = figure.axes[::2][:2]
+    for ax, x_name in zip(left, ("fewer", "merged"), strict=True):
+        expected = [2 * (1 - x) + 0.2 * (1 - x) ** 2 for x in EVALUATIONS[x_name]["x"]]
+        assert all(line.get_xdata().tolist() == pytest.approx(expected) for line in ax.get_lines()[:2])
 
 
 def test_one_seed_says_so(ablation, folder):
