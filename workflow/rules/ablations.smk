@@ -128,15 +128,6 @@ rule ablation:
         " {params.partial:q} 2> {log:q}"
 
 
-def ablation_title(name):
-    """Title of an ablation, or why the suite does not have it."""
-    if name in ABLATIONS:
-        return f"Ablation: {ABLATIONS[name].title}."
-    if name in ABLATION_ERRORS:
-        return f"config/ablations/{name}.yaml is not valid."
-    return f"Ablation of other suites than {SUITE.name}."
-
-
 # one rule `ablation_NAME` per file, valid or not: the target of an invalid file reports its mistakes
 for ablation in (path.stem for path in ablation_files()):
     if not name_error(ablation):

@@ -79,7 +79,7 @@ wildcard_constraints:
 
 
 def describe(rule, text):
-    """Set what `snakemake --list` says of a rule that cannot have a docstring: its name or its code is another rule's."""
+    """Set the description in `snakemake --list` if a rule cannot have a docstring, as its code is that of another."""
     workflow.get_rule(rule).docstring = text
 
 

@@ -141,6 +141,15 @@ def audited_runs(file):
 # ---- ablations.smk
 
 
+def ablation_title(name):
+    """Title of an ablation, or why the suite does not have it."""
+    if name in ABLATIONS:
+        return f"Ablation: {ABLATIONS[name].title}."
+    if name in ABLATION_ERRORS:
+        return f"config/ablations/{name}.yaml is not valid."
+    return f"Ablation of other suites than {SUITE.name}."
+
+
 def variant_run(pattern):
     """Input function: `pattern` for the training run of a variant."""
     return lambda wildcards: pattern.format(
