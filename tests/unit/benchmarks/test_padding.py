@@ -17,6 +17,7 @@ from elasticast.benchmarks.padding import (
     AttentionAlone,
     WholeModel,
     differences,
+    half_differences,
     measure_packing,
 )
 from elasticast.benchmarks.rows import RowIndices, RowMask
@@ -126,6 +127,21 @@ def test_a_way_that_computes_something_else_is_an_error(tiny, ways, measure, mon
     monkeypatch.setattr(RowIndices, "mask", see_all)
     with complains(ElasticASTError, "padded-longest", "packed-sdpa"):
         differences(subject(measure, tiny()), ways)
+
+
+def test_ways_in_bf16_are_compared_with_the_error_of_rounding(tiny, ways, monkeypatch):
+    exact, half = (WholeModel(tiny(), TOKENS, CPU, precision, 0) for precision in ("fp32", "bf16"))
+    some = {name: ways[name] for name in ("packed-dense", "padded-longest", "bucketed")}
+    errors = half_differences(exact, half, some, len(TOKENS))
+    assert errors.keys() == some.keys()
+    assert 0 < max(errors.values()) < 0.1
+
+    def see_all(places):
+        return RowMask(torch.ones(len(places.owner), 1, 1, places.owner.shape[1], dtype=torch.bool))
+
+    monkeypatch.setattr(RowIndices, "mask", see_all)
+    with complains(ElasticASTError, "padded-longest", "float32"):
+        half_differences(exact, half, some, len(TOKENS))
 
 
 def test_places_in_rows(ways):
