@@ -23,7 +23,8 @@ def commands(tmp_path):
             shutil.copy(ROOT / name, tmp_path)
         (tmp_path / "config").mkdir()
         (tmp_path / "config/config.yaml").write_text(content)
-        command = ["make", "--dry-run", "run", f"BIN={Path(sys.executable).parent}", *arguments]
+        # inside `make test`, make would also say which directory it is in
+        command = ["make", "--no-print-directory", "--dry-run", "run", f"BIN={Path(sys.executable).parent}", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     return run

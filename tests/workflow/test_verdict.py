@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from elasticast.checksums import FOLDER
 from elasticast.config import RunConfig
 from elasticast.evaluation.records import write_table
 from elasticast.models import build_model
@@ -114,6 +115,7 @@ def test_two_suites_in_one_figure(project):
 def write_random_weights(project):
     """Write random weights in the released layout, with as many classes as the tiny dataset has."""
     run = yaml.safe_load((project.folder / RUNS / "elastic" / "seed0" / "config.yaml").read_text())
+    del run[FOLDER]
     run["model"] |= {"dim": 64, "depth": 2, "heads": 1, "attention_scale": "none"}
     classes = json.loads((project.folder / "results/data/tiny/classes.json").read_text())["events"]["classes"]
     model = build_model(RunConfig.model_validate(run), len(classes))

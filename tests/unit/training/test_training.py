@@ -259,7 +259,7 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
             "attention_backend",
         ),
         *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init", "computed"),
-        *("world_size", "devices", "clips_per_s", "tokens_per_s", "selection"),
+        *("world_size", "devices", "clips_per_s", "tokens_per_s", "selection", "folder"),
         *("git_commit", "versions", "machine", "command", "files", "record_sha256"),
     }
     assert (record["experiment"], record["seed"], record["steps"], record["restarts"]) == ("tiny", 0, 4, 0)
