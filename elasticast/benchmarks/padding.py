@@ -242,7 +242,7 @@ def half_differences(exact: Subject, half: Subject, ways: Ways, clips: int) -> d
     ElasticASTError
         If a difference is more than :data:`HALF_FACTOR` times that of attention clip by clip.
     """
-    reference = Layout(tuple(range(clips)), "sdpa")
+    reference = _packed(clips)
     expected = _results(exact, [exact.prepare(reference)])
 
     def errors(layouts: Sequence[Layout]) -> list[float]:
@@ -255,6 +255,11 @@ def half_differences(exact: Subject, half: Subject, ways: Ways, clips: int) -> d
         _refuse(name, "attention in float32", found, [HALF_FACTOR * error + TOLERANCE for error in rounding])
         largest[name] = max(found)
     return largest
+
+
+def _packed(clips: int) -> Layout:
+    """All clips without padding, each with an attention call of its own."""
+    return Layout(tuple(range(clips)), "sdpa")
 
 
 def _refuse(name: str, other: str, errors: Sequence[float], limits: Sequence[float]) -> None:
@@ -320,11 +325,10 @@ def measure_packing(
             make = functools.partial(_subject, measure, config, tokens, device, seed)
             errors, subject = _checked(make, ways, len(tokens)), make(precision)
         memory, seconds = _costs(subject, ways, what, rounds, device)
-        useful = count_costs(
-            [Layout((i,), "sdpa") for i in range(len(tokens))], tokens, config, measure, what != "forward"
-        )
+        both = what != "forward"
+        useful = count_costs([_packed(len(tokens))], tokens, config, measure, both)
         for name, way in ways.items():
-            count = count_costs(way, tokens, config, measure, what != "forward")
+            count = count_costs(way, tokens, config, measure, both)
             speed = _speed(seconds[name], seconds[next(iter(ways))], tokens)
             share = {"peak_share": useful["total_gflop"] * 1e9 / speed["seconds"] / peak}
             head = {"measure": measure, "pass": what, "way": name}

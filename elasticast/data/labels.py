@@ -133,10 +133,11 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
         if untrained:
             text = "task %s: no model can learn classes with test clips but without a usable training clip (%d): %s"
             LOG.warning(text, task, len(untrained), _named(untrained))
-        untested = [name for name in names if counts["train"][name] and not counts["test"][name]]
-        if content["kind"] == "single" and untested:
+        untested = [name for name in names if not counts["test"][name]]
+        trained = [name for name in untested if counts["train"][name]]
+        if content["kind"] == "single" and trained:
             text = "task %s: no score covers classes with training clips but without a usable test clip (%d): %s"
-            LOG.warning(text, task, len(untested), _named(untested))
+            LOG.warning(text, task, len(trained), _named(trained))
         annotated = set(chain.from_iterable(clips[task]))
         absent = [name for name in names if name not in annotated]
         if absent:
@@ -144,7 +145,6 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
             level = logging.WARNING if complete else logging.INFO
             text = "task %s: %d of the %d classes have no clip (%s): %s"
             LOG.log(level, text, task, len(absent), len(names), cause, _named(absent))
-        untested = [name for name in names if not counts["test"][name]]
         if content["kind"] == "multi" and untested:
             text = "task %s: mAP is the mean over %d of %d classes; these have no usable test clip: %s"
             level = logging.WARNING if complete else logging.INFO

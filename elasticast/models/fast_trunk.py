@@ -45,13 +45,14 @@ class FastTrunk:
         """`[N, D]` to `[N, D]`, see :class:`~elasticast.models.transformer.Trunk`."""
         if mask.backend != "varlen" or not (self.trunk.training and torch.is_grad_enabled()):
             return self.plain(x, mask, rotation)  # compiling for float32 and for evaluation would not pay
-        sizes = padded_sizes(mask.q)
-        known = sizes in self.graphs
-        if rotation is not None or len(x) > SMALL_BATCH or not (known or len(self.graphs) < self.most_graphs):
+        if not self.most_graphs or rotation is not None or len(x) > SMALL_BATCH:
             return self.compiled(x, mask, rotation)
+        sizes = padded_sizes(mask.q)
+        if sizes not in self.graphs and len(self.graphs) == self.most_graphs:
+            return self.compiled(x, mask)
         padding = x.new_zeros(sizes[0] - len(x), x.shape[1])
         inputs = torch.cat([x, padding]), padded_bounds(mask.q, sizes)
-        if not known:
+        if sizes not in self.graphs:
             self.graphs[sizes] = self._record(sizes, *inputs)
         return self.graphs[sizes](*inputs)[: len(x)]
 

@@ -15,7 +15,7 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine at hand.
+    """The machine that the command runs on.
 
     Attributes
     ----------
