@@ -93,12 +93,19 @@ def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> Non
     ax.spines["right"].set_visible(False)
     _set_x(ax, panel, logarithmic)
     if any(s.drawn for s in panel.series):
-        low, high = ax.get_ylim()
-        ax.set_ylim(max(low, -1), min(high, 102))
-        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        set_score_axis(ax)
     else:
         ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", va="center", color=MUTED)
         ax.set_yticks([])
+
+
+def set_score_axis(ax: Axes) -> None:
+    """Limit the y axis of scores (%): at least two points high, not much below 0 or above 100."""
+    low, high = ax.get_ylim()
+    middle = np.clip((low + high) / 2, 1, 99)
+    ax.set_ylim(max(min(low, middle - 1), -1), min(max(high, middle + 1), 102))
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda score, _: f"{score:g}" if 0 <= score <= 100 else ""))
 
 
 def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:

@@ -129,8 +129,8 @@ def _bands(marks: Marks) -> list[str]:
 
 
 def curve_handles(panels: list[Panel], styles: Styles) -> list[Artist]:
-    """Legend entries of the curves."""
-    labels = dict.fromkeys(s.label for p in panels for s in [*p.flexible, *p.fixed])
+    """Legend entries of the experiments that have a curve in any panel."""
+    labels = dict.fromkeys(s.label for p in panels for s in [*p.flexible, *p.fixed] if s.drawn)
     return [Line2D([], [], **styles[label].line(), label=label) for label in labels]
 
 

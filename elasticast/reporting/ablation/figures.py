@@ -23,7 +23,7 @@ from elasticast.reporting.ablation.heat_map import draw_heat_map
 from elasticast.reporting.ablation.labels import name_varied_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import missing_delta
-from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic
+from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic, set_score_axis
 from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import Styles, legend_below, mark_handles, note_missing_runs
 from elasticast.reporting.panels import Panel, Series, sweep_panels
@@ -239,6 +239,7 @@ def _draw_operations(
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)
     ax.margins(x=0.06, y=0.1)
+    set_score_axis(ax)
     return labels
 
 
