@@ -180,11 +180,14 @@ STAGES = {
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
         *_TABLE,
-        "reporting/captions.py",
+        *_CURVES,
+        "config/frames.py",
+        "data/views.py",
         "reporting/claims.py",
-        "reporting/legend.py",
         "reporting/overview.py",
-        "text.py:rst",
+        "reporting/overview_data.py",
+        "reporting/verdict.py",
+        "text.py:html",
     ),
     "ablation": (
         *_SCRIPT,
