@@ -365,13 +365,14 @@ def check_model(
 
 @app.command(rich_help_panel=INSIDE)
 def collect(
-    table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="table to write")],
+    table: Annotated[Literal["metrics", "runs", "data", "lengths", "norms"], typer.Argument(help="table to write")],
     out: Out,
     files: Annotated[
         list[Path] | None,
         typer.Argument(
             help="metrics: metrics.csv of the runs; runs: run.json of the runs; data: summary.csv of the datasets; "
-            "norms: norm-*.json of the datasets, and config.yaml of the runs whose settings give `norm`"
+            "lengths: manifest.parquet of the datasets; norms: norm-*.json of the datasets, and config.yaml of the "
+            "runs whose settings give `norm`"
         ),
     ] = None,
     partial: Annotated[
@@ -405,6 +406,16 @@ def headline(
 
 
 @app.command(rich_help_panel=INSIDE)
+def pictures(
+    inputs: Annotated[str, typer.Option(help="files that each picture was drawn from, by its file, as JSON")], out: Out
+) -> None:
+    """Record of which data the pictures of an archive were drawn."""
+    from elasticast.archive.pictures import record_pictures
+
+    record_pictures(out, _parse_json(inputs, "--inputs"))
+
+
+@app.command(rich_help_panel=INSIDE)
 def adopt(
     files: Annotated[list[Path], typer.Argument(metavar="TABLE", help="CSV files such as metrics.csv")],
 ) -> None:
@@ -412,6 +423,20 @@ def adopt(
     from elasticast.reporting.collect import adopt as write
 
     write(files)
+
+
+@app.command(rich_help_panel=DATA)
+def publish(
+    results: Annotated[Path, typer.Argument(help="results of one suite, such as results/mini")],
+    out: Annotated[Path | None, typer.Option(help="folder to write; default: docs/results/SUITE")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="publish what `--config partial=true` made of the runs that exist")
+    ] = False,
+) -> None:
+    """Write the published archive of a finished suite: summary tables with their records, settings and costs."""
+    from elasticast.archive.publish import publish as write
+
+    write(results, out, partial=partial)
 
 
 app.command(rich_help_panel=USE)(sweep)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from elasticast.checksums import read_record, verify
@@ -17,6 +18,7 @@ from elasticast.evaluation.records import EVALUATION, read_evaluation, record_of
 from elasticast.progress import LOG
 from elasticast.reporting.check_tables import (
     DECIMALS,
+    check_durations,
     check_intervals,
     check_metrics,
     check_numbers,
@@ -34,8 +36,13 @@ PAIRS = (
     "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
     "comparisons",
 )  # fmt: skip
+RUNS = ("experiment", "seed", "config_digest", "code_digest", "data_sha256", "git_commit")
+LENGTHS = ("dataset", "seconds", "clips")
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
-_NAMES = ("suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis")
+_NAMES = (
+    "suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis",
+    "config_digest", "code_digest", "data_sha256", "git_commit",
+)  # fmt: skip
 _OF_RUN = ("suite", "experiment", "seed", "dataset", "task")
 
 
@@ -112,6 +119,25 @@ def read_pairs(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     check_pairs(path, table)
     _check_same_evaluations(path, metrics)
     return _round_x(table)
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """Read the table of all training runs of a suite (columns `RUNS`); errors are as in :func:`read_metrics`."""
+    return _read_verified(path, RUNS)
+
+
+def read_durations(path: Path) -> dict[str, np.ndarray]:
+    """Read the durations of clips by dataset, `[n]` seconds each (columns `LENGTHS`).
+
+    Raises
+    ------
+    DataError
+        For the same reasons as :func:`read_metrics`.
+    """
+    table = _read_verified(path, LENGTHS)
+    check_durations(path, table)
+    groups = table.groupby("dataset", sort=False)
+    return {name: np.repeat(rows["seconds"].to_numpy(float), rows["clips"]) for name, rows in groups}
 
 
 def read_notes(path: Path) -> list[str]:

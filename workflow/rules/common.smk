@@ -46,6 +46,7 @@ FIGURE_DIR = (
     if SETTINGS.partial
     else f"paper_figures/{SUITE.name}"
 )
+ARCHIVE = f"docs/results/{SUITE.name}"
 # Git and `make lint` ignore this folder
 CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
