@@ -10,5 +10,6 @@ module              contents
 ``pages``           ``python -m elasticast.archive.pages``: numbers in README.md and docs, from archives
 ``checks``          what `elasticast verify` compares without computing anything again
 ``repeat``          what `elasticast verify` computes again
+``verify``          `elasticast verify`: all checks in turn
 ==================  ==================================================================================
 """

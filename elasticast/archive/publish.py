@@ -97,4 +97,3 @@ def _write(out: Path, files: dict[str, str], about: dict) -> None:
         if len(content.encode()) > LARGEST:
             LOG.warning("%s: has %d kB; large for a repository", out / name, len(content.encode()) // 1000)
     write_record(out / RECORD, about, [out / name for name in files])
-    LOG.info("%s: published; next: snakemake redraw --config suite=%s", out, about["suite"])

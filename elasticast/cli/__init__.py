@@ -392,12 +392,18 @@ def headline(
     results: Annotated[Path, typer.Option(help="folder with the results of all suites")] = Path("results"),
     activate: Annotated[str | None, typer.Option(help="command that makes `elasticast` available in a shell")] = None,
 ) -> None:
-    """Print the results of a suite in one line per panel, and the next commands."""
+    """Print the results of a suite in one line per panel, what they cost, and the next commands."""
+    from elasticast.archive.costs import describe, job_table
+    from elasticast.config.load_suite import load_resolved_suite
     from elasticast.reporting.headline import headline as lines
     from elasticast.reporting.headline import next_commands, read_table
 
     read = read_table(table)
-    typer.echo(f"\n{lines(read)}\n\nNext:")
+    typer.echo(f"\n{lines(read)}")
+    for settings in (results / str(suite) / "summary/suite.yaml" for suite in read["suite"].unique()):
+        if settings.is_file():
+            typer.echo(f"\n{describe(job_table(load_resolved_suite(settings), results))}")
+    typer.echo("\nNext:")
     commands = [(activate, "once in each shell")] if activate else []
     commands += next_commands(read, results)
     width = max(len(command) for command, _ in commands)
@@ -436,7 +442,38 @@ def publish(
     """Write the published archive of a finished suite: summary tables with their records, settings and costs."""
     from elasticast.archive.publish import publish as write
 
-    write(results, out, partial=partial)
+    folder = write(results, out, partial=partial)
+    typer.echo(f"written: {folder}\nnext:    snakemake redraw --config suite={results.name}")
+
+
+@app.command(rich_help_panel=DATA)
+def verify(
+    folder: Annotated[Path, typer.Argument(help="published results, docs/results/SUITE, or results/SUITE")],
+    repeat: Annotated[
+        Literal["nothing", "evaluation", "training"],
+        typer.Option(help="what to compute again: the evaluation of one run, or also its training"),
+    ] = "evaluation",
+    run: Annotated[
+        str | None, typer.Option(help="run to compute again, such as digits_elastic/seed0; default: the cheapest")
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="folder with prepared data and trained runs; default: results, or that of FOLDER"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write: published and repeated scores")] = None,
+) -> None:
+    """Check published results: what agrees, what differs, what could not be checked. Exit status 1 if any differs."""
+    from elasticast.archive.checks import DIFFERS
+    from elasticast.archive.verify import line, summary
+    from elasticast.archive.verify import verify as check
+
+    findings = []
+    for finding in check(folder, results, None if repeat == "nothing" else repeat, run, out):
+        findings.append(finding)
+        typer.echo(line(finding))
+    typer.echo(summary(findings))
+    if any(finding.outcome == DIFFERS for finding in findings):
+        raise typer.Exit(1)
 
 
 app.command(rich_help_panel=USE)(sweep)
