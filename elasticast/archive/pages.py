@@ -17,7 +17,7 @@ from elasticast.archive import costs
 from elasticast.archive.layout import FIGURES, RECORD, ROOT, Archive, read_archive
 from elasticast.errors import DataError
 from elasticast.files import write_text
-from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes
+from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes, format_place
 from elasticast.reporting.comparison import HEAD, comparison_table, printed_rows
 from elasticast.reporting.overview import HELD, NOT_HELD, NOT_TESTED
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
@@ -70,7 +70,7 @@ def claims(*suites: str) -> str:
             continue
         for claim, rules in groups.items():
             outcome = outcomes[claim]
-            found[outcome].append(f"`{suite}` {_words(claim)}{_smallest(rules) if outcome == NOT_HELD else ''}")
+            found[outcome].append(f"`{suite}` {_words(claim)}{_worst(suite, rules) if outcome == NOT_HELD else ''}")
     return "".join(f"- **{outcome}**: {'; '.join(texts) or 'none'}\n" for outcome, texts in found.items())
 
 
@@ -93,35 +93,43 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _smallest(rules: pd.DataFrame) -> str:
-    """Where a claim fails most: the difference, the x, and the corrected p-value if it was computed."""
+def _worst(suite: str, rules: pd.DataFrame) -> str:
+    """Where a claim fails most: the difference, the place, and the corrected p-value if it was computed."""
     row = rules[rules["outcome"] == FAILS].sort_values("difference").iloc[0]
     p = "" if pd.isna(row["p_corrected"]) else f", p {_p(row['p_corrected'])}"
-    return f" ({signed(row['difference'])} at {row['x']:g}{p})"
+    return f" ({signed(row['difference'])} at {_place(suite, row)}{p})"
+
+
+def _place(suite: str, rule: pd.Series) -> str:
+    """The x of a rule's smallest difference, as a number of frames or a hop."""
+    settings = _archive(suite).suite
+    x_name = settings.evaluations[settings.claims[rule["claim"]].evaluation].x_name
+    return format_place(rule["x"], x_name, settings.runs[rule["against"]].front_end.hop_ms)
 
 
 def _p(p: float) -> str:
-    return f"{p:.2f}" if p >= 0.01 else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return f"= {p:.2f}" if p >= 0.01 else f"= {p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def rules(suite: str) -> str:
     """Every rule of every claim of a suite: the smallest difference, and its outcome."""
     labels = {name: experiment.label for name, experiment in _archive(suite).suite.experiments.items()}
     head = ["Claim", "Against", "Rule (points)", "Smallest difference", "p, corrected", "Outcome"]
-    rows = [
-        [_words(row.claim), MARKDOWN.words(labels[row.against]), row.rule,
-         f"{signed(row.difference, 2)} (at {row.x:g})", _p(row.p_corrected), row.outcome]
-        for row in _rules(suite).itertuples()
-    ]  # fmt: skip
+    rows = []
+    for _, rule in _rules(suite).iterrows():
+        smallest = f"{signed(rule['difference'], 2)} (at {_place(suite, rule)})"
+        p = "not computed" if pd.isna(rule["p_corrected"]) else _p(rule["p_corrected"]).removeprefix("= ")
+        about = [_words(rule["claim"]), MARKDOWN.words(labels[rule["against"]]), rule["rule"]]
+        rows.append([*about, rule["outcome"] if pd.isna(rule["difference"]) else smallest, p, rule["outcome"]])
     return markdown_table(head, ["---", "---", "---", ":---:", "---:", "---"], rows)
 
 
-def table1(suite: str, task: str = "", sweep: str = "", *columns: str) -> str:
-    """Table 1 of a suite: all of it, or the rows of a task and sweep, and some columns by their number."""
+def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
+    """Table 1 of a suite: the rows of a task and sweep, ``*`` for all, and the columns with these numbers."""
     table = comparison_table(_archive(suite).suite, _archive(suite).metrics)
-    if task:
-        table = table[(table["task"] == task) & (table["sweep"] == sweep)]
-    chosen = [int(column) for column in columns] or range(len(HEAD))
+    for column, wanted in (("task", task), ("sweep", sweep)):
+        table = table[table[column] == wanted] if wanted != "*" else table
+    chosen = [int(column) for column in columns]
     rows = [[row[i] for i in chosen] for row in printed_rows(table, MARKDOWN)]
     align = [":---:" if "," in HEAD[i] else "---" for i in chosen]
     return markdown_table([HEAD[i] for i in chosen], align, rows)
