@@ -2,8 +2,10 @@
 
 import dataclasses
 import zlib
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,9 +27,12 @@ from elasticast.data.store import Store
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError, ElasticASTError
 
+Array = TypeVar("Array", Tensor, np.ndarray)
+
 CACHE_BYTES = 512 * 2**20
-"""Size of the log-mel cache of a training process. For the small models, computing log-mels takes a sixth to a third
-of the time of a training step on a CPU."""
+"""Memory that a training process uses to keep log-mels, or with several compressions waveforms: at each of 16
+compressions, log-mels would take 12 times the memory of the waveforms, and most would not be used twice. For the small
+models, reading clips and computing log-mels takes a sixth to a third of the time of a training step on a CPU."""
 
 
 def read_norm(path: Path, data_sha256: str | None = None) -> Norm:
@@ -176,7 +181,12 @@ class Clips:
 
     def waveform(self, index: int) -> Tensor:
         """Waveform of a clip: `[S]` float32 in [-1, 1]."""
-        return torch.from_numpy(self.store[index].astype(np.float32) / 32768.0)
+        return as_waveform(self.store[index])
+
+
+def as_waveform(samples: np.ndarray) -> Tensor:
+    """Waveform `[S]`, float32 in [-1, 1], of 16-bit samples."""
+    return torch.from_numpy(samples.astype(np.float32) / 32768.0)
 
 
 class ClipDataset(Dataset):
@@ -201,9 +211,9 @@ class ClipDataset(Dataset):
         self.clips, self.config = clips, config
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
-        self._cache: dict[int, Tensor] = {}
+        self._cache: dict[int, Tensor | np.ndarray] = {}
         # Worker processes are restarted every epoch, so a cache would be lost.
-        self._cache_bytes_left = CACHE_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
+        self._cache_bytes_left = 0 if config.train.workers else CACHE_BYTES
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -267,22 +277,34 @@ class ClipDataset(Dataset):
     def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
         """Log-mel and target of a clip, mixed with another clip with probability `train.mixup`."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
-            return self._log_mel(index, compression), self.clips.target(index)
+            return self._spectrogram(index, compression), self.clips.target(index)
         partner = int(torch.rand((), generator=generator).item() * len(self.clips))
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        waveforms = self.clips.waveform(index), self.clips.waveform(partner)
+        waveforms = self._waveform(index), self._waveform(partner)
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return self.encoder.spectrogram(mixed, compression), target
 
-    def _log_mel(self, index: int, compression: float) -> Tensor:
-        """Log-mel of a clip, cached for later epochs while the cache has room."""
+    def _spectrogram(self, index: int, compression: float) -> Tensor:
+        """Log-mel of a clip. If there is only one compression, it is kept for later epochs."""
+        if len(self.config.view.compression) > 1:
+            return self.encoder.spectrogram(self._waveform(index), compression)
+        return self._kept(index, lambda: self.encoder.spectrogram(self.clips.waveform(index), compression).contiguous())
+
+    def _waveform(self, index: int) -> Tensor:
+        """Waveform of a clip. If there are several compressions, its samples are kept for later epochs."""
+        if len(self.config.view.compression) > 1:
+            return as_waveform(self._kept(index, lambda: self.clips.store[index]))
+        return self.clips.waveform(index)
+
+    def _kept(self, index: int, compute: Callable[[], Array]) -> Array:
+        """The array of a clip, kept for later epochs while there is room."""
         if index in self._cache:
             return self._cache[index]
-        spectrogram = self.encoder.spectrogram(self.clips.waveform(index), compression)
-        if spectrogram.nbytes <= self._cache_bytes_left:
-            self._cache[index] = spectrogram.contiguous()
-            self._cache_bytes_left -= spectrogram.nbytes
-        return spectrogram
+        array = compute()
+        if array.nbytes <= self._cache_bytes_left:
+            self._cache[index] = array
+            self._cache_bytes_left -= array.nbytes
+        return array

@@ -20,7 +20,7 @@ _RUN = (
     "config/traits.py",
     "config/view.py",
 )
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "config/table.py")
+_SUITE = (*_RUN, "config/base.py", "config/dataset", "config/suite.py:Suite")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -115,13 +115,15 @@ _CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py"
 _TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
 
 STAGES = {
-    "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
+    "synthesis": ("config/dataset/common.py:DatasetSettings,SPLITS", "data/synthesis.py"),
     "decode": _DECODING,
     "prepare": (
         *_DECODING,
         "cli/__init__.py:prepare",
         "config/base.py",
-        "config/dataset.py:DatasetSettings,OwnRecordings,SPLITS,TwinnedDataset",
+        "config/dataset/common.py:DatasetSettings,SPLITS",
+        "config/dataset/own.py:OwnRecordings",
+        "config/dataset/twinned.py:TwinnedDataset",
         "data/annotations.py",
         "data/coverage.py",
         "data/datasets/__init__.py",

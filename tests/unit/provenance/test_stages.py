@@ -71,7 +71,7 @@ UNUSED = {
         "data/labels.py": "reading what was generated is part of prepare",
         "data/lookup.py": "reading what was generated is part of prepare",
     },
-    "decode": {"config/dataset.py": "a part's name has the two settings that decoding reads"},
+    "decode": {"config/dataset/common.py": "a part's name has the two settings that decoding reads"},
     "prepare": {"data/twins/__init__.py": "a twin adds it in its code()"},
     "train": {
         "models/pretrained.py": "runs with model.init add START",
@@ -84,10 +84,17 @@ UNUSED = {
     },
 }
 """By stage, modules that it imports and does not use."""
+
+
+def place_of(dataset):
+    """Where the class of a dataset's settings is."""
+    return Place(f"{dataset.__module__.partition('.')[2].replace('.', '/')}.py", dataset.__name__)
+
+
 DATASETS = typing.get_args(typing.get_args(DatasetConfig)[0])
 BY_DATASET = ("synthesis", "decode", "prepare")
 """Stages that run once per dataset. Each dataset adds its own code, see `DatasetSettings.code`."""
-OTHER_DATASETS = {Place("config/dataset.py", name) for name in ("DatasetConfig", *(d.__name__ for d in DATASETS))}
+OTHER_DATASETS = {place_of(d) for d in DATASETS} | {Place("config/dataset/__init__.py", "DatasetConfig")}
 NO_CODE = {
     "configure": "writes its params",
     "configure_sweeps": "writes its params",
@@ -143,7 +150,7 @@ def dataset_cases():
             settings = dataset.model_construct(twin="set" if twin else None)
             modules = [f"data/datasets/{dataset.module}.py"]
             modules += ["data/twins/__init__.py", f"data/twins/{dataset.module}.py"] * twin
-            own = {Place("config/dataset.py", dataset.__name__), *modules}
+            own = {place_of(dataset), *modules}
             for stage in ("prepare", "synthesis")[: 1 + (twin or dataset.generated)]:
                 skipped = ({*NEVER, *UNUSED[stage], *OTHER_DATASETS}) - own
                 skipped |= set() if twin or dataset.generated else {"data/synthesis.py"}
