@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config.ablation import BASE, Ablation, AblationFile
-from elasticast.config.ablation_names import differences, run_name
+from elasticast.config.ablation_names import differences, point_label, run_name, setting_of
 from elasticast.config.ablation_sweeps import comparison_problems
 from elasticast.config.load_suite import load_suite, order_problems
 from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_difference, merge_experiment, read_suite
@@ -217,21 +217,27 @@ def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path
 
 
 def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:
-    """The ablation. Its base is the variant that equals the base experiment, or an additional first variant."""
+    """The ablation. Its base is the variant that equals the base experiment, or an additional first variant.
+
+    In a grid, this variant is named by its values of the grid's settings, as the others are.
+    """
     experiments, runs = dict(resolver.experiments), dict(resolver.runs)
     of_base = runs[BASE], experiments[BASE].evaluations
     equal = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == of_base]
     base = equal[0] if equal else BASE
     if equal:
         del experiments[BASE], runs[BASE]
-    named = {v: differences(runs[base], run) for v, run in runs.items()}
+    elif head.grid:
+        label = point_label(setting_of(runs[BASE], key) for key in head.grid)
+        experiments[BASE] = experiments[BASE].model_copy(update={"label": label})
+    factors = {v: differences(runs[base], run) for v, run in runs.items()}  # before runs are named after each other
     trained = _name_runs(runs, head, suite)
     fields = {"name": name, "title": head.title, "question": head.question, "plot": head.plot, "base": base}
     fields |= {"grid": list(head.grid or {})}
     fields |= {"suite": suite.name, "seeds": head.seeds or suite.seeds, "trained": trained}
     fields |= {"experiments": experiments, "runs": runs, "datasets": resolver.datasets}
     fields["evaluations"] = {n: e for n, e in resolver.evaluations.items() if _is_used(n, experiments)}
-    fields["factors"] = named
+    fields["factors"] = factors
     ablation = validate(Ablation, fields, path)
     if problems := comparison_problems(ablation):
         raise ConfigError(

@@ -3,8 +3,9 @@
 from torch import Tensor
 
 from elasticast.config import RunConfig
+from elasticast.data.cache import CACHE_BYTES, ClipCache
 from elasticast.data.dataset import Clips
-from elasticast.data.encoder import ClipEncoder, LogMels
+from elasticast.data.encoder import ClipEncoder
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip
 from elasticast.data.views import ViewRule
@@ -31,7 +32,7 @@ class TeacherView:
     def __init__(self, clips: Clips, config: RunConfig, norm: Norm, *, cache: bool):
         self.clips, self.encoder = clips, ClipEncoder(config, norm)
         self.rule = ViewRule(config, compression=config.default_compression)
-        self.log_mels = LogMels(clips.waveform, self.encoder, cache=cache)
+        self._kept = ClipCache(CACHE_BYTES if cache else 0)
 
     def __call__(self, index: int, mixed: Tensor | None, start: float) -> PackedClip:
         """Encode a clip.
@@ -46,8 +47,10 @@ class TeacherView:
             Where to crop a clip that is too long: 0 at its beginning, 1 at its end.
         """
         view = self.rule(int(self.clips.samples[index]))
-        if mixed is None:
-            spectrogram = self.log_mels(index, view.compression)
-        else:
-            spectrogram = self.encoder.spectrogram(mixed, view.compression)
+
+        def log_mel(waveform: Tensor) -> Tensor:
+            return self.encoder.spectrogram(waveform, view.compression).contiguous()
+
+        unmixed = mixed is None
+        spectrogram = self._kept(index, lambda: log_mel(self.clips.waveform(index))) if unmixed else log_mel(mixed)
         return self.encoder.encode(spectrogram, view, index=index, start=start)

@@ -25,6 +25,7 @@ _RUN = (
 _SUITE = (*_RUN, "config/base.py", "config/dataset", "config/suite.py:Suite")
 _CLIPS = (
     "data/augment.py",
+    "data/cache.py",
     "data/dataset.py",
     "data/encoder.py",
     "data/features.py",

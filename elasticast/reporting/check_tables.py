@@ -99,7 +99,7 @@ def check_intervals(path: Path, table: pd.DataFrame) -> None:
     for column in ("seeds", "clips"):
         _check_whole(path, table, column, 1)
     _check_range(path, table, "x", 0, math.inf)
-    for column in ("value", "low", "high"):
+    for column in ("value", "low", "high", *(["chance"] if "chance" in table else [])):
         _check_range(path, table[table[column].notna()], column, 0, 1)
     _check_order(path, table)
     check_unique(path, table, [key for key in _KEYS if key in table])

@@ -87,6 +87,8 @@ def read_run_metrics(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 def read_intervals(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     """Read the 95 % intervals from the bootstrap over seeds and clips, as fractions (columns `INTERVALS`).
 
+    The column ``chance``, see :func:`elasticast.evaluation.statistics.chance`, may be missing.
+
     Parameters
     ----------
     metrics : Path, optional

@@ -89,7 +89,7 @@ def show_short_messages():
     if not workflow.is_main_process or settings.verbose or settings.dryrun:
         return
     setup = ("configure", "configure_sweeps", "configure_variant", "resolved_suite")
-    setup += ("resolved_ablation", "decoded")
+    setup += ("resolved_ablation", "decoded", "all")
     names = [r.name for r in workflow.rules]
     short = [name for name in names if name in workflow._localrules]
     stored = stored_seconds(Path(SUITE_DIR) / "benchmarks", names)
