@@ -16,8 +16,7 @@ from elasticast.checksums import read_record
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import patch_frames
 from elasticast.data.augment import mask_value, mixup, spec_augment
-from elasticast.data.cache import CACHE_BYTES, ClipCache
-from elasticast.data.encoder import ClipEncoder
+from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
@@ -177,11 +176,6 @@ class Clips:
         return as_waveform(self.store[index])
 
 
-def as_waveform(samples: np.ndarray) -> Tensor:
-    """Waveform `[S]`, float32 in [-1, 1], of 16-bit samples."""
-    return torch.from_numpy(samples.astype(np.float32) / 32768.0)
-
-
 class ClipDataset(Dataset):
     """Training clips of a run as tokens, indexed by :class:`~elasticast.data.sampler.ClipRequest`.
 
@@ -212,8 +206,8 @@ class ClipDataset(Dataset):
         self.clips, self.config, self.teacher = clips, config, teacher
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
-        # Worker processes are restarted every epoch, so a cache would be lost.
-        self._kept = ClipCache(0 if config.train.workers else CACHE_BYTES)
+        # Worker processes are restarted every epoch, so what they keep would be lost.
+        self.log_mels = LogMels(clips.store.__getitem__, self.encoder, keep=not config.train.workers)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -231,7 +225,7 @@ class ClipDataset(Dataset):
         random_length = self.config.view.cut_from is not None
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
         mixed, target = self._mixture(request.index, generator)
-        spectrogram = self._spectrogram(request.index, mixed, view.compression)
+        spectrogram = self._log_mel(request.index, mixed, view.compression)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         draws = {"generator": generator, "compression": view.compression}
         augment = partial(spec_augment, settings=self.config.train.spec_augment, fill=self.fill, **draws)
@@ -286,22 +280,11 @@ class ClipDataset(Dataset):
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        waveforms = self._waveform(index), self._waveform(partner)
+        waveforms = self.log_mels.waveform(index), self.log_mels.waveform(partner)
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return mixed, target
 
-    def _spectrogram(self, index: int, mixed: Tensor | None, compression: float) -> Tensor:
-        """Log-mel of a clip or of the waveform that it was mixed to.
-
-        If there is only one compression, that of the clip is kept for later epochs.
-        """
-        if mixed is not None or len(self.config.view.compression) > 1:
-            return self.encoder.spectrogram(self._waveform(index) if mixed is None else mixed, compression)
-        return self._kept(index, lambda: self.encoder.spectrogram(self.clips.waveform(index), compression).contiguous())
-
-    def _waveform(self, index: int) -> Tensor:
-        """Waveform of a clip. If there are several compressions, its samples are kept for later epochs."""
-        if len(self.config.view.compression) > 1:
-            return as_waveform(self._kept(index, lambda: self.clips.store[index]))
-        return self.clips.waveform(index)
+    def _log_mel(self, index: int, mixed: Tensor | None, compression: float) -> Tensor:
+        """Log-mel of a clip, or of the waveform that it was mixed to."""
+        return self.log_mels(index, compression) if mixed is None else self.encoder.spectrogram(mixed, compression)

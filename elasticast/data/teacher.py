@@ -3,9 +3,8 @@
 from torch import Tensor
 
 from elasticast.config import RunConfig
-from elasticast.data.cache import CACHE_BYTES, ClipCache
 from elasticast.data.dataset import Clips
-from elasticast.data.encoder import ClipEncoder
+from elasticast.data.encoder import ClipEncoder, LogMels
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip
 from elasticast.data.views import ViewRule
@@ -29,10 +28,10 @@ class TeacherView:
         Whether to keep log-mels for later epochs.
     """
 
-    def __init__(self, clips: Clips, config: RunConfig, norm: Norm, *, cache: bool):
+    def __init__(self, clips: Clips, config: RunConfig, norm: Norm, *, keep: bool):
         self.clips, self.encoder = clips, ClipEncoder(config, norm)
         self.rule = ViewRule(config, compression=config.default_compression)
-        self._kept = ClipCache(CACHE_BYTES if cache else 0)
+        self.log_mels = LogMels(clips.store.__getitem__, self.encoder, keep=keep)
 
     def __call__(self, index: int, mixed: Tensor | None, start: float) -> PackedClip:
         """Encode a clip.
@@ -47,10 +46,8 @@ class TeacherView:
             Where to crop a clip that is too long: 0 at its beginning, 1 at its end.
         """
         view = self.rule(int(self.clips.samples[index]))
-
-        def log_mel(waveform: Tensor) -> Tensor:
-            return self.encoder.spectrogram(waveform, view.compression).contiguous()
-
-        unmixed = mixed is None
-        spectrogram = self._kept(index, lambda: log_mel(self.clips.waveform(index))) if unmixed else log_mel(mixed)
+        if mixed is None:
+            spectrogram = self.log_mels(index, view.compression)
+        else:
+            spectrogram = self.encoder.spectrogram(mixed, view.compression)
         return self.encoder.encode(spectrogram, view, index=index, start=start)

@@ -25,7 +25,6 @@ _RUN = (
 _SUITE = (*_RUN, "config/base.py", "config/dataset", "config/suite.py:Suite")
 _CLIPS = (
     "data/augment.py",
-    "data/cache.py",
     "data/dataset.py",
     "data/encoder.py",
     "data/features.py",
@@ -181,11 +180,14 @@ STAGES = {
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
         *_TABLE,
-        "reporting/captions.py",
+        *_CURVES,
+        "config/frames.py",
+        "data/views.py",
         "reporting/claims.py",
-        "reporting/legend.py",
         "reporting/overview.py",
-        "text.py:rst",
+        "reporting/overview_data.py",
+        "reporting/verdict.py",
+        "text.py:html",
     ),
     "ablation": (
         *_SCRIPT,
@@ -207,6 +209,7 @@ STAGES = {
         "data/views.py",
         "reporting/captions.py",
         "reporting/native_lengths.py",
+        "reporting/read_tables.py:read_durations",
         "reporting/token_shares.py",
         "text.py:rst",
     ),

@@ -68,8 +68,8 @@ class TrainingBatches:
         """Batches after the first `step` steps. A run that was stopped gets the same as one that was never stopped."""
         clips, teacher = self.inputs.clips, self.inputs.teacher
         if teacher is not None:
-            cache = not self.phases[0].config.train.workers
-            teacher = TeacherView(clips, teacher.config, teacher.norm, cache=cache)
+            keep = not self.phases[0].config.train.workers
+            teacher = TeacherView(clips, teacher.config, teacher.norm, keep=keep)
         for number, phase in enumerate(self.phases):
             done = max(0, step - phase.first_step)
             if done < phase.steps:

@@ -102,7 +102,7 @@ def test_a_distilled_run_goes_on_bit_for_bit(trainer, write_teacher, tmp_path, n
 def test_a_student_that_is_its_teacher_has_no_gradient(tiny, train_clips, norm, trainer, tmp_path):
     trainer("teacher").fit()
     loaded = load_teacher(str(tmp_path / "teacher"), tiny(), train_clips.classes)
-    view = TeacherView(train_clips, loaded.config, loaded.norm, cache=True)
+    view = TeacherView(train_clips, loaded.config, loaded.norm, keep=True)
     dataset, student = ClipDataset(train_clips, tiny(), norm, view), load_model(tmp_path / "teacher").model.train()
     batch = pack([dataset[ClipRequest(i)] for i in range(6)])
     logits = student(batch)
@@ -124,7 +124,7 @@ def test_the_teacher_sees_clips_as_in_its_own_evaluation(tiny, train_clips, norm
     """With its own length, resolution and normalisation, whatever the student augments."""
     config = tiny(view={"max_frames": 64, "cut_from": 32, "crop": "start"}, train={**BUSY, "mixup": 0.0})
     loaded = load_teacher(str(write_teacher(**TEACHERS[name])), config, train_clips.classes)
-    view = TeacherView(train_clips, loaded.config, loaded.norm, cache=True)
+    view = TeacherView(train_clips, loaded.config, loaded.norm, keep=True)
     dataset = ClipDataset(train_clips, config, norm, view)
     seen = [dataset[ClipRequest(i, epoch)] for epoch in (0, 1) for i in range(6)]
     batch = pack(seen).teacher
@@ -141,7 +141,7 @@ def test_the_teacher_sees_clips_as_in_its_own_evaluation(tiny, train_clips, norm
 
 def test_the_teacher_hears_the_mixture(tiny, train_clips, norm, write_teacher):
     loaded = load_teacher(str(write_teacher()), tiny(), train_clips.classes)
-    view = TeacherView(train_clips, loaded.config, loaded.norm, cache=True)
+    view = TeacherView(train_clips, loaded.config, loaded.norm, keep=True)
     mixed, plain = (ClipDataset(train_clips, tiny(train={"mixup": p}), norm, view) for p in (1.0, 0.0))
     for index in range(4):
         clip, alone = mixed[ClipRequest(index)], plain[ClipRequest(index)]
