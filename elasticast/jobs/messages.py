@@ -152,22 +152,34 @@ class TerminalMessages(logging.Filter):
 
     def seconds_left(self) -> float | None:
         """Time to go (s), if as many jobs run at a time as so far; None if a rule with jobs left was never timed."""
-        now, work = self.clock(), 0.0
-        left = self.planned - Counter({rule: len(times) for rule, times in list(self.taken.items())})
-        for rule, count in left.items():
-            if (cost := self._cost(rule)) is None:
+        now, running = self.clock(), list(self.running.values())
+        to_go = [job.progress(now - job.since)[1] for job in running]
+        totals: dict[str, list[float]] = {}
+        for job, left in zip(running, to_go, strict=True):
+            if left is not None:
+                totals.setdefault(job.rule, []).append(now - job.since + left.total_seconds())
+        work, busy = 0.0, sum(map(sum, list(self.taken.values())))
+        waiting = self.planned - Counter({rule: len(times) for rule, times in list(self.taken.items())})
+        for job, left in zip(running, to_go, strict=True):
+            waiting[job.rule] -= 1
+            busy += now - job.since
+            cost = self._cost(job.rule, totals)
+            if left is None and cost is None:
+                return None
+            work += left.total_seconds() if left is not None else max(cost - (now - job.since), 0.0)
+        for rule, count in waiting.items():
+            if count <= 0:
+                continue
+            if (cost := self._cost(rule, totals)) is None:
                 return None
             work += count * cost
-        running = list(self.running.values())
-        for job in running:
-            work -= min(now - job.since, self._cost(job.rule) or 0.0)
-        busy = sum(map(sum, list(self.taken.values()))) + sum(now - job.since for job in running)
         return work / max(busy / max(now - self.started, 1e-9), 1.0)
 
-    def _cost(self, rule: str) -> float | None:
-        """Mean time of a job of a rule (s): in this run, else in earlier ones."""
-        if times := self.taken.get(rule):
-            return sum(times) / len(times)
+    def _cost(self, rule: str, totals: Mapping[str, list[float]]) -> float | None:
+        """Mean time of a job of a rule (s): in this run, as its running jobs expect it (`totals`), in earlier runs."""
+        for times in (self.taken.get(rule), totals.get(rule)):
+            if times:
+                return sum(times) / len(times)
         return self.stored.get(rule, SHORT_SECONDS if rule in self.setup | self.short else None)
 
 
