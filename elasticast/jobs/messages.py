@@ -65,6 +65,7 @@ class TerminalMessages(logging.Filter):
         self.planned: Counter[str] = Counter()
         self.running: dict[int, RunningJob] = {}
         self.taken: dict[str, list[float]] = {}
+        self.failed: Counter[str] = Counter()
         self.started = self.last = clock()
         self.on_begin = on_begin or self.show_progress
         self.display: LiveDisplay | None = None
@@ -124,9 +125,12 @@ class TerminalMessages(logging.Filter):
         job = self.running.pop(getattr(record, "job_id", getattr(record, "jobid", None)), None)
         if job is None:
             return
+        if failed:
+            self.failed[job.rule] += 1
+            return
         taken = self.clock() - job.since
         self.taken.setdefault(job.rule, []).append(taken)
-        if self.display and job.rule not in self.setup and not failed:
+        if self.display and job.rule not in self.setup:
             self._print(f"{job.title}: {_duration(taken)}")
 
     def summary(self) -> tuple[str, float | None]:
@@ -148,6 +152,8 @@ class TerminalMessages(logging.Filter):
         so_far = _duration(self.clock() - self.started)
         runs = f"{done.get(TRAIN, 0)} of {planned[TRAIN]} runs trained, " if TRAIN in planned else ""
         jobs = f"{sum(done.values())} of {sum(planned.values())} jobs done, {len(self.listed())} running"
+        if failed := sum(self.failed.values()):
+            jobs += f", {failed} failed"
         return f"{runs}{jobs}, {so_far} so far, {to_go}"
 
     def seconds_left(self) -> float | None:
@@ -159,7 +165,8 @@ class TerminalMessages(logging.Filter):
             if left is not None:
                 totals.setdefault(job.rule, []).append(now - job.since + left.total_seconds())
         work, busy = 0.0, sum(map(sum, list(self.taken.values())))
-        waiting = self.planned - Counter({rule: len(times) for rule, times in list(self.taken.items())})
+        waiting = self.planned - self.failed
+        waiting -= Counter({rule: len(times) for rule, times in list(self.taken.items())})
         for job, left in zip(running, to_go, strict=True):
             waiting[job.rule] -= 1
             busy += now - job.since

@@ -92,6 +92,7 @@ def test_errors_and_warnings_are_printed_as_they_are(run):
     run.send(None, "a warning")
     assert run.handler.lines[-2:] == ["it failed", "a warning"]
     assert not run.filter.running
+    assert run.filter.progress().startswith("0 of 4 runs trained, 0 of 5 jobs done, 0 running, 1 failed, ")
 
 
 def test_the_time_to_go_is_measured(run):
