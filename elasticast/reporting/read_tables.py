@@ -34,6 +34,11 @@ PAIRS = (
     "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
     "comparisons",
 )  # fmt: skip
+RUNS = (
+    "run", "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "parameters", "device",
+    "peak_memory_mib",
+)  # fmt: skip
+HISTORY = ("experiment", "seed", "step", "split", "metric", "value")
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
 _NAMES = ("suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis")
 _OF_RUN = ("suite", "experiment", "seed", "dataset", "task")
@@ -114,6 +119,31 @@ def read_pairs(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     check_pairs(path, table)
     _check_same_evaluations(path, metrics)
     return _round_x(table)
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """Read ``runs.csv`` of a suite: what is recorded of each training run (columns `RUNS` and others).
+
+    Raises
+    ------
+    DataError
+        If the file, its record or a column is missing, if the file was changed, or if a value is not a number.
+    """
+    table = _read_verified(path, RUNS)
+    check_numbers(path, table, ("steps", "seconds", "parameters"))
+    check_unique(path, table, ("experiment", "seed"))
+    return table
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read ``history.csv`` of a suite: the learning curves of its runs (columns `HISTORY`).
+
+    Errors are as in :func:`read_runs`. A loss may be infinite.
+    """
+    table = _read_verified(path, HISTORY)
+    check_numbers(path, table, ("step",))
+    check_unique(path, table, ("experiment", "seed", "step", "split", "metric"))
+    return table
 
 
 def read_notes(path: Path) -> list[str]:
