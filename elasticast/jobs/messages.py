@@ -7,7 +7,6 @@ Snakemake prints five lines per job, with all its files and the reason why it ru
 one may take a second and another an hour. Its log file in ``.snakemake/log`` keeps all of that. ``--verbose`` shows it.
 """
 
-import csv
 import logging
 import threading
 import time
@@ -15,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from elasticast.jobs.benchmarks import read_benchmark
 from elasticast.jobs.live import LiveDisplay, RunningJob
 
 EVERY_SECONDS = 60.0
@@ -194,20 +194,11 @@ def stored_seconds(folder: Path, rules: Iterable[str]) -> dict[str, float]:
     """Mean time of the jobs of each rule (s), from the benchmark files ``RULE_*.tsv`` in a folder of earlier runs."""
     found = {}
     for rule in rules:
-        times = [float(row["s"]) for path in folder.glob(f"{rule}_*.tsv") for row in _rows(path)]
+        measured = [read_benchmark(path) for path in folder.glob(f"{rule}_*.tsv")]
+        times = [job.seconds for job in measured if job]
         if times:
             found[rule] = sum(times) / len(times)
     return found
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a benchmark file that have a time; a damaged file has none."""
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-            return [row for row in rows if float(row["s"]) >= 0]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return []
 
 
 def _duration(seconds: float) -> str:

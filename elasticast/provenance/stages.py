@@ -209,6 +209,7 @@ STAGES = {
         "data/views.py",
         "reporting/captions.py",
         "reporting/native_lengths.py",
+        "reporting/read_tables.py:read_durations",
         "reporting/token_shares.py",
         "text.py:rst",
     ),

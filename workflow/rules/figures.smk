@@ -51,8 +51,8 @@ rule fig2:
     """Figure 2: native lengths of the clips, what is cropped and padded."""
     input:
         script="paper_figures/fig2_native_lengths.py",
-        manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
-        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
+        lengths=rules.collect_lengths.output.table,
+        record=rules.collect_lengths.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -69,7 +69,7 @@ rule fig2:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["lengths"],
     shell:
-        "python {input.script:q} --suite {input.suite:q} --manifests {input.manifests:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --lengths {input.lengths:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig3:
