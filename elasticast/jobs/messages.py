@@ -136,7 +136,7 @@ class TerminalMessages(logging.Filter):
     def summary(self) -> tuple[str, float | None]:
         """Line of progress, and the share of the time that has passed; None if the time to go is not known."""
         left, passed = self.seconds_left(), self.clock() - self.started
-        return self.progress(), None if left is None else passed / max(passed + left, 1e-9)
+        return self._line(left), None if left is None else passed / max(passed + left, 1e-9)
 
     def listed(self) -> list[tuple[RunningJob, float]]:
         """Running jobs without those that only prepare others, each with the time since it started (s)."""
@@ -145,9 +145,11 @@ class TerminalMessages(logging.Filter):
 
     def progress(self) -> str:
         """How many runs are trained, how many jobs are done and running, the time so far, and the time to go."""
+        return self._line(self.seconds_left())
+
+    def _line(self, left: float | None) -> str:
         done = {rule: len(times) for rule, times in list(self.taken.items()) if rule not in self.setup}
         planned = {rule: count for rule, count in self.planned.items() if rule not in self.setup}
-        left = self.seconds_left()
         to_go = "time to go not known yet" if left is None else f"about {_duration(left)} to go"
         so_far = _duration(self.clock() - self.started)
         runs = f"{done.get(TRAIN, 0)} of {planned[TRAIN]} runs trained, " if TRAIN in planned else ""
