@@ -14,6 +14,7 @@ _RUN = (
     "config/frames.py",
     "config/model.py",
     "config/model_file.py",
+    "config/patch_sizes.py",
     "config/run.py:RunConfig",
     "config/token_merging.py",
     "config/training.py:Train",
@@ -28,6 +29,7 @@ _CLIPS = (
     "data/features.py",
     "data/manifest.py:read_classes,read_manifest",
     "data/packing.py",
+    "data/patch_sizes.py",
     "data/sampler.py",
     "data/store.py:Store",
     "data/time_warp.py",
@@ -48,6 +50,7 @@ _MODELS = (
     "models/transformer.py",
 )
 _SWEEPS = (
+    "config/evaluation.py:PATCHES,swept_patches",
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",

@@ -17,6 +17,7 @@ from elasticast.config import RunConfig
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.loading import load_batches
 from elasticast.data.packing import PackedBatch
+from elasticast.data.patch_sizes import drawn_size
 from elasticast.data.sampler import BatchSampler, ClipRequest
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
@@ -149,7 +150,7 @@ class Trainer:
                 skip -= len(batches)
                 continue
             left, sizes = batches[skip:], self.sampler.sizes
-            own = (self.world.share(clips, sizes(clips))[0] for clips in left)
+            own = (self._own_clips(clips, epoch, number) for number, clips in enumerate(left, start=skip))
             # while a graph is recorded, no other thread may call CUDA, and a data loader pins batches in a thread
             in_thread = self.device.type == "cuda" and not self.graphs
             loaded = load_batches(self.dataset, own, _ignore_signals, pin_memory=in_thread)
@@ -157,6 +158,11 @@ class Trainer:
                 pinned = batch.pin_memory() if self.graphs else batch
                 yield epoch, clips, pinned.to(self.device), self.world.share(clips, sizes(clips))[1]
             skip = 0
+
+    def _own_clips(self, clips: list[ClipRequest], epoch: int, number: int) -> list[ClipRequest]:
+        """The clips of a batch that this rank computes, and the size of their patches."""
+        size = drawn_size(self.config, epoch, number, self.world.rank)
+        return [clip._replace(patch_size=size) for clip in self.world.share(clips, self.sampler.sizes(clips))[0]]
 
     def _run_steps(self) -> None:
         train, total = self.config.train, self.total
