@@ -167,6 +167,7 @@ STAGES = {
         "reporting/read_tables.py:read_run_metrics",
     ),
     "curves": (*_PANELS, *_CURVES),
+    "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
