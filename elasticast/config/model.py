@@ -157,7 +157,7 @@ class TransformerSettings(ModelSettings):
     @property
     def size(self) -> dict[str, Any]:
         """The settings in which weights that the model starts from must be equal."""
-        return {name: getattr(self, name) for name in ("dim", "depth", "heads", "patch", "mlp_ratio")}
+        return {name: getattr(self, name) for name in ("dim", "depth", "heads", "mlp_ratio")}
 
     @property
     def summary(self) -> str:

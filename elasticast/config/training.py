@@ -17,7 +17,7 @@ class Batch(Settings):
     )
     tokens: PositiveInt | None = Field(
         None,
-        description="Token budget per optimisation step, counted before token dropout and with the smallest patches, and "
+        description="Token budget per optimisation step, counted before token dropout, with the smallest patches, and "
         "never exceeded. [tokens]",
     )
     buckets: bool = Field(

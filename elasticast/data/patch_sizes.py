@@ -45,6 +45,12 @@ def resized_patches(spectrogram: Tensor, size: PatchSize) -> Tensor:
     return patches.reshape(-1, size.stored**2)
 
 
+def resized_kernel(weight: Tensor, stored: int, edge: int) -> Tensor:
+    """Weight `[D, stored * stored]` of a patch embedding, for patches of `edge`: ``pinv(B^T) w``."""
+    matrix = resize_matrix(stored, edge)
+    return (matrix.T @ weight.view(-1, stored, stored) @ matrix).flatten(1)
+
+
 def drawn_size(config: RunConfig, epoch: int, batch: int, process: int) -> PatchSize | None:
     """Draw the size of the patches of a batch. The result depends on the arguments only.
 

@@ -8,7 +8,7 @@ from elasticast.config import PatchSize
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.features import patchify
 from elasticast.data.packing import pack, pack_clip
-from elasticast.data.patch_sizes import drawn_size, resize_matrix, resized_patches
+from elasticast.data.patch_sizes import drawn_size, resize_matrix, resized_kernel, resized_patches
 from elasticast.data.sampler import ClipRequest
 
 SIZES = [(8, 8), (10, 10), (15, 15), (20, 20), (32, 32), (48, 48), (16, 8), (16, 24), (16, 40)]
@@ -53,6 +53,12 @@ def test_a_resized_patch_has_the_token_of_the_patch(edge):
     patch = spectrogram(16, 16)
     found = resized_patches(bilinear(patch[None], edge)[0], PatchSize(edge, edge, 16, keep=False))
     torch.testing.assert_close(found, patch.reshape(1, -1), atol=1e-5, rtol=0)
+
+
+def test_a_resized_kernel_gives_the_tokens_of_resized_patches():
+    weight, cut = kernel().flatten(1), spectrogram()
+    expected = resized_patches(cut, PatchSize(8, 8, 16, keep=False)) @ weight.T
+    torch.testing.assert_close(patchify(cut, 8) @ resized_kernel(weight, 16, 8).T, expected, atol=1e-4, rtol=0)
 
 
 def test_matrices_are_computed_once():
