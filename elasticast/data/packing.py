@@ -38,6 +38,8 @@ class PackedClip:
         Number of time patches of the grid, including dropped tokens. By default, the grid ends with the last token.
     patch_size : PatchSize or None
         Size of the patches before they were resized to P x P. None if they were not.
+    teacher : PackedClip, optional
+        The same clip as a teacher is given it, see :class:`~elasticast.data.teacher.TeacherView`.
     """
 
     index: int
@@ -47,6 +49,7 @@ class PackedClip:
     target: Tensor
     time_patches: int = 0
     patch_size: PatchSize | None = None
+    teacher: "PackedClip | None" = None
 
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
@@ -129,6 +132,8 @@ class PackedBatch:
         `[B + 1]` int32, where the tokens of each clip begin and end, see :class:`Lengths`.
     patch_size : PatchSize or None
         Size of the patches of all clips before they were resized to P x P. None if they were not.
+    teacher : PackedBatch, optional
+        The same clips as a teacher is given them.
     """
 
     patches: Tensor
@@ -140,6 +145,7 @@ class PackedBatch:
     clip_time_patches: list[int]
     bounds: Tensor = field(default=None)
     patch_size: PatchSize | None = None
+    teacher: "PackedBatch | None" = None
 
     def __post_init__(self):
         if self.bounds is None:
@@ -170,7 +176,17 @@ class PackedBatch:
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PackedBatch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
+        changed = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
+        return PackedBatch(**changed | {"teacher": self.teacher and self.teacher._each_tensor(change)})
+
+    def only(self, clips: Sequence[int]) -> "PackedBatch":
+        """The batch with some of its clips, given by their places in it, in this order."""
+        tokens = {}
+        for name in ("patches", "freq", "time"):
+            parts = getattr(self, name).split(self.seqlens)
+            tokens[name] = torch.cat([parts[i] for i in clips])
+        chosen = {name: [getattr(self, name)[i] for i in clips] for name in ("seqlens", "index", "clip_time_patches")}
+        return PackedBatch(**tokens, **chosen, targets=self.targets[list(clips)])
 
     def __len__(self) -> int:
         return len(self.seqlens)
@@ -240,6 +256,7 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
     """
     if len(sizes := {clip.patch_size for clip in clips}) > 1:
         raise ValueError(f"the clips of a batch have patches of one size, got {len(sizes)} sizes")
+    teacher = [c.teacher for c in clips if c.teacher is not None]
     return PackedBatch(
         patches=torch.cat([c.patches for c in clips]),
         freq=torch.cat([c.freq for c in clips]),
@@ -249,4 +266,5 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         index=[c.index for c in clips],
         clip_time_patches=[c.time_patches for c in clips],
         patch_size=clips[0].patch_size,
+        teacher=pack(teacher) if teacher else None,
     )

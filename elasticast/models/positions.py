@@ -89,6 +89,26 @@ class FactorisedPositions(nn.Module):
         by_size = [resized(table.T[None, :, None], (1, rows))[0, :, 0].T for table, rows in tables]
         return by_size[0], by_size[1]
 
+    @torch.no_grad()
+    def refine(self, ratio: float, _coarse: int) -> None:
+        """Interpolate the table of time, so that positions keep their place in time when clips get more patches.
+
+        Row t gets the value at row ``(t + 1/2) / ratio - 1/2``. Fractions of a clip (``fractional``) stay what they
+        are.
+
+        Parameters
+        ----------
+        ratio : float
+            How many times as many patches a clip has from now on.
+        """
+        if self.kind == "fractional":
+            return
+        last = len(self.time) - 1
+        row = ((torch.arange(last + 1, device=self.time.device) + 0.5) / ratio - 0.5).clamp(0, last)
+        low = row.long()
+        high = (low + 1).clamp(max=last)
+        self.time.copy_(torch.lerp(_rows(self.time, low), _rows(self.time, high), (row - low)[:, None]))
+
 
 def resized(table: Tensor, size: tuple[int, int]) -> Tensor:
     """A grid of positions `[1, D, F, T]`, resized to F by T = `size` by bilinear interpolation with antialiasing.
@@ -191,3 +211,16 @@ class GridPositions(nn.Module):
         else:
             table = resized(self.table, (freq, time_patches))
         return table[0].flatten(1).T
+
+    @torch.no_grad()
+    def refine(self, _ratio: float, coarse: int) -> None:
+        """Interpolate the table from that of coarser clips, so that positions keep their place in time.
+
+        Parameters
+        ----------
+        coarse : int
+            Number of time patches of the longest clip until now.
+        """
+        freq, time = self.table.shape[2:]
+        table = self.table[..., :coarse] if self.cut else resized(self.table, (freq, coarse))
+        self.table.copy_(resized(table, (freq, time)))
