@@ -207,7 +207,7 @@ class Panel:
 
     @property
     def native_x(self) -> float:
-        """The x that gives the model most of a clip: greatest length or rate, finest resolution, no tokens left out."""
+        """The x that gives the model most of a clip: greatest length or rate, finest resolution, most tokens."""
         xs = [x for s in self.series for x in s.points.index]
         return max(xs) if self.x_name in ("max_frames", "sample_rate") else min(xs)
 
@@ -224,7 +224,8 @@ def sweep_panels(
 
     Parameters
     ----------
-    x_name : {"max_frames", "compression", "token_drop", "token_merge", "sample_rate"}
+    x_name : str
+        Kind of sweep, see `elasticast.config.evaluation.Evaluation.x_name`.
     released : dict of str to pandas.Series, optional
         The authors' curves by experiment name, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional
