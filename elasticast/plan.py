@@ -97,6 +97,13 @@ class Plan:
             starts_from=settings.starts_from,
         )
 
+    def bases(self, run: str) -> list[str]:
+        """Training runs whose weights an adapted run needs whenever it is read; [] if it holds all of its weights."""
+        start = self.runs[run].starts_from
+        if start is None or self.runs[run].model.adaptation is None:
+            return []
+        return [start, *self.bases(start)]
+
     def training_code(self, run: str) -> str:
         """Digest of the code that decides the weights of a training run."""
         return training_code(self.runs[run])

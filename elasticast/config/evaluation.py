@@ -74,7 +74,7 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
         message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
         return [Problem.between("x_name", sweep.x_name, message)]
     if sweep.x_name == "token_merge" and not run.model.traits.merges:
-        message = f"a model of kind `{run.model.kind}` does not merge tokens"
+        message = f"{run.model.described} does not merge tokens"
         return [Problem.between("x_name", sweep.x_name, message)]
     rate = run.front_end.sample_rate
     if sweep.x_name == "sample_rate" and (higher := [x for x in sweep.x if x > rate]):

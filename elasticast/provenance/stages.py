@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
+    "config/adapting.py",
     "config/aum.py",
     "config/frames.py",
     "config/model.py",
@@ -36,6 +37,7 @@ _CLIPS = (
 _MODELS = (
     "data/padding.py",
     "models/__init__.py",
+    "models/adapters.py",
     "models/ast.py",
     "models/attention.py",
     "models/aum.py",
@@ -59,6 +61,7 @@ _SWEEPS = (
 )
 _LOAD_WEIGHTS = (
     "models/weights/adapt.py",
+    "models/weights/adapted.py",
     "models/weights/content.py",
     "models/weights/sources.py",
     "models/weights/vit.py",

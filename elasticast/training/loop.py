@@ -21,6 +21,7 @@ from elasticast.data.sampler import BatchSampler, ClipRequest
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
 from elasticast.models import build_model
+from elasticast.models.adapters import load_trained, trained_parameters, trained_state
 from elasticast.models.attention import explain_backend, resolve_backend
 from elasticast.models.device import PRECISIONS, compute_record, device_name
 from elasticast.models.fast_trunk import speed_up
@@ -28,7 +29,7 @@ from elasticast.models.pretrained import start_from
 from elasticast.models.trained import MODEL_FILES
 from elasticast.progress import LOG
 from elasticast.provenance import job_record, training_code
-from elasticast.training.checkpoint import Checkpoints, save_model
+from elasticast.training.checkpoint import Checkpoints, base_record, save_model
 from elasticast.training.distributed import World
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
@@ -103,6 +104,12 @@ class Trainer:
         if init is None:
             return None
         return {"source": init, **start_from(self.inputs.init, model, self.config, self.inputs.clips.classes)}
+
+    def _base(self) -> dict[str, str] | None:
+        """Record of the weights that are adapted, if any."""
+        if self.config.model.adaptation is None:
+            return None
+        return base_record(self.init["source"], self.inputs.init, self.init["sha256"], self.out)
 
     def fit(self) -> None:
         """Train and write the model; on a signal, save a checkpoint and exit with :data:`EXIT_CHECKPOINTED`."""
@@ -237,7 +244,7 @@ class Trainer:
             "seconds": self.seconds,
             "restarts": self.restarts,
             "seen": self.seen,
-            "model": self.model.state_dict(),
+            "model": trained_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -254,7 +261,7 @@ class Trainer:
         state = self.world.broadcast(self.world.main and self.checkpoints.load())
         if state is None:
             return
-        self.model.load_state_dict(state["model"])
+        load_trained(self.model, state["model"])
         restore_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])
@@ -279,6 +286,7 @@ class Trainer:
             "computed": self.computed,
             "init": self.init,
             "parameters": sum(p.numel() for p in self.model.parameters()),
+            "trained_parameters": trained_parameters(self.model),
             "steps": self.step,
             "seconds": round(self.seconds, 3),
             **{f"{what}_per_s": round(count / self.seconds, 1) for what, count in self.seen.items()},
@@ -287,9 +295,9 @@ class Trainer:
             "selection": self.selection and self.selection.record(),
         }
         if self.selection:
-            self.model.load_state_dict(self.selection.best)
+            load_trained(self.model, self.selection.best)
         clips = self.inputs.clips
-        save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind)
+        save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind, self._base())
         write_record(self.out / "run.json", record, [self.out / name for name in MODEL_FILES])
         # with the checkpoint still there, training this run again would end at once
         shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
