@@ -24,8 +24,8 @@ from elasticast.progress import LOG
 from elasticast.reporting.read_tables import METRICS, read_run_metrics
 
 RUN_COLUMNS = (
-    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
-    "world_size", "attention_backend", "threads",
+    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters",
+    "trained_parameters", "device", "world_size", "attention_backend", "threads",
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 
