@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
 from elasticast.config.model_class import allowed_file
-from elasticast.config.run import RunSettings
+from elasticast.config.run import INIT, RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
@@ -36,14 +36,14 @@ class Needs:
         its settings give mean and standard deviation.
     splits : tuple of str
         Splits of `dataset` that it reads: ``train``, and the split that its weights are selected on.
-    starts_from : str or None
-        Training run whose weights it starts from.
+    trained_first : tuple of str
+        Training runs whose weights it starts from or learns from, and those that these adapted.
     """
 
     dataset: str
     norm: str | None
     splits: tuple[str, ...]
-    starts_from: str | None
+    trained_first: tuple[str, ...]
 
 
 class Plan:
@@ -89,17 +89,17 @@ class Plan:
             A key of `runs`.
         """
         settings = self.runs[run]
-        select = settings.train.select
+        select, first = settings.train.select, settings.trained_first.values()
         return Needs(
             dataset=settings.dataset,
             norm=None if settings.norm else front_end_name(settings.front_end),
             splits=("train", select.split) if select else ("train",),
-            starts_from=settings.starts_from,
+            trained_first=tuple(dict.fromkeys(n for name in first for n in (name, *self.bases(name)))),
         )
 
     def bases(self, run: str) -> list[str]:
         """Training runs whose weights an adapted run needs whenever it is read; [] if it holds all of its weights."""
-        start = self.runs[run].starts_from
+        start = self.runs[run].trained_first.get(INIT)
         if start is None or self.runs[run].model.adaptation is None:
             return []
         return [start, *self.bases(start)]

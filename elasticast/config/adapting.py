@@ -18,6 +18,8 @@ class Adaptation(Settings):
     """Whether the result can be written as a model without `model.adapt`."""
     compiles: ClassVar[bool] = True
     """Whether a trunk with these parameters can be compiled."""
+    passes: ClassVar[int] = 2
+    """Cost of a training step, in forward passes: gradients of frozen weights are not computed."""
 
     @property
     def extra_tokens(self) -> int:
@@ -64,6 +66,7 @@ class Adaptation(Settings):
 class LinearProbe(Adaptation):
     """Only what follows the blocks trains, see `elasticast.models.adapters`."""
 
+    passes: ClassVar[int] = 1
     kind: Literal["linear"] = Field(
         description="Linear probe: what follows the blocks trains, that is the last LayerNorm, the pooling and the "
         "head. These train in the other kinds too."

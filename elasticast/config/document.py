@@ -16,12 +16,13 @@ from pydantic import BaseModel
 from elasticast.config.ablation import AblationFile
 from elasticast.config.adapting import ADAPTATIONS
 from elasticast.config.dataset import DatasetConfig, DatasetSettings, TwinnedDataset, TwinSettings
+from elasticast.config.dataset.table import Labels
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.kinds import BUILT_IN
 from elasticast.config.model import ModelSettings, TransformerSettings
+from elasticast.config.phases import Phase
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
-from elasticast.config.table import Labels
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, View
 from elasticast.config.workflow import WorkflowConfig
@@ -172,6 +173,7 @@ def tables() -> dict[str, list[Row]]:
         "model": rows(ModelSettings, "model."),
         "model transformer": rows(TransformerSettings, "model.", _added_fields(TransformerSettings, ModelSettings)),
         "train": rows(Train, "train."),
+        "phase": rows(Phase, "train.phases[]."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
         "ablation": rows(AblationFile),

@@ -51,7 +51,7 @@ def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
                 state = f"waiting ({queued.reason})" if queued.name == "PENDING" else queued.name.lower()
             else:
                 state = _state(folder, evaluated, record.end if record else "")
-            step, to_go = _progress(folder, config)
+            step, to_go = training_progress(folder, config)
             to_go = to_go if state == "running" else ""
             job, log = (record.job_id, str(record.log(records))) if record else ("", "")
             trained = _trained(folder, config)
@@ -67,7 +67,7 @@ def table(rows: list[RunStatus]) -> str:
     cells = [COLUMNS, *((r.run, r.state, r.step, r.to_go, r.trained, r.job, r.log) for r in rows)]
     if not any(r.trained for r in rows):
         cells = [row[:4] + row[5:] for row in cells]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
@@ -107,7 +107,7 @@ def _trained(folder: Path, config: RunConfig) -> str:
     return f"{record['trained_parameters']:,} of {record['parameters']:,}"
 
 
-def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
+def training_progress(folder: Path, config: RunConfig) -> tuple[str, str]:
     """Last step with the total, and the remaining time at the speed in the last line of history.csv."""
     path = folder / "history" / "history.csv"
     if not path.is_file():
@@ -117,6 +117,8 @@ def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
     if not rows:
         return "0", ""
     step, train = int(rows[-1]["step"]), config.train
+    if train.phases is not None:  # whose number of steps depends on the clips
+        return f"{step} (epoch {rows[-1]['epoch']})", ""
     if train.steps is None:
         return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", ""
     unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)
