@@ -11,7 +11,8 @@ from elasticast.models import build_model
 from elasticast.models.adapters import adapt, is_added, merge_low_rank, trained_parameters, trained_state
 from elasticast.models.pretrained import load_model
 from elasticast.models.token_merging import with_merging
-from elasticast.training.optim import build_optimizer, compute_loss
+from elasticast.training.objective import compute_loss
+from elasticast.training.optim import build_optimizer
 from tests.unit.models.test_equality import clip_of, shaken
 from tests.unit.models.test_models import FRAMES, model_of, random_clip
 
