@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
+from elasticast.config.evaluation import PATCHES
 from elasticast.config.model_class import allowed_file
 from elasticast.config.run import TEACHER, RunSettings
 from elasticast.provenance import code_digest, training_code
@@ -173,13 +174,15 @@ class Plan:
 
     @property
     def figures(self) -> list[str]:
-        """Names of the figures and tables that the suite has: ``fig1`` to ``fig5``, ``table1``, ``verdict``."""
+        """Names of the figures and tables that the suite has, such as ``fig1`` to ``fig5``, ``table1``, ``verdict``."""
+        experiments = self.suite.experiments
         present = {
             "fig1": "max_frames" in self.curves,
             "fig2": True,
             "fig3": self.packed_dataset is not None,
             "fig4": "max_frames" in self.curves,
             "fig5": "compression" in self.curves,
+            "patch_sizes": any(self.suite.curve(name, x_name) for name in experiments for x_name in PATCHES),
             "table1": True,
             "verdict": bool(self.suite.claims) or self.has_released_curves,
         }

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from elasticast.config.ablation_sweeps import (
-    COSTLY,
     GRID,
+    SHARES,
     SWEEPS,
     Point,
     compared,
@@ -231,8 +231,9 @@ def _where(results: AblationResults, sweep: str) -> str:
     ablation = results.ablation
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
-    names = {SWEEPS["compression"]: f"compression {x:g}", **dict.fromkeys(COSTLY, f"a share of {x:g}")}
-    names[SWEEPS["sample_rate"]] = f"{x:g} Hz"
+    names = {SWEEPS["compression"]: f"compression {x:g}", **dict.fromkeys(SHARES, f"a share of {x:g}")}
+    names |= {SWEEPS["sample_rate"]: f"{x:g} Hz", SWEEPS["patch_size"]: f"{x:g} × {x:g} patches"}
+    names[SWEEPS["patch_width"]] = f"patches of {x:g} frames"
     seconds = x * ablation.runs[ablation.base].front_end.hop_ms / 1000
     at = names.get(sweep, f"{x:g} frames ({seconds:g} s)") + (f", compression {compression:g}" if sweep == GRID else "")
     text = f"native: {at}; mean and worst of {len(points)} points"
