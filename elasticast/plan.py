@@ -12,7 +12,7 @@ from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, Run
 from elasticast.config.deciding import without_effect
 from elasticast.config.evaluation import PATCHES
 from elasticast.config.model_class import allowed_file
-from elasticast.config.run import RunSettings
+from elasticast.config.run import TEACHER, RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
@@ -106,6 +106,13 @@ class Plan:
         """The file of the model's class, or [] if it is one of this package; parameters as in `run_of`."""
         path = allowed_file(self.runs[self.run_of(experiment, ablation)].model)
         return [] if path is None else str(path)
+
+    def training_files(self, run: str) -> list[str]:
+        """Files of the classes that a training runs: of its model, and of its teacher."""
+        settings = self.runs[run]
+        teacher = settings.trained_first.get(TEACHER)
+        models = [settings.model, *([self.runs[teacher].model] if teacher else [])]
+        return list(dict.fromkeys(str(path) for path in map(allowed_file, models) if path is not None))
 
     def deciding_settings(self, run: str, seed: int) -> str:
         """The settings that decide the weights of a training run, as JSON."""

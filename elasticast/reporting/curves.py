@@ -87,10 +87,8 @@ def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> Non
 
     A released curve that several experiments name is drawn once, in the colour of the first of them.
     """
-    released: list[pd.Series] = []
     for series in panel.series:
-        if series.released is not None and not any(series.released.equals(other) for other in released):
-            released.append(series.released)
+        if panel.draws_released(series):
             _draw_thin(ax, series.released, styles[series.label], RELEASED_LINE)
         if series.other_has_run:
             _draw_thin(ax, series.other.points["mean"].dropna(), styles[series.label], OTHER_LINE)
