@@ -143,7 +143,7 @@ def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
     if run.task not in dataset.tasks:
         message = f"dataset {run.dataset!r} has no such task. Expected one of: {', '.join(dataset.tasks)}"
         problems.append(Problem.between("task", run.task, message))
-    elif dataset.tasks[run.task] == "multi" and run.train.loss == "ce":
+    elif dataset.tasks[run.task] != "single" and run.train.loss == "ce":
         message = f"needs one label per clip, but clips of task {run.task!r} have several; use 'bce'"
         problems.append(Problem.between("train.loss", "ce", message))
     if run.front_end.sample_rate != dataset.store_rate:
