@@ -149,11 +149,21 @@ class TransformerSettings(ModelSettings):
     merge: TokenMerging | None = Field(
         None, description="Token merging in training and evaluation; `null` does not merge."
     )
+    frame_head: bool = Field(
+        False,
+        description="Also compute logits of every time patch: the mean over frequency, and a linear layer. For tasks "
+        "of kind `frames`, which need it.",
+    )
 
     @property
     def size(self) -> dict[str, Any]:
         """The settings in which weights that the model starts from must be equal."""
         return {name: getattr(self, name) for name in ("dim", "depth", "heads", "patch", "mlp_ratio")}
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Names of the submodules of the head, see `Traits.head`."""
+        return ("head_norm", "frame_head", "head") if self.frame_head else ("head_norm", "head")
 
     @property
     def summary(self) -> str:
@@ -220,8 +230,9 @@ class ElasticASTSettings(TransformerSettings):
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
             merges=True,
+            frames=self.frame_head,
             starts_from=("ast",),
-            head=("head_norm", "head"),
+            head=self.head,
         )
 
     def problems(self, run: Any) -> list[Problem]:
@@ -268,9 +279,10 @@ class ASTSettings(TransformerSettings):
             missing_tokens="evaluate",
             extra_tokens=self.prefix_tokens,
             merges=True,
+            frames=self.frame_head,
             random_offset=self.time_offset,
             starts_from=("elasticast",),
-            head=("head_norm", "head"),
+            head=self.head,
         )
 
     def problems(self, run: Any) -> list[Problem]:

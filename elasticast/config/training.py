@@ -97,6 +97,13 @@ class Select(Settings):
     scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
 
+class LossWeights(Settings):
+    """Weights of the losses that training on events adds up."""
+
+    clips: Annotated[float, Field(ge=0)] = Field(0.5, description="Weight of the loss of the classes of each clip.")
+    frames: PositiveFloat = Field(1.0, description="Weight of the loss of the classes of each time patch.")
+
+
 def _one_or_range(value: Any) -> str:
     return "[range]" if isinstance(value, list) else "[share]"
 
@@ -143,6 +150,9 @@ class Train(Settings):
     loss: Literal["bce", "ce"] = Field(
         "bce",
         description="Binary cross-entropy (`bce`) or cross-entropy (`ce`). `ce` needs a task with one label per clip.",
+    )
+    loss_weights: LossWeights = Field(
+        LossWeights(), description="Tasks of kind `frames`: weights of the losses of clips and of frames."
     )
     grad_clip: PositiveFloat | None = Field(1.0, description="Largest gradient norm; `null` does not clip.")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast type. `fp16` needs CUDA.")

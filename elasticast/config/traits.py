@@ -24,6 +24,9 @@ class Traits:
         Largest number of frames that its positions cover; None if there is no limit.
     merges : bool
         Whether it can merge tokens (`model.merge`, `x_name: token_merge`).
+    frames : bool
+        Whether ``forward(batch, frames=True)`` computes logits of every time patch, for tasks of kind ``frames``. The
+        linear layer is the submodule ``frame_head``.
     random_offset : bool
         Whether training moves each clip to a random place in the grid of the longest view.
     starts_from : tuple of str
@@ -39,6 +42,7 @@ class Traits:
     extra_tokens: int = 0
     longest: int | None = None
     merges: bool = False
+    frames: bool = False
     random_offset: bool = False
     starts_from: tuple[str, ...] = ()
     head: tuple[str, ...] = ("head",)

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from elasticast.checksums import read_record
 from elasticast.config import FrontEnd, RunConfig
-from elasticast.config.frames import patch_frames
-from elasticast.data.augment import mask_value, mixup, spec_augment
+from elasticast.config.frames import frame_seconds, patch_frames
+from elasticast.data.augment import mask_value, mixup, spec_augment, warped_labels
 from elasticast.data.encoder import ClipEncoder
+from elasticast.data.events import read_events
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
@@ -96,12 +97,14 @@ class Clips:
         Id of each clip.
     classes : list of str
         Class names of the task.
-    kind : {"single", "multi"}
-        Whether clips have exactly one label or any number of labels.
+    kind : {"single", "multi", "frames"}
+        Whether clips have exactly one label, any number of labels, or events with onset and offset.
     labels : ndarray
         Class index of every label of every clip, concatenated in the order of the clips.
     first_label : ndarray
         `[clips + 1]` int64. The labels of clip i are ``labels[first_label[i]:first_label[i + 1]]``.
+    events : Events or None
+        Events of the clips, for tasks of kind ``frames``.
     """
 
     def __init__(self, prepared: Path, split: str, task: str):
@@ -129,6 +132,7 @@ class Clips:
             name = str(names[(self.labels < 0).argmax()])
             raise DataError(f"{prepared / 'classes.json'}: {task} has no class {name!r}, a label in manifest.parquet")
         self.first_label = np.concatenate([[0], counts.cumsum()])
+        self.events = read_events(prepared, task, self.ids, self.classes) if self.kind == "frames" else None
 
     def _check_ids(self, manifest: Path) -> None:
         """Check that the clips of the store are those of the manifest, in the same order."""
@@ -220,11 +224,11 @@ class ClipDataset(Dataset):
         draw = torch.rand((), generator=generator).item()
         random_length = self.config.view.cut_from is not None
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
-        spectrogram, target = self._mixture(request.index, view.compression, generator)
+        spectrogram, target, labels = self._mixture(request.index, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
-        draws = {"generator": generator, "compression": view.compression}
-        augment = partial(spec_augment, settings=self.config.train.spec_augment, fill=self.fill, **draws)
-        options = {"index": request.index, "target": target, "start": start, "augment": augment}
+        masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
+        options = {"augment": partial(spec_augment, fill=self.fill, **masks), "warp": partial(warped_labels, **masks)}
+        options |= {"index": request.index, "target": target, "start": start, "labels": labels}
         clip = self.encoder.encode(spectrogram, view, **options)
         return self._drop_tokens(self._shift(clip, generator), generator)
 
@@ -264,10 +268,11 @@ class ClipDataset(Dataset):
             share += (highest - share) * torch.rand((), generator=generator).item()
         return clip.select(kept_tokens(len(clip.patches), share, generator, self.config.train.token_rounding))
 
-    def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Log-mel and target of a clip, mixed with another clip with probability `train.mixup`."""
+    def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Log-mel, target and labels of frames of a clip, mixed with another clip with probability `train.mixup`."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
-            return self._log_mel(index, compression), self.clips.target(index)
+            log_mel = self._log_mel(index, compression)
+            return log_mel, self.clips.target(index), self._labels(index, log_mel, compression)
         partner = int(torch.rand((), generator=generator).item() * len(self.clips))
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
@@ -275,7 +280,26 @@ class ClipDataset(Dataset):
         waveforms = self.clips.waveform(index), self.clips.waveform(partner)
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
-        return self.encoder.spectrogram(mixed, compression), target
+        log_mel = self.encoder.spectrogram(mixed, compression)
+        labels = self._labels(index, log_mel, compression)
+        if labels is not None:
+            labels = share * labels + (1 - share) * self._labels(partner, log_mel, compression, within=index)
+        return log_mel, target, labels
+
+    def _labels(self, index: int, log_mel: Tensor, compression: float, within: int | None = None) -> Tensor | None:
+        """Share of each frame of a log-mel `[F, T]` that events of a clip cover, `[C, T]`; None without events.
+
+        `within` is the clip that this one was mixed into, by `train.mixup_fill`.
+        """
+        if self.clips.events is None:
+            return None
+        events = self.clips.events.of_clip(index)
+        if within is not None:
+            own, other = (int(self.clips.samples[i]) / self.config.front_end.sample_rate for i in (index, within))
+            repeated = self.config.train.mixup_fill == "repeat"
+            events = events.repeated(own if repeated else max(own, other), other)
+        hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)
+        return events.shares(len(self.clips.classes), log_mel.shape[1], hop)
 
     def _log_mel(self, index: int, compression: float) -> Tensor:
         """Log-mel of a clip, cached for later epochs while the cache has room."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elasticast.config import RunConfig
 from elasticast.data.features import Norm, log_mel
-from elasticast.data.packing import PackedClip, pack_clip
+from elasticast.data.packing import PackedClip, pack_clip, patch_labels
 from elasticast.data.views import ClipView, Fill
 
 NO_TARGET = torch.empty(0)
@@ -63,6 +63,8 @@ class ClipEncoder:
         target: Tensor = NO_TARGET,
         start: float = 0.0,
         augment: Callable[[Tensor], Tensor] | None = None,
+        labels: Tensor | None = None,
+        warp: Callable[[Tensor], Tensor] | None = None,
     ) -> PackedClip:
         """Tokens of a clip.
 
@@ -80,10 +82,21 @@ class ClipEncoder:
             Where to crop a clip longer than the view, see :func:`crop_or_pad`.
         augment : callable, optional
             Function applied to the normalised log-mel `[F, view.frames]`.
+        labels : Tensor, optional
+            `[C, T]`, share of each frame of the spectrogram that each class covers. They are cropped or padded as the
+            spectrogram is.
+        warp : callable, optional
+            Function applied to the labels `[C, view.frames]`, before `augment` is called.
         """
-        part = crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill, self.config.view.segment)
+        segment = self.config.view.segment
+        part = crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill, segment)
+        frame_target = None
+        if labels is not None:
+            labels = crop_or_pad(labels[:, view.first :], view.frames, start, view.fill, segment)
+            frame_target = patch_labels(warp(labels) if warp else labels, self.config.model, view.grid_frames)
         visible = self.norm(part)
-        return pack_clip(index, augment(visible) if augment else visible, target, self.config.model, view.grid_frames)
+        visible = augment(visible) if augment else visible
+        return pack_clip(index, visible, target, self.config.model, view.grid_frames, frame_target)
 
 
 def crop_or_pad(

@@ -9,7 +9,7 @@ Shape legend: B clips, n tokens of a clip, N tokens of all clips, P patch edge, 
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import torch
@@ -35,6 +35,8 @@ class PackedClip:
         `[C]`, 1 for each class of the clip.
     time_patches : int
         Number of time patches of the grid, including dropped tokens. By default, the grid ends with the last token.
+    frame_target : Tensor or None
+        `[time_patches, C]`, share of each time patch that events of each class cover, for tasks of kind ``frames``.
     """
 
     index: int
@@ -43,14 +45,14 @@ class PackedClip:
     time: Tensor
     target: Tensor
     time_patches: int = 0
+    frame_target: Tensor | None = None
 
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
 
     def select(self, keep: Tensor) -> "PackedClip":
         """The clip with only the tokens whose indices are in `keep`, on the same grid."""
-        tokens = self.patches[keep], self.freq[keep], self.time[keep]
-        return PackedClip(self.index, *tokens, self.target, self.time_patches)
+        return replace(self, patches=self.patches[keep], freq=self.freq[keep], time=self.time[keep])
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class PackedBatch:
         for the GPU.
     bounds : Tensor
         `[B + 1]` int32, where the tokens of each clip begin and end, see :class:`Lengths`.
+    frame_targets : Tensor or None
+        The `frame_target` of each clip, concatenated.
     """
 
     patches: Tensor
@@ -133,6 +137,7 @@ class PackedBatch:
     index: list[int]
     clip_time_patches: list[int]
     bounds: Tensor = field(default=None)
+    frame_targets: Tensor | None = None
 
     def __post_init__(self):
         if self.bounds is None:
@@ -176,7 +181,12 @@ def grid_positions(freq_patches: int, time_patches: int) -> tuple[Tensor, Tensor
 
 
 def pack_clip(
-    index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings, grid_frames: int | None = None
+    index: int,
+    spectrogram: Tensor,
+    target: Tensor,
+    model: ModelSettings,
+    grid_frames: int | None = None,
+    frame_target: Tensor | None = None,
 ) -> PackedClip:
     """Cut a normalised spectrogram `[F, T]` into tokens.
 
@@ -192,10 +202,36 @@ def pack_clip(
         Patch size and stride.
     grid_frames : int, optional
         Number of frames of the clip's grid, T by default. A larger grid continues after the last token.
+    frame_target : Tensor, optional
+        Targets of the time patches of the grid, see :func:`patch_labels`.
     """
     freq, time = grid_positions(*map(model.patches, spectrogram.shape))
     patches = patchify(spectrogram, model.patch, model.stride)
-    return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
+    time_patches = model.patches(grid_frames or spectrogram.shape[1])
+    return PackedClip(index, patches, freq, time, target, time_patches, frame_target)
+
+
+def patch_labels(labels: Tensor, model: ModelSettings, grid_frames: int | None = None) -> Tensor:
+    """Labels of time patches: the mean over the `stride` frames in the middle of each patch, which no other one has.
+
+    Parameters
+    ----------
+    labels : Tensor
+        `[C, T]`, labels of frames.
+    model : ModelSettings
+        Patch size and stride.
+    grid_frames : int, optional
+        Number of frames of the clip's grid, T by default. Time patches after the last frame have labels of 0.
+
+    Returns
+    -------
+    Tensor
+        `[time patches of the grid, C]`.
+    """
+    first, count = (model.patch - model.stride) // 2, model.patches(labels.shape[1])
+    middle = labels[:, first : first + count * model.stride]
+    means = middle.unflatten(1, (count, model.stride)).mean(2).T
+    return torch.nn.functional.pad(means, (0, 0, 0, model.patches(grid_frames or labels.shape[1]) - count))
 
 
 def kept_count(tokens: int, dropout: float, rounding: Literal["nearest", "down"] = "nearest") -> int:
@@ -221,4 +257,5 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         targets=torch.stack([c.target for c in clips]),
         index=[c.index for c in clips],
         clip_time_patches=[c.time_patches for c in clips],
+        frame_targets=torch.cat([c.frame_target for c in clips]) if clips[0].frame_target is not None else None,
     )

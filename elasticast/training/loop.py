@@ -34,7 +34,7 @@ from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
 from elasticast.training.identity import circumstances, compiles, continued, run_identity
 from elasticast.training.inputs import RunInputs
-from elasticast.training.optim import build_optimizer, compute_loss, learning_rate, restore_optimizer
+from elasticast.training.optim import build_optimizer, learning_rate, restore_optimizer, training_loss
 from elasticast.training.selection import Selection, due_steps
 
 EXIT_CHECKPOINTED = 85
@@ -207,7 +207,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self._autocast():
-            loss = compute_loss(self.replica(batch), batch.targets, train.loss) * weight
+            loss = training_loss(self.replica, batch, train) * weight
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss * self.world.size).backward()  # gradients are averaged over ranks, but we need their sum
         self.scaler.unscale_(self.optimizer)
