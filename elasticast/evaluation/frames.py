@@ -5,6 +5,7 @@ Shape legend: n clips, T time patches of the longest clip, R time patches of all
 
 from dataclasses import dataclass
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from elasticast.data.views import ClipView
 from elasticast.errors import ConfigError, Problem
 from elasticast.evaluation.event_f1 import event_counts, segment_counts
 from elasticast.evaluation.postprocessing import box_scores, detections, filter_length, median_filtered
-from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds
+from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds, weighted_psds
 from elasticast.models.frame_head import FrameLogits
 
 CRITERIA = {"PSDS1": PSDS1, "PSDS2": PSDS2}
@@ -72,6 +73,13 @@ class FrameScores:
     layout: Layout
     logits: Tensor
 
+    @classmethod
+    def read(cls, group: h5py.Group) -> "FrameScores":
+        """Read the scores that :class:`~elasticast.evaluation.saved_predictions.Predictions` wrote."""
+        numbers = (float(group.attrs[name]) for name in ("step", "lead"))
+        layout = Layout(group["first"][:], group["seconds"][:], *numbers)
+        return cls(layout, torch.from_numpy(group["scores"][:].astype(np.float32)))
+
     def put(self, clip: int, logits: Tensor, seen: Tensor) -> None:
         """Store the logits of a clip; time patches without tokens have those of the nearest one that has some."""
         first, end = self.layout.first[clip : clip + 2]
@@ -125,6 +133,14 @@ def detected(scores: FrameScores, classes: list[str], detection: Detection) -> l
     lengths = median_lengths(detection, classes, scores.layout.step)
     by_class = scores.by_class(lengths)
     return by_class if detection.boxes is None else box_scores(by_class, **detection.boxes.model_dump())
+
+
+def resampled_psds(
+    scores: FrameScores, events: Events, classes: list[str], detection: Detection, weights: np.ndarray
+) -> np.ndarray:
+    """PSDS1 `[D]` of draws that count each clip `weights` `[n, D]` times; see :func:`event_metrics`."""
+    seconds = scores.layout.seconds
+    return weighted_psds(detected(scores, classes, detection), events.until(seconds), seconds, weights, PSDS1)
 
 
 def median_lengths(detection: Detection, classes: list[str], step: float) -> np.ndarray:

@@ -28,6 +28,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
 import h5py
@@ -38,9 +39,11 @@ from torch import Tensor
 from elasticast.config import Evaluation, RunConfig
 from elasticast.config.evaluation import Detection
 from elasticast.data.dataset import Clips
+from elasticast.data.events import Events
 from elasticast.evaluation.frames import FrameScores
 from elasticast.hdf5 import write_column, writing
 
+EVENT_COLUMNS = ("event_clip", "event_label", "onset", "offset")
 _PACKED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _NUMBERS = {**_PACKED, "fletcher32": True}  # a checksum per chunk; HDF5 has none for texts
 _ROWS = 256  # clips per HDF5 chunk, so that a few clips can be read without the rest
@@ -89,9 +92,8 @@ class Predictions:
         for column in ("labels", "first_label"):
             self._group.create_dataset(column, data=getattr(clips, column), dtype=np.int64, **_NUMBERS)
         if clips.events is not None:
-            columns = {"clip": "event_clip", "label": "event_label", "onset": "onset", "offset": "offset"}
-            for name, column in columns.items():
-                write_column(self._group, column, getattr(clips.events, name))
+            for column, values in zip(EVENT_COLUMNS, astuple(clips.events), strict=True):
+                write_column(self._group, column, values)
 
     def add(self, x: float, compression: float, scores: np.ndarray, frames: FrameScores | None = None) -> None:
         """Save the scores `[n, C]` of all clips at `x`, evaluated at `compression`, and the scores of time patches.
@@ -155,3 +157,8 @@ def targets(evaluation: h5py.Group, classes: int) -> np.ndarray:
     matrix = np.zeros((len(counts), classes), bool)
     matrix[np.repeat(np.arange(len(counts)), counts), evaluation["labels"][:]] = True
     return matrix
+
+
+def saved_events(evaluation: h5py.Group) -> Events:
+    """Events of the clips of an evaluation of a task of kind ``frames``."""
+    return Events(*(evaluation[name][:] for name in EVENT_COLUMNS))
