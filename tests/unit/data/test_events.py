@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ import torch
 from elasticast.checksums import file_sha256
 from elasticast.config.dataset import Soundscapes
 from elasticast.data.annotations import Annotations
+from elasticast.data.dataset import Clips
 from elasticast.data.datasets import soundscapes
 from elasticast.data.event_lists import events_of
 from elasticast.data.event_table import event_table, with_clip_labels
@@ -17,14 +20,7 @@ from elasticast.evaluation.postprocessing import detections
 from elasticast.evaluation.psds import StepScores
 from tests.complaints import complains
 
-TIMED = Soundscapes(source="soundscapes", clips={"train": 12, "test": 6}, event_times=True)
-
-
-@pytest.fixture(scope="module")
-def timed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("timed") / "soundscapes"
-    prepare(TIMED, folder.parent, folder)
-    return folder
+TIMED = Soundscapes(source="soundscapes", clips={"train": 12, "test": 6}, seconds=[0.5, 2.5], event_times=True)
 
 
 def test_events_are_those_of_the_clips(timed):
@@ -40,14 +36,25 @@ def test_events_are_those_of_the_clips(timed):
         np.testing.assert_allclose(found.offset, [event.start + event.seconds for event in composed])
 
 
-def test_a_changed_table_of_events_is_named_and_repaired(timed):
-    before = file_sha256(timed / EVENTS)
-    table = pd.read_parquet(timed / EVENTS)
-    table.assign(offset=table["offset"] + 0.01).to_parquet(timed / EVENTS)
-    with complains(DataError, timed / EVENTS):
-        read_events(timed, "timed_events", ["test_000000"], ["bell"])
-    prepare(TIMED, timed.parent, timed)
-    assert file_sha256(timed / EVENTS) == before
+def test_a_changed_table_of_events_is_named_and_repaired(timed, tmp_path):
+    folder = tmp_path / "soundscapes"
+    shutil.copytree(timed, folder)
+    before = file_sha256(folder / EVENTS)
+    table = pd.read_parquet(folder / EVENTS)
+    table.assign(offset=table["offset"] + 0.01).to_parquet(folder / EVENTS)
+    with complains(DataError, folder / EVENTS):
+        read_events(folder, "timed_events", ["test_000000"], ["bell"])
+    prepare(TIMED, tmp_path, folder)
+    assert file_sha256(folder / EVENTS) == before
+
+
+def test_a_task_with_events_needs_their_table(timed, tmp_path):
+    folder = tmp_path / "soundscapes"
+    shutil.copytree(timed, folder)
+    (folder / EVENTS).unlink()
+    with complains(DataError, folder / EVENTS):
+        Clips(folder, "train", "timed_events")
+    assert Clips(folder, "train", "events").events is None
 
 
 def test_without_event_times_nothing_of_them_is_prepared(tmp_path):
