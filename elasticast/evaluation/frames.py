@@ -19,7 +19,6 @@ from elasticast.errors import ConfigError, Problem
 from elasticast.evaluation.event_f1 import event_counts, segment_counts
 from elasticast.evaluation.postprocessing import box_scores, detections, filter_length, median_filtered
 from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds, weighted_psds
-from elasticast.models.frame_head import FrameLogits
 
 CRITERIA = {"PSDS1": PSDS1, "PSDS2": PSDS2}
 
@@ -46,16 +45,6 @@ class Layout:
     step: float
     lead: float
 
-    @classmethod
-    def of(cls, config: RunConfig, views: list[ClipView], samples: np.ndarray) -> "Layout":
-        """Layout of clips of `samples` `[n]` samples that are viewed at one compression."""
-        model, rate = config.model, config.front_end.sample_rate
-        hop = frame_seconds(config.front_end, views[0].compression, config.view.resolution)
-        counts = [model.patches(view.frames) for view in views]
-        seconds = np.minimum(np.asarray(samples) / rate, [view.frames * hop for view in views])
-        lead = (model.patch - model.stride) // 2 * hop
-        return cls(np.concatenate([[0], np.cumsum(counts)]), seconds, model.stride * hop, lead)
-
     def edges(self) -> np.ndarray:
         """Where the time patches begin and end, `[n, T + 1]`; those after the end of a clip have no length."""
         edges = self.lead + np.arange(np.diff(self.first).max() + 1) * self.step
@@ -64,6 +53,16 @@ class Layout:
         last = np.diff(self.first)
         edges[np.arange(len(last)), last] = self.seconds
         return np.maximum.accumulate(edges, 1)
+
+
+def layout_of(config: RunConfig, views: list[ClipView], samples: np.ndarray) -> Layout:
+    """Layout of clips of `samples` `[n]` samples, which all have a view at the same compression."""
+    model, rate = config.model, config.front_end.sample_rate
+    hop = frame_seconds(config.front_end, views[0].compression, config.view.resolution)
+    counts = [model.patches(view.frames) for view in views]
+    seconds = np.minimum(np.asarray(samples) / rate, [view.frames * hop for view in views])
+    lead = (model.patch - model.stride) // 2 * hop
+    return Layout(np.concatenate([[0], np.cumsum(counts)]), seconds, model.stride * hop, lead)
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,6 @@ def nearest_seen(logits: Tensor, seen: Tensor) -> Tensor:
     rows = seen.nonzero().flatten()
     place = torch.arange(len(seen), device=seen.device)
     return logits[rows[(place[:, None] - rows).abs().argmin(1)]]
-
-
-def split_clips(logits: FrameLogits, time_patches: list[int]) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Logits `[C]`, logits of time patches, and whether these have tokens, of each clip of a batch, on the CPU."""
-    frames, seen = (part.float().cpu().split(time_patches) for part in (logits.frames, logits.seen))
-    return list(zip(logits.clips.float().cpu(), frames, (part.bool() for part in seen), strict=True))
 
 
 def detected(scores: FrameScores, classes: list[str], detection: Detection) -> list[StepScores]:

@@ -23,9 +23,10 @@ from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule, view_tokens
 from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
-from elasticast.evaluation.frames import FrameScores, Layout, event_metrics, split_clips
+from elasticast.evaluation.frames import FrameScores, event_metrics, layout_of
 from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.saved_predictions import Predictions
+from elasticast.models.frame_head import split_clips
 from elasticast.models.token_merging import with_merging
 from elasticast.progress import Progress
 
@@ -178,7 +179,7 @@ def frame_scores(
     """Memory for the logits of the time patches of all clips, by x; `allocate` returns a tensor of a given shape."""
     scores = {}
     for x, rule in view_rules(config, evaluation, compression).items():
-        layout = Layout.of(config, [rule(int(samples)) for samples in clips.samples], clips.samples)
+        layout = layout_of(config, [rule(int(samples)) for samples in clips.samples], clips.samples)
         scores[x] = FrameScores(layout, allocate(int(layout.first[-1]), len(clips.classes)))
     return scores
 

@@ -61,3 +61,9 @@ def patch_tokens(tokens: MergedTokens, lengths: Lengths, prefix: int) -> Tensor:
     """
     x = tokens.x if tokens.sources is None else tokens.x.index_select(0, tokens.sources)
     return split_prefix(x, lengths, prefix)[1] if prefix else x
+
+
+def split_clips(logits: FrameLogits, time_patches: list[int]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Logits `[C]`, logits of time patches, and whether these have tokens, of each clip of a batch, on the CPU."""
+    frames, seen = (part.float().cpu().split(time_patches) for part in (logits.frames, logits.seen))
+    return list(zip(logits.clips.float().cpu(), frames, (part.bool() for part in seen), strict=True))

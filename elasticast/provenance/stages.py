@@ -25,6 +25,7 @@ _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
     "data/encoder.py",
+    "data/events.py",
     "data/features.py",
     "data/manifest.py:read_classes,read_manifest",
     "data/packing.py",
@@ -41,13 +42,21 @@ _MODELS = (
     "models/aum.py",
     "models/device.py",
     "models/elasticast.py",
+    "models/frame_head.py",
     "models/pooling.py",
     "models/positions.py",
     "models/scan.py",
     "models/token_merging.py",
     "models/transformer.py",
 )
+_EVENTS = (
+    "evaluation/event_f1.py",
+    "evaluation/frames.py",
+    "evaluation/postprocessing.py",
+    "evaluation/psds.py",
+)
 _SWEEPS = (
+    *_EVENTS,
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",
@@ -156,8 +165,12 @@ STAGES = {
     "intervals": (
         "cli/__init__.py:intervals,resample",
         "config/base.py",
+        "data/events.py:Events",
+        "evaluation/frames.py:FrameScores,resampled_psds",
         "evaluation/intervals.py",
-        "evaluation/saved_predictions.py:points,targets",
+        "evaluation/postprocessing.py",
+        "evaluation/psds.py:PSDS1,weighted_psds",
+        "evaluation/saved_predictions.py:points,saved_events,targets",
         "evaluation/statistics.py",
     ),
     "collect": (
