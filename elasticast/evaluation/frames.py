@@ -3,7 +3,7 @@
 Shape legend: n clips, T time patches of the longest clip, R time patches of all clips, C classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import h5py
 import numpy as np
@@ -16,9 +16,9 @@ from elasticast.config.frames import frame_seconds
 from elasticast.data.events import Events
 from elasticast.data.views import ClipView
 from elasticast.errors import ConfigError, Problem
-from elasticast.evaluation.event_f1 import event_counts, segment_counts
+from elasticast.evaluation.event_f1 import Counts, event_counts, segment_counts
 from elasticast.evaluation.postprocessing import box_scores, detections, filter_length, median_filtered
-from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds, weighted_psds
+from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds
 
 CRITERIA = {"PSDS1": PSDS1, "PSDS2": PSDS2}
 
@@ -128,12 +128,16 @@ def detected(scores: FrameScores, classes: list[str], detection: Detection) -> l
     return by_class if detection.boxes is None else box_scores(by_class, **detection.boxes.model_dump())
 
 
-def resampled_psds(
+def resampled_f1(
     scores: FrameScores, events: Events, classes: list[str], detection: Detection, weights: np.ndarray
 ) -> np.ndarray:
-    """PSDS1 `[D]` of draws that count each clip `weights` `[n, D]` times; see :func:`event_metrics`."""
-    seconds = scores.layout.seconds
-    return weighted_psds(detected(scores, classes, detection), events.until(seconds), seconds, weights, PSDS1)
+    """Event F1 `[D]` of draws that count each clip `weights` `[n, D]` times; see :func:`event_metrics`."""
+    found = detections(detected(scores, classes, detection), detection.threshold)
+    # a class of each clip of its own, so that clips are counted one by one
+    by_clip = [replace(e, label=e.clip * len(classes) + e.label) for e in (found, events.until(scores.layout.seconds))]
+    counts = event_counts(*by_clip, len(weights) * len(classes))
+    sums = [weights.T @ count.reshape(len(weights), -1) for count in counts]
+    return np.array([Counts(*draw).macro() for draw in zip(*sums, strict=True)])
 
 
 def median_lengths(detection: Detection, classes: list[str], step: float) -> np.ndarray:

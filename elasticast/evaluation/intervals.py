@@ -30,7 +30,7 @@ from elasticast.checksums import FILES, FOLDER, OWN, folder_of, write_record
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.config.evaluation import Detection
 from elasticast.errors import DataError
-from elasticast.evaluation.frames import FrameScores, resampled_psds
+from elasticast.evaluation.frames import FrameScores, resampled_f1
 from elasticast.evaluation.records import (
     EVALUATION,
     PREDICTIONS,
@@ -69,7 +69,7 @@ _SHARED = ("suite", "experiment", "dataset", "task", "model", "one_length", "kin
 
 
 def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
-    """Resample the scores of one experiment: accuracy for tasks of one label, mAP for several, PSDS1 for events.
+    """Resample the scores of one experiment: accuracy for tasks of one label, mAP for several, event F1 for events.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _scores(evaluation: h5py.Group, x: str, weights: Tensor) -> np.ndarray:
         detection = Detection.model_validate_json(evaluation.attrs["detection"])
         classes = list(evaluation.file.attrs["classes"])
         frames = FrameScores.read(evaluation[x]["frames"])
-        return resampled_psds(frames, saved_events(evaluation), classes, detection, weights.numpy())
+        return resampled_f1(frames, saved_events(evaluation), classes, detection, weights.numpy())
     scores = evaluation[x]["scores"][:].astype(np.float32)
     return mean_average_precision(scores, targets(evaluation, scores.shape[1]), weights)
 

@@ -10,7 +10,6 @@ There are at most as many runs as intervals, so counts at all thresholds are sum
 Shape legend: n clips, T intervals, R runs, E events, C classes.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,8 +17,6 @@ import numpy as np
 
 from elasticast.data.events import Events
 
-DRAWS_AT_ONCE = 64
-"""Number of draws whose counts are in memory together."""
 DECIMALS = 6
 """Decimals of s to which overlaps and the shares that they must reach are rounded, as in sed_scores_eval."""
 
@@ -239,14 +236,10 @@ def curve(steps: Steps, label: int, events: Events, classes: int, seconds: float
         lengths = np.bincount(events.label, events.offset - events.onset, classes)
         crossed = counts[:, 2:][:, other] / np.maximum(lengths[other], 1e-12)
         rate = rate + criteria.alpha_ct * crossed.mean(1)
-    return _curve(3600 * rate, counts[:, 0] / (events.label == label).sum(), criteria.e_max)
-
-
-def _curve(rate: np.ndarray, share: np.ndarray, e_max: float) -> Curve:
-    within = rate <= e_max
-    rate, share = rate[within], share[within]
-    order = np.lexsort((share, rate))
-    return Curve(rate[order], np.maximum.accumulate(share[order]))
+    rate, share = 3600 * rate, counts[:, 0] / (events.label == label).sum()
+    within = rate <= criteria.e_max
+    order = np.lexsort((share[within], rate[within]))
+    return Curve(rate[within][order], np.maximum.accumulate(share[within][order]))
 
 
 def area(curves: list[Curve], criteria: Criteria) -> float:
@@ -295,54 +288,3 @@ def psds(
     ]
     single[present] = [area([one], criteria._replace(alpha_st=0.0)) for one in curves]
     return area(curves, criteria), single
-
-
-def weighted_psds(
-    scores: list[StepScores], events: Events, seconds: np.ndarray, weights: np.ndarray, criteria: Criteria = PSDS1
-) -> np.ndarray:
-    """Polyphonic sound detection scores of weighted clips, such as those of a bootstrap, without cross triggers.
-
-    Parameters
-    ----------
-    scores, events
-        See :func:`psds`.
-    seconds : ndarray
-        `[n]`, length of each clip. [s]
-    weights : ndarray
-        `[n, D]`, how often each clip counts in each of D draws.
-    criteria : Criteria
-        Parameters of the score, with `alpha_ct` = 0.
-
-    Returns
-    -------
-    ndarray
-        `[D]`. Each draw has the classes that have events in it.
-    """
-    assert not criteria.alpha_ct, "cross triggers are not weighted"
-    curves: list[list[Curve]] = [[] for _ in weights.T]
-    for label, one in enumerate(scores):
-        target = events.label == label
-        present = weights[events.clip[target]].sum(0)
-        if not present.any():
-            continue
-        for draw, found in enumerate(_weighted_curves(one, events, label, seconds @ weights, weights, criteria)):
-            if present[draw]:
-                curves[draw].append(found)
-    return np.array([area(found, criteria) if found else np.nan for found in curves])
-
-
-def _weighted_curves(
-    scores: StepScores, events: Events, label: int, seconds: np.ndarray, weights: np.ndarray, criteria: Criteria
-) -> Iterator[Curve]:
-    """The curve of a class in each draw; `seconds` `[D]` is the length of all clips of a draw."""
-    changes = steps(scores, events, label, 0, criteria)
-    changed = changes.change.any(1)
-    order = np.flatnonzero(changed)[np.argsort(-changes.threshold[changed], kind="stable")]
-    last = np.append(np.diff(changes.threshold[order]) < 0, True)[: len(order)]
-    total = np.maximum(weights[events.clip[events.label == label]].sum(0), 1e-12)
-    for first in range(0, weights.shape[1], DRAWS_AT_ONCE):
-        draws = slice(first, first + DRAWS_AT_ONCE)
-        counts = changes.change[order, :, None] * weights[changes.clip[order], None, draws]
-        counts = counts.cumsum(0)[last]
-        for found, false, d in zip(counts[:, 0].T, counts[:, 1].T, range(first, weights.shape[1]), strict=False):
-            yield _curve(3600 * false / seconds[d], found / total[d], criteria.e_max)

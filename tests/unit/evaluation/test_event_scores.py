@@ -6,7 +6,7 @@ import pytest
 
 from elasticast.data.events import Events
 from elasticast.evaluation.event_f1 import event_counts, segment_counts
-from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds, weighted_psds
+from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds
 from tests.golden import event_scores
 
 REFERENCE = json.loads(Path(event_scores.__file__).with_suffix(".json").read_text())
@@ -156,17 +156,3 @@ def test_as_many_events_match_as_possible():
     events = Events.of([(0, 0, 1.0, 2.0), (0, 0, 1.3, 2.3)])
     found = Events.of([(0, 0, 1.18, 2.18), (0, 0, 1.45, 2.45)])
     assert event_counts(found, events, 1).f1() == 1
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_weighted_clips_count_as_repeated_clips(seed):
-    case = event_scores.case(seed)
-    clips, classes = case["clips"], case["classes"]
-    weights = np.random.default_rng(seed).integers(0, 3, (len(clips), 4))
-    weights[0] = 1  # it has events of all classes
-    seconds = np.array([clip["edges"][-1] for clip in clips])
-    criteria = PSDS1._replace(e_max=case["e_max"])
-    weighted = weighted_psds(step_scores(clips, classes), events_in(clips), seconds, weights, criteria)
-    for value, counts in zip(weighted, weights.T, strict=True):
-        repeated = [clip for clip, count in zip(clips, counts, strict=True) for _ in range(count)]
-        assert value == pytest.approx(score(repeated, classes, criteria)[0], abs=1e-12)

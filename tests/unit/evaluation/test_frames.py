@@ -1,6 +1,7 @@
 """Scores of time patches, from the logits of a model to saved predictions and intervals."""
 
 import math
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ from elasticast.data.events import Events
 from elasticast.data.sampler import BatchSampler
 from elasticast.data.views import ViewRule
 from elasticast.errors import ConfigError
-from elasticast.evaluation.frames import FrameScores, detected, event_metrics, layout_of, nearest_seen
+from elasticast.evaluation.frames import FrameScores, detected, event_metrics, layout_of, nearest_seen, resampled_f1
 from elasticast.evaluation.intervals import _scores
 from elasticast.evaluation.saved_predictions import saved_events, saving
 from elasticast.evaluation.sweep import evaluate, frame_scores, sweep
@@ -156,8 +157,24 @@ def test_intervals_are_of_the_saved_scores(saved):
     with h5py.File(path) as file:
         weights = torch.ones(len(file["length"]["id"]), 3)
         found = _scores(file["length"], "256", weights)
-        value = table[(table["evaluation"] == "length") & (table["x"] == 256)].set_index("metric")["value"]["PSDS1"]
-        assert found == pytest.approx([value] * 3, abs=0.05)
+        value = table[(table["evaluation"] == "length") & (table["x"] == 256)].set_index("metric")["value"]["event_F1"]
+        assert found == pytest.approx([value] * 3, abs=0.02)
+
+
+def test_clips_of_a_draw_count_as_often_as_drawn(tiny, clips):
+    scores = perfect(tiny(**TIMED), clips)
+    scores.logits[torch.rand(scores.logits.shape, generator=torch.Generator().manual_seed(0)) < 0.1] *= -1
+    weights = np.random.default_rng(0).integers(0, 3, (len(clips), 5))
+    found = resampled_f1(scores, clips.events, clips.classes, Detection(), weights)
+    for value, counts in zip(found, weights.T, strict=True):
+        drawn = np.repeat(np.arange(len(clips)), counts)
+        rows = np.concatenate([np.arange(*scores.layout.first[clip : clip + 2]) for clip in drawn])
+        first = np.concatenate([[0], np.diff(scores.layout.first)[drawn].cumsum()])
+        layout = replace(scores.layout, first=first, seconds=scores.layout.seconds[drawn])
+        parts = [(i, clips.events.of_clip(clip)) for i, clip in enumerate(drawn)]
+        events = Events.of([(i, *row) for i, e in parts for row in zip(e.label, e.onset, e.offset, strict=True)])
+        expected = event_metrics(FrameScores(layout, scores.logits[rows]), events, clips.classes, Detection())
+        assert value == pytest.approx(expected["event_F1"])
 
 
 def test_a_median_filter_of_an_unknown_class_is_named(tiny, clips):
@@ -186,7 +203,7 @@ def test_a_run_learns_and_selects_by_events(tiny, timed, tmp_path, cpu):
     history = pd.read_csv(tmp_path / "run" / "history" / "history.csv")["loss"]
     assert history.iloc[-3:].mean() < 0.8 * history.iloc[:3].mean()
     validation = pd.read_csv(tmp_path / "run" / "history" / "validation.csv")
-    assert set(validation["metric"]) == {"PSDS1"}
+    assert set(validation["metric"]) == {"event_F1"}
     assert validation["value"].between(0, 1).all()
 
 
@@ -198,8 +215,8 @@ def test_selection_is_by_the_metric_of_the_evaluation(tiny, timed, model, clips)
     selection.evaluate(model, 3)
     sweep_at_1 = {"e": Evaluation(x_name="compression", x=[1.0])}
     table = evaluate(model, timed, config, norm, sweep_at_1).set_index("metric")["value"]
-    assert selection.history[0]["value"] == pytest.approx(table["PSDS1"])
-    assert not math.isnan(table["PSDS1"])
+    assert selection.history[0]["value"] == pytest.approx(table["event_F1"])
+    assert not math.isnan(table["event_F1"])
 
 
 def test_events_outside_the_view_are_not_missed(tiny, clips):
