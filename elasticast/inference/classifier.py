@@ -63,8 +63,8 @@ class AudioClassifier:
     ----------
     classes : list of str
         Labels, in the order of the logits.
-    kind : {"single", "multi"}
-        One label per clip, or any number of labels.
+    kind : {"single", "multi", "frames"}
+        One label per clip, any number of labels, or events with onset and offset.
     loss : {"ce", "bce"}
         Loss that the model was trained with; scores are its probabilities: softmax for `ce`, sigmoid for `bce`.
     """
