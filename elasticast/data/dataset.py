@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from elasticast.checksums import read_record
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import frame_seconds, patch_frames
 from elasticast.data.augment import mask_value, mixup, spec_augment, warped_labels
-from elasticast.data.encoder import ClipEncoder
-from elasticast.data.events import read_events
+from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
+from elasticast.data.events import Mixed, frame_labels, read_events
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
@@ -25,10 +26,6 @@ from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError, ElasticASTError
-
-CACHE_BYTES = 512 * 2**20
-"""Size of the log-mel cache of a training process. For the small models, computing log-mels takes a sixth to a third
-of the time of a training step on a CPU."""
 
 
 def read_norm(path: Path, data_sha256: str | None = None) -> Norm:
@@ -180,7 +177,7 @@ class Clips:
 
     def waveform(self, index: int) -> Tensor:
         """Waveform of a clip: `[S]` float32 in [-1, 1]."""
-        return torch.from_numpy(self.store[index].astype(np.float32) / 32768.0)
+        return as_waveform(self.store[index])
 
 
 class ClipDataset(Dataset):
@@ -198,16 +195,23 @@ class ClipDataset(Dataset):
         The run.
     norm : Norm
         Normalisation statistics.
+    teacher : callable, optional
+        Encodes the same clips for a teacher, see :class:`~elasticast.data.teacher.TeacherView`.
     """
 
-    def __init__(self, clips: Clips, config: RunConfig, norm: Norm):
+    def __init__(
+        self,
+        clips: Clips,
+        config: RunConfig,
+        norm: Norm,
+        teacher: Callable[[int, Tensor | None, float], PackedClip] | None = None,
+    ):
         clips.check_rate(config.front_end)
-        self.clips, self.config = clips, config
+        self.clips, self.config, self.teacher = clips, config, teacher
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
-        self._cache: dict[int, Tensor] = {}
-        # Worker processes are restarted every epoch, so a cache would be lost.
-        self._cache_bytes_left = CACHE_BYTES if len(config.view.compression) == 1 and not config.train.workers else 0
+        # Worker processes are restarted every epoch, so what they keep would be lost.
+        self.log_mels = LogMels(clips.store.__getitem__, self.encoder, keep=not config.train.workers)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -224,13 +228,18 @@ class ClipDataset(Dataset):
         draw = torch.rand((), generator=generator).item()
         random_length = self.config.view.cut_from is not None
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
-        spectrogram, target, labels = self._mixture(request.index, view.compression, generator)
+        mixed, target, partner = self._mixture(request.index, generator)
+        spectrogram = self._log_mel(request.index, mixed, view.compression)
+        labels = self._labels(request.index, partner, spectrogram, view.compression)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
         options = {"augment": partial(spec_augment, fill=self.fill, **masks), "warp": partial(warped_labels, **masks)}
         options |= {"index": request.index, "target": target, "start": start, "labels": labels}
         clip = self.encoder.encode(spectrogram, view, **options)
-        return self._drop_tokens(self._shift(clip, generator), generator)
+        seen = self._drop_tokens(self._shift(clip, generator), generator)
+        if self.teacher is not None:
+            seen.teacher = self.teacher(request.index, mixed, start)
+        return seen
 
     def _generator(self, request: ClipRequest) -> Generator:
         key = f"{self.config.seed}/{request.epoch}/{self.clips.ids[request.index]}"
@@ -268,45 +277,28 @@ class ClipDataset(Dataset):
             share += (highest - share) * torch.rand((), generator=generator).item()
         return clip.select(kept_tokens(len(clip.patches), share, generator, self.config.train.token_rounding))
 
-    def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Log-mel, target and labels of frames of a clip, mixed with another clip with probability `train.mixup`."""
+    def _mixture(self, index: int, generator: Generator) -> tuple[Tensor | None, Tensor, Mixed | None]:
+        """Mix a clip with another one, with probability `train.mixup`. Returns waveform, target, and the other clip."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
-            log_mel = self._log_mel(index, compression)
-            return log_mel, self.clips.target(index), self._labels(index, log_mel, compression)
+            return None, self.clips.target(index), None
         partner = int(torch.rand((), generator=generator).item() * len(self.clips))
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        waveforms = self.clips.waveform(index), self.clips.waveform(partner)
+        waveforms = self.log_mels.waveform(index), self.log_mels.waveform(partner)
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
-        log_mel = self.encoder.spectrogram(mixed, compression)
-        labels = self._labels(index, log_mel, compression)
-        if labels is not None:
-            labels = share * labels + (1 - share) * self._labels(partner, log_mel, compression, within=index)
-        return log_mel, target, labels
+        return mixed, target, Mixed(partner, share)
 
-    def _labels(self, index: int, log_mel: Tensor, compression: float, within: int | None = None) -> Tensor | None:
-        """Share of each frame of a log-mel `[F, T]` that events of a clip cover, `[C, T]`; None without events.
-
-        `within` is the clip that this one was mixed into, by `train.mixup_fill`.
-        """
+    def _labels(self, index: int, partner: Mixed | None, log_mel: Tensor, compression: float) -> Tensor | None:
+        """Share of each frame of a log-mel `[F, T]` that events cover, `[C, T]`; None without events."""
         if self.clips.events is None:
             return None
-        events = self.clips.events.of_clip(index)
-        if within is not None:
-            own, other = (int(self.clips.samples[i]) / self.config.front_end.sample_rate for i in (index, within))
-            repeated = self.config.train.mixup_fill == "repeat"
-            events = events.repeated(own if repeated else max(own, other), other)
+        seconds = self.clips.samples / self.config.front_end.sample_rate
         hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)
-        return events.shares(len(self.clips.classes), log_mel.shape[1], hop)
+        size = len(self.clips.classes), log_mel.shape[1], hop
+        return frame_labels(self.clips.events, index, partner, seconds, size, self.config.train.mixup_fill)
 
-    def _log_mel(self, index: int, compression: float) -> Tensor:
-        """Log-mel of a clip, cached for later epochs while the cache has room."""
-        if index in self._cache:
-            return self._cache[index]
-        spectrogram = self.encoder.spectrogram(self.clips.waveform(index), compression)
-        if spectrogram.nbytes <= self._cache_bytes_left:
-            self._cache[index] = spectrogram.contiguous()
-            self._cache_bytes_left -= spectrogram.nbytes
-        return spectrogram
+    def _log_mel(self, index: int, mixed: Tensor | None, compression: float) -> Tensor:
+        """Log-mel of a clip, or of the waveform that it was mixed to."""
+        return self.log_mels(index, compression) if mixed is None else self.encoder.spectrogram(mixed, compression)

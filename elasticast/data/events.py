@@ -9,6 +9,7 @@ Shape legend: E events, C classes, T frames, n clips.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -115,6 +116,41 @@ class Events:
         shares = np.zeros((classes, frames))
         np.add.at(shares, self.label, covered.clip(min=0) / hop)
         return torch.from_numpy(shares.clip(max=1)).float()
+
+
+class Mixed(NamedTuple):
+    """A clip that is mixed into another one, which has the share `share` in the sum."""
+
+    clip: int
+    share: float
+
+
+def frame_labels(
+    events: Events, clip: int, partner: Mixed | None, seconds: np.ndarray, size: tuple[int, int, float], fill: str
+) -> Tensor:
+    """Labels of the frames of a clip, `[C, T]`: the share of each frame that events cover.
+
+    Parameters
+    ----------
+    events : Events
+        Events of all clips.
+    clip : int
+        The clip.
+    partner : Mixed or None
+        The clip that it is mixed with. The labels are mixed as the waveforms are.
+    seconds : ndarray
+        `[n]`, length of each clip. [s]
+    size : tuple
+        Number of classes C, number of frames T, and length of a frame (s).
+    fill : {"repeat", "zeros"}
+        What follows a shorter partner, see :func:`~elasticast.data.augment.mixup`.
+    """
+    labels = events.of_clip(clip).shares(*size)
+    if partner is None:
+        return labels
+    end, own = float(seconds[clip]), float(seconds[partner.clip])
+    other = events.of_clip(partner.clip).repeated(own if fill == "repeat" else max(own, end), end)
+    return partner.share * labels + (1 - partner.share) * other.shares(*size)
 
 
 def read_events(prepared: Path, task: str, ids: list[str], classes: list[str]) -> Events:

@@ -144,17 +144,22 @@ def _kaldi(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
     """
     window = window_samples(front_end)
     points = 1 << (window - 1).bit_length()
-    hann = torch.hann_window(window, periodic=False)
+    hann = _hann(window, periodic=False)
     waveform = waveform - waveform.mean()
     if len(waveform) < window:
         waveform = F.pad(waveform, (0, window - len(waveform)))
+    frames = waveform.unfold(0, window, hop)
+    before = frames.new_empty(min(len(frames), FRAMES_AT_ONCE), window)  # of every sample, the one before it, times .97
 
-    def prepared(frames: Tensor) -> Tensor:
-        frames = frames - frames.mean(1, keepdim=True)
-        before = torch.cat([frames[:, :1], frames[:, :-1]], 1)
-        return (frames - PREEMPHASIS * before) * hann
+    def prepare(block: Tensor, out: Tensor) -> None:
+        torch.sub(block, block.mean(1, keepdim=True), out=out)
+        earlier = torch.mul(out, PREEMPHASIS, out=before[: len(block)])
+        out[:, 1:].sub_(earlier[:, :-1])
+        out[:, :1].sub_(earlier[:, :1])
+        out.mul_(hann)
 
-    energies = _magnitudes(waveform.unfold(0, window, hop), points, prepared).pow_(2)
+    magnitudes = _magnitudes(frames, points, prepare)
+    energies = magnitudes.mul_(magnitudes)
     bands = _kaldi_bands(front_end.sample_rate, points, front_end.mel_bins)
     return torch.mm(energies, bands.T).clamp_(min=KALDI_FLOOR).log_().T
 
@@ -162,18 +167,31 @@ def _kaldi(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
 def _stft(waveform: Tensor, front_end: FrontEnd, hop: int) -> Tensor:
     """Log-mel of the front end `stft`: STFT magnitudes in HTK mel bands, as EPIC-SOUNDS computes them with librosa."""
     window = window_samples(front_end)
-    hann = torch.hann_window(window)
-    magnitudes = _magnitudes(waveform.unfold(0, window, hop), front_end.n_fft, lambda frames: frames * hann)
+    hann = _hann(window, periodic=True)
+    frames = waveform.unfold(0, window, hop)
+    magnitudes = _magnitudes(frames, front_end.n_fft, lambda block, out: torch.mul(block, hann, out=out))
     bands = _htk_bands(front_end.sample_rate, front_end.n_fft, front_end.mel_bins)
     return torch.mm(magnitudes, bands.T).add_(STFT_OFFSET).log_().T
 
 
-def _magnitudes(frames: Tensor, points: int, prepared: Callable[[Tensor], Tensor]) -> Tensor:
-    """Magnitude spectra `[T, points // 2 + 1]` of frames `[T, W]`, each zero-padded to `points` samples."""
-    spectra = frames.new_empty(len(frames), points // 2 + 1)
-    for block, out in zip(frames.split(FRAMES_AT_ONCE), spectra.split(FRAMES_AT_ONCE), strict=True):
-        torch.abs(torch.fft.rfft(prepared(block), n=points), out=out)
-    return spectra
+def _magnitudes(frames: Tensor, points: int, prepare: Callable[[Tensor, Tensor], object]) -> Tensor:
+    """Magnitude spectra `[T, points // 2 + 1]` of frames `[T, W]`, each zero-padded to `points` samples.
+
+    ``prepare(block, out)`` writes what is to be transformed of a block of frames. All blocks use the same memory.
+    """
+    window, bins, block = frames.shape[1], points // 2 + 1, min(len(frames), FRAMES_AT_ONCE)
+    padded, spectra = frames.new_zeros(block, points), frames.new_empty(block, bins, dtype=torch.complex64)
+    magnitudes = frames.new_empty(len(frames), bins)
+    for part, out in zip(frames.split(FRAMES_AT_ONCE), magnitudes.split(FRAMES_AT_ONCE), strict=True):
+        prepare(part, padded[: len(part), :window])
+        torch.abs(torch.fft.rfft(padded[: len(part)], out=spectra[: len(part)]), out=out)
+    return magnitudes
+
+
+@functools.cache
+def _hann(window: int, *, periodic: bool) -> Tensor:
+    """Hann window `[W]`."""
+    return torch.hann_window(window, periodic=periodic)
 
 
 @functools.cache

@@ -35,6 +35,8 @@ class PackedClip:
         `[C]`, 1 for each class of the clip.
     time_patches : int
         Number of time patches of the grid, including dropped tokens. By default, the grid ends with the last token.
+    teacher : PackedClip, optional
+        The same clip as a teacher is given it, see :class:`~elasticast.data.teacher.TeacherView`.
     frame_target : Tensor or None
         `[time_patches, C]`, share of each time patch that events of each class cover, for tasks of kind ``frames``.
     """
@@ -45,6 +47,7 @@ class PackedClip:
     time: Tensor
     target: Tensor
     time_patches: int = 0
+    teacher: "PackedClip | None" = None
     frame_target: Tensor | None = None
 
     def __post_init__(self):
@@ -125,6 +128,8 @@ class PackedBatch:
         for the GPU.
     bounds : Tensor
         `[B + 1]` int32, where the tokens of each clip begin and end, see :class:`Lengths`.
+    teacher : PackedBatch, optional
+        The same clips as a teacher is given them.
     frame_targets : Tensor or None
         The `frame_target` of each clip, concatenated.
     """
@@ -137,6 +142,7 @@ class PackedBatch:
     index: list[int]
     clip_time_patches: list[int]
     bounds: Tensor = field(default=None)
+    teacher: "PackedBatch | None" = None
     frame_targets: Tensor | None = None
 
     def __post_init__(self):
@@ -168,7 +174,21 @@ class PackedBatch:
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PackedBatch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
+        changed = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
+        return PackedBatch(**changed | {"teacher": self.teacher and self.teacher._each_tensor(change)})
+
+    def only(self, clips: Sequence[int]) -> "PackedBatch":
+        """The batch with some of its clips, given by their places in it, in this order."""
+        tokens = {}
+        for name in ("patches", "freq", "time"):
+            parts = getattr(self, name).split(self.seqlens)
+            tokens[name] = torch.cat([parts[i] for i in clips])
+        chosen = {name: [getattr(self, name)[i] for i in clips] for name in ("seqlens", "index", "clip_time_patches")}
+        chosen["targets"] = self.targets[list(clips)]
+        if self.frame_targets is not None:
+            parts = self.frame_targets.split(self.clip_time_patches)
+            chosen["frame_targets"] = torch.cat([parts[i] for i in clips])
+        return PackedBatch(**tokens, **chosen)
 
     def __len__(self) -> int:
         return len(self.seqlens)
@@ -208,7 +228,7 @@ def pack_clip(
     freq, time = grid_positions(*map(model.patches, spectrogram.shape))
     patches = patchify(spectrogram, model.patch, model.stride)
     time_patches = model.patches(grid_frames or spectrogram.shape[1])
-    return PackedClip(index, patches, freq, time, target, time_patches, frame_target)
+    return PackedClip(index, patches, freq, time, target, time_patches, frame_target=frame_target)
 
 
 def patch_labels(labels: Tensor, model: ModelSettings, grid_frames: int | None = None) -> Tensor:
@@ -249,6 +269,7 @@ def kept_tokens(
 
 def pack(clips: list[PackedClip]) -> PackedBatch:
     """Concatenate clips to a batch, in the given order."""
+    teacher = [c.teacher for c in clips if c.teacher is not None]
     return PackedBatch(
         patches=torch.cat([c.patches for c in clips]),
         freq=torch.cat([c.freq for c in clips]),
@@ -257,5 +278,6 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         targets=torch.stack([c.target for c in clips]),
         index=[c.index for c in clips],
         clip_time_patches=[c.time_patches for c in clips],
+        teacher=pack(teacher) if teacher else None,
         frame_targets=torch.cat([c.frame_target for c in clips]) if clips[0].frame_target is not None else None,
     )

@@ -9,12 +9,12 @@ Layout of the file, for n clips and C classes:
   indices into ``classes``) and ``first_label`` (int64 ``[n + 1]``). The labels of clip i are
   ``labels[first_label[i]:first_label[i + 1]]``;
 - in it one group per x, named ``f"{x:g}"``, or ``f"{x:g}@{compression:g}"`` in a grid, with the attributes ``x`` and
-  ``compression``. Multi-label tasks have the logits ``scores`` (float16 ``[n, C]``). Single-label tasks have the class
-  with the largest score, ``predicted`` (int32 ``[n]``), and that score, ``score`` (float16 ``[n]``): its
-  log-probability if the model was trained with cross-entropy, else its logit. Evaluations with ``scores:
-  released_fp16_sigmoid`` have sigmoids in their place.
+  ``compression``. Its dataset ``scores`` (float16 ``[n, C]``) holds log-probabilities if the model was trained with
+  cross-entropy, else logits, and sigmoids in evaluations with ``scores: released_fp16_sigmoid``. All metrics can be
+  computed from it. Single-label tasks also have ``predicted`` (int32 ``[n]``), the class with the largest score before
+  rounding to float16.
 
-Tasks of kind ``frames`` have, besides what multi-label tasks have:
+Tasks of kind ``frames`` also have:
 
 - in the group of an evaluation, the events of the clips: ``event_clip``, ``event_label`` (int64 indices), ``onset`` and
   ``offset`` (float64, s), and the attribute ``detection`` (JSON);
@@ -102,13 +102,11 @@ class Predictions:
         """
         group = self._group.create_group(f"{x:g}@{compression:g}" if self._grid else f"{x:g}")
         group.attrs.update({"x": x, "compression": compression})
+        _write_scores(group, scores)
+        if self._kind == "single":
+            group.create_dataset("predicted", data=scores.argmax(1).astype(np.int32), **_NUMBERS)
         if frames is not None:
             self._add_frames(group.create_group("frames"), frames)
-        if self._kind != "single":
-            _write_scores(group, scores)
-            return
-        group.create_dataset("predicted", data=scores.argmax(1).astype(np.int32), **_NUMBERS)
-        group.create_dataset("score", data=scores.max(1).astype(np.float16), **_NUMBERS)
 
     def _add_frames(self, group: h5py.Group, frames: FrameScores) -> None:
         layout = frames.layout

@@ -50,7 +50,7 @@ def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
                 state = f"waiting ({queued.reason})" if queued.name == "PENDING" else queued.name.lower()
             else:
                 state = _state(folder, evaluated, record.end if record else "")
-            step, to_go = _progress(folder, config)
+            step, to_go = training_progress(folder, config)
             to_go = to_go if state == "running" else ""
             job, log = (record.job_id, str(record.log(records))) if record else ("", "")
             rows.append(RunStatus(f"{experiment} seed {seed}", state, step, to_go, job, log))
@@ -92,7 +92,7 @@ def _state(folder: Path, evaluated: Path, end: str) -> str:
     return "saved, not running" if list((folder / "checkpoint").glob("step-*")) else "not started"
 
 
-def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
+def training_progress(folder: Path, config: RunConfig) -> tuple[str, str]:
     """Last step with the total, and the remaining time at the speed in the last line of history.csv."""
     path = folder / "history" / "history.csv"
     if not path.is_file():
@@ -102,6 +102,8 @@ def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
     if not rows:
         return "0", ""
     step, train = int(rows[-1]["step"]), config.train
+    if train.phases is not None:  # whose number of steps depends on the clips
+        return f"{step} (epoch {rows[-1]['epoch']})", ""
     if train.steps is None:
         return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", ""
     unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)

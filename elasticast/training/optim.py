@@ -1,13 +1,11 @@
-"""Optimiser, learning-rate schedule and loss."""
+"""Optimiser and learning-rate schedule."""
 
 import math
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from elasticast.config import Train
-from elasticast.data.packing import Lengths, PackedBatch
 
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
@@ -38,7 +36,7 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
     Parameters
     ----------
     step, total : int
-        Number of steps done so far, and in the whole run.
+        Number of steps done so far, and in the whole run. With `train.phases`, both count from the start of a phase.
     steps_per_epoch : float
         Mean number of steps per epoch; the ``step`` schedule decays at whole epochs.
     """
@@ -63,36 +61,3 @@ def _warmup_rate(train: Train, step: int, warmup: int) -> float:
     elif not lowest:
         step += 1  # without it, the first step would change nothing
     return lowest + (train.lr - lowest) * step / warmup
-
-
-def compute_loss(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
-    """Mean loss of a batch.
-
-    Parameters
-    ----------
-    logits, targets : Tensor
-        `[B, C]`; targets in [0, 1].
-    kind : {"bce", "ce"}
-        Binary cross-entropy over classes, or cross-entropy.
-    """
-    logits = logits.float()
-    if kind == "bce":
-        return F.binary_cross_entropy_with_logits(logits, targets)
-    return F.cross_entropy(logits, targets)
-
-
-def training_loss(model: nn.Module, batch: PackedBatch, train: Train) -> Tensor:
-    """Mean loss of a batch; with events, the loss of clips plus that of frames, weighted by `train.loss_weights`.
-
-    The loss of frames is the mean over clips of the mean binary cross-entropy of the time patches that have tokens. So
-    every clip counts the same, whatever its length.
-    """
-    if batch.frame_targets is None:
-        return compute_loss(model(batch), batch.targets, train.loss)
-    logits = model(batch, frames=True)
-    loss = F.binary_cross_entropy_with_logits(logits.frames.float(), batch.frame_targets, reduction="none").mean(1)
-    clip, seen = Lengths.of(batch.clip_time_patches, loss.device).owners(), logits.seen.float()
-    count = torch.zeros(len(batch), device=loss.device).index_add(0, clip, seen)
-    frames = (loss * seen / count.index_select(0, clip)).sum() / len(batch)
-    weights = train.loss_weights
-    return weights.clips * compute_loss(logits.clips, batch.targets, train.loss) + weights.frames * frames

@@ -46,6 +46,13 @@ FIGURE_DIR = (
     if SETTINGS.partial
     else f"paper_figures/{SUITE.name}"
 )
+# the page of the suite, and with `beside` the page that also has the other suite's curves
+PAGE_DIR = "/".join(
+    [SUITE_DIR]
+    + ["partial"] * SETTINGS.partial
+    + [f"beside_{SETTINGS.beside}"] * (SETTINGS.beside is not None)
+)
+ARCHIVE = f"docs/results/{SUITE.name}"
 # Git and `make lint` ignore this folder
 CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
@@ -89,7 +96,7 @@ def show_short_messages():
     if not workflow.is_main_process or settings.verbose or settings.dryrun:
         return
     setup = ("configure", "configure_sweeps", "configure_variant", "resolved_suite")
-    setup += ("resolved_ablation", "decoded")
+    setup += ("resolved_ablation", "decoded", "all")
     names = [r.name for r in workflow.rules]
     short = [name for name in names if name in workflow._localrules]
     stored = stored_seconds(Path(SUITE_DIR) / "benchmarks", names)

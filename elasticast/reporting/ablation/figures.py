@@ -23,7 +23,7 @@ from elasticast.reporting.ablation.heat_map import draw_heat_map
 from elasticast.reporting.ablation.labels import name_varied_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import missing_delta
-from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic
+from elasticast.reporting.curves import METRIC_LABEL, draw_chance, draw_panel, is_logarithmic, set_score_axis
 from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import Styles, legend_below, mark_handles, note_missing_runs
 from elasticast.reporting.panels import Panel, Series, sweep_panels
@@ -99,8 +99,8 @@ def _intervals(results: AblationResults) -> pd.DataFrame:
         for (evaluation, (x, compression)), score in scores.items():
             if compression is None and len(score.values) == ran.get((variant, evaluation)):
                 low, high = score.interval()
-                rows.append((variant, results.metric, evaluation, x, low, high))
-    return pd.DataFrame(rows, columns=["experiment", "metric", "evaluation", "x", "low", "high"])
+                rows.append((variant, results.metric, evaluation, x, low, high, results.chance))
+    return pd.DataFrame(rows, columns=["experiment", "metric", "evaluation", "x", "low", "high", "chance"])
 
 
 def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
@@ -239,6 +239,8 @@ def _draw_operations(
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)
     ax.margins(x=0.06, y=0.1)
+    set_score_axis(ax)
+    draw_chance(ax, panel)
     return labels
 
 

@@ -23,7 +23,13 @@ class Run:
         self.now, self.handler = 0.0, Kept()
         texts = {"fig4": "Figure 4.", "configure": "Settings."}
         self.filter = TerminalMessages(
-            self.handler, texts, setup=["configure"], short=["fig4"], stored=dict(stored), clock=lambda: self.now
+            self.handler,
+            texts,
+            setup=["configure"],
+            short=["fig4"],
+            stored=dict(stored),
+            clock=lambda: self.now,
+            on_begin=lambda: None,
         )
         self.handler.addFilter(self.filter)
 
@@ -66,7 +72,16 @@ def test_progress_is_printed_once_a_minute(run):
     for number in range(4):
         run.job(number, "configure", 25.0)
         run.send("progress", done=number, total=7)
+        run.filter.print_progress()
     assert len(run.handler.lines) == before + 1
+
+
+def test_progress_counts_runs_and_jobs_without_those_of_the_set_up(run):
+    run.job(1, "configure", 1.0)
+    run.job(2, "train", 10.0)
+    run.job(3, "train")
+    run.job(4, "configure")
+    assert run.filter.progress().startswith("1 of 4 runs trained, 1 of 5 jobs done, 1 running, ")
 
 
 def test_errors_and_warnings_are_printed_as_they_are(run):

@@ -78,7 +78,7 @@ def test_a_history_that_is_being_written(tiny, tmp_path):
     last = "2,0,2.5,0.001,1.0,8.0,"
     for size in range(len(last)):
         path.write_text(head + line + last[:size])
-        step, to_go = status._progress(tmp_path, tiny())
+        step, to_go = status.training_progress(tmp_path, tiny())
         assert (step, to_go) in {("1 of 4", "0:00:02"), ("2 of 4", "0:00:01")}
 
 

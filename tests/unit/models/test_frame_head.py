@@ -8,7 +8,8 @@ from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.models import build_model
 from elasticast.models.frame_head import FrameHead
 from elasticast.models.token_merging import with_merging
-from elasticast.training.optim import compute_loss, training_loss
+from elasticast.training.distributed import World
+from elasticast.training.objective import Objective, compute_loss
 from tests.unit.conftest import TIMED
 
 MODELS = [
@@ -21,6 +22,10 @@ MODELS = [
     {"kind": "ast", "prefix_tokens": 2},
 ]
 CLASSES = 5
+
+
+def training_loss(model, batch, config):
+    return Objective(config, World())(model(batch, frames=True), batch, 1.0)
 
 
 def built(tiny, settings):
@@ -38,7 +43,7 @@ def clips(model, lengths, seed=1):
         freq, time = grid_positions(8 if model.settings.stride == 16 else 15, length)
         patches = torch.randn(len(freq), 256, generator=generator)
         target = torch.rand(length, CLASSES, generator=generator)
-        found.append(PackedClip(index, patches, freq, time, target.max(0).values, length, target))
+        found.append(PackedClip(index, patches, freq, time, target.max(0).values, length, frame_target=target))
     return found
 
 
@@ -100,7 +105,7 @@ def test_merged_tokens_count_in_all_their_time_patches(tiny, equal, settings):
 
 def test_the_loss_is_that_of_clips_and_of_frames(tiny):
     model = built(tiny, MODELS[0])
-    config = tiny(**TIMED | {"train": {"loss_weights": {"clips": 0.25, "frames": 2.0}}})
+    config = tiny(**TIMED | {"train": {"event_loss": {"clips": 0.25, "frames": 2.0}}})
     found = clips(model, [3, 9, 4])
     logits = model(pack(found), frames=True)
     frames = [
@@ -108,14 +113,14 @@ def test_the_loss_is_that_of_clips_and_of_frames(tiny):
         for part, clip in zip(logits.frames.split([3, 9, 4]), found, strict=True)
     ]
     expected = 0.25 * compute_loss(logits.clips, pack(found).targets, "bce") + 2 * sum(frames) / 3
-    torch.testing.assert_close(training_loss(model, pack(found), config.train), expected)
+    torch.testing.assert_close(training_loss(model, pack(found), config), expected)
 
 
 def test_time_patches_without_tokens_have_no_loss(tiny):
     model, config = built(tiny, MODELS[0]), tiny(**TIMED)
     (clip,) = clips(model, [6])
     kept = clip.select(clip.time.ne(2).nonzero().flatten())
-    loss = training_loss(model, pack([kept]), config.train)
+    loss = training_loss(model, pack([kept]), config)
     kept.frame_target = kept.frame_target.clone()
     kept.frame_target[2] = 1 - kept.frame_target[2]
-    torch.testing.assert_close(training_loss(model, pack([kept]), config.train), loss)
+    torch.testing.assert_close(training_loss(model, pack([kept]), config), loss)
