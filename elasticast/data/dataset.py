@@ -17,7 +17,7 @@ from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import frame_seconds, patch_frames
 from elasticast.data.augment import mask_value, mixup, spec_augment, warped_labels
 from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
-from elasticast.data.events import Mixed, frame_labels, read_events
+from elasticast.data.events import Mixed, check_frame_head, frame_labels, read_events
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
@@ -107,9 +107,7 @@ class Clips:
     def __init__(self, prepared: Path, split: str, task: str):
         manifest = read_manifest(prepared / "manifest.parquet", split)
         if manifest.empty:
-            hint = (
-                "; set `dev_share` in the dataset's settings to use a share of split 'train'" if split == "dev" else ""
-            )
+            hint = "; set `dev_share` in the dataset's settings to use a share of split 'train'" * (split == "dev")
             raise DataError(f"{prepared / 'manifest.parquet'}: split {split!r} has no usable clip{hint}")
         self.store = Store(verified_file(prepared / f"{split}.h5"))
         info = read_classes(prepared / "classes.json")
@@ -207,6 +205,7 @@ class ClipDataset(Dataset):
         teacher: Callable[[int, Tensor | None, float], PackedClip] | None = None,
     ):
         clips.check_rate(config.front_end)
+        check_frame_head(config, clips.kind)
         self.clips, self.config, self.teacher = clips, config, teacher
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
@@ -296,8 +295,8 @@ class ClipDataset(Dataset):
             return None
         seconds = self.clips.samples / self.config.front_end.sample_rate
         hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)
-        size = len(self.clips.classes), log_mel.shape[1], hop
-        return frame_labels(self.clips.events, index, partner, seconds, size, self.config.train.mixup_fill)
+        size, fill = (len(self.clips.classes), log_mel.shape[1], hop), self.config.train.mixup_fill
+        return frame_labels(self.clips.events, index, partner, seconds, size, fill)
 
     def _log_mel(self, index: int, mixed: Tensor | None, compression: float) -> Tensor:
         """Log-mel of a clip, or of the waveform that it was mixed to."""

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from elasticast.config import RunConfig, TaskKind
 from elasticast.data.prepared import REMEDY, verified_file
 from elasticast.errors import DataError
 
@@ -116,6 +117,21 @@ class Events:
         shares = np.zeros((classes, frames))
         np.add.at(shares, self.label, covered.clip(min=0) / hop)
         return torch.from_numpy(shares.clip(max=1)).float()
+
+
+def check_frame_head(config: RunConfig, kind: TaskKind) -> None:
+    """Check that a model computes logits of time patches if its task, of this kind, has events.
+
+    Raises
+    ------
+    DataError
+        If it does not.
+    """
+    if kind == "frames" and not config.model.traits.frames:
+        raise DataError(
+            f"model.frame_head: the model of {config.experiment} ({config.model.kind}) has no frame head, but task "
+            f"{config.task!r} of {config.dataset} is of kind 'frames'; train an ElasticAST or AST with one"
+        )
 
 
 class Mixed(NamedTuple):

@@ -16,6 +16,7 @@ from elasticast.config.evaluation import Detection
 from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
+from elasticast.data.events import check_frame_head
 from elasticast.data.features import Norm
 from elasticast.data.manifest import read_listed
 from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
@@ -155,6 +156,7 @@ def sweep(
     """
     rules = view_rules(config, evaluation, compression)
     clips.check_rate(config.front_end)
+    check_frame_head(config, clips.kind)
     encoder = ClipEncoder(config, norm)
     out = torch.empty(len(rules), len(clips), len(clips.classes)) if out is None else out
     logits = dict(zip(rules, out, strict=True))

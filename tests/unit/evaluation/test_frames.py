@@ -11,11 +11,11 @@ import torch
 
 from elasticast.config import Evaluation
 from elasticast.config.evaluation import Boxes, Detection
-from elasticast.data.dataset import Clips, read_norm
+from elasticast.data.dataset import ClipDataset, Clips, read_norm
 from elasticast.data.events import Events
 from elasticast.data.sampler import BatchSampler
 from elasticast.data.views import ViewRule
-from elasticast.errors import ConfigError
+from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation.frames import FrameScores, detected, event_metrics, layout_of, nearest_seen, resampled_f1
 from elasticast.evaluation.intervals import _scores
 from elasticast.evaluation.saved_predictions import saved_events, saving
@@ -205,6 +205,14 @@ def test_a_run_learns_and_selects_by_events(tiny, timed, tmp_path, cpu):
     validation = pd.read_csv(tmp_path / "run" / "history" / "validation.csv")
     assert set(validation["metric"]) == {"event_F1"}
     assert validation["value"].between(0, 1).all()
+
+
+def test_a_model_without_a_frame_head_is_named(tiny, timed, clips):
+    config, norm = tiny(task="timed_events"), read_norm(timed / "norm.json")
+    with complains(DataError, "model.frame_head", "timed_events", "tiny"):
+        evaluate(build_model(config, len(clips.classes)), timed, config, norm, {"length": LENGTH})
+    with complains(DataError, "model.frame_head", "timed_events", "tiny"):
+        ClipDataset(clips, config, norm)
 
 
 def test_selection_is_by_the_metric_of_the_evaluation(tiny, timed, model, clips):
