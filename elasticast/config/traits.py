@@ -27,6 +27,9 @@ class Traits:
     frames : bool
         Whether ``forward(batch, frames=True)`` computes logits of every time patch, for tasks of kind ``frames``. The
         linear layer is the submodule ``frame_head``.
+    patch_sizes : bool
+        Whether its positions fit patches of other sizes (`model.patch_sizes`, `x_name: patch_size`,
+        `x_name: patch_width`).
     random_offset : bool
         Whether training moves each clip to a random place in the grid of the longest view.
     starts_from : tuple of str
@@ -43,6 +46,7 @@ class Traits:
     longest: int | None = None
     merges: bool = False
     frames: bool = False
+    patch_sizes: bool = False
     random_offset: bool = False
     starts_from: tuple[str, ...] = ()
     head: tuple[str, ...] = ("head",)

@@ -216,10 +216,19 @@ class ClipDataset(Dataset):
         return len(self.clips)
 
     def tokens(self) -> np.ndarray:
-        """Number of tokens of each clip's largest view, before token dropout; `[clips]` int64."""
-        model = self.config.model
+        """Number of tokens of each clip's largest view with the smallest patches, before token dropout.
+
+        Returns
+        -------
+        ndarray
+            `[clips]` int64.
+        """
+        model, bins = self.config.model, self.config.front_end.mel_bins
         frames = self.rule.most_frames(self.clips.samples)
-        return model.patches(frames) * model.patches(self.config.front_end.mel_bins)
+        if model.patch_sizes is None:
+            return model.patches(frames) * model.patches(bins)
+        rows, columns = model.patch_sizes.smallest(model.patch).grid(bins, frames)
+        return rows * columns
 
     @one_thread()
     def __getitem__(self, request: ClipRequest) -> PackedClip:
@@ -234,6 +243,7 @@ class ClipDataset(Dataset):
         masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
         options = {"augment": partial(spec_augment, fill=self.fill, **masks), "warp": partial(warped_labels, **masks)}
         options |= {"index": request.index, "target": target, "start": start, "labels": labels}
+        options["patch_size"] = request.patch_size
         clip = self.encoder.encode(spectrogram, view, **options)
         seen = self._drop_tokens(self._shift(clip, generator), generator)
         if self.teacher is not None:

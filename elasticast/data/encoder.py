@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.config import RunConfig
+from elasticast.config import PatchSize, RunConfig
 from elasticast.data.features import Norm, log_mel
 from elasticast.data.packing import PackedClip, pack_clip, patch_labels
 from elasticast.data.views import ClipView, Fill
@@ -71,6 +71,7 @@ class ClipEncoder:
         target: Tensor = NO_TARGET,
         start: float = 0.0,
         augment: Callable[[Tensor], Tensor] | None = None,
+        patch_size: PatchSize | None = None,
         labels: Tensor | None = None,
         warp: Callable[[Tensor], Tensor] | None = None,
     ) -> PackedClip:
@@ -90,6 +91,8 @@ class ClipEncoder:
             Where to crop a clip longer than the view, see :func:`crop_or_pad`.
         augment : callable, optional
             Function applied to the normalised log-mel `[F, view.frames]`.
+        patch_size : PatchSize, optional
+            Size of the patches, `model.patch` by default.
         labels : Tensor, optional
             `[C, T]`, share of each frame of the spectrogram that each class covers. They are cropped or padded as the
             spectrogram is.
@@ -103,8 +106,11 @@ class ClipEncoder:
             labels = crop_or_pad(labels[:, view.first :], view.frames, start, view.fill, segment)
             frame_target = patch_labels(warp(labels) if warp else labels, self.config.model, view.grid_frames)
         visible = self.norm(part)
-        visible = augment(visible) if augment else visible
-        return pack_clip(index, visible, target, self.config.model, view.grid_frames, frame_target)
+        if augment:
+            visible = augment(visible)
+        clip = pack_clip(index, visible, target, self.config.model, view.grid_frames, patch_size)
+        clip.frame_target = frame_target
+        return clip
 
 
 class LogMels:

@@ -15,8 +15,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from elasticast.config import ModelSettings
+from elasticast.config import ModelSettings, PatchSize
 from elasticast.data.features import patchify
+from elasticast.data.patch_sizes import resized_patches
 
 
 @dataclass
@@ -35,6 +36,8 @@ class PackedClip:
         `[C]`, 1 for each class of the clip.
     time_patches : int
         Number of time patches of the grid, including dropped tokens. By default, the grid ends with the last token.
+    patch_size : PatchSize or None
+        Size of the patches before they were resized to P x P. None if they were not.
     teacher : PackedClip, optional
         The same clip as a teacher is given it, see :class:`~elasticast.data.teacher.TeacherView`.
     frame_target : Tensor or None
@@ -47,6 +50,7 @@ class PackedClip:
     time: Tensor
     target: Tensor
     time_patches: int = 0
+    patch_size: PatchSize | None = None
     teacher: "PackedClip | None" = None
     frame_target: Tensor | None = None
 
@@ -128,6 +132,8 @@ class PackedBatch:
         for the GPU.
     bounds : Tensor
         `[B + 1]` int32, where the tokens of each clip begin and end, see :class:`Lengths`.
+    patch_size : PatchSize or None
+        Size of the patches of all clips before they were resized to P x P. None if they were not.
     teacher : PackedBatch, optional
         The same clips as a teacher is given them.
     frame_targets : Tensor or None
@@ -142,6 +148,7 @@ class PackedBatch:
     index: list[int]
     clip_time_patches: list[int]
     bounds: Tensor = field(default=None)
+    patch_size: PatchSize | None = None
     teacher: "PackedBatch | None" = None
     frame_targets: Tensor | None = None
 
@@ -206,7 +213,7 @@ def pack_clip(
     target: Tensor,
     model: ModelSettings,
     grid_frames: int | None = None,
-    frame_target: Tensor | None = None,
+    patch_size: PatchSize | None = None,
 ) -> PackedClip:
     """Cut a normalised spectrogram `[F, T]` into tokens.
 
@@ -222,13 +229,17 @@ def pack_clip(
         Patch size and stride.
     grid_frames : int, optional
         Number of frames of the clip's grid, T by default. A larger grid continues after the last token.
-    frame_target : Tensor, optional
-        Targets of the time patches of the grid, see :func:`patch_labels`.
+    patch_size : PatchSize, optional
+        Size of the patches, `model.patch` by default. Other patches are resized to that size.
     """
+    if patch_size is not None and not patch_size.is_stored:
+        grid = patch_size.grid(*spectrogram.shape)
+        time_patches = patch_size.count(grid_frames or spectrogram.shape[1], patch_size.time)
+        patches = resized_patches(spectrogram, patch_size)
+        return PackedClip(index, patches, *grid_positions(*grid), target, time_patches, patch_size)
     freq, time = grid_positions(*map(model.patches, spectrogram.shape))
     patches = patchify(spectrogram, model.patch, model.stride)
-    time_patches = model.patches(grid_frames or spectrogram.shape[1])
-    return PackedClip(index, patches, freq, time, target, time_patches, frame_target=frame_target)
+    return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
 
 
 def patch_labels(labels: Tensor, model: ModelSettings, grid_frames: int | None = None) -> Tensor:
@@ -268,7 +279,15 @@ def kept_tokens(
 
 
 def pack(clips: list[PackedClip]) -> PackedBatch:
-    """Concatenate clips to a batch, in the given order."""
+    """Concatenate clips to a batch, in the given order.
+
+    Raises
+    ------
+    ValueError
+        If the patches of the clips had different sizes.
+    """
+    if len(sizes := {clip.patch_size for clip in clips}) > 1:
+        raise ValueError(f"the clips of a batch have patches of one size, got {len(sizes)} sizes")
     teacher = [c.teacher for c in clips if c.teacher is not None]
     return PackedBatch(
         patches=torch.cat([c.patches for c in clips]),
@@ -278,6 +297,7 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         targets=torch.stack([c.target for c in clips]),
         index=[c.index for c in clips],
         clip_time_patches=[c.time_patches for c in clips],
+        patch_size=clips[0].patch_size,
         teacher=pack(teacher) if teacher else None,
         frame_targets=torch.cat([c.frame_target for c in clips]) if clips[0].frame_target is not None else None,
     )
