@@ -191,11 +191,10 @@ class PackedBatch:
             parts = getattr(self, name).split(self.seqlens)
             tokens[name] = torch.cat([parts[i] for i in clips])
         chosen = {name: [getattr(self, name)[i] for i in clips] for name in ("seqlens", "index", "clip_time_patches")}
-        chosen["targets"] = self.targets[list(clips)]
         if self.frame_targets is not None:
             parts = self.frame_targets.split(self.clip_time_patches)
             chosen["frame_targets"] = torch.cat([parts[i] for i in clips])
-        return PackedBatch(**tokens, **chosen)
+        return PackedBatch(**tokens, **chosen, targets=self.targets[list(clips)], patch_size=self.patch_size)
 
     def __len__(self) -> int:
         return len(self.seqlens)

@@ -17,6 +17,7 @@ from elasticast.errors import DataError
 from elasticast.evaluation.frames import event_metrics
 from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.sweep import chunks, frame_scores, sweep
+from elasticast.models.adapters import trained_state
 from elasticast.progress import LOG
 from elasticast.training.distributed import World
 
@@ -69,7 +70,7 @@ class Selection:
         better = value > max((row["value"] for row in self.history), default=-math.inf)
         self.history.append({"step": step, "epoch": self._due[step], "value": value})
         if better and self.world.main:
-            self.best = {name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()}
+            self.best = {name: weight.detach().cpu().clone() for name, weight in trained_state(model).items()}
         LOG.info(
             "%s: %s %s %.4f at step %d%s",
             self.config.experiment,
