@@ -304,6 +304,13 @@ def predict(
         Path | None,
         typer.Option(file_okay=False, help="write scores over time to this folder: FILE.csv, FILE.png, FILE.pdf"),
     ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="write each event to this CSV file: onset, offset, label, score; needs a frame head",
+        ),
+    ] = None,
     window: Annotated[
         float | None,
         typer.Option(help="length of a window (s), longer audio is split into windows; default: the training length"),
@@ -327,12 +334,19 @@ def predict(
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
     files = audio_files(files)  # before the weights are read
     classifier = load_pretrained(model, trust_code=trust_code)
+    if events:
+        from elasticast.config.evaluation import Detection
+        from elasticast.inference.events import write_events
+
+        options["events"] = Detection()
     predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
     print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
     if timeline:
         from elasticast.inference.timeline import write_timelines
 
         write_timelines(predictions, classifier.classes, timeline, top_k)
+    if events:
+        write_events([(p.path, p.events) for p in predictions if p.events is not None], events)
     if any(p.error for p in predictions):
         raise typer.Exit(1)
 
