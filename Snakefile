@@ -22,6 +22,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/released.smk"
 include: "workflow/rules/ablations.smk"
 include: "workflow/rules/audits.smk"
+include: "workflow/rules/archive.smk"
 
 
 rule all:

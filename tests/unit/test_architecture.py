@@ -13,6 +13,7 @@ ROOMS = (
     "audit",
     "encoders",
     "inference",
+    "archive",
     "reporting",
     "benchmarks",
     "jobs",
