@@ -90,6 +90,9 @@ def make_checkout(code: Path) -> None:
     (code / "Snakefile").write_text("rule all:\n")
     (code / "run").write_text("#!/bin/sh\n")
     (code / "run").chmod(0o755)
+    for place in ("elasticast/__init__.py", "config/config.yaml"):
+        (code / place).parent.mkdir()
+        (code / place).write_text("\n")
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", str(code), *command], check=True)
