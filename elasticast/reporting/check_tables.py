@@ -115,6 +115,12 @@ def check_pairs(path: Path, table: pd.DataFrame) -> None:
     check_unique(path, table, [key for key in (*_KEYS, "against") if key in table])
 
 
+def check_durations(path: Path, table: pd.DataFrame) -> None:
+    """Check a table of the durations of clips: the same errors as :func:`check_metrics`."""
+    _check_range(path, table, "seconds", 0, math.inf)
+    _check_whole(path, table, "clips", 1)
+
+
 def check_numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise an error that names the first line that has no number in a column."""
     for column in columns:

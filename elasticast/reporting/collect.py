@@ -7,7 +7,7 @@ import pandas as pd
 from elasticast.checksums import FILES, OWN, read_record, verify, write_record
 from elasticast.config import RunConfig
 from elasticast.config.load_suite import load_run_config
-from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY
+from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY, verified_file
 from elasticast.errors import DataError
 from elasticast.evaluation.records import (
     EVALUATION,
@@ -24,8 +24,8 @@ from elasticast.progress import LOG
 from elasticast.reporting.read_tables import METRICS, read_run_metrics
 
 RUN_COLUMNS = (
-    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
-    "world_size", "attention_backend", "threads",
+    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters",
+    "trained_parameters", "training_flops", "device", "world_size", "attention_backend", "threads",
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 
@@ -152,6 +152,30 @@ def data(files: list[Path], out: Path) -> None:
     table = table[[*DATA_COLUMNS[:-2], *sorted(reasons), *DATA_COLUMNS[-2:]]]
     whole = {name: "Int64" for name in ("published", *reasons)}
     write_table(out, table.astype(whole), {"pieces": _pieces(records)})
+
+
+def lengths(files: list[Path], out: Path) -> None:
+    """Join `manifest.parquet` of all prepared datasets: how many usable clips have each duration (s).
+
+    A dataset is named after the folder of its file.
+
+    Raises
+    ------
+    DataError
+        If a file or a column is missing, a file was changed, or none of its clips is usable.
+    """
+    tables, records = [], {}
+    for file in files:
+        manifest = pd.read_parquet(verified_file(file))
+        if missing := [name for name in ("duration", "status") if name not in manifest]:
+            raise DataError(f"{file}: missing column {', '.join(missing)}; {REMEDY}")
+        seconds = manifest.loc[manifest["status"] == "ok", "duration"].astype(float)
+        if seconds.empty:
+            raise DataError(f"{file}: no clip has status 'ok'")
+        counts = seconds.value_counts().sort_index()
+        tables.append(pd.DataFrame({"dataset": file.parent.name, "seconds": counts.index, "clips": counts.to_numpy()}))
+        records[file.with_name(SUMMARY)] = read_record(file.with_name(SUMMARY), REMEDY)
+    write_table(out, pd.concat(tables, ignore_index=True), {"pieces": _pieces(records)})
 
 
 def norms(files: list[Path], out: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from elasticast.checksums import read_record, verify
@@ -17,6 +18,7 @@ from elasticast.evaluation.records import EVALUATION, read_evaluation, record_of
 from elasticast.progress import LOG
 from elasticast.reporting.check_tables import (
     DECIMALS,
+    check_durations,
     check_intervals,
     check_metrics,
     check_numbers,
@@ -36,11 +38,15 @@ PAIRS = (
 )  # fmt: skip
 RUNS = (
     "run", "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "parameters", "device",
-    "peak_memory_mib",
+    "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 HISTORY = ("experiment", "seed", "step", "split", "metric", "value")
+LENGTHS = ("dataset", "seconds", "clips")
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
-_NAMES = ("suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis")
+_NAMES = (
+    "suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis",
+    "config_digest", "code_digest", "data_sha256", "git_commit",
+)  # fmt: skip
 _OF_RUN = ("suite", "experiment", "seed", "dataset", "task")
 
 
@@ -144,6 +150,20 @@ def read_history(path: Path) -> pd.DataFrame:
     check_numbers(path, table, ("step",))
     check_unique(path, table, ("experiment", "seed", "step", "split", "metric"))
     return table
+
+
+def read_durations(path: Path) -> dict[str, np.ndarray]:
+    """Read the durations of clips by dataset, `[n]` seconds each (columns `LENGTHS`).
+
+    Raises
+    ------
+    DataError
+        For the same reasons as :func:`read_metrics`.
+    """
+    table = _read_verified(path, LENGTHS)
+    check_durations(path, table)
+    groups = table.groupby("dataset", sort=False)
+    return {name: np.repeat(rows["seconds"].to_numpy(float), rows["clips"]) for name, rows in groups}
 
 
 def read_notes(path: Path) -> list[str]:

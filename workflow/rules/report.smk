@@ -6,6 +6,7 @@ localrules:
     collect_runs,
     collect_history,
     collect_data,
+    collect_lengths,
     collect_norms,
 
 
@@ -94,6 +95,24 @@ rule collect_data:
         "python -m elasticast collect data {input.tables:q} --out {output.table:q} 2> {log:q}"
 
 
+rule collect_lengths:
+    """Table of the durations of the clips, for figure 2."""
+    input:
+        manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
+        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
+    output:
+        table=f"{SUITE_DIR}/summary/lengths.csv",
+        record=f"{SUITE_DIR}/summary/lengths.json",
+    log:
+        f"{SUITE_DIR}/logs/collect_lengths.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=CODE["collect"],
+    shell:
+        "python -m elasticast collect lengths {input.manifests:q} --out {output.table:q} 2> {log:q}"
+
+
 rule collect_norms:
     """Table of the normalisation statistics."""
     input:
@@ -124,5 +143,6 @@ rule summary:
         rules.collect_runs.output,
         rules.collect_history.output,
         [] if SETTINGS.partial else rules.collect_data.output,
+        [] if SETTINGS.partial else rules.collect_lengths.output,
         [] if SETTINGS.partial else rules.collect_norms.output,
         rules.resolved_suite.output,
