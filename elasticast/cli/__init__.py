@@ -441,6 +441,22 @@ def headline(
 
 
 @app.command(rich_help_panel=INSIDE)
+def archive(
+    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="summary/suite.yaml of a finished suite")],
+    results: Annotated[Path, typer.Option(help="folder with the results of all suites")],
+    figures: Annotated[Path, typer.Option(help="folder with the figures and tables of the suite")],
+    out: Out,
+    weights: Annotated[bool, typer.Option("--weights", help="add the weights of the runs")] = False,
+) -> None:
+    """Write code, results, figures, metadata and checksums of a suite to one zip file."""
+    from elasticast.archive.write import archive as write
+    from elasticast.config.load_suite import load_resolved_suite
+
+    count = write(load_resolved_suite(suite), results, figures, out, weights=weights)
+    typer.echo(f"{out}: {count} files, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command(rich_help_panel=INSIDE)
 def pictures(
     inputs: Annotated[str, typer.Option(help="files that each picture was drawn from, by its file, as JSON")], out: Out
 ) -> None:
