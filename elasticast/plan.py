@@ -36,14 +36,14 @@ class Needs:
         its settings give mean and standard deviation.
     splits : tuple of str
         Splits of `dataset` that it reads: ``train``, and the split that its weights are selected on.
-    starts_from : str or None
-        Training run whose weights it starts from.
+    trained_first : tuple of str
+        Training runs whose weights it starts from or learns from.
     """
 
     dataset: str
     norm: str | None
     splits: tuple[str, ...]
-    starts_from: str | None
+    trained_first: tuple[str, ...]
 
 
 class Plan:
@@ -94,7 +94,7 @@ class Plan:
             dataset=settings.dataset,
             norm=None if settings.norm else front_end_name(settings.front_end),
             splits=("train", select.split) if select else ("train",),
-            starts_from=settings.starts_from,
+            trained_first=tuple(dict.fromkeys(settings.trained_first.values())),
         )
 
     def training_code(self, run: str) -> str:

@@ -365,14 +365,16 @@ def check_model(
 
 @app.command(rich_help_panel=INSIDE)
 def collect(
-    table: Annotated[Literal["metrics", "runs", "data", "lengths", "norms"], typer.Argument(help="table to write")],
+    table: Annotated[
+        Literal["metrics", "runs", "history", "data", "lengths", "norms"], typer.Argument(help="table to write")
+    ],
     out: Out,
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="metrics: metrics.csv of the runs; runs: run.json of the runs; data: summary.csv of the datasets; "
-            "lengths: manifest.parquet of the datasets; norms: norm-*.json of the datasets, and config.yaml of the "
-            "runs whose settings give `norm`"
+            help="metrics: metrics.csv of the runs; runs, history: run.json of the runs; data: summary.csv of the "
+            "datasets; lengths: manifest.parquet of the datasets; norms: norm-*.json of the datasets, and config.yaml "
+            "of the runs whose settings give `norm`"
         ),
     ] = None,
     partial: Annotated[

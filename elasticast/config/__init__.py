@@ -6,6 +6,7 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 from elasticast.config.ablation import Ablation, AblationFile
 from elasticast.config.aum import AuMSettings
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
+from elasticast.config.cnn import CNNSettings
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.deciding import deciding
 from elasticast.config.evaluation import Evaluation
@@ -27,6 +28,7 @@ __all__ = [
     "AblationFile",
     "AuMSettings",
     "Batch",
+    "CNNSettings",
     "Claim",
     "DatasetConfig",
     "ElasticASTSettings",

@@ -19,6 +19,7 @@ from elasticast.config.dataset.table import Labels
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.kinds import BUILT_IN
 from elasticast.config.model import ModelSettings, TransformerSettings
+from elasticast.config.phases import Phase
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
 from elasticast.config.training import Train
@@ -171,6 +172,7 @@ def tables() -> dict[str, list[Row]]:
         "model": rows(ModelSettings, "model."),
         "model transformer": rows(TransformerSettings, "model.", _added_fields(TransformerSettings, ModelSettings)),
         "train": rows(Train, "train."),
+        "phase": rows(Phase, "train.phases[]."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
         "ablation": rows(AblationFile),

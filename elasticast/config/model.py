@@ -29,8 +29,8 @@ class ModelSettings(Settings):
     init: str | None = Field(
         None,
         description="Weights to start from: the folder of a run, a published weight file or folder, "
-        "`hf:OWNER/NAME[@REVISION]`, `timm:NAME`, or `run:NAME` (another experiment of the suite, same seed). `null` "
-        "starts at random.",
+        "`hf:OWNER/NAME[@REVISION]`, `timm:NAME`, or `run:NAME` (another experiment of the suite or variant of the "
+        "ablation, same seed). `null` starts at random.",
     )
 
     @field_validator("stride")

@@ -35,6 +35,8 @@ class PackedClip:
         `[C]`, 1 for each class of the clip.
     time_patches : int
         Number of time patches of the grid, including dropped tokens. By default, the grid ends with the last token.
+    teacher : PackedClip, optional
+        The same clip as a teacher is given it, see :class:`~elasticast.data.teacher.TeacherView`.
     """
 
     index: int
@@ -43,6 +45,7 @@ class PackedClip:
     time: Tensor
     target: Tensor
     time_patches: int = 0
+    teacher: "PackedClip | None" = None
 
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
@@ -123,6 +126,8 @@ class PackedBatch:
         for the GPU.
     bounds : Tensor
         `[B + 1]` int32, where the tokens of each clip begin and end, see :class:`Lengths`.
+    teacher : PackedBatch, optional
+        The same clips as a teacher is given them.
     """
 
     patches: Tensor
@@ -133,6 +138,7 @@ class PackedBatch:
     index: list[int]
     clip_time_patches: list[int]
     bounds: Tensor = field(default=None)
+    teacher: "PackedBatch | None" = None
 
     def __post_init__(self):
         if self.bounds is None:
@@ -163,7 +169,17 @@ class PackedBatch:
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PackedBatch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
+        changed = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
+        return PackedBatch(**changed | {"teacher": self.teacher and self.teacher._each_tensor(change)})
+
+    def only(self, clips: Sequence[int]) -> "PackedBatch":
+        """The batch with some of its clips, given by their places in it, in this order."""
+        tokens = {}
+        for name in ("patches", "freq", "time"):
+            parts = getattr(self, name).split(self.seqlens)
+            tokens[name] = torch.cat([parts[i] for i in clips])
+        chosen = {name: [getattr(self, name)[i] for i in clips] for name in ("seqlens", "index", "clip_time_patches")}
+        return PackedBatch(**tokens, **chosen, targets=self.targets[list(clips)])
 
     def __len__(self) -> int:
         return len(self.seqlens)
@@ -213,6 +229,7 @@ def kept_tokens(
 
 def pack(clips: list[PackedClip]) -> PackedBatch:
     """Concatenate clips to a batch, in the given order."""
+    teacher = [c.teacher for c in clips if c.teacher is not None]
     return PackedBatch(
         patches=torch.cat([c.patches for c in clips]),
         freq=torch.cat([c.freq for c in clips]),
@@ -221,4 +238,5 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         targets=torch.stack([c.target for c in clips]),
         index=[c.index for c in clips],
         clip_time_patches=[c.time_patches for c in clips],
+        teacher=pack(teacher) if teacher else None,
     )

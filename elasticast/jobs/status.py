@@ -102,6 +102,8 @@ def training_progress(folder: Path, config: RunConfig) -> tuple[str, str]:
     if not rows:
         return "0", ""
     step, train = int(rows[-1]["step"]), config.train
+    if train.phases is not None:  # whose number of steps depends on the clips
+        return f"{step} (epoch {rows[-1]['epoch']})", ""
     if train.steps is None:
         return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", ""
     unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)

@@ -9,11 +9,14 @@ from elasticast.config.model_class import model_class, typed
 from elasticast.data.padding import padded
 from elasticast.models.ast import AST
 from elasticast.models.aum import AuM
+from elasticast.models.cnn import CNN
 from elasticast.models.elasticast import ElasticAST
 
-__all__ = ["AST", "AuM", "ElasticAST", "build_model"]
+__all__ = ["AST", "CNN", "AuM", "ElasticAST", "build_model"]
 
-MODULES: dict[type[ModelSettings], type[nn.Module]] = {module.Settings: module for module in (AST, ElasticAST, AuM)}
+MODULES: dict[type[ModelSettings], type[nn.Module]] = {
+    module.Settings: module for module in (AST, ElasticAST, AuM, CNN)
+}
 """The module of each settings class of this package."""
 
 

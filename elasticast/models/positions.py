@@ -75,6 +75,26 @@ class FactorisedPositions(nn.Module):
         high = (low + 1).clamp(max=rows - 1)
         return _rows(self.freq, freq) + torch.lerp(_rows(self.time, low), _rows(self.time, high), (row - low)[:, None])
 
+    @torch.no_grad()
+    def refine(self, ratio: float, _coarse: int) -> None:
+        """Interpolate the table of time, so that positions keep their place in time when clips get more patches.
+
+        Row t gets the value at row ``(t + 1/2) / ratio - 1/2``. Fractions of a clip (``fractional``) stay what they
+        are.
+
+        Parameters
+        ----------
+        ratio : float
+            How many times as many patches a clip has from now on.
+        """
+        if self.kind == "fractional":
+            return
+        last = len(self.time) - 1
+        row = ((torch.arange(last + 1, device=self.time.device) + 0.5) / ratio - 0.5).clamp(0, last)
+        low = row.long()
+        high = (low + 1).clamp(max=last)
+        self.time.copy_(torch.lerp(_rows(self.time, low), _rows(self.time, high), (row - low)[:, None]))
+
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
     """Rows of a table. The backward pass of ``table[index]`` is many times slower, because it sorts the indices."""
@@ -147,11 +167,27 @@ class GridPositions(nn.Module):
 
     def forward(self, time_patches: int) -> Tensor:
         """Embeddings `[F * time_patches, D]`, frequency-major."""
-        freq, trained = self.table.shape[2:]
-        table = self.table
+        trained, table = self.table.shape[3], self.table
         if self.cut and time_patches < trained:
             table = table[..., :time_patches]
         elif time_patches != trained:
-            size = (freq, time_patches)
-            table = F.interpolate(table, size=size, mode="bilinear", align_corners=False, antialias=True)
+            table = _resized(table, time_patches)
         return table[0].flatten(1).T
+
+    @torch.no_grad()
+    def refine(self, _ratio: float, coarse: int) -> None:
+        """Interpolate the table from that of coarser clips, so that positions keep their place in time.
+
+        Parameters
+        ----------
+        coarse : int
+            Number of time patches of the longest clip until now.
+        """
+        table = self.table[..., :coarse] if self.cut else _resized(self.table, coarse)
+        self.table.copy_(_resized(table, self.table.shape[3]))
+
+
+def _resized(table: Tensor, time_patches: int) -> Tensor:
+    """A table `[1, D, F, T]` with another number of time patches."""
+    size = (table.shape[2], time_patches)
+    return F.interpolate(table, size=size, mode="bilinear", align_corners=False, antialias=True)

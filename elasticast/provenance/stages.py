@@ -11,9 +11,11 @@ PACKAGE = Path(__file__).parents[1]
 # Code that several stages share.
 _RUN = (
     "config/aum.py",
+    "config/cnn.py",
     "config/frames.py",
     "config/model.py",
     "config/model_file.py",
+    "config/phases.py",
     "config/run.py:RunConfig",
     "config/token_merging.py",
     "config/training.py:Train",
@@ -39,6 +41,7 @@ _MODELS = (
     "models/ast.py",
     "models/attention.py",
     "models/aum.py",
+    "models/cnn.py",
     "models/device.py",
     "models/elasticast.py",
     "models/pooling.py",
@@ -72,13 +75,20 @@ _TRAINING = (
     "config/base.py",
     "data/loading.py",
     "data/manifest.py:read_data_hash",
+    "data/teacher.py",
+    "evaluation/flops.py",
     "models/fast_trunk.py",
+    "training/batches.py",
     "training/checkpoint.py",
+    "training/cost.py",
     "training/distributed.py",
     "training/identity.py",
     "training/inputs.py",
     "training/loop.py",
+    "training/objective.py",
     "training/optim.py",
+    "training/phases.py",
+    "training/record.py",
 )
 _EVALUATION = (
     *_RUN,
@@ -170,11 +180,14 @@ STAGES = {
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
         *_TABLE,
-        "reporting/captions.py",
+        *_CURVES,
+        "config/frames.py",
+        "data/views.py",
         "reporting/claims.py",
-        "reporting/legend.py",
         "reporting/overview.py",
-        "text.py:rst",
+        "reporting/overview_data.py",
+        "reporting/verdict.py",
+        "text.py:html",
     ),
     "ablation": (
         *_SCRIPT,
@@ -237,8 +250,15 @@ is `train` for runs that keep the best weights on a split. `released` is `evalua
 """
 WITH_DEFAULTS = ("released",)
 """Stages that use default values of settings. In other stages, the params of the rules contain all values."""
-START = (*_LOAD_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:init_source,start_from")
+START = (
+    *_LOAD_WEIGHTS,
+    *_PUBLISHED_WEIGHTS,
+    "config/run.py:OF_RUN",
+    "models/pretrained.py:Pretrained,init_source,start_from",
+)
 """Code that is added to `train` and `select` for runs that start from weights (`model.init`)."""
+TEACHER = (*START, "evaluation/classes.py:match_classes", "models/pretrained.py:load_model", "training/teacher.py")
+"""Code that is added to `train` and `select` for runs that learn from a teacher (`train.distill`)."""
 
 
 @cache
@@ -261,5 +281,6 @@ def _source(declarations: bool) -> Source:
 
 
 def training_code(run: RunSettings) -> str:
-    """Digest of the code that determines the weights of a run; it depends on `train.select` and `model.init`."""
-    return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))
+    """Digest of the code that determines the weights of a run; it depends on the settings named here."""
+    more = (*(START if run.model.init else ()), *(TEACHER if run.train.distill else ()))
+    return code_digest("select" if run.train.select else "train", *more)

@@ -131,7 +131,7 @@ def check_numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> No
 
 def check_unique(path: Path, table: pd.DataFrame, keys: Sequence[str]) -> None:
     """Raise an error that names the lines of the first two rows with equal keys; x is rounded to `DECIMALS`."""
-    rounded = table.assign(x=table["x"].astype(float).round(DECIMALS))
+    rounded = table.assign(x=table["x"].astype(float).round(DECIMALS)) if "x" in table else table
     repeated = rounded[rounded.duplicated(keys)]
     if repeated.empty:
         return

@@ -36,7 +36,11 @@ PAIRS = (
     "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
     "comparisons",
 )  # fmt: skip
-RUNS = ("experiment", "seed", "config_digest", "code_digest", "data_sha256", "git_commit")
+RUNS = (
+    "run", "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "parameters", "device",
+    "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
+)  # fmt: skip
+HISTORY = ("experiment", "seed", "step", "split", "metric", "value")
 LENGTHS = ("dataset", "seconds", "clips")
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
 _NAMES = (
@@ -124,8 +128,28 @@ def read_pairs(path: Path, metrics: Path | None = None) -> pd.DataFrame:
 
 
 def read_runs(path: Path) -> pd.DataFrame:
-    """Read the table of all training runs of a suite (columns `RUNS`); errors are as in :func:`read_metrics`."""
-    return _read_verified(path, RUNS)
+    """Read ``runs.csv`` of a suite: what is recorded of each training run (columns `RUNS` and others).
+
+    Raises
+    ------
+    DataError
+        If the file, its record or a column is missing, if the file was changed, or if a value is not a number.
+    """
+    table = _read_verified(path, RUNS)
+    check_numbers(path, table, ("steps", "seconds", "parameters"))
+    check_unique(path, table, ("experiment", "seed"))
+    return table
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read ``history.csv`` of a suite: the learning curves of its runs (columns `HISTORY`).
+
+    Errors are as in :func:`read_runs`. A loss may be infinite.
+    """
+    table = _read_verified(path, HISTORY)
+    check_numbers(path, table, ("step",))
+    check_unique(path, table, ("experiment", "seed", "step", "split", "metric"))
+    return table
 
 
 def read_durations(path: Path) -> dict[str, np.ndarray]:

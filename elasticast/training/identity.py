@@ -20,7 +20,7 @@ def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str
     config : RunConfig
         Settings of the run.
     inputs : RunInputs
-        Its data and normalisation.
+        Its data, normalisation and teacher.
     code : str
         Digest of the code, see :func:`~elasticast.provenance.training_code`.
     init : dict or None
@@ -32,6 +32,7 @@ def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str
         "data_sha256": inputs.data_sha256,
         "norm": {"mean": inputs.norm.mean, "std": inputs.norm.std},
         "init_sha256": init and init["sha256"],
+        "teacher_sha256": inputs.teacher and inputs.teacher.sha256,
     }
 
 

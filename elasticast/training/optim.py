@@ -1,10 +1,9 @@
-"""Optimiser, learning-rate schedule and loss."""
+"""Optimiser and learning-rate schedule."""
 
 import math
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from elasticast.config import Train
 
@@ -37,7 +36,7 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
     Parameters
     ----------
     step, total : int
-        Number of steps done so far, and in the whole run.
+        Number of steps done so far, and in the whole run. With `train.phases`, both count from the start of a phase.
     steps_per_epoch : float
         Mean number of steps per epoch; the ``step`` schedule decays at whole epochs.
     """
@@ -62,19 +61,3 @@ def _warmup_rate(train: Train, step: int, warmup: int) -> float:
     elif not lowest:
         step += 1  # without it, the first step would change nothing
     return lowest + (train.lr - lowest) * step / warmup
-
-
-def compute_loss(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
-    """Mean loss of a batch.
-
-    Parameters
-    ----------
-    logits, targets : Tensor
-        `[B, C]`; targets in [0, 1].
-    kind : {"bce", "ce"}
-        Binary cross-entropy over classes, or cross-entropy.
-    """
-    logits = logits.float()
-    if kind == "bce":
-        return F.binary_cross_entropy_with_logits(logits, targets)
-    return F.cross_entropy(logits, targets)

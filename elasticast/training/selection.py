@@ -107,7 +107,9 @@ class Selection:
         return {"split": self.split, "metric": self.metric, **best, "history": self.history}
 
 
-def due_steps(sampler: BatchSampler, every: int, total: int) -> dict[int, int]:
+def due_steps(
+    sampler: BatchSampler, every: int, total: int, first_step: int = 0, first_epoch: int = 0
+) -> dict[int, int]:
     """Steps after which the model is evaluated: after every `every` epochs, and at the end.
 
     Parameters
@@ -118,18 +120,20 @@ def due_steps(sampler: BatchSampler, every: int, total: int) -> dict[int, int]:
         Number of epochs between evaluations.
     total : int
         Number of steps in the whole run.
+    first_step, first_epoch : int
+        Where the part of the training begins in which it is evaluated.
 
     Returns
     -------
     dict of int to int
         Step to number of finished epochs.
     """
-    due, step = {}, 0
-    for epoch in itertools.count(1):
+    due, step = {}, first_step
+    for epoch in itertools.count(first_epoch + 1):
         step += sampler.count(epoch - 1)
         if step >= total:
             return due | {total: epoch if step == total else epoch - 1}
-        if epoch % every == 0:
+        if (epoch - first_epoch) % every == 0:
             due[step] = epoch
 
 

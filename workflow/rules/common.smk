@@ -46,6 +46,12 @@ FIGURE_DIR = (
     if SETTINGS.partial
     else f"paper_figures/{SUITE.name}"
 )
+# the page of the suite, and with `beside` the page that also has the other suite's curves
+PAGE_DIR = "/".join(
+    [SUITE_DIR]
+    + ["partial"] * SETTINGS.partial
+    + [f"beside_{SETTINGS.beside}"] * (SETTINGS.beside is not None)
+)
 ARCHIVE = f"docs/results/{SUITE.name}"
 # Git and `make lint` ignore this folder
 CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []

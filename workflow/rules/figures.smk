@@ -220,26 +220,31 @@ rule verdict:
 
 
 rule overview:
-    """First page of the report: claims, headline, figures and caveats."""
+    """The page of the suite: claims, headline, curves, cost, runs; also the first page of the report."""
     input:
         script="paper_figures/overview.py",
         template="workflow/report/overview.html.j2",
+        included=["workflow/report/overview.css", "workflow/report/overview.js"],
         metrics=rules.collect_metrics.output.metrics,
         metrics_record=rules.collect_metrics.output.record,
+        runs=rules.collect_runs.output.table,
+        history=rules.collect_history.output.table,
+        run_records=[
+            rules.collect_runs.output.record,
+            rules.collect_history.output.record,
+        ],
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
         records=[] if SETTINGS.partial else rules.intervals.output.records,
-        lengths=rules.fig4.output[0] if "fig4" in PLAN.figures else [],
-        resolutions=rules.fig5.output[0] if "fig5" in PLAN.figures else [],
         suite=rules.resolved_suite.output[0],
     output:
         report(
-            f"{CURVE_DIR}/overview.html",
+            f"{PAGE_DIR}/index.html",
             caption="../report/overview.rst",
             category="Overview",
-            labels={"page": "Headline, figures 4 and 5, table 1"},
+            labels={"page": "Headline, figures 4 and 5, verdict, cost, runs"},
         ),
     log:
         f"{SUITE_DIR}/logs/overview.log",

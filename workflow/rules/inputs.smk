@@ -63,8 +63,8 @@ def comparison_options(_, input):
         "intervals",
         "pairs",
         "beside",
-        "lengths",
-        "resolutions",
+        "runs",
+        "history",
         "template",
     )
     files = {name: input.get(name) for name in names}

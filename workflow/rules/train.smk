@@ -34,9 +34,9 @@ rule train:
         classes=prepared("classes.json"),
         summary=prepared("summary.json"),
         norm=lambda wildcards: norm_file(wildcards.experiment),
-        start=lambda wildcards: expand(
+        others=lambda wildcards: expand(
             f"{RUN_DIR}/model.safetensors",
-            experiment=needs(wildcards).starts_from or [],
+            experiment=needs(wildcards).trained_first,
             seed=wildcards.seed,
         ),
         model_file=lambda wildcards: PLAN.model_file(*experiment_of(wildcards)),

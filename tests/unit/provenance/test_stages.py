@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elasticast.config.dataset import DatasetConfig, TwinnedDataset
-from elasticast.provenance import PACKAGE, STAGES, START, training_code
+from elasticast.provenance import PACKAGE, STAGES, START, TEACHER, training_code
 from elasticast.provenance.source import Place, Source
 
 ROOT = Path(__file__).parents[3]
@@ -74,10 +74,14 @@ UNUSED = {
     "decode": {"config/dataset/common.py": "a part's name has the two settings that decoding reads"},
     "prepare": {"data/twins/__init__.py": "a twin adds it in its code()"},
     "train": {
-        "models/pretrained.py": "runs with model.init add START",
+        "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
+        "training/teacher.py": "runs with train.distill add TEACHER",
         "training/selection.py": "runs with train.select have the stage select",
     },
-    "select": {"models/pretrained.py": "runs with model.init add START"},
+    "select": {
+        "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
+        "training/teacher.py": "runs with train.distill add TEACHER",
+    },
     "evaluate": {
         "models/weights/convert.py": "a run's own weights are not converted; published ones have the stage released",
         "models/weights/layouts.py": "a run's own weights are not converted; published ones have the stage released",
@@ -142,6 +146,12 @@ def cases():
                 ENTRIES[stage],
                 skipped - {"models/pretrained.py"},
             )
+            yield (
+                f"{stage} of a run with train.distill",
+                (*parts, *TEACHER),
+                ENTRIES[stage],
+                skipped - {"models/pretrained.py", "training/teacher.py"},
+            )
 
 
 def dataset_cases():
@@ -197,7 +207,7 @@ def test_tables_of_exceptions_name_what_is_imported(source):
         seen[name.split()[0]] |= {place.path for place in reached(source, source.select(parts), entries, skipped)[0]}
     assert set(NEVER) <= set().union(*seen.values())
     assert all(set(modules) <= seen[stage] for stage, modules in UNUSED.items())
-    listed = {path for parts in (*STAGES.values(), START) for path in source.select(parts)}
+    listed = {path for parts in (*STAGES.values(), START, TEACHER) for path in source.select(parts)}
     assert not listed & set(NEVER)
 
 
@@ -225,6 +235,7 @@ def test_selection_and_starting_weights_add_to_the_code_of_a_run(tiny):
         "select": tiny(train={"select": {"split": "test"}}),
         "init": tiny(model={"init": "weights.pth"}),
         "both": tiny(model={"init": "weights.pth"}, train={"select": {"split": "test"}}),
+        "distill": tiny(train={"distill": {"teacher": "weights.pth", "weight": 0.5}}),
     }
     assert len({training_code(run) for run in settings.values()}) == len(settings)
     assert training_code(settings["plain"]) == training_code(tiny(seed=1, train={"lr": 0.5}))
