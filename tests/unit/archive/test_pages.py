@@ -139,6 +139,12 @@ def test_scores_and_their_intervals(published):
         pages.score("toy_suite", "elastic", "lengths", "65")
 
 
+def test_the_largest_difference_of_repeated_runs(published):
+    table = pd.DataFrame({"run": ["elastic/seed0", "elastic/seed0", "ast64/seed0"], "difference": [0.5, -0.75, 2.0]})
+    table.to_csv(published / pages.REPEATS, index=False)
+    assert (pages.moved("toy_suite"), pages.moved("toy_suite", "elastic")) == ("2", "0.75")
+
+
 def test_a_value_in_a_sentence_is_replaced(published):
     page = "It has <!-- value: score toy_suite elastic lengths 64 -->12.3<!-- end -->, "
     page += "and <!-- value: score other a b 1 -->9<!-- end -->."
