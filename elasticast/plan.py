@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
+from elasticast.config.evaluation import PATCHES
 from elasticast.config.model_class import allowed_file
-from elasticast.config.run import RunSettings
+from elasticast.config.run import TEACHER, RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
@@ -106,6 +107,13 @@ class Plan:
         path = allowed_file(self.runs[self.run_of(experiment, ablation)].model)
         return [] if path is None else str(path)
 
+    def training_files(self, run: str) -> list[str]:
+        """Files of the classes that a training runs: of its model, and of its teacher."""
+        settings = self.runs[run]
+        teacher = settings.trained_first.get(TEACHER)
+        models = [settings.model, *([self.runs[teacher].model] if teacher else [])]
+        return list(dict.fromkeys(str(path) for path in map(allowed_file, models) if path is not None))
+
     def deciding_settings(self, run: str, seed: int) -> str:
         """The settings that decide the weights of a training run, as JSON."""
         return json.dumps(deciding(self.run_config(run, seed)))
@@ -166,13 +174,15 @@ class Plan:
 
     @property
     def figures(self) -> list[str]:
-        """Names of the figures and tables that the suite has: ``fig1`` to ``fig5``, ``table1``, ``verdict``."""
+        """Names of the figures and tables that the suite has, such as ``fig1`` to ``fig5``, ``table1``, ``verdict``."""
+        experiments = self.suite.experiments
         present = {
             "fig1": "max_frames" in self.curves,
             "fig2": True,
             "fig3": self.packed_dataset is not None,
             "fig4": "max_frames" in self.curves,
             "fig5": "compression" in self.curves,
+            "patch_sizes": any(self.suite.curve(name, x_name) for name in experiments for x_name in PATCHES),
             "table1": True,
             "verdict": bool(self.suite.claims) or self.has_released_curves,
         }

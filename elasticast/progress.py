@@ -65,7 +65,7 @@ class Progress:
             self.last = now
 
 
-def last_reported(log: Path | str) -> tuple[str, str] | None:
+def last_reported(log: Path | str) -> tuple[str, timedelta] | None:
     """What the last line of progress in a log says: how much is done of how much, and the time to go.
 
     Parameters
@@ -78,7 +78,7 @@ def last_reported(log: Path | str) -> tuple[str, str] | None:
             file.seek(max(0, log.stat().st_size - _TAIL))
             log = file.read().decode(errors="replace")
     found = _REPORTED.findall(log)
-    return (found[-1][0], str(timedelta(seconds=int(found[-1][1])))) if found else None
+    return (found[-1][0], timedelta(seconds=int(found[-1][1]))) if found else None
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:

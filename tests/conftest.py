@@ -20,7 +20,7 @@ hypothesis.settings.register_profile("project", deadline=None, max_examples=trie
 hypothesis.settings.load_profile("project")
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}
-CNN = {"kind": "cnn", "width": 8, "depth": 2}
+CNN = {"kind": "cnn", "width": 8, "stages": 2}
 AUM = {"kind": "aum", "dim": 32, "depth": 2, "d_state": 4}
 FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}
 

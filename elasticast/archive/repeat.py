@@ -66,8 +66,8 @@ def choose(archive: Archive, repeat: Repeat, name: str | None) -> Job | None:
     if name is not None and name not in set(names):
         raise ConfigError([Problem("--run", (), f"no such run; expected one of: {', '.join(names)}", name)])
     found = jobs[names == name] if name else jobs.sort_values("cpu_seconds", kind="stable")
-    if name is None and repeat == "training":  # a run that starts from another one needs its weights
-        found = found[[archive.suite.runs[experiment].starts_from is None for experiment in found["experiment"]]]
+    if name is None and repeat == "training":  # some runs need the weights of others
+        found = found[[not archive.suite.runs[experiment].trained_first for experiment in found["experiment"]]]
     if found.empty:
         return None
     row = found.iloc[0]
@@ -116,7 +116,8 @@ def _missing(archive: Archive, results: Path, repeat: Repeat, job: Job) -> str:
     if repeat == "training" and norm is not None and not norm.is_file():
         return f"{norm}: the statistics of the data are not computed here"
     if repeat == "training":
-        return f"starts from {job.config.starts_from}; name another --run" if job.config.starts_from else ""
+        others = " and ".join(dict.fromkeys(job.config.trained_first.values()))
+        return f"needs the weights of {others}; name another --run" if others else ""
     if not (run / "run.json").is_file():
         return f"{run}: the weights are not here, and are not published; --repeat training trains a run again"
     weights = read_training(run / "run.json")["files"]["model.safetensors"]

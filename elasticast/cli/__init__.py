@@ -12,7 +12,19 @@ import typer
 
 from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
-from elasticast.cli.options import DATA, INSIDE, USE, ConfigFile, Data, ModelFile, Out, Threads, TrustCode, Verbs
+from elasticast.cli.options import (
+    DATA,
+    INSIDE,
+    USE,
+    ConfigFile,
+    Data,
+    ModelFile,
+    ModelFiles,
+    Out,
+    Threads,
+    TrustCode,
+    Verbs,
+)
 from elasticast.cli.sweep import sweep
 from elasticast.errors import ConfigError, Problem
 from elasticast.faults import one_message
@@ -189,11 +201,11 @@ def train(
     out: Out,
     norm: Annotated[Path | None, typer.Option(help="statistics file; not needed if the settings give `norm`")] = None,
     threads: Threads = 1,
-    weights_root: Annotated[Path, typer.Option(help="folder that a relative `model.init` is relative to")] = Path(),
+    weights_root: Annotated[Path, typer.Option(help="folder that relative paths of weights refer to")] = Path(),
     also: Annotated[
         str, typer.Option(help='settings that cannot change results, as JSON: \'{"train": {"workers": 4}}\'')
     ] = "{}",
-    model_file: ModelFile = None,
+    model_file: ModelFiles = None,
 ) -> None:
     """Train one run, or resume it from its checkpoint; start under torchrun to use several GPUs."""
     import torch
@@ -204,7 +216,8 @@ def train(
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    _allow(model_file)
+    for file in model_file or ():
+        _allow(file)
     with join_processes() as world:
         run = load_run_config(config, _parse_json(also, "--also"))
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()

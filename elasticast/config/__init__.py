@@ -12,6 +12,7 @@ from elasticast.config.deciding import deciding
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings, TransformerSettings
 from elasticast.config.model_file import ModelConfig
+from elasticast.config.patch_sizes import PatchSize, PatchSizes
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
 from elasticast.config.token_merging import TokenMerging
@@ -38,6 +39,8 @@ __all__ = [
     "ModelConfig",
     "ModelSettings",
     "NormSettings",
+    "PatchSize",
+    "PatchSizes",
     "ReleasedSeries",
     "RunConfig",
     "Schedule",

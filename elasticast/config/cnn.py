@@ -18,7 +18,7 @@ class CNNSettings(ModelSettings):
 
     kind: Literal["cnn"] = Field(description="A small convolutional network.")
     width: PositiveInt = Field(32, description=f"Channels of the first stage, a multiple of {GROUPS}.")
-    depth: PositiveInt = Field(
+    stages: PositiveInt = Field(
         4,
         description="Number of stages. Each halves both axes of the spectrogram, and all but the first double the "
         "channels. `model.patch` is a multiple of 2 to this power.",
@@ -33,26 +33,26 @@ class CNNSettings(ModelSettings):
     @property
     def size(self) -> dict[str, Any]:
         """The settings in which weights that the model starts from must be equal."""
-        return {name: getattr(self, name) for name in ("width", "depth", "patch")}
+        return {name: getattr(self, name) for name in ("width", "stages", "patch")}
 
     @property
     def widths(self) -> list[int]:
         """Channels of each stage."""
-        return [self.width * 2**stage for stage in range(self.depth)]
+        return [self.width * 2**stage for stage in range(self.stages)]
 
     @property
     def summary(self) -> str:
         """The model in words, after its kind."""
-        return f"{self.depth} stages, {self.widths[0]} to {self.widths[-1]} channels, {super().summary}"
+        return f"{self.stages} stages, {self.widths[0]} to {self.widths[-1]} channels, {super().summary}"
 
     def problems(self, run: Any) -> list[Problem]:
         """Problems of sizes."""
         problems = []
         if self.width % GROUPS:
             problems.append(Problem.between("model.width", self.width, f"is not a multiple of {GROUPS}"))
-        if self.patch % 2**self.depth:
-            message = f"needs model.patch as a multiple of {2**self.depth}, got {self.patch}"
-            problems.append(Problem.between("model.depth", self.depth, message))
+        if self.patch % 2**self.stages:
+            message = f"needs model.patch as a multiple of {2**self.stages}, got {self.patch}"
+            problems.append(Problem.between("model.stages", self.stages, message))
         if self.stride != self.patch:
             message = f"needs patches that do not overlap: expected model.patch = {self.patch}, or null"
             problems.append(Problem.between("model.stride", self.stride, message))

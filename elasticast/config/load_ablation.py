@@ -230,14 +230,14 @@ def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: R
     elif head.grid:
         label = point_label(setting_of(runs[BASE], key) for key in head.grid)
         experiments[BASE] = experiments[BASE].model_copy(update={"label": label})
-    named = {v: differences(runs[base], run) for v, run in runs.items()}
+    factors = {v: differences(runs[base], run) for v, run in runs.items()}  # before runs are named after each other
     trained = _name_runs(runs, head, suite)
     fields = {"name": name, "title": head.title, "question": head.question, "plot": head.plot, "base": base}
     fields |= {"grid": list(head.grid or {})}
     fields |= {"suite": suite.name, "seeds": head.seeds or suite.seeds, "trained": trained}
     fields |= {"experiments": experiments, "runs": runs, "datasets": resolver.datasets}
     fields["evaluations"] = {n: e for n, e in resolver.evaluations.items() if _is_used(n, experiments)}
-    fields["factors"] = named
+    fields["factors"] = factors
     ablation = validate(Ablation, fields, path)
     if problems := comparison_problems(ablation):
         raise ConfigError(

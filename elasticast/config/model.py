@@ -6,6 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
 from elasticast.config.frames import patch_count
+from elasticast.config.patch_sizes import PatchSizes
 from elasticast.config.token_merging import TokenMerging
 from elasticast.config.traits import Traits
 from elasticast.errors import Problem
@@ -20,6 +21,9 @@ class ModelSettings(Settings):
         validate_default=True,
         description="Step between patches; `null` means `model.patch`. Patches overlap if it is smaller. [mel "
         "bins, frames]",
+    )
+    patch_sizes: PatchSizes | None = Field(
+        None, description="Patches of several sizes in training; `null`: all patches have the size `patch`."
     )
     backend: Literal["auto", "varlen", "xformers", "sdpa", "dense"] = Field(
         "auto",
@@ -153,7 +157,7 @@ class TransformerSettings(ModelSettings):
     @property
     def size(self) -> dict[str, Any]:
         """The settings in which weights that the model starts from must be equal."""
-        return {name: getattr(self, name) for name in ("dim", "depth", "heads", "patch", "mlp_ratio")}
+        return {name: getattr(self, name) for name in ("dim", "depth", "heads", "mlp_ratio")}
 
     @property
     def summary(self) -> str:
@@ -220,6 +224,7 @@ class ElasticASTSettings(TransformerSettings):
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
             merges=True,
+            patch_sizes=True,
             starts_from=("ast",),
             head=("head_norm", "head"),
         )
@@ -268,6 +273,7 @@ class ASTSettings(TransformerSettings):
             missing_tokens="evaluate",
             extra_tokens=self.prefix_tokens,
             merges=True,
+            patch_sizes=True,
             random_offset=self.time_offset,
             starts_from=("elasticast",),
             head=("head_norm", "head"),

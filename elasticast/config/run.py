@@ -85,8 +85,8 @@ class RunConfig(RunSettings):
 
 def run_problems(run: RunSettings) -> list[Problem]:
     """Problems of settings that are valid one by one, but incompatible."""
-    checks = (_length_problems, _kind_of_view, _merging, _buckets, _resolution, _fill, _cut, _segment, _mask_fill)
-    checks += (phase_problems, _phase_resolutions)
+    views = (_length_problems, _kind_of_view, _resolution, _fill, _cut, _segment)
+    checks = (*views, _merging, _patch_sizes, _buckets, _mask_fill, phase_problems, _phase_resolutions)
     return [*(problem for check in checks for problem in check(run)), *run.model.problems(run)]
 
 
@@ -136,6 +136,29 @@ def _merging(run: RunSettings) -> list[Problem]:
         message = "expected 'auto' or 'off': a model with model.merge is not compiled"
         problems.append(Problem.between("train.compile", "on", message))
     return problems
+
+
+def _patch_sizes(run: RunSettings) -> list[Problem]:
+    sizes, problems = run.model.patch_sizes, []
+    if sizes is None:
+        return []
+    if wrong := patch_size_refused(run):
+        problems.append(Problem.between("model.patch_sizes", sizes.sizes, wrong))
+    if run.train.batch.buckets:
+        message = "expected false: with model.patch_sizes, clips are not padded to the longest of a batch"
+        problems.append(Problem.between("train.batch.buckets", True, message))
+    phases = [phase.compression for phase in run.train.phases or []]
+    frames = run.most_frames(max(*run.view.compression, *phases, 1.0))
+    unfit = sizes.wrong(run.model.patch, run.front_end.mel_bins, frames)
+    return problems + [Problem.between("model.patch_sizes.sizes", *pair) for pair in unfit]
+
+
+def patch_size_refused(run: RunSettings) -> str | None:
+    """Why the model of a run takes no patches of other sizes, or None if it does."""
+    if not run.model.traits.patch_sizes:
+        return f"a model of kind `{run.model.kind}` takes patches of one size only"
+    overlap = run.model.stride != run.model.patch
+    return f"needs model.stride = model.patch = {run.model.patch}, got {run.model.stride}" if overlap else None
 
 
 def _buckets(run: RunSettings) -> list[Problem]:

@@ -18,7 +18,8 @@ class Batch(Settings):
     )
     tokens: PositiveInt | None = Field(
         None,
-        description="Token budget per optimisation step, counted before token dropout and never exceeded. [tokens]",
+        description="Token budget per optimisation step, counted before token dropout, with the smallest patches, and "
+        "never exceeded. [tokens]",
     )
     buckets: bool = Field(
         False,

@@ -213,10 +213,19 @@ class ClipDataset(Dataset):
         return len(self.clips)
 
     def tokens(self) -> np.ndarray:
-        """Number of tokens of each clip's largest view, before token dropout; `[clips]` int64."""
-        model = self.config.model
+        """Number of tokens of each clip's largest view with the smallest patches, before token dropout.
+
+        Returns
+        -------
+        ndarray
+            `[clips]` int64.
+        """
+        model, bins = self.config.model, self.config.front_end.mel_bins
         frames = self.rule.most_frames(self.clips.samples)
-        return model.patches(frames) * model.patches(self.config.front_end.mel_bins)
+        if model.patch_sizes is None:
+            return model.patches(frames) * model.patches(bins)
+        rows, columns = model.patch_sizes.smallest(model.patch).grid(bins, frames)
+        return rows * columns
 
     @one_thread()
     def __getitem__(self, request: ClipRequest) -> PackedClip:
@@ -230,6 +239,7 @@ class ClipDataset(Dataset):
         draws = {"generator": generator, "compression": view.compression}
         augment = partial(spec_augment, settings=self.config.train.spec_augment, fill=self.fill, **draws)
         options = {"index": request.index, "target": target, "start": start, "augment": augment}
+        options["patch_size"] = request.patch_size
         clip = self.encoder.encode(spectrogram, view, **options)
         seen = self._drop_tokens(self._shift(clip, generator), generator)
         if self.teacher is not None:

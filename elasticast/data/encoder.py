@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.config import RunConfig
+from elasticast.config import PatchSize, RunConfig
 from elasticast.data.features import Norm, log_mel
 from elasticast.data.packing import PackedClip, pack_clip
 from elasticast.data.views import ClipView, Fill
@@ -71,6 +71,7 @@ class ClipEncoder:
         target: Tensor = NO_TARGET,
         start: float = 0.0,
         augment: Callable[[Tensor], Tensor] | None = None,
+        patch_size: PatchSize | None = None,
     ) -> PackedClip:
         """Tokens of a clip.
 
@@ -88,10 +89,14 @@ class ClipEncoder:
             Where to crop a clip longer than the view, see :func:`crop_or_pad`.
         augment : callable, optional
             Function applied to the normalised log-mel `[F, view.frames]`.
+        patch_size : PatchSize, optional
+            Size of the patches, `model.patch` by default.
         """
         part = crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill, self.config.view.segment)
         visible = self.norm(part)
-        return pack_clip(index, augment(visible) if augment else visible, target, self.config.model, view.grid_frames)
+        if augment:
+            visible = augment(visible)
+        return pack_clip(index, visible, target, self.config.model, view.grid_frames, patch_size)
 
 
 class LogMels:

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Generator
 
-from elasticast.config import Batch
+from elasticast.config import Batch, PatchSize
 from elasticast.errors import DataError
 
+MULTINOMIAL_CLIPS = 2**24
+"""Largest number of clips that `torch.multinomial` takes."""
 BUCKET_BATCHES = 50
 """Number of batches whose clips are sorted by length together, for `train.batch.buckets`."""
 
@@ -30,12 +32,15 @@ class ClipRequest(NamedTuple):
         the whole epoch, so they do not depend on the batches, the workers, or the step at which a run is resumed.
     fill_to : int
         Number of tokens to pad the clip to: those of the longest clip of the batch if buckets are used, otherwise 0.
+    patch_size : PatchSize or None
+        Size of the patches of the batch, None for `model.patch`.
     """
 
     index: int
     epoch: int = 0
     draw: int = 0
     fill_to: int = 0
+    patch_size: PatchSize | None = None
 
 
 class Batches(Sequence[list[ClipRequest]]):
@@ -144,8 +149,7 @@ class BatchSampler:
         if self.weights is None:
             order = torch.randperm(len(self.tokens), generator=generator).numpy()
         else:
-            weights = torch.from_numpy(self.weights)
-            order = torch.multinomial(weights, len(weights), replacement=True, generator=generator).numpy()
+            order = _drawn(self.weights, generator)
         repeats = self.weights is not None
         if self.batch.clips is not None:  # before sorting, or the longest clips would always be left out
             order = order[: self.count(epoch) * self.batch.clips]
@@ -159,6 +163,18 @@ class BatchSampler:
     def sizes(self, batch: Sequence[ClipRequest]) -> list[int]:
         """Number of tokens of each clip of a batch."""
         return self.tokens[[request.index for request in batch]].tolist()
+
+
+def _drawn(weights: np.ndarray, generator: Generator) -> np.ndarray:
+    """Draw as many clips as there are `weights` `[n]`, with replacement and proportionally to them; `[n]` int64."""
+    if len(weights) <= MULTINOMIAL_CLIPS:
+        return torch.multinomial(torch.from_numpy(weights), len(weights), replacement=True, generator=generator).numpy()
+    shares = weights.cumsum()
+    draws = torch.rand(len(weights), generator=generator, dtype=torch.float64).numpy() * shares[-1]
+    # in the order of the shares, the search reads memory from front to back: a random order is slower by far
+    draws.sort()
+    order = np.searchsorted(shares, draws, "right").clip(max=np.flatnonzero(weights)[-1])
+    return order[torch.randperm(len(order), generator=generator).numpy()]
 
 
 def balanced_weights(clip_of_label: np.ndarray, labels: np.ndarray, clips: int, classes: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from statistics import NormalDist
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from elasticast.config.base import Scores
@@ -68,6 +67,9 @@ def metrics(scores: np.ndarray, targets: np.ndarray, kind: str) -> dict[str, flo
         `mAP` and `AUC` are means over the classes that have both positive and negative clips; `mAP`, `AUC` and
         `d_prime` are NaN if there is no such class.
     """
+    # it takes almost as long to import as torch, and training only needs it to select weights
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     results: dict[str, float] = {}
     if kind == "single":
         results["accuracy"] = float((scores.argmax(1) == targets.argmax(1)).mean())

@@ -51,20 +51,25 @@ class RunningJob(NamedTuple):
     log: Path | None = None
     folder: Path | None = None
 
-    def progress(self, running: float) -> tuple[str, str]:
-        """Step with the total, and the time to go; empty texts if they are not known.
+    def progress(self, running: float) -> tuple[str, timedelta | None]:
+        """Step with the total, and the time to go; an empty text and None if they are not known.
 
         Parameters
         ----------
         running : float
             Time since the job started (s). Files that are older are of an earlier job.
         """
-        newest = time.time() - running - 1
-        step = to_go = ""
+        try:
+            return self._progress(time.time() - running - 1)
+        except (ElasticASTError, OSError, ValueError):  # a file that is being written
+            return "", None
+
+    def _progress(self, newest: float) -> tuple[str, timedelta | None]:
+        step, to_go = "", None
         if self.folder and _is_newer(self.folder / "history" / "history.csv", newest):
             step, to_go = training_progress(self.folder, load_run_config(self.folder / "config.yaml"))
-        if not to_go and self.log and _is_newer(self.log, newest):
-            step, to_go = last_reported(self.log) or (step, to_go)
+        if to_go is None and self.log and _is_newer(self.log, newest):
+            step, to_go = last_reported(self.log) or (step, None)
         return step, to_go
 
 
@@ -161,8 +166,5 @@ class LiveDisplay:
 
 def _progress_of(job: RunningJob, seconds: float) -> tuple[str, str]:
     """Columns of a job: step, and time to go or, if that is not known, since its start."""
-    try:
-        step, to_go = job.progress(seconds)
-    except (ElasticASTError, OSError, ValueError):  # a file that is being written
-        step, to_go = "", ""
-    return step, f"{to_go} to go" if to_go else f"{timedelta(seconds=round(seconds))} so far"
+    step, to_go = job.progress(seconds)
+    return step, f"{timedelta(seconds=round(seconds))} so far" if to_go is None else f"{to_go} to go"

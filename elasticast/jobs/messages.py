@@ -65,6 +65,7 @@ class TerminalMessages(logging.Filter):
         self.planned: Counter[str] = Counter()
         self.running: dict[int, RunningJob] = {}
         self.taken: dict[str, list[float]] = {}
+        self.failed: Counter[str] = Counter()
         self.started = self.last = clock()
         self.on_begin = on_begin or self.show_progress
         self.display: LiveDisplay | None = None
@@ -124,15 +125,18 @@ class TerminalMessages(logging.Filter):
         job = self.running.pop(getattr(record, "job_id", getattr(record, "jobid", None)), None)
         if job is None:
             return
+        if failed:
+            self.failed[job.rule] += 1
+            return
         taken = self.clock() - job.since
         self.taken.setdefault(job.rule, []).append(taken)
-        if self.display and job.rule not in self.setup and not failed:
+        if self.display and job.rule not in self.setup:
             self._print(f"{job.title}: {_duration(taken)}")
 
     def summary(self) -> tuple[str, float | None]:
         """Line of progress, and the share of the time that has passed; None if the time to go is not known."""
         left, passed = self.seconds_left(), self.clock() - self.started
-        return self.progress(), None if left is None else passed / max(passed + left, 1e-9)
+        return self._line(left), None if left is None else passed / max(passed + left, 1e-9)
 
     def listed(self) -> list[tuple[RunningJob, float]]:
         """Running jobs without those that only prepare others, each with the time since it started (s)."""
@@ -141,33 +145,50 @@ class TerminalMessages(logging.Filter):
 
     def progress(self) -> str:
         """How many runs are trained, how many jobs are done and running, the time so far, and the time to go."""
+        return self._line(self.seconds_left())
+
+    def _line(self, left: float | None) -> str:
         done = {rule: len(times) for rule, times in list(self.taken.items()) if rule not in self.setup}
         planned = {rule: count for rule, count in self.planned.items() if rule not in self.setup}
-        left = self.seconds_left()
         to_go = "time to go not known yet" if left is None else f"about {_duration(left)} to go"
         so_far = _duration(self.clock() - self.started)
         runs = f"{done.get(TRAIN, 0)} of {planned[TRAIN]} runs trained, " if TRAIN in planned else ""
         jobs = f"{sum(done.values())} of {sum(planned.values())} jobs done, {len(self.listed())} running"
+        if failed := sum(self.failed.values()):
+            jobs += f", {failed} failed"
         return f"{runs}{jobs}, {so_far} so far, {to_go}"
 
     def seconds_left(self) -> float | None:
         """Time to go (s), if as many jobs run at a time as so far; None if a rule with jobs left was never timed."""
-        now, work = self.clock(), 0.0
-        left = self.planned - Counter({rule: len(times) for rule, times in list(self.taken.items())})
-        for rule, count in left.items():
-            if (cost := self._cost(rule)) is None:
+        now, running = self.clock(), list(self.running.values())
+        to_go = [job.progress(now - job.since)[1] for job in running]
+        totals: dict[str, list[float]] = {}
+        for job, left in zip(running, to_go, strict=True):
+            if left is not None:
+                totals.setdefault(job.rule, []).append(now - job.since + left.total_seconds())
+        work, busy = 0.0, sum(map(sum, list(self.taken.values())))
+        waiting = self.planned - self.failed
+        waiting -= Counter({rule: len(times) for rule, times in list(self.taken.items())})
+        for job, left in zip(running, to_go, strict=True):
+            waiting[job.rule] -= 1
+            busy += now - job.since
+            cost = self._cost(job.rule, totals)
+            if left is None and cost is None:
+                return None
+            work += left.total_seconds() if left is not None else max(cost - (now - job.since), 0.0)
+        for rule, count in waiting.items():
+            if count <= 0:
+                continue
+            if (cost := self._cost(rule, totals)) is None:
                 return None
             work += count * cost
-        running = list(self.running.values())
-        for job in running:
-            work -= min(now - job.since, self._cost(job.rule) or 0.0)
-        busy = sum(map(sum, list(self.taken.values()))) + sum(now - job.since for job in running)
         return work / max(busy / max(now - self.started, 1e-9), 1.0)
 
-    def _cost(self, rule: str) -> float | None:
-        """Mean time of a job of a rule (s): in this run, else in earlier ones."""
-        if times := self.taken.get(rule):
-            return sum(times) / len(times)
+    def _cost(self, rule: str, totals: Mapping[str, list[float]]) -> float | None:
+        """Mean time of a job of a rule (s): in this run, as its running jobs expect it (`totals`), in earlier runs."""
+        for times in (self.taken.get(rule), totals.get(rule)):
+            if times:
+                return sum(times) / len(times)
         return self.stored.get(rule, SHORT_SECONDS if rule in self.setup | self.short else None)
 
 

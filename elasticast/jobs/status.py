@@ -51,9 +51,9 @@ def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
             else:
                 state = _state(folder, evaluated, record.end if record else "")
             step, to_go = training_progress(folder, config)
-            to_go = to_go if state == "running" else ""
+            left = "" if to_go is None or state != "running" else str(to_go)
             job, log = (record.job_id, str(record.log(records))) if record else ("", "")
-            rows.append(RunStatus(f"{experiment} seed {seed}", state, step, to_go, job, log))
+            rows.append(RunStatus(f"{experiment} seed {seed}", state, step, left, job, log))
     return rows
 
 
@@ -92,20 +92,23 @@ def _state(folder: Path, evaluated: Path, end: str) -> str:
     return "saved, not running" if list((folder / "checkpoint").glob("step-*")) else "not started"
 
 
-def training_progress(folder: Path, config: RunConfig) -> tuple[str, str]:
-    """Last step with the total, and the remaining time at the speed in the last line of history.csv."""
+def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta | None]:
+    """Last step with the total, and the remaining time at the speed in the last line of history.csv.
+
+    The remaining time is None if it is not known, as in runs whose length is given in epochs.
+    """
     path = folder / "history" / "history.csv"
     if not path.is_file():
-        return "", ""
+        return "", None
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be incomplete
     if not rows:
-        return "0", ""
+        return "0", None
     step, train = int(rows[-1]["step"]), config.train
     if train.phases is not None:  # whose number of steps depends on the clips
         return f"{step} (epoch {rows[-1]['epoch']})", ""
     if train.steps is None:
-        return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", ""
+        return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", None
     unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)
     seconds = (train.steps - step) * size / float(rows[-1][f"{unit}_per_s"])
-    return f"{step} of {train.steps}", str(timedelta(seconds=round(seconds)))
+    return f"{step} of {train.steps}", timedelta(seconds=round(seconds))

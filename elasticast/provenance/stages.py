@@ -15,6 +15,7 @@ _RUN = (
     "config/frames.py",
     "config/model.py",
     "config/model_file.py",
+    "config/patch_sizes.py",
     "config/phases.py",
     "config/run.py:RunConfig",
     "config/token_merging.py",
@@ -30,6 +31,7 @@ _CLIPS = (
     "data/features.py",
     "data/manifest.py:read_classes,read_manifest",
     "data/packing.py",
+    "data/patch_sizes.py",
     "data/sampler.py",
     "data/store.py:Store",
     "data/time_warp.py",
@@ -51,6 +53,7 @@ _MODELS = (
     "models/transformer.py",
 )
 _SWEEPS = (
+    "config/evaluation.py:PATCHES,swept_patches",
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",
@@ -176,6 +179,7 @@ STAGES = {
         "reporting/read_tables.py:read_run_metrics",
     ),
     "curves": (*_PANELS, *_CURVES),
+    "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (

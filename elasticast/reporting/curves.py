@@ -25,12 +25,21 @@ METRIC_LABEL = {"accuracy": "Accuracy (%)", "mAP": "mAP (%)"}
 _X_LABEL = {
     "max_frames": "Maximum input length (frames)",
     "compression": "Compression ratio",
+    "patch_size": "Patch size (mel bins, frames)",
+    "patch_width": "Patch width (frames)",
     "token_drop": "Share of tokens left out",
     "token_merge": "Share of tokens merged",
     "sample_rate": "Sample rate (Hz)",
 }
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
-_TICKS = {"compression": 0.5, "token_drop": 0.2, "token_merge": 0.2, "sample_rate": 4000}
+_TICKS = {
+    "compression": 0.5,
+    "patch_size": 8,
+    "patch_width": 8,
+    "token_drop": 0.2,
+    "token_merge": 0.2,
+    "sample_rate": 4000,
+}
 """Distances of ticks on a linear x axis; over lengths they are computed."""
 _LINE_HEIGHT = 1.25  # in font sizes
 
@@ -78,10 +87,8 @@ def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> Non
 
     A released curve that several experiments name is drawn once, in the colour of the first of them.
     """
-    released: list[pd.Series] = []
     for series in panel.series:
-        if series.released is not None and not any(series.released.equals(other) for other in released):
-            released.append(series.released)
+        if panel.draws_released(series):
             _draw_thin(ax, series.released, styles[series.label], RELEASED_LINE)
         if series.other_has_run:
             _draw_thin(ax, series.other.points["mean"].dropna(), styles[series.label], OTHER_LINE)

@@ -150,7 +150,7 @@ def _bands(marks: Marks) -> list[str]:
 
 def curve_handles(panels: list[Panel], styles: Styles) -> list[Artist]:
     """Legend entries of the experiments that have a curve in any panel."""
-    labels = dict.fromkeys(s.label for p in panels for s in [*p.flexible, *p.fixed] if s.drawn)
+    labels = dict.fromkeys(s.label for p in panels for s in p.listed)
     return [Line2D([], [], **styles[label].line(), label=label) for label in labels]
 
 

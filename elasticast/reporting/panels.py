@@ -173,6 +173,19 @@ class Panel:
         clips, listed = (max(int(s.points[name].max()) for s in self.series) for name in ("clips", "listed"))
         return Coverage(self.dataset_title, self.origin, clips, listed)
 
+    def draws_released(self, series: Series) -> bool:
+        """Whether the released curve of an experiment is drawn as its own: several can name one, the first has it."""
+        curve = series.released
+        if curve is None:
+            return False
+        return series is next(s for s in self.series if s.released is not None and curve.equals(s.released))
+
+    @property
+    def listed(self) -> list[Series]:
+        """The experiments that have a line, flexible models first."""
+        drawn = [s for s in self.series if s.seeds_run or s.other_has_run or self.draws_released(s)]
+        return sorted(drawn, key=lambda s: s.trained_at is not None)
+
     @property
     def chance_is_near(self) -> bool:
         """Whether a line at the chance level leaves most of the axis to the curves."""
@@ -194,7 +207,7 @@ class Panel:
 
     @property
     def native_x(self) -> float:
-        """The x that gives the model most of a clip: greatest length or rate, finest resolution, no tokens left out."""
+        """The x that gives the model most of a clip: greatest length or rate, finest resolution, most tokens."""
         xs = [x for s in self.series for x in s.points.index]
         return max(xs) if self.x_name in ("max_frames", "sample_rate") else min(xs)
 
@@ -211,7 +224,8 @@ def sweep_panels(
 
     Parameters
     ----------
-    x_name : {"max_frames", "compression", "token_drop", "token_merge", "sample_rate"}
+    x_name : str
+        Kind of sweep, see `elasticast.config.evaluation.Evaluation.x_name`.
     released : dict of str to pandas.Series, optional
         The authors' curves by experiment name, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.loading import load_batches
 from elasticast.data.packing import PackedBatch
+from elasticast.data.patch_sizes import drawn_size
 from elasticast.data.sampler import ClipRequest
 from elasticast.data.teacher import TeacherView
 from elasticast.training.distributed import World
@@ -85,7 +86,7 @@ class TrainingBatches:
                 skip -= len(batches)
                 continue
             left = batches[skip:]
-            own = (world.share(clips, sizes(clips))[0] for clips in left)
+            own = (self._own(phase, clips, epoch, number) for number, clips in enumerate(left, start=skip))
             # while a graph is recorded, no other thread may call CUDA, and a data loader pins batches in a thread
             in_thread = world.device.type == "cuda" and not self.graphs
             loaded = load_batches(dataset, own, self.start, pin_memory=in_thread)
@@ -93,3 +94,9 @@ class TrainingBatches:
                 pinned = batch.pin_memory() if self.graphs else batch
                 yield epoch, clips, pinned.to(world.device), world.share(clips, sizes(clips))[1]
             skip = 0
+
+    def _own(self, phase: TrainingPhase, clips: list[ClipRequest], epoch: int, number: int) -> list[ClipRequest]:
+        """The clips of a batch that this rank computes, with the size of their patches."""
+        size = drawn_size(phase.config, epoch, number, self.world.rank)
+        own, _ = self.world.share(clips, phase.sampler.sizes(clips))
+        return [clip._replace(patch_size=size) for clip in own]

@@ -204,9 +204,13 @@ def measured_splits(wildcards):
 
 
 def model_file_option(_, input):
-    """Option with the file of a model whose class is in a file of yours."""
-    path = input.get("model_file")
-    return ["--model-file", path] if path else []
+    """Options with the files of models whose classes are in files of yours."""
+    files = input.get("model_file") or []
+    return [
+        word
+        for path in ([files] if isinstance(files, str) else files)
+        for word in ("--model-file", path)
+    ]
 
 
 def norm_file(run):

@@ -13,6 +13,7 @@ localrules:
     fig3,
     fig4,
     fig5,
+    patch_sizes,
     table1,
     verdict,
     overview,
@@ -151,6 +152,36 @@ use rule fig4 as fig5 with:
 
 
 describe("fig5", "Figure 5: scores over time resolution.")
+
+
+rule patch_sizes:
+    """Figure of patch sizes: scores over the size of the patches and over tokens per second."""
+    input:
+        script="paper_figures/patch_sizes.py",
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
+        released=released_curves,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure(
+            "patch_sizes",
+            "../report/patch_sizes.rst",
+            "Patch sizes and tokens per second",
+        ),
+        caption=f"{FIGURE_DIR}/patch_sizes.rst",
+    log:
+        f"{SUITE_DIR}/logs/patch_sizes.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        options=comparison_options,
+        code=CODE["patches"],
+    shell:
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
 
 
 rule table1:

@@ -39,7 +39,7 @@ rule train:
             experiment=needs(wildcards).trained_first,
             seed=wildcards.seed,
         ),
-        model_file=lambda wildcards: PLAN.model_file(*experiment_of(wildcards)),
+        model_file=lambda wildcards: PLAN.training_files(*experiment_of(wildcards)),
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from elasticast.config.ablation_sweeps import (
-    COSTLY,
     GRID,
+    SHARES,
     SWEEPS,
     Point,
     compared,
@@ -43,7 +43,7 @@ from elasticast.reporting.tables import (
 )
 from elasticast.text import one_line
 
-COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "gflops_per_clip")
+COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "training_flops", "gflops_per_clip")
 TABLE_COLUMNS = (
     "suite", "ablation", "variant", "label", "base", "setting", "run", "dataset", "task", "sweep", "evaluation",
     "metric", "quantity", "x", "compression", "value", "sd", "low", "high", "seeds", "seeds_planned", "delta",
@@ -141,7 +141,8 @@ def _costs(results: AblationResults, variant: str) -> dict[str, float]:
         return dict.fromkeys(COSTS, np.nan) | costs
     costs |= {"parameters": records[0]["parameters"], "train_seconds": median(r["seconds"] for r in records)}
     costs |= {"tokens_per_s": median(r["tokens_per_s"] for r in records)}
-    return costs | {"tokens_seen": median(r["tokens_per_s"] * r["seconds"] for r in records)}
+    costs |= {"tokens_seen": median(r["tokens_per_s"] * r["seconds"] for r in records)}
+    return costs | {"training_flops": median(r["training_flops"] for r in records)}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -154,6 +155,7 @@ _COST_HEAD = {
     "train_seconds": "Training (s)",
     "tokens_per_s": "Tokens/s",
     "tokens_seen": "Tokens seen (M)",
+    "training_flops": "Training (TFLOPs)",
     "gflops_per_clip": "GFLOPs a clip",
 }
 
@@ -219,6 +221,8 @@ def _cost(key: str, value: float) -> str:
         return NOT_RUN
     if key in ("parameters", "tokens_seen"):
         return f"{value / 1e6:.3g}"
+    if key == "training_flops":
+        return f"{value / 1e12:,.3g}"
     return f"{value:.3g}" if key == "gflops_per_clip" else f"{value:,.0f}"
 
 
@@ -227,8 +231,9 @@ def _where(results: AblationResults, sweep: str) -> str:
     ablation = results.ablation
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
-    names = {SWEEPS["compression"]: f"compression {x:g}", **dict.fromkeys(COSTLY, f"a share of {x:g}")}
-    names[SWEEPS["sample_rate"]] = f"{x:g} Hz"
+    names = {SWEEPS["compression"]: f"compression {x:g}", **dict.fromkeys(SHARES, f"a share of {x:g}")}
+    names |= {SWEEPS["sample_rate"]: f"{x:g} Hz", SWEEPS["patch_size"]: f"{x:g} × {x:g} patches"}
+    names[SWEEPS["patch_width"]] = f"patches of {x:g} frames"
     seconds = x * ablation.runs[ablation.base].front_end.hop_ms / 1000
     at = names.get(sweep, f"{x:g} frames ({seconds:g} s)") + (f", compression {compression:g}" if sweep == GRID else "")
     text = f"native: {at}; mean and worst of {len(points)} points"

@@ -61,8 +61,8 @@ def write_run(folder: Path, run, name: str, seed: int) -> dict:
     evaluation = {"suite": "toy_suite", "kind": "multi", "evaluations": {}, "notes": [], "model_sha256": "m"}
     write_record(folder / "evaluation.json", {**about, **evaluation, "weights_sha256": "w"}, [folder / "metrics.csv"])
     shared = {"experiment": name, "seed": seed, "config_digest": digest(deciding(run)), "data_sha256": "d" * 64}
-    shared |= dict.fromkeys(("steps", "seconds", "clips_per_s", "tokens_per_s", "parameters", "peak_memory_mib"), 1)
-    shared |= {"device": "cpu", "git_commit": "abc", "code_digest": "c0de"}
+    shared |= {"git_commit": "abc", "code_digest": "c0de", "steps": 10, "seconds": 5.0, "clips_per_s": 20.0}
+    shared |= {"tokens_per_s": 900.0, "parameters": 1000, "device": "cpu", "peak_memory_mib": 500}
     return {"run": f"results/toy_suite/runs/{name}/seed{seed}", **shared}
 
 

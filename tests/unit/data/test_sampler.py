@@ -126,6 +126,29 @@ def test_repetitions_are_counted_over_the_epoch_whatever_the_batches(batch):
     assert max(seen.values()) > 5
 
 
+@pytest.fixture
+def many(monkeypatch):
+    """Sample as for more clips than `torch.multinomial` takes."""
+    monkeypatch.setattr(module, "MULTINOMIAL_CLIPS", 0)
+
+
+def test_many_clips_are_drawn_in_proportion_to_their_weights(many):
+    weights = np.array([0, 1, 0, 2, 3, 0] * 2000, dtype=float)
+    order = sampler(tokens_of=[1] * len(weights), weights=weights, clips=1).epoch(0).order
+    counts = np.bincount(order % 6, minlength=6)
+    assert len(order) == len(weights)
+    assert counts[[0, 2, 5]].tolist() == [0, 0, 0]
+    assert counts[[1, 3, 4]] / len(order) == pytest.approx([1 / 6, 2 / 6, 3 / 6], abs=0.02)  # 4 standard errors
+    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.04  # in no order
+
+
+def test_many_clips_are_drawn_alike_each_time(many):
+    order = sampler(weights=WEIGHTS, clips=4).epoch(3).order.tolist()
+    assert sampler(weights=WEIGHTS, clips=4).epoch(3).order.tolist() == order
+    assert sampler(weights=WEIGHTS, clips=4).epoch(4).order.tolist() != order
+    assert sampler(weights=WEIGHTS, clips=4, seed=1).epoch(3).order.tolist() != order
+
+
 def test_weights_are_those_of_ast():
     # clips with labels {0}, {0, 1}, {0, 2}, none; counts 3, 1, 1
     weights = balanced_weights(np.array([0, 1, 1, 2, 2]), np.array([0, 0, 1, 0, 2]), 4, 5)

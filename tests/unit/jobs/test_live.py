@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 import yaml
@@ -70,7 +71,7 @@ def test_what_progress_logs_is_read_again(tmp_path, caplog):
         progress.update(2, loss=0.5)
     log = tmp_path / "job.log"
     log.write_text("x" * 5000 + f"\n12:00:00 {caplog.messages[-1]}\n")
-    assert last_reported(log) == last_reported(caplog.messages[-1]) == ("2 of 8", "0:01:30")
+    assert last_reported(log) == last_reported(caplog.messages[-1]) == ("2 of 8", timedelta(seconds=90))
     assert last_reported("attention: sdpa") is None
 
 
@@ -80,9 +81,9 @@ def test_the_step_of_a_training_is_that_of_its_history(tiny, tmp_path):
     settings = tiny(experiment="run").model_dump(mode="json")
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     job = RunningJob("train", "Training run", 0.0, folder=folder)
-    assert job.progress(5.0) == ("", "")
+    assert job.progress(5.0) == ("", None)
     history = folder / "history" / "history.csv"
     history.write_text("step,epoch,loss,lr,grad_norm,clips_per_s,tokens_per_s\n1,0,2.5,0.001,1.0,8.0,100.0\n")
-    assert job.progress(5.0) == ("1 of 4", "0:00:02")
+    assert job.progress(5.0) == ("1 of 4", timedelta(seconds=2))
     os.utime(history, (0, 0))  # that of an earlier training
-    assert job.progress(5.0) == ("", "")
+    assert job.progress(5.0) == ("", None)

@@ -1,9 +1,11 @@
 """What is printed while Snakemake runs."""
 
 import logging
+from datetime import timedelta
 
 import pytest
 
+from elasticast.jobs.live import RunningJob
 from elasticast.jobs.messages import SHORT_SECONDS, TerminalMessages, stored_seconds
 
 
@@ -90,6 +92,7 @@ def test_errors_and_warnings_are_printed_as_they_are(run):
     run.send(None, "a warning")
     assert run.handler.lines[-2:] == ["it failed", "a warning"]
     assert not run.filter.running
+    assert run.filter.progress().startswith("0 of 4 runs trained, 0 of 5 jobs done, 0 running, 1 failed, ")
 
 
 def test_the_time_to_go_is_measured(run):
@@ -101,6 +104,13 @@ def test_the_time_to_go_is_measured(run):
     run.job(3, "train")
     run.now += 30
     assert run.filter.seconds_left() == pytest.approx(2 * 75 - 30 + 3 * SHORT_SECONDS)
+
+
+def test_what_running_jobs_report_is_used(run, monkeypatch):
+    monkeypatch.setattr(RunningJob, "progress", lambda self, running: ("", timedelta(seconds=60 - running)))
+    run.job(1, "train")
+    run.now += 20
+    assert run.filter.seconds_left() == pytest.approx(40 + 3 * 60 + 3 * SHORT_SECONDS)
 
 
 def test_jobs_at_the_same_time_shorten_it(run):

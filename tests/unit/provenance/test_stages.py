@@ -25,6 +25,7 @@ ENTRIES = {
     "intervals": ("cli/__init__.py:resample", "cli/__init__.py:intervals"),
     "collect": ("cli/__init__.py:collect",),
     "curves": tuple(f"{SCRIPTS}/{name}.py" for name in ("fig1_teaser", "fig4_length_curves", "fig5_resolution_curves")),
+    "patches": (f"{SCRIPTS}/patch_sizes.py",),
     "table": (f"{SCRIPTS}/table1.py",),
     "verdict": (f"{SCRIPTS}/verdict.py",),
     "overview": (f"{SCRIPTS}/overview.py",),

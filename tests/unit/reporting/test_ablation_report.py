@@ -320,6 +320,7 @@ def test_costs_are_those_of_the_records(ablation, folder):
     assert table["parameters"].tolist() == [1e6 * (1 + i) for i in range(len(table))]
     assert (table["train_seconds"] == 100.5).all()
     assert (table["tokens_seen"] == 502_500).all()
+    assert table["training_flops"].tolist() == [2e12 * (1 + i) for i in range(len(table))]
     assert table["gflops_per_clip"].tolist() == pytest.approx([2.2] * len(table))
 
 

@@ -113,6 +113,14 @@ OPTIONS = {
         "model": {"kind": "ast", "time_offset": True, "prefix_tokens": 2},
         "view": {"frames": 192, "fill": "mask"},
     },
+    "patch sizes": {
+        "model": {"patch_sizes": {"sizes": [8, 16, 40], "remainder": "drop"}},
+        "train": {"batch": {"clips": None, "tokens": 600}, "token_dropout": 0.2},
+    },
+    "patch sizes, kept, fixed": {
+        "model": {"kind": "ast", "time_offset": True, "patch_sizes": {"sizes": [16, 12, 48], "remainder": "keep"}},
+        "view": {"frames": 128, "fill": "mask"},
+    },
     "buckets": {
         "model": {"kind": "ast", "pooling": "mean"},
         "view": {"frames": "native", "max_frames": 192},
