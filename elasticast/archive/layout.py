@@ -22,9 +22,9 @@ RECORD = "archive.json"
 SUITE = "suite.yaml"
 JOBS = "jobs.csv"
 TEXT_OF_JOBS = ("dataset", "experiment", "processor", "code_digest", "torch", "weights_sha256", "record_sha256")
-TABLES = ("metrics", "runs", "intervals", "pairs", "data", "lengths", "norms")
+TABLES = ("metrics", "runs", "history", "intervals", "pairs", "data", "lengths", "norms")
 """Summary tables, each a CSV file and its record."""
-OF_PARTIAL = TABLES[:2]
+OF_PARTIAL = TABLES[:3]
 """The tables of results from ``--config partial=true``."""
 FIGURES, PICTURES = "figures", "pictures.json"
 REMEDY = "run `elasticast publish` again"

@@ -5,8 +5,8 @@ from pathlib import Path
 from elasticast.archive.costs import job_table
 from elasticast.archive.layout import JOBS, OF_PARTIAL, RECORD, ROOT, SUITE, TABLES
 from elasticast.checksums import read_record, verify, write_record
-from elasticast.config import Suite, deciding, digest
-from elasticast.config.load_suite import load_resolved_suite
+from elasticast.config import Suite, deciding
+from elasticast.config.load_suite import load_resolved_suite, load_run_config
 from elasticast.errors import DataError
 from elasticast.evaluation.records import record_of
 from elasticast.files import write_text
@@ -50,7 +50,7 @@ def publish(results: Path, out: Path | None = None, *, partial: bool = False) ->
     files = {SUITE: (source / SUITE).read_text(encoding="utf-8")}
     files |= _tables(source, suite, OF_PARTIAL if partial else TABLES, remedy)
     files[JOBS] = job_table(suite, results.parent).to_csv(index=False, float_format="%.2f")
-    _check_settings(source, suite)
+    _check_settings(results, source / "runs.csv", suite)
     out = out or ROOT / suite.name
     published_with = {"git_commit": git_commit(), **versions()}
     _write(out, files, {"suite": suite.name, "partial": partial, "published_with": published_with})
@@ -72,14 +72,20 @@ def _tables(source: Path, suite: Suite, names: tuple[str, ...], remedy: str) -> 
     return content
 
 
-def _check_settings(source: Path, suite: Suite) -> None:
-    """Check that every run has the settings of ``suite.yaml``."""
-    for row in read_runs(source / "runs.csv").itertuples():
-        expected = row.experiment in suite.runs and digest(deciding(suite.run_config(row.experiment, row.seed)))
-        if row.config_digest != expected:
+def _check_settings(results: Path, table: Path, suite: Suite) -> None:
+    """Check that every run in `table` has the settings of the suite.
+
+    The settings are compared, and not `config_digest`: settings that were added since the run have their defaults.
+    """
+    for row in read_runs(table).itertuples():
+        path = results / f"runs/{row.experiment}/seed{row.seed}/config.yaml"
+        if row.experiment not in suite.runs:
+            raise DataError(f"{table}: {row.experiment}: is not in suite {suite.name!r}")
+        ours, theirs = suite.run_config(row.experiment, row.seed), load_run_config(path)
+        if deciding(ours) != deciding(theirs):
             raise DataError(
-                f"{source / 'runs.csv'}: {row.experiment}, seed {row.seed} has settings {row.config_digest}, but "
-                f"{expected or 'none'} in {source / SUITE}; run `snakemake summary --config suite={suite.name}`"
+                f"{path}: has other settings than {row.experiment}, seed {row.seed} in {SUITE}; "
+                f"run `snakemake summary --config suite={suite.name}`"
             )
 
 

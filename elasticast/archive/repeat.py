@@ -11,7 +11,7 @@ import yaml
 from elasticast.archive.checks import AGREES, DIFFERS, NOT_CHECKED, Finding, published_data, same_code
 from elasticast.archive.layout import Archive
 from elasticast.checksums import read_record
-from elasticast.config import RunConfig
+from elasticast.config import PRIMARY_METRIC, RunConfig
 from elasticast.data.prepared import REMEDY, SUMMARY
 from elasticast.errors import ConfigError, Problem
 from elasticast.evaluation.records import read_training
@@ -163,8 +163,8 @@ def compare(archive: Archive, repeat: Repeat, job: Job, repeated: pd.DataFrame) 
     """Compare repeated scores with the published ones.
 
     On the same kind of CPU, with the same code, PyTorch and number of threads, all scores must be equal bit for bit.
-    Otherwise an evaluation may differ by `TOLERANCE` points; and after a training, every accuracy or mAP must be within
-    the published 95 % interval.
+    Otherwise the main metric counts, accuracy or mAP: an evaluation may differ by `TOLERANCE` points, and after a
+    training every score must be within the published 95 % interval.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def compare(archive: Archive, repeat: Repeat, job: Job, repeated: pd.DataFrame) 
     table["difference"] = 100 * (table["repeated"] - table["published"])
     table.insert(0, "run", job.name)
     what, changed = f"{repeat} of {job.name}", _changed(archive, repeat, job)
-    scores = table[table["metric"].isin(("accuracy", "mAP"))]
+    scores = table[table["metric"] == PRIMARY_METRIC[archive.suite.task_kind(job.experiment)]]
     largest = scores["difference"].abs().max()
     if table["published"].equals(table["repeated"]):
         return Finding(AGREES, what, f"all {len(table)} values are equal bit for bit"), table

@@ -105,11 +105,11 @@ def redraw_rules():
     without = ["fig3"] if Path(f"{ARCHIVE}/lengths.csv").is_file() else ["fig2", "fig3"]
     names = [name for name in PLAN.figures if name not in without]
     drawn = [getattr(rules, f"redraw_{name}") for name in names]
-    return {str(rule.output[0]): rule for rule in drawn}
+    return {str(made.output[0]): made for made in drawn}
 
 
 def redrawn(_):
-    """First output of every rule in :func:`redraw_rules`."""
+    """First outputs of :func:`redraw_rules`."""
     if not Path(f"{ARCHIVE}/archive.json").is_file():
         raise WorkflowError(
             f"{ARCHIVE}/archive.json: no such file: the results of suite {SUITE.name!r} are not published. To publish "
@@ -122,9 +122,9 @@ def drawn_from(_):
     """Data of each figure and table of the archive, by its file, as JSON."""
     data = {
         picture: sorted(
-            str(f) for f in rule.input if Path(f).suffix in (".csv", ".yaml")
+            str(f) for f in made.input if Path(f).suffix in (".csv", ".yaml")
         )
-        for picture, rule in redraw_rules().items()
+        for picture, made in redraw_rules().items()
     }
     return json.dumps(data)
 

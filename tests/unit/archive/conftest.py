@@ -53,6 +53,7 @@ def write_run(folder: Path, run, name: str, seed: int) -> dict:
     """The records of a training and its evaluation; gives the row of the run in ``runs.csv``."""
     folder.mkdir(parents=True)
     table = metrics_table()
+    (folder / "config.yaml").write_text(yaml.safe_dump(deciding(run)))
     (folder / "model.safetensors").write_text(f"weights of {name} {seed}")
     about = {"experiment": name, "seed": seed, "dataset": "toy", "task": "events", "data_sha256": "d" * 64, **ORIGIN}
     write_record(folder / "run.json", about, [folder / "model.safetensors"])
@@ -83,7 +84,16 @@ def finished(project, monkeypatch) -> Path:  # noqa: F811
     lengths = pd.DataFrame({"dataset": "toy", "seconds": np.array([0.3, 1 / 3, 2.6]), "clips": [1, 2, 1]})
     data = pd.DataFrame({"dataset": ["toy"], "split": "test", "used": 50, "sha256": "d" * 64})
     tables = {"metrics": metrics, "intervals": intervals_of(metrics), "pairs": pairs_of(metrics)}
-    tables |= {"runs": pd.DataFrame(runs), "data": data, "lengths": lengths, "norms": data[["dataset"]]}
+    history = pd.DataFrame(
+        {"experiment": ["elastic"], "seed": 0, "step": 1, "split": "train", "metric": "loss", "value": 1.0}
+    )
+    tables |= {
+        "runs": pd.DataFrame(runs),
+        "history": history,
+        "data": data,
+        "lengths": lengths,
+        "norms": data[["dataset"]],
+    }
     for name, table in tables.items():
         write_table(summary / f"{name}.csv", table, {})
     (results / "benchmarks").mkdir()

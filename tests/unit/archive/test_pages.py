@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).parents[3]
 NOT_PUBLISHED = {"fsdd": "its last run is older than archives; its numbers in the pages are of that run"}
 """Suites whose numbers in the pages cannot be checked: why."""
 WITHOUT_TABLES = {
+    "adapt.md": "of runs of single models, whose tables do not exist",
     "ablations.md": "of an older run, whose tables do not exist, as the page says",
     "adapt.md": "of runs of single models, whose tables do not exist",
     "architecture.md": "no results",
@@ -139,6 +140,12 @@ def test_scores_and_their_intervals(published):
     assert pages.interval("toy_suite", "elastic", "lengths", "64") == "57.4 [55.4, 59.4]"
     with complains(DataError, "intervals.csv", "elastic", "lengths", "65"):
         pages.score("toy_suite", "elastic", "lengths", "65")
+
+
+def test_the_largest_difference_of_repeated_runs(published):
+    table = pd.DataFrame({"run": ["elastic/seed0", "elastic/seed0", "ast64/seed0"], "difference": [0.5, -0.75, 2.0]})
+    table.to_csv(published / pages.REPEATS, index=False)
+    assert (pages.moved("toy_suite"), pages.moved("toy_suite", "elastic")) == ("2", "0.75")
 
 
 def test_a_value_in_a_sentence_is_replaced(published):

@@ -45,11 +45,18 @@ def test_a_table_was_edited(finished, name):
 
 
 def test_runs_have_other_settings_than_the_suite(finished):
+    path = finished / "runs/ast128/seed1/config.yaml"
+    path.write_text(path.read_text().replace("frames: 128", "frames: 96"))
+    with complains(DataError, path, "ast128", "suite.yaml"):
+        publish(finished)
+
+
+def test_a_run_is_not_in_the_suite(finished):
     path = finished / "summary/runs.csv"
     runs = pd.read_csv(path)
-    runs.loc[3, "config_digest"] = "0" * 16
+    runs.loc[3, "experiment"] = "another"
     write_table(path, runs, {})
-    with complains(DataError, "runs.csv", runs.loc[3, "experiment"], runs.loc[3, "seed"], "suite.yaml"):
+    with complains(DataError, "runs.csv", "another", "toy_suite"):
         publish(finished)
 
 

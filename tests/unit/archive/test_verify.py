@@ -165,6 +165,13 @@ def test_on_another_machine_an_evaluation_is_closer(read, another, shift, outcom
     assert finding.outcome == outcome
 
 
+def test_only_the_main_metric_has_a_tolerance(read, another):
+    scores = repeated(read)
+    scores.loc[scores["metric"] == "AUC", "value"] -= 0.5
+    finding, _ = compare(read, "training", choose(read, "training", RUN), scores)
+    assert finding.outcome == AGREES
+
+
 def test_a_point_that_is_missing_differs(read, another):
     finding, _ = compare(read, "training", choose(read, "training", RUN), repeated(read).iloc[2:])
     assert finding.outcome == DIFFERS

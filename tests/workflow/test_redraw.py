@@ -1,0 +1,34 @@
+"""Figures and tables of published results are drawn without data and runs, and equal those of the run."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from elasticast.archive.pictures import changes
+from tests.complaints import assert_names
+
+
+def test_a_published_suite_is_drawn_without_its_results(project):
+    command = [sys.executable, "-m", "elasticast", "publish", "results/tiny"]
+    environment = {**os.environ, "PATH": f"{project.programs}:{os.environ['PATH']}"}
+    published = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True)
+    assert published.returncode == 0, published.stderr
+    shutil.rmtree(project.folder / "results")
+    jobs = project.planned("redraw")
+    names = {"redraw_fig1", "redraw_fig2", "redraw_fig4", "redraw_fig5", "redraw_table1"}
+    assert jobs == dict.fromkeys((*names, "redraw"), 1)
+    result = project.snakemake("redraw")
+    assert result.returncode == 0, result.stderr
+    archive = project.folder / "docs/results/tiny"
+    for name in ("fig1_teaser.png", "fig2_native_lengths.png", "fig4_length_curves.png", "table1.csv"):
+        drawn = (archive / "figures" / name).read_bytes()
+        assert drawn == (project.folder / "paper_figures/tiny" / name).read_bytes()
+    assert changes(archive, project.folder) == []
+    assert project.planned("redraw") == {}
+
+
+def test_results_that_are_not_published_cannot_be_drawn(finished):
+    result = finished.snakemake("-n", "redraw")
+    assert result.returncode != 0
+    assert_names(result.stdout + result.stderr, "docs/results/tiny/archive.json", "elasticast publish results/tiny")
