@@ -91,7 +91,7 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
         message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
         return [Problem.between("x_name", sweep.x_name, message)]
     if sweep.x_name == "token_merge" and not run.model.traits.merges:
-        message = f"a model of kind `{run.model.kind}` does not merge tokens"
+        message = f"{run.model.described} does not merge tokens"
         return [Problem.between("x_name", sweep.x_name, message)]
     if sweep.x_name in PATCHES and (problems := _patch_size_problems(run, sweep)):
         return problems

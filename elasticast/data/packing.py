@@ -186,7 +186,7 @@ class PackedBatch:
             parts = getattr(self, name).split(self.seqlens)
             tokens[name] = torch.cat([parts[i] for i in clips])
         chosen = {name: [getattr(self, name)[i] for i in clips] for name in ("seqlens", "index", "clip_time_patches")}
-        return PackedBatch(**tokens, **chosen, targets=self.targets[list(clips)])
+        return PackedBatch(**tokens, **chosen, targets=self.targets[list(clips)], patch_size=self.patch_size)
 
     def __len__(self) -> int:
         return len(self.seqlens)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -80,20 +81,26 @@ def plan_phases(config: RunConfig, clips: Clips, norm: Norm, cost: ForwardCost) 
     tokens = [ClipDataset(clips, at_phase, norm).tokens() for at_phase in configs]
     samplers = [BatchSampler(counts, config.train.batch, config.seed, weights) for counts in tokens]
     phases: list[TrainingPhase] = []
+    earlier = Fraction(0)
     for at_phase, share, sampler in zip(configs, shares, samplers, strict=True):
         if config.train.phase_shares == "flops":
             share *= _cost_ratio(samplers[-1], sampler, cost, config)
         first_step, first_epoch = (phases[-1].end, _next_epoch(phases[-1])) if phases else (0, 0)
-        steps, per_epoch = _length(config, share, sampler, first_epoch)
+        steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
+        earlier += share
         phases.append(TrainingPhase(at_phase, sampler, first_step, first_epoch, steps, per_epoch))
     return phases
 
 
-def _length(config: RunConfig, share: Fraction, sampler: BatchSampler, epoch: int) -> tuple[int, float]:
-    """Steps, and mean steps per epoch, of a share of the training that begins with `epoch`."""
+def _length(
+    config: RunConfig, share: Fraction, sampler: BatchSampler, epoch: int, earlier: Fraction
+) -> tuple[int, float]:
+    """Steps, and mean steps per epoch, of a share of the training that begins with `epoch`, after `earlier` shares."""
     train = config.train
     if train.steps is not None:
-        return max(1, round(share * train.steps)), sampler.count(epoch)
+        # so that rounding does not change the sum over phases
+        steps = round((earlier + share) * train.steps) - round(earlier * train.steps)
+        return max(1, steps), sampler.count(epoch)
     # with a token budget the number of batches differs a little between epochs
     whole, rest = divmod(share * train.epochs, 1)
     steps = sum(sampler.count(epoch + e) for e in range(int(whole)))
@@ -104,14 +111,16 @@ def _length(config: RunConfig, share: Fraction, sampler: BatchSampler, epoch: in
 def _cost_ratio(full: BatchSampler, phase: BatchSampler, cost: ForwardCost, config: RunConfig) -> Fraction:
     """How many times as long as at full resolution a phase can be, for the same number of operations.
 
-    Clips count with their largest views, and with the mean token dropout.
+    Clips count with their largest views, and with the mean token dropout. With a token budget, the number of batches is
+    that of the first epoch.
     """
-    dropout = sum(config.train.dropout_range) / 2
-    per_epoch = [
-        sum(cost.clip(kept_count(int(n), dropout, config.train.token_rounding)) for n in sampler.tokens)
-        for sampler in (full, phase)
-    ]
-    ratio = Fraction(*per_epoch)
+    dropout, rounding = sum(config.train.dropout_range) / 2, config.train.token_rounding
+
+    def per_epoch(sampler: BatchSampler) -> int:
+        lengths = zip(*(values.tolist() for values in np.unique(sampler.tokens, return_counts=True)), strict=True)
+        return sum(clips * cost.clip(kept_count(tokens, dropout, rounding)) for tokens, clips in lengths)
+
+    ratio = Fraction(per_epoch(full), per_epoch(phase))
     return ratio if config.train.steps is None else ratio * Fraction(phase.count(0), full.count(0))
 
 
