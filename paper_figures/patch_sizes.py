@@ -1,5 +1,6 @@
 """Scores over the size of the patches and over tokens per second, one row per dataset and task."""
 
+from elasticast.config.evaluation import PATCHES
 from elasticast.reporting.legend import curve_caption
 from elasticast.reporting.panel_inputs import add_sweep, read_panels
 from elasticast.reporting.patch_sizes import MARKERS, draw_patches
@@ -10,7 +11,8 @@ from elasticast.reporting.style import line_styles, save
 def draw(suite, arguments):
     swept = [x_name for x_name in MARKERS if any(suite.curve(name, x_name) for name in suite.experiments)]
     panels = [panel for x_name in swept for panel in read_panels(suite, arguments, x_name)]
-    save(draw_patches(suite, panels, line_styles(suite)), arguments.out, curve_caption(panels))
+    caption = curve_caption([panel for panel in panels if panel.x_name in PATCHES])
+    save(draw_patches(suite, panels, line_styles(suite)), arguments.out, caption)
 
 
 def main(argv=None):

@@ -63,7 +63,7 @@ def draw_patches(suite: Suite, panels: list[Panel], styles: Styles) -> Figure:
     drawn = [panel for _, panel in placed]
     note_missing_runs(figure, [ax for ax, _ in placed], drawn, DOUBLE_COLUMN / (len(kinds) + 1), len(tasks))
     shown = [p for p in panels if (p.dataset, p.task) in tasks]
-    legend_below(figure, curve_handles(shown, styles) + _kind_handles(shown) + mark_handles(shown))
+    legend_below(figure, curve_handles(shown, styles) + _kind_handles(shown) + mark_handles(drawn))
     return figure
 
 
@@ -81,7 +81,7 @@ def _draw_tokens(ax: Axes, suite: Suite, panels: list[Panel], styles: Styles) ->
                 rates = _rates(suite, series, panel.x_name, curve.index)
                 ax.plot(rates, 100 * curve, color=style.color, **RELEASED_LINE)
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_locator(FixedLocator(2.0 ** np.arange(0, 14) * 12.5))
+    ax.xaxis.set_major_locator(FixedLocator(2.0 ** np.arange(-4, 14) * 12.5))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.set_xlabel("Tokens per second")
