@@ -12,7 +12,7 @@ from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, Run
 from elasticast.config.deciding import without_effect
 from elasticast.config.evaluation import PATCHES
 from elasticast.config.model_class import allowed_file
-from elasticast.config.run import TEACHER, RunSettings
+from elasticast.config.run import INIT, TEACHER, RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
@@ -38,7 +38,7 @@ class Needs:
     splits : tuple of str
         Splits of `dataset` that it reads: ``train``, and the split that its weights are selected on.
     trained_first : tuple of str
-        Training runs whose weights it starts from or learns from.
+        Training runs whose weights it starts from or learns from, and those that these adapted.
     """
 
     dataset: str
@@ -90,13 +90,20 @@ class Plan:
             A key of `runs`.
         """
         settings = self.runs[run]
-        select = settings.train.select
+        select, first = settings.train.select, settings.trained_first.values()
         return Needs(
             dataset=settings.dataset,
             norm=None if settings.norm else front_end_name(settings.front_end),
             splits=("train", select.split) if select else ("train",),
-            trained_first=tuple(dict.fromkeys(settings.trained_first.values())),
+            trained_first=tuple(dict.fromkeys(n for name in first for n in (name, *self.bases(name)))),
         )
+
+    def bases(self, run: str) -> list[str]:
+        """Training runs whose weights an adapted run needs whenever it is read; [] if it holds all of its weights."""
+        start = self.runs[run].trained_first.get(INIT)
+        if start is None or self.runs[run].model.adaptation is None:
+            return []
+        return [start, *self.bases(start)]
 
     def training_code(self, run: str) -> str:
         """Digest of the code that decides the weights of a training run."""

@@ -129,6 +129,8 @@ def open_subject(name: str, settings: dict[str, Any], *, trust_code: bool = Fals
             raise ConfigError([problem.at(name, "model") for problem in error.problems]) from None
         return Subject(_config(name, model))
     if name in BUILT_IN:
+        if settings.get("adapt"):  # random weights stand for those that are adapted
+            settings = {"init": "none", **settings}
         small = {key: value for key, value in SMALL.items() if key in BUILT_IN[name].model_fields}
         return Subject(_config(name, {**small, **settings, "kind": name}))
     if settings:

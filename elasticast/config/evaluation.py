@@ -91,7 +91,7 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
         message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
         return [Problem.between("x_name", sweep.x_name, message)]
     if sweep.x_name == "token_merge" and not run.model.traits.merges:
-        message = f"a model of kind `{run.model.kind}` does not merge tokens"
+        message = f"{run.model.described} does not merge tokens"
         return [Problem.between("x_name", sweep.x_name, message)]
     if sweep.x_name in PATCHES and (problems := _patch_size_problems(run, sweep)):
         return problems
@@ -121,7 +121,8 @@ def _swept_sizes(run: RunSettings, sweep: Evaluation) -> PatchSizes:
     trained = run.model.patch_sizes
     remainder = sweep.remainder or (trained.remainder if trained else "refuse")
     sizes = list(dict.fromkeys(map(int, sweep.x)))
-    return PatchSizes(sizes=sizes, axes=PATCHES[sweep.x_name], remainder=remainder)
+    # not validated: a size above all limits is one of those that do not fit
+    return PatchSizes.model_construct(sizes=sizes, axes=PATCHES[sweep.x_name], remainder=remainder)
 
 
 def _patch_size_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:

@@ -86,7 +86,7 @@ class RunConfig(RunSettings):
 def run_problems(run: RunSettings) -> list[Problem]:
     """Problems of settings that are valid one by one, but incompatible."""
     views = (_length_problems, _kind_of_view, _resolution, _fill, _cut, _segment)
-    checks = (*views, _merging, _patch_sizes, _buckets, _mask_fill, phase_problems, _phase_resolutions)
+    checks = (*views, _merging, _adapting, _patch_sizes, _buckets, _mask_fill, phase_problems, _phase_resolutions)
     return [*(problem for check in checks for problem in check(run)), *run.model.problems(run)]
 
 
@@ -130,11 +130,25 @@ def _kind_of_view(run: RunSettings) -> list[Problem]:
 def _merging(run: RunSettings) -> list[Problem]:
     merging, problems = getattr(run.model, "merge", None), []  # a model of the user may have no such setting
     if merging is not None and not run.model.traits.merges:
-        message = f"a model of kind `{run.model.kind}` does not merge tokens: set it to null"
+        message = f"{run.model.described} does not merge tokens: set it to null"
         problems.append(Problem.between("model.merge", merging, message))
     elif merging is not None and run.train.compile == "on":
         message = "expected 'auto' or 'off': a model with model.merge is not compiled"
         problems.append(Problem.between("train.compile", "on", message))
+    return problems
+
+
+def _adapting(run: RunSettings) -> list[Problem]:
+    """Problems of training only some parameters on a GPU."""
+    adaptation, train = run.model.adaptation, run.train
+    if adaptation is None:
+        return []
+    problems = []
+    if train.compile == "on" and not adaptation.compiles:
+        message = f"expected 'auto' or 'off': {run.model.described} is not compiled"
+        problems.append(Problem.between("train.compile", "on", message))
+    if train.cuda_graphs:
+        problems.append(Problem.between("train.cuda_graphs", True, "needs model.adapt = null"))
     return problems
 
 
@@ -148,7 +162,7 @@ def _patch_sizes(run: RunSettings) -> list[Problem]:
         message = "expected false: with model.patch_sizes, clips are not padded to the longest of a batch"
         problems.append(Problem.between("train.batch.buckets", True, message))
     phases = [phase.compression for phase in run.train.phases or []]
-    frames = run.most_frames(max(*run.view.compression, *phases, 1.0))
+    frames = run.most_frames(max([*run.view.compression, *phases]))
     unfit = sizes.wrong(run.model.patch, run.front_end.mel_bins, frames)
     return problems + [Problem.between("model.patch_sizes.sizes", *pair) for pair in unfit]
 

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
+    "config/adapting.py",
     "config/aum.py",
     "config/cnn.py",
     "config/frames.py",
@@ -40,6 +41,7 @@ _CLIPS = (
 _MODELS = (
     "data/padding.py",
     "models/__init__.py",
+    "models/adapters.py",
     "models/ast.py",
     "models/attention.py",
     "models/aum.py",
@@ -65,6 +67,7 @@ _SWEEPS = (
 )
 _LOAD_WEIGHTS = (
     "models/weights/adapt.py",
+    "models/weights/adapted.py",
     "models/weights/content.py",
     "models/weights/sources.py",
     "models/weights/vit.py",

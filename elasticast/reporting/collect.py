@@ -25,8 +25,7 @@ from elasticast.reporting.read_tables import METRICS, read_run_metrics
 
 RUN_COLUMNS = (
     "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters",
-    "training_flops", "device",
-    "world_size", "attention_backend", "threads",
+    "trained_parameters", "training_flops", "device", "world_size", "attention_backend", "threads",
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 

@@ -11,6 +11,11 @@ STEP = 3
 """Cost of a training step, in forward passes: the backward pass costs two (Kaplan et al. 2020, section 2.1)."""
 
 
+def step_passes(settings: ModelSettings) -> int:
+    """Cost of a training step of a model, in forward passes; less than :data:`STEP` if it is adapted."""
+    return settings.adaptation.passes if settings.adaptation else STEP
+
+
 class ForwardCost:
     """Floating-point operations of forward passes, see :func:`~elasticast.evaluation.flops.forward_flops`.
 

@@ -17,6 +17,7 @@ from elasticast.data.packing import PackedBatch
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
 from elasticast.models import build_model
+from elasticast.models.adapters import load_trained, trained_state
 from elasticast.models.attention import explain_backend, resolve_backend
 from elasticast.models.device import PRECISIONS, device_name
 from elasticast.models.fast_trunk import speed_up
@@ -25,8 +26,8 @@ from elasticast.models.trained import MODEL_FILES
 from elasticast.progress import LOG
 from elasticast.provenance import training_code
 from elasticast.training.batches import TrainingBatches
-from elasticast.training.checkpoint import Checkpoints, save_model
-from elasticast.training.cost import STEP, ForwardCost
+from elasticast.training.checkpoint import Checkpoints, base_record, save_model
+from elasticast.training.cost import ForwardCost, step_passes
 from elasticast.training.distributed import World
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
@@ -109,6 +110,12 @@ class Trainer:
         if init is None:
             return None
         return {"source": init, **start_from(self.inputs.init, model, self.config, self.inputs.clips.classes)}
+
+    def _base(self) -> dict[str, str] | None:
+        """Record of the weights that are adapted, if any."""
+        if self.config.model.adaptation is None:
+            return None
+        return base_record(self.init["source"], self.inputs.init, self.init["sha256"], self.out)
 
     def _teacher(self) -> Teacher | None:
         teacher = self.inputs.teacher
@@ -216,7 +223,7 @@ class Trainer:
         requests, clips, tokens, flops, teacher = self.world.sum(self.stop_requested, *counts)
         self.stop = requests > 0
         self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
-        self.flops["phases"][phase] += STEP * int(flops)
+        self.flops["phases"][phase] += step_passes(self.config.model) * int(flops)
         self.flops["teacher"] += int(teacher)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
@@ -233,7 +240,7 @@ class Trainer:
             "restarts": self.restarts,
             "seen": self.seen,
             "flops": self.flops,
-            "model": self.model.state_dict(),
+            "model": trained_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -250,7 +257,7 @@ class Trainer:
         state = self.world.broadcast(self.world.main and self.checkpoints.load())
         if state is None:
             return
-        self.model.load_state_dict(state["model"])
+        load_trained(self.model, state["model"])
         restore_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])
@@ -268,9 +275,9 @@ class Trainer:
             return
         record = training_record(self, devices, max(memories))
         if self.selection:
-            self.model.load_state_dict(self.selection.best)
+            load_trained(self.model, self.selection.best)
         clips = self.inputs.clips
-        save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind)
+        save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind, self._base())
         write_record(self.out / "run.json", record, [self.out / name for name in MODEL_FILES])
         # with the checkpoint still there, training this run again would end at once
         shutil.rmtree(self.checkpoints.folder, ignore_errors=True)

@@ -9,16 +9,17 @@ from elasticast.config import Train
 
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """Adam with L2 regularisation or AdamW, on all weights or on the matrices of linear layers."""
+    """Adam with L2 regularisation or AdamW, on the weights that train; all of them, or matrices only, decay."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
     # one kernel for all weights on a GPU, where a small model would otherwise wait for hundreds of launches
     on_gpu = next(model.parameters()).is_cuda
     options = {"lr": train.lr, "betas": tuple(train.betas), "fused": on_gpu or None}
+    trained = [p for p in model.parameters() if p.requires_grad]
     if train.decay == "all":
-        return kind(model.parameters(), weight_decay=train.weight_decay, **options)
+        return kind(trained, weight_decay=train.weight_decay, **options)
     linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-    decayed = [p for p in model.parameters() if id(p) in linear]
-    others = [p for p in model.parameters() if id(p) not in linear]
+    decayed = [p for p in trained if id(p) in linear]
+    others = [p for p in trained if id(p) not in linear]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return kind(groups, **options)
 

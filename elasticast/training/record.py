@@ -3,6 +3,7 @@
 from typing import Any
 
 from elasticast.checksums import FOLDER, folder_of
+from elasticast.models.adapters import trained_parameters
 from elasticast.models.device import compute_record
 from elasticast.provenance import job_record
 from elasticast.training.teacher import teacher_record
@@ -11,8 +12,9 @@ from elasticast.training.teacher import teacher_record
 def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict[str, Any]:
     """The record of a finished training.
 
-    ``training_flops`` are the floating-point operations of the training: three forward passes for each step
-    (:data:`~elasticast.training.cost.STEP`) and one of the teacher. Evaluations during training do not count.
+    ``training_flops`` are the floating-point operations of the training: three forward passes for each step, fewer for
+    an adapted model (:func:`~elasticast.training.cost.step_passes`), and one of the teacher. Evaluations during
+    training do not count.
 
     Parameters
     ----------
@@ -34,6 +36,7 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "init": trainer.init,
         "distill": _distill(trainer),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "trained_parameters": trained_parameters(trainer.model),
         "steps": trainer.step,
         "phases": _phases(trainer),
         "training_flops": sum(flops["phases"]) + flops["teacher"],

@@ -14,6 +14,7 @@ from elasticast.data.sampler import BatchSampler
 from elasticast.errors import DataError
 from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.sweep import chunks, sweep
+from elasticast.models.adapters import trained_state
 from elasticast.progress import LOG
 from elasticast.training.distributed import World
 
@@ -66,7 +67,7 @@ class Selection:
         better = value > max((row["value"] for row in self.history), default=-math.inf)
         self.history.append({"step": step, "epoch": self._due[step], "value": value})
         if better and self.world.main:
-            self.best = {name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()}
+            self.best = {name: weight.detach().cpu().clone() for name, weight in trained_state(model).items()}
         LOG.info(
             "%s: %s %s %.4f at step %d%s",
             self.config.experiment,

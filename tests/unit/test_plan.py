@@ -169,3 +169,25 @@ def test_released_weights_are_those_of_experiments_that_name_a_file(plan):
 def test_planning_imports_neither_torch_nor_snakemake():
     code = "import sys, elasticast.plan; assert not {'torch', 'pandas', 'snakemake'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_adapted_run_needs_the_weights_that_it_adapts_whenever_it_is_read(plan):
+    lora = {"init": "run:elastic", "adapt": {"kind": "lora"}}
+    models = {
+        "tuned": {"init": "run:elastic"},
+        "adapted": lora,
+        "twice": {**lora, "init": "run:adapted"},
+        "file": {**lora, "init": "weights.pth"},
+    }
+    elastic = {"kind": "elasticast"}
+    found = plan(**{name: {"label": name, "model": elastic | model} for name, model in models.items()})
+    bases = {run: found.bases(run) for run in found.runs}
+    assert bases == {
+        "ast": [],
+        "elastic": [],
+        "tuned": [],
+        "adapted": ["elastic"],
+        "twice": ["adapted", "elastic"],
+        "file": [],
+    }
+    assert found.needs("twice").trained_first == ("adapted", "elastic")

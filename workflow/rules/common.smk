@@ -181,6 +181,12 @@ def needs(wildcards):
     return PLAN.needs(PLAN.run_of(*experiment_of(wildcards)))
 
 
+def base_weights(wildcards):
+    """Weights of other runs that are part of the model of a job's run, see `model.adapt`."""
+    bases = PLAN.bases(PLAN.run_of(*experiment_of(wildcards)))
+    return expand(f"{RUN_DIR}/model.safetensors", experiment=bases, seed=wildcards.seed)
+
+
 def evaluations(wildcards):
     """Evaluations of an experiment or variant, by name."""
     return PLAN.evaluations(*evaluated(wildcards))

@@ -318,6 +318,7 @@ def test_costs_are_those_of_the_records(ablation, folder):
     write_results(trial, folder, quality, draws=20)
     table = compare_variants(read_results(trial, folder)).drop_duplicates("variant").set_index("variant")
     assert table["parameters"].tolist() == [1e6 * (1 + i) for i in range(len(table))]
+    assert (table["trained_parameters"] == 1e6).all()
     assert (table["train_seconds"] == 100.5).all()
     assert (table["tokens_seen"] == 502_500).all()
     assert table["training_flops"].tolist() == [2e12 * (1 + i) for i in range(len(table))]
