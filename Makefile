@@ -68,6 +68,7 @@ run: $(READY)
 	@echo $(call quote,figures  paper_figures/$(SUITE)/*.png$(comma) *.pdf)
 	@echo $(call quote,table    paper_figures/$(SUITE)/table1.md$(comma) .csv$(comma) .tex)
 	@echo $(call quote,numbers  $(RESULTS)/$(SUITE)/summary/*.csv)
+	@echo $(call quote,page     $(RESULTS)/$(SUITE)/index.html)
 	@echo $(call quote,report   $(RESULTS)/$(SUITE)/report.html)
 	@test ! -f $(TABLE) || $(call quote,$(BIN)/python) -m elasticast headline $(TABLE) --results $(call quote,$(RESULTS)) --activate '. $(VENV)/bin/activate'
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
+from elasticast.config.evaluation import PATCHES
 from elasticast.config.model_class import allowed_file
-from elasticast.config.run import RunSettings
+from elasticast.config.run import INIT, TEACHER, RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
@@ -36,14 +37,14 @@ class Needs:
         its settings give mean and standard deviation.
     splits : tuple of str
         Splits of `dataset` that it reads: ``train``, and the split that its weights are selected on.
-    starts_from : str or None
-        Training run whose weights it starts from.
+    trained_first : tuple of str
+        Training runs whose weights it starts from or learns from, and those that these adapted.
     """
 
     dataset: str
     norm: str | None
     splits: tuple[str, ...]
-    starts_from: str | None
+    trained_first: tuple[str, ...]
 
 
 class Plan:
@@ -89,13 +90,20 @@ class Plan:
             A key of `runs`.
         """
         settings = self.runs[run]
-        select = settings.train.select
+        select, first = settings.train.select, settings.trained_first.values()
         return Needs(
             dataset=settings.dataset,
             norm=None if settings.norm else front_end_name(settings.front_end),
             splits=("train", select.split) if select else ("train",),
-            starts_from=settings.starts_from,
+            trained_first=tuple(dict.fromkeys(n for name in first for n in (name, *self.bases(name)))),
         )
+
+    def bases(self, run: str) -> list[str]:
+        """Training runs whose weights an adapted run needs whenever it is read; [] if it holds all of its weights."""
+        start = self.runs[run].trained_first.get(INIT)
+        if start is None or self.runs[run].model.adaptation is None:
+            return []
+        return [start, *self.bases(start)]
 
     def training_code(self, run: str) -> str:
         """Digest of the code that decides the weights of a training run."""
@@ -105,6 +113,13 @@ class Plan:
         """The file of the model's class, or [] if it is one of this package; parameters as in `run_of`."""
         path = allowed_file(self.runs[self.run_of(experiment, ablation)].model)
         return [] if path is None else str(path)
+
+    def training_files(self, run: str) -> list[str]:
+        """Files of the classes that a training runs: of its model, and of its teacher."""
+        settings = self.runs[run]
+        teacher = settings.trained_first.get(TEACHER)
+        models = [settings.model, *([self.runs[teacher].model] if teacher else [])]
+        return list(dict.fromkeys(str(path) for path in map(allowed_file, models) if path is not None))
 
     def deciding_settings(self, run: str, seed: int) -> str:
         """The settings that decide the weights of a training run, as JSON."""
@@ -166,13 +181,15 @@ class Plan:
 
     @property
     def figures(self) -> list[str]:
-        """Names of the figures and tables that the suite has: ``fig1`` to ``fig5``, ``table1``, ``verdict``."""
+        """Names of the figures and tables that the suite has, such as ``fig1`` to ``fig5``, ``table1``, ``verdict``."""
+        experiments = self.suite.experiments
         present = {
             "fig1": "max_frames" in self.curves,
             "fig2": True,
             "fig3": self.packed_dataset is not None,
             "fig4": "max_frames" in self.curves,
             "fig5": "compression" in self.curves,
+            "patch_sizes": any(self.suite.curve(name, x_name) for name in experiments for x_name in PATCHES),
             "table1": True,
             "verdict": bool(self.suite.claims) or self.has_released_curves,
         }

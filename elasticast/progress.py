@@ -1,8 +1,11 @@
 """Report progress: as a bar on a terminal, as lines in a log."""
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
@@ -12,6 +15,9 @@ from rich.progress import Progress as RichProgress
 T = TypeVar("T")
 LOG = logging.getLogger("elasticast")
 LOG_EVERY_SECONDS = 60.0
+_REPORTED = re.compile(r": (\d+ of \d+), \d+ s, (\d+) s to go ")
+"""Lines of :class:`Progress` in a log."""
+_TAIL = 4096
 
 
 class Progress:
@@ -57,6 +63,22 @@ class Progress:
                 "%s: %d of %d, %.0f s, %.0f s to go  %s", self.what, done, self.total, now - self.started, left, text
             )
             self.last = now
+
+
+def last_reported(log: Path | str) -> tuple[str, timedelta] | None:
+    """What the last line of progress in a log says: how much is done of how much, and the time to go.
+
+    Parameters
+    ----------
+    log : Path or str
+        File of the log, or its text.
+    """
+    if isinstance(log, Path):
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL))
+            log = file.read().decode(errors="replace")
+    found = _REPORTED.findall(log)
+    return (found[-1][0], timedelta(seconds=int(found[-1][1]))) if found else None
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:

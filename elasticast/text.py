@@ -6,6 +6,7 @@ of these functions, so it shows the text as it is, and nothing in the text acts 
 
 import hashlib
 import re
+from html import escape
 
 LONGEST_STEM = 200  # bytes; leaves room for numbers, suffixes and the names of temporary files
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -84,6 +85,11 @@ def csv_cell(text: str) -> str:
 def markdown(text: str) -> str:
     """Escape text for a line or a table cell of Markdown."""
     return _MARKDOWN.sub(r"\\\1", one_line(text))
+
+
+def html(text: str) -> str:
+    """Escape text for an element or an attribute of HTML."""
+    return escape(one_line(text))
 
 
 def rst(text: str) -> str:

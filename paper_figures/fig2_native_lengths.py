@@ -9,17 +9,16 @@ from elasticast.reporting.token_shares import read_lengths
 
 
 def draw(suite, arguments):
-    datasets = [read_lengths(path, suite) for path in arguments.manifests]
+    datasets = read_lengths(arguments.lengths, suite)
     save(draw_lengths(datasets), arguments.out, lengths_caption(datasets))
 
 
-def add_manifests(parser):
-    files = "results/data/DATASET/manifest.parquet of each dataset; the folder has the name of the dataset"
-    parser.add_argument("--manifests", required=True, nargs="+", type=Path, help=files)
+def add_lengths(parser):
+    parser.add_argument("--lengths", required=True, type=Path, help="summary/lengths.csv of the suite")
 
 
 def main(argv=None):
-    run_script(__doc__, draw, add_manifests, argv)
+    run_script(__doc__, draw, add_lengths, argv)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ hypothesis.settings.register_profile("project", deadline=None, max_examples=trie
 hypothesis.settings.load_profile("project")
 
 ELASTIC = {"kind": "elasticast", "dim": 32, "depth": 2, "heads": 2, "max_frames": 256}
+CNN = {"kind": "cnn", "width": 8, "stages": 2}
 AUM = {"kind": "aum", "dim": 32, "depth": 2, "d_state": 4}
 FIXED = {"kind": "ast", "dim": 32, "depth": 2, "heads": 2}
 
@@ -37,8 +38,8 @@ def make_config(**difference) -> RunConfig:
     }
     if difference.get("model", {}).get("kind") == "ast":
         base["model"], base["view"]["frames"] = FIXED, 64
-    if difference.get("model", {}).get("kind") == "aum":
-        base["model"] = AUM
+    if (kind := difference.get("model", {}).get("kind")) in ("aum", "cnn"):
+        base["model"] = {"aum": AUM, "cnn": CNN}[kind]
     return RunConfig.model_validate(deep_merge(base, difference))
 
 

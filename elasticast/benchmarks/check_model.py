@@ -16,6 +16,7 @@ from torch import Tensor
 
 from elasticast.benchmarks.check_subject import Subject, alone, difference
 from elasticast.benchmarks.timing import saved_bytes
+from elasticast.config import PatchSize
 from elasticast.data.packing import pack
 from elasticast.errors import ElasticASTError
 from elasticast.evaluation.flops import count_flops
@@ -135,6 +136,24 @@ def dropped_tokens(subject: Subject) -> str:
         clip, generator = subject.clip(length, seed), torch.Generator().manual_seed(seed)
         clips.append(clip.select(torch.randperm(len(clip.patches), generator=generator)[: 3 + seed].sort().values))
     return _equal(model(pack(clips)), alone(model, clips))
+
+
+@torch.inference_mode()
+def other_patches(subject: Subject) -> str:
+    """The same with patches of other sizes."""
+    settings = subject.config.model
+    if not subject.traits.patch_sizes or settings.stride != settings.patch:
+        raise NotApplicableError("it takes patches of one size")
+    model, edge = subject.model(), settings.patch
+    sizes = [PatchSize(*size, edge, keep=False) for size in ((2 * edge, 2 * edge), (edge, 3 * edge), (edge, edge - 1))]
+    together, single = [], []
+    for size in (size for size in sizes if size.time and size.freq <= subject.freq * edge):
+        most = size.rows(subject.freq, subject.limit)[1] if subject.limit else None
+        lengths = [min(length, most or length) for length in _mixture(subject)]
+        clips = [subject.clip(length, seed, size) for seed, length in enumerate(lengths)]
+        together.append(model(pack(clips)))
+        single.append(alone(model, clips))
+    return f"{len(single)} sizes; {_equal(torch.cat(together), torch.cat(single))}"
 
 
 @torch.inference_mode()
@@ -283,6 +302,7 @@ CHECKS = (
     mixtures,
     packed_alone,
     dropped_tokens,
+    other_patches,
     order_of_clips,
     repeated,
     embeddings,

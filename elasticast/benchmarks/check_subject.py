@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import FrontEnd, ModelConfig, RunConfig, Traits
+from elasticast.config import FrontEnd, ModelConfig, PatchSize, RunConfig, Traits
 from elasticast.config.kinds import BUILT_IN
 from elasticast.config.load_suite import load_suite
 from elasticast.config.model_class import resolve
@@ -91,12 +91,13 @@ class Subject:
         """Time patches of the longest clip that the positions cover; None if there is no limit."""
         return None if self.traits.longest is None else self.config.model.patches(self.traits.longest)
 
-    def clip(self, time_patches: int, seed: int = 0) -> PackedClip:
-        """A clip of random patches."""
-        grid = grid_positions(self.freq, time_patches)
+    def clip(self, time_patches: int, seed: int = 0, patch_size: PatchSize | None = None) -> PackedClip:
+        """A clip of random patches, of another size if given."""
+        freq = self.freq if patch_size is None else patch_size.rows(self.freq, time_patches)[0]
+        grid = grid_positions(freq, time_patches)
         generator = torch.Generator().manual_seed(1000 * seed + time_patches)
         patches = torch.randn(len(grid[0]), self.config.model.patch**2, generator=generator)
-        return PackedClip(seed, patches, *grid, torch.zeros(self.classes))
+        return PackedClip(seed, patches, *grid, torch.zeros(self.classes), patch_size=patch_size)
 
     def batch(self, lengths: Sequence[int]) -> PackedBatch:
         """A batch of random clips with these numbers of time patches."""
@@ -128,6 +129,8 @@ def open_subject(name: str, settings: dict[str, Any], *, trust_code: bool = Fals
             raise ConfigError([problem.at(name, "model") for problem in error.problems]) from None
         return Subject(_config(name, model))
     if name in BUILT_IN:
+        if settings.get("adapt"):  # random weights stand for those that are adapted
+            settings = {"init": "none", **settings}
         small = {key: value for key, value in SMALL.items() if key in BUILT_IN[name].model_fields}
         return Subject(_config(name, {**small, **settings, "kind": name}))
     if settings:

@@ -12,7 +12,19 @@ import typer
 
 from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
-from elasticast.cli.options import DATA, INSIDE, USE, ConfigFile, Data, ModelFile, Out, Threads, TrustCode, Verbs
+from elasticast.cli.options import (
+    DATA,
+    INSIDE,
+    USE,
+    ConfigFile,
+    Data,
+    ModelFile,
+    ModelFiles,
+    Out,
+    Threads,
+    TrustCode,
+    Verbs,
+)
 from elasticast.cli.sweep import sweep
 from elasticast.errors import ConfigError, Problem
 from elasticast.faults import one_message
@@ -189,11 +201,11 @@ def train(
     out: Out,
     norm: Annotated[Path | None, typer.Option(help="statistics file; not needed if the settings give `norm`")] = None,
     threads: Threads = 1,
-    weights_root: Annotated[Path, typer.Option(help="folder that a relative `model.init` is relative to")] = Path(),
+    weights_root: Annotated[Path, typer.Option(help="folder that relative paths of weights refer to")] = Path(),
     also: Annotated[
         str, typer.Option(help='settings that cannot change results, as JSON: \'{"train": {"workers": 4}}\'')
     ] = "{}",
-    model_file: ModelFile = None,
+    model_file: ModelFiles = None,
 ) -> None:
     """Train one run, or resume it from its checkpoint; start under torchrun to use several GPUs."""
     import torch
@@ -204,7 +216,8 @@ def train(
     from elasticast.training.loop import Trainer
 
     torch.set_num_threads(threads)
-    _allow(model_file)
+    for file in model_file or ():
+        _allow(file)
     with join_processes() as world:
         run = load_run_config(config, _parse_json(also, "--also"))
         Trainer(run, read_inputs(run, data, out, norm=norm, weights_root=weights_root), out, world).fit()
@@ -365,13 +378,16 @@ def check_model(
 
 @app.command(rich_help_panel=INSIDE)
 def collect(
-    table: Annotated[Literal["metrics", "runs", "data", "norms"], typer.Argument(help="table to write")],
+    table: Annotated[
+        Literal["metrics", "runs", "history", "data", "lengths", "norms"], typer.Argument(help="table to write")
+    ],
     out: Out,
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="metrics: metrics.csv of the runs; runs: run.json of the runs; data: summary.csv of the datasets; "
-            "norms: norm-*.json of the datasets, and config.yaml of the runs whose settings give `norm`"
+            help="metrics: metrics.csv of the runs; runs, history: run.json of the runs; data: summary.csv of the "
+            "datasets; lengths: manifest.parquet of the datasets; norms: norm-*.json of the datasets, and config.yaml "
+            "of the runs whose settings give `norm`"
         ),
     ] = None,
     partial: Annotated[
@@ -391,17 +407,33 @@ def headline(
     results: Annotated[Path, typer.Option(help="folder with the results of all suites")] = Path("results"),
     activate: Annotated[str | None, typer.Option(help="command that makes `elasticast` available in a shell")] = None,
 ) -> None:
-    """Print the results of a suite in one line per panel, and the next commands."""
+    """Print the results of a suite in one line per panel, what they cost, and the next commands."""
+    from elasticast.archive.costs import describe, job_table
+    from elasticast.config.load_suite import load_resolved_suite
     from elasticast.reporting.headline import headline as lines
     from elasticast.reporting.headline import next_commands, read_table
 
     read = read_table(table)
-    typer.echo(f"\n{lines(read)}\n\nNext:")
+    typer.echo(f"\n{lines(read)}")
+    for settings in (results / str(suite) / "summary/suite.yaml" for suite in read["suite"].unique()):
+        if settings.is_file():
+            typer.echo(f"\n{describe(job_table(load_resolved_suite(settings), results))}")
+    typer.echo("\nNext:")
     commands = [(activate, "once in each shell")] if activate else []
     commands += next_commands(read, results)
     width = max(len(command) for command, _ in commands)
     for command, purpose in commands:
         typer.echo(f"  {command.ljust(width)}  # {purpose}")
+
+
+@app.command(rich_help_panel=INSIDE)
+def pictures(
+    inputs: Annotated[str, typer.Option(help="files that each picture was drawn from, by its file, as JSON")], out: Out
+) -> None:
+    """Record of which data the pictures of an archive were drawn."""
+    from elasticast.archive.pictures import record_pictures
+
+    record_pictures(out, _parse_json(inputs, "--inputs"))
 
 
 @app.command(rich_help_panel=INSIDE)
@@ -412,6 +444,51 @@ def adopt(
     from elasticast.reporting.collect import adopt as write
 
     write(files)
+
+
+@app.command(rich_help_panel=DATA)
+def publish(
+    results: Annotated[Path, typer.Argument(help="results of one suite, such as results/mini")],
+    out: Annotated[Path | None, typer.Option(help="folder to write; default: docs/results/SUITE")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="publish what `--config partial=true` made of the runs that exist")
+    ] = False,
+) -> None:
+    """Write the published archive of a finished suite: summary tables with their records, settings and costs."""
+    from elasticast.archive.publish import publish as write
+
+    folder = write(results, out, partial=partial)
+    typer.echo(f"written: {folder}\nnext:    snakemake redraw --config suite={results.name}")
+
+
+@app.command(rich_help_panel=DATA)
+def verify(
+    folder: Annotated[Path, typer.Argument(help="published results, docs/results/SUITE, or results/SUITE")],
+    repeat: Annotated[
+        Literal["nothing", "evaluation", "training"],
+        typer.Option(help="what to compute again: the evaluation of one run, or also its training"),
+    ] = "evaluation",
+    run: Annotated[
+        str | None, typer.Option(help="run to compute again, such as digits_elastic/seed0; default: the cheapest")
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="folder with prepared data and trained runs; default: results, or that of FOLDER"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write: published and repeated scores")] = None,
+) -> None:
+    """Check published results: what agrees, what differs, what could not be checked. Exit status 1 if any differs."""
+    from elasticast.archive.checks import DIFFERS
+    from elasticast.archive.verify import line, summary
+    from elasticast.archive.verify import verify as check
+
+    findings = []
+    for finding in check(folder, results, None if repeat == "nothing" else repeat, run, out):
+        findings.append(finding)
+        typer.echo(line(finding))
+    typer.echo(summary(findings))
+    if any(finding.outcome == DIFFERS for finding in findings):
+        raise typer.Exit(1)
 
 
 app.command(rich_help_panel=USE)(sweep)

@@ -16,6 +16,10 @@ ModelFile = Annotated[
     Path | None,
     typer.Option(help="file of the model's class, if `model.kind` names one; code that a model brings must equal it"),
 ]
+ModelFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--model-file", help="file of the class of the model, or of the teacher; repeat for several"),
+]
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="run the code of a model that brings its own; read it before")
 ]

@@ -6,11 +6,13 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 from elasticast.config.ablation import Ablation, AblationFile
 from elasticast.config.aum import AuMSettings
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
+from elasticast.config.cnn import CNNSettings
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.deciding import deciding
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings, TransformerSettings
 from elasticast.config.model_file import ModelConfig
+from elasticast.config.patch_sizes import PatchSize, PatchSizes
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
 from elasticast.config.token_merging import TokenMerging
@@ -27,6 +29,7 @@ __all__ = [
     "AblationFile",
     "AuMSettings",
     "Batch",
+    "CNNSettings",
     "Claim",
     "DatasetConfig",
     "ElasticASTSettings",
@@ -36,6 +39,8 @@ __all__ = [
     "ModelConfig",
     "ModelSettings",
     "NormSettings",
+    "PatchSize",
+    "PatchSizes",
     "ReleasedSeries",
     "RunConfig",
     "Schedule",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from elasticast.config.ablation_names import format_value, nested, point_name
+from elasticast.config.ablation_names import nested, point_label, point_name
 from elasticast.config.base import Seed, Settings
 from elasticast.config.names import Line, Name
 from elasticast.config.reading import deep_merge
@@ -65,7 +65,7 @@ class AblationFile(Settings):
             return self.variants
         differences = {}
         for values in itertools.product(*self.grid.values()):
-            difference: dict[str, Any] = {"label": ", ".join(format_value(value) for value in values)}
+            difference: dict[str, Any] = {"label": point_label(values)}
             for key, value in zip(self.grid, values, strict=True):
                 difference = deep_merge(difference, nested(key, value))
             differences[point_name(values)] = difference

@@ -1,6 +1,7 @@
 """Names of the points, settings and training runs of ablations."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from elasticast.config.base import digest
@@ -9,22 +10,24 @@ from elasticast.config.run import RunSettings
 from elasticast.config.suite import Suite
 
 _LENGTH = 60  # largest number of characters in the readable part of a name; file systems allow about 255
+_REST = len("and_999_more")
 
 
 def run_name(run: RunSettings, base: str, suite: Suite) -> str:
     """Name of a run: that of the experiment with these settings, if there is one.
 
-    Otherwise the name consists of the base, the settings that differ from it, and a digest. The digest leaves out
-    settings that have their default value, so that a setting added later renames no run. Settings that cannot change
-    results (see :func:`elasticast.config.deciding.deciding`) are neither compared nor part of the name.
+    Otherwise the name consists of the base, the settings that differ from it, and a digest. If the settings are too
+    long for a file name, some are left out and counted, as in ``lr-0_5--and_2_more``; none is cut. The digest leaves
+    out settings that have their default value, so that a setting added later renames no run. Settings that cannot
+    change results (see :func:`elasticast.config.deciding.deciding`) are neither compared nor part of the name.
     """
     for experiment, settings in suite.runs.items():
         if deciding(settings) == deciding(run):
             return experiment
     changed = flat_differences(deciding(suite.runs[base]), deciding(run))
-    readable = "--".join(f"{key.rsplit('.', 1)[-1]}-{_slug(format_value(value))}" for key, value in changed.items())
+    items = [f"{key.rsplit('.', 1)[-1]}-{_slug(format_value(value))}" for key, value in changed.items()]
     hashed = digest(deciding(run, exclude_defaults=True))
-    return f"{base}--{readable[:_LENGTH].strip('-_')}--{hashed[:6]}"
+    return f"{base}--{_join(items, '--', _LENGTH)}--{hashed[:6]}"
 
 
 def differences(base: RunSettings, run: RunSettings) -> dict[str, Any]:
@@ -63,9 +66,36 @@ def format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def setting_of(run: RunSettings, key: str) -> Any:
+    """Value of a dotted setting; None if the run has no such setting."""
+    value: Any = run.model_dump(mode="json")
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def point_label(values: Iterable[Any]) -> str:
+    """Label of a grid point in figures and tables: its values."""
+    return ", ".join(map(format_value, values))
+
+
 def point_name(values: tuple) -> str:
-    """Name of a grid point, which is part of file names."""
-    return _slug("_".join(format_value(value) for value in values))[:_LENGTH]
+    """Name of a grid point, which is part of file names: its values, or those that fit and a digest of all."""
+    items = [_slug(format_value(value)) for value in values]
+    if len(name := "_".join(items)) <= _LENGTH:
+        return name
+    return f"{_join(items, '_', _LENGTH - 7)}_{digest(list(values))[:6]}"
+
+
+def _join(items: list[str], separator: str, length: int) -> str:
+    """Join as many whole items as fit into `length` characters; the number of the others follows."""
+    if len(joined := separator.join(items)) <= length:
+        return joined
+    kept: list[str] = []
+    for item in items:
+        if len(separator.join([*kept, item, "x" * _REST])) <= length:
+            kept.append(item)
+    return separator.join([*kept, f"and_{len(items) - len(kept)}_more" if kept else f"{len(items)}_settings"])
 
 
 def _slug(text: str) -> str:

@@ -11,13 +11,17 @@ GRID = "length and resolution"
 SWEEPS = {
     "max_frames": "length",
     "compression": "resolution",
+    "patch_size": "patch size",
+    "patch_width": "patch width",
     "token_drop": "tokens left out",
     "token_merge": "tokens merged",
     "sample_rate": "sample rate",
 }
-COSTLY = (SWEEPS["token_drop"], SWEEPS["token_merge"])
+SHARES = (SWEEPS["token_drop"], SWEEPS["token_merge"])
+"""Sweeps over a share of the tokens."""
+COSTLY = (SWEEPS["patch_size"], SWEEPS["patch_width"], *SHARES)
 """Sweeps whose results include the operations per clip."""
-OTHER_HOPS = (*COSTLY, SWEEPS["sample_rate"])
+OTHER_HOPS = (*SHARES, SWEEPS["sample_rate"])
 """Sweeps of which the same x means the same at any hop."""
 _NEEDED = {"heat_map": (GRID,), "cost": COSTLY, "curves": tuple(SWEEPS.values())}
 _DECIMALS = 6  # makes 1.2 from a file and a computed 1.2 the same point
@@ -63,7 +67,7 @@ def shared_points(ablation: Ablation, sweep: str) -> list[Point]:
 
 
 def native_point(points: list[Point], sweep: str) -> Point:
-    """The point with most of a clip: the greatest length or rate, the finest resolution, the fewest tokens left out."""
+    """The point with most of a clip: the greatest length or rate, the finest resolution, the most tokens."""
     if sweep in (SWEEPS["max_frames"], SWEEPS["sample_rate"]):
         return points[-1]
     return min(points, key=lambda p: (p[1], -p[0])) if sweep == GRID else points[0]

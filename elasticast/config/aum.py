@@ -56,7 +56,7 @@ class AuMSettings(ModelSettings):
     @property
     def traits(self) -> Traits:
         """Packed clips of any lengths."""
-        return Traits(extra_tokens=int(self.pooling == "cls"))
+        return Traits(extra_tokens=int(self.pooling == "cls"), patch_sizes=True)
 
     @property
     def size(self) -> dict[str, object]:

@@ -14,13 +14,15 @@ import yaml
 from pydantic import BaseModel
 
 from elasticast.config.ablation import AblationFile
+from elasticast.config.adapting import ADAPTATIONS
 from elasticast.config.dataset import DatasetConfig, DatasetSettings, TwinnedDataset, TwinSettings
+from elasticast.config.dataset.table import Labels
 from elasticast.config.evaluation import Evaluation
 from elasticast.config.kinds import BUILT_IN
 from elasticast.config.model import ModelSettings, TransformerSettings
+from elasticast.config.phases import Phase
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
-from elasticast.config.table import Labels
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, View
 from elasticast.config.workflow import WorkflowConfig
@@ -109,7 +111,7 @@ def _yaml(value: Any) -> str:
 def _values(field: dict) -> str:
     """The values that a field allows, in words."""
     if "anyOf" in field or "oneOf" in field:
-        return ", ".join(_values(option) for option in field.get("anyOf", field.get("oneOf")))
+        return ", ".join(dict.fromkeys(_values(option) for option in field.get("anyOf", field.get("oneOf"))))
     if "const" in field or "enum" in field:
         return ", ".join(f"`{_literal(value)}`" for value in field.get("enum", [field.get("const")]))
     if "$ref" in field:
@@ -171,6 +173,7 @@ def tables() -> dict[str, list[Row]]:
         "model": rows(ModelSettings, "model."),
         "model transformer": rows(TransformerSettings, "model.", _added_fields(TransformerSettings, ModelSettings)),
         "train": rows(Train, "train."),
+        "phase": rows(Phase, "train.phases[]."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
         "ablation": rows(AblationFile),
@@ -181,6 +184,8 @@ def tables() -> dict[str, list[Row]]:
     for kind, model in BUILT_IN.items():
         parent = TransformerSettings if issubclass(model, TransformerSettings) else ModelSettings
         by_name[f"model {kind}"] = rows(model, "model.", _added_fields(model, parent))
+    adapt = dict.fromkeys(row for adaptation in ADAPTATIONS.values() for row in rows(adaptation, "model.adapt."))
+    by_name["adapt"] = sorted(adapt, key=lambda row: row.key != "model.adapt.kind")
     for model in get_args(get_args(DatasetConfig)[0]):
         fields = [name for name in _added_fields(model, DatasetSettings) if name != "twin"]
         source = get_args(model.model_fields["source"].annotation)[0]

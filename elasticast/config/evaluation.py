@@ -5,21 +5,30 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from elasticast.config.base import Scores, Settings
-from elasticast.config.run import RunSettings, invalid_compressions
+from elasticast.config.patch_sizes import PatchSize, PatchSizes
+from elasticast.config.run import RunSettings, invalid_compressions, patch_size_refused
 from elasticast.errors import Problem, SettingsError
 
 LOWEST_RATE = 1000
+PATCHES = {"patch_size": "both", "patch_width": "time"}
+"""Sweeps over patches, and the axes along which they vary."""
+_NEEDED = {"windows": ("max_frames",), "compression": ("max_frames",), "remainder": tuple(PATCHES)}
+"""Settings of an evaluation that belong to some sweeps only."""
 
 
 class Evaluation(Settings):
-    """A sweep of one trained model over lengths, resolutions, both, tokens left out or merged, or sample rates."""
+    """A sweep of one trained model: over lengths, resolutions, patches, tokens left out or merged, or sample rates."""
 
-    x_name: Literal["max_frames", "compression", "token_drop", "token_merge", "sample_rate"] = Field(
-        description="What varies: the length (`max_frames`), the resolution (`compression`), the share of tokens "
-        "left out (`token_drop`) or merged into others (`token_merge`), or the sample rate (`sample_rate`)."
+    x_name: Literal[
+        "max_frames", "compression", "patch_size", "patch_width", "token_drop", "token_merge", "sample_rate"
+    ] = Field(
+        description="What varies: the length (`max_frames`), the resolution (`compression`), the height and width of "
+        "the patches (`patch_size`) or only their width (`patch_width`), the share of tokens left out (`token_drop`) "
+        "or merged into others (`token_merge`), or the sample rate (`sample_rate`)."
     )
     x: list[Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="Values of the sweep: frames at compression 1, compression factors, shares, or Hz."
+        min_length=1,
+        description="Values of the sweep: frames at compression 1, compression factors, sizes, shares, or Hz.",
     )
     split: Literal["dev", "test"] = Field(
         "test", description="Split that is evaluated. Figures and table 1 only show `test`."
@@ -42,11 +51,19 @@ class Evaluation(Settings):
         "the view's length.",
     )
 
+    remainder: Literal["drop", "keep"] | None = Field(
+        None,
+        description="With `patch_size` and `patch_width`: as `model.patch_sizes.remainder`; `null` uses the setting of "
+        "the model, or `refuse`.",
+    )
+
     @model_validator(mode="after")
     def _whole_frames(self):
         message = None
         if self.x_name == "max_frames" and any(x != int(x) or not x for x in self.x):
             message = "expected numbers of frames: whole numbers above 0"
+        elif self.x_name in PATCHES and any(x != int(x) or not x for x in self.x):
+            message = "expected sizes in mel bins and frames: whole numbers above 0"
         elif self.x_name in ("token_drop", "token_merge") and max(self.x) >= 1:
             message = "expected shares below 1: at least one token must remain"
         elif self.x_name == "sample_rate" and any(x != int(x) or x < LOWEST_RATE for x in self.x):
@@ -54,9 +71,9 @@ class Evaluation(Settings):
         elif self.x_name == "compression" and min(self.x) < 1:
             message = "expected compressions of at least 1; for a finer hop lower front_end.hop_ms"
         problems = [Problem("", ("x",), message, self.x)] if message else []
-        for key in ("windows", "compression"):
-            if getattr(self, key) and self.x_name != "max_frames":
-                message = f"needs x_name: max_frames, got {self.x_name}"
+        for key, needed in _NEEDED.items():
+            if getattr(self, key) and self.x_name not in needed:
+                message = f"needs x_name: {' or '.join(needed)}, got {self.x_name}"
                 problems.append(Problem("", (key,), message, getattr(self, key)))
         if self.windows and self.compression:
             message = "expected null: `windows` are evaluated at the resolution of training"
@@ -74,8 +91,10 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
         message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
         return [Problem.between("x_name", sweep.x_name, message)]
     if sweep.x_name == "token_merge" and not run.model.traits.merges:
-        message = f"a model of kind `{run.model.kind}` does not merge tokens"
+        message = f"{run.model.described} does not merge tokens"
         return [Problem.between("x_name", sweep.x_name, message)]
+    if sweep.x_name in PATCHES and (problems := _patch_size_problems(run, sweep)):
+        return problems
     rate = run.front_end.sample_rate
     if sweep.x_name == "sample_rate" and (higher := [x for x in sweep.x if x > rate]):
         return [Problem.between("x", higher, f"above front_end.sample_rate = {rate}")]
@@ -88,6 +107,29 @@ def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
         return []
     message = f"the longest clip has {most:g} frames at compression {finest:g}, above model.max_frames = {limit}"
     return [Problem.between("x", sweep.x, message)]
+
+
+def swept_patches(run: RunSettings, sweep: Evaluation) -> dict[float, PatchSize]:
+    """Patches at each x of a sweep over patches; none for other sweeps."""
+    if sweep.x_name not in PATCHES:
+        return {}
+    sizes = _swept_sizes(run, sweep)
+    return {x: sizes.at(int(x), run.model.patch) for x in sweep.x}
+
+
+def _swept_sizes(run: RunSettings, sweep: Evaluation) -> PatchSizes:
+    trained = run.model.patch_sizes
+    remainder = sweep.remainder or (trained.remainder if trained else "refuse")
+    sizes = list(dict.fromkeys(map(int, sweep.x)))
+    return PatchSizes(sizes=sizes, axes=PATCHES[sweep.x_name], remainder=remainder)
+
+
+def _patch_size_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
+    if refused := patch_size_refused(run):
+        return [Problem.between("x_name", sweep.x_name, refused)]
+    frames = run.most_frames(run.default_compression)
+    wrong = _swept_sizes(run, sweep).wrong(run.model.patch, run.front_end.mel_bins, frames)
+    return [Problem.between("x", *pair) for pair in wrong]
 
 
 def _length_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config.ablation import BASE, Ablation, AblationFile
-from elasticast.config.ablation_names import differences, run_name
+from elasticast.config.ablation_names import differences, point_label, run_name, setting_of
 from elasticast.config.ablation_sweeps import comparison_problems
-from elasticast.config.load_suite import load_suite, unknown_start
+from elasticast.config.load_suite import load_suite, order_problems
 from elasticast.config.merging import DIFFERENCE_KEYS, SuiteFile, merge_difference, merge_experiment, read_suite
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_yaml, unknown_keys, validate
 from elasticast.config.resolving import Resolver
-from elasticast.config.run import RunConfig
+from elasticast.config.run import OF_RUN, RunConfig, RunSettings
 from elasticast.config.suite import Suite
 from elasticast.errors import ConfigError, Problem, distinct
 
@@ -125,18 +125,14 @@ def _resolve(name: str, settings: dict, path: str, suite: Suite, file: SuiteFile
     merged = {} if problems else _merge_variants(head, file, path, problems)
     resolver = Resolver({**file.merged["evaluations"], **head.evaluations}, config_dir)
     problems += [problem.at(path, "evaluations") for problem in resolver.problems]
-    by_variant: dict[str, list[Problem]] = {}
-    for variant, variant_settings in merged.items():
-        by_variant[variant] = resolver.add(variant, variant_settings) or _start_problems(variant, resolver, suite)
+    by_variant = {variant: resolver.add(variant, difference) for variant, difference in merged.items()}
+    for variant, run in resolver.runs.items():
+        others = {name: other for name, other in resolver.runs.items() if name != BASE}
+        by_variant[variant] += order_problems(variant, {**others, **suite.runs, variant: run})
     problems += _locate(by_variant, head, path)
     if problems:
         raise ConfigError(distinct(problems))
     return _compose(name, head, path, suite, resolver)
-
-
-def _start_problems(variant: str, resolver: Resolver, suite: Suite) -> list[Problem]:
-    start = resolver.runs[variant].starts_from
-    return [] if start is None or start in suite.runs else [unknown_start(start, suite)]
 
 
 def _key_problems(head: AblationFile, path: str) -> list[Problem]:
@@ -221,20 +217,27 @@ def _at_variants(problem: Problem, variants: list[str], head: AblationFile, path
 
 
 def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: Resolver) -> Ablation:
-    """The ablation. Its base is the variant that equals the base experiment, or an additional first variant."""
+    """The ablation. Its base is the variant that equals the base experiment, or an additional first variant.
+
+    In a grid, this variant is named by its values of the grid's settings, as the others are.
+    """
     experiments, runs = dict(resolver.experiments), dict(resolver.runs)
     of_base = runs[BASE], experiments[BASE].evaluations
     equal = [v for v in runs if v != BASE and (runs[v], experiments[v].evaluations) == of_base]
     base = equal[0] if equal else BASE
     if equal:
         del experiments[BASE], runs[BASE]
-    trained = {v: run_name(run, _base_of(v, head), suite) for v, run in runs.items()}
+    elif head.grid:
+        label = point_label(setting_of(runs[BASE], key) for key in head.grid)
+        experiments[BASE] = experiments[BASE].model_copy(update={"label": label})
+    factors = {v: differences(runs[base], run) for v, run in runs.items()}  # before runs are named after each other
+    trained = _name_runs(runs, head, suite)
     fields = {"name": name, "title": head.title, "question": head.question, "plot": head.plot, "base": base}
     fields |= {"grid": list(head.grid or {})}
     fields |= {"suite": suite.name, "seeds": head.seeds or suite.seeds, "trained": trained}
     fields |= {"experiments": experiments, "runs": runs, "datasets": resolver.datasets}
     fields["evaluations"] = {n: e for n, e in resolver.evaluations.items() if _is_used(n, experiments)}
-    fields["factors"] = {v: differences(runs[base], run) for v, run in runs.items()}
+    fields["factors"] = factors
     ablation = validate(Ablation, fields, path)
     if problems := comparison_problems(ablation):
         raise ConfigError(
@@ -245,6 +248,21 @@ def _compose(name: str, head: AblationFile, path: str, suite: Suite, resolver: R
             )
         )
     return ablation
+
+
+def _name_runs(runs: dict[str, RunSettings], head: AblationFile, suite: Suite) -> dict[str, str]:
+    """Names of the training runs, by variant. Settings that name a variant name its training run afterwards."""
+    trained: dict[str, str] = {}
+
+    def name(variant: str) -> str:
+        if variant not in trained:
+            for key, other in runs[variant].trained_first.items():
+                if other not in suite.runs:
+                    runs[variant] = runs[variant].with_source(key, OF_RUN + name(other))
+            trained[variant] = run_name(runs[variant], _base_of(variant, head), suite)
+        return trained[variant]
+
+    return {variant: name(variant) for variant in runs}
 
 
 def _is_used(evaluation: str, experiments: dict) -> bool:

@@ -14,7 +14,7 @@ from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_run_yaml, read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
-from elasticast.config.run import OF_RUN, RunConfig
+from elasticast.config.run import OF_RUN, TEACHER, RunConfig, RunSettings, teacher_problems
 from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
@@ -90,7 +90,8 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     parts = ("experiments", "runs", "evaluations", "datasets")
     fields = {**head, "name": name, **{part: getattr(resolver, part) for part in parts}}
     suite = validate(Suite, fields, file.path)
-    if problems := [*_start_problems(suite), *hop_problems(suite)]:
+    problems = [problem.at("", run) for run in suite.runs for problem in order_problems(run, suite.runs)]
+    if problems := [*problems, *hop_problems(suite)]:
         raise ConfigError([problem.at(file.path, "experiments") for problem in problems])
     if problems := claim_problems(suite):
         raise ConfigError([problem.at(file.file_of(("claims",), problem.key), "claims") for problem in problems])
@@ -125,25 +126,38 @@ def load_other_suite(settings: WorkflowConfig, suite: Suite, config_dir: Path = 
     return other
 
 
-def _start_problems(suite: Suite) -> list[Problem]:
-    """Problems of experiments that start from the weights of others: unknown experiments, and cycles."""
+def order_problems(name: str, runs: dict[str, RunSettings]) -> list[Problem]:
+    """Problems of a run that needs the weights of others: unknown ones, cycles, and teachers that do not fit.
+
+    Parameters
+    ----------
+    name : str
+        The run.
+    runs : dict of str to RunSettings
+        Every run that can be named, and this one.
+    """
     problems = []
-    for name, run in suite.runs.items():
-        seen, start = [name], run.starts_from
-        while start in suite.runs and start not in seen:
-            seen, start = [*seen, start], suite.runs[start].starts_from
-        if start in seen:
-            problem = Problem.between("model.init", OF_RUN + start, "leads back to itself")
-            problems.append(problem.at("", name))
-        elif start is not None and seen == [name]:
-            problems.append(unknown_start(start, suite).at("", name))
+    for key, other in runs[name].trained_first.items():
+        message = None
+        if other not in runs:
+            message = f"no such experiment. Expected one of: {', '.join(runs)}"
+        elif name in _trained_before(other, runs):
+            message = "leads back to itself"
+        if message:
+            problems.append(Problem.between(key, OF_RUN + other, message))
+        elif key == TEACHER:
+            problems += teacher_problems(runs[name], runs[other])
     return problems
 
 
-def unknown_start(start: str, suite: Suite) -> Problem:
-    """The problem of a `model.init` that names an experiment that does not exist."""
-    message = f"no such experiment. Expected one of: {', '.join(suite.runs)}"
-    return Problem.between("model.init", OF_RUN + start, message)
+def _trained_before(name: str, runs: dict[str, RunSettings]) -> set[str]:
+    """A run, and every run that is trained before it."""
+    seen, todo = set(), [name]
+    while todo:
+        if (run := todo.pop()) in runs and run not in seen:
+            seen.add(run)
+            todo += runs[run].trained_first.values()
+    return seen
 
 
 def _resolve_experiments(file: SuiteFile, resolver: Resolver) -> dict[str, list[Problem]]:

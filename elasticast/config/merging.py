@@ -184,7 +184,8 @@ def merge_experiment(suite: SuiteFile, name: str) -> dict[str, Any]:
 def merge_difference(start: dict[str, Any], difference: dict[str, Any], folders: tuple[Path, ...]) -> dict[str, Any]:
     """Settings of an experiment merged over those it starts from.
 
-    If `model.kind` differs, the settings of other kinds are not inherited, unless the new kind has them too.
+    If `model.kind` differs, the settings of other kinds are not inherited, unless the new kind has them too. If
+    `model.adapt.kind` differs, none of `model.adapt` are inherited.
 
     Parameters
     ----------
@@ -203,7 +204,21 @@ def merge_difference(start: dict[str, Any], difference: dict[str, Any], folders:
         if new is not None:
             kept = {key: value for key, value in inherited.items() if key in new or key not in others}
             start = start | {"model": kept}
-    return deep_merge(start, difference)
+    return deep_merge(_without_other_adapt(start, difference), difference)
+
+
+def _without_other_adapt(start: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
+    """The settings without `model.adapt`, if the difference names another kind of it."""
+    inherited, adapt = (_adapt_of(settings) for settings in (start, difference))
+    if not inherited or "kind" not in adapt or adapt["kind"] == inherited.get("kind"):
+        return start
+    return start | {"model": {key: value for key, value in start["model"].items() if key != "adapt"}}
+
+
+def _adapt_of(settings: dict[str, Any]) -> dict[str, Any]:
+    model = settings.get("model")
+    adapt = model.get("adapt") if isinstance(model, dict) else None
+    return adapt if isinstance(adapt, dict) else {}
 
 
 def _with_bases(raw: dict, name: str, folders: tuple[Path, ...], seen: Key = ()) -> dict[str, Any]:

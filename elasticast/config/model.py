@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from elasticast.config.adapting import Adaptation, AnyAdaptation, Prompts
 from elasticast.config.base import PositiveFloat, PositiveInt, Settings
 from elasticast.config.frames import patch_count
+from elasticast.config.patch_sizes import PatchSizes
 from elasticast.config.token_merging import TokenMerging
 from elasticast.config.traits import Traits
 from elasticast.errors import Problem
@@ -21,6 +23,9 @@ class ModelSettings(Settings):
         description="Step between patches; `null` means `model.patch`. Patches overlap if it is smaller. [mel "
         "bins, frames]",
     )
+    patch_sizes: PatchSizes | None = Field(
+        None, description="Patches of several sizes in training; `null`: all patches have the size `patch`."
+    )
     backend: Literal["auto", "varlen", "xformers", "sdpa", "dense"] = Field(
         "auto",
         description="Attention backend. On CUDA, `auto` selects `varlen` (PyTorch's flash attention) in half "
@@ -29,8 +34,8 @@ class ModelSettings(Settings):
     init: str | None = Field(
         None,
         description="Weights to start from: the folder of a run, a published weight file or folder, "
-        "`hf:OWNER/NAME[@REVISION]`, `timm:NAME`, or `run:NAME` (another experiment of the suite, same seed). `null` "
-        "starts at random.",
+        "`hf:OWNER/NAME[@REVISION]`, `timm:NAME`, or `run:NAME` (another experiment of the suite or variant of the "
+        "ablation, same seed). `null` starts at random.",
     )
 
     @field_validator("stride")
@@ -47,6 +52,11 @@ class ModelSettings(Settings):
         return Traits()
 
     @property
+    def adaptation(self) -> Adaptation | None:
+        """How the weights of `init` are adapted; None if all of them train."""
+        return None
+
+    @property
     def limit(self) -> int | None:
         """Largest number of frames that the positions cover, or None if there is no limit."""
         return self.traits.longest
@@ -60,6 +70,11 @@ class ModelSettings(Settings):
     def summary(self) -> str:
         """The model in words, after its kind."""
         return f"patches of {self.patch}"
+
+    @property
+    def described(self) -> str:
+        """The kind of model, for messages."""
+        return f"a model of kind `{self.kind}`" + (f" with {self.adaptation.kind}" if self.adaptation else "")
 
     def patches(self, length: int) -> int:
         """Number of patches along an axis of `length` mel bins or frames."""
@@ -149,11 +164,21 @@ class TransformerSettings(ModelSettings):
     merge: TokenMerging | None = Field(
         None, description="Token merging in training and evaluation; `null` does not merge."
     )
+    adapt: AnyAdaptation | None = Field(
+        None,
+        discriminator="kind",
+        description="Train a few parameters only, and keep the others as they are in `init`; `null` trains all.",
+    )
+
+    @property
+    def adaptation(self) -> Adaptation | None:
+        """How the weights of `init` are adapted; None if all of them train."""
+        return self.adapt
 
     @property
     def size(self) -> dict[str, Any]:
         """The settings in which weights that the model starts from must be equal."""
-        return {name: getattr(self, name) for name in ("dim", "depth", "heads", "patch", "mlp_ratio")}
+        return {name: getattr(self, name) for name in ("dim", "depth", "heads", "mlp_ratio")}
 
     @property
     def summary(self) -> str:
@@ -169,7 +194,7 @@ class TransformerSettings(ModelSettings):
         if self.head_norm_init == "trunk" and self.init is None:
             message = "needs model.init: the LayerNorm is copied from these weights"
             problems.append(Problem.between("model.head_norm_init", "trunk", message))
-        return problems
+        return problems + (self.adapt.problems(self) if self.adapt else [])
 
     def flops(self, tokens: int, classes: int) -> int:
         """Floating-point operations of the forward pass of one clip; a multiplication and an addition count as two.
@@ -179,15 +204,18 @@ class TransformerSettings(ModelSettings):
 
             patches 2 n P^2 D + K (2 m D 3D + 4 m^2 D + 2 m D D + 4 m D H) + pooling + head 2 D C
 
-        where attention pooling costs 2 n D 2D + 4 n D + 4 D D. Only matrix products count, as in
+        where attention pooling costs 2 n D 2D + 4 n D + 4 D D. Only matrix products and convolutions count, as in
         `torch.utils.flop_counter`. With token merging, n and m fall from block to block, and comparing the n tokens of
-        a block that merges costs 2 (n^2 / 4) E, with E channels per head.
+        a block that merges costs 2 (n^2 / 4) E, with E channels per head. Prompts count in m; for adapters see
+        `Adaptation.flops`.
         """
         width, hidden, extra = self.dim, round(self.dim * self.mlp_ratio), self.traits.extra_tokens
+        extra += self.adapt.extra_tokens if self.adapt else 0
         left, cost = tokens, 2 * tokens * self.patch**2 * width + 2 * width * classes
         for after in self.merge.counts(tokens, self.depth) if self.merge else [tokens] * self.depth:
             cost += 4 * (left + extra) * width * (2 * width + left + extra) + 4 * (after + extra) * width * hidden
             cost += 2 * (left * left // 4) * (width // self.heads) if after < left else 0
+            cost += self.adapt.flops(width, left + extra, after + extra) if self.adapt else 0
             left = after
         return cost + (4 * width * (left * (width + 1) + width) if self.pooling == "attention" else 0)
 
@@ -219,7 +247,8 @@ class ElasticASTSettings(TransformerSettings):
         return Traits(
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
-            merges=True,
+            merges=not isinstance(self.adapt, Prompts),
+            patch_sizes=True,
             starts_from=("ast",),
             head=("head_norm", "head"),
         )
@@ -267,7 +296,8 @@ class ASTSettings(TransformerSettings):
             lengths="one",
             missing_tokens="evaluate",
             extra_tokens=self.prefix_tokens,
-            merges=True,
+            merges=not isinstance(self.adapt, Prompts),
+            patch_sizes=True,
             random_offset=self.time_offset,
             starts_from=("elasticast",),
             head=("head_norm", "head"),

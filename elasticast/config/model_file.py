@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, TypeAda
 
 from elasticast.config.aum import AuMSettings
 from elasticast.config.base import Settings
+from elasticast.config.cnn import CNNSettings
 from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
 from elasticast.config.traits import Traits
 
@@ -72,7 +73,9 @@ def _own_or_built_in(value: Any, built_in: Any) -> ModelSettings:
 
 ModelConfig = SerializeAsAny[
     Annotated[
-        ElasticASTSettings | ASTSettings | AuMSettings, Field(discriminator="kind"), WrapValidator(_own_or_built_in)
+        ElasticASTSettings | ASTSettings | AuMSettings | CNNSettings,
+        Field(discriminator="kind"),
+        WrapValidator(_own_or_built_in),
     ]
 ]
 """Settings of any model. The JSON schema has the models of this package only."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from elasticast.checksums import FOLDER, check_folder, check_yaml
 from elasticast.config import strict_yaml
+from elasticast.config.adapting import ADAPTATIONS
 from elasticast.config.kinds import BUILT_IN
 from elasticast.config.names import known_files
 from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
@@ -120,7 +121,7 @@ def _allowed_keys(model: type[BaseModel], location: tuple) -> list[str]:
         if part in fields:
             current = fields[part].annotation
         options = getattr(current, "__args__", ())
-        if type(None) in options:  # settings that may be left out
+        if type(None) in options and len(options) == 2:  # settings that may be left out
             current, options = options[0], ()
         for option in options:
             if _has_tag(option, part):
@@ -134,7 +135,7 @@ def _has_tag(option: Any, tag: Any) -> bool:
     return any(tag in getattr(field.annotation, "__args__", ()) for field in fields)
 
 
-_TAGS = (*BUILT_IN, "[key]", "[share]", "[range]")
+_TAGS = (*BUILT_IN, *ADAPTATIONS, "[key]", "[share]", "[range]")
 """Tags of unions. pydantic inserts them between the keys of a location, but they are not in the file."""
 
 

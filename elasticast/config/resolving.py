@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config.dataset import DatasetConfig
-from elasticast.config.evaluation import Evaluation, sweep_problems
+from elasticast.config.evaluation import PATCHES, Evaluation, sweep_problems, swept_patches
 from elasticast.config.model_class import problems_of, resolve
 from elasticast.config.model_file import FileModelSettings, names_file
 from elasticast.config.names import no_such_file
@@ -100,6 +100,7 @@ class Resolver:
             *_dataset_problems(run, dataset),
             *_split_problems(run, experiment, dataset, self.evaluations),
             *self._evaluation_problems(run, experiment),
+            *_curve_problems(run, experiment, self.evaluations),
         ]
 
     def _resolve_model(self, settings: dict[str, Any]) -> list[Problem]:
@@ -130,6 +131,20 @@ class Resolver:
             elif name in self.evaluations:
                 problems += [p.at("", "evaluations", name) for p in sweep_problems(run, self.evaluations[name])]
         return problems
+
+
+def _curve_problems(run: RunConfig, experiment: Experiment, evaluations: dict[str, Evaluation]) -> list[Problem]:
+    """Problems of evaluations that would be one curve, but treat the remainder after the last patch differently."""
+    problems, keeps = [], {}
+    for name in experiment.evaluations:
+        sweep = evaluations.get(name)
+        if sweep is None or sweep.x_name not in PATCHES:
+            continue
+        keep = next(iter(swept_patches(run, sweep).values())).keep
+        if keeps.setdefault(sweep.x_name, keep) != keep:
+            message = f"another evaluation with x_name: {sweep.x_name} differs in it, and both would be one curve"
+            problems.append(Problem.between(f"evaluations.{name}.remainder", sweep.remainder, message))
+    return problems
 
 
 def _own_problems(run: RunConfig) -> list[Problem]:

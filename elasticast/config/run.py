@@ -6,12 +6,15 @@ from elasticast.config.base import Seed, Settings
 from elasticast.config.frames import compressed_frames
 from elasticast.config.model_file import ModelConfig
 from elasticast.config.names import RUN_NAME, Name
+from elasticast.config.phases import phase_problems, phase_settings
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
 
 OF_RUN = "run:"
-"""Prefix of `model.init` for weights of another experiment."""
+"""Prefix of `model.init` and `train.distill.teacher` for weights of another experiment."""
+INIT, TEACHER = "model.init", "train.distill.teacher"
+"""Settings that can name weights of another experiment."""
 
 
 class RunSettings(Settings):
@@ -40,10 +43,18 @@ class RunSettings(Settings):
         return self.view.compression[0] if len(self.view.compression) == 1 else 1.0
 
     @property
-    def starts_from(self) -> str | None:
-        """The experiment whose weights training starts from, or None."""
-        init = self.model.init or ""
-        return init.removeprefix(OF_RUN) if init.startswith(OF_RUN) else None
+    def trained_first(self) -> dict[str, str]:
+        """The experiments that are trained before this one, by the setting that names them."""
+        distill = self.train.distill
+        sources = {INIT: self.model.init, TEACHER: distill and distill.teacher}
+        return {key: name.removeprefix(OF_RUN) for key, name in sources.items() if name and name.startswith(OF_RUN)}
+
+    def with_source(self, key: str, source: str) -> "RunSettings":
+        """The settings with other weights in a setting of :attr:`trained_first`."""
+        if key == INIT:
+            return self.model_copy(update={"model": self.model.model_copy(update={"init": source})})
+        distill = self.train.distill.model_copy(update={"teacher": source})
+        return self.model_copy(update={"train": self.train.model_copy(update={"distill": distill})})
 
     @property
     def fixed_length(self) -> bool:
@@ -74,7 +85,8 @@ class RunConfig(RunSettings):
 
 def run_problems(run: RunSettings) -> list[Problem]:
     """Problems of settings that are valid one by one, but incompatible."""
-    checks = (_length_problems, _kind_of_view, _merging, _buckets, _resolution, _fill, _cut, _segment, _mask_fill)
+    views = (_length_problems, _kind_of_view, _resolution, _fill, _cut, _segment)
+    checks = (*views, _merging, _adapting, _patch_sizes, _buckets, _mask_fill, phase_problems, _phase_resolutions)
     return [*(problem for check in checks for problem in check(run)), *run.model.problems(run)]
 
 
@@ -118,12 +130,49 @@ def _kind_of_view(run: RunSettings) -> list[Problem]:
 def _merging(run: RunSettings) -> list[Problem]:
     merging, problems = getattr(run.model, "merge", None), []  # a model of the user may have no such setting
     if merging is not None and not run.model.traits.merges:
-        message = f"a model of kind `{run.model.kind}` does not merge tokens: set it to null"
+        message = f"{run.model.described} does not merge tokens: set it to null"
         problems.append(Problem.between("model.merge", merging, message))
     elif merging is not None and run.train.compile == "on":
         message = "expected 'auto' or 'off': a model with model.merge is not compiled"
         problems.append(Problem.between("train.compile", "on", message))
     return problems
+
+
+def _adapting(run: RunSettings) -> list[Problem]:
+    """Problems of training only some parameters on a GPU."""
+    adaptation, train = run.model.adaptation, run.train
+    if adaptation is None:
+        return []
+    problems = []
+    if train.compile == "on" and not adaptation.compiles:
+        message = f"expected 'auto' or 'off': {run.model.described} is not compiled"
+        problems.append(Problem.between("train.compile", "on", message))
+    if train.cuda_graphs:
+        problems.append(Problem.between("train.cuda_graphs", True, "needs model.adapt = null"))
+    return problems
+
+
+def _patch_sizes(run: RunSettings) -> list[Problem]:
+    sizes, problems = run.model.patch_sizes, []
+    if sizes is None:
+        return []
+    if wrong := patch_size_refused(run):
+        problems.append(Problem.between("model.patch_sizes", sizes.sizes, wrong))
+    if run.train.batch.buckets:
+        message = "expected false: with model.patch_sizes, clips are not padded to the longest of a batch"
+        problems.append(Problem.between("train.batch.buckets", True, message))
+    phases = [phase.compression for phase in run.train.phases or []]
+    frames = run.most_frames(max(*run.view.compression, *phases, 1.0))
+    unfit = sizes.wrong(run.model.patch, run.front_end.mel_bins, frames)
+    return problems + [Problem.between("model.patch_sizes.sizes", *pair) for pair in unfit]
+
+
+def patch_size_refused(run: RunSettings) -> str | None:
+    """Why the model of a run takes no patches of other sizes, or None if it does."""
+    if not run.model.traits.patch_sizes:
+        return f"a model of kind `{run.model.kind}` takes patches of one size only"
+    overlap = run.model.stride != run.model.patch
+    return f"needs model.stride = model.patch = {run.model.patch}, got {run.model.stride}" if overlap else None
 
 
 def _buckets(run: RunSettings) -> list[Problem]:
@@ -191,6 +240,23 @@ def _mask_fill(run: RunSettings) -> list[Problem]:
 def _resolution(run: RunSettings) -> list[Problem]:
     wrong = invalid_compressions(run, run.view.compression)
     return [Problem.between("view.compression", *wrong)] if wrong else []
+
+
+def teacher_problems(run: RunSettings, teacher: RunSettings) -> list[Problem]:
+    """Problems of a teacher that is another run: its classes, and its sample rate."""
+    name, message = run.train.distill.teacher, None
+    if run.dataset == teacher.dataset and run.task != teacher.task:
+        message = f"has the classes of task {teacher.task!r}, but this run learns task {run.task!r}"
+    elif run.front_end.sample_rate != teacher.front_end.sample_rate:
+        rates = f"{teacher.front_end.sample_rate} Hz, but this run has {run.front_end.sample_rate} Hz"
+        message = f"has front_end.sample_rate = {rates}"
+    return [Problem.between(TEACHER, name, message)] if message else []
+
+
+def _phase_resolutions(run: RunSettings) -> list[Problem]:
+    """Problems of phases whose compression cannot be made."""
+    wrong = (invalid_compressions(at_phase, at_phase.view.compression) for at_phase in phase_settings(run)[:-1])
+    return [Problem.between("train.phases", *compressions) for compressions in wrong if compressions]
 
 
 def invalid_compressions(run: RunSettings, compressions: list[float]) -> tuple[list[float], str] | None:

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from elasticast.config.base import NaturalInt, PositiveFloat, PositiveInt, Scores, Settings, Share
 from elasticast.config.deciding import NO_EFFECT
+from elasticast.config.phases import Phase, share_problem
 from elasticast.errors import Problem, SettingsError
 
 
@@ -17,7 +18,8 @@ class Batch(Settings):
     )
     tokens: PositiveInt | None = Field(
         None,
-        description="Token budget per optimisation step, counted before token dropout and never exceeded. [tokens]",
+        description="Token budget per optimisation step, counted before token dropout, with the smallest patches, and "
+        "never exceeded. [tokens]",
     )
     buckets: bool = Field(
         False,
@@ -97,6 +99,19 @@ class Select(Settings):
     scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
 
+class Distill(Settings):
+    """Knowledge distillation: a trained model teaches the run."""
+
+    teacher: str = Field(
+        description="The teacher: weights as in `model.init`, such as `run:NAME` (another experiment of the suite "
+        "or variant of the ablation, same seed). It needs the classes and the sample rate of the run."
+    )
+    weight: Share = Field(description="Weight of the teacher's term in the loss; the labels have the rest.")
+    temperature: PositiveFloat = Field(
+        1.0, description="The logits of both models are divided by it, and the term is multiplied by its square."
+    )
+
+
 def _one_or_range(value: Any) -> str:
     return "[range]" if isinstance(value, list) else "[share]"
 
@@ -144,6 +159,12 @@ class Train(Settings):
         "bce",
         description="Binary cross-entropy (`bce`) or cross-entropy (`ce`). `ce` needs a task with one label per clip.",
     )
+    loss_weights: Literal["clip", "token"] = Field(
+        "clip",
+        description="What counts equally in the mean loss of a batch: every `clip`, or every `token`, so that long "
+        "clips count more.",
+    )
+    distill: Distill | None = Field(None, description="Learn from a teacher too; `null` learns from labels only.")
     grad_clip: PositiveFloat | None = Field(1.0, description="Largest gradient norm; `null` does not clip.")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast type. `fp16` needs CUDA.")
     compile: Literal["auto", "on", "off"] = Field(
@@ -155,6 +176,17 @@ class Train(Settings):
         False,
         description="With `compile`, on one GPU: replay batches of up to 16,384 tokens as CUDA graphs. Half the time "
         "of a step of 12 clips with a ViT-B on an H200. Experimental.",
+    )
+    phases: list[Phase] | None = Field(
+        None,
+        min_length=1,
+        description="Coarse-to-fine training: phases of falling compression, the last one that of `view`. Warm-up, "
+        "learning rate and optimiser start anew in each phase; `null` has no phases.",
+    )
+    phase_shares: Literal["length", "flops"] = Field(
+        "length",
+        description="What phases have shares of: of the `length` of the training, in `steps` or `epochs`, or of the "
+        "`flops` that this training would need without phases.",
     )
     sampler: Literal["shuffle", "balanced"] = Field(
         "shuffle",
@@ -203,6 +235,8 @@ class Train(Settings):
         if low > high:
             message = "the smaller number comes first"
             raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
+        if self.phases is not None and (problem := share_problem(self.phases)):
+            raise SettingsError([problem])
         return self
 
     @property

@@ -24,6 +24,9 @@ class Traits:
         Largest number of frames that its positions cover; None if there is no limit.
     merges : bool
         Whether it can merge tokens (`model.merge`, `x_name: token_merge`).
+    patch_sizes : bool
+        Whether its positions fit patches of other sizes (`model.patch_sizes`, `x_name: patch_size`,
+        `x_name: patch_width`).
     random_offset : bool
         Whether training moves each clip to a random place in the grid of the longest view.
     starts_from : tuple of str
@@ -39,6 +42,7 @@ class Traits:
     extra_tokens: int = 0
     longest: int | None = None
     merges: bool = False
+    patch_sizes: bool = False
     random_offset: bool = False
     starts_from: tuple[str, ...] = ()
     head: tuple[str, ...] = ("head",)

@@ -5,7 +5,6 @@ import zlib
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from elasticast.checksums import read_record
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import patch_frames
 from elasticast.data.augment import mask_value, mixup, spec_augment
-from elasticast.data.encoder import ClipEncoder
+from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
@@ -26,13 +25,6 @@ from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError, ElasticASTError
-
-Array = TypeVar("Array", Tensor, np.ndarray)
-
-CACHE_BYTES = 512 * 2**20
-"""Memory that a training process uses to keep log-mels, or with several compressions waveforms: at each of 16
-compressions, log-mels would take 12 times the memory of the waveforms, and most would not be used twice. For the small
-models, reading clips and computing log-mels takes a sixth to a third of the time of a training step on a CPU."""
 
 
 def read_norm(path: Path, data_sha256: str | None = None) -> Norm:
@@ -184,11 +176,6 @@ class Clips:
         return as_waveform(self.store[index])
 
 
-def as_waveform(samples: np.ndarray) -> Tensor:
-    """Waveform `[S]`, float32 in [-1, 1], of 16-bit samples."""
-    return torch.from_numpy(samples.astype(np.float32) / 32768.0)
-
-
 class ClipDataset(Dataset):
     """Training clips of a run as tokens, indexed by :class:`~elasticast.data.sampler.ClipRequest`.
 
@@ -204,25 +191,41 @@ class ClipDataset(Dataset):
         The run.
     norm : Norm
         Normalisation statistics.
+    teacher : callable, optional
+        Encodes the same clips for a teacher, see :class:`~elasticast.data.teacher.TeacherView`.
     """
 
-    def __init__(self, clips: Clips, config: RunConfig, norm: Norm):
+    def __init__(
+        self,
+        clips: Clips,
+        config: RunConfig,
+        norm: Norm,
+        teacher: Callable[[int, Tensor | None, float], PackedClip] | None = None,
+    ):
         clips.check_rate(config.front_end)
-        self.clips, self.config = clips, config
+        self.clips, self.config, self.teacher = clips, config, teacher
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
-        self._cache: dict[int, Tensor | np.ndarray] = {}
-        # Worker processes are restarted every epoch, so a cache would be lost.
-        self._cache_bytes_left = 0 if config.train.workers else CACHE_BYTES
+        # Worker processes are restarted every epoch, so what they keep would be lost.
+        self.log_mels = LogMels(clips.store.__getitem__, self.encoder, keep=not config.train.workers)
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def tokens(self) -> np.ndarray:
-        """Number of tokens of each clip's largest view, before token dropout; `[clips]` int64."""
-        model = self.config.model
+        """Number of tokens of each clip's largest view with the smallest patches, before token dropout.
+
+        Returns
+        -------
+        ndarray
+            `[clips]` int64.
+        """
+        model, bins = self.config.model, self.config.front_end.mel_bins
         frames = self.rule.most_frames(self.clips.samples)
-        return model.patches(frames) * model.patches(self.config.front_end.mel_bins)
+        if model.patch_sizes is None:
+            return model.patches(frames) * model.patches(bins)
+        rows, columns = model.patch_sizes.smallest(model.patch).grid(bins, frames)
+        return rows * columns
 
     @one_thread()
     def __getitem__(self, request: ClipRequest) -> PackedClip:
@@ -230,13 +233,18 @@ class ClipDataset(Dataset):
         draw = torch.rand((), generator=generator).item()
         random_length = self.config.view.cut_from is not None
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
-        spectrogram, target = self._mixture(request.index, view.compression, generator)
+        mixed, target = self._mixture(request.index, generator)
+        spectrogram = self._log_mel(request.index, mixed, view.compression)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         draws = {"generator": generator, "compression": view.compression}
         augment = partial(spec_augment, settings=self.config.train.spec_augment, fill=self.fill, **draws)
         options = {"index": request.index, "target": target, "start": start, "augment": augment}
+        options["patch_size"] = request.patch_size
         clip = self.encoder.encode(spectrogram, view, **options)
-        return self._drop_tokens(self._shift(clip, generator), generator)
+        seen = self._drop_tokens(self._shift(clip, generator), generator)
+        if self.teacher is not None:
+            seen.teacher = self.teacher(request.index, mixed, start)
+        return seen
 
     def _generator(self, request: ClipRequest) -> Generator:
         key = f"{self.config.seed}/{request.epoch}/{self.clips.ids[request.index]}"
@@ -274,37 +282,19 @@ class ClipDataset(Dataset):
             share += (highest - share) * torch.rand((), generator=generator).item()
         return clip.select(kept_tokens(len(clip.patches), share, generator, self.config.train.token_rounding))
 
-    def _mixture(self, index: int, compression: float, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Log-mel and target of a clip, mixed with another clip with probability `train.mixup`."""
+    def _mixture(self, index: int, generator: Generator) -> tuple[Tensor | None, Tensor]:
+        """Waveform, if it is mixed with another clip (with probability `train.mixup`), and target of a clip."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
-            return self._spectrogram(index, compression), self.clips.target(index)
+            return None, self.clips.target(index)
         partner = int(torch.rand((), generator=generator).item() * len(self.clips))
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
-        waveforms = self._waveform(index), self._waveform(partner)
+        waveforms = self.log_mels.waveform(index), self.log_mels.waveform(partner)
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
-        return self.encoder.spectrogram(mixed, compression), target
+        return mixed, target
 
-    def _spectrogram(self, index: int, compression: float) -> Tensor:
-        """Log-mel of a clip. If there is only one compression, it is kept for later epochs."""
-        if len(self.config.view.compression) > 1:
-            return self.encoder.spectrogram(self._waveform(index), compression)
-        return self._kept(index, lambda: self.encoder.spectrogram(self.clips.waveform(index), compression).contiguous())
-
-    def _waveform(self, index: int) -> Tensor:
-        """Waveform of a clip. If there are several compressions, its samples are kept for later epochs."""
-        if len(self.config.view.compression) > 1:
-            return as_waveform(self._kept(index, lambda: self.clips.store[index]))
-        return self.clips.waveform(index)
-
-    def _kept(self, index: int, compute: Callable[[], Array]) -> Array:
-        """The array of a clip, kept for later epochs while there is room."""
-        if index in self._cache:
-            return self._cache[index]
-        array = compute()
-        if array.nbytes <= self._cache_bytes_left:
-            self._cache[index] = array
-            self._cache_bytes_left -= array.nbytes
-        return array
+    def _log_mel(self, index: int, mixed: Tensor | None, compression: float) -> Tensor:
+        """Log-mel of a clip, or of the waveform that it was mixed to."""
+        return self.log_mels(index, compression) if mixed is None else self.encoder.spectrogram(mixed, compression)

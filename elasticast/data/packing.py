@@ -15,8 +15,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from elasticast.config import ModelSettings
+from elasticast.config import ModelSettings, PatchSize
 from elasticast.data.features import patchify
+from elasticast.data.patch_sizes import resized_patches
 
 
 @dataclass
@@ -35,6 +36,10 @@ class PackedClip:
         `[C]`, 1 for each class of the clip.
     time_patches : int
         Number of time patches of the grid, including dropped tokens. By default, the grid ends with the last token.
+    patch_size : PatchSize or None
+        Size of the patches before they were resized to P x P. None if they were not.
+    teacher : PackedClip, optional
+        The same clip as a teacher is given it, see :class:`~elasticast.data.teacher.TeacherView`.
     """
 
     index: int
@@ -43,6 +48,8 @@ class PackedClip:
     time: Tensor
     target: Tensor
     time_patches: int = 0
+    patch_size: PatchSize | None = None
+    teacher: "PackedClip | None" = None
 
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
@@ -50,7 +57,7 @@ class PackedClip:
     def select(self, keep: Tensor) -> "PackedClip":
         """The clip with only the tokens whose indices are in `keep`, on the same grid."""
         tokens = self.patches[keep], self.freq[keep], self.time[keep]
-        return PackedClip(self.index, *tokens, self.target, self.time_patches)
+        return PackedClip(self.index, *tokens, self.target, self.time_patches, self.patch_size)
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,10 @@ class PackedBatch:
         for the GPU.
     bounds : Tensor
         `[B + 1]` int32, where the tokens of each clip begin and end, see :class:`Lengths`.
+    patch_size : PatchSize or None
+        Size of the patches of all clips before they were resized to P x P. None if they were not.
+    teacher : PackedBatch, optional
+        The same clips as a teacher is given them.
     """
 
     patches: Tensor
@@ -133,6 +144,8 @@ class PackedBatch:
     index: list[int]
     clip_time_patches: list[int]
     bounds: Tensor = field(default=None)
+    patch_size: PatchSize | None = None
+    teacher: "PackedBatch | None" = None
 
     def __post_init__(self):
         if self.bounds is None:
@@ -163,7 +176,17 @@ class PackedBatch:
 
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PackedBatch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
+        changed = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
+        return PackedBatch(**changed | {"teacher": self.teacher and self.teacher._each_tensor(change)})
+
+    def only(self, clips: Sequence[int]) -> "PackedBatch":
+        """The batch with some of its clips, given by their places in it, in this order."""
+        tokens = {}
+        for name in ("patches", "freq", "time"):
+            parts = getattr(self, name).split(self.seqlens)
+            tokens[name] = torch.cat([parts[i] for i in clips])
+        chosen = {name: [getattr(self, name)[i] for i in clips] for name in ("seqlens", "index", "clip_time_patches")}
+        return PackedBatch(**tokens, **chosen, targets=self.targets[list(clips)], patch_size=self.patch_size)
 
     def __len__(self) -> int:
         return len(self.seqlens)
@@ -176,7 +199,12 @@ def grid_positions(freq_patches: int, time_patches: int) -> tuple[Tensor, Tensor
 
 
 def pack_clip(
-    index: int, spectrogram: Tensor, target: Tensor, model: ModelSettings, grid_frames: int | None = None
+    index: int,
+    spectrogram: Tensor,
+    target: Tensor,
+    model: ModelSettings,
+    grid_frames: int | None = None,
+    patch_size: PatchSize | None = None,
 ) -> PackedClip:
     """Cut a normalised spectrogram `[F, T]` into tokens.
 
@@ -192,7 +220,14 @@ def pack_clip(
         Patch size and stride.
     grid_frames : int, optional
         Number of frames of the clip's grid, T by default. A larger grid continues after the last token.
+    patch_size : PatchSize, optional
+        Size of the patches, `model.patch` by default. Other patches are resized to that size.
     """
+    if patch_size is not None and not patch_size.is_stored:
+        grid = patch_size.grid(*spectrogram.shape)
+        time_patches = patch_size.count(grid_frames or spectrogram.shape[1], patch_size.time)
+        patches = resized_patches(spectrogram, patch_size)
+        return PackedClip(index, patches, *grid_positions(*grid), target, time_patches, patch_size)
     freq, time = grid_positions(*map(model.patches, spectrogram.shape))
     patches = patchify(spectrogram, model.patch, model.stride)
     return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
@@ -212,7 +247,16 @@ def kept_tokens(
 
 
 def pack(clips: list[PackedClip]) -> PackedBatch:
-    """Concatenate clips to a batch, in the given order."""
+    """Concatenate clips to a batch, in the given order.
+
+    Raises
+    ------
+    ValueError
+        If the patches of the clips had different sizes.
+    """
+    if len(sizes := {clip.patch_size for clip in clips}) > 1:
+        raise ValueError(f"the clips of a batch have patches of one size, got {len(sizes)} sizes")
+    teacher = [c.teacher for c in clips if c.teacher is not None]
     return PackedBatch(
         patches=torch.cat([c.patches for c in clips]),
         freq=torch.cat([c.freq for c in clips]),
@@ -221,4 +265,6 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         targets=torch.stack([c.target for c in clips]),
         index=[c.index for c in clips],
         clip_time_patches=[c.time_patches for c in clips],
+        patch_size=clips[0].patch_size,
+        teacher=pack(teacher) if teacher else None,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from elasticast.config import PatchSize
 from elasticast.data.packing import PackedBatch
 
 
@@ -25,6 +26,8 @@ class PaddedBatch:
         `[B, L]` bool, True for the tokens of the clip, False for padding.
     clip_time_patches : list of int
         Number of time patches of each clip's grid.
+    patch_size : PatchSize or None
+        Size of the patches before they were resized to P x P. None if they were not.
     """
 
     patches: Tensor
@@ -32,6 +35,7 @@ class PaddedBatch:
     time: Tensor
     mask: Tensor
     clip_time_patches: list[int]
+    patch_size: PatchSize | None = None
 
     def __len__(self) -> int:
         return len(self.mask)
@@ -45,4 +49,5 @@ def padded(batch: PackedBatch) -> PaddedBatch:
     def pad(x: Tensor) -> Tensor:
         return x.new_zeros(*mask.shape, *x.shape[1:]).index_put((mask,), x)
 
-    return PaddedBatch(pad(batch.patches), pad(batch.freq), pad(batch.time), mask, batch.clip_time_patches)
+    tokens = pad(batch.patches), pad(batch.freq), pad(batch.time)
+    return PaddedBatch(*tokens, mask, batch.clip_time_patches, batch.patch_size)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from elasticast.config import Batch
+from elasticast.config import Batch, PatchSize
 from elasticast.errors import DataError
 
 MULTINOMIAL_CLIPS = 2**24
@@ -32,12 +32,15 @@ class ClipRequest(NamedTuple):
         the whole epoch, so they do not depend on the batches, the workers, or the step at which a run is resumed.
     fill_to : int
         Number of tokens to pad the clip to: those of the longest clip of the batch if buckets are used, otherwise 0.
+    patch_size : PatchSize or None
+        Size of the patches of the batch, None for `model.patch`.
     """
 
     index: int
     epoch: int = 0
     draw: int = 0
     fill_to: int = 0
+    patch_size: PatchSize | None = None
 
 
 class Batches(Sequence[list[ClipRequest]]):

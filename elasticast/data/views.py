@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from elasticast.config import RunConfig
+from elasticast.config import PatchSize, RunConfig
 from elasticast.config.frames import compressed_frames, native_frames
 
 Fill = Literal["zeros", "edge", "repeat", "mask"]
@@ -51,8 +51,11 @@ class ClipView:
         return self.full or self.frames
 
 
-def view_tokens(config: RunConfig, view: ClipView) -> int:
-    """Number of tokens of a view, before token dropout."""
+def view_tokens(config: RunConfig, view: ClipView, patch_size: PatchSize | None = None) -> int:
+    """Number of tokens of a view, before token dropout; by default with patches of `model.patch`."""
+    if patch_size is not None:
+        rows, columns = patch_size.grid(config.front_end.mel_bins, view.frames)
+        return rows * columns
     return config.model.patches(view.frames) * config.model.patches(config.front_end.mel_bins)
 
 

@@ -46,6 +46,7 @@ from elasticast.evaluation.statistics import (
     DRAWS,
     Resampled,
     accuracy,
+    chance,
     draw_weights,
     mean_average_precision,
     paired_differences,
@@ -56,7 +57,7 @@ from elasticast.progress import track
 T = TypeVar("T", h5py.File, h5py.Group)
 INTERVAL_COLUMNS = (
     "suite", "experiment", "evaluation", "dataset", "task", "x_name", "x", "compression", "metric", "value", "low",
-    "high", "seeds", "clips", "listed",
+    "high", "chance", "seeds", "clips", "listed",
 )  # fmt: skip
 PAIR_COLUMNS = (
     "suite", "dataset", "task", "evaluation", "x_name", "x", "compression", "metric", "experiment", "against",
@@ -109,6 +110,7 @@ def _resample_files(files: list[Path], out: Path, draws: int) -> None:
             clips = len(evaluations[0]["id"])
             group = file.create_group(name)
             group.attrs.update({**evaluations[0].attrs, "clips": clips, "clips_sha256": sha256})
+            group.attrs["chance"] = chance(evaluations[0]["labels"][:], clips, file.attrs["kind"])
             _resample_points(evaluations, draw_weights(clips, draws), group)
 
 
@@ -130,11 +132,11 @@ def _scores(evaluation: h5py.Group, x: str, weights: Tensor) -> np.ndarray:
     return mean_average_precision(scores, targets(evaluation, scores.shape[1]), weights)
 
 
-def _attribute(file: h5py.File, name: str, remedy: str) -> Any:
-    """An attribute of a file; earlier versions of this package wrote fewer."""
-    if name not in file.attrs:
-        raise DataError(f"{file.filename}: has no attribute {name!r}, it is of an earlier version; {remedy}")
-    return file.attrs[name]
+def _attribute(group: h5py.Group, name: str, remedy: str) -> Any:
+    """An attribute of a file or of a group in it; earlier versions of this package wrote fewer."""
+    if name not in group.attrs:
+        raise DataError(f"{group.file.filename}: has no attribute {name!r}, it is of an earlier version; {remedy}")
+    return group.attrs[name]
 
 
 def _clips_digest(evaluation: h5py.Group) -> str:
@@ -214,7 +216,8 @@ def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
 def _interval(point: _Point) -> dict:
     resampled = point.resampled
     low, high = resampled.interval()
-    return {**point.columns, "value": resampled.value, "low": low, "high": high, "seeds": len(resampled.values)}
+    of_clips = {"chance": _attribute(point.group.parent, "chance", RESAMPLE_AGAIN), "seeds": len(resampled.values)}
+    return {**point.columns, "value": resampled.value, "low": low, "high": high, **of_clips}
 
 
 def _pairs(runs: list[h5py.File]) -> Iterator[tuple[h5py.Group, h5py.Group]]:

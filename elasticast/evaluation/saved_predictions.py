@@ -9,10 +9,10 @@ Layout of the file, for n clips and C classes:
   indices into ``classes``) and ``first_label`` (int64 ``[n + 1]``). The labels of clip i are
   ``labels[first_label[i]:first_label[i + 1]]``;
 - in it one group per x, named ``f"{x:g}"``, or ``f"{x:g}@{compression:g}"`` in a grid, with the attributes ``x`` and
-  ``compression``. Multi-label tasks have the logits ``scores`` (float16 ``[n, C]``). Single-label tasks have the class
-  with the largest score, ``predicted`` (int32 ``[n]``), and that score, ``score`` (float16 ``[n]``): its
-  log-probability if the model was trained with cross-entropy, else its logit. Evaluations with ``scores:
-  released_fp16_sigmoid`` have sigmoids in their place.
+  ``compression``. Its dataset ``scores`` (float16 ``[n, C]``) holds log-probabilities if the model was trained with
+  cross-entropy, else logits, and sigmoids in evaluations with ``scores: released_fp16_sigmoid``. All metrics can be
+  computed from it. Single-label tasks also have ``predicted`` (int32 ``[n]``), the class with the largest score before
+  rounding to float16.
 """
 
 import math
@@ -83,14 +83,12 @@ class Predictions:
         """
         group = self._group.create_group(f"{x:g}@{compression:g}" if self._grid else f"{x:g}")
         group.attrs.update({"x": x, "compression": compression})
-        if self._kind == "multi":
-            chunks = (min(_ROWS, len(scores)), scores.shape[1])
-            saved = group.create_dataset("scores", scores.shape, np.float16, chunks=chunks, **_NUMBERS)
-            for first in range(0, len(scores), _ROWS):
-                saved[first : first + _ROWS] = scores[first : first + _ROWS].astype(np.float16)
-            return
-        group.create_dataset("predicted", data=scores.argmax(1).astype(np.int32), **_NUMBERS)
-        group.create_dataset("score", data=scores.max(1).astype(np.float16), **_NUMBERS)
+        chunks = (min(_ROWS, len(scores)), scores.shape[1])
+        saved = group.create_dataset("scores", scores.shape, np.float16, chunks=chunks, **_NUMBERS)
+        for first in range(0, len(scores), _ROWS):
+            saved[first : first + _ROWS] = scores[first : first + _ROWS].astype(np.float16)
+        if self._kind == "single":
+            group.create_dataset("predicted", data=scores.argmax(1).astype(np.int32), **_NUMBERS)
 
     def allocate(self, *shape: int) -> Tensor:
         """Allocate a float32 tensor on disk, for logits that may not fit into memory.

@@ -45,6 +45,33 @@ def accuracy(correct: np.ndarray, weights: Tensor) -> np.ndarray:
     return (torch.from_numpy(correct).float() @ weights).double().numpy() / len(correct)
 
 
+def chance(labels: np.ndarray, clips: int, kind: str) -> float:
+    """Score that takes no listening: the best constant answer (accuracy), or clips in random order (mAP).
+
+    Always giving the most frequent class reaches its share of the clips. In random order, the expected average
+    precision of a class is about its share of the clips.
+
+    Parameters
+    ----------
+    labels : ndarray
+        Classes of all labels of all clips, int ``[L]``.
+    clips : int
+        Number of clips.
+    kind : {"single", "multi"}
+        Whether clips have a single label or several.
+
+    Returns
+    -------
+    float
+        A fraction; NaN for "multi" if no class has both clips with and without it.
+    """
+    shares = np.bincount(labels) / clips
+    if kind == "single":
+        return float(shares.max())
+    usable = shares[(shares > 0) & (shares < 1)]
+    return float(usable.mean()) if len(usable) else float("nan")
+
+
 def mean_average_precision(scores: np.ndarray, targets: np.ndarray, weights: Tensor) -> np.ndarray:
     """Weighted mean average precision `[draws]`.
 

@@ -1,4 +1,4 @@
-"""Sweeps: evaluate a trained model at many lengths, resolutions, shares of tokens, or sample rates."""
+"""Sweeps: evaluate a trained model at many lengths, resolutions, patch sizes, shares of tokens, or sample rates."""
 
 import itertools
 import math
@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import Evaluation, RunConfig, TokenMerging
+from elasticast.config import Evaluation, PatchSize, RunConfig, TokenMerging
+from elasticast.config.evaluation import PATCHES, swept_patches
 from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
@@ -48,6 +49,8 @@ class ClipPass(NamedTuple):
         Sample rate (Hz) that the clip is reduced to. Infinite for the whole clip.
     merged : float or None
         Share of its tokens that are merged. None for what `model.merge` says.
+    patch_size : PatchSize or None
+        Size of the patches. None for `model.patch`.
     """
 
     view: ClipView
@@ -55,6 +58,7 @@ class ClipPass(NamedTuple):
     dropped: float = 0.0
     rate: float = math.inf
     merged: float | None = None
+    patch_size: PatchSize | None = None
 
 
 def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | None = None) -> dict[float, ViewRule]:
@@ -62,7 +66,7 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
 
     A sweep over lengths uses the compression the model is trained with (1 if it is trained with several), or the given
     `compression` of a grid. A sweep over compressions uses the length in seconds the model is trained with. A sweep
-    over dropped or merged tokens or sample rates uses the compression and length of training.
+    over patch sizes, dropped or merged tokens or sample rates uses the compression and length of training.
 
     Parameters
     ----------
@@ -101,6 +105,8 @@ def _clip_passes(
         return [(ClipPass(view, clip), weight) for view, weight in views]
     places = {"token_drop": "dropped", "token_merge": "merged", "sample_rate": "rate"}
     place = {places[evaluation.x_name]: x} if evaluation.x_name in places else {}
+    if sizes := swept_patches(config, evaluation):
+        place["patch_size"] = sizes[x]
     return [(ClipPass(rule(samples), clip, **place), 1.0)]
 
 
@@ -185,14 +191,14 @@ def _merging(model: nn.Module, share: float) -> nn.Module:
 
 
 def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Iterator[list[tuple[ClipPass, PackedClip]]]:
-    """Yield batches of packed clips. All clips of a batch merge alike; for a model of one length, all have it.
+    """Yield batches of packed clips. All clips of a batch merge alike and have patches of one size.
 
-    Each log-mel is computed once per clip, compression and sample rate.
+    For a model of one length, they have it too. Each log-mel is computed once per clip, compression and sample rate.
     """
     one_length = encoder.config.model.traits.one_length
 
     def together(clip_pass: ClipPass) -> tuple:
-        return clip_pass.view.grid_frames if one_length else 0, clip_pass.merged
+        return clip_pass.view.grid_frames if one_length else 0, clip_pass.merged, clip_pass.patch_size
 
     def order(clip_pass: ClipPass) -> tuple:
         view = clip_pass.view
@@ -203,7 +209,7 @@ def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Itera
         spectrograms: dict[int, Tensor] = {}
         for _, alike in itertools.groupby(group, key=together):
             members = list(alike)
-            tokens = [view_tokens(encoder.config, member.view) for member in members]
+            tokens = [view_tokens(encoder.config, member.view, member.patch_size) for member in members]
             for indices in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
                 batch = []
                 for member in (members[k] for k in indices):
@@ -220,7 +226,8 @@ def _encode(clips: Clips, encoder: ClipEncoder, clip_pass: ClipPass, spectrogram
     The id of the clip seeds the random choice. Tokens dropped at a smaller share are also dropped at a larger one.
     """
     index = clip_pass.clip
-    clip = encoder.encode(spectrogram, clip_pass.view, index=index, target=clips.targets[index])
+    size, target = clip_pass.patch_size, clips.targets[index]
+    clip = encoder.encode(spectrogram, clip_pass.view, index=index, target=target, patch_size=size)
     if not clip_pass.dropped:
         return clip
     generator = torch.Generator().manual_seed(zlib.crc32(clips.ids[index].encode()))
@@ -228,15 +235,15 @@ def _encode(clips: Clips, encoder: ClipEncoder, clip_pass: ClipPass, spectrogram
 
 
 def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
-    """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over dropped or merged tokens.
+    """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over patch sizes, dropped or merged tokens.
 
-    See :func:`~elasticast.evaluation.flops.forward_flops`.
+    Resizing patches is not counted. See :func:`~elasticast.evaluation.flops.forward_flops`.
     """
-    costs = {}
+    costs, sizes = {}, swept_patches(config, evaluation)
     for x, rule in view_rules(config, evaluation).items():
-        clip_tokens = [view_tokens(config, rule(int(samples))) for samples in clips.samples]
-        merges = evaluation.x_name == "token_merge"
-        kept = clip_tokens if merges else [kept_count(tokens, x) for tokens in clip_tokens]
+        clip_tokens = [view_tokens(config, rule(int(samples)), sizes.get(x)) for samples in clips.samples]
+        merges, drops = (evaluation.x_name == name for name in ("token_merge", "token_drop"))
+        kept = [kept_count(tokens, x) for tokens in clip_tokens] if drops else clip_tokens
         at_x = _merging(model, x) if merges else model
         flops = {n: forward_flops(at_x, config, n, len(clips.classes)) for n in set(kept)}
         costs[x] = sum(flops[n] for n in kept) / len(kept) / 1e9
@@ -281,7 +288,7 @@ def evaluate(
         clips, listed = Clips(prepared, evaluation.split, config.task), read_listed(prepared, evaluation.split)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
-        costly = evaluation.x_name in ("token_drop", "token_merge")
+        costly = evaluation.x_name in (*PATCHES, "token_drop", "token_merge")
         costs = gflops_per_clip(model, clips, config, evaluation) if costly else {}
         if saved:
             saved.begin(name, evaluation, clips, listed)

@@ -5,15 +5,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.config import RunConfig
 from elasticast.config.model_class import code_sha256
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.models.pretrained import Pretrained, load_model
-from elasticast.models.trained import CODE_FILE
+from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES
+from elasticast.models.weights.adapted import plain
+from elasticast.models.weights.sources import read_weights
 from elasticast.text import markdown
 
+WEIGHTS, ABOUT = MODEL_FILES
 PRIVATE = ("command", "machine")
 """Entries of a run's record about the computer it ran on; they are not exported."""
 
@@ -23,7 +28,8 @@ def export(run: Path, out: Path, *, trust_code: bool = False) -> None:
 
     The folder is self-contained: `model.json` has the labels, front end, normalisation statistics, training settings
     and provenance, and the checksums of itself and of the weights.
-    :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run.
+    :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run. The weights of an
+    adapted run are written whole, with low-rank updates added to the weights that they update.
 
     Parameters
     ----------
@@ -48,11 +54,28 @@ def export(run: Path, out: Path, *, trust_code: bool = False) -> None:
     provenance = {key: value for key, value in record.items() if key not in (*PRIVATE, FILES, OWN)}
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}
-    for name in (name for name in ("model.safetensors", CODE_FILE) if is_file(run / name)):
-        write_atomic(out / name, lambda file, name=name: shutil.copyfile(run / name, file))
-    about = {key: value for key, value in read_json(run / "model.json").items() if key != OWN}
-    write_record(out / "model.json", {**about, "provenance": provenance})  # keeps the checksum of the run's weights
-    write_text(out / "README.md", model_card(pretrained, provenance, about[FILES]["model.safetensors"]))
+    about = {key: value for key, value in read_json(run / ABOUT).items() if key != OWN}
+    about["provenance"] = provenance
+    if BASE in about:
+        _write_whole(run, out, about)
+        pretrained = load_model(out)
+    else:
+        for name in (name for name in (WEIGHTS, CODE_FILE) if is_file(run / name)):
+            write_atomic(out / name, lambda file, name=name: shutil.copyfile(run / name, file))
+        write_record(out / ABOUT, about)  # keeps the checksum of the run's weights
+    write_text(out / "README.md", model_card(pretrained, provenance, pretrained.sha256))
+
+
+def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:
+    """Write the files of an adapted run so that they need no other weights; `about` is the run's `model.json`."""
+    weights = read_weights(run)
+    if weights.config.model.adaptation.plain:
+        weights = plain(weights)
+    tensors = {name: value.contiguous() for name, value in weights.tensors.items()}
+    write_atomic(out / WEIGHTS, lambda file: save_file(tensors, file))
+    content = {key: value for key, value in about.items() if key not in (BASE, FILES)}
+    content["config"] = weights.config.model_dump(mode="json")
+    write_record(out / ABOUT, content, [out / WEIGHTS])
 
 
 def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) -> str:
@@ -62,7 +85,7 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
     init = provenance.get("init")
     rows = {
         "model": _model(config),
-        "parameters": f"{provenance.get('parameters', 0):,}",
+        "parameters": _parameters(pretrained, provenance),
         "trained on": f"{config.dataset}, task {config.task}; {_length(config)}",
         "training": f"{provenance.get('steps')} steps, seed {config.seed}"
         + (f", from {markdown(str(init['found']))}" if init else ", from scratch")
@@ -82,6 +105,13 @@ def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) 
 
 def _model(config: RunConfig) -> str:
     return f"{config.model.kind}, {config.model.summary}"
+
+
+def _parameters(pretrained: Pretrained, provenance: dict[str, Any]) -> str:
+    """Number of parameters, and how many of them were trained if not all were."""
+    trained = provenance.get("trained_parameters")
+    few = f"; {trained:,} were trained" if trained and trained < provenance["parameters"] else ""
+    return f"{sum(p.numel() for p in pretrained.model.parameters()):,}{few}"
 
 
 def _selected(selection: dict[str, Any] | None) -> str:

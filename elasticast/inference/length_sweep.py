@@ -145,7 +145,7 @@ def _on_task(model: Pretrained, source: str, data: Path, task: str | None) -> Pr
         raise DataError(f"{data / 'classes.json'}: no task {name!r}; expected one of: {', '.join(tasks)}")
     about, where = tasks[name], f"{name} of {data.name}"
     matched = match_classes(select_classes(model, about["classes"], where), about["classes"], source, where)
-    for note in matched.notes:
+    for note in model.notes:  # those on classes have been printed
         LOG.info("%s: %s", source, note)
     config = model.config.model_copy(update={"dataset": data.resolve().name, "task": name})
     Clips(data, "test", name).check_rate(config.front_end)

@@ -1,17 +1,25 @@
-"""What Snakemake prints on the terminal: one line per job that takes time, and the time to go once a minute.
+"""What is printed while Snakemake runs: one line per job that takes time, and the time to go.
+
+On a terminal, the time to go and the running jobs are in a display below these lines (`elasticast.jobs.live`); in a
+log, they are one line per minute.
 
 Snakemake prints five lines per job, with all its files and the reason why it runs. Its progress counts jobs, of which
 one may take a second and another an hour. Its log file in ``.snakemake/log`` keeps all of that. ``--verbose`` shows it.
 """
 
-import csv
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from elasticast.jobs.benchmarks import read_benchmark
+from elasticast.jobs.live import LiveDisplay, RunningJob
+
 EVERY_SECONDS = 60.0
+TRAIN = "train"
+"""The rule that trains a run."""
 SHORT_SECONDS = 5.0
 """Assumed time of a job that Snakemake runs itself, such as a figure."""
 DROPPED = ("workflow_started", "resources_info", "job_started", "job_finished", "progress")
@@ -36,6 +44,8 @@ class TerminalMessages(logging.Filter):
         Seconds that a job of a rule took in earlier runs, see :func:`stored_seconds`.
     clock : callable
         Returns the time (s).
+    on_begin : callable, optional
+        Called when the jobs are known; default: :meth:`show_progress`.
     """
 
     def __init__(
@@ -47,14 +57,18 @@ class TerminalMessages(logging.Filter):
         short: Iterable[str],
         stored: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
+        on_begin: Callable[[], None] | None = None,
     ):
         super().__init__()
         self.handler, self.descriptions, self.clock = handler, descriptions, clock
         self.setup, self.short, self.stored = set(setup), set(short), stored
         self.planned: Counter[str] = Counter()
-        self.running: dict[int, tuple[str, float]] = {}
+        self.running: dict[int, RunningJob] = {}
         self.taken: dict[str, list[float]] = {}
+        self.failed: Counter[str] = Counter()
         self.started = self.last = clock()
+        self.on_begin = on_begin or self.show_progress
+        self.display: LiveDisplay | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to print a message as it is."""
@@ -65,7 +79,7 @@ class TerminalMessages(logging.Filter):
             case "job_info":
                 self._start(record)
             case "job_finished" | "job_error":
-                self._finish(record)
+                self._finish(record, failed=kind == "job_error")
         return kind not in (*DROPPED, "run_info", "job_info") and not str(record.msg).startswith(NOISE)
 
     def _print(self, text: str) -> None:
@@ -77,48 +91,104 @@ class TerminalMessages(logging.Filter):
             return
         self.planned = Counter({rule: count for rule, count in stats.items() if rule != "total"})
         counts = [f"{count} {rule}" for rule, count in self.planned.items() if rule not in self.setup]
-        self._print(f"{sum(self.planned.values())} jobs: {', '.join(counts)}")
+        self._print(f"jobs: {', '.join(counts)}")
+        self.on_begin()
 
-    def _start(self, record: logging.LogRecord) -> None:
-        self.running[record.jobid] = record.rule_name, self.clock()
-        if record.rule_name not in self.setup:
-            text = record.rule_msg or self.descriptions.get(record.rule_name) or record.rule_name
-            self._print(text.strip().rstrip("."))
+    def show_progress(self) -> None:
+        """Show the display on a terminal; else print a line once a minute. To be called when jobs begin."""
+        if LiveDisplay.possible():
+            self.display = LiveDisplay(self.summary, self.listed)
+            self.display.start()
+        else:
+            threading.Thread(target=self._keep_printing, daemon=True).start()
 
-    def _finish(self, record: logging.LogRecord) -> None:
-        job = getattr(record, "job_id", getattr(record, "jobid", None))
-        if job in self.running:
-            rule, since = self.running.pop(job)
-            self.taken.setdefault(rule, []).append(self.clock() - since)
+    def _keep_printing(self) -> None:
+        while True:
+            time.sleep(1)
+            self.print_progress()
+
+    def print_progress(self) -> None:
+        """Print a line of progress if the last one is a minute old."""
         if self.clock() - self.last >= EVERY_SECONDS:
             self.last = self.clock()
             self._print(self.progress())
 
+    def _start(self, record: logging.LogRecord) -> None:
+        text = record.rule_msg or self.descriptions.get(record.rule_name) or record.rule_name
+        title = text.strip().rstrip(".")
+        log, output = (next(map(Path, getattr(record, name, ())), None) for name in ("log", "output"))
+        self.running[record.jobid] = RunningJob(record.rule_name, title, self.clock(), log, output and output.parent)
+        if record.rule_name not in self.setup and not self.display:
+            self._print(title)
+
+    def _finish(self, record: logging.LogRecord, *, failed: bool) -> None:
+        job = self.running.pop(getattr(record, "job_id", getattr(record, "jobid", None)), None)
+        if job is None:
+            return
+        if failed:
+            self.failed[job.rule] += 1
+            return
+        taken = self.clock() - job.since
+        self.taken.setdefault(job.rule, []).append(taken)
+        if self.display and job.rule not in self.setup:
+            self._print(f"{job.title}: {_duration(taken)}")
+
+    def summary(self) -> tuple[str, float | None]:
+        """Line of progress, and the share of the time that has passed; None if the time to go is not known."""
+        left, passed = self.seconds_left(), self.clock() - self.started
+        return self._line(left), None if left is None else passed / max(passed + left, 1e-9)
+
+    def listed(self) -> list[tuple[RunningJob, float]]:
+        """Running jobs without those that only prepare others, each with the time since it started (s)."""
+        now = self.clock()
+        return [(job, now - job.since) for job in list(self.running.values()) if job.rule not in self.setup]
+
     def progress(self) -> str:
-        """How many jobs are done and running, the time so far, and the time to go."""
-        done = sum(map(len, self.taken.values()))
-        left = self.seconds_left()
+        """How many runs are trained, how many jobs are done and running, the time so far, and the time to go."""
+        return self._line(self.seconds_left())
+
+    def _line(self, left: float | None) -> str:
+        done = {rule: len(times) for rule, times in list(self.taken.items()) if rule not in self.setup}
+        planned = {rule: count for rule, count in self.planned.items() if rule not in self.setup}
         to_go = "time to go not known yet" if left is None else f"about {_duration(left)} to go"
-        total, so_far = sum(self.planned.values()), _duration(self.clock() - self.started)
-        return f"{done} of {total} jobs done, {len(self.running)} running, {so_far} so far, {to_go}"
+        so_far = _duration(self.clock() - self.started)
+        runs = f"{done.get(TRAIN, 0)} of {planned[TRAIN]} runs trained, " if TRAIN in planned else ""
+        jobs = f"{sum(done.values())} of {sum(planned.values())} jobs done, {len(self.listed())} running"
+        if failed := sum(self.failed.values()):
+            jobs += f", {failed} failed"
+        return f"{runs}{jobs}, {so_far} so far, {to_go}"
 
     def seconds_left(self) -> float | None:
         """Time to go (s), if as many jobs run at a time as so far; None if a rule with jobs left was never timed."""
-        now, work = self.clock(), 0.0
-        left = self.planned - Counter({rule: len(times) for rule, times in self.taken.items()})
-        for rule, count in left.items():
-            if (cost := self._cost(rule)) is None:
+        now, running = self.clock(), list(self.running.values())
+        to_go = [job.progress(now - job.since)[1] for job in running]
+        totals: dict[str, list[float]] = {}
+        for job, left in zip(running, to_go, strict=True):
+            if left is not None:
+                totals.setdefault(job.rule, []).append(now - job.since + left.total_seconds())
+        work, busy = 0.0, sum(map(sum, list(self.taken.values())))
+        waiting = self.planned - self.failed
+        waiting -= Counter({rule: len(times) for rule, times in list(self.taken.items())})
+        for job, left in zip(running, to_go, strict=True):
+            waiting[job.rule] -= 1
+            busy += now - job.since
+            cost = self._cost(job.rule, totals)
+            if left is None and cost is None:
+                return None
+            work += left.total_seconds() if left is not None else max(cost - (now - job.since), 0.0)
+        for rule, count in waiting.items():
+            if count <= 0:
+                continue
+            if (cost := self._cost(rule, totals)) is None:
                 return None
             work += count * cost
-        for rule, since in self.running.values():
-            work -= min(now - since, self._cost(rule) or 0.0)
-        busy = sum(map(sum, self.taken.values())) + sum(now - since for _, since in self.running.values())
         return work / max(busy / max(now - self.started, 1e-9), 1.0)
 
-    def _cost(self, rule: str) -> float | None:
-        """Mean time of a job of a rule (s): in this run, else in earlier ones."""
-        if times := self.taken.get(rule):
-            return sum(times) / len(times)
+    def _cost(self, rule: str, totals: Mapping[str, list[float]]) -> float | None:
+        """Mean time of a job of a rule (s): in this run, as its running jobs expect it (`totals`), in earlier runs."""
+        for times in (self.taken.get(rule), totals.get(rule)):
+            if times:
+                return sum(times) / len(times)
         return self.stored.get(rule, SHORT_SECONDS if rule in self.setup | self.short else None)
 
 
@@ -126,20 +196,11 @@ def stored_seconds(folder: Path, rules: Iterable[str]) -> dict[str, float]:
     """Mean time of the jobs of each rule (s), from the benchmark files ``RULE_*.tsv`` in a folder of earlier runs."""
     found = {}
     for rule in rules:
-        times = [float(row["s"]) for path in folder.glob(f"{rule}_*.tsv") for row in _rows(path)]
+        measured = [read_benchmark(path) for path in folder.glob(f"{rule}_*.tsv")]
+        times = [job.seconds for job in measured if job]
         if times:
             found[rule] = sum(times) / len(times)
     return found
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a benchmark file that have a time; a damaged file has none."""
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-            return [row for row in rows if float(row["s"]) >= 0]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
-        return []
 
 
 def _duration(seconds: float) -> str:

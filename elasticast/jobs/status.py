@@ -8,9 +8,9 @@ from pathlib import Path
 
 from elasticast.config import RunConfig, Suite
 from elasticast.errors import DataError
-from elasticast.files import in_use
+from elasticast.files import in_use, read_json
 
-COLUMNS = ("run", "state", "step", "to go", "job", "log")
+COLUMNS = ("run", "state", "step", "to go", "trained", "job", "log")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class RunStatus:
     state: str
     step: str
     to_go: str
+    trained: str
     job: str
     log: str
 
@@ -50,17 +51,23 @@ def suite_status(suite: Suite, results: Path, records: Path) -> list[RunStatus]:
                 state = f"waiting ({queued.reason})" if queued.name == "PENDING" else queued.name.lower()
             else:
                 state = _state(folder, evaluated, record.end if record else "")
-            step, to_go = _progress(folder, config)
-            to_go = to_go if state == "running" else ""
+            step, to_go = training_progress(folder, config)
+            left = "" if to_go is None or state != "running" else str(to_go)
             job, log = (record.job_id, str(record.log(records))) if record else ("", "")
-            rows.append(RunStatus(f"{experiment} seed {seed}", state, step, to_go, job, log))
+            trained = _trained(folder, config)
+            rows.append(RunStatus(f"{experiment} seed {seed}", state, step, left, trained, job, log))
     return rows
 
 
 def table(rows: list[RunStatus]) -> str:
-    """Format the rows as text: a header line, and columns as wide as their longest cell."""
-    cells = [COLUMNS, *((r.run, r.state, r.step, r.to_go, r.job, r.log) for r in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    """Format the rows as text: a header line, and columns as wide as their longest cell.
+
+    There is a column of trained parameters if any run trained only some.
+    """
+    cells = [COLUMNS, *((r.run, r.state, r.step, r.to_go, r.trained, r.job, r.log) for r in rows)]
+    if not any(r.trained for r in rows):
+        cells = [row[:4] + row[5:] for row in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
@@ -92,18 +99,31 @@ def _state(folder: Path, evaluated: Path, end: str) -> str:
     return "saved, not running" if list((folder / "checkpoint").glob("step-*")) else "not started"
 
 
-def _progress(folder: Path, config: RunConfig) -> tuple[str, str]:
-    """Last step with the total, and the remaining time at the speed in the last line of history.csv."""
+def _trained(folder: Path, config: RunConfig) -> str:
+    """Number of parameters that a finished run trained, with that of all, if these are not the same."""
+    if config.model.adaptation is None or not (folder / "run.json").is_file():
+        return ""
+    record = read_json(folder / "run.json")
+    return f"{record['trained_parameters']:,} of {record['parameters']:,}"
+
+
+def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta | None]:
+    """Last step with the total, and the remaining time at the speed in the last line of history.csv.
+
+    The remaining time is None if it is not known, as in runs whose length is given in epochs.
+    """
     path = folder / "history" / "history.csv"
     if not path.is_file():
-        return "", ""
+        return "", None
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be incomplete
     if not rows:
-        return "0", ""
+        return "0", None
     step, train = int(rows[-1]["step"]), config.train
+    if train.phases is not None:  # whose number of steps depends on the clips
+        return f"{step} (epoch {rows[-1]['epoch']})", ""
     if train.steps is None:
-        return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", ""
+        return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", None
     unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)
     seconds = (train.steps - step) * size / float(rows[-1][f"{unit}_per_s"])
-    return f"{step} of {train.steps}", str(timedelta(seconds=round(seconds)))
+    return f"{step} of {train.steps}", timedelta(seconds=round(seconds))

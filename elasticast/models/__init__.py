@@ -7,13 +7,17 @@ from torch import nn
 from elasticast.config import ModelSettings, RunConfig
 from elasticast.config.model_class import model_class, typed
 from elasticast.data.padding import padded
+from elasticast.models.adapters import adapt
 from elasticast.models.ast import AST
 from elasticast.models.aum import AuM
+from elasticast.models.cnn import CNN
 from elasticast.models.elasticast import ElasticAST
 
-__all__ = ["AST", "AuM", "ElasticAST", "build_model"]
+__all__ = ["AST", "CNN", "AuM", "ElasticAST", "build_model"]
 
-MODULES: dict[type[ModelSettings], type[nn.Module]] = {module.Settings: module for module in (AST, ElasticAST, AuM)}
+MODULES: dict[type[ModelSettings], type[nn.Module]] = {
+    module.Settings: module for module in (AST, ElasticAST, AuM, CNN)
+}
 """The module of each settings class of this package."""
 
 
@@ -39,6 +43,8 @@ def build_model(config: RunConfig, classes: int) -> nn.Module:
     grid = settings.patches(config.front_end.mel_bins), settings.patches(config.view.longest)
     model = module(settings, grid=grid, classes=classes)
     model.settings = settings
+    if settings.adaptation is not None:
+        adapt(model, settings.adaptation)
     if settings.traits.lengths == "padded":
         model.register_forward_pre_hook(_pad)
     return model

@@ -69,7 +69,7 @@ class AST(nn.Module):
     def _positions(self, batch: PackedBatch) -> Tensor:
         """Position embeddings `[N, D]` of the tokens."""
         time_patches = batch.time_patches
-        grid = self.positions(time_patches)
+        grid = self.positions(time_patches, batch.patch_size)
         if all(n == len(grid) for n in batch.seqlens):
             return grid.repeat(len(batch), 1)
         return grid.index_select(0, batch.freq * time_patches + batch.time)

@@ -187,7 +187,7 @@ class AuM(nn.Module):
 
     def _positions(self, batch: PackedBatch) -> Tensor:
         """Position embeddings `[N, D]`, from a table for each number of time patches in the batch."""
-        tables = {n: self.positions(n) for n in sorted(set(batch.clip_time_patches))}
+        tables = {n: self.positions(n, batch.patch_size) for n in sorted(set(batch.clip_time_patches))}
         start, starts = 0, {}
         for n, table in tables.items():
             starts[n], start = start, start + len(table)

@@ -8,7 +8,7 @@ from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, computed_as, pooling_mask, resolve_backend
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
-from elasticast.models.positions import clip_positions
+from elasticast.models.positions import clip_positions, stored_places
 from elasticast.models.token_merging import merged_trunk
 from elasticast.models.transformer import Trunk, init_head, init_weights
 
@@ -51,8 +51,9 @@ class ElasticAST(nn.Module):
         DataError
             If a clip has more time patches than the table of time positions has rows.
         """
-        limit = self.settings.limit
-        if limit is not None and batch.time_patches > (rows := self.settings.patches(limit)):
+        limit, size = self.settings.limit, batch.patch_size
+        rows = limit and (self.settings.patches(limit) if size is None else size.count(limit, size.time))
+        if rows and batch.time_patches > rows:
             raise DataError(
                 f"a clip has {batch.time_patches} time patches, but the table of time positions has {rows} rows: "
                 "lower view.max_frames, or train with a larger model.max_frames"
@@ -75,7 +76,10 @@ class ElasticAST(nn.Module):
         x, freq, time = self.patch_embed(batch.patches), batch.freq, batch.time
         rotary, cls = self.settings.positions == "rotary", self.settings.pooling == "cls"
         # the residual stream is float32: adding positions converts autocast's 16-bit tokens, rotary ones need .to
-        x = x.to(self.head.weight.dtype) if rotary else x + self.positions(freq, time, batch.grid_lengths)
+        if rotary:
+            x, (freq, time) = x.to(self.head.weight.dtype), stored_places(freq, time, batch.patch_size)
+        else:
+            x = x + self.positions(freq, time, batch.grid_lengths, batch.patch_size)
         if cls:
             x = prepend_tokens(self.cls.to(x.dtype).expand(clips, 1, -1), x, lengths)
         if rotary and cls:  # CLS tokens are at position (0, 0), which is not rotated

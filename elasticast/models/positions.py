@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elasticast.config import ElasticASTSettings
+from elasticast.config import ElasticASTSettings, PatchSize
 from elasticast.models.attention import Rotation
 
 SINUSOIDAL_BASE = 10000.0
@@ -50,7 +50,9 @@ class FactorisedPositions(nn.Module):
         self.freq = nn.Parameter(torch.randn(freq_patches, dim) / dim**0.5)
         self.time = nn.Parameter(torch.randn(time_patches, dim) / dim**0.5)
 
-    def forward(self, freq: Tensor, time: Tensor, lengths: Callable[[], Tensor]) -> Tensor:
+    def forward(
+        self, freq: Tensor, time: Tensor, lengths: Callable[[], Tensor], patch_size: PatchSize | None = None
+    ) -> Tensor:
         """Embed positions.
 
         Parameters
@@ -59,21 +61,72 @@ class FactorisedPositions(nn.Module):
             `[N]`, position of each token on the grid of its clip.
         lengths : callable
             Returns `[N]`, the number of time patches of each token's clip.
+        patch_size : PatchSize, optional
+            Size of the patches. Both tables are resized to it first.
 
         Returns
         -------
         Tensor
             `[N, D]`.
         """
+        freq_table, time_table = self._tables(patch_size)
         if self.kind == "table":
-            return _rows(self.freq, freq) + _rows(self.time, time)
-        rows, length = len(self.time), lengths()
+            return _rows(freq_table, freq) + _rows(time_table, time)
+        rows, length = len(time_table), lengths()
         row = ((time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
         if self.kind == "interpolated":
             row = torch.where(length > rows, row, time)
         low = row.long()
         high = (low + 1).clamp(max=rows - 1)
-        return _rows(self.freq, freq) + torch.lerp(_rows(self.time, low), _rows(self.time, high), (row - low)[:, None])
+        between = torch.lerp(_rows(time_table, low), _rows(time_table, high), (row - low)[:, None])
+        return _rows(freq_table, freq) + between
+
+    def _tables(self, patch_size: PatchSize | None) -> tuple[Tensor, Tensor]:
+        if patch_size is None:
+            return self.freq, self.time
+        freq, time = patch_size.rows(len(self.freq), len(self.time))
+        tables = (self.freq, freq), (self.time, time)
+        by_size = [resized(table.T[None, :, None], (1, rows))[0, :, 0].T for table, rows in tables]
+        return by_size[0], by_size[1]
+
+    @torch.no_grad()
+    def refine(self, ratio: float, _coarse: int) -> None:
+        """Interpolate the table of time, so that positions keep their place in time when clips get more patches.
+
+        Row t gets the value at row ``(t + 1/2) / ratio - 1/2``. Fractions of a clip (``fractional``) stay what they
+        are.
+
+        Parameters
+        ----------
+        ratio : float
+            How many times as many patches a clip has from now on.
+        """
+        if self.kind == "fractional":
+            return
+        last = len(self.time) - 1
+        row = ((torch.arange(last + 1, device=self.time.device) + 0.5) / ratio - 0.5).clamp(0, last)
+        low = row.long()
+        high = (low + 1).clamp(max=last)
+        self.time.copy_(torch.lerp(_rows(self.time, low), _rows(self.time, high), (row - low)[:, None]))
+
+
+def resized(table: Tensor, size: tuple[int, int]) -> Tensor:
+    """A grid of positions `[1, D, F, T]`, resized to F by T = `size` by bilinear interpolation with antialiasing.
+
+    A grid of this size is returned as it is.
+    """
+    if tuple(table.shape[2:]) == size:
+        return table
+    return F.interpolate(table, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def stored_places(freq: Tensor, time: Tensor, patch_size: PatchSize | None) -> tuple[Tensor, Tensor]:
+    """Indices of patches `[N]` of another size, on the grid of stored patches: where the centres of the patches are."""
+    if patch_size is None:
+        return freq, time
+    edges = (freq, patch_size.freq), (time, patch_size.time)
+    places = [(index + 0.5) * (edge / patch_size.stored) - 0.5 for index, edge in edges]
+    return places[0], places[1]
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
@@ -100,9 +153,12 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.count = dim // 4
 
-    def forward(self, freq: Tensor, time: Tensor, _lengths: Callable[[], Tensor]) -> Tensor:
+    def forward(
+        self, freq: Tensor, time: Tensor, _lengths: Callable[[], Tensor], patch_size: PatchSize | None = None
+    ) -> Tensor:
         """Embed the positions `freq`, `time` `[N]` of tokens on the grid of their clips; returns `[N, D]`."""
-        angles = [_angles(positions, self.count, SINUSOIDAL_BASE) for positions in (freq, time)]
+        places = stored_places(freq, time, patch_size)
+        angles = [_angles(positions, self.count, SINUSOIDAL_BASE) for positions in places]
         return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], 1)
 
 
@@ -128,7 +184,7 @@ class RotaryPositions(nn.Module):
 
 
 class GridPositions(nn.Module):
-    """2-D positions of AST. Bilinear interpolation resizes them to other numbers of time patches.
+    """2-D positions of AST. Bilinear interpolation resizes them to other numbers of patches.
 
     Parameters
     ----------
@@ -145,13 +201,26 @@ class GridPositions(nn.Module):
         self.cut = cut
         self.table = nn.Parameter(torch.randn(1, dim, *grid) / dim**0.5)
 
-    def forward(self, time_patches: int) -> Tensor:
-        """Embeddings `[F * time_patches, D]`, frequency-major."""
+    def forward(self, time_patches: int, patch_size: PatchSize | None = None) -> Tensor:
+        """Embeddings `[F * time_patches, D]`, frequency-major, for patches of another size if given."""
         freq, trained = self.table.shape[2:]
-        table = self.table
+        if patch_size is not None:
+            freq, trained = patch_size.rows(freq, trained)
         if self.cut and time_patches < trained:
-            table = table[..., :time_patches]
-        elif time_patches != trained:
-            size = (freq, time_patches)
-            table = F.interpolate(table, size=size, mode="bilinear", align_corners=False, antialias=True)
+            table = resized(self.table, (freq, trained))[..., :time_patches]
+        else:
+            table = resized(self.table, (freq, time_patches))
         return table[0].flatten(1).T
+
+    @torch.no_grad()
+    def refine(self, _ratio: float, coarse: int) -> None:
+        """Interpolate the table from that of coarser clips, so that positions keep their place in time.
+
+        Parameters
+        ----------
+        coarse : int
+            Number of time patches of the longest clip until now.
+        """
+        freq, time = self.table.shape[2:]
+        table = self.table[..., :coarse] if self.cut else resized(self.table, (freq, coarse))
+        self.table.copy_(resized(table, (freq, time)))

@@ -18,6 +18,7 @@ from elasticast.data.features import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import load_weights
+from elasticast.models.weights.adapted import start_model
 from elasticast.models.weights.content import Weights
 from elasticast.models.weights.hub import HF
 from elasticast.models.weights.sources import TIMM, read_weights
@@ -159,7 +160,7 @@ def start_from(source: str, model: nn.Module, config: RunConfig, classes: list[s
     weights = read_weights(source)
     same_classes = weights.classes is None or weights.classes == classes
     try:
-        notes = load_weights(model, weights, config, keep_head=same_classes)
+        notes = start_model(model, weights, config, keep_head=same_classes)
     except DataError as error:
         raise DataError(f"model.init: {source}: {error}") from None
     return {"found": weights.description, "notes": [*weights.notes, *notes], "sha256": weights.sha256}

@@ -82,8 +82,9 @@ def merged_trunk(
     lengths, sizes, sources = mask.q, None, torch.arange(len(x), device=x.device)
     plans = [merging.counts(n - prefix, len(trunk.blocks)) for n in lengths.counts]
     for block, left in zip(trunk.blocks, zip(*plans, strict=True), strict=True):
-        attended, keys = block.attn.with_keys(block.norm1(x), mask, rotation)
-        x = x + attended
+        normed = block.norm1(x)
+        attended, keys = block.attn.with_keys(normed, mask, rotation)
+        x = x + block.adapted("attn", normed, attended, mask)
         after = [n + prefix for n in left]
         if after != lengths.counts:
             into, kept = match(keys, lengths, after, prefix)
@@ -92,7 +93,7 @@ def merged_trunk(
             mask = ClipMask(lengths, lengths, mask.backend, sizes)
             if rotation is not None:
                 rotation = Rotation(rotation.cos[kept], rotation.sin[kept])
-        x = x + block.mlp(block.norm2(x))
+        x = block.feed_forward(x, mask)
     return MergedTokens(trunk.norm(x), lengths.plus(-prefix), sizes, sources)
 
 

@@ -21,7 +21,13 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each with a LayerNorm before it and a residual connection around it."""
+    """Attention and MLP, each with a LayerNorm before it and a residual connection around it.
+
+    Attributes
+    ----------
+    adapters : nn.ModuleDict
+        Adapters of the attention (``attn``) and of the MLP (``mlp``), see :mod:`elasticast.models.adapters`.
+    """
 
     def __init__(self, settings: TransformerSettings):
         super().__init__()
@@ -29,23 +35,43 @@ class Block(nn.Module):
         self.attn = SelfAttention(settings.dim, settings.heads, settings.attention_scale)
         self.norm2 = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
         self.mlp = MLP(settings.dim, round(settings.dim * settings.mlp_ratio))
+        self.adapters = nn.ModuleDict()
 
     def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """`[N, D]` to `[N, D]`, without attention between clips."""
-        x = x + self.attn(self.norm1(x), mask, rotation)
-        return x + self.mlp(self.norm2(x))
+        normed = self.norm1(x)
+        x = x + self.adapted("attn", normed, self.attn(normed, mask, rotation), mask)
+        return self.feed_forward(x, mask)
+
+    def feed_forward(self, x: Tensor, mask: ClipMask) -> Tensor:
+        """The MLP of the block: `[N, D]` to `[N, D]`."""
+        normed = self.norm2(x)
+        return x + self.adapted("mlp", normed, self.mlp(normed), mask)
+
+    def adapted(self, part: str, x: Tensor, y: Tensor, mask: ClipMask) -> Tensor:
+        """The output `y` of a part with input `x`, changed by the adapter of this part, if it has one."""
+        return self.adapters[part](x, y, mask) if part in self.adapters else y
 
 
 class Trunk(nn.Module):
-    """`depth` blocks and a final LayerNorm."""
+    """`depth` blocks and a final LayerNorm.
+
+    Attributes
+    ----------
+    prompts : nn.Module or None
+        Tokens that are added to each clip, see :class:`elasticast.models.adapters.PromptTokens`.
+    """
 
     def __init__(self, settings: TransformerSettings):
         super().__init__()
+        self.prompts = None
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.dim, eps=settings.norm_eps)
 
     def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """`[N, D]` to `[N, D]`, without attention between clips."""
+        if self.prompts is not None:
+            return self.norm(self.prompts(self.blocks, x, mask, rotation))
         for block in self.blocks:
             x = block(x, mask, rotation)
         return self.norm(x)

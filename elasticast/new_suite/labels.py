@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from elasticast.config.table import RESERVED
+from elasticast.config.dataset.table import RESERVED
 from elasticast.data.labels import clean
 from elasticast.data.tables.columns import LABELS, existing_columns, guess_column, named
 from elasticast.data.tables.labels import NO, YES

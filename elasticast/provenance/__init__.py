@@ -1,13 +1,14 @@
 """Provenance of results: digests of the code that decides them, and records of versions, settings and machine."""
 
 from elasticast.provenance.record import PACKAGES, git_commit, job_record, provenance, versions
-from elasticast.provenance.stages import PACKAGE, STAGES, START, code_digest, training_code
+from elasticast.provenance.stages import PACKAGE, STAGES, START, TEACHER, code_digest, training_code
 
 __all__ = [
     "PACKAGE",
     "PACKAGES",
     "STAGES",
     "START",
+    "TEACHER",
     "code_digest",
     "git_commit",
     "job_record",

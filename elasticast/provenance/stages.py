@@ -10,17 +10,21 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
+    "config/adapting.py",
     "config/aum.py",
+    "config/cnn.py",
     "config/frames.py",
     "config/model.py",
     "config/model_file.py",
+    "config/patch_sizes.py",
+    "config/phases.py",
     "config/run.py:RunConfig",
     "config/token_merging.py",
     "config/training.py:Train",
     "config/traits.py",
     "config/view.py",
 )
-_SUITE = (*_RUN, "config/base.py", "config/dataset.py", "config/suite.py:Suite", "config/table.py")
+_SUITE = (*_RUN, "config/base.py", "config/dataset", "config/suite.py:Suite")
 _CLIPS = (
     "data/augment.py",
     "data/dataset.py",
@@ -28,6 +32,7 @@ _CLIPS = (
     "data/features.py",
     "data/manifest.py:read_classes,read_manifest",
     "data/packing.py",
+    "data/patch_sizes.py",
     "data/sampler.py",
     "data/store.py:Store",
     "data/time_warp.py",
@@ -36,9 +41,11 @@ _CLIPS = (
 _MODELS = (
     "data/padding.py",
     "models/__init__.py",
+    "models/adapters.py",
     "models/ast.py",
     "models/attention.py",
     "models/aum.py",
+    "models/cnn.py",
     "models/device.py",
     "models/elasticast.py",
     "models/pooling.py",
@@ -48,6 +55,7 @@ _MODELS = (
     "models/transformer.py",
 )
 _SWEEPS = (
+    "config/evaluation.py:PATCHES,swept_patches",
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",
@@ -59,6 +67,7 @@ _SWEEPS = (
 )
 _LOAD_WEIGHTS = (
     "models/weights/adapt.py",
+    "models/weights/adapted.py",
     "models/weights/content.py",
     "models/weights/sources.py",
     "models/weights/vit.py",
@@ -72,13 +81,20 @@ _TRAINING = (
     "config/base.py",
     "data/loading.py",
     "data/manifest.py:read_data_hash",
+    "data/teacher.py",
+    "evaluation/flops.py",
     "models/fast_trunk.py",
+    "training/batches.py",
     "training/checkpoint.py",
+    "training/cost.py",
     "training/distributed.py",
     "training/identity.py",
     "training/inputs.py",
     "training/loop.py",
+    "training/objective.py",
     "training/optim.py",
+    "training/phases.py",
+    "training/record.py",
 )
 _EVALUATION = (
     *_RUN,
@@ -115,13 +131,15 @@ _CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py"
 _TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
 
 STAGES = {
-    "synthesis": ("config/dataset.py:DatasetSettings,SPLITS", "data/synthesis.py"),
+    "synthesis": ("config/dataset/common.py:DatasetSettings,SPLITS", "data/synthesis.py"),
     "decode": _DECODING,
     "prepare": (
         *_DECODING,
         "cli/__init__.py:prepare",
         "config/base.py",
-        "config/dataset.py:DatasetSettings,OwnRecordings,SPLITS,TwinnedDataset",
+        "config/dataset/common.py:DatasetSettings,SPLITS",
+        "config/dataset/own.py:OwnRecordings",
+        "config/dataset/twinned.py:TwinnedDataset",
         "data/annotations.py",
         "data/coverage.py",
         "data/datasets/__init__.py",
@@ -164,15 +182,19 @@ STAGES = {
         "reporting/read_tables.py:read_run_metrics",
     ),
     "curves": (*_PANELS, *_CURVES),
+    "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
         *_TABLE,
-        "reporting/captions.py",
+        *_CURVES,
+        "config/frames.py",
+        "data/views.py",
         "reporting/claims.py",
-        "reporting/legend.py",
         "reporting/overview.py",
-        "text.py:rst",
+        "reporting/overview_data.py",
+        "reporting/verdict.py",
+        "text.py:html",
     ),
     "ablation": (
         *_SCRIPT,
@@ -194,6 +216,7 @@ STAGES = {
         "data/views.py",
         "reporting/captions.py",
         "reporting/native_lengths.py",
+        "reporting/read_tables.py:read_durations",
         "reporting/token_shares.py",
         "text.py:rst",
     ),
@@ -234,8 +257,15 @@ is `train` for runs that keep the best weights on a split. `released` is `evalua
 """
 WITH_DEFAULTS = ("released",)
 """Stages that use default values of settings. In other stages, the params of the rules contain all values."""
-START = (*_LOAD_WEIGHTS, *_PUBLISHED_WEIGHTS, "config/run.py:OF_RUN", "models/pretrained.py:init_source,start_from")
+START = (
+    *_LOAD_WEIGHTS,
+    *_PUBLISHED_WEIGHTS,
+    "config/run.py:OF_RUN",
+    "models/pretrained.py:Pretrained,init_source,start_from",
+)
 """Code that is added to `train` and `select` for runs that start from weights (`model.init`)."""
+TEACHER = (*START, "evaluation/classes.py:match_classes", "models/pretrained.py:load_model", "training/teacher.py")
+"""Code that is added to `train` and `select` for runs that learn from a teacher (`train.distill`)."""
 
 
 @cache
@@ -258,5 +288,6 @@ def _source(declarations: bool) -> Source:
 
 
 def training_code(run: RunSettings) -> str:
-    """Digest of the code that determines the weights of a run; it depends on `train.select` and `model.init`."""
-    return code_digest("select" if run.train.select else "train", *(START if run.model.init else ()))
+    """Digest of the code that determines the weights of a run; it depends on the settings named here."""
+    more = (*(START if run.model.init else ()), *(TEACHER if run.train.distill else ()))
+    return code_digest("select" if run.train.select else "train", *more)

@@ -14,7 +14,7 @@
 ``packed_batch``     a packed batch (figure 3)
 ``comparison``       table 1
 ``verdict``          our curves compared with the authors', and the paper's ``claims`` tested on both
-``overview``         the first page of the report
+``overview``         the page of a suite; ``overview_data``: what its script draws
 ``tables``           printing tables as CSV, Markdown and LaTeX
 ``ablation``         figures and tables of ablations
 ===================  ==================================================================================================

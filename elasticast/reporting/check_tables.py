@@ -99,7 +99,7 @@ def check_intervals(path: Path, table: pd.DataFrame) -> None:
     for column in ("seeds", "clips"):
         _check_whole(path, table, column, 1)
     _check_range(path, table, "x", 0, math.inf)
-    for column in ("value", "low", "high"):
+    for column in ("value", "low", "high", *(["chance"] if "chance" in table else [])):
         _check_range(path, table[table[column].notna()], column, 0, 1)
     _check_order(path, table)
     check_unique(path, table, [key for key in _KEYS if key in table])
@@ -115,6 +115,12 @@ def check_pairs(path: Path, table: pd.DataFrame) -> None:
     check_unique(path, table, [key for key in (*_KEYS, "against") if key in table])
 
 
+def check_durations(path: Path, table: pd.DataFrame) -> None:
+    """Check a table of the durations of clips: the same errors as :func:`check_metrics`."""
+    _check_range(path, table, "seconds", 0, math.inf)
+    _check_whole(path, table, "clips", 1)
+
+
 def check_numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise an error that names the first line that has no number in a column."""
     for column in columns:
@@ -125,7 +131,7 @@ def check_numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> No
 
 def check_unique(path: Path, table: pd.DataFrame, keys: Sequence[str]) -> None:
     """Raise an error that names the lines of the first two rows with equal keys; x is rounded to `DECIMALS`."""
-    rounded = table.assign(x=table["x"].astype(float).round(DECIMALS))
+    rounded = table.assign(x=table["x"].astype(float).round(DECIMALS)) if "x" in table else table
     repeated = rounded[rounded.duplicated(keys)]
     if repeated.empty:
         return

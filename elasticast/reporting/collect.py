@@ -7,7 +7,7 @@ import pandas as pd
 from elasticast.checksums import FILES, OWN, read_record, verify, write_record
 from elasticast.config import RunConfig
 from elasticast.config.load_suite import load_run_config
-from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY
+from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY, verified_file
 from elasticast.errors import DataError
 from elasticast.evaluation.records import (
     EVALUATION,
@@ -24,8 +24,8 @@ from elasticast.progress import LOG
 from elasticast.reporting.read_tables import METRICS, read_run_metrics
 
 RUN_COLUMNS = (
-    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "device",
-    "world_size", "attention_backend", "threads",
+    "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters",
+    "trained_parameters", "training_flops", "device", "world_size", "attention_backend", "threads",
     "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
 )  # fmt: skip
 
@@ -33,6 +33,7 @@ NORM_COLUMNS = (
     "dataset", "front_end", "source", "mean", "std", "mean_error", "std_error", "clips", "of", "mean_difference",
     "std_difference",
 )  # fmt: skip
+HISTORY_COLUMNS = ("experiment", "seed", "step", "split", "metric", "value")
 DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "ids_sha256", "sha256")
 
 
@@ -83,7 +84,40 @@ def runs(files: list[Path], out: Path) -> None:
     for file, record in records.items():
         row = {"run": file.parent.as_posix(), **{k: record[k] for k in RUN_COLUMNS}}
         rows.append({**row, **{f"version_{k}": v for k, v in record["versions"].items()}})
-    write_table(out, pd.DataFrame(rows), {"pieces": _pieces(records)})
+    columns = dict.fromkeys(("run", *RUN_COLUMNS)) | dict.fromkeys(key for row in rows for key in row)
+    write_table(out, pd.DataFrame(rows, columns=list(columns)), {"pieces": _pieces(records)})
+
+
+def history(files: list[Path], out: Path) -> None:
+    """Join the logs of all runs into a tidy table of learning curves.
+
+    Its rows are the training loss at each logged step (split train, metric loss), and the scores on the split that
+    selects the weights (`train.select`), if there is one.
+
+    Parameters
+    ----------
+    files : list of Path
+        `run.json` of the runs. A run without `history/history.csv` has no rows.
+    """
+    check_distinct(files)
+    records = {file: read_training(file) for file in files}
+    check_together(records)
+    tables = [table for file, record in records.items() for table in _history_of(file.parent / "history", record)]
+    table = pd.concat(tables or [pd.DataFrame(columns=list(HISTORY_COLUMNS))], ignore_index=True)
+    write_table(out, table, {"pieces": _pieces(records)})
+
+
+def _history_of(folder: Path, record: dict) -> list[pd.DataFrame]:
+    """Training loss and validation scores of a run, if they were logged; columns `HISTORY_COLUMNS`."""
+    tables = []
+    for name, constant in (("history.csv", {"split": "train", "metric": "loss"}), ("validation.csv", {})):
+        if (path := folder / name).is_file():
+            try:
+                rows = pd.read_csv(path).rename(columns={"loss": "value"}).assign(**constant)
+                tables.append(rows.assign(experiment=record["experiment"], seed=record["seed"])[list(HISTORY_COLUMNS)])
+            except (ValueError, KeyError) as error:
+                raise DataError(f"{path}: is no log of a run: {error}; delete it, and its curve is left out") from None
+    return tables
 
 
 def _pieces(records: dict[Path, dict]) -> dict[str, str]:
@@ -118,6 +152,30 @@ def data(files: list[Path], out: Path) -> None:
     table = table[[*DATA_COLUMNS[:-2], *sorted(reasons), *DATA_COLUMNS[-2:]]]
     whole = {name: "Int64" for name in ("published", *reasons)}
     write_table(out, table.astype(whole), {"pieces": _pieces(records)})
+
+
+def lengths(files: list[Path], out: Path) -> None:
+    """Join `manifest.parquet` of all prepared datasets: how many usable clips have each duration (s).
+
+    A dataset is named after the folder of its file.
+
+    Raises
+    ------
+    DataError
+        If a file or a column is missing, a file was changed, or none of its clips is usable.
+    """
+    tables, records = [], {}
+    for file in files:
+        manifest = pd.read_parquet(verified_file(file))
+        if missing := [name for name in ("duration", "status") if name not in manifest]:
+            raise DataError(f"{file}: missing column {', '.join(missing)}; {REMEDY}")
+        seconds = manifest.loc[manifest["status"] == "ok", "duration"].astype(float)
+        if seconds.empty:
+            raise DataError(f"{file}: no clip has status 'ok'")
+        counts = seconds.value_counts().sort_index()
+        tables.append(pd.DataFrame({"dataset": file.parent.name, "seconds": counts.index, "clips": counts.to_numpy()}))
+        records[file.with_name(SUMMARY)] = read_record(file.with_name(SUMMARY), REMEDY)
+    write_table(out, pd.concat(tables, ignore_index=True), {"pieces": _pieces(records)})
 
 
 def norms(files: list[Path], out: Path) -> None:

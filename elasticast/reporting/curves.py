@@ -8,6 +8,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, Multiple
 
 from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import (
+    CHANCE_LINE,
     OTHER_LINE,
     RELEASED_LINE,
     Styles,
@@ -24,12 +25,21 @@ METRIC_LABEL = {"accuracy": "Accuracy (%)", "mAP": "mAP (%)"}
 _X_LABEL = {
     "max_frames": "Maximum input length (frames)",
     "compression": "Compression ratio",
+    "patch_size": "Patch size (mel bins, frames)",
+    "patch_width": "Patch width (frames)",
     "token_drop": "Share of tokens left out",
     "token_merge": "Share of tokens merged",
     "sample_rate": "Sample rate (Hz)",
 }
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
-_TICKS = {"compression": 0.5, "token_drop": 0.2, "token_merge": 0.2, "sample_rate": 4000}
+_TICKS = {
+    "compression": 0.5,
+    "patch_size": 8,
+    "patch_width": 8,
+    "token_drop": 0.2,
+    "token_merge": 0.2,
+    "sample_rate": 4000,
+}
 """Distances of ticks on a linear x axis; over lengths they are computed."""
 _LINE_HEIGHT = 1.25  # in font sizes
 
@@ -77,10 +87,8 @@ def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> Non
 
     A released curve that several experiments name is drawn once, in the colour of the first of them.
     """
-    released: list[pd.Series] = []
     for series in panel.series:
-        if series.released is not None and not any(series.released.equals(other) for other in released):
-            released.append(series.released)
+        if panel.draws_released(series):
             _draw_thin(ax, series.released, styles[series.label], RELEASED_LINE)
         if series.other_has_run:
             _draw_thin(ax, series.other.points["mean"].dropna(), styles[series.label], OTHER_LINE)
@@ -93,12 +101,37 @@ def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> Non
     ax.spines["right"].set_visible(False)
     _set_x(ax, panel, logarithmic)
     if any(s.drawn for s in panel.series):
-        low, high = ax.get_ylim()
-        ax.set_ylim(max(low, -1), min(high, 102))
-        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        set_score_axis(ax)
+        draw_chance(ax, panel)
     else:
         ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", va="center", color=MUTED)
         ax.set_yticks([])
+
+
+def set_score_axis(ax: Axes) -> None:
+    """Limit the y axis of scores (%): at least two points high, not much below 0 or above 100."""
+    low, high = ax.get_ylim()
+    middle = np.clip((low + high) / 2, 1, 99)
+    ax.set_ylim(max(min(low, middle - 1), -1), min(max(high, middle + 1), 102))
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda score, _: f"{score:g}" if 0 <= score <= 100 else ""))
+
+
+def draw_chance(ax: Axes, panel: Panel) -> None:
+    """Draw a line at the score that takes no listening; if it is far below the curves, write its value there."""
+    if panel.chance is None:
+        return
+    score = 100 * panel.chance
+    if panel.chance_is_near:
+        low, high = ax.get_ylim()
+        ax.axhline(score, **CHANCE_LINE)
+        ax.set_ylim(min(low, score - (high - low) / 25), high)
+        return
+    lines = [line for line in ax.get_lines() if len(line.get_ydata()) > 1]
+    first, last = (min(line.get_ydata()[np.argsort(line.get_xdata())[end]] for line in lines) for end in (0, -1))
+    at = {"x": 0.02, "ha": "left"} if first > last else {"x": 0.98, "ha": "right"}
+    look = {"va": "bottom", "fontsize": 6, "color": MUTED, "transform": ax.transAxes, "zorder": 1}
+    ax.text(y=0.015, s=f"↓ chance {score:.0f} %", **at, **look)
 
 
 def _draw_series(ax: Axes, series: Series, style: LineStyle) -> None:

@@ -29,6 +29,8 @@ CHARACTER = 4.2  # mean width of a character at a font size of 7 points, in poin
 # crosses, a marker that ours never have, and with the dashes of ours; and a dotted line without markers.
 RELEASED_LINE = {"linewidth": 0.8, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
 OTHER_LINE = {"linewidth": 0.9, "linestyle": (0, (1, 1.4))}
+CHANCE_LINE = {"linewidth": 0.6, "linestyle": "-", "color": "#9A9A9A", "zorder": 1}
+_CHANCE = {"accuracy": "always answering the most frequent class", "mAP": "clips in random order"}
 _TRAINED_AT = {"max_frames": "length", "compression": "resolution"}
 
 
@@ -52,6 +54,8 @@ class Marks:
         Whether the authors' curves are drawn.
     other_titles : tuple of str
         Titles of the other suites whose curves are drawn too.
+    chances : dict of str to list of float
+        Chance (fractions) of the panels with each metric, in the order of the panels.
     """
 
     seeds: tuple[int, int]
@@ -62,6 +66,7 @@ class Marks:
     training_marks: tuple[str, ...]
     released: bool
     other_titles: tuple[str, ...]
+    chances: dict[str, list[float]]
 
 
 def marks_of(panels: list[Panel]) -> Marks:
@@ -82,6 +87,10 @@ def marks_of(panels: list[Panel]) -> Marks:
         training_marks=tuple(_TRAINED_AT[x_name] for x_name in swept),
         released=any(s.released is not None for p in panels for s in p.series),
         other_titles=tuple(dict.fromkeys(other_titles)),
+        chances={
+            metric: [p.chance for p in panels if p.metric == metric and p.chance is not None]
+            for metric in dict.fromkeys(p.metric for p in panels)
+        },
     )
 
 
@@ -104,8 +113,19 @@ def curve_caption(panels: list[Panel]) -> str:
         sentences.append(f"Open markers show the training {' or '.join(marks.training_marks)} of each AST.")
     if marks.released:
         sentences.append("Thin lines with crosses are the curves that the authors released.")
+    sentences += _chance(marks)
     sentences += [f"Dotted lines are the means of the suite “{rst(title)}”." for title in marks.other_titles]
     return " ".join(sentences)
+
+
+def _chance(marks: Marks) -> list[str]:
+    """Sentence with the chance level of the panels; none if it is not known."""
+    known = [
+        f"{', '.join(f'{100 * value:.1f}' for value in values)} % {metric} ({_CHANCE[metric]})"
+        for metric, values in marks.chances.items()
+        if values
+    ]
+    return [f"Chance is {' and '.join(known)}."] if known else []
 
 
 def _bands(marks: Marks) -> list[str]:
@@ -129,8 +149,8 @@ def _bands(marks: Marks) -> list[str]:
 
 
 def curve_handles(panels: list[Panel], styles: Styles) -> list[Artist]:
-    """Legend entries of the curves."""
-    labels = dict.fromkeys(s.label for p in panels for s in [*p.flexible, *p.fixed])
+    """Legend entries of the experiments that have a curve in any panel."""
+    labels = dict.fromkeys(s.label for p in panels for s in p.listed)
     return [Line2D([], [], **styles[label].line(), label=label) for label in labels]
 
 
@@ -147,6 +167,8 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
         handles.append(Patch(**band, label=f"min–max of {marks.range_seeds} seeds"))
     if marks.released:
         handles.append(Line2D([], [], color=MUTED, **RELEASED_LINE, label="released values"))
+    if any(panel.chance_is_near for panel in panels):
+        handles.append(Line2D([], [], **CHANCE_LINE, label="chance"))
     handles += [Line2D([], [], color=MUTED, **OTHER_LINE, label=title) for title in marks.other_titles]
     return handles + coverage_handles(panel.coverage for panel in panels)
 

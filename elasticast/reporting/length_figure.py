@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.ticker import NullFormatter
 
 from elasticast.config import RunConfig
+from elasticast.reporting.curves import set_score_axis
 from elasticast.reporting.identity import styles_of
 from elasticast.reporting.style import SINGLE_COLUMN, new_figure, paper_style, save
 from elasticast.text import printable
@@ -19,7 +20,7 @@ def write_length_figure(table: pd.DataFrame, metric: str, out: Path, config: Run
     table : DataFrame
         See :func:`elasticast.inference.length_sweep.length_sweep`.
     metric : str
-        Metric to draw.
+        Metric to draw, a fraction.
     out : Path
         File to write, without extension.
     config : RunConfig
@@ -39,6 +40,7 @@ def write_length_figure(table: pd.DataFrame, metric: str, out: Path, config: Run
         what = f"{rows['dataset'].iloc[0]} · {rows['task'].iloc[0]}, {rows['n'].iloc[0]:,} clips"
         axes.set_title(printable(what), loc="left")
         axes.grid(axis="y")
+        set_score_axis(axes)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         save(figure, out)

@@ -17,7 +17,7 @@ _FEWEST_ROWS = 4  # with the height of fewer rows, the histogram would be too fl
 KEPT, DISCARDED, ADDED = "#55606B", "#A3ABB3", "#F4F4F4"
 _NAME_ROW = 0.11  # height of a row of names above the histogram, as a fraction of its height
 
-_CUT, _PADDED = 1.11, 1.24  # right ends of the columns of numbers, as fractions of the width of the bars
+_CUT, _PADDED = 1.12, 1.28  # right ends of the columns of numbers, as fractions of the width of the bars
 
 
 def draw_lengths(datasets: list[DatasetLengths]) -> Figure:

@@ -1,28 +1,32 @@
-"""The first page of the report: the claims and how they ended, the headline, figures 4 and 5, table 1 and caveats.
+"""The page of a suite: how the claims ended, the headline, figures 4 and 5, table 1, learning curves, cost and caveats.
 
 Every sentence is computed from the results; nothing is said that was not tested on the same clips.
 """
 
-import base64
 import re
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from elasticast.config import Suite
 from elasticast.reporting.captions import ONE_SEED, describe_coverage, describe_means
 from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes, judge_claims
 from elasticast.reporting.comparison import HEAD, comparison_table, printed_rows
 from elasticast.reporting.legend import curve_caption, marks_of
+from elasticast.reporting.overview_data import COST_HEAD, cost_rows, learning_data, panel_data, run_data, style_data
 from elasticast.reporting.panels import Panel, Series
+from elasticast.reporting.style import line_styles
 from elasticast.reporting.tables import Markup, signed
+from elasticast.reporting.verdict import claim_blocks, claim_table
+from elasticast.text import html
 
 HELD, NOT_HELD, NOT_TESTED = "held", "not held", "not tested"
-_HTML = Markup(escape, escape, "<b>{}</b>".format)
+_HTML = Markup(html, html, "<b>{}</b>".format)
+FIGURES = {"max_frames": (4, "Score over length"), "compression": (5, "Score over temporal resolution")}
+"""Number and title of the figure of each kind of sweep."""
 
 
 class Judged(NamedTuple):
@@ -122,41 +126,58 @@ def _plain(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def overview(
-    suite: Suite,
-    metrics: pd.DataFrame,
-    panels: dict[str, list[Panel]],
-    pairs: pd.DataFrame | None,
-    pictures: dict[str, Path],
-    template: Path,
-) -> str:
-    """The page as HTML that needs no other file.
+class Results(NamedTuple):
+    """The tables of a suite that the page shows, see `elasticast.reporting.read_tables`."""
+
+    metrics: pd.DataFrame
+    runs: pd.DataFrame
+    history: pd.DataFrame
+    pairs: pd.DataFrame | None
+
+
+def overview(suite: Suite, results: Results, panels: dict[str, list[Panel]], template: Path, page: Path) -> str:
+    """The page as HTML that needs no other file and no network.
 
     Parameters
     ----------
     panels : dict of str to list of Panel
         Panels of each kind of sweep.
-    pictures : dict of str to Path
-        PNG of the figure of each kind of sweep.
     template : Path
-        The template of the page, for Jinja.
+        The template of the page, for Jinja; it includes other files of its folder.
+    page : Path
+        The file that the page is written to, for links to the folders of runs.
     """
     every = [panel for found in panels.values() for panel in found]
-    figures = [
-        (*_embed(picture), f"Figure {4 if x_name == 'max_frames' else 5}", _plain(curve_caption(panels[x_name])))
-        for x_name, picture in pictures.items()
-    ]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    table = printed_rows(comparison_table(suite, metrics), _HTML)
-    return page.render(
-        title=suite.title, claims=judged(suite, every), headline=headline(suite, every, pairs),
-        caveats=caveats(every), figures=figures, head=HEAD, rows=table,
-    )  # fmt: skip
+    rules = claim_table(suite, every, results.pairs)
+    loader = FileSystemLoader(template.parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # not sorted: experiments in the suite's order
+    return environment.get_template(template.name).render(
+        title=suite.title,
+        name=suite.name,
+        claims=judged(suite, every),
+        headline=headline(suite, every, results.pairs),
+        caveats=caveats(every),
+        table=(HEAD, printed_rows(comparison_table(suite, results.metrics), _HTML)),
+        verdict=claim_blocks(rules, suite),
+        costs=(COST_HEAD, cost_rows(suite, results.runs)),
+        commits=sorted(set(results.runs["git_commit"].dropna())) if "git_commit" in results.runs else [],
+        figures=[_figure(x_name, found) for x_name, found in panels.items()],
+        data=_data(suite, results, panels, page),
+    )
 
 
-def _embed(picture: Path) -> tuple[str, int]:
-    """A PNG as a data URI, and its width on the page: half of its pixels, so that all figures have one font size."""
-    content = picture.read_bytes()
-    width = int.from_bytes(content[16:20])  # of the header IHDR
-    return "data:image/png;base64," + base64.b64encode(content).decode(), width // 2
+def _figure(x_name: str, panels: list[Panel]) -> dict[str, str]:
+    number, title = FIGURES[x_name]
+    return {"id": f"figure{number}", "title": title, "caption": _plain(curve_caption(panels))}
+
+
+def _data(suite: Suite, results: Results, panels: dict[str, list[Panel]], page: Path) -> dict[str, Any]:
+    """What the script of the page draws."""
+    figures = {f"figure{FIGURES[x][0]}": panel_data(suite, found, results.metrics) for x, found in panels.items()}
+    return {
+        "figures": figures,
+        "learning": learning_data(suite, results.history),
+        "styles": style_data(line_styles(suite)),
+        "experiments": run_data(suite, results.runs, page),
+    }

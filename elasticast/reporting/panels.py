@@ -146,6 +146,9 @@ class Panel:
         What the clips are, see `elasticast.config.dataset.DatasetSettings.origin`.
     other_title : str or None
         Title of the other suite whose curves are drawn too. None if there is no other suite.
+    chance : float or None
+        Score that takes no listening (a fraction), see :func:`elasticast.evaluation.statistics.chance`. None if it is
+        not known.
     """
 
     dataset: str
@@ -157,6 +160,7 @@ class Panel:
     series: tuple[Series, ...]
     origin: str
     other_title: str | None = None
+    chance: float | None = None
 
     @property
     def title(self) -> str:
@@ -168,6 +172,28 @@ class Panel:
         """The test clips of the panel."""
         clips, listed = (max(int(s.points[name].max()) for s in self.series) for name in ("clips", "listed"))
         return Coverage(self.dataset_title, self.origin, clips, listed)
+
+    def draws_released(self, series: Series) -> bool:
+        """Whether the released curve of an experiment is drawn as its own: several can name one, the first has it."""
+        curve = series.released
+        if curve is None:
+            return False
+        return series is next(s for s in self.series if s.released is not None and curve.equals(s.released))
+
+    @property
+    def listed(self) -> list[Series]:
+        """The experiments that have a line, flexible models first."""
+        drawn = [s for s in self.series if s.seeds_run or s.other_has_run or self.draws_released(s)]
+        return sorted(drawn, key=lambda s: s.trained_at is not None)
+
+    @property
+    def chance_is_near(self) -> bool:
+        """Whether a line at the chance level leaves most of the axis to the curves."""
+        if self.chance is None:
+            return False
+        curves = [s.points[["mean", "low", "high"]].stack() for s in self.series]
+        low, high = min(c.min() for c in curves if len(c)), max(c.max() for c in curves if len(c))
+        return self.chance > low - max(high - low, 0.02) / 3
 
     @property
     def fixed(self) -> list[Series]:
@@ -181,7 +207,7 @@ class Panel:
 
     @property
     def native_x(self) -> float:
-        """The x that gives the model most of a clip: greatest length or rate, finest resolution, no tokens left out."""
+        """The x that gives the model most of a clip: greatest length or rate, finest resolution, most tokens."""
         xs = [x for s in self.series for x in s.points.index]
         return max(xs) if self.x_name in ("max_frames", "sample_rate") else min(xs)
 
@@ -198,7 +224,8 @@ def sweep_panels(
 
     Parameters
     ----------
-    x_name : {"max_frames", "compression", "token_drop", "token_merge", "sample_rate"}
+    x_name : str
+        Kind of sweep, see `elasticast.config.evaluation.Evaluation.x_name`.
     released : dict of str to pandas.Series, optional
         The authors' curves by experiment name, see `elasticast.reporting.released_curves`.
     intervals : pandas.DataFrame, optional
@@ -218,6 +245,7 @@ def sweep_panels(
     panels = [_panel(suite, metrics, x_name, names) for names in groups.values()]
     if intervals is not None:
         panels = [_replace_series(p, lambda s, p=p: _with_interval(suite, s, intervals, p)) for p in panels]
+        panels = [replace(p, chance=_chance(suite, p, intervals)) for p in panels]
     curves = released or {}
     return [_replace_series(panel, lambda s: replace(s, released=curves.get(s.experiment))) for panel in panels]
 
@@ -266,6 +294,19 @@ def _with_interval(suite: Suite, series: Series, intervals: pd.DataFrame, panel:
     points = series.points.copy()
     points.loc[run, ["low", "high"]] = rows.loc[run, ["low", "high"]]
     return replace(series, points=points, interval=True)
+
+
+def _chance(suite: Suite, panel: Panel, intervals: pd.DataFrame) -> float | None:
+    """Chance of the clips of a panel, from the first of its points that has one."""
+    if "chance" not in intervals:
+        return None
+    for series in panel.series:
+        evaluations = suite.curve(series.experiment, panel.x_name)
+        of_series = intervals["experiment"].eq(series.experiment) & intervals["metric"].eq(panel.metric)
+        known = intervals[of_series & intervals["evaluation"].isin(evaluations)]["chance"].dropna()
+        if len(known):
+            return float(known.iloc[0])
+    return None
 
 
 def _series(suite: Suite, rows: pd.DataFrame, x_name: str, name: str) -> Series:

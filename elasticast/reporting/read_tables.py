@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from elasticast.checksums import read_record, verify
@@ -17,6 +18,7 @@ from elasticast.evaluation.records import EVALUATION, read_evaluation, record_of
 from elasticast.progress import LOG
 from elasticast.reporting.check_tables import (
     DECIMALS,
+    check_durations,
     check_intervals,
     check_metrics,
     check_numbers,
@@ -34,8 +36,17 @@ PAIRS = (
     "evaluation", "x", "metric", "experiment", "against", "difference", "low", "high", "p", "p_corrected",
     "comparisons",
 )  # fmt: skip
+RUNS = (
+    "run", "experiment", "seed", "steps", "seconds", "clips_per_s", "tokens_per_s", "parameters", "device",
+    "peak_memory_mib", "config_digest", "code_digest", "data_sha256", "git_commit",
+)  # fmt: skip
+HISTORY = ("experiment", "seed", "step", "split", "metric", "value")
+LENGTHS = ("dataset", "seconds", "clips")
 RELEASED = ("dataset", "axis", "x", "series", "metric", "value", "source")
-_NAMES = ("suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis")
+_NAMES = (
+    "suite", "experiment", "evaluation", "dataset", "task", "x_name", "metric", "against", "series", "axis",
+    "config_digest", "code_digest", "data_sha256", "git_commit",
+)  # fmt: skip
 _OF_RUN = ("suite", "experiment", "seed", "dataset", "task")
 
 
@@ -87,6 +98,8 @@ def read_run_metrics(path: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 def read_intervals(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     """Read the 95 % intervals from the bootstrap over seeds and clips, as fractions (columns `INTERVALS`).
 
+    The column ``chance``, see :func:`elasticast.evaluation.statistics.chance`, may be missing.
+
     Parameters
     ----------
     metrics : Path, optional
@@ -112,6 +125,45 @@ def read_pairs(path: Path, metrics: Path | None = None) -> pd.DataFrame:
     check_pairs(path, table)
     _check_same_evaluations(path, metrics)
     return _round_x(table)
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """Read ``runs.csv`` of a suite: what is recorded of each training run (columns `RUNS` and others).
+
+    Raises
+    ------
+    DataError
+        If the file, its record or a column is missing, if the file was changed, or if a value is not a number.
+    """
+    table = _read_verified(path, RUNS)
+    check_numbers(path, table, ("steps", "seconds", "parameters"))
+    check_unique(path, table, ("experiment", "seed"))
+    return table
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read ``history.csv`` of a suite: the learning curves of its runs (columns `HISTORY`).
+
+    Errors are as in :func:`read_runs`. A loss may be infinite.
+    """
+    table = _read_verified(path, HISTORY)
+    check_numbers(path, table, ("step",))
+    check_unique(path, table, ("experiment", "seed", "step", "split", "metric"))
+    return table
+
+
+def read_durations(path: Path) -> dict[str, np.ndarray]:
+    """Read the durations of clips by dataset, `[n]` seconds each (columns `LENGTHS`).
+
+    Raises
+    ------
+    DataError
+        For the same reasons as :func:`read_metrics`.
+    """
+    table = _read_verified(path, LENGTHS)
+    check_durations(path, table)
+    groups = table.groupby("dataset", sort=False)
+    return {name: np.repeat(rows["seconds"].to_numpy(float), rows["clips"]) for name, rows in groups}
 
 
 def read_notes(path: Path) -> list[str]:

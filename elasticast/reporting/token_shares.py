@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from elasticast.config import RunConfig, Suite
 from elasticast.config.frames import native_frames
 from elasticast.config.view import Tail
-from elasticast.data.prepared import verified_file
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 from elasticast.reporting.captions import title_of
-
-_COLUMNS = ("duration", "status")
+from elasticast.reporting.read_tables import read_durations
 
 
 @dataclass(frozen=True)
@@ -107,26 +104,27 @@ def token_shares(config: RunConfig, samples: np.ndarray, tail: Tail) -> TokenSha
     return TokenShares(int(kept.sum()), int((native - kept).sum()), int((given - kept).sum()))
 
 
-def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
-    """Read the durations of clips from a manifest, and count the tokens at each length of a suite's runs.
+def read_lengths(table: Path, suite: Suite) -> list[DatasetLengths]:
+    """Read the durations of clips, and count the tokens at each length of a suite's runs, one item per dataset.
 
     Parameters
     ----------
-    manifest : Path
-        ``results/data/DATASET/manifest.parquet``.
+    table : Path
+        ``results/SUITE/summary/lengths.csv``.
 
     Raises
     ------
     DataError
-        If the file or a column is missing, no clip is usable, or the suite does not use the dataset.
+        If the file or a column is missing, if it was changed, or if the suite does not use one of the datasets.
     """
-    dataset, seconds = manifest.parent.name, _read_durations(manifest)
+    return [_dataset_lengths(table, dataset, seconds, suite) for dataset, seconds in read_durations(table).items()]
+
+
+def _dataset_lengths(table: Path, dataset: str, seconds: np.ndarray, suite: Suite) -> DatasetLengths:
     names = [name for name, run in suite.runs.items() if run.dataset == dataset]
     if not names:
         known = ", ".join(sorted({run.dataset for run in suite.runs.values()}))
-        raise DataError(
-            f"{manifest}: suite {suite.name!r} has no dataset {dataset!r} (the folder's name); it has {known}"
-        )
+        raise DataError(f"{table}: suite {suite.name!r} has no dataset {dataset!r}; it has {known}")
     # at another hop, the same number of frames is another duration: those models belong in figure 5
     runs = [suite.run_config(name, suite.seeds[0]) for name in names if min(suite.runs[name].view.compression) == 1]
     native = max((r for r in runs if r.view.frames == "native"), key=lambda r: r.view.max_frames, default=None)
@@ -138,17 +136,6 @@ def read_lengths(manifest: Path, suite: Suite) -> DatasetLengths:
     if native:
         lengths.append(Length(f"native, ≤ {native.view.max_frames}", None, _share_tokens(native, seconds, tail)))
     return DatasetLengths(title_of(suite.datasets, dataset), seconds, lengths, native)
-
-
-def _read_durations(manifest: Path) -> np.ndarray:
-    """Duration of each usable clip in seconds, `[n]`."""
-    table = pd.read_parquet(verified_file(manifest))
-    if missing := [c for c in _COLUMNS if c not in table.columns]:
-        raise DataError(f"{manifest}: missing column {', '.join(missing)}; expected at least {', '.join(_COLUMNS)}")
-    seconds = table.loc[table["status"] == "ok", "duration"].to_numpy(float)
-    if not len(seconds):
-        raise DataError(f"{manifest}: no clip has status 'ok'")
-    return seconds
 
 
 def _fixed_runs(suite: Suite, runs: list[RunConfig]) -> dict[str, RunConfig]:

@@ -182,8 +182,12 @@ _CAPTION = (
 )
 
 
-def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, column headings and rows of each block: one block per dataset and task, then one per claim."""
+Block = tuple[str, list[str], list[list[str]]]
+"""Title, column headings and rows of a part of the printed verdict; nothing is escaped."""
+
+
+def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[Block]:
+    """One block per dataset and task, then one per claim."""
     head = [*_CURVES, "Agrees"] if "agrees" in curves else _CURVES
     blocks = []
     for (_, task, metric), rows in curves.groupby(["dataset", "task", "metric"], sort=False):
@@ -191,6 +195,12 @@ def _blocks(curves: pd.DataFrame, rules: pd.DataFrame, suite: Suite) -> list[tup
         coverage = Coverage(rows["title"].iloc[0], rows["origin"].iloc[0], clips, listed)
         title = f"{coverage.name} · {task}, {metric}" + (f", {coverage.counts} test clips" if clips else "")
         blocks.append((title, head, [_curve_cells(row) for _, row in rows.iterrows()]))
+    return blocks + claim_blocks(rules, suite)
+
+
+def claim_blocks(rules: pd.DataFrame, suite: Suite) -> list[Block]:
+    """One block per claim, see :func:`claim_table`."""
+    blocks = []
     labels = {name: experiment.label for name, experiment in suite.experiments.items()}
     for (claim, says), rows in rules.groupby(["claim", "says"], sort=False):
         title = f"{claim}: {says}: {combine_outcomes(list(rows['outcome']))}"

@@ -1,5 +1,6 @@
 """Checkpoints that an interrupted run resumes from, and the files of a trained model."""
 
+import os
 import pickle
 import re
 import shutil
@@ -16,7 +17,8 @@ from elasticast.config.model_class import allowed_source
 from elasticast.data.features import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import replacing_folder, write_atomic
-from elasticast.models.trained import CODE_FILE, MODEL_FILES, first_nonfinite
+from elasticast.models.adapters import trained_state
+from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES, first_nonfinite
 from elasticast.progress import LOG
 
 STATE, RECORD = "state.pt", "checkpoint.json"
@@ -161,25 +163,58 @@ def _refuse_nonfinite(tensors: dict[str, torch.Tensor], what: str) -> None:
         )
 
 
-def save_model(folder: Path, model: nn.Module, config: RunConfig, norm: Norm, classes: list[str], kind: str) -> None:
+def save_model(
+    folder: Path,
+    model: nn.Module,
+    config: RunConfig,
+    norm: Norm,
+    classes: list[str],
+    kind: str,
+    base: dict[str, str] | None = None,
+) -> None:
     """Write the weights to `model.safetensors`, and what is needed to use them to `model.json`.
 
     `model.json` is a record: it holds the checksum of itself and of the weights. The file of a model of the user is
-    copied to `model_code.py`, and its checksum is in the record too.
+    copied to `model_code.py`, and its checksum is in the record too. With `base`, the record of the weights that a
+    model adapted (:func:`base_record`), only the weights that it trained are
+    written.
 
     Raises
     ------
     ElasticASTError
         If a weight is not finite.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous() for name, value in _saved(model, base).items()}
     file, about = (folder / name for name in MODEL_FILES)
     _refuse_nonfinite(weights, str(file))
     write_atomic(file, lambda part: save_file(weights, part))
     content = {"format": "elasticast-1", "task": config.task, "kind": kind, "classes": classes}
     content |= {"norm": {"mean": norm.mean, "std": norm.std}, "config": config.model_dump(mode="json")}
+    content |= {BASE: base} if base else {}
     files = [file]
     if (source := allowed_source(config.model)) is not None:
         files.append(folder / CODE_FILE)
         write_atomic(files[-1], lambda part: part.write_bytes(source))
     write_record(about, content, files)
+
+
+def _saved(model: nn.Module, base: dict[str, str] | None) -> dict[str, torch.Tensor]:
+    return model.state_dict() if base is None else trained_state(model)
+
+
+def base_record(init: str, source: str, sha256: str, run: Path) -> dict[str, str]:
+    """What `model.json` holds of the weights that a run adapted.
+
+    Parameters
+    ----------
+    init, source : str
+        The setting `model.init`, and what it resolves to, see :func:`~elasticast.models.pretrained.init_source`.
+    sha256 : str
+        Hash of the weights.
+    run : Path
+        Folder of the run. A path that was not given as an absolute one is recorded relative to it, so that results can
+        move as a whole.
+    """
+    if source == init or Path(init).is_absolute():
+        return {"source": source, "sha256": sha256}
+    return {"source": os.path.relpath(source, run), "sha256": sha256}

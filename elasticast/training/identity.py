@@ -20,7 +20,7 @@ def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str
     config : RunConfig
         Settings of the run.
     inputs : RunInputs
-        Its data and normalisation.
+        Its data, normalisation and teacher.
     code : str
         Digest of the code, see :func:`~elasticast.provenance.training_code`.
     init : dict or None
@@ -32,6 +32,7 @@ def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str
         "data_sha256": inputs.data_sha256,
         "norm": {"mean": inputs.norm.mean, "std": inputs.norm.std},
         "init_sha256": init and init["sha256"],
+        "teacher_sha256": inputs.teacher and inputs.teacher.sha256,
     }
 
 
@@ -50,7 +51,7 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
 
 
 def compiles(config: RunConfig, backend: str) -> bool:
-    """Whether `train.compile` compiles the model; one that merges tokens is not compiled.
+    """Whether `train.compile` compiles the model; one that merges tokens, or has prompts, is not compiled.
 
     Raises
     ------
@@ -62,8 +63,9 @@ def compiles(config: RunConfig, backend: str) -> bool:
             f"train.compile: 'on' needs the attention backend varlen (CUDA, bf16 or fp16), this run has {backend}; "
             "use 'auto' or 'off'"
         )
-    merges = getattr(config.model, "merge", None) is not None
-    return config.train.compile != "off" and backend == "varlen" and not merges
+    merges, adaptation = getattr(config.model, "merge", None) is not None, config.model.adaptation
+    changes_lengths = merges or (adaptation is not None and not adaptation.compiles)
+    return config.train.compile != "off" and backend == "varlen" and not changes_lengths
 
 
 def continued(before: list[dict[str, Any]], now: dict[str, Any], step: int, experiment: str) -> list[dict[str, Any]]:

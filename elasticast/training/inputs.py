@@ -7,7 +7,8 @@ from elasticast.config import RunConfig
 from elasticast.data.dataset import Clips, norm_of
 from elasticast.data.features import Norm
 from elasticast.data.manifest import read_data_hash
-from elasticast.models.pretrained import init_source
+from elasticast.models.pretrained import Pretrained, init_source
+from elasticast.training.teacher import load_teacher
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class RunInputs:
         Clips of the split `train.select.split`.
     init : str, optional
         Initial weights, see :func:`~elasticast.models.pretrained.init_source`; required if `model.init` is set.
+    teacher : Pretrained, optional
+        The teacher; required if `train.distill` is set.
     """
 
     clips: Clips
@@ -33,6 +36,7 @@ class RunInputs:
     data_sha256: str
     held_out: Clips | None = None
     init: str | None = None
+    teacher: Pretrained | None = None
 
 
 def read_inputs(
@@ -51,13 +55,16 @@ def read_inputs(
     norm : Path, optional
         File of normalisation statistics, see :func:`~elasticast.data.dataset.norm_of`.
     weights_root : Path
-        Folder that a relative path in `model.init` refers to.
+        Folder that relative paths in `model.init` and `train.distill.teacher` refer to.
     """
-    select, data_sha256 = config.train.select, read_data_hash(data)
+    select, distill, data_sha256 = config.train.select, config.train.distill, read_data_hash(data)
+    clips = Clips(data, "train", config.task)
+    teacher = distill and load_teacher(init_source(distill.teacher, weights_root, out), config, clips.classes)
     return RunInputs(
-        Clips(data, "train", config.task),
+        clips,
         norm_of(config, norm, data_sha256),
         data_sha256,
         Clips(data, select.split, config.task) if select else None,
         init_source(config.model.init, weights_root, out) if config.model.init else None,
+        teacher,
     )

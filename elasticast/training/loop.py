@@ -1,41 +1,44 @@
 """The training loop."""
 
 import contextlib
-import itertools
 import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from elasticast.checksums import FOLDER, folder_of, write_record
+from elasticast.checksums import write_record
 from elasticast.config import RunConfig
-from elasticast.data.dataset import ClipDataset
-from elasticast.data.loading import load_batches
 from elasticast.data.packing import PackedBatch
-from elasticast.data.sampler import BatchSampler, ClipRequest
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
 from elasticast.models import build_model
+from elasticast.models.adapters import load_trained, trained_state
 from elasticast.models.attention import explain_backend, resolve_backend
-from elasticast.models.device import PRECISIONS, compute_record, device_name
+from elasticast.models.device import PRECISIONS, device_name
 from elasticast.models.fast_trunk import speed_up
 from elasticast.models.pretrained import start_from
 from elasticast.models.trained import MODEL_FILES
 from elasticast.progress import LOG
-from elasticast.provenance import job_record, training_code
-from elasticast.training.checkpoint import Checkpoints, save_model
+from elasticast.provenance import training_code
+from elasticast.training.batches import TrainingBatches
+from elasticast.training.checkpoint import Checkpoints, base_record, save_model
+from elasticast.training.cost import ForwardCost, step_passes
 from elasticast.training.distributed import World
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
 from elasticast.training.identity import circumstances, compiles, continued, run_identity
 from elasticast.training.inputs import RunInputs
-from elasticast.training.optim import build_optimizer, compute_loss, learning_rate, restore_optimizer
+from elasticast.training.objective import Objective
+from elasticast.training.optim import build_optimizer, learning_rate, restore_optimizer
+from elasticast.training.phases import TrainingPhase, plan_phases, refine_positions
+from elasticast.training.record import training_record
 from elasticast.training.selection import Selection, due_steps
+from elasticast.training.teacher import Teacher
 
 EXIT_CHECKPOINTED = 85
 """Exit status of a run that saved a checkpoint and stopped on a signal: start it again to resume."""
@@ -52,7 +55,7 @@ class Trainer:
     config : RunConfig
         Settings of the run.
     inputs : RunInputs
-        Clips, normalisation statistics, and initial weights.
+        Clips, normalisation statistics, initial weights, and teacher.
     out : Path
         Folder of the run.
     world : World, optional
@@ -70,13 +73,15 @@ class Trainer:
         if self.world.main:
             LOG.info("%s", explain_backend(config.model.backend, self.device, precision))
         clips, norm = inputs.clips, inputs.norm
-        self.dataset = ClipDataset(clips, config, norm)
-        weights = clips.weights if config.train.sampler == "balanced" else None
-        self.sampler = BatchSampler(self.dataset.tokens(), config.train.batch, config.seed, weights)
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
         self.init = self._start(model)
+        self.cost = ForwardCost(model.settings, config, len(clips.classes))
+        self.phases = plan_phases(config, clips, norm, self.cost)
+        self.total = self.phases[-1].end
         self.model = model.to(self.device)
+        self.teacher = self._teacher()
+        self.objective = Objective(config, self.world, self.teacher)
         fast = compiles(config, self.backend)
         self.graphs = fast and config.train.cuda_graphs and self.world.size == 1
         if fast:
@@ -85,11 +90,13 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
         self.seen = {"clips": 0, "tokens": 0}  # on all ranks together
+        self.flops = {"phases": [0] * len(self.phases), "teacher": 0}  # the same
         self.stop_requested = self.stop = False  # on this rank; on any rank, the same value on all ranks
-        self.total, self.steps_per_epoch = self._total_steps()
         self.selection, self.code = None, training_code(config)
         if config.train.select is not None:
-            due = due_steps(self.sampler, config.train.select.every_epochs, self.total)
+            last = self.phases[-1]
+            start = last.first_step, last.first_epoch
+            due = due_steps(last.sampler, config.train.select.every_epochs, self.total, *start)
             self.selection = Selection(config, inputs.held_out, norm, self.world, due)
         self.finite = FiniteSteps(config, clips.ids, self.device)
         self.checkpoints = Checkpoints(out, run_identity(config, inputs, self.code, self.init))
@@ -103,6 +110,17 @@ class Trainer:
         if init is None:
             return None
         return {"source": init, **start_from(self.inputs.init, model, self.config, self.inputs.clips.classes)}
+
+    def _base(self) -> dict[str, str] | None:
+        """Record of the weights that are adapted, if any."""
+        if self.config.model.adaptation is None:
+            return None
+        return base_record(self.init["source"], self.inputs.init, self.init["sha256"], self.out)
+
+    def _teacher(self) -> Teacher | None:
+        teacher = self.inputs.teacher
+        assert (teacher is None) == (self.config.train.distill is None), "set inputs.teacher if train.distill is set"
+        return teacher and Teacher(teacher, self.device)
 
     def fit(self) -> None:
         """Train and write the model; on a signal, save a checkpoint and exit with :data:`EXIT_CHECKPOINTED`."""
@@ -128,49 +146,23 @@ class Trainer:
         if number == signal.SIGINT:  # a second Ctrl-C stops at once
             signal.signal(number, signal.default_int_handler)
 
-    def _total_steps(self) -> tuple[int, float]:
-        train = self.config.train
-        first = self.sampler.count(0)
-        if train.steps is not None:
-            return train.steps, first
-        # with a token budget the number of batches differs a little between epochs
-        total = sum(self.sampler.count(e) for e in range(train.epochs))
-        return total, total / train.epochs
-
-    def _batches(self) -> Iterator[tuple[int, list[ClipRequest], PackedBatch, float]]:
-        """Yield the epoch, the clips of a batch, this rank's part of it, and the weight of that, from this step on.
-
-        A run that was stopped gets the same batches as one that was never stopped.
-        """
-        skip = self.step
-        for epoch in itertools.count():
-            batches = self.sampler.epoch(epoch)
-            if skip >= len(batches):
-                skip -= len(batches)
-                continue
-            left, sizes = batches[skip:], self.sampler.sizes
-            own = (self.world.share(clips, sizes(clips))[0] for clips in left)
-            # while a graph is recorded, no other thread may call CUDA, and a data loader pins batches in a thread
-            in_thread = self.device.type == "cuda" and not self.graphs
-            loaded = load_batches(self.dataset, own, _ignore_signals, pin_memory=in_thread)
-            for batch, clips in zip(loaded, left, strict=True):
-                pinned = batch.pin_memory() if self.graphs else batch
-                yield epoch, clips, pinned.to(self.device), self.world.share(clips, sizes(clips))[1]
-            skip = 0
-
     def _run_steps(self) -> None:
         train, total = self.config.train, self.total
         begun = time.monotonic() - self.seconds
         self.model.train()
         with self._reporting() as report:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
-            for epoch, clips, batch, weight in self._batches() if self.step < total else ():
-                lr = learning_rate(train, self.step, total, self.steps_per_epoch)
+            batches = TrainingBatches(self.phases, self.inputs, self.world, graphs=self.graphs, start=_ignore_signals)
+            for number, epoch, clips, batch, weight in batches.after(self.step):
+                phase = self.phases[number]
+                if number and self.step == phase.first_step:
+                    self._begin(self.phases[number - 1], phase)
+                lr = learning_rate(train, self.step - phase.first_step, phase.steps, phase.steps_per_epoch)
                 loss, grad_norm = self._update(batch, lr, weight)
                 self.step += 1
                 self.finite.add(self.step, epoch, clips, loss, grad_norm)
                 self.seconds = time.monotonic() - begun
-                self._synchronise(batch, weight)
+                self._synchronise(batch, weight, number)
                 if self.step % train.log_every == 0 or self.step == total:
                     self.finite.check()
                     (total_loss,) = self.world.sum(loss.item())
@@ -181,8 +173,13 @@ class Trainer:
                 if due or (self.step % train.checkpoint_every == 0 and self.step < total):
                     self._save()
                 begun += self._evaluate_if_due(report)
-                if self.step == total:
-                    break
+
+    def _begin(self, before: TrainingPhase, phase: TrainingPhase) -> None:
+        """Begin a phase: the weights are kept, the positions interpolated, and the optimiser starts anew."""
+        refine_positions(self.model, before, phase)
+        self.optimizer = build_optimizer(self.model, self.config.train)
+        if self.world.main:
+            LOG.info("%s: step %d: compression %g", self.config.experiment, self.step, phase.compression)
 
     def _evaluate_if_due(self, report: Callable[..., None]) -> float:
         """Evaluate the model if that is due. Returns the seconds this took, which do not count as training time."""
@@ -207,7 +204,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self._autocast():
-            loss = compute_loss(self.replica(batch), batch.targets, train.loss) * weight
+            loss = self.objective(self.replica(batch), batch, weight)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss * self.world.size).backward()  # gradients are averaged over ranks, but we need their sum
         self.scaler.unscale_(self.optimizer)
@@ -217,12 +214,17 @@ class Trainer:
         self.scaler.update()
         return loss.detach(), grad_norm
 
-    def _synchronise(self, batch: PackedBatch, weight: float) -> None:
-        """Add up the clips and tokens of all ranks, and stop all ranks if one was asked to stop."""
-        counts = (len(batch), len(batch.patches)) if weight else (0, 0)
-        requests, clips, tokens = self.world.sum(self.stop_requested, *counts)
+    def _synchronise(self, batch: PackedBatch, weight: float, phase: int) -> None:
+        """Add up what all ranks have seen and computed, and stop all ranks if one was asked to stop."""
+        counts, teacher = (len(batch), len(batch.patches), self.cost.batch(batch)), 0
+        if self.teacher is not None:
+            teacher = self.teacher.cost.batch(batch.teacher)
+        counts = (*counts, teacher) if weight else (0, 0, 0, 0)
+        requests, clips, tokens, flops, teacher = self.world.sum(self.stop_requested, *counts)
         self.stop = requests > 0
         self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
+        self.flops["phases"][phase] += step_passes(self.config.model) * int(flops)
+        self.flops["teacher"] += int(teacher)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         precision = self.config.train.precision
@@ -237,7 +239,8 @@ class Trainer:
             "seconds": self.seconds,
             "restarts": self.restarts,
             "seen": self.seen,
-            "model": self.model.state_dict(),
+            "flops": self.flops,
+            "model": trained_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -254,12 +257,12 @@ class Trainer:
         state = self.world.broadcast(self.world.main and self.checkpoints.load())
         if state is None:
             return
-        self.model.load_state_dict(state["model"])
+        load_trained(self.model, state["model"])
         restore_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])
         self.step, self.seconds, self.restarts = state["step"], state["seconds"], state["restarts"] + 1
-        self.seen = state["seen"]
+        self.seen, self.flops = state["seen"], state["flops"]
         if self.selection:
             self.selection.load(state["selection"])
         LOG.info("%s: resuming from step %d", self.config.experiment, self.step)
@@ -270,26 +273,11 @@ class Trainer:
         devices, memories = zip(*self.world.gather((device_name(self.device), memory)), strict=True)
         if not self.world.main:
             return
-        computed = compute_record(self.config.model.backend, self.device, self.config.train.precision)
-        record = {
-            FOLDER: folder_of(self.out / "run.json"),
-            **job_record(self.code, self.config, self.inputs.data_sha256, **computed),
-            "world_size": self.world.size,
-            "devices": devices,
-            "computed": self.computed,
-            "init": self.init,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "steps": self.step,
-            "seconds": round(self.seconds, 3),
-            **{f"{what}_per_s": round(count / self.seconds, 1) for what, count in self.seen.items()},
-            "restarts": self.restarts,
-            "peak_memory_mib": max(memories),
-            "selection": self.selection and self.selection.record(),
-        }
+        record = training_record(self, devices, max(memories))
         if self.selection:
-            self.model.load_state_dict(self.selection.best)
+            load_trained(self.model, self.selection.best)
         clips = self.inputs.clips
-        save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind)
+        save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind, self._base())
         write_record(self.out / "run.json", record, [self.out / name for name in MODEL_FILES])
         # with the checkpoint still there, training this run again would end at once
         shutil.rmtree(self.checkpoints.folder, ignore_errors=True)

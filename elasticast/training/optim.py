@@ -1,25 +1,25 @@
-"""Optimiser, learning-rate schedule and loss."""
+"""Optimiser and learning-rate schedule."""
 
 import math
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from elasticast.config import Train
 
 
 def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """Adam with L2 regularisation or AdamW, on all weights or on the matrices of linear layers."""
+    """Adam with L2 regularisation or AdamW, on the weights that train; all of them, or matrices only, decay."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
     # one kernel for all weights on a GPU, where a small model would otherwise wait for hundreds of launches
     on_gpu = next(model.parameters()).is_cuda
     options = {"lr": train.lr, "betas": tuple(train.betas), "fused": on_gpu or None}
+    trained = [p for p in model.parameters() if p.requires_grad]
     if train.decay == "all":
-        return kind(model.parameters(), weight_decay=train.weight_decay, **options)
+        return kind(trained, weight_decay=train.weight_decay, **options)
     linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-    decayed = [p for p in model.parameters() if id(p) in linear]
-    others = [p for p in model.parameters() if id(p) not in linear]
+    decayed = [p for p in trained if id(p) in linear]
+    others = [p for p in trained if id(p) not in linear]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return kind(groups, **options)
 
@@ -37,7 +37,7 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
     Parameters
     ----------
     step, total : int
-        Number of steps done so far, and in the whole run.
+        Number of steps done so far, and in the whole run. With `train.phases`, both count from the start of a phase.
     steps_per_epoch : float
         Mean number of steps per epoch; the ``step`` schedule decays at whole epochs.
     """
@@ -62,19 +62,3 @@ def _warmup_rate(train: Train, step: int, warmup: int) -> float:
     elif not lowest:
         step += 1  # without it, the first step would change nothing
     return lowest + (train.lr - lowest) * step / warmup
-
-
-def compute_loss(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
-    """Mean loss of a batch.
-
-    Parameters
-    ----------
-    logits, targets : Tensor
-        `[B, C]`; targets in [0, 1].
-    kind : {"bce", "ce"}
-        Binary cross-entropy over classes, or cross-entropy.
-    """
-    logits = logits.float()
-    if kind == "bce":
-        return F.binary_cross_entropy_with_logits(logits, targets)
-    return F.cross_entropy(logits, targets)

@@ -14,6 +14,7 @@ from elasticast.data.sampler import BatchSampler
 from elasticast.errors import DataError
 from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.sweep import chunks, sweep
+from elasticast.models.adapters import trained_state
 from elasticast.progress import LOG
 from elasticast.training.distributed import World
 
@@ -66,7 +67,7 @@ class Selection:
         better = value > max((row["value"] for row in self.history), default=-math.inf)
         self.history.append({"step": step, "epoch": self._due[step], "value": value})
         if better and self.world.main:
-            self.best = {name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()}
+            self.best = {name: weight.detach().cpu().clone() for name, weight in trained_state(model).items()}
         LOG.info(
             "%s: %s %s %.4f at step %d%s",
             self.config.experiment,
@@ -107,7 +108,9 @@ class Selection:
         return {"split": self.split, "metric": self.metric, **best, "history": self.history}
 
 
-def due_steps(sampler: BatchSampler, every: int, total: int) -> dict[int, int]:
+def due_steps(
+    sampler: BatchSampler, every: int, total: int, first_step: int = 0, first_epoch: int = 0
+) -> dict[int, int]:
     """Steps after which the model is evaluated: after every `every` epochs, and at the end.
 
     Parameters
@@ -118,18 +121,20 @@ def due_steps(sampler: BatchSampler, every: int, total: int) -> dict[int, int]:
         Number of epochs between evaluations.
     total : int
         Number of steps in the whole run.
+    first_step, first_epoch : int
+        Where the part of the training begins in which it is evaluated.
 
     Returns
     -------
     dict of int to int
         Step to number of finished epochs.
     """
-    due, step = {}, 0
-    for epoch in itertools.count(1):
+    due, step = {}, first_step
+    for epoch in itertools.count(first_epoch + 1):
         step += sampler.count(epoch - 1)
         if step >= total:
             return due | {total: epoch if step == total else epoch - 1}
-        if epoch % every == 0:
+        if (epoch - first_epoch) % every == 0:
             due[step] = epoch
 
 

@@ -59,6 +59,10 @@ class Command:
             time.sleep(0.002)
         self._kill()
 
+    def running(self) -> bool:
+        """Whether the command has not ended."""
+        return not self._ended()
+
     @property
     def seconds(self) -> float:
         """Duration of the command, after `wait`."""

@@ -16,6 +16,7 @@ import yaml
 from elasticast.config import RunConfig
 from elasticast.data.packing import pack, pack_clip
 from elasticast.models import build_model
+from tests.attacks.forked import Command, inside
 from tests.attacks.jobs import copied, long_training
 from tests.attacks.test_files import RUN, job_of
 
@@ -29,6 +30,25 @@ def is_root() -> bool:
 def limit_memory(more: int) -> None:
     """Let this process use `more` bytes of address space than now, and no more."""
     resource.setrlimit(resource.RLIMIT_AS, (memory()[0] + more,) * 2)
+
+
+def memory_needed(job, project: Path) -> int:
+    """Bytes of address space that a job adds to the process that it begins in."""
+    with inside(project):
+        command = Command(job.arguments, project / "attack.log")
+        begun = peak = peak_memory(command.pid)
+        while command.running():
+            peak = max(peak, peak_memory(command.pid))
+        assert command.wait().status == 0
+    return peak - begun
+
+
+def peak_memory(process: int) -> int:
+    """The largest address space that a process has had, in bytes; 0 if it has just ended."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"VmPeak:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text()):
+            return int(found[1]) << 10
+    return 0
 
 
 def memory() -> list[int]:
@@ -95,15 +115,14 @@ def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
 
 @pytest.mark.tries(10)
 @pytest.mark.parametrize("rule", STAGES)
-def test_too_little_memory(rule, finished, jobs, scratch, tries):
-    """memory is limited: one message, and nothing wrong"""
+def test_too_little_memory(rule, finished, jobs, scratch, tmp_path, tries):
+    """less memory than the job needs: one message, and nothing wrong"""
     job = job_of(jobs, rule)
+    needed = memory_needed(job, project_before(job, finished, tmp_path))
     for random in tries:
-        project = copied(finished.folder, scratch)
-        job.clear(project)
-
-        ended = job.run(project, partial(limit_memory, random.randrange(1, 120) << 20))
-        tries.judge(ended, job, project, finished.folder)
+        project = project_before(job, finished, tmp_path)
+        ended = job.run(project, partial(limit_memory, random.randrange(needed)))
+        tries.judge(ended, job, project, finished.folder, f"{rule} needs {needed} bytes")
 
 
 @pytest.mark.tries(20)

@@ -202,8 +202,10 @@ class Pipeline:
         trained = {f"train {n} {s}": self.out / f"runs/{n}/seed{s}/run.json" for n, s in runs}
         measured = {f"evaluate {n} {s}": self.out / f"runs/{n}/seed{s}/metrics.csv" for n, s in runs}
         prepared = {f"prepare {name}": Path(f"results/data/{name}/summary.csv") for name in SETTINGS["datasets"]}
+        manifests = {"prepare toy": Path("results/data/toy/manifest.parquet")}
         norms = self.norms | {"suite": self.out / "runs/continued/seed0/config.yaml"}
-        for table, inputs in {"metrics": measured, "runs": trained, "data": prepared, "norms": norms}.items():
+        tables = {"metrics": measured, "runs": trained, "data": prepared, "lengths": manifests, "norms": norms}
+        for table, inputs in tables.items():
             out = summary / f"{table}.csv"
             call = lambda t=table, i=inputs, o=out: cli("collect", t, *i.values(), "--out", o)  # noqa: E731
             self.run(f"collect {table}", "collect", code_digest("collect"), list(inputs), [out], call)
@@ -224,10 +226,8 @@ class Pipeline:
         extra = ["--released", "paper_figures/reference/released_curves.csv", "--intervals", summary / "intervals.csv"]
         inputs, with_intervals = ["suite", "collect metrics"], ["suite", "collect metrics", "intervals"]
         self.figure("fig1_teaser", "curves", inputs, *curves)
-        manifests = [f"results/data/{name}/manifest.parquet" for name in ("toy",)]
-        self.figure(
-            "fig2_native_lengths", "lengths", ["suite", "prepare toy"], "--suite", suite, "--manifests", *manifests
-        )
+        lengths = ["--suite", suite, "--lengths", summary / "lengths.csv"]
+        self.figure("fig2_native_lengths", "lengths", ["suite", "collect lengths"], *lengths)
         data = ["--suite", suite, "--data", "results/data/toy"]
         self.figure("fig3_packing", "packing", ["suite", "prepare toy"], *data)
         self.figure("fig4_length_curves", "curves", with_intervals, *curves, *extra)

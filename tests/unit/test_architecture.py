@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "elasticast"
 ROOMS = (
     "cli",
     "new_suite",
+    "archive",
     "audit",
     "encoders",
     "inference",
@@ -111,8 +112,8 @@ def test_what_every_dry_run_reads_imports_nothing_heavy(package):
             ], name
 
 
-KINDS = {"ast", "aum", "elasticast"}
-CLASSES = {"AST", "AuM", "ElasticAST", "ASTSettings", "AuMSettings", "ElasticASTSettings"}
+KINDS = {"ast", "aum", "cnn", "elasticast"}
+CLASSES = {"AST", "AuM", "ElasticAST", "ASTSettings", "AuMSettings", "CNN", "CNNSettings", "ElasticASTSettings"}
 OF_MODELS = (
     "config.aum",
     "config.model",

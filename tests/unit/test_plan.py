@@ -83,7 +83,7 @@ def test_the_settings_of_a_variants_run_are_the_variants(plan):
 def test_a_run_needs_the_training_split_and_the_statistics_of_its_front_end(plan):
     found = plan()
     needs = found.needs("elastic")
-    assert needs == Needs("tiny", front_end_name(found.runs["elastic"].front_end), ("train",), None)
+    assert needs == Needs("tiny", front_end_name(found.runs["elastic"].front_end), ("train",), ())
     assert found.front_ends[needs.norm] == found.runs["elastic"].front_end
 
 
@@ -112,8 +112,8 @@ def test_a_run_may_start_from_another(plan):
     ablation = {"title": "Start", "base": "elastic", "grid": {"model.init": ["run:ast"]}}
     found = plan({"start": ablation})
     (variant,) = set(found.ablations["start"].runs) - {"base"}
-    assert found.needs(found.run_of(variant, "start")).starts_from == "ast"
-    assert found.needs("elastic").starts_from is None
+    assert found.needs(found.run_of(variant, "start")).trained_first == ("ast",)
+    assert found.needs("elastic").trained_first == ()
 
 
 def test_data_sets_are_those_of_suite_and_ablations(plan):
@@ -169,3 +169,25 @@ def test_released_weights_are_those_of_experiments_that_name_a_file(plan):
 def test_planning_imports_neither_torch_nor_snakemake():
     code = "import sys, elasticast.plan; assert not {'torch', 'pandas', 'snakemake'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_adapted_run_needs_the_weights_that_it_adapts_whenever_it_is_read(plan):
+    lora = {"init": "run:elastic", "adapt": {"kind": "lora"}}
+    models = {
+        "tuned": {"init": "run:elastic"},
+        "adapted": lora,
+        "twice": {**lora, "init": "run:adapted"},
+        "file": {**lora, "init": "weights.pth"},
+    }
+    elastic = {"kind": "elasticast"}
+    found = plan(**{name: {"label": name, "model": elastic | model} for name, model in models.items()})
+    bases = {run: found.bases(run) for run in found.runs}
+    assert bases == {
+        "ast": [],
+        "elastic": [],
+        "tuned": [],
+        "adapted": ["elastic"],
+        "twice": ["adapted", "elastic"],
+        "file": [],
+    }
+    assert found.needs("twice").trained_first == ("adapted", "elastic")

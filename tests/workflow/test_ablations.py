@@ -1,6 +1,7 @@
 """Ablations through the workflow: one file adds an ablation, and each run is trained only once."""
 
 import copy
+import json
 
 import pandas as pd
 import pytest
@@ -82,6 +83,22 @@ def test_a_run_that_starts_from_another_depends_on_it(project, add_ablation):
     project.suite["experiments"]["ast64"]["train"] = {"lr": 2.0e-3}
     jobs = project.planned("ablation_mine")
     assert jobs["train"] == 2, "ast64, and the run that starts from it"
+
+
+def test_a_teacher_is_trained_before_its_student(project, add_ablation):
+    student = {"label": "student", "train": {"distill": {"teacher": "run:cnn", "weight": 0.5}}}
+    teacher = {"label": "CNN", "model": {"kind": "cnn", "width": 8, "stages": 2}, "train": {"token_dropout": 0.0}}
+    distilled = {"title": "Distillation", "base": "elastic", "variants": {"student": student, "cnn": teacher}}
+    add_ablation(distilled)
+    result = project.snakemake("ablation_mine")
+    assert result.returncode == 0, result.stderr
+    trained = yaml.safe_load((project.folder / "results/tiny/ablations/mine/ablation.yaml").read_text())["trained"]
+    records = {name: project.folder / "results/tiny/runs" / run / "seed0/run.json" for name, run in trained.items()}
+    found = json.loads(records["student"].read_text())["distill"]
+    weights = json.loads(records["cnn"].read_text())["files"]["model.safetensors"]
+    assert (found["teacher"], found["sha256"], found["kind"]) == (f"run:{trained['cnn']}", weights, "cross-model")
+    add_ablation({**distilled, "variants": {"student": student, "cnn": {**teacher, "train": {"lr": 2.0e-3}}}})
+    assert project.planned("ablation_mine")["train"] == 2, "the teacher, and its student"
 
 
 def test_an_ablation_for_another_suite_is_an_error(project, add_ablation):

@@ -61,6 +61,7 @@ def test_partial_marks_missing_runs_and_does_not_make_them(judged):
     assert set(jobs) == {
         "collect_metrics",
         "collect_runs",
+        "collect_history",
         "resolved_suite",
         "table1",
         "verdict",

@@ -175,7 +175,7 @@ def test_selection_and_evaluation_use_the_configured_split(project):
 def test_editing_a_figure_redraws_that_figure(project):
     script = project.folder / "paper_figures" / "fig4_length_curves.py"
     script.write_text(script.read_text() + "\n# a remark\n")
-    assert set(project.planned()) - {"figures"} == {"fig4", "overview"}  # the overview holds the figure
+    assert set(project.planned()) - {"figures"} == {"fig4"}
 
 
 def test_one_figure_by_name(project):

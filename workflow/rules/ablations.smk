@@ -53,6 +53,7 @@ use rule evaluate as evaluate_variant with:
         classes=prepared("classes.json"),
         summary=prepared("summary.json"),
         model_file=lambda wildcards: PLAN.model_file(*evaluated(wildcards)),
+        bases=base_weights,
     output:
         metrics=f"{VARIANT_DIR}/seed{{seed}}/metrics.csv",
         predictions=f"{VARIANT_DIR}/seed{{seed}}/predictions.h5",

@@ -46,6 +46,13 @@ FIGURE_DIR = (
     if SETTINGS.partial
     else f"paper_figures/{SUITE.name}"
 )
+# the page of the suite, and with `beside` the page that also has the other suite's curves
+PAGE_DIR = "/".join(
+    [SUITE_DIR]
+    + ["partial"] * SETTINGS.partial
+    + [f"beside_{SETTINGS.beside}"] * (SETTINGS.beside is not None)
+)
+ARCHIVE = f"docs/results/{SUITE.name}"
 # Git and `make lint` ignore this folder
 CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 
@@ -89,7 +96,7 @@ def show_short_messages():
     if not workflow.is_main_process or settings.verbose or settings.dryrun:
         return
     setup = ("configure", "configure_sweeps", "configure_variant", "resolved_suite")
-    setup += ("resolved_ablation", "decoded")
+    setup += ("resolved_ablation", "decoded", "all")
     names = [r.name for r in workflow.rules]
     short = [name for name in names if name in workflow._localrules]
     stored = stored_seconds(Path(SUITE_DIR) / "benchmarks", names)
@@ -174,6 +181,12 @@ def needs(wildcards):
     return PLAN.needs(PLAN.run_of(*experiment_of(wildcards)))
 
 
+def base_weights(wildcards):
+    """Weights of other runs that are part of the model of a job's run, see `model.adapt`."""
+    bases = PLAN.bases(PLAN.run_of(*experiment_of(wildcards)))
+    return expand(f"{RUN_DIR}/model.safetensors", experiment=bases, seed=wildcards.seed)
+
+
 def evaluations(wildcards):
     """Evaluations of an experiment or variant, by name."""
     return PLAN.evaluations(*evaluated(wildcards))
@@ -197,9 +210,13 @@ def measured_splits(wildcards):
 
 
 def model_file_option(_, input):
-    """Option with the file of a model whose class is in a file of yours."""
-    path = input.get("model_file")
-    return ["--model-file", path] if path else []
+    """Options with the files of models whose classes are in files of yours."""
+    files = input.get("model_file") or []
+    return [
+        word
+        for path in ([files] if isinstance(files, str) else files)
+        for word in ("--model-file", path)
+    ]
 
 
 def norm_file(run):

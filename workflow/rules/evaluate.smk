@@ -43,6 +43,7 @@ rule evaluate:
         classes=prepared("classes.json"),
         summary=prepared("summary.json"),
         model_file=lambda wildcards: PLAN.model_file(*evaluated(wildcards)),
+        bases=base_weights,
     output:
         metrics=f"{RUN_DIR}/metrics.csv",
         predictions=f"{RUN_DIR}/predictions.h5",

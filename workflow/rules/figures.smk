@@ -13,6 +13,7 @@ localrules:
     fig3,
     fig4,
     fig5,
+    patch_sizes,
     table1,
     verdict,
     overview,
@@ -51,8 +52,8 @@ rule fig2:
     """Figure 2: native lengths of the clips, what is cropped and padded."""
     input:
         script="paper_figures/fig2_native_lengths.py",
-        manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
-        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
+        lengths=rules.collect_lengths.output.table,
+        record=rules.collect_lengths.output.record,
         suite=rules.resolved_suite.output[0],
     output:
         figure(
@@ -69,7 +70,7 @@ rule fig2:
         out=subpath(output[0], strip_suffix=".png"),
         code=CODE["lengths"],
     shell:
-        "python {input.script:q} --suite {input.suite:q} --manifests {input.manifests:q} --out {params.out:q} 2> {log:q}"
+        "python {input.script:q} --suite {input.suite:q} --lengths {input.lengths:q} --out {params.out:q} 2> {log:q}"
 
 
 rule fig3:
@@ -153,6 +154,36 @@ use rule fig4 as fig5 with:
 describe("fig5", "Figure 5: scores over time resolution.")
 
 
+rule patch_sizes:
+    """Figure of patch sizes: scores over the size of the patches and over tokens per second."""
+    input:
+        script="paper_figures/patch_sizes.py",
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
+        released=released_curves,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure(
+            "patch_sizes",
+            "../report/patch_sizes.rst",
+            "Patch sizes and tokens per second",
+        ),
+        caption=f"{FIGURE_DIR}/patch_sizes.rst",
+    log:
+        f"{SUITE_DIR}/logs/patch_sizes.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        options=comparison_options,
+        code=CODE["patches"],
+    shell:
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
+
+
 rule table1:
     """Table 1: fixed-length models compared with flexible ones."""
     input:
@@ -220,26 +251,31 @@ rule verdict:
 
 
 rule overview:
-    """First page of the report: claims, headline, figures and caveats."""
+    """The page of the suite: claims, headline, curves, cost, runs; also the first page of the report."""
     input:
         script="paper_figures/overview.py",
         template="workflow/report/overview.html.j2",
+        included=["workflow/report/overview.css", "workflow/report/overview.js"],
         metrics=rules.collect_metrics.output.metrics,
         metrics_record=rules.collect_metrics.output.record,
+        runs=rules.collect_runs.output.table,
+        history=rules.collect_history.output.table,
+        run_records=[
+            rules.collect_runs.output.record,
+            rules.collect_history.output.record,
+        ],
         released=released_curves,
         beside=other_suite,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
         records=[] if SETTINGS.partial else rules.intervals.output.records,
-        lengths=rules.fig4.output[0] if "fig4" in PLAN.figures else [],
-        resolutions=rules.fig5.output[0] if "fig5" in PLAN.figures else [],
         suite=rules.resolved_suite.output[0],
     output:
         report(
-            f"{CURVE_DIR}/overview.html",
+            f"{PAGE_DIR}/index.html",
             caption="../report/overview.rst",
             category="Overview",
-            labels={"page": "Headline, figures 4 and 5, table 1"},
+            labels={"page": "Headline, figures 4 and 5, verdict, cost, runs"},
         ),
     log:
         f"{SUITE_DIR}/logs/overview.log",

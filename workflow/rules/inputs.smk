@@ -1,6 +1,8 @@
 # Functions of inputs and params that a single rule file uses and that are too long for a lambda. They are not in that
 # file, because `snakemake --lint` refuses files with both functions and rules.
 
+import json
+
 from elasticast.checksums import file_sha256
 from elasticast.config.load_ablation import load_ablation
 from elasticast.config.run import OF_RUN
@@ -61,8 +63,8 @@ def comparison_options(_, input):
         "intervals",
         "pairs",
         "beside",
-        "lengths",
-        "resolutions",
+        "runs",
+        "history",
         "template",
     )
     files = {name: input.get(name) for name in names}
@@ -78,6 +80,53 @@ def drawn_figures():
     """The figures and tables of the suite; with `partial`, which prepares no data, without those of the data."""
     skipped = ("fig2", "fig3") if SETTINGS.partial else ()
     return [name for name in PLAN.figures if name not in skipped]
+
+
+# ---- redraw.smk
+
+
+def archived(script, *names):
+    """Inputs of a figure or table of the archive: its script, the settings, and those of the tables that exist."""
+    files = {name: f"{ARCHIVE}/{name}.csv" for name in names}
+    files |= {f"{name}_record": f"{ARCHIVE}/{name}.json" for name in names}
+    found = {name: path for name, path in files.items() if Path(path).is_file()}
+    needed = {"script": f"paper_figures/{script}.py", "suite": f"{ARCHIVE}/suite.yaml"}
+    return {**needed, **found}
+
+
+def archived_curves(script, *names):
+    """Like :func:`archived`, with the metrics, their intervals and the authors' curves."""
+    files = archived(script, "metrics", "intervals", *names)
+    return {**files, "released": released_curves(None)}
+
+
+def redraw_rules():
+    """The rules of the figures and tables that the archive has data for, by the file that each makes first."""
+    without = ["fig3"] if Path(f"{ARCHIVE}/lengths.csv").is_file() else ["fig2", "fig3"]
+    names = [name for name in PLAN.figures if name not in without]
+    drawn = [getattr(rules, f"redraw_{name}") for name in names]
+    return {str(rule.output[0]): rule for rule in drawn}
+
+
+def redrawn(_):
+    """First output of every rule in :func:`redraw_rules`."""
+    if not Path(f"{ARCHIVE}/archive.json").is_file():
+        raise WorkflowError(
+            f"{ARCHIVE}/archive.json: no such file: the results of suite {SUITE.name!r} are not published. To publish "
+            f"them, run: elasticast publish {SUITE_DIR}"
+        )
+    return list(redraw_rules())
+
+
+def drawn_from(_):
+    """Data of each figure and table of the archive, by its file, as JSON."""
+    data = {
+        picture: sorted(
+            str(f) for f in rule.input if Path(f).suffix in (".csv", ".yaml")
+        )
+        for picture, rule in redraw_rules().items()
+    }
+    return json.dumps(data)
 
 
 # ---- released.smk

@@ -4,7 +4,9 @@
 localrules:
     resolved_suite,
     collect_runs,
+    collect_history,
     collect_data,
+    collect_lengths,
     collect_norms,
 
 
@@ -45,9 +47,29 @@ rule collect_runs:
     conda:
         "../../environment.yml"
     params:
+        table="runs",
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect runs {input:q} --out {output.table:q} 2> {log:q}"
+        "python -m elasticast collect {params.table} {input:q} --out {output.table:q} 2> {log:q}"
+
+
+use rule collect_runs as collect_history with:
+    output:
+        table=report(
+            f"{SUMMARY_DIR}/history.csv",
+            caption="../report/history.rst",
+            category="Provenance",
+            labels={"table": "Learning curves"},
+        ),
+        record=f"{SUMMARY_DIR}/history.json",
+    log:
+        f"{SUITE_DIR}/logs/collect_history.log",
+    params:
+        table="history",
+        code=CODE["collect"],
+
+
+describe("collect_history", "Table of the learning curves of all runs.")
 
 
 rule collect_data:
@@ -71,6 +93,24 @@ rule collect_data:
         code=CODE["collect"],
     shell:
         "python -m elasticast collect data {input.tables:q} --out {output.table:q} 2> {log:q}"
+
+
+rule collect_lengths:
+    """Table of the durations of the clips, for figure 2."""
+    input:
+        manifests=expand(rules.prepare.output.manifest, dataset=list(SUITE.datasets)),
+        summaries=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
+    output:
+        table=f"{SUITE_DIR}/summary/lengths.csv",
+        record=f"{SUITE_DIR}/summary/lengths.json",
+    log:
+        f"{SUITE_DIR}/logs/collect_lengths.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=CODE["collect"],
+    shell:
+        "python -m elasticast collect lengths {input.manifests:q} --out {output.table:q} 2> {log:q}"
 
 
 rule collect_norms:
@@ -101,6 +141,8 @@ rule summary:
         rules.collect_metrics.output,
         [] if SETTINGS.partial else rules.intervals.output,
         rules.collect_runs.output,
+        rules.collect_history.output,
         [] if SETTINGS.partial else rules.collect_data.output,
+        [] if SETTINGS.partial else rules.collect_lengths.output,
         [] if SETTINGS.partial else rules.collect_norms.output,
         rules.resolved_suite.output,

@@ -34,12 +34,12 @@ rule train:
         classes=prepared("classes.json"),
         summary=prepared("summary.json"),
         norm=lambda wildcards: norm_file(wildcards.experiment),
-        start=lambda wildcards: expand(
+        others=lambda wildcards: expand(
             f"{RUN_DIR}/model.safetensors",
-            experiment=needs(wildcards).starts_from or [],
+            experiment=needs(wildcards).trained_first,
             seed=wildcards.seed,
         ),
-        model_file=lambda wildcards: PLAN.model_file(*experiment_of(wildcards)),
+        model_file=lambda wildcards: PLAN.training_files(*experiment_of(wildcards)),
     output:
         weights=f"{RUN_DIR}/model.safetensors",
         model=f"{RUN_DIR}/model.json",

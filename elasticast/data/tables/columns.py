@@ -3,7 +3,7 @@
 import logging
 
 from elasticast.config.dataset import Table
-from elasticast.config.table import Labels
+from elasticast.config.dataset.table import Labels
 from elasticast.data.labels import clean, meant
 from elasticast.data.tables.read import Rows
 from elasticast.errors import DataError

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from elasticast.config.table import ClassNames, Labels
+from elasticast.config.dataset.table import ClassNames, Labels
 from elasticast.data.annotations import read_lines
 from elasticast.data.labels import MAX_NAMED, class_of, clean, damage
 from elasticast.data.tables.read import Cell, Rows

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from elasticast.config import ModelSettings, RunConfig
 from elasticast.errors import DataError
+from elasticast.models.adapters import is_added
 from elasticast.models.ast import AST
 from elasticast.models.elasticast import ElasticAST
 from elasticast.models.weights.content import Weights
@@ -46,6 +47,7 @@ def load_weights(model: nn.Module, weights: Weights, config: RunConfig, *, keep_
     state, notes = model.state_dict(), []
     tensors = ADAPTERS.get(type(model), _same_names)(model, weights, notes)
     tensors |= _head(state, weights, config.model, keep_head, notes)
+    tensors |= {name: value for name, value in state.items() if is_added(name) and name not in tensors}
     check_names(state, tensors, f"{weights.description}: does not fit this model")
     model.load_state_dict(tensors)
     return notes

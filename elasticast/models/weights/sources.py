@@ -19,7 +19,8 @@ from elasticast.data.features import Norm, checked_norm
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json
 from elasticast.models import build_model
-from elasticast.models.trained import CODE_FILE, MODEL_FILES, first_nonfinite
+from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES, first_nonfinite
+from elasticast.models.weights.adapted import check_base, complete
 from elasticast.models.weights.content import Weights
 from elasticast.models.weights.convert import convert_state
 from elasticast.models.weights.hub import HF, fetch
@@ -35,7 +36,8 @@ def read_weights(source: str | Path) -> Weights:
     """Read weights, recognise their layout and convert them.
 
     A trained model of this package is verified: ``model.json`` holds the checksums of itself and of the weights, and in
-    the folder of a run, ``run.json`` holds that of ``model.json``. Other files have no checksums to verify.
+    the folder of a run, ``run.json`` holds that of ``model.json``. The folder of an adapted run holds the weights that
+    it trained; those that it adapted are read too, and verified. Other files have no checksums to verify.
 
     Parameters
     ----------
@@ -129,9 +131,24 @@ def _from_run(folder: Path) -> Weights:
         code = folder / CODE_FILE
         verify(code, {FILES: {CODE_FILE: sha256}}, path, REMEDY)
     tensors = read_tensors(file)
+    if (base := content.get(BASE)) is not None:
+        tensors = complete(tensors, config, len(classes), _base(base, path))
     model = config.model.kind if code else f"{config.model.kind} of this package"
     description = f"{model}, experiment {config.experiment}, seed {config.seed}"
     return Weights(description, tensors, config, norm, kind, classes, sha256=content[FILES][file.name], code=code)
+
+
+def _base(record: dict[str, Any], path: Path) -> Weights:
+    """The weights that a run adapted; `record` is the entry :data:`BASE` of its `model.json`, `path`."""
+    source = record["source"]
+    if not source.startswith((TIMM, HF)):
+        source = str(path.parent / source)
+    try:
+        weights = read_weights(source)
+    except DataError as error:
+        raise DataError(f"{path}: {BASE}: needs the weights that this run adapted; {error}") from None
+    check_base(weights, record, path)
+    return weights
 
 
 def _from_file(path: Path) -> Weights:

@@ -1,4 +1,4 @@
-"""Adapt weights to AST and ElasticAST: positions, prefix tokens and pooling. Notes list all adaptations.
+"""Adapt weights to AST and ElasticAST: patches, positions, prefix tokens, pooling. Notes list all adaptations.
 
 Shapes: F frequency patches, T time patches, p prefix tokens, D width.
 """
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elasticast.config import ASTSettings, ElasticASTSettings, TransformerSettings
+from elasticast.data.patch_sizes import resized_kernel
 from elasticast.models.ast import AST
 from elasticast.models.elasticast import ElasticAST
 from elasticast.models.weights.content import Weights
@@ -32,6 +33,9 @@ def _adapt(
 ) -> dict[str, Tensor]:
     state, settings = model.state_dict(), model.settings
     tensors = _named("patch_embed.", weights.tensors) | _named("trunk.", weights.tensors)
+    if settings.patch != (edge := weights.config.model.patch):
+        tensors["patch_embed.weight"] = resized_kernel(tensors["patch_embed.weight"], edge, settings.patch)
+        notes.append(f"patch embedding: resized from {edge} x {edge} to {settings.patch} x {settings.patch}")
     given, wanted = _named("positions.", weights.tensors), _named("positions.", state)
     if given and wanted:
         tensors |= resize(given, state, weights, settings, notes)
@@ -59,7 +63,8 @@ def _tables(
 ) -> dict[str, Tensor]:
     """Positions of an ElasticAST: a table for frequency and one for time."""
     theirs = getattr(weights.config.model, "positions", "table")
-    whole = model.positions == "fractional"  # rows are fractions of a clip: resize, never cut
+    # rows that are fractions of a clip, or places of other patches, are resized, never cut
+    whole = model.positions == "fractional" or weights.config.model.patch != model.patch
     if model.positions != theirs:
         notes.append(f"trained with model.positions: {theirs}, used with {model.positions}")
     freq, time = len(state["positions.freq"]), len(state["positions.time"])
@@ -70,7 +75,7 @@ def _tables(
         notes.append("positions: the frequency and time tables are means of the grid over the other axis")
         return {"positions.freq": table.mean(2).T, "positions.time": table.mean(1).T}
     return {
-        "positions.freq": _resize_table(given["positions.freq"], freq, "frequency", notes),
+        "positions.freq": _resize_table(given["positions.freq"], freq, "frequency", notes, whole),
         "positions.time": _resize_table(given["positions.time"], time, "time", notes, whole),
     }
 

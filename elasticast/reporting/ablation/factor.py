@@ -1,6 +1,7 @@
 """The plot `factor` of an ablation: score over the values of one setting."""
 
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,15 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
-from elasticast.config.ablation_names import format_value
+from elasticast.config.ablation_names import format_value, setting_of
 from elasticast.config.ablation_sweeps import compared
 from elasticast.config.load_ablation import Ablation
-from elasticast.config.run import RunSettings
 from elasticast.reporting.ablation.labels import figure_title, name_varied_settings, setting_name
 from elasticast.reporting.ablation.scores import QUANTITIES, AblationResults
-from elasticast.reporting.curves import METRIC_LABEL, is_geometric
+from elasticast.reporting.curves import METRIC_LABEL, is_geometric, set_score_axis
 from elasticast.reporting.identity import LineStyle, styles_of
 from elasticast.reporting.legend import legend_below, open_marker
 from elasticast.reporting.panels import NOT_RUN
@@ -52,7 +52,7 @@ def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
     ablation = results.ablation
     sweeps = list(compared(ablation))
     axis, lines = _axis_of(ablation), {v: _line_name(ablation, v) for v in ablation.experiments}
-    names = list(dict.fromkeys(lines.values()))
+    names = list(dict.fromkeys(lines[v] for v in sorted(lines, key=lambda v: _line_order(ablation, v))))
     runs = {line: ablation.runs[v] for v, line in reversed(lines.items())}  # the first of each line
     runs[lines[ablation.base]] = ablation.runs[ablation.base]
     styles = styles_of({name: runs[name] for name in names}, base=lines[ablation.base])
@@ -74,27 +74,26 @@ def draw_factor(results: AblationResults, table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _setting(run: RunSettings, key: str) -> Any:
-    value: Any = run.model_dump(mode="json")
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None  # None if the base has no such settings
-    return value
-
-
 def _value(ablation: Ablation, variant: str) -> str:
     """Value of the first setting of the grid in a variant, as text."""
-    return format_value(_setting(ablation.runs[variant], ablation.grid[0]))
+    return format_value(setting_of(ablation.runs[variant], ablation.grid[0]))
 
 
 def _line_name(ablation: Ablation, variant: str) -> str:
     """Name of the line of a variant: the values of all settings of the grid except the first."""
     run = ablation.runs[variant]
-    return ", ".join(f"{setting_name(key)} {format_value(_setting(run, key))}" for key in ablation.grid[1:])
+    return ", ".join(f"{setting_name(key)} {format_value(setting_of(run, key))}" for key in ablation.grid[1:])
+
+
+def _line_order(ablation: Ablation, variant: str) -> list[float]:
+    """Key that sorts lines by the values of these settings: numbers ascending, then other values as in the file."""
+    values = [setting_of(ablation.runs[variant], key) for key in ablation.grid[1:]]
+    return [value if _is_number(value) else math.inf for value in values]
 
 
 def _axis_of(ablation: Ablation) -> _Axis:
-    values = [_setting(ablation.runs[v], ablation.grid[0]) for v in ablation.experiments]
-    numbers = sorted({v for v in values if isinstance(v, int | float) and not isinstance(v, bool)})
+    values = [setting_of(ablation.runs[v], ablation.grid[0]) for v in ablation.experiments]
+    numbers = sorted(set(filter(_is_number, values)))
     logarithmic = len(numbers) > 2 and numbers[0] > 0 and is_geometric(np.array(numbers))
     places = {format_value(number): float(np.log(number) if logarithmic else number) for number in numbers}
     steps = np.diff(list(places.values()))
@@ -102,6 +101,10 @@ def _axis_of(ablation: Ablation) -> _Axis:
     for text in dict.fromkeys(map(format_value, values)):
         places.setdefault(text, max(places.values(), default=0.0) + step)
     return _Axis(places, {format_value(number) for number in numbers}, step, logarithmic)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _draw_line(ax: Axes, cells: pd.DataFrame, axis: _Axis, style: LineStyle, shift: float) -> None:
@@ -128,7 +131,7 @@ def _set_axes(ax: Axes, axis: _Axis, title: str) -> None:
     ax.set_xticks([axis.position(text) for text in texts], texts, **turned)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.margins(x=0.08)
-    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    set_score_axis(ax)
     ax.grid(axis="y")
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)

@@ -16,14 +16,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from elasticast.config.ablation_sweeps import COSTLY, SWEEPS, compared
+from elasticast.config.ablation_sweeps import COSTLY, SHARES, SWEEPS, compared
 from elasticast.evaluation.statistics import ALPHA
 from elasticast.reporting.ablation.factor import draw_factor
 from elasticast.reporting.ablation.heat_map import draw_heat_map
 from elasticast.reporting.ablation.labels import name_varied_settings
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import missing_delta
-from elasticast.reporting.curves import METRIC_LABEL, draw_panel, is_logarithmic
+from elasticast.reporting.curves import METRIC_LABEL, draw_chance, draw_panel, is_logarithmic, set_score_axis
 from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import Styles, legend_below, mark_handles, note_missing_runs
 from elasticast.reporting.panels import Panel, Series, sweep_panels
@@ -60,9 +60,9 @@ def draw_curves(results: AblationResults, table: pd.DataFrame) -> Figure:
 
 
 def draw_cost(results: AblationResults, table: pd.DataFrame) -> Figure:
-    """Draw one row per sweep over tokens left out or merged: score over operations per clip, and the differences.
+    """Draw one row per sweep that changes the number of tokens: score over operations per clip, and the differences.
 
-    The points are labelled with the shares of tokens.
+    The points are labelled with the x of the sweep.
     """
     panels = panels_of(results)
     figure, axes, styles = _rows(results, table, list(panels))
@@ -99,8 +99,8 @@ def _intervals(results: AblationResults) -> pd.DataFrame:
         for (evaluation, (x, compression)), score in scores.items():
             if compression is None and len(score.values) == ran.get((variant, evaluation)):
                 low, high = score.interval()
-                rows.append((variant, results.metric, evaluation, x, low, high))
-    return pd.DataFrame(rows, columns=["experiment", "metric", "evaluation", "x", "low", "high"])
+                rows.append((variant, results.metric, evaluation, x, low, high, results.chance))
+    return pd.DataFrame(rows, columns=["experiment", "metric", "evaluation", "x", "low", "high", "chance"])
 
 
 def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:
@@ -228,7 +228,8 @@ def _draw_operations(
             ax.fill_between(gflops, 100 * points["low"], 100 * points["high"], **band)
         ax.plot(gflops, 100 * points["mean"], **style.line())
         places = zip(gflops, 100 * points["mean"], points.index, strict=True)
-        labels += [(x, y, f"{100 * share:g} %", style.text_color()) for x, y, share in places]
+        share = SWEEPS[panel.x_name] in SHARES
+        labels += [(gf, y, f"{100 * x:g} %" if share else f"{x:g}", style.text_color()) for gf, y, x in places]
     if all_gflops and max(all_gflops) > 20 * min(all_gflops):
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(LogFormatter())
@@ -239,11 +240,13 @@ def _draw_operations(
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)
     ax.margins(x=0.06, y=0.1)
+    set_score_axis(ax)
+    draw_chance(ax, panel)
     return labels
 
 
 def _label_points(figure: Figure, ax: Axes, sweep: str, labels: list[tuple[float, float, str, str]]) -> None:
-    """Say which share of the tokens is left out or merged: on an axis at the top if it is the same for all curves."""
+    """Say what the points are, such as the share of tokens left out: at the top if it is the same for all curves."""
     places = {(f"{x:.3g}", text): x for x, _, text, _ in labels}
     shares = {text for _, _, text, _ in labels}
     if len(places) > len(shares):
@@ -267,7 +270,8 @@ def _add_share_axis(figure: Figure, ax: Axes, sweep: str, texts: dict[float, str
     top.xaxis.set_minor_locator(NullLocator())
     top.tick_params(labelsize=7, colors=MUTED)
     top.spines["top"].set_color(MUTED)
-    top.set_xlabel(f"{sweep} (%)", color=MUTED, fontsize=7, labelpad=2)
+    unit = " (%)" if sweep in SHARES else ""
+    top.set_xlabel(f"{sweep}{unit}", color=MUTED, fontsize=7, labelpad=2)
 
 
 def _place_labels(figure: Figure, ax: Axes, labels: list[tuple[float, float, str, str]]) -> None:

@@ -1,5 +1,6 @@
 """Read the results of an ablation: metrics, resampled scores and training records of its variants."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,17 @@ def read_results(ablation: Ablation, folder: Path, *, partial: bool = False) -> 
             f"{first} and {second}: different clips or numbers of draws; run `elasticast resample` again for both"
         )
     empty = pd.DataFrame(columns=list(_COLUMNS))
-    return AblationResults(ablation, pd.concat(tables or [empty], ignore_index=True), resampled, records)
+    metrics = pd.concat(tables or [empty], ignore_index=True)
+    return AblationResults(ablation, metrics, resampled, records, _chance(next(iter(origins.values()), None)))
+
+
+def _chance(path: Path | None) -> float | None:
+    """Chance of the test clips in a file of resampled scores."""
+    if path is None:
+        return None
+    with open_hdf5(path, RESAMPLE_AGAIN) as file:
+        known = [group.attrs.get("chance", math.nan) for group in file.values() if group.attrs["split"] == "test"]
+    return None if math.isnan(known[0]) else float(known[0])
 
 
 def _with_distinct_labels(ablation: Ablation) -> Ablation:

@@ -64,12 +64,16 @@ class AblationResults:
         Resampled scores by variant, then by (evaluation, point).
     records : dict
         `run.json` of each seed by variant.
+    chance : float or None
+        Score that takes no listening, see :func:`elasticast.evaluation.statistics.chance`. None if nothing was
+        resampled.
     """
 
     ablation: Ablation
     metrics: pd.DataFrame
     resampled: dict[str, dict[tuple[str, Point], Resampled]]
     records: dict[str, list[dict]]
+    chance: float | None = None
 
     @property
     def metric(self) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from elasticast.config.ablation_sweeps import (
-    COSTLY,
     GRID,
+    SHARES,
     SWEEPS,
     Point,
     compared,
@@ -43,7 +43,10 @@ from elasticast.reporting.tables import (
 )
 from elasticast.text import one_line
 
-COSTS = ("parameters", "train_seconds", "tokens_per_s", "tokens_seen", "gflops_per_clip")
+COSTS = (
+    "parameters", "trained_parameters", "train_seconds", "tokens_per_s", "tokens_seen", "training_flops",
+    "gflops_per_clip",
+)  # fmt: skip
 TABLE_COLUMNS = (
     "suite", "ablation", "variant", "label", "base", "setting", "run", "dataset", "task", "sweep", "evaluation",
     "metric", "quantity", "x", "compression", "value", "sd", "low", "high", "seeds", "seeds_planned", "delta",
@@ -139,9 +142,11 @@ def _costs(results: AblationResults, variant: str) -> dict[str, float]:
     costs = {"gflops_per_clip": float(flops.iloc[0]) if len(flops) else np.nan}
     if not records:
         return dict.fromkeys(COSTS, np.nan) | costs
-    costs |= {"parameters": records[0]["parameters"], "train_seconds": median(r["seconds"] for r in records)}
+    costs |= {key: records[0][key] for key in ("parameters", "trained_parameters")}
+    costs |= {"train_seconds": median(r["seconds"] for r in records)}
     costs |= {"tokens_per_s": median(r["tokens_per_s"] for r in records)}
-    return costs | {"tokens_seen": median(r["tokens_per_s"] * r["seconds"] for r in records)}
+    costs |= {"tokens_seen": median(r["tokens_per_s"] * r["seconds"] for r in records)}
+    return costs | {"training_flops": median(r["training_flops"] for r in records)}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -151,9 +156,11 @@ def _costs(results: AblationResults, variant: str) -> dict[str, float]:
 _HEAD = ["Native", "Δ", "Mean", "Δ", "Worst", "Δ", "Seeds"]
 _COST_HEAD = {
     "parameters": "Parameters (M)",
+    "trained_parameters": "Trained (M)",
     "train_seconds": "Training (s)",
     "tokens_per_s": "Tokens/s",
     "tokens_seen": "Tokens seen (M)",
+    "training_flops": "Training (TFLOPs)",
     "gflops_per_clip": "GFLOPs a clip",
 }
 
@@ -205,8 +212,13 @@ def _rows(table: pd.DataFrame, markup: Markup) -> list[list[str]]:
 
 
 def _cost_rows(first: str, table: pd.DataFrame, markup: Markup) -> tuple[list[str], list[list[str]]]:
-    """Headings and printed cells of the costs; operations are included if they were counted for any variant."""
-    columns = [key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any()]
+    """Headings and printed cells of the costs.
+
+    Operations are included if they were counted for any variant, trained parameters if any variant trains only some.
+    """
+    some = (table["trained_parameters"] < table["parameters"]).any()
+    included = {"gflops_per_clip": table["gflops_per_clip"].notna().any(), "trained_parameters": some}
+    columns = [key for key in COSTS if included.get(key, True)]
     rows = []
     for _, cells in table.groupby("variant", sort=False):
         variant = cells.iloc[0]
@@ -217,8 +229,10 @@ def _cost_rows(first: str, table: pd.DataFrame, markup: Markup) -> tuple[list[st
 def _cost(key: str, value: float) -> str:
     if pd.isna(value):
         return NOT_RUN
-    if key in ("parameters", "tokens_seen"):
+    if key in ("parameters", "trained_parameters", "tokens_seen"):
         return f"{value / 1e6:.3g}"
+    if key == "training_flops":
+        return f"{value / 1e12:,.3g}"
     return f"{value:.3g}" if key == "gflops_per_clip" else f"{value:,.0f}"
 
 
@@ -227,8 +241,9 @@ def _where(results: AblationResults, sweep: str) -> str:
     ablation = results.ablation
     points = shared_points(ablation, sweep)
     x, compression = points[native_index(ablation, sweep)]
-    names = {SWEEPS["compression"]: f"compression {x:g}", **dict.fromkeys(COSTLY, f"a share of {x:g}")}
-    names[SWEEPS["sample_rate"]] = f"{x:g} Hz"
+    names = {SWEEPS["compression"]: f"compression {x:g}", **dict.fromkeys(SHARES, f"a share of {x:g}")}
+    names |= {SWEEPS["sample_rate"]: f"{x:g} Hz", SWEEPS["patch_size"]: f"{x:g} × {x:g} patches"}
+    names[SWEEPS["patch_width"]] = f"patches of {x:g} frames"
     seconds = x * ablation.runs[ablation.base].front_end.hop_ms / 1000
     at = names.get(sweep, f"{x:g} frames ({seconds:g} s)") + (f", compression {compression:g}" if sweep == GRID else "")
     text = f"native: {at}; mean and worst of {len(points)} points"

@@ -61,10 +61,10 @@ def test_what_equals_the_base_is_the_base_and_its_run_the_experiments(load):
     assert found.trained["none"].startswith("elastic--attention_scale-none--")
 
 
-def test_a_base_that_no_variant_equals_stands_first(load):
+def test_a_base_that_no_point_equals_is_first_and_named_by_its_values(load):
     found = load({**SCALE, "grid": {"model.attention_scale": ["none"]}})
     assert list(found.runs) == ["base", "none"]
-    assert (found.base, found.trained["base"], found.experiments["base"].label) == ("base", "elastic", "ElasticAST")
+    assert (found.base, found.trained["base"], found.experiments["base"].label) == ("base", "elastic", "sqrt")
 
 
 def test_every_is_laid_over_the_base_and_variants_go_over_it(load):
@@ -168,6 +168,24 @@ def test_resolved_and_read_again_it_is_the_same(load, tmp_path):
     assert isinstance(again, Ablation)
     assert again == found
     assert again.run_config("none", 1).experiment == found.trained["none"]
+
+
+@pytest.mark.parametrize("length", [1, 20, 45, 90])
+def test_names_hold_whole_values_or_none(load, length):
+    """A name that is too long leaves out settings; the others have their values, and no two runs share a name."""
+    grid = {
+        "model.init": ["weights/" + "x" * length],
+        "train.lr": [0.125, 0.5],
+        "train.token_dropout": [0.5, 0.25],
+    }
+    found = load({**SCALE, "grid": grid})
+    for variant, name in found.trained.items():
+        run = found.runs[variant]
+        items = name.split("--")[1:-1]
+        settings = {"lr": run.train.lr, "token_dropout": run.train.token_dropout, "init": run.model.init}
+        for key, value in (item.split("-", 1) for item in items if "-" in item):
+            assert value == str(settings[key]).replace(".", "_").replace("/", "_")
+    assert len(set(found.trained.values())) == len(found.trained) == len(found.runs)
 
 
 @pytest.mark.parametrize(

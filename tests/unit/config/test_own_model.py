@@ -67,7 +67,15 @@ def test_settings_of_other_kinds_are_not_inherited(load):
         back={"base": "own", "label": "back", "model": {"kind": "elasticast", "dim": 96}},
         other={"base": "elastic", "label": "other", "model": {"kind": "own.py:Gru", "patch": 32}},
     )
-    assert set(suite.runs["own"].model.values) == {"patch", "stride", "backend", "init", "width", "names"}
+    assert set(suite.runs["own"].model.values) == {
+        "patch",
+        "patch_sizes",
+        "stride",
+        "backend",
+        "init",
+        "width",
+        "names",
+    }
     assert suite.runs["more"].model.values["width"] == 10
     assert (suite.runs["back"].model.dim, suite.runs["back"].model.depth) == (96, 12)
     assert (suite.runs["other"].model.patch, suite.runs["other"].model.values["width"]) == (32, 12)

@@ -193,7 +193,8 @@ def test_the_sweeps_are_those_of_the_released_curves(paper):
         assert set(curves) == {n for n, e in paper.experiments.items() if e.evaluations == [name]}
         assert all(list(curve.index) == paper.evaluations[name].x for curve in curves.values())
     own = [e.released.model_dump_json() for name, e in paper.experiments.items() if not name.endswith("repeat")]
-    assert len(set(own)) == len(own) == len(table[["dataset", "series"]].drop_duplicates())
+    of_paper = table[table["axis"] != "patch_size"]
+    assert len(set(own)) == len(own) == len(of_paper[["dataset", "series"]].drop_duplicates())
     weights = {n: e.released.weights for n, e in paper.experiments.items() if e.released.weights}
     assert set(weights) == {"audioset_elastic", "vggsound_elastic", "voxceleb1_elastic", "epic_elastic"}
     assert len(set(weights.values())) == 4
@@ -239,11 +240,20 @@ def test_datasets_with_a_split_dev_are_the_published_ones_but_for_it():
 # --- released curves -------------------------------------------------------------------------
 
 
+def test_the_patch_sizes_are_those_of_the_released_curve():
+    suite = suite_named("paper_flexi")
+    curves = released_curves(suite, read_released(CURVES), "patch_size")
+    assert list(curves) == ["vggsound_flexi"]
+    assert list(curves["vggsound_flexi"].index) == suite.evaluations["patch_size"].x
+    assert released_curves(suite, read_released(CURVES), "patch_width") == {}
+
+
 def test_released_curves_are_complete_fractions():
     table = read_released(CURVES)
-    assert len(table) == 4 * (25 + 25) + 5 * (16 + 16)
+    assert len(table) == 4 * (25 + 25) + 5 * (16 + 16) + 10
     assert table["value"].between(0, 1).all()
-    assert set(table["source"].str.split("@").str[0]) == {"JiuFengSC/ElasticAST"}
+    repositories = {"JiuFengSC/ElasticAST", "JiuFengSC/FlexiAST_INTERSPEECH23"}
+    assert set(table["source"].str.split("@").str[0]) == repositories
 
 
 @pytest.mark.parametrize(
@@ -251,7 +261,7 @@ def test_released_curves_are_complete_fractions():
     [
         (lambda t: t.drop(columns="series"), ["series"]),
         (lambda t: t.assign(value="high"), ["line 2", "value", "'high'"]),
-        (lambda t: pd.concat([t, t.head(1)]), ["line 362", "x"]),
+        (lambda t: pd.concat([t, t.head(1)]), ["line 372", "x"]),
     ],
 )
 def test_a_damaged_reference_file_is_one_clear_error(tmp_path, change, named):

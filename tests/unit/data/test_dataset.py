@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from elasticast.config import Batch
-from elasticast.data import dataset as module
+from elasticast.data import encoder as module
 from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.encoder import ClipEncoder, crop_or_pad
 from elasticast.data.features import log_mel, patchify
@@ -114,25 +114,25 @@ def test_a_balanced_epoch_is_the_same_whatever_the_workers_and_where_it_is_resum
 @pytest.mark.parametrize("room", [0, 150_000, 2**30])
 @pytest.mark.parametrize("hops", [ONE_HOP, ALL_OF_IT], ids=["one hop", "several hops and mixup"])
 def test_keeping_log_mels_or_waveforms_changes_nothing(training, monkeypatch, room, hops):
-    monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(module, "KEPT_BYTES", 0)
     plain = training(hops)
-    monkeypatch.setattr(module, "CACHE_BYTES", room)
+    monkeypatch.setattr(module, "KEPT_BYTES", room)
     keeping = training(hops)
     for epoch in range(3):
         assert all(same(at(plain, i, epoch), at(keeping, i, epoch)) for i in range(12))
-    kept = sum(spectrogram.nbytes for spectrogram in keeping._cache.values())
-    assert not plain._cache
+    kept = sum(spectrogram.nbytes for spectrogram in keeping.log_mels._kept.values())
+    assert not plain.log_mels._kept
     assert kept <= room
-    assert kept + keeping._cache_bytes_left == room
-    assert (len(keeping._cache) > 0) == (room > 0)
+    assert kept + keeping.log_mels._room == room
+    assert (len(keeping.log_mels._kept) > 0) == (room > 0)
 
 
 def test_several_hops_keep_each_waveform_once(training, train_clips):
     found = training(ALL_OF_IT)
     for epoch in range(3):
         assert all(at(found, i, epoch) is not None for i in range(12))
-    assert all(np.array_equal(kept, train_clips.store[i]) for i, kept in found._cache.items())
-    assert len(found._cache) == 12
+    assert all(np.array_equal(kept, train_clips.store[i]) for i, kept in found.log_mels._kept.items())
+    assert len(found.log_mels._kept) == 12
 
 
 def test_training_without_randomness_is_evaluation(tiny, train_clips, norm):

@@ -311,7 +311,7 @@ def test_without_a_twin_the_real_files_are_read_and_nothing_is_made(name, tmp_pa
     if name != "fsd50k":  # which would be downloaded
         reader_of(config).fetch(config, tmp_path, tmp_path / "out")
     assert not list(tmp_path.iterdir())
-    assert config.code() == (f"config/dataset.py:{type(config).__name__}", f"data/datasets/{name}.py")
+    assert config.code() == (f"config/dataset/twinned.py:{type(config).__name__}", f"data/datasets/{name}.py")
 
 
 @pytest.mark.parametrize("name", MODULES)

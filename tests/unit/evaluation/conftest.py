@@ -36,6 +36,7 @@ def trained(tiny, prepared, norm, tmp_path):
         save_model(folder, model, config, norm, clips.classes, clips.kind)
         record = job_record("code", config, read_data_hash(prepared), device="cpu", attention_backend="sdpa", threads=1)
         numbers = ("steps", "seconds", "clips_per_s", "tokens_per_s", "restarts", "parameters", "peak_memory_mib")
+        numbers += ("trained_parameters", "training_flops")
         record |= {FOLDER: folder_of(folder / "run.json"), "world_size": 1, **dict.fromkeys(numbers, 1)}
         write_record(folder / "run.json", record, [folder / "model.safetensors", folder / "model.json"])
         return folder

@@ -15,6 +15,7 @@ from elasticast.config import Evaluation
 from elasticast.data.dataset import Clips
 from elasticast.errors import DataError
 from elasticast.evaluation.intervals import INTERVAL_COLUMNS, PAIR_COLUMNS, _pairs, resample, write_tables
+from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.saved_predictions import points, saving, targets
 from elasticast.evaluation.sweep import sweep
@@ -101,12 +102,21 @@ def test_what_is_saved_are_the_logits_of_the_sweep(evaluated, prepared, task):
                 point = group[f"{x:g}@{compression:g}" if compression else f"{x:g}"]
                 shown = x if name == "hop" else compression or 1.0
                 assert (point.attrs["x"], point.attrs["compression"]) == (x, shown)
-                if task == "events":
-                    assert np.array_equal(point["scores"][:], logits.half().numpy())
-                else:
+                scores = logits if task == "events" else logits.double().log_softmax(1)
+                assert point["scores"][:] == pytest.approx(scores.half().numpy(), rel=1e-3)
+                if task != "events":
                     assert np.array_equal(point["predicted"][:], logits.argmax(1).numpy())
-                    probability = logits.double().softmax(1).max(1).values
-                    assert np.exp(point["score"][:].astype(float)) == pytest.approx(probability.numpy(), rel=2e-3)
+
+
+def test_every_metric_of_single_labels_can_be_computed_from_what_is_saved(evaluated):
+    folder = evaluated("run", task="scene")
+    measured = pd.read_csv(folder / "metrics.csv")
+    measured = measured[measured["evaluation"] == "length"].pivot(index="x", columns="metric", values="value")
+    with h5py.File(folder / "predictions.h5") as file:
+        for point in points(file["length"]):
+            scores = point["scores"][:].astype(np.float32)
+            found = metrics(scores, targets(file["length"], scores.shape[1]), file.attrs["kind"])
+            assert found == pytest.approx(measured.loc[point.attrs["x"], list(found)].to_dict(), abs=0.01)
 
 
 def test_sweeps_of_the_same_clips_hold_them_once_and_files_repeat(evaluated):

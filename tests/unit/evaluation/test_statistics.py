@@ -10,6 +10,7 @@ from elasticast.evaluation.statistics import (
     DRAWS,
     Resampled,
     accuracy,
+    chance,
     draw_weights,
     mean_average_precision,
     paired_differences,
@@ -32,6 +33,27 @@ def draws_of(rng, n, draws):
     """As :func:`draw_weights`, but of a generator: simulations need other draws each."""
     taken = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
     return torch.from_numpy(np.bincount(taken.ravel(), minlength=draws * n).reshape(draws, n).T.astype(np.float32))
+
+
+# ---------------------------------------------------------------------------------------------
+# Chance
+# ---------------------------------------------------------------------------------------------
+
+
+def test_chance_of_single_labels_is_the_best_constant_answer():
+    labels = np.random.default_rng(0).choice([0, 2, 5], size=200, p=[0.2, 0.5, 0.3])
+    assert chance(labels, 200, "single") == max(np.mean(labels == answer) for answer in range(6))
+
+
+def test_chance_of_several_labels_is_the_map_of_clips_in_random_order():
+    rng = np.random.default_rng(1)
+    targets = rng.random((4000, 5)) < [0.0, 0.1, 0.3, 0.5, 1.0]
+    by_chance = metrics(rng.random(targets.shape), targets, "multi")["mAP"]
+    assert chance(np.nonzero(targets)[1], len(targets), "multi") == pytest.approx(by_chance, abs=0.02)
+
+
+def test_chance_is_not_known_if_all_clips_are_alike():
+    assert np.isnan(chance(np.zeros(3, int), 3, "multi"))
 
 
 # ---------------------------------------------------------------------------------------------

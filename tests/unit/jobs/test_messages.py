@@ -1,9 +1,11 @@
 """What is printed while Snakemake runs."""
 
 import logging
+from datetime import timedelta
 
 import pytest
 
+from elasticast.jobs.live import RunningJob
 from elasticast.jobs.messages import SHORT_SECONDS, TerminalMessages, stored_seconds
 
 
@@ -23,7 +25,13 @@ class Run:
         self.now, self.handler = 0.0, Kept()
         texts = {"fig4": "Figure 4.", "configure": "Settings."}
         self.filter = TerminalMessages(
-            self.handler, texts, setup=["configure"], short=["fig4"], stored=dict(stored), clock=lambda: self.now
+            self.handler,
+            texts,
+            setup=["configure"],
+            short=["fig4"],
+            stored=dict(stored),
+            clock=lambda: self.now,
+            on_begin=lambda: None,
         )
         self.handler.addFilter(self.filter)
 
@@ -66,7 +74,16 @@ def test_progress_is_printed_once_a_minute(run):
     for number in range(4):
         run.job(number, "configure", 25.0)
         run.send("progress", done=number, total=7)
+        run.filter.print_progress()
     assert len(run.handler.lines) == before + 1
+
+
+def test_progress_counts_runs_and_jobs_without_those_of_the_set_up(run):
+    run.job(1, "configure", 1.0)
+    run.job(2, "train", 10.0)
+    run.job(3, "train")
+    run.job(4, "configure")
+    assert run.filter.progress().startswith("1 of 4 runs trained, 1 of 5 jobs done, 1 running, ")
 
 
 def test_errors_and_warnings_are_printed_as_they_are(run):
@@ -75,6 +92,7 @@ def test_errors_and_warnings_are_printed_as_they_are(run):
     run.send(None, "a warning")
     assert run.handler.lines[-2:] == ["it failed", "a warning"]
     assert not run.filter.running
+    assert run.filter.progress().startswith("0 of 4 runs trained, 0 of 5 jobs done, 0 running, 1 failed, ")
 
 
 def test_the_time_to_go_is_measured(run):
@@ -86,6 +104,13 @@ def test_the_time_to_go_is_measured(run):
     run.job(3, "train")
     run.now += 30
     assert run.filter.seconds_left() == pytest.approx(2 * 75 - 30 + 3 * SHORT_SECONDS)
+
+
+def test_what_running_jobs_report_is_used(run, monkeypatch):
+    monkeypatch.setattr(RunningJob, "progress", lambda self, running: ("", timedelta(seconds=60 - running)))
+    run.job(1, "train")
+    run.now += 20
+    assert run.filter.seconds_left() == pytest.approx(40 + 3 * 60 + 3 * SHORT_SECONDS)
 
 
 def test_jobs_at_the_same_time_shorten_it(run):

@@ -78,8 +78,8 @@ def test_a_history_that_is_being_written(tiny, tmp_path):
     last = "2,0,2.5,0.001,1.0,8.0,"
     for size in range(len(last)):
         path.write_text(head + line + last[:size])
-        step, to_go = status._progress(tmp_path, tiny())
-        assert (step, to_go) in {("1 of 4", "0:00:02"), ("2 of 4", "0:00:01")}
+        step, to_go = status.training_progress(tmp_path, tiny())
+        assert (step, str(to_go)) in {("1 of 4", "0:00:02"), ("2 of 4", "0:00:01")}
 
 
 def test_a_broken_record_is_an_error_with_its_path(tmp_path):
@@ -90,3 +90,14 @@ def test_a_broken_record_is_an_error_with_its_path(tmp_path):
         status._records(tmp_path)
     assert str(path) in str(raised.value)
     assert status._records(Path(tmp_path / "absent")) == []
+
+
+def test_there_is_a_column_of_trained_parameters_if_a_run_trains_only_some(tiny, tmp_path):
+    adapted, plain = tiny(model={"init": "weights", "adapt": {"kind": "lora"}}), tiny()
+    assert status._trained(tmp_path, adapted) == ""
+    (tmp_path / "run.json").write_text(json.dumps({"trained_parameters": 1234, "parameters": 56789}))
+    counts = [status._trained(tmp_path, config) for config in (adapted, plain)]
+    assert counts == ["1,234 of 56,789", ""]
+    rows = [status.RunStatus(f"run seed {i}", "trained", "4 of 4", "", text, "", "") for i, text in enumerate(counts)]
+    assert "1,234 of 56,789" in status.table(rows)
+    assert status.table(rows[1:]).splitlines()[0].split() == ["run", "state", "step", "to", "go", "job", "log"]

@@ -2,11 +2,18 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from elasticast.config import ElasticASTSettings
-from elasticast.data.packing import PackedClip, kept_tokens, pack
+from elasticast.config import ElasticASTSettings, PatchSize
+from elasticast.data.packing import PackedClip, grid_positions, kept_tokens, pack
 from elasticast.models.attention import Rotation
-from elasticast.models.positions import FactorisedPositions, RotaryPositions, SinusoidalPositions
+from elasticast.models.positions import (
+    FactorisedPositions,
+    GridPositions,
+    RotaryPositions,
+    SinusoidalPositions,
+    stored_places,
+)
 from elasticast.models.pretrained import load_model
 from elasticast.training.checkpoint import save_model
 from tests.gpu import gpu
@@ -204,3 +211,64 @@ def test_every_kind_starts_from_every_other(tiny, norm, tmp_path, start, kind):
     else:
         assert ("positions left out" in notes) == (start in tables)
         assert ("positions freshly initialised" in notes) == (kind in tables)
+
+
+# ---------------------------------------------------------------------------------------------
+# Patches of other sizes
+# ---------------------------------------------------------------------------------------------
+
+SIZES = [PatchSize(*edges, 16, keep) for edges, keep in (((48, 48), True), ((8, 8), False), ((16, 40), False))]
+
+
+def sized_clip(size, index, frames):
+    """A clip of random tokens on the grid of patches of a size."""
+    freq, time = grid_positions(*size.grid(128, frames))
+    patches = torch.randn(len(freq), 256, generator=torch.Generator().manual_seed(index))
+    return PackedClip(index, patches, freq, time, torch.zeros(5), patch_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_packed_equals_one_by_one_at_every_patch_size(tiny, equal, kind, size):
+    clips = [sized_clip(size, i, frames) for i, frames in enumerate((16, 96, 208, 256))]
+    packed, alone, dense = packed_alone_dense(tiny, {"positions": kind}, [dropped(clip, 0.3) for clip in clips])
+    equal(f"ElasticAST packed = one by one, positions {kind}, patches {size[:2]}", packed, alone)
+    equal(f"ElasticAST packed = dense mask, positions {kind}, patches {size[:2]}", packed, dense)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@torch.no_grad()
+def test_grids_of_other_patches_are_resized_as_published(size):
+    grid = GridPositions((8, 64), 12)
+    wanted = size.grid(128, 1024)
+    expected = F.interpolate(grid.table, size=wanted, mode="bilinear", align_corners=False, antialias=True)
+    assert torch.equal(grid(wanted[1], size), expected[0].flatten(1).T)
+    cut = GridPositions((8, 64), 12, cut=True)
+    cut.load_state_dict(grid.state_dict())
+    assert torch.equal(cut(3, size), expected[0, ..., :3].flatten(1).T)
+    stored = PatchSize(16, 16, 16, size.keep)
+    assert torch.equal(grid(64, stored), grid(64))
+    assert torch.equal(grid(40, stored), grid(40))
+
+
+@pytest.mark.parametrize("kind", ["table", "interpolated", "fractional"])
+@torch.no_grad()
+def test_tables_of_other_patches_are_resized_along_each_axis(kind):
+    positions, size = FactorisedPositions(8, 64, 12, kind), PatchSize(32, 32, 16, keep=False)
+    freq, time = grid_positions(*size.grid(128, 1024))
+    found = positions(freq, time, lambda: torch.full_like(time, 32), size)
+    axes = (positions.freq, 4), (positions.time, 32)
+    options = {"mode": "bilinear", "antialias": True}
+    rows = [F.interpolate(table.T[None, None], size=(12, n), **options)[0, 0].T for table, n in axes]
+    torch.testing.assert_close(found, (rows[0][:, None] + rows[1]).flatten(0, 1), atol=1e-6, rtol=0)
+
+
+def test_places_of_other_patches_are_the_centres_of_what_they_cover():
+    index = torch.arange(6)
+    freq, time = stored_places(index, index, PatchSize(16, 48, 16, keep=False))
+    assert torch.equal(freq, index.float())
+    assert torch.equal(time, 3.0 * index + 1)
+    assert stored_places(index, index, None) == (index, index)
+    halves = stored_places(index, index, PatchSize(8, 8, 16, keep=False))[0]
+    assert torch.equal(halves.view(3, 2).mean(1), torch.arange(3.0))

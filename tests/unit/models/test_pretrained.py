@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from elasticast.checksums import OWN, write_record
 from elasticast.data.features import Norm
 from elasticast.data.packing import PackedClip, grid_positions, pack
+from elasticast.data.patch_sizes import resized_kernel
 from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models import build_model
@@ -321,6 +322,28 @@ def test_positions_of_ast_are_cut_for_a_shorter_elasticast(tiny, deit, ast_file)
     middle = deit[1].positions.table[0, :, :, 4:9]  # 5 of 12
     torch.testing.assert_close(model.positions.time, middle.mean(1).T, atol=1e-6, rtol=0)
     torch.testing.assert_close(model.positions.freq, middle.mean(2).T, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["ast", "elasticast"])
+def test_a_model_started_from_one_with_other_patches(tiny, tmp_path, kind):
+    """As FlexiAST starts: kernel and positions are resized, all else is the same."""
+    other = tiny(model={"kind": "ast", "patch": 8}, view={"frames": 1024})
+    theirs = shaken(other, 5)
+    save_model(tmp_path, theirs, other, Norm(-7.0, 4.0), list("abcde"), "multi")
+    view = {"frames": 1024} if kind == "ast" else {"max_frames": 1024}
+    config = tiny(model={"kind": kind} | ({} if kind == "ast" else {"max_frames": 1024}), view=view)
+    model = build_model(config, 5)
+    notes = start_from(str(tmp_path), model, config, list("abcde"))["notes"]
+    assert_names("\n".join(notes), "8 x 8", "16 x 16", "16 x 128", "8 x 64")
+    ours, state = model.state_dict(), theirs.state_dict()
+    assert torch.equal(ours["patch_embed.weight"], resized_kernel(state["patch_embed.weight"], 8, 16))
+    same = [name for name in ours if name.startswith(("trunk.", "head", "patch_embed.bias"))]
+    assert all(torch.equal(ours[name], state[name]) for name in same)
+    grid = torch.nn.functional.interpolate(state["positions.table"], size=(8, 64), mode="bilinear", antialias=True)
+    if kind == "ast":
+        assert torch.equal(ours["positions.table"], grid)
+    else:
+        torch.testing.assert_close(ours["positions.time"], grid[0].mean(1).T, atol=1e-6, rtol=0)
 
 
 def test_ast_started_from_elasticast(tiny, elastic, elastic_file):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elasticast.config.dataset import DatasetConfig, TwinnedDataset
-from elasticast.provenance import PACKAGE, STAGES, START, training_code
+from elasticast.provenance import PACKAGE, STAGES, START, TEACHER, training_code
 from elasticast.provenance.source import Place, Source
 
 ROOT = Path(__file__).parents[3]
@@ -25,6 +25,7 @@ ENTRIES = {
     "intervals": ("cli/__init__.py:resample", "cli/__init__.py:intervals"),
     "collect": ("cli/__init__.py:collect",),
     "curves": tuple(f"{SCRIPTS}/{name}.py" for name in ("fig1_teaser", "fig4_length_curves", "fig5_resolution_curves")),
+    "patches": (f"{SCRIPTS}/patch_sizes.py",),
     "table": (f"{SCRIPTS}/table1.py",),
     "verdict": (f"{SCRIPTS}/verdict.py",),
     "overview": (f"{SCRIPTS}/overview.py",),
@@ -71,29 +72,41 @@ UNUSED = {
         "data/labels.py": "reading what was generated is part of prepare",
         "data/lookup.py": "reading what was generated is part of prepare",
     },
-    "decode": {"config/dataset.py": "a part's name has the two settings that decoding reads"},
+    "decode": {"config/dataset/common.py": "a part's name has the two settings that decoding reads"},
     "prepare": {"data/twins/__init__.py": "a twin adds it in its code()"},
     "train": {
-        "models/pretrained.py": "runs with model.init add START",
+        "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
+        "training/teacher.py": "runs with train.distill add TEACHER",
         "training/selection.py": "runs with train.select have the stage select",
     },
-    "select": {"models/pretrained.py": "runs with model.init add START"},
+    "select": {
+        "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
+        "training/teacher.py": "runs with train.distill add TEACHER",
+    },
     "evaluate": {
         "models/weights/convert.py": "a run's own weights are not converted; published ones have the stage released",
         "models/weights/layouts.py": "a run's own weights are not converted; published ones have the stage released",
     },
 }
 """By stage, modules that it imports and does not use."""
+
+
+def place_of(dataset):
+    """Where the class of a dataset's settings is."""
+    return Place(f"{dataset.__module__.partition('.')[2].replace('.', '/')}.py", dataset.__name__)
+
+
 DATASETS = typing.get_args(typing.get_args(DatasetConfig)[0])
 BY_DATASET = ("synthesis", "decode", "prepare")
 """Stages that run once per dataset. Each dataset adds its own code, see `DatasetSettings.code`."""
-OTHER_DATASETS = {Place("config/dataset.py", name) for name in ("DatasetConfig", *(d.__name__ for d in DATASETS))}
+OTHER_DATASETS = {place_of(d) for d in DATASETS} | {Place("config/dataset/__init__.py", "DatasetConfig")}
 NO_CODE = {
     "configure": "writes its params",
     "configure_sweeps": "writes its params",
     "resolved_suite": "writes settings of which it has the digest",
     "resolved_ablation": "writes settings of which it has the digest",
     "decoded": "writes an empty file",
+    "redraw": "writes checksums of files, which are its inputs",
 }
 """Rules without a digest of code in params: why."""
 
@@ -134,6 +147,12 @@ def cases():
                 ENTRIES[stage],
                 skipped - {"models/pretrained.py"},
             )
+            yield (
+                f"{stage} of a run with train.distill",
+                (*parts, *TEACHER),
+                ENTRIES[stage],
+                skipped - {"models/pretrained.py", "training/teacher.py"},
+            )
 
 
 def dataset_cases():
@@ -142,7 +161,7 @@ def dataset_cases():
             settings = dataset.model_construct(twin="set" if twin else None)
             modules = [f"data/datasets/{dataset.module}.py"]
             modules += ["data/twins/__init__.py", f"data/twins/{dataset.module}.py"] * twin
-            own = {Place("config/dataset.py", dataset.__name__), *modules}
+            own = {place_of(dataset), *modules}
             for stage in ("prepare", "synthesis")[: 1 + (twin or dataset.generated)]:
                 skipped = ({*NEVER, *UNUSED[stage], *OTHER_DATASETS}) - own
                 skipped |= set() if twin or dataset.generated else {"data/synthesis.py"}
@@ -189,7 +208,7 @@ def test_tables_of_exceptions_name_what_is_imported(source):
         seen[name.split()[0]] |= {place.path for place in reached(source, source.select(parts), entries, skipped)[0]}
     assert set(NEVER) <= set().union(*seen.values())
     assert all(set(modules) <= seen[stage] for stage, modules in UNUSED.items())
-    listed = {path for parts in (*STAGES.values(), START) for path in source.select(parts)}
+    listed = {path for parts in (*STAGES.values(), START, TEACHER) for path in source.select(parts)}
     assert not listed & set(NEVER)
 
 
@@ -217,6 +236,7 @@ def test_selection_and_starting_weights_add_to_the_code_of_a_run(tiny):
         "select": tiny(train={"select": {"split": "test"}}),
         "init": tiny(model={"init": "weights.pth"}),
         "both": tiny(model={"init": "weights.pth"}, train={"select": {"split": "test"}}),
+        "distill": tiny(train={"distill": {"teacher": "weights.pth", "weight": 0.5}}),
     }
     assert len({training_code(run) for run in settings.values()}) == len(settings)
     assert training_code(settings["plain"]) == training_code(tiny(seed=1, train={"lr": 0.5}))

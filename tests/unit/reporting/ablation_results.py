@@ -40,7 +40,8 @@ def write_results(
             predictions.append(own / "predictions.h5")
             record = folder.parents[1] / "runs" / run / f"seed{seed}" / "run.json"
             record.parent.mkdir(parents=True, exist_ok=True)
-            told = {"parameters": 1_000_000 * (1 + place), "seconds": 100.0 + seed, "tokens_per_s": 5000.0}
+            told = {"parameters": 1_000_000 * (1 + place), "trained_parameters": 1_000_000}
+            told |= {"seconds": 100.0 + seed, "tokens_per_s": 5000.0, "training_flops": 2 * 10**12 * (1 + place)}
             about = {"experiment": run, "seed": seed, "data_sha256": "d", "dataset": ablation.runs[variant].dataset}
             write_record(record, {**told, **about, "files": weights_of(run, seed)})
         if len(predictions) == len(ablation.seeds):

@@ -168,6 +168,20 @@ def test_quantities_and_intervals_are_those_computed_by_hand(ablation, folder):
     assert found.loc["native", ["value", "x"]].tolist() == pytest.approx([by_seed[:, -1].mean(), 128])
 
 
+def test_the_legend_of_a_factor_is_in_the_order_of_its_numbers(ablation, folder):
+    grid = {"model.pooling": ["attention"], "train.token_dropout": [0.0, 0.5, 0.1, [0.0, 0.5]]}
+    trial = ablation(plot="factor", grid=grid)
+    write_results(trial, folder, quality)
+    results = read_results(trial, folder)
+    texts = [text.get_text() for text in draw(results, compare_variants(results)).legends[0].get_texts()]
+    assert [t.removeprefix("token dropout ") for t in texts if t.startswith("token dropout")] == [
+        "0",
+        "0.1",
+        "0.5",
+        "0–0.5",
+    ]
+
+
 def test_resampled_scores_of_earlier_runs_are_refused_or_left_out(ablation, folder):
     trial = ablation(grid={"model.pooling": ["attention", "mean"]})
     write_results(trial, folder, quality)
@@ -304,8 +318,10 @@ def test_costs_are_those_of_the_records(ablation, folder):
     write_results(trial, folder, quality, draws=20)
     table = compare_variants(read_results(trial, folder)).drop_duplicates("variant").set_index("variant")
     assert table["parameters"].tolist() == [1e6 * (1 + i) for i in range(len(table))]
+    assert (table["trained_parameters"] == 1e6).all()
     assert (table["train_seconds"] == 100.5).all()
     assert (table["tokens_seen"] == 502_500).all()
+    assert table["training_flops"].tolist() == [2e12 * (1 + i) for i in range(len(table))]
     assert table["gflops_per_clip"].tolist() == pytest.approx([2.2] * len(table))
 
 

@@ -31,7 +31,9 @@ HALF_WIDTH = 0.013  # of the intervals, unlike the range of the seeds
 FIGURES = {"fig1_teaser": "lengths", "fig4_length_curves": "lengths", "fig5_resolution_curves": "hops"}
 
 
-def write_intervals(project: Path, names: tuple[str, ...] = ("ast64", "ast128", "hop20", "elastic")) -> list[str]:
+def write_intervals(
+    project: Path, names: tuple[str, ...] = ("ast64", "ast128", "hop20", "elastic"), chance: float | None = None
+) -> list[str]:
     """Intervals of some experiments, and the argument of a script that reads them."""
     means = (
         metrics_table().query("metric == 'mAP'").groupby(["experiment", "evaluation", "x_name", "x"])["value"].mean()
@@ -41,7 +43,8 @@ def write_intervals(project: Path, names: tuple[str, ...] = ("ast64", "ast128", 
         for (name, evaluation, x_name, x), value in means.items()
         if name in names
     ]
-    write_table(project / "intervals.csv", pd.DataFrame(rows, columns=list(INTERVALS)), {})
+    table = pd.DataFrame(rows, columns=list(INTERVALS))
+    write_table(project / "intervals.csv", table if chance is None else table.assign(chance=chance), {})
     return ["--intervals", str(project / "intervals.csv")]
 
 
@@ -153,6 +156,19 @@ def test_curves_with_different_bands_are_named(project, monkeypatch):
     _, caption = drawn_figure(project, monkeypatch, "fig4_length_curves", arguments)
     assert re.search(r"interval[^;]*\(AST 64\)", caption)
     assert re.search(r"minimum and maximum over seeds \((AST 128, ElasticAST|ElasticAST, AST 128)\)", caption)
+
+
+@pytest.mark.parametrize(("chance", "near"), [(0.35, True), (0.01, False), (None, False)])
+@pytest.mark.parametrize("name", FIGURES)
+def test_chance_is_a_line_near_the_curves_and_a_number_far_from_them(project, monkeypatch, name, chance, near):
+    arguments = [*from_metrics(project), *write_intervals(project, chance=chance)]
+    figure, caption = drawn_figure(project, monkeypatch, name, arguments)
+    lines = [line for line in figure.axes[0].get_lines() if set(line.get_ydata()) == {100 * (chance or np.nan)}]
+    texts = line_texts(figure)
+    assert bool(lines) == ("chance" in texts) == near
+    assert any(text.startswith("↓ chance") for text in texts) == (chance is not None and not near)
+    assert (f"{100 * (chance or 0):.1f} % mAP" in caption) == (chance is not None)
+    assert ("Chance" in caption) == (chance is not None)
 
 
 def test_a_training_length_outside_the_sweep_has_no_marker_and_no_words(project, monkeypatch):

@@ -71,6 +71,18 @@ def test_a_script_ends_with_one_line_on_bad_input(project):
     assert str(stop.value) == f"error: {project / 'metrics.csv'}: line 2: value = 'high' is not a number"
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_an_axis_of_equal_scores_spans_points_and_ends_at_possible_scores(project, monkeypatch, value):
+    write_table(project / "metrics.csv", metrics_table().assign(value=value), {})
+    figure, _ = drawn_figure(project, monkeypatch, "fig4_length_curves", from_metrics(project))
+    low, high = figure.axes[0].get_ylim()
+    assert high - low >= 2
+    assert low <= 100 * value <= high
+    figure.draw_without_rendering()
+    ticks = [float(label.get_text()) for label in figure.axes[0].get_yticklabels() if label.get_text()]
+    assert all(0 <= tick <= 100 for tick in ticks)
+
+
 def test_styles_belong_to_labels(project):
     styles = line_styles(suite_of(project))
     assert styles["AST 20 ms"].color == "#123456"

@@ -10,9 +10,19 @@ from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.features import Norm
 from elasticast.data.sampler import ClipRequest
 from elasticast.errors import DataError
+from elasticast.reporting import collect
 from elasticast.reporting.native_lengths import draw_lengths, lengths_caption
 from elasticast.reporting.token_shares import read_lengths, token_shares
+from tests.complaints import complains
 from tests.unit.reporting.toy_suite import VIEWS, change_experiments, line_texts, prepare_data, suite_of
+
+
+def lengths_of(data, project):
+    """What figure 2 counts for one prepared dataset."""
+    table = project / "lengths.csv"
+    collect.lengths([data / "manifest.parquet"], table)
+    (found,) = read_lengths(table, suite_of(project))
+    return found
 
 
 def tokens_given(clips: Clips, config: RunConfig) -> int:
@@ -27,7 +37,7 @@ def test_tokens_are_those_of_packed_clips(project, case, seed):
     data = prepare_data(project / "toy", np.random.default_rng(seed).lognormal(-0.5, 0.9, 12).clip(0.01, 4))
     change_experiments(project, **VIEWS[case])
     suite, clips = suite_of(project), Clips(data, "train", "events")
-    found = read_lengths(data / "manifest.parquet", suite)
+    found = lengths_of(data, project)
     assert [length.name for length in found.lengths] == ["64", "128", "native, ≤ 256"]
     native = suite.run_config("elastic", 0)
     unlimited = native.view.model_copy(update={"max_frames": 10_000, "min_frames": None})
@@ -58,21 +68,26 @@ def test_token_shares_by_hand(project):
 
 def test_lengths_come_from_the_suite(project):
     data = prepare_data(project / "toy", np.array([0.3, 2.6]))
-    found = read_lengths(data / "manifest.parquet", suite_of(project))
+    found = lengths_of(data, project)
     assert found.seconds.tolist() == [0.3, 2.6]  # without the rejected clip
     assert [length.name for length in found.fixed] == ["64", "128"]  # not the AST of another hop
     assert [length.seconds for length in found.fixed] == [0.64, 1.28]
     assert found.native.experiment == "elastic"
     os.rename(data, project / "other")
-    with pytest.raises(DataError) as error:
-        read_lengths(project / "other" / "manifest.parquet", suite_of(project))
-    assert all(token in str(error.value) for token in ("other/manifest.parquet", "'other'", "toy_suite", "toy"))
+    with complains(DataError, "lengths.csv", "other", "toy_suite", "toy"):
+        lengths_of(project / "other", project)
+
+
+def test_a_table_of_durations_keeps_every_usable_clip(project):
+    seconds = np.array([0.3, 2.6, 0.3, 1 / 3])
+    found = lengths_of(prepare_data(project / "toy", seconds), project)
+    assert sorted(found.seconds) == sorted(seconds)  # bit for bit, repeated ones included
 
 
 def test_runs_of_one_length_that_count_tokens_differently_have_rows_of_their_own(project):
     data = prepare_data(project / "toy", np.array([0.3, 2.6]))
     change_experiments(project, ast128={"view": {"frames": 64, "fill": "mask"}})
-    found = read_lengths(data / "manifest.parquet", suite_of(project))
+    found = lengths_of(data, project)
     assert [length.name for length in found.fixed] == ["64, AST 64", "64, AST 128"]
     padded, masked = (length.shares for length in found.fixed)
     assert (padded.kept, padded.discarded) == (masked.kept, masked.discarded)
@@ -82,7 +97,7 @@ def test_runs_of_one_length_that_count_tokens_differently_have_rows_of_their_own
 def test_the_figure_shows_the_counted_tokens(project):
     data = prepare_data(project / "toy", np.array([0.3, 0.5, 0.8, 1.4, 2.6]))
     change_experiments(project, elastic={"view": {"max_frames": 256, "min_frames": 32, "tail": "drop"}})
-    found = read_lengths(data / "manifest.parquet", suite_of(project))
+    found = lengths_of(data, project)
     figure = draw_lengths([found])
     shares = [length.shares for length in found.lengths]
     bars = [round(bar.get_width() * s.native / 100) for bar, s in zip(figure.axes[1].patches[::3], shares, strict=True)]

@@ -305,6 +305,15 @@ def test_released_curves_are_drawn_where_nothing_of_ours_has_run(suite, released
     assert said in " ".join(t.get_text().replace("\n", " ") for t in figure.findobj(Text))
 
 
+def test_the_legend_lists_the_curves_that_are_drawn(suite, released):
+    curve = released["voxceleb1_elastic"]
+    only = {"voxceleb1_elastic": curve, "voxceleb1_ast400": curve}  # a curve that two name is drawn once
+    figure = draw_sweeps(sweep_panels(suite, metrics_of({}), "max_frames", released=only), line_styles(suite))
+    curves = [text.get_text() for text in figure.legends[0].get_texts()]
+    first = next(name for name in suite.experiments if name in only)
+    assert curves == [suite.experiments[first].label, "released values"]
+
+
 @pytest.mark.parametrize("options", [(), ("--released-weights", "--tolerance", "0.1")])
 def test_the_script(suite, released, tmp_path, options):
     spec = importlib.util.spec_from_file_location("verdict", ROOT / "paper_figures" / "verdict.py")

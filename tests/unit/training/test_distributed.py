@@ -47,6 +47,10 @@ CASES = {
         "model": {"kind": "ast", "prefix_tokens": 0, "pooling": "mean"},
         "train": {"steps": 8, "batch": {"clips": 3}, "loss": "ce", "optimizer": "adam", "grad_clip": None},
     },
+    "patch sizes": {
+        "model": {"patch_sizes": {"sizes": [12, 16, 40], "remainder": "keep"}},
+        "train": {**BUSY, "batch": {"clips": 5}},
+    },
     "select": {"train": {**BUSY, "batch": {"clips": 5}, "select": {"split": "test"}}},
 }
 

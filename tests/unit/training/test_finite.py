@@ -39,7 +39,7 @@ def poison(found: Trainer, step: int, value: float) -> None:
 def test_a_gradient_that_is_not_finite_stops_its_step_and_names_the_clips(trainer, tmp_path, step, value):
     found = trainer()
     poison(found, step, value)
-    batches = [batch for epoch in range(3) for batch in found.sampler.epoch(epoch)]
+    batches = [batch for epoch in range(3) for batch in found.phases[0].sampler.epoch(epoch)]
     clips = [found.inputs.clips.ids[clip.index] for clip in batches[step - 1]]
     with complains(ElasticASTError, "tiny", f"step {step}", "train.lr", "train.grad_clip", *clips):
         found.fit()
@@ -52,7 +52,7 @@ def test_a_gradient_that_is_not_finite_stops_its_step_and_names_the_clips(traine
 @pytest.mark.parametrize("clip", [1.0, None])
 def test_so_does_a_loss(trainer, monkeypatch, clip):
     found = trainer(grad_clip=clip)
-    loss = "elasticast.training.loop.compute_loss"
+    loss = "elasticast.training.objective.compute_loss"
     monkeypatch.setattr(loss, lambda logits, *_: logits.sum() * (math.nan if found.step == 2 else 1))
     with complains(ElasticASTError, "step 3", math.nan):
         found.fit()

@@ -27,7 +27,8 @@ from elasticast.training.checkpoint import save_model, saved_checkpoints
 from elasticast.training.history import HISTORY_FIELDS
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
-from elasticast.training.optim import build_optimizer, compute_loss, learning_rate
+from elasticast.training.objective import compute_loss
+from elasticast.training.optim import build_optimizer, learning_rate
 from tests.complaints import assert_names, complains
 from tests.unit.training.ranks import stop_at
 
@@ -111,6 +112,14 @@ OPTIONS = {
     "masked, shifted": {
         "model": {"kind": "ast", "time_offset": True, "prefix_tokens": 2},
         "view": {"frames": 192, "fill": "mask"},
+    },
+    "patch sizes": {
+        "model": {"patch_sizes": {"sizes": [8, 16, 40], "remainder": "drop"}},
+        "train": {"batch": {"clips": None, "tokens": 600}, "token_dropout": 0.2},
+    },
+    "patch sizes, kept, fixed": {
+        "model": {"kind": "ast", "time_offset": True, "patch_sizes": {"sizes": [16, 12, 48], "remainder": "keep"}},
+        "view": {"frames": 128, "fill": "mask"},
     },
     "buckets": {
         "model": {"kind": "ast", "pooling": "mean"},
@@ -222,7 +231,7 @@ def test_half_precision_needs_a_gpu(trainer):
         trainer(train={"precision": "fp16"})
 
 
-@pytest.mark.parametrize("kind", ["elasticast", "ast", "aum"])
+@pytest.mark.parametrize("kind", ["elasticast", "ast", "aum", "cnn"])
 def test_the_loss_goes_down(trainer, tmp_path, kind):
     trainer("run", model={"kind": kind}, train={"steps": 40, "batch": {"clips": 12}, "lr": 3.0e-3}).fit()
     found = [float(row["loss"]) for row in history(tmp_path / "run")]
@@ -232,7 +241,7 @@ def test_the_loss_goes_down(trainer, tmp_path, kind):
 @pytest.mark.parametrize("batch", [{"clips": 5}, {"clips": None, "tokens": 150}])
 def test_epochs_are_whole_passes(trainer, tmp_path, batch):
     found = trainer("run", train={"steps": None, "epochs": 3, "batch": batch})
-    expected = [len(found.sampler.epoch(epoch)) for epoch in range(3)]
+    expected = [len(found.phases[0].sampler.epoch(epoch)) for epoch in range(3)]
     found.fit()
     epochs = [int(row["epoch"]) for row in history(tmp_path / "run")]
     assert [epochs.count(epoch) for epoch in range(4)] == [*expected, 0]
@@ -259,6 +268,7 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
             "attention_backend",
         ),
         *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init", "computed"),
+        *("distill", "phases", "training_flops"),
         *("world_size", "devices", "clips_per_s", "tokens_per_s", "selection", "folder"),
         *("git_commit", "versions", "machine", "command", "files", "record_sha256"),
     }

@@ -1,0 +1,99 @@
+"""The files of an archive of published results, ``docs/results/SUITE``.
+
+The summary tables of the suite with their records and the resolved settings are copied as they are. ``jobs.csv`` says
+what each job cost and where it ran. ``archive.json`` is the record of all these files. The folder ``figures`` holds
+what ``snakemake redraw`` draws from them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from elasticast.checksums import FILES, read_record, verify
+from elasticast.config import Suite
+from elasticast.config.load_suite import load_resolved_suite
+from elasticast.errors import DataError
+from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs, read_runs
+
+ROOT = Path("docs/results")
+RECORD = "archive.json"
+SUITE = "suite.yaml"
+JOBS = "jobs.csv"
+TEXT_OF_JOBS = ("dataset", "experiment", "processor", "code_digest", "torch", "weights_sha256", "record_sha256")
+TABLES = ("metrics", "runs", "intervals", "pairs", "data", "lengths", "norms")
+"""Summary tables, each a CSV file and its record."""
+OF_PARTIAL = TABLES[:2]
+"""The tables of results from ``--config partial=true``."""
+FIGURES, PICTURES = "figures", "pictures.json"
+REMEDY = "run `elasticast publish` again"
+TO_JUDGE = {"metrics.csv", "metrics.json", SUITE}
+"""Files without which nothing can be drawn."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive whose files were verified.
+
+    Attributes
+    ----------
+    folder : Path
+        Its folder.
+    record : dict
+        Content of ``archive.json``.
+    suite : Suite
+        The suite with all settings.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    suite: Suite
+
+    def has(self, name: str) -> bool:
+        """Whether the archive holds a file."""
+        return name in self.record[FILES]
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """All scores, one row per run, point of a sweep and metric."""
+        return read_metrics(self.folder / "metrics.csv", self.suite.name)
+
+    @property
+    def intervals(self) -> pd.DataFrame:
+        """Means over seeds with their 95 % intervals."""
+        return read_intervals(self.folder / "intervals.csv", self.folder / "metrics.csv")
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """Paired tests of two experiments."""
+        return read_pairs(self.folder / "pairs.csv", self.folder / "metrics.csv")
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """One row per training run."""
+        return read_runs(self.folder / "runs.csv")
+
+    @property
+    def jobs(self) -> pd.DataFrame:
+        """One row per job: cost, machine and digests."""
+        return pd.read_csv(self.folder / JOBS, dtype=dict.fromkeys(TEXT_OF_JOBS, str)).astype({"seed": "Int64"})
+
+
+def read_archive(folder: Path) -> Archive:
+    """Read an archive and verify all its files.
+
+    Raises
+    ------
+    DataError
+        If the folder is no archive, or if a file is missing or was changed.
+    """
+    source = folder / RECORD
+    if not source.is_file():
+        raise DataError(f"{folder}: is no archive of published results: it has no {RECORD}; {REMEDY}")
+    record = read_record(source, REMEDY)
+    if missing := TO_JUDGE - set(record.get(FILES, {})):
+        raise DataError(f"{source}: names no {', '.join(sorted(missing))}; {REMEDY}")
+    for name in record[FILES]:
+        verify(folder / name, record, source, REMEDY)
+    return Archive(folder, record, load_resolved_suite(folder / SUITE))

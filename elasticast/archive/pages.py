@@ -1,0 +1,233 @@
+"""Generate the numbers in README.md and docs from the archives of published results.
+
+``python -m elasticast.archive.pages`` refreshes every table between the comments ``<!-- results: NAME ... -->`` and
+``<!-- end of results -->``, and every number between ``<!-- value: NAME ... -->`` and ``<!-- end -->``. A name is a key
+of :data:`TABLES` or :data:`VALUES`; the words after it are the arguments of that function, first of all a suite. What
+is of a suite without an archive stays as it is.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from elasticast.archive import costs
+from elasticast.archive.layout import FIGURES, RECORD, ROOT, Archive, read_archive
+from elasticast.errors import DataError
+from elasticast.files import write_text
+from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes, format_place
+from elasticast.reporting.comparison import HEAD, comparison_table, printed_rows
+from elasticast.reporting.overview import HELD, NOT_HELD, NOT_TESTED
+from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
+
+COMMAND = "python -m elasticast.archive.pages"
+PAGES = (Path("README.md"), Path("docs/results.md"))
+REPEATS = "repeats.csv"
+_TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
+_VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
+
+
+def is_published(suite: str) -> bool:
+    """Whether a suite has an archive."""
+    return (ROOT / suite / RECORD).is_file()
+
+
+@cache
+def _archive(suite: str) -> Archive:
+    return read_archive(ROOT / suite)
+
+
+@cache
+def _rules(suite: str) -> pd.DataFrame:
+    """The rules of the claims of a suite, as ``verdict_claims.csv`` holds them."""
+    path = ROOT / suite / FIGURES / "verdict_claims.csv"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run `snakemake redraw --config suite={suite}`")
+    table = pd.read_csv(path, keep_default_na=False, dtype=str)
+    for column in ("x", "difference", "p_corrected"):
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    return table
+
+
+# ---------------------------------------------------------------------------------------------
+# Tables
+# ---------------------------------------------------------------------------------------------
+
+
+def claims(*suites: str) -> str:
+    """The paper's claims by outcome: held, not held and not tested."""
+    found: dict[str, list[str]] = {HELD: [], NOT_HELD: [], NOT_TESTED: []}
+    for suite in suites:
+        if not is_published(suite):
+            found[NOT_TESTED].append(f"`{suite}`, whose results are not published yet")
+            continue
+        groups = {claim: rules for claim, rules in _rules(suite).groupby("claim", sort=False)}
+        outcomes = {claim: _outcome(rules["outcome"]) for claim, rules in groups.items()}
+        if set(outcomes.values()) == {NOT_TESTED}:  # a suite that has not run
+            found[NOT_TESTED].append(f"`{suite}`, which has not run; {_released(groups)}")
+            continue
+        for claim, rules in groups.items():
+            outcome = outcomes[claim]
+            found[outcome].append(f"`{suite}` {_words(claim)}{_worst(suite, rules) if outcome == NOT_HELD else ''}")
+    return "".join(f"- **{outcome}**: {'; '.join(texts) or 'none'}\n" for outcome, texts in found.items())
+
+
+def _outcome(outcomes: pd.Series) -> str:
+    return {HOLDS: HELD, FAILS: NOT_HELD}.get(combine_outcomes(list(outcomes)), NOT_TESTED)
+
+
+def _released(groups: dict[str, pd.DataFrame]) -> str:
+    """How the claims end on the curves that the authors released."""
+    outcomes = {claim: _outcome(rules["released_outcome"]) for claim, rules in groups.items()}
+    texts = [
+        f"{outcome} on {', '.join(map(_words, names))}"
+        for outcome in (HELD, NOT_HELD, NOT_TESTED)
+        if (names := [claim for claim, found in outcomes.items() if found == outcome])
+    ]
+    return f"in the authors' released values {'; '.join(texts)}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _worst(suite: str, rules: pd.DataFrame) -> str:
+    """Where a claim fails most: the difference, the place, and the corrected p-value if it was computed."""
+    row = rules[rules["outcome"] == FAILS].sort_values("difference").iloc[0]
+    p = "" if pd.isna(row["p_corrected"]) else f", p {_p(row['p_corrected'])}"
+    return f" ({signed(row['difference'])} at {_place(suite, row)}{p})"
+
+
+def _place(suite: str, rule: pd.Series) -> str:
+    """The x of a rule's smallest difference, as a number of frames or a hop."""
+    settings = _archive(suite).suite
+    x_name = settings.evaluations[settings.claims[rule["claim"]].evaluation].x_name
+    return format_place(rule["x"], x_name, settings.runs[rule["against"]].front_end.hop_ms)
+
+
+def _p(p: float) -> str:
+    return f"= {p:.2f}" if p >= 0.01 else f"= {p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def rules(suite: str) -> str:
+    """Every rule of every claim of a suite: the smallest difference, and its outcome."""
+    labels = {name: experiment.label for name, experiment in _archive(suite).suite.experiments.items()}
+    head = ["Claim", "Against", "Rule (points)", "Smallest difference", "p, corrected", "Outcome"]
+    rows = []
+    for _, rule in _rules(suite).iterrows():
+        smallest = f"{signed(rule['difference'], 2)} (at {_place(suite, rule)})"
+        p = "not computed" if pd.isna(rule["p_corrected"]) else _p(rule["p_corrected"]).removeprefix("= ")
+        about = [_words(rule["claim"]), MARKDOWN.words(labels[rule["against"]]), rule["rule"]]
+        rows.append([*about, rule["outcome"] if pd.isna(rule["difference"]) else smallest, p, rule["outcome"]])
+    return markdown_table(head, ["---", "---", "---", ":---:", "---:", "---"], rows)
+
+
+def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
+    """Table 1 of a suite: the rows of a task and sweep, ``*`` for all, and the columns with these numbers."""
+    table = comparison_table(_archive(suite).suite, _archive(suite).metrics)
+    for column, wanted in (("task", task), ("sweep", sweep)):
+        table = table[table[column] == wanted] if wanted != "*" else table
+    chosen = [int(column) for column in columns]
+    rows = [[row[i] for i in chosen] for row in printed_rows(table, MARKDOWN)]
+    align = [":---:" if "," in HEAD[i] else "---" for i in chosen]
+    return markdown_table([HEAD[i] for i in chosen], align, rows)
+
+
+def cost(*suites: str) -> str:
+    """Core-minutes of the jobs of suites, by kind of job."""
+    kinds = {"prepare": "prepare", "stats": "prepare", "train": "train", "evaluate": "evaluate", "resample": "resample"}
+    head = ["Suite", "Trainings", *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())), "All", "CPU"]
+    rows = []
+    for suite in suites:
+        jobs = _archive(suite).jobs
+        minutes = jobs.groupby(jobs["job"].map(kinds))["cpu_seconds"].sum() / 60
+        cells = [f"{minutes.get(kind, 0):.1f}" for kind in dict.fromkeys(kinds.values())]
+        total = f"**{costs.core_minutes(jobs):.0f}**"
+        trainings = str((jobs["job"] == "train").sum())
+        rows.append([f"`{suite}`", trainings, *cells, total, " and ".join(jobs["processor"].dropna().unique())])
+    return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
+
+
+# ---------------------------------------------------------------------------------------------
+# Values
+# ---------------------------------------------------------------------------------------------
+
+
+def core_minutes(suite: str) -> str:
+    """Core-minutes of all jobs of a suite that were measured."""
+    return f"{costs.core_minutes(_archive(suite).jobs):.0f} core-minutes"
+
+
+def score(suite: str, experiment: str, evaluation: str, x: str) -> str:
+    """Mean score (%) of an experiment over its seeds at one point of a sweep."""
+    return f"{100 * _interval(suite, experiment, evaluation, x)['value']:.1f}"
+
+
+def interval(suite: str, experiment: str, evaluation: str, x: str) -> str:
+    """Mean score (%) with its 95 % interval."""
+    row = _interval(suite, experiment, evaluation, x)
+    return "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * row[name] for name in ("value", "low", "high")))
+
+
+def _interval(suite: str, experiment: str, evaluation: str, x: str) -> pd.Series:
+    table = _archive(suite).intervals
+    row = table[(table["experiment"] == experiment) & (table["evaluation"] == evaluation) & (table["x"] == float(x))]
+    if len(row) != 1:
+        raise DataError(
+            f"{ROOT / suite / 'intervals.csv'}: {len(row)} rows of {experiment}, {evaluation}, {x}; expected 1"
+        )
+    return row.iloc[0]
+
+
+def moved(suite: str, quantile: str = "1") -> str:
+    """Difference (points) of repeated trainings on another kind of CPU: its largest absolute value, or a quantile."""
+    table = pd.read_csv(ROOT / suite / REPEATS)
+    scores = table[table["metric"].isin(("accuracy", "mAP"))]
+    return f"{scores['difference'].abs().quantile(float(quantile)):.1f}"
+
+
+TABLES: dict[str, Callable[..., str]] = {"claims": claims, "rules": rules, "table1": table1, "cost": cost}
+VALUES: dict[str, Callable[..., str]] = {
+    "core-minutes": core_minutes, "score": score, "interval": interval, "moved": moved,
+}  # fmt: skip
+
+
+def refreshed(page: str) -> str:
+    """The page with new tables and values.
+
+    Raises
+    ------
+    KeyError
+        If a comment names no table or value.
+    DataError
+        If an archive or a point does not exist.
+    """
+
+    def table(match: re.Match) -> str:
+        text = _made(TABLES, match[1])
+        return match[0] if text is None else f"<!-- results: {match[1]} -->\n{text}<!-- end of results -->"
+
+    def value(match: re.Match) -> str:
+        text = _made(VALUES, match[1])
+        return match[0] if text is None else f"<!-- value: {match[1]} -->{text}<!-- end -->"
+
+    return _VALUE.sub(value, _TABLE.sub(table, page))
+
+
+def _made(makers: dict[str, Callable[..., str]], words: str) -> str | None:
+    """The text that a comment asks for; None if its suite is not published."""
+    name, *arguments = words.split()
+    make = makers[name]
+    return make(*arguments) if make is claims or all(map(is_published, arguments[:1])) else None
+
+
+def main() -> None:
+    """Refresh the pages of the repository in the current folder."""
+    for path in PAGES:
+        write_text(path, refreshed(path.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

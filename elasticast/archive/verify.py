@@ -1,0 +1,83 @@
+"""`elasticast verify`: whether published results, or those of a suite here, are what they say they are."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from elasticast.archive import checks
+from elasticast.archive.checks import AGREES, DIFFERS, NOT_CHECKED, Finding
+from elasticast.archive.layout import Archive
+from elasticast.archive.repeat import Repeat, repeat_run
+from elasticast.errors import ElasticASTError
+from elasticast.files import write_text
+
+
+def verify(
+    folder: Path,
+    results: Path | None,
+    repeat: Repeat | None,
+    run: str | None = None,
+    out: Path | None = None,
+) -> Iterator[Finding]:
+    """Check an archive, or the results of a suite: what agrees, what differs and what could not be checked.
+
+    Parameters
+    ----------
+    folder : Path
+        ``docs/results/SUITE``, or ``results/SUITE``.
+    results : Path, optional
+        Folder with prepared data and trained runs; by default that of `folder`, or ``results``.
+    repeat : {"evaluation", "training"} or None
+        What to compute again of one run.
+    run : str, optional
+        That run, such as ``elastic/seed0``; the cheapest by default.
+    out : Path, optional
+        CSV file to write, with the published and the repeated score at every point.
+
+    Yields
+    ------
+    Finding
+        The result of each check, as soon as it is known.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            archive = checks.open_results(folder, Path(scratch))
+        except ElasticASTError as error:
+            yield Finding(DIFFERS, "files", str(error))
+            return
+        if results is None:
+            results = folder.parent if archive.folder != folder else Path("results")
+        yield from _compare(archive, results)
+        if repeat is not None:
+            yield _repeat(archive, results, repeat, run, out)
+
+
+def _compare(archive: Archive, results: Path) -> Iterator[Finding]:
+    """What can be compared without computing a score."""
+    yield checks.check_files(archive)
+    yield checks.check_settings(archive)
+    yield from checks.check_code(archive)
+    yield from checks.check_data(archive, results)
+    for name, check in (("tables", checks.check_tables), ("figures", checks.check_pictures)):
+        try:
+            yield from check(archive)
+        except ElasticASTError as error:
+            yield Finding(DIFFERS, name, str(error))
+
+
+def _repeat(archive: Archive, results: Path, repeat: Repeat, run: str | None, out: Path | None) -> Finding:
+    finding, table = repeat_run(archive, results, repeat, run)
+    if out is not None and len(table):
+        write_text(out, table.to_csv(index=False))
+    return finding
+
+
+def summary(findings: list[Finding]) -> str:
+    """How many checks ended in which way."""
+    counts = {outcome: sum(f.outcome == outcome for f in findings) for outcome in (AGREES, DIFFERS, NOT_CHECKED)}
+    return f"{counts[AGREES]} checks agree, {counts[DIFFERS]} differ, {counts[NOT_CHECKED]} could not be made"
+
+
+def line(finding: Finding) -> str:
+    """One line of the output."""
+    return f"{finding.outcome:<11}  {finding.what}: {finding.detail}"

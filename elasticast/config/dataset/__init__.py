@@ -1,0 +1,60 @@
+"""Settings of the datasets (``config/datasets/NAME.yaml``): one class per source.
+
+Relative paths are looked up in `data_root`.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from elasticast.config.dataset.common import SPLITS, DatasetSettings
+from elasticast.config.dataset.own import Folders, OwnRecordings, Table
+from elasticast.config.dataset.small import Asterisk, Esc50, FsddDigits, FsddStrings, Soundscapes, SpeechCommands
+from elasticast.config.dataset.twinned import (
+    AudioSet,
+    EpicSounds,
+    Fsd50k,
+    TwinnedDataset,
+    TwinSettings,
+    VggSound,
+    VoxCeleb1,
+)
+
+__all__ = [
+    "SPLITS",
+    "Asterisk",
+    "AudioSet",
+    "DatasetConfig",
+    "DatasetSettings",
+    "EpicSounds",
+    "Esc50",
+    "Folders",
+    "Fsd50k",
+    "FsddDigits",
+    "FsddStrings",
+    "OwnRecordings",
+    "Soundscapes",
+    "SpeechCommands",
+    "Table",
+    "TwinSettings",
+    "TwinnedDataset",
+    "VggSound",
+    "VoxCeleb1",
+]
+
+DatasetConfig = Annotated[
+    Soundscapes
+    | FsddDigits
+    | FsddStrings
+    | Esc50
+    | SpeechCommands
+    | Asterisk
+    | AudioSet
+    | VggSound
+    | VoxCeleb1
+    | EpicSounds
+    | Fsd50k
+    | Table
+    | Folders,
+    Field(discriminator="source"),
+]

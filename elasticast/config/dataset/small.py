@@ -1,0 +1,123 @@
+"""Settings of datasets that are generated, or small enough for a laptop."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from elasticast.config.base import PositiveFloat, PositiveInt, Seed, TaskKind
+from elasticast.config.dataset.common import SPLITS, DatasetSettings, Range
+
+
+class Soundscapes(DatasetSettings):
+    """Synthetic soundscapes, see `elasticast.data.datasets.soundscapes`."""
+
+    origin: ClassVar[str] = "synthetic"
+    module: ClassVar[str] = "soundscapes"
+    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
+    generated: ClassVar[bool] = True
+    source: Literal["soundscapes"] = Field(description="Synthetic soundscapes.")
+    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of clips per split. [clips]")
+    seconds: list[PositiveFloat] = Field(
+        [0.5, 8.0], min_length=2, max_length=2, description="Shortest and longest clip. [s]"
+    )
+    snr_db: Range = Field([0.0, 15.0], description="Level of the events above the background, least and most. [dB]")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
+
+
+class FsddDigits(DatasetSettings):
+    """Free Spoken Digit Dataset, one recording per clip, see `elasticast.data.datasets.fsdd`."""
+
+    module: ClassVar[str] = "fsdd"
+    tasks: ClassVar[dict[str, TaskKind]] = {"digit": "single", "speaker": "single"}
+    source: Literal["fsdd_digits"] = Field(description="Free Spoken Digit Dataset, one recording per clip.")
+
+
+class FsddStrings(DatasetSettings):
+    """Free Spoken Digit Dataset, recordings of one speaker joined, see `elasticast.data.datasets.fsdd`."""
+
+    module: ClassVar[str] = "fsdd"
+    origin: ClassVar[str] = "joined recordings"
+    tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
+    generated: ClassVar[bool] = True
+    source: Literal["fsdd_strings"] = Field(
+        description="Free Spoken Digit Dataset, several recordings of one speaker joined."
+    )
+    clips: dict[Literal["train", "dev", "test"], PositiveInt] = Field(
+        description="Number of strings per split. With split dev, its recordings are not used in split train. [clips]"
+    )
+    recordings: list[PositiveInt] = Field(
+        [1, 16], min_length=2, max_length=2, description="Fewest and most recordings per string. [recordings]"
+    )
+    vocabulary: list[Annotated[int, Field(ge=1, le=10)]] = Field(
+        [10, 10],
+        min_length=2,
+        max_length=2,
+        description="Fewest and most different digits that a string is drawn from. [digits]",
+    )
+    gap_seconds: list[Annotated[float, Field(ge=0)]] = Field(
+        [0.05, 0.3], min_length=2, max_length=2, description="Shortest and longest pause between recordings. [s]"
+    )
+    snr_db: Range | None = Field(
+        None, description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]"
+    )
+    seed: Seed = Field(0, description="Seed of the synthesis.")
+
+    def splits(self) -> set[str]:
+        """Splits in the dataset's lists; `dev_share` may add split dev."""
+        return super().splits() | set(self.clips)
+
+
+class Esc50(DatasetSettings):
+    """ESC-50, see `elasticast.data.datasets.esc50`."""
+
+    module: ClassVar[str] = "esc50"
+    tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
+    source: Literal["esc50"] = Field(description="ESC-50.")
+    folder: str = Field("esc50", description="Folder with `meta/esc50.csv` and `audio/`.")
+    test_fold: Annotated[int, Field(ge=1, le=5)] = Field(5, description="Fold used as split `test`.")
+    dev_fold: Annotated[int, Field(ge=1, le=5)] | None = Field(
+        None, description="Fold used as split `dev`; `null` makes no such split."
+    )
+    trim_silence: bool = Field(
+        False, description="Remove the digital silence that pads most clips to 5 s, which restores their native length."
+    )
+
+    @field_validator("dev_fold")
+    @classmethod
+    def _another_fold(cls, fold: int | None, info: Any) -> int | None:
+        if fold is not None and fold == info.data.get("test_fold"):
+            raise ValueError("is already used as `test_fold`; choose another fold")
+        return fold
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return super().splits() | ({"dev"} if self.dev_fold else set())
+
+
+class SpeechCommands(DatasetSettings):
+    """Speech Commands v0.02, see `elasticast.data.datasets.speech_commands`."""
+
+    module: ClassVar[str] = "speech_commands"
+    tasks: ClassVar[dict[str, TaskKind]] = {"word": "single"}
+    source: Literal["speech_commands"] = Field(description="Speech Commands v0.02.")
+    folder: str = Field("speech_commands_v0.02", description="Folder with the lists and one sub-folder per word.")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
+
+class Asterisk(DatasetSettings):
+    """Recorded prompts of the telephone system Asterisk, see `elasticast.data.datasets.asterisk`."""
+
+    module: ClassVar[str] = "asterisk"
+    tasks: ClassVar[dict[str, TaskKind]] = {"language": "single"}
+    source: Literal["asterisk"] = Field(description="Recorded prompts of the telephone system Asterisk.")
+    folder: str = Field(
+        "asterisk",
+        description="Folder that Debian's packages are unpacked to; the folders of the voices may lie deeper.",
+    )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)

@@ -1,0 +1,76 @@
+"""Settings of coarse-to-fine training: phases of lower time resolution before the full one (Feng et al. 2024)."""
+
+from fractions import Fraction
+from typing import Any, Literal
+
+from pydantic import Field
+
+from elasticast.config.base import Settings
+from elasticast.config.frames import compressed_frames
+from elasticast.errors import Problem
+
+TOLERANCE = Fraction(1, 10**6)
+"""Largest difference from 1 of the sum of all shares."""
+
+
+class Phase(Settings):
+    """A phase of training at one time resolution."""
+
+    compression: float = Field(ge=1, description="Compression of the clips in this phase; see `view.compression`.")
+    resolution: Literal["hop", "max_pool"] | None = Field(
+        None, description="How this compression is made; `null` means `view.resolution`."
+    )
+    share: float = Field(gt=0, le=1, description="Length of this phase, as a share; see `train.phase_shares`.")
+
+
+def share_problem(phases: list[Phase]) -> Problem | None:
+    """The problem of phases whose shares do not sum to 1, or None if they do."""
+    total = sum(Fraction(str(phase.share)) for phase in phases)
+    if abs(total - 1) <= TOLERANCE:
+        return None
+    shares = " + ".join(f"{phase.share:g}" for phase in phases)
+    return Problem("", ("phases",), f"expected shares that sum to 1, got {shares} = {float(total):g}")
+
+
+def phase_settings(run: Any) -> list[Any]:
+    """Settings of each phase: the `RunSettings` of the run, with the view of the phase.
+
+    The last phase has the settings of the run.
+    """
+    return [*(_at_phase(run, phase) for phase in (run.train.phases or [])[:-1]), run]
+
+
+def _at_phase(run: Any, phase: Phase) -> Any:
+    view, model = run.view, run.model
+    changes = {"compression": [phase.compression], "resolution": phase.resolution or view.resolution}
+    if view.frames != "native":  # a fixed view counts its frames at its own compression
+        changes["frames"] = compressed_frames(view.span(), phase.compression, model.patch, model.stride)
+        if view.segment is not None:
+            segment = round(view.segment * view.compression[0] / phase.compression)
+            changes["segment"] = max(segment, changes["frames"])
+    return run.model_copy(update={"view": view.model_copy(update=changes)})
+
+
+def phase_problems(run: Any) -> list[Problem]:
+    """Problems of phases that do not fit the view of a run (`RunSettings`)."""
+    phases, view, train = run.train.phases, run.view, run.train
+    if phases is None:
+        return []
+    compressions = [phase.compression for phase in phases]
+    if len(view.compression) > 1:
+        message = "needs a single view.compression, that of the last phase"
+    elif compressions[-1] != view.compression[0]:
+        message = f"the last phase is at full resolution: expected compression {view.compression[0]:g}"
+    elif phases[-1].resolution not in (None, view.resolution):
+        message = f"the last phase is at full resolution: expected resolution {view.resolution!r}, or null"
+    elif compressions != sorted(compressions, reverse=True):
+        message = "a phase is coarser than the one before: expected falling compressions"
+    elif train.steps is not None and any(_steps(phase, train.steps) < 1 for phase in phases):
+        message = f"a phase has less than one of the {train.steps} steps"
+    else:
+        return []
+    return [Problem.between("train.phases", [phase.model_dump(exclude_none=True) for phase in phases], message)]
+
+
+def _steps(phase: Phase, steps: int) -> float:
+    return Fraction(str(phase.share)) * steps

@@ -1,0 +1,155 @@
+"""Phases of a training: for how many steps it sees which view of the clips. Without `train.phases` there is one."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import nn
+
+from elasticast.config import RunConfig
+from elasticast.config.phases import phase_settings
+from elasticast.data.dataset import ClipDataset, Clips
+from elasticast.data.features import Norm
+from elasticast.data.packing import kept_count
+from elasticast.data.sampler import BatchSampler
+from elasticast.training.cost import ForwardCost
+
+
+@dataclass(frozen=True)
+class TrainingPhase:
+    """A part of a training in which all clips have the same kind of view.
+
+    Attributes
+    ----------
+    config : RunConfig
+        Settings of the run, with the view of this phase.
+    sampler : BatchSampler
+        Batches of each epoch.
+    first_step, first_epoch : int
+        Number of steps before this phase, and the epoch that it begins with. Epochs are counted over all phases, so
+        that clips are not drawn and augmented in the same way again.
+    steps : int
+        Number of steps.
+    steps_per_epoch : float
+        Mean number of steps per epoch.
+    """
+
+    config: RunConfig
+    sampler: BatchSampler
+    first_step: int
+    first_epoch: int
+    steps: int
+    steps_per_epoch: float
+
+    @property
+    def end(self) -> int:
+        """Number of steps of the training when this phase ends."""
+        return self.first_step + self.steps
+
+    @property
+    def compression(self) -> float:
+        """Compression of the clips; the first one, if training draws one of several per clip."""
+        return self.config.view.compression[0]
+
+    @property
+    def record(self) -> dict[str, float | str]:
+        """What `run.json` records."""
+        view = self.config.view
+        return {"compression": self.compression, "resolution": view.resolution, "steps": self.steps}
+
+
+def plan_phases(config: RunConfig, clips: Clips, norm: Norm, cost: ForwardCost) -> list[TrainingPhase]:
+    """Phases of a run, from the first to the last.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    clips : Clips
+        Training clips.
+    norm : Norm
+        Normalisation statistics.
+    cost : ForwardCost
+        Cost of a forward pass.
+    """
+    weights = clips.weights if config.train.sampler == "balanced" else None
+    configs, shares = phase_settings(config), [Fraction(1)]
+    if config.train.phases:
+        given = [Fraction(str(phase.share)) for phase in config.train.phases]
+        shares = [share / sum(given) for share in given]  # they sum to 1 only up to rounding
+    tokens = [ClipDataset(clips, at_phase, norm).tokens() for at_phase in configs]
+    samplers = [BatchSampler(counts, config.train.batch, config.seed, weights) for counts in tokens]
+    phases: list[TrainingPhase] = []
+    earlier = Fraction(0)
+    for at_phase, share, sampler in zip(configs, shares, samplers, strict=True):
+        if config.train.phase_shares == "flops":
+            share *= _cost_ratio(samplers[-1], sampler, cost, config)
+        first_step, first_epoch = (phases[-1].end, _next_epoch(phases[-1])) if phases else (0, 0)
+        steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
+        earlier += share
+        phases.append(TrainingPhase(at_phase, sampler, first_step, first_epoch, steps, per_epoch))
+    return phases
+
+
+def _length(
+    config: RunConfig, share: Fraction, sampler: BatchSampler, epoch: int, earlier: Fraction
+) -> tuple[int, float]:
+    """Steps, and mean steps per epoch, of a share of the training that begins with `epoch`, after `earlier` shares."""
+    train = config.train
+    if train.steps is not None:
+        # so that rounding does not change the sum over phases
+        steps = round((earlier + share) * train.steps) - round(earlier * train.steps)
+        return max(1, steps), sampler.count(epoch)
+    # with a token budget the number of batches differs a little between epochs
+    whole, rest = divmod(share * train.epochs, 1)
+    steps = sum(sampler.count(epoch + e) for e in range(int(whole)))
+    steps = max(1, steps + (round(rest * sampler.count(epoch + int(whole))) if rest else 0))
+    return steps, steps / float(share * train.epochs)
+
+
+def _cost_ratio(full: BatchSampler, phase: BatchSampler, cost: ForwardCost, config: RunConfig) -> Fraction:
+    """How many times as long as at full resolution a phase can be, for the same number of operations.
+
+    Clips count with their largest views, and with the mean token dropout. With a token budget, the number of batches is
+    that of the first epoch.
+    """
+    dropout, rounding = sum(config.train.dropout_range) / 2, config.train.token_rounding
+
+    def per_epoch(sampler: BatchSampler) -> int:
+        lengths = zip(*(values.tolist() for values in np.unique(sampler.tokens, return_counts=True)), strict=True)
+        return sum(clips * cost.clip(kept_count(tokens, dropout, rounding)) for tokens, clips in lengths)
+
+    ratio = Fraction(per_epoch(full), per_epoch(phase))
+    return ratio if config.train.steps is None else ratio * Fraction(phase.count(0), full.count(0))
+
+
+def _next_epoch(phase: TrainingPhase) -> int:
+    """The first epoch that a phase does not begin."""
+    epoch, steps = phase.first_epoch, 0
+    while steps < phase.steps:
+        steps += phase.sampler.count(epoch)
+        epoch += 1
+    return epoch
+
+
+@torch.no_grad()
+def refine_positions(model: nn.Module, before: TrainingPhase, after: TrainingPhase) -> None:
+    """Interpolate tables of positions at the beginning of a phase, so that they keep their place in time.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model. Each of its modules with a method `refine` is refined, see
+        :meth:`~elasticast.models.positions.FactorisedPositions.refine`.
+    before, after : TrainingPhase
+        The phase that ended, and the one that begins.
+    """
+    ratio = before.compression / after.compression
+    if ratio == 1:
+        return
+    run = before.config
+    coarse = run.model.patches(run.most_frames(before.compression))
+    for module in model.modules():
+        if callable(refine := getattr(module, "refine", None)):
+            refine(ratio, coarse)

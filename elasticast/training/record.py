@@ -1,0 +1,66 @@
+"""What `run.json` records of a training."""
+
+from typing import Any
+
+from elasticast.checksums import FOLDER, folder_of
+from elasticast.models.adapters import trained_parameters
+from elasticast.models.device import compute_record
+from elasticast.provenance import job_record
+from elasticast.training.teacher import teacher_record
+
+
+def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict[str, Any]:
+    """The record of a finished training.
+
+    ``training_flops`` are the floating-point operations of the training: three forward passes for each step, fewer for
+    an adapted model (:func:`~elasticast.training.cost.step_passes`), and one of the teacher. Evaluations during
+    training do not count.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The training.
+    devices : tuple of str
+        Device of each rank.
+    memory : int
+        Largest peak memory of a rank, in MiB.
+    """
+    config, seconds, flops = trainer.config, trainer.seconds, trainer.flops
+    computed = compute_record(config.model.backend, trainer.device, config.train.precision)
+    return {
+        FOLDER: folder_of(trainer.out / "run.json"),
+        **job_record(trainer.code, config, trainer.inputs.data_sha256, **computed),
+        "world_size": trainer.world.size,
+        "devices": devices,
+        "computed": trainer.computed,
+        "init": trainer.init,
+        "distill": _distill(trainer),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "trained_parameters": trained_parameters(trainer.model),
+        "steps": trainer.step,
+        "phases": _phases(trainer),
+        "training_flops": sum(flops["phases"]) + flops["teacher"],
+        "seconds": round(seconds, 3),
+        **{f"{what}_per_s": round(count / seconds, 1) for what, count in trainer.seen.items()},
+        "restarts": trainer.restarts,
+        "peak_memory_mib": memory,
+        "selection": trainer.selection and trainer.selection.record(),
+    }
+
+
+def _phases(trainer: Any) -> list[dict[str, Any]] | None:
+    """Compression, resolution, steps and floating-point operations of each phase; None without `train.phases`."""
+    if trainer.config.train.phases is None:
+        return None
+    return [
+        {**phase.record, "flops": flops} for phase, flops in zip(trainer.phases, trainer.flops["phases"], strict=True)
+    ]
+
+
+def _distill(trainer: Any) -> dict[str, Any] | None:
+    """Record of the teacher, with its floating-point operations; None without `train.distill`."""
+    distill = trainer.config.train.distill
+    if distill is None:
+        return None
+    record = teacher_record(distill.teacher, trainer.inputs.teacher, trainer.config)
+    return {**record, "flops": trainer.flops["teacher"]}

@@ -1,0 +1,49 @@
+"""What a suite cost, from the benchmark files of its jobs."""
+
+import pytest
+
+from elasticast.archive.costs import core_minutes, describe, job_table
+
+
+def test_every_job_of_the_suite_has_a_row(finished, suite):
+    jobs = job_table(suite, finished.parent)
+    runs = len(suite.runs) * len(suite.seeds)
+    assert jobs["job"].value_counts().to_dict() == {"train": runs, "evaluate": runs, "prepare": 1, "stats": 1}
+    trained = jobs[jobs["job"] == "train"]
+    assert set(trained["processor"]) == {"Some CPU"}
+    assert trained["weights_sha256"].nunique() == runs
+    assert trained["cpu_seconds"].notna().sum() == len(suite.runs)  # the other seed has no benchmark file
+
+
+def test_core_minutes_are_those_of_the_jobs_that_were_measured(finished, suite):
+    jobs = job_table(suite, finished.parent)
+    assert core_minutes(jobs) == pytest.approx(2 * len(suite.runs) * 12 / 60)
+    assert f"{jobs['cpu_seconds'].isna().sum()} of {len(jobs)} jobs" in describe(jobs)
+    assert "Some CPU" in describe(jobs)
+
+
+def test_nothing_was_measured(finished, suite):
+    for path in (finished / "benchmarks").iterdir():
+        path.unlink()
+    assert "core-minutes" not in describe(job_table(suite, finished.parent))
+
+
+def test_shares_of_a_dataset_are_its_own(finished, suite):
+    folder = finished.parent / "data/benchmarks"
+    folder.mkdir(parents=True)
+    for name in (
+        "prepare_toy",
+        "prepare_toy_1-of-2",
+        "prepare_toy_2-of-2",
+        "prepare_toy_noisy",
+        "prepare_toy_noisy_1-of-2",
+    ):
+        (folder / f"{name}.tsv").write_text("s\tmax_rss\tcpu_time\n1.0\t10\t1.0\n")
+    jobs = job_table(suite, finished.parent)
+    assert (jobs["job"] == "prepare").sum() == 3
+
+
+def test_a_run_that_does_not_exist_has_no_row(finished, suite):
+    (finished / "runs/ast64/seed1/run.json").unlink()
+    jobs = job_table(suite, finished.parent)
+    assert (jobs["job"] == "train").sum() == len(suite.runs) * 2 - 1

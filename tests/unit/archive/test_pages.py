@@ -1,0 +1,156 @@
+"""Numbers in the pages: every one is computed from the tables of an archive, or is listed here as an exception."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from elasticast.archive import pages
+from elasticast.archive.layout import FIGURES, ROOT
+from elasticast.archive.pages import COMMAND, PAGES, is_published, refreshed
+from elasticast.errors import DataError
+from elasticast.reporting.comparison import HEAD
+from tests.complaints import complains
+
+REPOSITORY = Path(__file__).parents[3]
+NOT_PUBLISHED = {"fsdd": "its last run is older than archives; its numbers in the pages are of that run"}
+"""Suites whose numbers in the pages cannot be checked: why."""
+WITHOUT_TABLES = {
+    "ablations.md": "of an older run, whose tables do not exist, as the page says",
+    "architecture.md": "no results",
+    "audit.md": "examples of the output of `elasticast audit`",
+    "cluster.md": "no results",
+    "datasets.md": "sizes of datasets, and how long preparing them took",
+    "extending.md": "no results",
+    "glossary.md": "no results",
+    "inference.md": "examples of output",
+    "paper.md": "the paper's numbers, from paper_figures/reference/released_curves.csv",
+    "performance.md": "timings of single operations, each with its machine",
+    "reliability.md": "counts of attacks",
+    "troubleshooting.md": "no results",
+    "your_data.md": "examples of output",
+    "your_model.md": "no results",
+    "zoo.md": "of runs of single models, whose tables do not exist",
+}
+"""Pages in docs whose numbers are not computed from archives: why."""
+EXCEPTIONS = {"Suite `fsdd`": NOT_PUBLISHED["fsdd"]}
+"""Sections with scores that are not computed from archives: why."""
+NOT_SCORES = {"0.1": "a tolerance", "0.35-0.5": "parameters of the models in millions", "0.05": "a level of p"}
+GENERATED = (pages._TABLE, pages._VALUE)
+SCORE = re.compile(r"(?<![\w.])\d+\.\d+(?:-\d+\.\d+)?(?![\w.])")
+
+
+@pytest.fixture
+def in_repository(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    for cached in (pages._archive, pages._rules):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def published(archive):
+    """The toy archive, with the verdict that `snakemake redraw` writes."""
+    for cached in (pages._archive, pages._rules):
+        cached.cache_clear()
+    rules = pd.DataFrame(
+        {"claim": ["longer_input"] * 2, "against": "ast64", "rule": ["within 1", "better"], "x": [64, 128]}
+        | {"difference": [0.4, -1.25], "p_corrected": [0.9, 0.0004], "outcome": ["holds", "does not hold"]}
+        | {"released_outcome": "not released"}
+    )
+    (archive / FIGURES).mkdir()
+    rules.replace("longer_input", "lengths").to_csv(archive / FIGURES / "verdict_claims.csv", index=False)
+    return archive
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_the_pages_are_up_to_date(in_repository, page):
+    text = page.read_text(encoding="utf-8")
+    assert refreshed(text) == text, f"{page} is out of date; refresh it with `{COMMAND}` in the root of the repository"
+
+
+def test_suites_without_an_archive_are_listed(in_repository):
+    found = [match for page in PAGES for form in GENERATED for match in form.findall(page.read_text())]
+    named = {
+        word for words in found for word in words.split()[1:] if (REPOSITORY / f"config/suites/{word}.yaml").exists()
+    }
+    assert {suite for suite in named if not is_published(suite)} == set(NOT_PUBLISHED)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_score_is_written_by_hand(page):
+    text = (REPOSITORY / page).read_text()
+    for form in (*GENERATED, re.compile(r"```.*?```", re.DOTALL)):
+        text = form.sub("", text)
+    sections = dict(section.split("\n", 1) for section in re.split(r"^## ", text, flags=re.MULTILINE))
+    if page.name == "README.md":
+        sections = {"Results in short": sections["Results in short"]}
+    else:
+        names = list(sections)
+        sections = {name: sections[name] for name in names[: names.index("How scores are computed and compared")]}
+    written = {name: set(SCORE.findall(body)) - set(NOT_SCORES) for name, body in sections.items()}
+    assert {name: scores for name, scores in written.items() if scores and name not in EXCEPTIONS} == {}
+
+
+def test_every_other_page_is_an_exception():
+    others = {path.name for path in (REPOSITORY / "docs").glob("*.md")} - {page.name for page in PAGES}
+    assert others == set(WITHOUT_TABLES)
+
+
+def test_the_page_of_ablations_says_that_its_tables_do_not_exist():
+    text = (REPOSITORY / "docs/ablations.md").read_text()
+    assert "(results.md#how-results-are-published)" in text
+
+
+@pytest.mark.parametrize("suite", sorted(path.parent.name for path in (REPOSITORY / ROOT).glob("*/runs.csv")))
+def test_printed_scores_are_cells_of_table_1(in_repository, suite):
+    """Each score between the comments of table 1 is a rounded cell of ``table1.csv``."""
+    cells = pd.read_csv(ROOT / suite / FIGURES / "table1.csv", dtype=str, keep_default_na=False)
+    means = pd.to_numeric(cells["mean"], errors="coerce").dropna()
+    known = {f"{100 * mean:.1f}" for mean in means}
+    text = "".join(page.read_text() for page in PAGES)
+    for block in re.findall(rf"<!-- results: table1 {suite} .*?<!-- end of results -->", text, re.DOTALL):
+        rows = [row.split("|")[5:-2] for row in block.splitlines()[3:-1]]
+        printed = [
+            score for row in rows for cell in row for score in re.findall(r"(?<![\w.(≤±] )(\d+\.\d)(?!\d)", cell)
+        ]
+        assert set(printed) <= known
+
+
+def test_claims_are_printed_by_outcome(published):
+    text = pages.claims("toy_suite", "other")
+    held, not_held, not_tested = text.splitlines()
+    assert "none" in held
+    assert all(token in not_held for token in ("`toy_suite` lengths", "−1.2", "128 frames", "< 0.001"))
+    assert "`other`" in not_tested
+
+
+def test_table_1_has_the_columns_and_rows_that_are_asked_for(published):
+    all_rows = pages.table1("toy_suite", "*", "*", "3", "5").splitlines()
+    lengths = pages.table1("toy_suite", "events", "length", "3").splitlines()
+    assert all_rows[0] == f"| {HEAD[3]} | {HEAD[5]} |"
+    assert (len(all_rows), len(lengths)) == (2 + 3, 2 + 2)
+
+
+def test_scores_and_their_intervals(published):
+    assert pages.score("toy_suite", "elastic", "lengths", "64") == "57.4"
+    assert pages.interval("toy_suite", "elastic", "lengths", "64") == "57.4 [55.4, 59.4]"
+    with complains(DataError, "intervals.csv", "elastic", "lengths", "65"):
+        pages.score("toy_suite", "elastic", "lengths", "65")
+
+
+def test_a_value_in_a_sentence_is_replaced(published):
+    page = "It has <!-- value: score toy_suite elastic lengths 64 -->12.3<!-- end -->, "
+    page += "and <!-- value: score other a b 1 -->9<!-- end -->."
+    assert refreshed(page) == page.replace("12.3", "57.4")
+
+
+def test_a_comment_that_names_nothing_is_an_error(published):
+    with complains(KeyError, "nothing"):
+        refreshed("<!-- results: nothing toy_suite -->\n<!-- end of results -->")
+
+
+def test_claims_are_not_drawn_yet(archive):
+    pages._rules.cache_clear()
+    with complains(DataError, "verdict_claims.csv", "toy_suite"):
+        pages.claims("toy_suite")

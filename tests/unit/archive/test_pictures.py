@@ -1,0 +1,97 @@
+"""Pictures and the data they were drawn from: a change of data is noticed, without comparing pixels."""
+
+from pathlib import Path
+
+import pytest
+
+from elasticast.archive.layout import FIGURES, PICTURES, ROOT, read_archive
+from elasticast.archive.pictures import DRAWN_FROM, changes, record_pictures
+from elasticast.checksums import FILES, read_record
+from elasticast.errors import DataError
+from tests.complaints import complains
+
+REPOSITORY = Path(__file__).parents[3]
+PUBLISHED = sorted(path.parent for path in (REPOSITORY / ROOT).glob("*/archive.json"))
+REDRAW = "publish again if the data are right, then: snakemake redraw --forceall --config suite="
+WITHOUT_DATA = {
+    "audit_length.png": "of an audit, whose page is not published; docs/audit.md has the command",
+    "fsdd_fig4.png": "of a run whose tables do not exist",
+    "fsdd_eval_token_drop.png": "of an ablation of an older run, whose tables do not exist; see docs/ablations.md",
+    "fsdd_fixed_baselines.png": "of an ablation of an older run, whose tables do not exist; see docs/ablations.md",
+}
+"""Pictures in docs that `snakemake redraw` does not draw: why."""
+
+
+@pytest.fixture
+def drawn(archive):
+    """The archive with a picture, its caption and a table."""
+    folder = archive / FIGURES
+    folder.mkdir()
+    for name in ("fig4.png", "fig4.rst", "fig4.pdf", "verdict.csv", "verdict_claims.csv"):
+        (folder / name).write_text(name)
+    inputs = {"fig4.png": ["metrics.csv", "intervals.csv"], "verdict.csv": ["metrics.csv", "pairs.csv"]}
+    paths = {str(folder / name): [str(archive / file) for file in files] for name, files in inputs.items()}
+    record_pictures(folder / PICTURES, paths)
+    return archive
+
+
+def test_nothing_changed(drawn):
+    assert changes(drawn) == []
+    record = read_record(drawn / FIGURES / PICTURES, "")
+    assert set(record[FILES]) == {"fig4.png", "fig4.rst", "verdict.csv", "verdict_claims.csv"}
+    assert set(record[DRAWN_FROM]) == {"fig4.png", "verdict.csv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"), [("intervals.csv", ["fig4.png"]), ("metrics.csv", ["fig4.png", "verdict.csv"])]
+)
+def test_data_changed_without_a_redraw(drawn, name, pictures):
+    path = drawn / name
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    found = changes(drawn)
+    assert len(found) == len(pictures)
+    assert all(picture in line and name in line for picture, line in zip(pictures, found, strict=True))
+
+
+def test_a_picture_was_exchanged(drawn):
+    (drawn / FIGURES / "fig4.png").write_text("another")
+    (line,) = changes(drawn)
+    assert "fig4.png" in line
+
+
+def test_data_are_gone(drawn):
+    (drawn / "pairs.csv").unlink()
+    (line,) = changes(drawn)
+    assert "verdict.csv" in line
+    assert "pairs.csv" in line
+
+
+def test_pictures_without_a_record(archive):
+    with complains(DataError, PICTURES, "toy_suite"):
+        changes(archive)
+
+
+# ---- the archives of the repository
+
+
+@pytest.mark.parametrize("archive", PUBLISHED, ids=lambda path: path.name)
+def test_published_pictures_are_of_the_published_data(archive):
+    assert changes(archive, REPOSITORY) == [], REDRAW + archive.name
+
+
+@pytest.mark.parametrize("archive", PUBLISHED, ids=lambda path: path.name)
+def test_published_archives_are_whole_and_small(archive):
+    assert read_archive(archive).suite.name == archive.name
+    large = [path.name for path in archive.rglob("*") if path.is_file() and path.stat().st_size > 300_000]
+    assert not [name for name in large if not name.endswith((".pdf", ".html"))]
+
+
+def test_every_picture_in_docs_is_drawn_from_published_data():
+    recorded = {
+        archive / FIGURES / name
+        for archive in PUBLISHED
+        for name in read_record(archive / FIGURES / PICTURES, "")[FILES]
+    }
+    found = set((REPOSITORY / "docs").rglob("*.png"))
+    without = {path.name for path in found - recorded}
+    assert without == set(WITHOUT_DATA), "draw it with `snakemake redraw`, or say in WITHOUT_DATA why not"

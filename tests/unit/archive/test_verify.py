@@ -1,0 +1,206 @@
+"""`elasticast verify` says what agrees, what differs and what could not be checked."""
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from elasticast.archive import checks, repeat
+from elasticast.archive.checks import AGREES, DIFFERS, NOT_CHECKED
+from elasticast.archive.layout import FIGURES, JOBS, RECORD, read_archive
+from elasticast.archive.repeat import TOLERANCE, choose, compare
+from elasticast.archive.verify import verify
+from elasticast.checksums import write_record
+from elasticast.cli import app
+from elasticast.errors import ConfigError
+from elasticast.evaluation.records import write_table
+from elasticast.reporting.comparison import comparison_table
+from elasticast.reporting.comparison import write_table as write_table1
+from tests.complaints import complains
+from tests.records import rewrite_record
+
+RUN = "elastic/seed1"
+
+
+def outcomes(folder, **options) -> dict[str, str]:
+    return {finding.what: finding.outcome for finding in verify(folder, None, None, **options)}
+
+
+def details(folder) -> dict[str, str]:
+    return {finding.what: finding.detail for finding in verify(folder, None, None)}
+
+
+def test_what_there_is_agrees(archive):
+    found = outcomes(archive)
+    assert found["files"] == found["settings"] == found["means"] == AGREES
+    assert found["data toy"] == found["figures"] == NOT_CHECKED
+    assert DIFFERS not in found.values()
+
+
+def test_results_are_checked_like_an_archive(finished):
+    found = outcomes(finished)
+    assert found["files"] == found["means"] == AGREES
+    assert not (finished.parents[1] / "docs").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "suite.yaml", "jobs.csv"])
+def test_a_file_was_edited(archive, name):
+    (archive / name).write_text((archive / name).read_text() + "\n")
+    assert outcomes(archive) == {"files": DIFFERS}
+    assert name in details(archive)["files"]
+
+
+def test_no_archive(tmp_path):
+    assert outcomes(tmp_path) == {"files": DIFFERS}
+
+
+def test_the_suite_changed(archive, finished):
+    path = finished.parents[1] / "config/suites/toy_suite.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["experiments"]["ast64"]["view"] = {"frames": 80}
+    raw["experiments"]["added"] = {"base": "ast64"}
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    assert outcomes(archive)["settings"] == DIFFERS
+    assert all(name in details(archive)["settings"] for name in ("ast64", "added"))
+    assert "ast128" not in details(archive)["settings"]
+
+
+def test_a_label_is_no_setting_of_a_run(archive, finished):
+    path = finished.parents[1] / "config/suites/toy_suite.yaml"
+    path.write_text(path.read_text().replace("AST 64", "AST, short"))
+    assert outcomes(archive)["settings"] == AGREES
+
+
+def test_there_is_no_such_suite_here(archive, finished):
+    (finished.parents[1] / "config/suites/toy_suite.yaml").unlink()
+    assert outcomes(archive)["settings"] == NOT_CHECKED
+
+
+def test_code_that_changed_is_no_fault(archive, monkeypatch):
+    assert outcomes(archive)["code of train"] == NOT_CHECKED
+    monkeypatch.setattr(checks, "_code", lambda *_: "c0de")
+    assert outcomes(archive)["code of train"] == outcomes(archive)["code of evaluate"] == AGREES
+
+
+@pytest.mark.parametrize(("sha256", "outcome"), [("d" * 64, AGREES), ("e" * 64, DIFFERS)])
+def test_prepared_data_are_compared(archive, finished, sha256, outcome):
+    folder = finished.parent / "data/toy"
+    folder.mkdir(parents=True)
+    write_record(folder / "summary.json", {"sha256": sha256})
+    assert outcomes(archive)["data toy"] == outcome
+
+
+def test_means_are_those_of_the_metrics(archive):
+    table = pd.read_csv(archive / "intervals.csv")
+    table.loc[2, ["low", "value"]] -= 0.004
+    write_table(archive / "intervals.csv", table, {})
+    rewrite_record(archive / RECORD)
+    assert outcomes(archive)["means"] == DIFFERS
+
+
+def test_table_1_follows_from_the_metrics(archive):
+    read = read_archive(archive)
+    write_table1(comparison_table(read.suite, read.metrics), archive / FIGURES / "table1")
+    assert outcomes(archive)["table 1"] == AGREES
+    path = archive / FIGURES / "table1.csv"
+    path.write_text(path.read_text().replace("0.5", "0.6", 1))
+    assert outcomes(archive)["table 1"] == DIFFERS
+
+
+# ---- repeating a run
+
+
+def repeated(archive, shift=0.0):
+    """The published scores of a run, as a repetition would write them, plus `shift`."""
+    table = archive.metrics
+    rows = table[(table["experiment"] == "elastic") & (table["seed"] == 1)]
+    rows = rows[["evaluation", "x", "metric", "value"]].reset_index(drop=True)
+    return rows.assign(value=rows["value"] + shift)
+
+
+@pytest.fixture
+def read(archive):
+    return read_archive(archive)
+
+
+@pytest.fixture
+def same(monkeypatch):
+    """The code, the machine and PyTorch are those of the archive."""
+    monkeypatch.setattr(repeat, "_changed", lambda *_: [])
+
+
+@pytest.fixture
+def another(monkeypatch):
+    """Another kind of CPU."""
+    monkeypatch.setattr(repeat, "_changed", lambda *_: ["processor"])
+
+
+@pytest.mark.parametrize("what", ["evaluation", "training"])
+def test_equal_scores_agree(read, what):
+    finding, table = compare(read, what, choose(read, what, RUN), repeated(read))
+    assert finding.outcome == AGREES
+    assert (table["difference"] == 0).all()
+    assert RUN in finding.what
+
+
+@pytest.mark.parametrize("what", ["evaluation", "training"])
+def test_on_the_same_kind_of_machine_a_last_digit_differs(read, same, what):
+    finding, _ = compare(read, what, choose(read, what, RUN), repeated(read, 1e-9))
+    assert finding.outcome == DIFFERS
+
+
+def test_on_another_machine_a_training_is_within_the_interval(read, another):
+    """The scores of seed 1 are 1 point above the mean, the intervals 2 points wide on each side."""
+    job = choose(read, "training", RUN)
+    assert compare(read, "training", job, repeated(read, 0.009))[0].outcome == AGREES
+    finding, table = compare(read, "training", job, repeated(read, 0.011))
+    assert finding.outcome == DIFFERS
+    assert "processor" in finding.detail
+    assert table["difference"].max() == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize(("shift", "outcome"), [(0.9, AGREES), (1.1, DIFFERS)])
+def test_on_another_machine_an_evaluation_is_closer(read, another, shift, outcome):
+    finding, _ = compare(read, "evaluation", choose(read, "evaluation", RUN), repeated(read, shift * TOLERANCE / 100))
+    assert finding.outcome == outcome
+
+
+def test_a_point_that_is_missing_differs(read, another):
+    finding, _ = compare(read, "training", choose(read, "training", RUN), repeated(read).iloc[2:])
+    assert finding.outcome == DIFFERS
+
+
+def test_the_cheapest_run_is_the_default(read):
+    jobs = read.jobs
+    jobs.loc[(jobs["job"] == "train") & (jobs["experiment"] == "hop20") & (jobs["seed"] == 0), "cpu_seconds"] = 1.0
+    jobs.to_csv(read.folder / JOBS, index=False)
+    assert choose(read, "training", None).name == "hop20/seed0"
+
+
+def test_no_such_run(read):
+    with complains(ConfigError, "--run", "elastic/seed7", "elastic/seed1"):
+        choose(read, "training", "elastic/seed7")
+
+
+def test_what_is_missing_for_a_repetition_is_named(archive):
+    (*_, finding) = verify(archive, None, "evaluation", RUN)
+    assert finding.outcome == NOT_CHECKED
+    assert "results/data/toy" in finding.detail
+
+
+def test_weights_are_not_published(archive, finished):
+    folder = finished.parent / "data/toy"
+    folder.mkdir(parents=True)
+    write_record(folder / "summary.json", {"sha256": "d" * 64})
+    (finished / f"runs/{RUN}/run.json").unlink()
+    (*_, finding) = verify(archive, None, "evaluation", RUN)
+    assert finding.outcome == NOT_CHECKED
+    assert RUN in finding.detail
+
+
+def test_the_exit_status_says_whether_anything_differs(archive):
+    agrees = CliRunner().invoke(app, ["verify", str(archive), "--repeat", "nothing"])
+    (archive / "runs.csv").write_text("")
+    differs = CliRunner().invoke(app, ["verify", str(archive), "--repeat", "nothing"])
+    assert (agrees.exit_code, differs.exit_code) == (0, 1)
+    assert "runs.csv" in differs.output

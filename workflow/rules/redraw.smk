@@ -1,0 +1,115 @@
+# `snakemake redraw`: the figures and tables of the suite's published archive, docs/results/SUITE, without data or training.
+# `elasticast publish` writes the archive. Figure 3 shows audio, which an archive does not hold.
+
+DRAWN_DIR = f"{ARCHIVE}/figures"
+
+
+localrules:
+    redraw_fig1,
+    redraw_fig2,
+    redraw_fig4,
+    redraw_fig5,
+    redraw_table1,
+    redraw_verdict,
+    redraw,
+
+
+use rule fig1 as redraw_fig1 with:
+    input:
+        **archived("fig1_teaser", "metrics", "intervals"),
+    output:
+        f"{DRAWN_DIR}/fig1_teaser.png",
+        f"{DRAWN_DIR}/fig1_teaser.pdf",
+        caption=f"{DRAWN_DIR}/fig1_teaser.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_fig1.log",
+
+
+describe("redraw_fig1", "Figure 1, from the published archive.")
+
+
+use rule fig2 as redraw_fig2 with:
+    input:
+        **archived("fig2_native_lengths", "lengths"),
+    output:
+        f"{DRAWN_DIR}/fig2_native_lengths.png",
+        f"{DRAWN_DIR}/fig2_native_lengths.pdf",
+        caption=f"{DRAWN_DIR}/fig2_native_lengths.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_fig2.log",
+
+
+describe("redraw_fig2", "Figure 2, from the published archive.")
+
+
+use rule fig4 as redraw_fig4 with:
+    input:
+        **archived_curves("fig4_length_curves"),
+    output:
+        f"{DRAWN_DIR}/fig4_length_curves.png",
+        f"{DRAWN_DIR}/fig4_length_curves.pdf",
+        caption=f"{DRAWN_DIR}/fig4_length_curves.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_fig4.log",
+
+
+describe("redraw_fig4", "Figure 4, from the published archive.")
+
+
+use rule fig5 as redraw_fig5 with:
+    input:
+        **archived_curves("fig5_resolution_curves"),
+    output:
+        f"{DRAWN_DIR}/fig5_resolution_curves.png",
+        f"{DRAWN_DIR}/fig5_resolution_curves.pdf",
+        caption=f"{DRAWN_DIR}/fig5_resolution_curves.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_fig5.log",
+
+
+describe("redraw_fig5", "Figure 5, from the published archive.")
+
+
+use rule table1 as redraw_table1 with:
+    input:
+        **archived("table1", "metrics"),
+    output:
+        f"{DRAWN_DIR}/table1.csv",
+        f"{DRAWN_DIR}/table1.md",
+        f"{DRAWN_DIR}/table1.tex",
+    log:
+        f"{SUITE_DIR}/logs/redraw_table1.log",
+
+
+describe("redraw_table1", "Table 1, from the published archive.")
+
+
+use rule verdict as redraw_verdict with:
+    input:
+        **archived_curves("verdict", "pairs"),
+    output:
+        f"{DRAWN_DIR}/verdict.csv",
+        f"{DRAWN_DIR}/verdict_claims.csv",
+        f"{DRAWN_DIR}/verdict.md",
+        f"{DRAWN_DIR}/verdict.tex",
+    log:
+        f"{SUITE_DIR}/logs/redraw_verdict.log",
+
+
+describe("redraw_verdict", "Verdict, from the published archive.")
+
+
+rule redraw:
+    """All figures and tables of the suite's published archive, without data or training."""
+    input:
+        redrawn,
+    output:
+        f"{DRAWN_DIR}/pictures.json",
+    log:
+        f"{SUITE_DIR}/logs/redraw.log",
+    conda:
+        "../../environment.yml"
+    params:
+        inputs=drawn_from,
+    shell:
+        "python -m elasticast pictures --inputs {params.inputs:q} --out {output:q} 2> {log:q}"
