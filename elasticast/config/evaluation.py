@@ -121,7 +121,8 @@ def _swept_sizes(run: RunSettings, sweep: Evaluation) -> PatchSizes:
     trained = run.model.patch_sizes
     remainder = sweep.remainder or (trained.remainder if trained else "refuse")
     sizes = list(dict.fromkeys(map(int, sweep.x)))
-    return PatchSizes(sizes=sizes, axes=PATCHES[sweep.x_name], remainder=remainder)
+    # not validated: a size above all limits is one of those that do not fit
+    return PatchSizes.model_construct(sizes=sizes, axes=PATCHES[sweep.x_name], remainder=remainder)
 
 
 def _patch_size_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:

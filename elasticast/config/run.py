@@ -162,7 +162,7 @@ def _patch_sizes(run: RunSettings) -> list[Problem]:
         message = "expected false: with model.patch_sizes, clips are not padded to the longest of a batch"
         problems.append(Problem.between("train.batch.buckets", True, message))
     phases = [phase.compression for phase in run.train.phases or []]
-    frames = run.most_frames(max(*run.view.compression, *phases, 1.0))
+    frames = run.most_frames(max([*run.view.compression, *phases]))
     unfit = sizes.wrong(run.model.patch, run.front_end.mel_bins, frames)
     return problems + [Problem.between("model.patch_sizes.sizes", *pair) for pair in unfit]
 

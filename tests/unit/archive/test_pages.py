@@ -21,6 +21,7 @@ WITHOUT_TABLES = {
     "architecture.md": "no results",
     "audit.md": "examples of the output of `elasticast audit`",
     "cluster.md": "no results",
+    "comparison.md": "no results; what other tools say of themselves",
     "datasets.md": "sizes of datasets, and how long preparing them took",
     "extending.md": "no results",
     "glossary.md": "no results",

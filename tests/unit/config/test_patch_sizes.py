@@ -94,6 +94,8 @@ def test_a_sweep_is_checked_as_training_is(tiny):
     assert not sweep_problems(plain, Evaluation(x_name="patch_width", x=[16, 48]))
     (problem,) = sweep_problems(plain, Evaluation(x_name="patch_width", x=[16, 300]))
     assert_names(str(problem), "x", 300, 256)
+    (problem,) = sweep_problems(plain, Evaluation(x_name="patch_width", x=[16, 1e12]))
+    assert_names(str(problem), "x", 10**12)
     with complains(ValueError, "remainder", "drop", "compression"):
         Evaluation(x_name="compression", x=[1.0], remainder="drop")
     with complains(ValueError, "x", 8.5):
