@@ -10,6 +10,7 @@
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
 # EXTRAS=dev,equality also installs Hugging Face transformers and timm, for the tests that compare with them
+# LOCKED=yes installs the exact versions and files of requirements.lock (with the extras dev and equality) and no others
 # CONFIG passes other keys of config/config.yaml; ARGS passes options to snakemake or pytest:
 # make run CONFIG="train_threads=2" ARGS="--cores 2", make test ARGS="-k packed"
 
@@ -25,8 +26,10 @@ READY := $(VENV)/.ready
 # the environment provides snakemake, and the commands that the suite calls (python, elasticast)
 # `-m snakemake` and not the program: its first line names the interpreter, which no quotes can protect
 SNAKEMAKE := PATH=$(call quote,$(BIN)):"$$PATH" $(call quote,$(BIN)/python) -m snakemake
+PIP = $(call quote,$(BIN)/python) -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 EXTRAS ?= dev
+LOCKED ?=
 CONFIG ?=
 # A key of config/config.yaml, read as YAML. Each is read when it is first used, after the set-up, and once: `eval`
 # replaces the variable by its value.
@@ -51,7 +54,7 @@ ifeq ($(wildcard $(VENV)/bin/snakemake),)
 .PHONY: $(READY)
 endif
 # only pyproject.toml decides what is installed; the package is linked, so that edits need no new set-up
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(if $(LOCKED),requirements.lock)
 ifneq ($(PYTHON),)
 	@test -x $(call quote,$(BIN)/python) || $(PYTHON) -m venv $(VENV)
 else
@@ -59,7 +62,12 @@ else
 	python3 -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv
 	$(VENV)-uv/bin/uv venv --seed --python 3.11 $(VENV)
 endif
-	$(call quote,$(BIN)/python) -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+ifneq ($(LOCKED),)
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps -e .
+else
+	$(PIP) -e '.[$(EXTRAS)]'
+endif
 	@touch $(READY)
 
 run: $(READY)

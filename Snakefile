@@ -23,6 +23,7 @@ include: "workflow/rules/redraw.smk"
 include: "workflow/rules/released.smk"
 include: "workflow/rules/ablations.smk"
 include: "workflow/rules/audits.smk"
+include: "workflow/rules/archive.smk"
 
 
 rule all:

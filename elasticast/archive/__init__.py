@@ -11,5 +11,10 @@ module              contents
 ``checks``          what `elasticast verify` compares without computing anything again
 ``repeat``          what `elasticast verify` computes again
 ``verify``          `elasticast verify`: all checks in turn
+``write``           `snakemake archive`: one zip file of a suite with code, predictions and metadata
+``contents``        which files of a suite are in the zip file, verified with their records
+``paths``           refuses files that hold paths or the name of this machine
+``crate``           metadata of the zip file as an RO-Crate
+``croissant``       metadata of a generated dataset as Croissant
 ==================  ==================================================================================
 """

@@ -304,6 +304,13 @@ def predict(
         Path | None,
         typer.Option(file_okay=False, help="write scores over time to this folder: FILE.csv, FILE.png, FILE.pdf"),
     ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="write each event to this CSV file: onset, offset, label, score; needs a frame head",
+        ),
+    ] = None,
     window: Annotated[
         float | None,
         typer.Option(help="length of a window (s), longer audio is split into windows; default: the training length"),
@@ -327,12 +334,19 @@ def predict(
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
     files = audio_files(files)  # before the weights are read
     classifier = load_pretrained(model, trust_code=trust_code)
+    if events:
+        from elasticast.config.evaluation import Detection
+        from elasticast.inference.events import write_events
+
+        options["events"] = Detection()
     predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
     print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
     if timeline:
         from elasticast.inference.timeline import write_timelines
 
         write_timelines(predictions, classifier.classes, timeline, top_k)
+    if events:
+        write_events([(p.path, p.events) for p in predictions if p.events is not None], events)
     if any(p.error for p in predictions):
         raise typer.Exit(1)
 
@@ -424,6 +438,22 @@ def headline(
     width = max(len(command) for command, _ in commands)
     for command, purpose in commands:
         typer.echo(f"  {command.ljust(width)}  # {purpose}")
+
+
+@app.command(rich_help_panel=INSIDE)
+def archive(
+    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="summary/suite.yaml of a finished suite")],
+    results: Annotated[Path, typer.Option(help="folder with the results of all suites")],
+    figures: Annotated[Path, typer.Option(help="folder with the figures and tables of the suite")],
+    out: Out,
+    weights: Annotated[bool, typer.Option("--weights", help="add the weights of the runs")] = False,
+) -> None:
+    """Write code, results, figures, metadata and checksums of a suite to one zip file."""
+    from elasticast.archive.write import archive as write
+    from elasticast.config.load_suite import load_resolved_suite
+
+    count = write(load_resolved_suite(suite), results, figures, out, weights=weights)
+    typer.echo(f"{out}: {count} files, {out.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command(rich_help_panel=INSIDE)

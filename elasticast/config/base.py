@@ -12,9 +12,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """PyTorch accepts no larger seeds."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-TaskKind = Literal["single", "multi"]
+TaskKind = Literal["single", "multi", "frames"]
+"""One label per clip, several labels per clip, or several events with onset and offset."""
 Scores = Literal["exact", "released_fp16_sigmoid"]
-PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP"}
+PRIMARY_METRIC: dict[TaskKind, str] = {"single": "accuracy", "multi": "mAP", "frames": "event_F1"}
 """Metric of each kind of task that is drawn in figures, has confidence intervals, and selects weights."""
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from elasticast.config.base import Scores, Settings
+from elasticast.config.base import PositiveFloat, Scores, Settings, Share, TaskKind
 from elasticast.config.patch_sizes import PatchSize, PatchSizes
 from elasticast.config.run import RunSettings, invalid_compressions, patch_size_refused
 from elasticast.errors import Problem, SettingsError
@@ -14,6 +14,36 @@ PATCHES = {"patch_size": "both", "patch_width": "time"}
 """Sweeps over patches, and the axes along which they vary."""
 _NEEDED = {"windows": ("max_frames",), "compression": ("max_frames",), "remainder": tuple(PATCHES)}
 """Settings of an evaluation that belong to some sweeps only."""
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Boxes(Settings):
+    """Change-point boxes, see `elasticast.evaluation.postprocessing.boxes`."""
+
+    window: PositiveFloat = Field(0.5, description="Length of the window in which changes are looked for. [s]")
+    absolute: float = Field(
+        1.0, ge=0, description="Events are merged if their largest scores exceed the gap by less than this."
+    )
+    relative: float = Field(
+        2.0, ge=1, description="Events are merged if their largest scores exceed the gap by less than this factor."
+    )
+
+
+class Detection(Settings):
+    """How events follow from the scores of time patches. Tasks of kind `frames` only."""
+
+    median_seconds: Seconds | dict[str, Seconds] = Field(
+        0.0, description="Length of a median filter, for all classes or by class; 0 does not filter. [s]"
+    )
+    boxes: Boxes | None = Field(None, description="Replace scores by change-point boxes; `null` does not.")
+    threshold: Share = Field(0.5, description="Score above which a class counts as detected, for F1.")
+
+    @model_validator(mode="after")
+    def _one(self):
+        if self.boxes is not None and self.median_seconds:
+            message = "expected 0 with `boxes`, which follow from the scores themselves"
+            raise SettingsError([Problem("", ("median_seconds",), message, self.median_seconds)])
+        return self
 
 
 class Evaluation(Settings):
@@ -50,6 +80,11 @@ class Evaluation(Settings):
         description="With `max_frames`, for fixed views: evaluate longer inputs in half-overlapping windows of "
         "the view's length.",
     )
+    detection: Detection | None = Field(
+        None,
+        description="Tasks of kind `frames`: how events follow from scores; `null` uses the scores as they are, and a "
+        "threshold of 0.5.",
+    )
 
     remainder: Literal["drop", "keep"] | None = Field(
         None,
@@ -83,8 +118,16 @@ class Evaluation(Settings):
         return self
 
 
-def sweep_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
-    """Problems of a sweep that does not fit a run; their keys are relative to the sweep."""
+def sweep_problems(run: RunSettings, sweep: Evaluation, kind: TaskKind | None = None) -> list[Problem]:
+    """Problems of a sweep that does not fit a run, of a task of this kind; their keys are relative to the sweep."""
+    if kind == "frames" and sweep.windows:
+        message = f"task {run.task!r} is of kind 'frames', whose windows are not joined; use false"
+        return [Problem.between("windows", True, message)]
+    if kind == "frames" and sweep.x_name in PATCHES:
+        message = f"task {run.task!r} is of kind 'frames', whose labels do not follow other patches"
+        return [Problem.between("x_name", sweep.x_name, message)]
+    if kind != "frames" and kind is not None and sweep.detection is not None:
+        return [Problem.between("detection", sweep.detection, f"task {run.task!r} is of kind {kind!r}, not 'frames'")]
     if sweep.x_name == "max_frames":
         return _length_problems(run, sweep)
     if sweep.x_name == "token_drop" and run.model.traits.missing_tokens == "never":

@@ -45,6 +45,13 @@ def spectrogram_frames(samples: int, front_end: FrontEnd, compression: float, re
     return -(-frame_count(samples, front_end) // int(compression))
 
 
+def frame_seconds(front_end: FrontEnd, compression: float, resolution: str) -> float:
+    """Time from one frame to the next, in s. Frame t stands for the time from t to t + 1 times this."""
+    if resolution == "hop":
+        return hop_samples(front_end, compression) / front_end.sample_rate
+    return hop_samples(front_end) * int(compression) / front_end.sample_rate
+
+
 def patch_count(length: int, patch: int, stride: int) -> int:
     """Number of patches along an axis of `length` mel bins or frames."""
     return (length - patch) // stride + 1

@@ -164,6 +164,11 @@ class TransformerSettings(ModelSettings):
     merge: TokenMerging | None = Field(
         None, description="Token merging in training and evaluation; `null` does not merge."
     )
+    frame_head: bool = Field(
+        False,
+        description="Also compute logits of every time patch: the mean over frequency, and a linear layer. For tasks "
+        "of kind `frames`, which need it.",
+    )
     adapt: AnyAdaptation | None = Field(
         None,
         discriminator="kind",
@@ -179,6 +184,11 @@ class TransformerSettings(ModelSettings):
     def size(self) -> dict[str, Any]:
         """The settings in which weights that the model starts from must be equal."""
         return {name: getattr(self, name) for name in ("dim", "depth", "heads", "mlp_ratio")}
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Names of the submodules of the head, see `Traits.head`."""
+        return ("head_norm", "frame_head", "head") if self.frame_head else ("head_norm", "head")
 
     @property
     def summary(self) -> str:
@@ -248,9 +258,10 @@ class ElasticASTSettings(TransformerSettings):
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
             merges=not isinstance(self.adapt, Prompts),
+            frames=self.frame_head,
             patch_sizes=True,
             starts_from=("ast",),
-            head=("head_norm", "head"),
+            head=self.head,
         )
 
     def problems(self, run: Any) -> list[Problem]:
@@ -297,10 +308,11 @@ class ASTSettings(TransformerSettings):
             missing_tokens="evaluate",
             extra_tokens=self.prefix_tokens,
             merges=not isinstance(self.adapt, Prompts),
+            frames=self.frame_head,
             patch_sizes=True,
             random_offset=self.time_offset,
             starts_from=("elasticast",),
-            head=("head_norm", "head"),
+            head=self.head,
         )
 
     def problems(self, run: Any) -> list[Problem]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from elasticast.config.base import TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import PATCHES, Evaluation, sweep_problems, swept_patches
 from elasticast.config.model_class import problems_of, resolve
@@ -99,7 +100,7 @@ class Resolver:
             *_own_problems(run),
             *_dataset_problems(run, dataset),
             *_split_problems(run, experiment, dataset, self.evaluations),
-            *self._evaluation_problems(run, experiment),
+            *self._evaluation_problems(run, experiment, dataset.tasks.get(run.task)),
             *_curve_problems(run, experiment, self.evaluations),
         ]
 
@@ -122,14 +123,14 @@ class Resolver:
             self.datasets[name] = load_dataset(folder / f"{name}.yaml")
         return self.datasets[name]
 
-    def _evaluation_problems(self, run: RunConfig, experiment: Experiment) -> list[Problem]:
+    def _evaluation_problems(self, run: RunConfig, experiment: Experiment, kind: TaskKind | None) -> list[Problem]:
         problems = []
         for name in experiment.evaluations:
             if name not in self.named:
                 message = f"no such evaluation. Expected one of: {', '.join(self.named)}"
                 problems.append(Problem.between("evaluations", name, message))
             elif name in self.evaluations:
-                problems += [p.at("", "evaluations", name) for p in sweep_problems(run, self.evaluations[name])]
+                problems += [p.at("", "evaluations", name) for p in sweep_problems(run, self.evaluations[name], kind)]
         return problems
 
 
@@ -158,12 +159,37 @@ def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
     if run.task not in dataset.tasks:
         message = f"dataset {run.dataset!r} has no such task. Expected one of: {', '.join(dataset.tasks)}"
         problems.append(Problem.between("task", run.task, message))
-    elif dataset.tasks[run.task] == "multi" and run.train.loss == "ce":
+    elif dataset.tasks[run.task] != "single" and run.train.loss == "ce":
         message = f"needs one label per clip, but clips of task {run.task!r} have several; use 'bce'"
         problems.append(Problem.between("train.loss", "ce", message))
+    else:
+        problems += _frames_problems(run, dataset.tasks[run.task])
     if run.front_end.sample_rate != dataset.store_rate:
         message = f"differs from store_rate = {dataset.store_rate} Hz of dataset {run.dataset!r}; use the same rate"
         problems.append(Problem.between("front_end.sample_rate", run.front_end.sample_rate, message))
+    return problems
+
+
+def _frames_problems(run: RunConfig, kind: TaskKind) -> list[Problem]:
+    """Problems of a model with a frame head, or of a task that needs one."""
+    model, problems, task = run.model, [], f"task {run.task!r} is of kind {kind!r}"
+    key, value = ("model.frame_head", model.frame_head) if hasattr(model, "frame_head") else ("model.kind", model.kind)
+    if kind != "frames":
+        message = f"{task}, and only tasks of kind 'frames' train a frame head; use false"
+        return [Problem.between(key, value, message)] if model.traits.frames else []
+    if not model.traits.frames:
+        message = f"{task} and needs a model with a frame head: kind elasticast or ast, with frame_head = true"
+        problems.append(Problem.between(key, value, message))
+    if model.traits.random_offset:
+        message = f"{task}: labels cannot follow a random time offset; use false"
+        problems.append(Problem.between("model.time_offset", True, message))
+    if getattr(model, "patch_sizes", None) is not None:
+        message = f"{task}: labels do not follow patches of other sizes; use null"
+        problems.append(Problem.between("model.patch_sizes", model.patch_sizes, message))
+    warp = run.train.spec_augment.warp
+    if warp is not None and warp.kind == "released":
+        message = f"{task}: labels cannot follow a warp that differs between mel bands; use 'specaugment'"
+        problems.append(Problem.between("train.spec_augment.warp.kind", warp.kind, message))
     return problems
 
 

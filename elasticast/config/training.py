@@ -99,6 +99,13 @@ class Select(Settings):
     scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
 
+class EventLoss(Settings):
+    """Weights of the losses that training on events adds up."""
+
+    clips: Annotated[float, Field(ge=0)] = Field(0.5, description="Weight of the loss of the classes of each clip.")
+    frames: PositiveFloat = Field(1.0, description="Weight of the loss of the classes of each time patch.")
+
+
 class Distill(Settings):
     """Knowledge distillation: a trained model teaches the run."""
 
@@ -158,6 +165,9 @@ class Train(Settings):
     loss: Literal["bce", "ce"] = Field(
         "bce",
         description="Binary cross-entropy (`bce`) or cross-entropy (`ce`). `ce` needs a task with one label per clip.",
+    )
+    event_loss: EventLoss = Field(
+        EventLoss(), description="Tasks of kind `frames`: weights of the losses of clips and of frames."
     )
     loss_weights: Literal["clip", "token"] = Field(
         "clip",

@@ -24,6 +24,9 @@ class Traits:
         Largest number of frames that its positions cover; None if there is no limit.
     merges : bool
         Whether it can merge tokens (`model.merge`, `x_name: token_merge`).
+    frames : bool
+        Whether ``forward(batch, frames=True)`` computes logits of every time patch, for tasks of kind ``frames``. The
+        linear layer is the submodule ``frame_head``.
     patch_sizes : bool
         Whether its positions fit patches of other sizes (`model.patch_sizes`, `x_name: patch_size`,
         `x_name: patch_width`).
@@ -42,6 +45,7 @@ class Traits:
     extra_tokens: int = 0
     longest: int | None = None
     merges: bool = False
+    frames: bool = False
     patch_sizes: bool = False
     random_offset: bool = False
     starts_from: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ class WorkflowConfig(Settings):
     partial: bool = Field(
         False, description="Draw and judge with the runs that exist, without training or evaluating anything."
     )
+    archive_weights: bool = Field(False, description="Add the weights of the runs to the archive, `snakemake archive`.")
     audits: list[Annotated[str, Field(min_length=1)]] | None = Field(
         None,
         min_length=1,
@@ -67,7 +68,7 @@ class WorkflowConfig(Settings):
             raise ValueError("expected a name without { and }, which mark wildcards in the file names of Snakemake")
         return name
 
-    @field_validator("partial", "custom", "beside", mode="before")
+    @field_validator("partial", "custom", "beside", "archive_weights", mode="before")
     @classmethod
     def _parse_text(cls, value: Any) -> Any:
         # Snakemake passes `--config partial=true` as text, because it parses only Python's True

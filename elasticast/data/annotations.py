@@ -35,7 +35,7 @@ class Annotations(NamedTuple):
         - ``id``
         - ``split``
         - ``path``: the audio file, or ``""`` if there is none (``reason`` then gives the cause)
-        - one column per task, with a list of class names
+        - one column per task, with a list of class names; not for tasks of kind ``frames``
 
         Optional columns (:data:`DEFAULTS` gives their default values):
 
@@ -52,12 +52,17 @@ class Annotations(NamedTuple):
         Number of clips per split in the published annotations, for comparison. Empty if no numbers are published.
     notes : dict
         How the annotations were read, as JSON, for ``summary.json``: guessed columns, how splits were made.
+    events : dict
+        For each task of kind ``frames``, a table with one row per event and the columns ``id`` (of the clip),
+        ``label``, ``onset``, ``offset`` (s) and ``where`` (the place of the annotation, for messages). The classes of
+        the events become the labels of the clip.
     """
 
     clips: pd.DataFrame
     classes: dict[str, list[str]] = {}  # noqa: RUF012
     published: dict[str, int] = {}  # noqa: RUF012
     notes: dict[str, object] = {}  # noqa: RUF012
+    events: dict[str, pd.DataFrame] = {}  # noqa: RUF012
 
 
 class DatasetReader(Protocol):

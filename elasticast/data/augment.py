@@ -62,6 +62,32 @@ def spec_augment(
     return masked
 
 
+def warped_labels(labels: Tensor, settings: SpecAugment, generator: Generator, compression: float = 1.0) -> Tensor:
+    """Move the labels of frames as :func:`spec_augment` will move the frames.
+
+    Parameters
+    ----------
+    labels : Tensor
+        `[C, T]`.
+    settings : SpecAugment
+        The warp; not that of the released loader, which moves each mel band differently.
+    generator : Generator
+        The generator that :func:`spec_augment` is then given; it is left as it is.
+    compression : float
+        Compression of the clip.
+
+    Returns
+    -------
+    Tensor
+        `[C, T]`.
+    """
+    if settings.warp is None:
+        return labels
+    limit = int(_scaled(settings.warp.frames, settings.warp.scale, labels.shape[1], compression))
+    same_draws = Generator().set_state(generator.get_state())
+    return time_warp(labels, settings.warp, limit, same_draws)
+
+
 def _scaled(value: int, scale: str, frames: int, compression: float) -> float:
     """A number of frames for a clip; see `SpecAugment.scale`."""
     return value * frames / TIME_MASK_REFERENCE if scale == "frames" else value / compression

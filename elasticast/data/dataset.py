@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 
 from elasticast.checksums import read_record
 from elasticast.config import FrontEnd, RunConfig
-from elasticast.config.frames import patch_frames
-from elasticast.data.augment import mask_value, mixup, spec_augment
+from elasticast.config.frames import frame_seconds, patch_frames
+from elasticast.data.augment import mask_value, mixup, spec_augment, warped_labels
 from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
+from elasticast.data.events import Mixed, check_frame_head, frame_labels, read_events
 from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.packing import PackedClip, kept_tokens
@@ -93,20 +94,20 @@ class Clips:
         Id of each clip.
     classes : list of str
         Class names of the task.
-    kind : {"single", "multi"}
-        Whether clips have exactly one label or any number of labels.
+    kind : {"single", "multi", "frames"}
+        Whether clips have exactly one label, any number of labels, or events with onset and offset.
     labels : ndarray
         Class index of every label of every clip, concatenated in the order of the clips.
     first_label : ndarray
         `[clips + 1]` int64. The labels of clip i are ``labels[first_label[i]:first_label[i + 1]]``.
+    events : Events or None
+        Events of the clips, for tasks of kind ``frames``.
     """
 
     def __init__(self, prepared: Path, split: str, task: str):
         manifest = read_manifest(prepared / "manifest.parquet", split)
         if manifest.empty:
-            hint = (
-                "; set `dev_share` in the dataset's settings to use a share of split 'train'" if split == "dev" else ""
-            )
+            hint = "; set `dev_share` in the dataset's settings to use a share of split 'train'" * (split == "dev")
             raise DataError(f"{prepared / 'manifest.parquet'}: split {split!r} has no usable clip{hint}")
         self.store = Store(verified_file(prepared / f"{split}.h5"))
         info = read_classes(prepared / "classes.json")
@@ -126,6 +127,7 @@ class Clips:
             name = str(names[(self.labels < 0).argmax()])
             raise DataError(f"{prepared / 'classes.json'}: {task} has no class {name!r}, a label in manifest.parquet")
         self.first_label = np.concatenate([[0], counts.cumsum()])
+        self.events = read_events(prepared, task, self.ids, self.classes) if self.kind == "frames" else None
 
     def _check_ids(self, manifest: Path) -> None:
         """Check that the clips of the store are those of the manifest, in the same order."""
@@ -203,6 +205,7 @@ class ClipDataset(Dataset):
         teacher: Callable[[int, Tensor | None, float], PackedClip] | None = None,
     ):
         clips.check_rate(config.front_end)
+        check_frame_head(config, clips.kind)
         self.clips, self.config, self.teacher = clips, config, teacher
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
@@ -233,12 +236,13 @@ class ClipDataset(Dataset):
         draw = torch.rand((), generator=generator).item()
         random_length = self.config.view.cut_from is not None
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
-        mixed, target = self._mixture(request.index, generator)
+        mixed, target, partner = self._mixture(request.index, generator)
         spectrogram = self._log_mel(request.index, mixed, view.compression)
+        labels = self._labels(request.index, partner, spectrogram, view.compression)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
-        draws = {"generator": generator, "compression": view.compression}
-        augment = partial(spec_augment, settings=self.config.train.spec_augment, fill=self.fill, **draws)
-        options = {"index": request.index, "target": target, "start": start, "augment": augment}
+        masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
+        options = {"augment": partial(spec_augment, fill=self.fill, **masks), "warp": partial(warped_labels, **masks)}
+        options |= {"index": request.index, "target": target, "start": start, "labels": labels}
         options["patch_size"] = request.patch_size
         clip = self.encoder.encode(spectrogram, view, **options)
         seen = self._drop_tokens(self._shift(clip, generator), generator)
@@ -282,10 +286,10 @@ class ClipDataset(Dataset):
             share += (highest - share) * torch.rand((), generator=generator).item()
         return clip.select(kept_tokens(len(clip.patches), share, generator, self.config.train.token_rounding))
 
-    def _mixture(self, index: int, generator: Generator) -> tuple[Tensor | None, Tensor]:
-        """Waveform, if it is mixed with another clip (with probability `train.mixup`), and target of a clip."""
+    def _mixture(self, index: int, generator: Generator) -> tuple[Tensor | None, Tensor, Mixed | None]:
+        """Mix a clip with another one, with probability `train.mixup`. Returns waveform, target, and the other clip."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
-            return None, self.clips.target(index)
+            return None, self.clips.target(index), None
         partner = int(torch.rand((), generator=generator).item() * len(self.clips))
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
@@ -293,7 +297,16 @@ class ClipDataset(Dataset):
         waveforms = self.log_mels.waveform(index), self.log_mels.waveform(partner)
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
-        return mixed, target
+        return mixed, target, Mixed(partner, share)
+
+    def _labels(self, index: int, partner: Mixed | None, log_mel: Tensor, compression: float) -> Tensor | None:
+        """Share of each frame of a log-mel `[F, T]` that events cover, `[C, T]`; None without events."""
+        if self.clips.events is None:
+            return None
+        seconds = self.clips.samples / self.config.front_end.sample_rate
+        hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)
+        size, fill = (len(self.clips.classes), log_mel.shape[1], hop), self.config.train.mixup_fill
+        return frame_labels(self.clips.events, index, partner, seconds, size, fill)
 
     def _log_mel(self, index: int, mixed: Tensor | None, compression: float) -> Tensor:
         """Log-mel of a clip, or of the waveform that it was mixed to."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elasticast.config import PatchSize, RunConfig
 from elasticast.data.features import Norm, log_mel
-from elasticast.data.packing import PackedClip, pack_clip
+from elasticast.data.packing import PackedClip, pack_clip, patch_labels
 from elasticast.data.views import ClipView, Fill
 
 NO_TARGET = torch.empty(0)
@@ -72,6 +72,8 @@ class ClipEncoder:
         start: float = 0.0,
         augment: Callable[[Tensor], Tensor] | None = None,
         patch_size: PatchSize | None = None,
+        labels: Tensor | None = None,
+        warp: Callable[[Tensor], Tensor] | None = None,
     ) -> PackedClip:
         """Tokens of a clip.
 
@@ -91,12 +93,24 @@ class ClipEncoder:
             Function applied to the normalised log-mel `[F, view.frames]`.
         patch_size : PatchSize, optional
             Size of the patches, `model.patch` by default.
+        labels : Tensor, optional
+            `[C, T]`, share of each frame of the spectrogram that each class covers. They are cropped or padded as the
+            spectrogram is.
+        warp : callable, optional
+            Function applied to the labels `[C, view.frames]`, before `augment` is called.
         """
-        part = crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill, self.config.view.segment)
+        segment = self.config.view.segment
+        part = crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill, segment)
+        frame_target = None
+        if labels is not None:
+            labels = crop_or_pad(labels[:, view.first :], view.frames, start, view.fill, segment)
+            frame_target = patch_labels(warp(labels) if warp else labels, self.config.model, view.grid_frames)
         visible = self.norm(part)
         if augment:
             visible = augment(visible)
-        return pack_clip(index, visible, target, self.config.model, view.grid_frames, patch_size)
+        clip = pack_clip(index, visible, target, self.config.model, view.grid_frames, patch_size)
+        clip.frame_target = frame_target
+        return clip
 
 
 class LogMels:

@@ -145,7 +145,7 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
             level = logging.WARNING if complete else logging.INFO
             text = "task %s: %d of the %d classes have no clip (%s): %s"
             LOG.log(level, text, task, len(absent), len(names), cause, _named(absent))
-        if content["kind"] == "multi" and untested:
+        if content["kind"] != "single" and untested:
             text = "task %s: mAP is the mean over %d of %d classes; these have no usable test clip: %s"
             level = logging.WARNING if complete else logging.INFO
             LOG.log(level, text, task, len(names) - len(untested), len(names), _named(untested))

@@ -9,7 +9,7 @@ Shape legend: B clips, n tokens of a clip, N tokens of all clips, P patch edge, 
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import torch
@@ -40,6 +40,8 @@ class PackedClip:
         Size of the patches before they were resized to P x P. None if they were not.
     teacher : PackedClip, optional
         The same clip as a teacher is given it, see :class:`~elasticast.data.teacher.TeacherView`.
+    frame_target : Tensor or None
+        `[time_patches, C]`, share of each time patch that events of each class cover, for tasks of kind ``frames``.
     """
 
     index: int
@@ -50,14 +52,14 @@ class PackedClip:
     time_patches: int = 0
     patch_size: PatchSize | None = None
     teacher: "PackedClip | None" = None
+    frame_target: Tensor | None = None
 
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
 
     def select(self, keep: Tensor) -> "PackedClip":
         """The clip with only the tokens whose indices are in `keep`, on the same grid."""
-        tokens = self.patches[keep], self.freq[keep], self.time[keep]
-        return PackedClip(self.index, *tokens, self.target, self.time_patches, self.patch_size)
+        return replace(self, patches=self.patches[keep], freq=self.freq[keep], time=self.time[keep])
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ class PackedBatch:
         Size of the patches of all clips before they were resized to P x P. None if they were not.
     teacher : PackedBatch, optional
         The same clips as a teacher is given them.
+    frame_targets : Tensor or None
+        The `frame_target` of each clip, concatenated.
     """
 
     patches: Tensor
@@ -146,6 +150,7 @@ class PackedBatch:
     bounds: Tensor = field(default=None)
     patch_size: PatchSize | None = None
     teacher: "PackedBatch | None" = None
+    frame_targets: Tensor | None = None
 
     def __post_init__(self):
         if self.bounds is None:
@@ -186,6 +191,9 @@ class PackedBatch:
             parts = getattr(self, name).split(self.seqlens)
             tokens[name] = torch.cat([parts[i] for i in clips])
         chosen = {name: [getattr(self, name)[i] for i in clips] for name in ("seqlens", "index", "clip_time_patches")}
+        if self.frame_targets is not None:
+            parts = self.frame_targets.split(self.clip_time_patches)
+            chosen["frame_targets"] = torch.cat([parts[i] for i in clips])
         return PackedBatch(**tokens, **chosen, targets=self.targets[list(clips)], patch_size=self.patch_size)
 
     def __len__(self) -> int:
@@ -233,6 +241,29 @@ def pack_clip(
     return PackedClip(index, patches, freq, time, target, model.patches(grid_frames or spectrogram.shape[1]))
 
 
+def patch_labels(labels: Tensor, model: ModelSettings, grid_frames: int | None = None) -> Tensor:
+    """Labels of time patches: the mean over the `stride` frames in the middle of each patch, which no other one has.
+
+    Parameters
+    ----------
+    labels : Tensor
+        `[C, T]`, labels of frames.
+    model : ModelSettings
+        Patch size and stride.
+    grid_frames : int, optional
+        Number of frames of the clip's grid, T by default. Time patches after the last frame have labels of 0.
+
+    Returns
+    -------
+    Tensor
+        `[time patches of the grid, C]`.
+    """
+    first, count = (model.patch - model.stride) // 2, model.patches(labels.shape[1])
+    middle = labels[:, first : first + count * model.stride]
+    means = middle.unflatten(1, (count, model.stride)).mean(2).T
+    return torch.nn.functional.pad(means, (0, 0, 0, model.patches(grid_frames or labels.shape[1]) - count))
+
+
 def kept_count(tokens: int, dropout: float, rounding: Literal["nearest", "down"] = "nearest") -> int:
     """Number of tokens that are kept: ``(1 - dropout) * tokens``, rounded, but at least one."""
     kept = (1 - dropout) * tokens
@@ -267,4 +298,5 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         clip_time_patches=[c.time_patches for c in clips],
         patch_size=clips[0].patch_size,
         teacher=pack(teacher) if teacher else None,
+        frame_targets=torch.cat([c.frame_target for c in clips]) if clips[0].frame_target is not None else None,
     )

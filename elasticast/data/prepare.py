@@ -19,6 +19,8 @@ from elasticast.data.annotations import Annotations, check_annotations, select_i
 from elasticast.data.coverage import report_coverage, with_unlisted
 from elasticast.data.datasets import reader_of
 from elasticast.data.duplicates import check_duplicates
+from elasticast.data.event_table import event_table, with_clip_labels, write_events
+from elasticast.data.events import EVENTS
 from elasticast.data.labels import check_labels, report_classes
 from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
@@ -31,15 +33,17 @@ from elasticast.text import decodable, printable
 LOG = logging.getLogger(__name__)
 MAX_REASONS = 5
 FILES = ("manifest.parquet", "classes.json", "ids.txt", "summary.csv", *(f"{split}.h5" for split in SPLITS))
+"""Files of every prepared dataset; those with tasks of kind ``frames`` have a table of events as well."""
 BUSY = "another process is preparing this dataset; wait until it ends, or stop it"
 
 
 def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int = 1) -> None:
     """Fetch, annotate and decode a dataset into `out`. Finished parts are reused, and a complete dataset is left as is.
 
-    Writes ``manifest.parquet``, ``train.h5``, ``dev.h5``, ``test.h5``, ``parts/``, ``classes.json``, ``ids.txt``,
-    ``rejected.csv``, ``summary.csv`` and finally ``summary.json``, which holds the checksums of the others. Files that
-    were damaged are written again. The ``sha256`` in ``summary.json`` depends only on the audio and the annotations.
+    Writes ``manifest.parquet``, ``events.parquet`` (if a task is of kind ``frames``), ``train.h5``, ``dev.h5``,
+    ``test.h5``, ``parts/``, ``classes.json``, ``ids.txt``, ``rejected.csv``, ``summary.csv`` and finally
+    ``summary.json``, which holds the checksums of the others. Files that were
+    damaged are written again. The ``sha256`` in ``summary.json`` depends only on the audio and the annotations.
 
     Parameters
     ----------
@@ -56,7 +60,8 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
     ------
     DataError
         If the audio cannot be fetched, if the share of unusable clips exceeds ``config.max_rejected``, if a split has
-        no usable clip, or if the same audio is in two splits of your own recordings. In the last three cases
+        no usable clip, if the same audio is in two splits of your own recordings, or if an event is outside its clip.
+        In the last four cases
         ``rejected.csv`` is still written.
     ElasticASTError
         If another process is preparing `out`.
@@ -69,19 +74,23 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         clips = _add_outcomes(annotations.clips, parts)
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
         _check_usable(clips, config.max_rejected, out)
+        events = event_table(annotations.events, clips, config.tasks)
         check_duplicates(clips, list(config.tasks), refuse=not getattr(config, "allow_leakage", True))
         classes = class_lists(clips, config.tasks, annotations.classes)
         report_classes(clips, classes, complete=config.ids is None and not getattr(config, "twin", None))
-        summary = _summary(clips, classes, config, parts)
+        summary = _summary(clips, classes, events, config, parts)
         summary |= {"published": annotations.published, "notes": annotations.notes}
         report_coverage(summary, config, out)
-        if _is_complete(out, summary):
+        files = FILES if events is None else (*FILES, EVENTS)
+        if _is_complete(out, summary, files):
             LOG.info("%s: complete, nothing to do", out)
         else:
-            with _keeping_times(out):
+            with _keeping_times(out, files):
                 (out / SUMMARY).unlink(missing_ok=True)  # its presence means that the other files are complete
                 _write_dataset(clips, classes, config, parts, summary, out)
-                write_record(out / SUMMARY, summary, [out / name for name in FILES])
+                if events is not None:
+                    write_events(events, out / EVENTS)
+                write_record(out / SUMMARY, summary, [out / name for name in files])
         _clean_up(out, kept={part.path for part in parts})
     LOG.info("%s: %s", out, ", ".join(f"{n} {split} clips" for split, n in summary["clips"].items() if n))
 
@@ -117,7 +126,7 @@ def _plan(config: DatasetConfig, data_root: Path, out: Path) -> tuple[Annotation
     reader = reader_of(config)
     with locked(out / ".lock-fetch", BUSY, wait=True):  # shards may start at the same time
         reader.fetch(config, data_root, out)
-    annotations = reader.annotate(config, data_root, out)
+    annotations = with_clip_labels(reader.annotate(config, data_root, out), config.tasks)
     if annotations.clips.empty:
         raise DataError(f"{out.name}: the annotations contain no clip")
     clips = check_annotations(annotations.clips, config.tasks, config.dev_share)
@@ -144,12 +153,16 @@ def _add_outcomes(clips: pd.DataFrame, parts: list[Part]) -> pd.DataFrame:
 # ---------------------------------------------------------------------------------------------
 
 
-def _summary(clips: pd.DataFrame, classes: dict, config: DatasetConfig, parts: list[Part]) -> dict:
+def _summary(
+    clips: pd.DataFrame, classes: dict, events: pd.DataFrame | None, config: DatasetConfig, parts: list[Part]
+) -> dict:
     """Hashes and counts of the clips of a dataset."""
     used = clips[clips["status"] == "ok"]
     total = hashlib.sha256()
     for row in used[["split", "id", "sha256", *config.tasks]].itertuples(index=False, name=None):
         total.update(json.dumps([*row[:3], *map(list, row[3:])]).encode())
+    if events is not None:
+        total.update(json.dumps(events.to_numpy().tolist()).encode())
     reasons = clips.loc[clips["status"] == "rejected", ["id", "split", "reason"]].to_dict("split")["data"]
     content = [
         [(part.path.name, read_part(part.path)[1]) for part in parts],
@@ -176,13 +189,13 @@ def _ids_hash(used: pd.DataFrame, split: str) -> str:
     ).hexdigest()
 
 
-def _is_complete(out: Path, summary: dict) -> bool:
+def _is_complete(out: Path, summary: dict, files: tuple[str, ...]) -> bool:
     """Whether `out` already contains all files, undamaged and with the content that would be written."""
     if not (out / SUMMARY).is_file():
         return False
     try:
         record = read_record(out / SUMMARY, "the dataset is written again")
-        for name in FILES:
+        for name in files:
             verify(out / name, record, out / SUMMARY, "the dataset is written again")
     except DataError as error:
         LOG.warning("%s", error)
@@ -191,16 +204,16 @@ def _is_complete(out: Path, summary: dict) -> bool:
 
 
 @contextmanager
-def _keeping_times(out: Path) -> Iterator[None]:
+def _keeping_times(out: Path, files: tuple[str, ...]) -> Iterator[None]:
     """Restore the modification times of files that are written with the content that they had.
 
     Snakemake then re-runs nothing after the repair of a damaged file: later stages have used the file that
     ``summary.json`` records, because they verify it. A repaired file gets the time of ``summary.json``.
     """
-    before = {path: (file_sha256(path), path.stat().st_mtime_ns) for name in FILES if (path := out / name).is_file()}
+    before = {path: (file_sha256(path), path.stat().st_mtime_ns) for name in files if (path := out / name).is_file()}
     try:
         sums, time = read_record(out / SUMMARY, "")[SUMS], (out / SUMMARY).stat().st_mtime_ns
-        before = {out / name: (sums[name], time) for name in FILES}
+        before = {out / name: (sums[name], time) for name in files}
         before[out / SUMMARY] = file_sha256(out / SUMMARY), time
     except (DataError, KeyError):
         pass  # no record, or a damaged one

@@ -80,6 +80,7 @@ def select_classes(weights: Pretrained, classes: list[str], data: str) -> Pretra
 def _use_rows(weights: Pretrained, classes: list[str]) -> None:
     """Select and order the rows of the head, in place."""
     rows = torch.tensor([weights.classes.index(name) for name in classes])
-    head = weights.config.model.traits.head[-1]
-    for parameter in weights.model.get_submodule(head).parameters():
-        parameter.data = parameter.data[rows]
+    traits = weights.config.model.traits
+    for head in (traits.head[-1], *(["frame_head"] if traits.frames else [])):
+        for parameter in weights.model.get_submodule(head).parameters():
+            parameter.data = parameter.data[rows]

@@ -28,7 +28,9 @@ from torch import Tensor
 
 from elasticast.checksums import FILES, FOLDER, OWN, folder_of, write_record
 from elasticast.config.base import PRIMARY_METRIC
+from elasticast.config.evaluation import Detection
 from elasticast.errors import DataError
+from elasticast.evaluation.frames import FrameScores, resampled_f1
 from elasticast.evaluation.records import (
     EVALUATION,
     PREDICTIONS,
@@ -41,7 +43,7 @@ from elasticast.evaluation.records import (
     record_of,
     write_table,
 )
-from elasticast.evaluation.saved_predictions import points, targets
+from elasticast.evaluation.saved_predictions import points, saved_events, targets
 from elasticast.evaluation.statistics import (
     DRAWS,
     Resampled,
@@ -68,7 +70,7 @@ _SHARED = ("suite", "experiment", "dataset", "task", "model", "one_length", "kin
 
 
 def resample(files: list[Path], out: Path, draws: int = DRAWS) -> None:
-    """Resample the scores of one experiment: accuracy for single-label tasks, mAP for multi-label tasks.
+    """Resample the scores of one experiment: accuracy for tasks of one label, mAP for several, event F1 for events.
 
     Parameters
     ----------
@@ -128,6 +130,11 @@ def _scores(evaluation: h5py.Group, x: str, weights: Tensor) -> np.ndarray:
     """Score `[1 + draws]` of a run at one x, for each column of `weights`."""
     if evaluation.file.attrs["kind"] == "single":
         return accuracy(evaluation[x]["predicted"][:] == evaluation["labels"][:], weights)
+    if evaluation.file.attrs["kind"] == "frames":
+        detection = Detection.model_validate_json(evaluation.attrs["detection"])
+        classes = list(evaluation.file.attrs["classes"])
+        frames = FrameScores.read(evaluation[x]["frames"])
+        return resampled_f1(frames, saved_events(evaluation), classes, detection, weights.numpy())
     scores = evaluation[x]["scores"][:].astype(np.float32)
     return mean_average_precision(scores, targets(evaluation, scores.shape[1]), weights)
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import Evaluation, PatchSize, RunConfig, TokenMerging
-from elasticast.config.evaluation import PATCHES, swept_patches
+from elasticast.config.evaluation import PATCHES, Detection, swept_patches
 from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
+from elasticast.data.events import check_frame_head
 from elasticast.data.features import Norm
 from elasticast.data.manifest import read_listed
 from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
@@ -23,8 +24,10 @@ from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule, view_tokens
 from elasticast.data.windows import window_views
 from elasticast.evaluation.flops import forward_flops
+from elasticast.evaluation.frames import FrameScores, event_metrics, layout_of
 from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.saved_predictions import Predictions
+from elasticast.models.frame_head import split_clips
 from elasticast.models.token_merging import with_merging
 from elasticast.progress import Progress
 
@@ -121,6 +124,7 @@ def sweep(
     *,
     out: Tensor | None = None,
     only: list[range] | None = None,
+    frames: dict[float, FrameScores] | None = None,
 ) -> dict[float, Tensor]:
     """Compute the logits of all clips at all x of a sweep.
 
@@ -147,6 +151,8 @@ def sweep(
         Output tensor `[X, clips, C]` float32.
     only : list of range, optional
         The :func:`chunks` to evaluate; the logits of other clips are not written. Default: all chunks.
+    frames : dict of float to FrameScores, optional
+        Where to write the logits of time patches, by x, see :func:`frame_scores`. Not for sweeps with windows.
 
     Returns
     -------
@@ -155,6 +161,7 @@ def sweep(
     """
     rules = view_rules(config, evaluation, compression)
     clips.check_rate(config.front_end)
+    check_frame_head(config, clips.kind)
     encoder = ClipEncoder(config, norm)
     out = torch.empty(len(rules), len(clips), len(clips.classes)) if out is None else out
     logits = dict(zip(rules, out, strict=True))
@@ -164,23 +171,42 @@ def sweep(
         passes = {(x, i): _clip_passes(rule, x, evaluation, config, i, samples) for x, rule, i, samples in points}
         # several x can give the same view, for example of a clip shorter than all of them: compute each view once
         distinct = {clip_pass for weighted in passes.values() for clip_pass, _ in weighted}
-        pass_logits = _run_passes(model, clips, encoder, distinct)
+        pass_logits = _run_passes(model, clips, encoder, distinct, frames=frames is not None)
         for (x, i), weighted in passes.items():
-            logits[x][i] = sum(weight * pass_logits[clip_pass] for clip_pass, weight in weighted)
+            logits[x][i] = sum(weight * pass_logits[clip_pass][0] for clip_pass, weight in weighted)
+            if frames is not None:
+                frames[x].put(i, *pass_logits[weighted[0][0]][1:])
         log.update(chunk.stop)
     return logits
 
 
+def frame_scores(
+    clips: Clips, config: RunConfig, evaluation: Evaluation, compression: float | None, allocate: Callable[..., Tensor]
+) -> dict[float, FrameScores]:
+    """Memory for the logits of the time patches of all clips, by x; `allocate` returns a tensor of a given shape."""
+    scores = {}
+    for x, rule in view_rules(config, evaluation, compression).items():
+        layout = layout_of(config, [rule(int(samples)) for samples in clips.samples], clips.samples)
+        scores[x] = FrameScores(layout, allocate(int(layout.first[-1]), len(clips.classes)))
+    return scores
+
+
 @torch.inference_mode()
-def _run_passes(model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> dict[ClipPass, Tensor]:
-    """Logits `[C]` of each pass, float32 on the CPU."""
+def _run_passes(
+    model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: set[ClipPass], *, frames: bool
+) -> dict[ClipPass, tuple[Tensor, ...]]:
+    """Logits `[C]` of each pass, float32 on the CPU; with `frames`, see :func:`split_clips`."""
     device = next(model.parameters()).device
-    pass_logits: dict[ClipPass, Tensor] = {}
+    pass_logits: dict[ClipPass, tuple[Tensor, ...]] = {}
     for batch in _batches(clips, encoder, passes):
         merged = batch[0][0].merged
         merging = model if merged is None else _merging(model, merged)
-        logits = merging(pack([clip for _, clip in batch]).to(device)).float().cpu()
-        pass_logits |= {clip_pass: row for (clip_pass, _), row in zip(batch, logits, strict=True)}
+        packed = pack([clip for _, clip in batch]).to(device)
+        if frames:
+            rows = split_clips(merging(packed, frames=True), packed.clip_time_patches)
+        else:
+            rows = [(row,) for row in merging(packed).float().cpu()]
+        pass_logits |= {clip_pass: row for (clip_pass, _), row in zip(batch, rows, strict=True)}
     return pass_logits
 
 
@@ -293,15 +319,21 @@ def evaluate(
         if saved:
             saved.begin(name, evaluation, clips, listed)
         for compression in evaluation.compression or [None]:
+            allocate = saved.allocate if saved else torch.empty
             out = saved and saved.allocate(len(set(evaluation.x)), len(clips), len(clips.classes))
+            strong = clips.events is not None
+            frames = frame_scores(clips, config, evaluation, compression, allocate) if strong else None
             with Progress(f"evaluate {config.experiment} {name}", len(clips)) as log:
-                logits = sweep(model, clips, config, norm, evaluation, log, compression, out=out)
+                logits = sweep(model, clips, config, norm, evaluation, log, compression, out=out, frames=frames)
             for x, x_logits in logits.items():
                 scores = ranking_scores(x_logits, config.train.loss, evaluation.scores)
                 used = x if evaluation.x_name == "compression" else compression or config.default_compression
                 if saved:
-                    saved.add(x, used, scores)
+                    saved.add(x, used, scores, frames and frames[x])
                 values = metrics(scores, clips.targets.numpy(), clips.kind)
+                if frames:
+                    detection = evaluation.detection or Detection()
+                    values |= event_metrics(frames[x], clips.events, clips.classes, detection)
                 values |= {"gflops_per_clip": costs[x]} if costs else {}
                 point = {**head, "x": x, "compression": used}
                 counts = {"n": len(clips), "listed": listed}

@@ -14,6 +14,8 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,18 +23,22 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from elasticast.config.evaluation import Detection
 from elasticast.data.audio import UnusableAudioError
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.level import INT16_STEP
-from elasticast.data.packing import PackedClip, pack
+from elasticast.data.packing import PackedBatch, PackedClip, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, open_source, spans
 from elasticast.data.views import ViewRule, view_tokens
 from elasticast.data.windows import OVERLAP, Windows, cut_windows
 from elasticast.errors import ElasticASTError
+from elasticast.evaluation.frames import nearest_seen
+from elasticast.inference.events import check_frames, find_events
 from elasticast.inference.pending import PendingClip
 from elasticast.inference.prediction import Prediction, Timeline
 from elasticast.models.device import default_device
+from elasticast.models.frame_head import split_clips
 from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.progress import LOG, Progress
 from elasticast.text import printable
@@ -57,8 +63,8 @@ class AudioClassifier:
     ----------
     classes : list of str
         Labels, in the order of the logits.
-    kind : {"single", "multi"}
-        One label per clip, or any number of labels.
+    kind : {"single", "multi", "frames"}
+        One label per clip, any number of labels, or events with onset and offset.
     loss : {"ce", "bce"}
         Loss that the model was trained with; scores are its probabilities: softmax for `ce`, sigmoid for `bce`.
     """
@@ -90,6 +96,7 @@ class AudioClassifier:
         overlap: float = OVERLAP,
         pooling: Pooling = "mean",
         timeline: bool = False,
+        events: Detection | None = None,
         on_error: Literal["raise", "keep"] = "raise",
         token_budget: int = TOKEN_BUDGET,
     ) -> list[Prediction]:
@@ -112,6 +119,8 @@ class AudioClassifier:
             How to pool the logits over windows: mean, weighted by the frames that each window accounts for, or maximum.
         timeline : bool
             Whether to keep the scores of each window.
+        events : Detection, optional
+            How to find events with onset and offset; the model must have a frame head. None does not look for events.
         on_error : {"raise", "keep"}
             What to do with unusable audio: raise an error, or store the reason in `Prediction.error` and continue.
         token_budget : int
@@ -130,6 +139,8 @@ class AudioClassifier:
             If an argument is invalid.
         """
         _check(sample_rate=sample_rate, top_k=top_k, overlap=overlap, pooling=pooling, on_error=on_error)
+        if events is not None:
+            check_frames(self.config, self.pretrained.description)
         rule = self._rule(window)
         items = [audio] if isinstance(audio, Audio) else audio
         jobs = []
@@ -143,8 +154,10 @@ class AudioClassifier:
                 job.windows = cut_windows(samples, rule, self.compression, overlap)
             except UnusableAudioError as error:
                 job.fail(error, on_error)
-        self._run([job for job in jobs if job.error is None], pooling, timeline, on_error, token_budget)
-        return [self._prediction(job, rule, top_k, timeline) for job in jobs]
+        usable, frames = [job for job in jobs if job.error is None], events is not None
+        self._run(usable, pooling, timeline, on_error, token_budget, frames=frames)
+        predictions = [self._prediction(job, rule, top_k, timeline) for job in jobs]
+        return predictions if events is None else list(map(partial(self._with_events, events), jobs, predictions))
 
     def _rule(self, window: float | None) -> ViewRule:
         """The rule that limits how much of a clip is processed in one window."""
@@ -166,7 +179,9 @@ class AudioClassifier:
             )
         return rule
 
-    def _run(self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int) -> None:
+    def _run(
+        self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int, *, frames: bool
+    ) -> None:
         """Run the model on all windows of all clips, in batches of at most `budget` tokens."""
         device, encoded = next(self.model.parameters()).device, {}
         clips = [job for job in jobs for _ in range(len(job.windows))]  # the clip of each window
@@ -177,15 +192,29 @@ class AudioClassifier:
         with Progress("predict", len(clips)) if long else nullcontext() as progress:
             for batch in token_batches(indices, tokens, budget):
                 for group in self._groups_of_one_length(batch, encoded):
-                    with torch.inference_mode():
-                        logits = self.model(pack([encoded.pop(i) for i in group]).to(device)).float().cpu()
-                    for index, row in zip(group, logits, strict=True):
+                    batched = pack([encoded.pop(i) for i in group]).to(device)
+                    for index, (row, *over_time) in zip(group, self._logits(batched, frames=frames), strict=True):
                         try:
                             clips[index].add(row, pooling, timeline)
+                            clips[index].frame_logits += over_time
                         except UnusableAudioError as error:
                             clips[index].fail(error, on_error)
                 if progress:
                     progress.update(batch[-1] + 1)
+
+    @torch.inference_mode()
+    def _logits(self, batch: PackedBatch, *, frames: bool) -> list[tuple[Tensor, ...]]:
+        """Logits `[C]` of each window; with `frames`, also those of its time patches."""
+        if not frames:
+            return [(row,) for row in self.model(batch).float().cpu()]
+        clips = split_clips(self.model(batch, frames=True), batch.clip_time_patches)
+        return [(row, nearest_seen(over_time, seen)) for row, over_time, seen in clips]
+
+    def _with_events(self, detection: Detection, job: PendingClip, prediction: Prediction) -> Prediction:
+        if job.error is not None:
+            return prediction
+        found = job.windows, job.frame_logits, prediction.seconds
+        return replace(prediction, events=find_events(*found, self.config, self.classes, detection))
 
     def _groups_of_one_length(self, batch: list[int], encoded: dict[int, PackedClip]) -> list[list[int]]:
         """Split a batch into groups for one forward pass each; a model of one length needs windows of that."""

@@ -30,6 +30,8 @@ class PendingClip:
         `[C]`, pooled over the windows added so far. None before the first window.
     window_logits : list of Tensor
         Logits `[C]` of each window, if they are kept for a timeline.
+    frame_logits : list of Tensor
+        Logits `[time patches, C]` of each window, if events are looked for.
     added : int
         Number of windows added so far.
     low, high : float
@@ -44,6 +46,7 @@ class PendingClip:
     windows: Windows | None = None
     logits: Tensor | None = None
     window_logits: list[Tensor] = field(default_factory=list)
+    frame_logits: list[Tensor] = field(default_factory=list)
     added: int = 0
     low: float = math.inf
     high: float = -math.inf

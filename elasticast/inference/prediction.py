@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from elasticast.inference.events import EventScore
 from elasticast.inference.files import common_folder
 from elasticast.text import csv_cell, printable
 
@@ -61,6 +62,8 @@ class Prediction:
         `[C]` float32, pooled over the windows, in the order of the classes. None if there is an error.
     timeline : Timeline or None
         Scores of each window. None if they were not kept.
+    events : list of EventScore or None
+        Events with onset and offset. None if they were not looked for.
     """
 
     path: str | None
@@ -71,6 +74,7 @@ class Prediction:
     error: str | None = None
     logits: Tensor | None = field(default=None, repr=False, compare=False)
     timeline: Timeline | None = field(default=None, repr=False, compare=False)
+    events: list[EventScore] | None = field(default=None, repr=False, compare=False)
 
 
 def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import ASTSettings
-from elasticast.data.packing import Lengths, PackedBatch
+from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, computed_as, pooling_mask, resolve_backend
+from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
-from elasticast.models.token_merging import merged_trunk
+from elasticast.models.token_merging import MergedTokens, merged_trunk
 from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
@@ -41,11 +42,15 @@ class AST(nn.Module):
             self.pool = AttentionPooling(settings)
         self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
+        if settings.frame_head:
+            self.frame_head = FrameHead(settings.dim, classes)
         self.apply(init_weights)
         init_head(self.head, settings.head_init)
 
-    def forward(self, batch: PackedBatch) -> Tensor:
-        """Compute logits `[B, C]`, in the order of the clips. Tokens of the clips may be dropped.
+    def forward(self, batch: PackedBatch, *, frames: bool = False) -> Tensor | FrameLogits:
+        """Compute logits `[B, C]`, in the order of the clips; with `frames`, also those of every time patch.
+
+        Tokens of the clips may be dropped.
 
         Raises
         ------
@@ -58,13 +63,16 @@ class AST(nn.Module):
         x = self.patch_embed(batch.patches) + self._positions(batch)
         prefix = (self.prefix + self.prefix_positions).to(x.dtype).expand(len(batch), -1, -1)
         all_tokens = lengths.plus(self.settings.prefix_tokens)
-        x, mask, sizes = prepend_tokens(prefix, x, lengths), ClipMask(all_tokens, all_tokens, backend), None
+        x, mask = prepend_tokens(prefix, x, lengths), ClipMask(all_tokens, all_tokens, backend)
         if (merging := self.settings.merge) is None:
-            x = self.trunk(x, mask)
+            tokens = MergedTokens(self.trunk(x, mask), lengths)
         else:
-            merged = merged_trunk(self.trunk, x, mask, merging, self.settings.prefix_tokens)
-            x, lengths, sizes = merged.x, merged.lengths, merged.sizes
-        return self.head(self.head_norm(self._pooled(x, lengths, backend, sizes)))
+            tokens = merged_trunk(self.trunk, x, mask, merging, self.settings.prefix_tokens)
+        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
+        if not frames:
+            return logits
+        patches = patch_tokens(tokens, lengths, self.settings.prefix_tokens)
+        return FrameLogits(logits, *self.frame_head(patches, batch))
 
     def _positions(self, batch: PackedBatch) -> Tensor:
         """Position embeddings `[N, D]` of the tokens."""
@@ -74,9 +82,10 @@ class AST(nn.Module):
             return grid.repeat(len(batch), 1)
         return grid.index_select(0, batch.freq * time_patches + batch.time)
 
-    def _pooled(self, x: Tensor, lengths: Lengths, backend: str, sizes: Tensor | None) -> Tensor:
-        """Pool the tokens of each clip to a vector `[B, D]`; `lengths` does not count the prefix tokens."""
-        prefix, patches = split_prefix(x, lengths, self.settings.prefix_tokens)
+    def _pooled(self, tokens: MergedTokens, backend: str) -> Tensor:
+        """Pool the tokens of each clip to a vector `[B, D]`."""
+        lengths, sizes = tokens.lengths, tokens.sizes
+        prefix, patches = split_prefix(tokens.x, lengths, self.settings.prefix_tokens)
         if sizes is not None:
             sizes = split_prefix(sizes, lengths, self.settings.prefix_tokens)[1]
         match self.settings.pooling:

@@ -7,9 +7,10 @@ from elasticast.config import ElasticASTSettings
 from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, computed_as, pooling_mask, resolve_backend
+from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions, stored_places
-from elasticast.models.token_merging import merged_trunk
+from elasticast.models.token_merging import MergedTokens, merged_trunk
 from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
@@ -40,11 +41,13 @@ class ElasticAST(nn.Module):
             self.cls = nn.Parameter(torch.randn(settings.dim) / settings.dim**0.5)
         self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
+        if settings.frame_head:
+            self.frame_head = FrameHead(settings.dim, classes)
         self.apply(init_weights)
         init_head(self.head, settings.head_init)
 
-    def forward(self, batch: PackedBatch) -> Tensor:
-        """Compute logits `[B, C]`, in the order of the clips.
+    def forward(self, batch: PackedBatch, *, frames: bool = False) -> Tensor | FrameLogits:
+        """Compute logits `[B, C]`, in the order of the clips; with `frames`, also those of every time patch.
 
         Raises
         ------
@@ -59,8 +62,12 @@ class ElasticAST(nn.Module):
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
         backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
-        x = self._pooled(*self._embedded(batch), batch.lengths, backend)
-        return self.head(self.head_norm(x))
+        tokens = self._tokens(*self._embedded(batch), batch.lengths, backend)
+        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
+        if not frames:
+            return logits
+        cls = int(self.settings.pooling == "cls")
+        return FrameLogits(logits, *self.frame_head(patch_tokens(tokens, batch.lengths, cls), batch))
 
     def _embedded(self, batch: PackedBatch) -> tuple[Tensor, Rotation | None]:
         """Embed patches and positions.
@@ -86,16 +93,18 @@ class ElasticAST(nn.Module):
             freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, lengths) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
-    def _pooled(self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str) -> Tensor:
-        """Run the trunk and pool the tokens of each clip to a vector `[B, D]`."""
-        merging, cls, sizes = self.settings.merge, int(self.settings.pooling == "cls"), None
+    def _tokens(self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str) -> MergedTokens:
+        """Run the trunk."""
+        merging, cls = self.settings.merge, int(self.settings.pooling == "cls")
         all_tokens = lengths.plus(1) if cls else lengths
         mask = ClipMask(all_tokens, all_tokens, backend)
         if merging is None:
-            x = self.trunk(x, mask, rotation)
-        else:
-            merged = merged_trunk(self.trunk, x, mask, merging, cls, rotation)
-            x, lengths, sizes = merged.x, merged.lengths, merged.sizes
+            return MergedTokens(self.trunk(x, mask, rotation), lengths)
+        return merged_trunk(self.trunk, x, mask, merging, cls, rotation)
+
+    def _pooled(self, tokens: MergedTokens, backend: str) -> Tensor:
+        """Pool the tokens of each clip to a vector `[B, D]`."""
+        x, lengths, sizes = tokens.x, tokens.lengths, tokens.sizes
         match self.settings.pooling:
             case "attention":
                 return self.pool(x, pooling_mask(lengths, backend, sizes))

@@ -37,14 +37,14 @@ class MergedTokens:
         Number of tokens that are left of each clip, without prefix tokens.
     sizes : Tensor or None
         `[M]` float32, number of tokens that each token is the mean of. None if no tokens were merged.
-    sources : Tensor
-        `[N]` int64, index of the merged token that holds each token of the input.
+    sources : Tensor or None
+        `[N]` int64, index of the merged token that holds each token of the input. None if no tokens were merged.
     """
 
     x: Tensor
     lengths: Lengths
-    sizes: Tensor | None
-    sources: Tensor
+    sizes: Tensor | None = None
+    sources: Tensor | None = None
 
 
 def with_merging(model: nn.Module, merging: TokenMerging | None) -> nn.Module:

@@ -12,7 +12,7 @@ from elasticast.config.base import PRIMARY_METRIC, TaskKind
 from elasticast.errors import DataError
 
 DECIMALS = 6  # x is rounded to these, so that 1.2 from a file equals 1.2 from arithmetic
-SCORES = ("accuracy", "mAP", "AUC")
+SCORES = ("accuracy", "mAP", "AUC", "PSDS1", "PSDS2", "event_F1", "segment_F1")
 """Metrics between 0 and 1."""
 _KEYS = ("suite", "experiment", "seed", "evaluation", "x", "compression", "metric")
 _SIGNED = ("difference", "low", "high")
@@ -62,7 +62,7 @@ def check_points(path: Path, table: pd.DataFrame, evaluations: dict[str, Evaluat
         File of the table, for messages.
     evaluations : dict of str to Evaluation
         Settings of the evaluations, by name.
-    kind : {"single", "multi"}
+    kind : {"single", "multi", "frames"}
         Kind of the task.
 
     Raises

@@ -21,7 +21,7 @@ from elasticast.reporting.legend import (
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, new_figure
 
-METRIC_LABEL = {"accuracy": "Accuracy (%)", "mAP": "mAP (%)"}
+METRIC_LABEL = {"accuracy": "Accuracy (%)", "mAP": "mAP (%)", "event_F1": "Event F1 (%)"}
 _X_LABEL = {
     "max_frames": "Maximum input length (frames)",
     "compression": "Compression ratio",

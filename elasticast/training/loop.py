@@ -204,7 +204,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with self._autocast():
-            loss = self.objective(self.replica(batch), batch, weight)
+            frames = {"frames": True} if batch.frame_targets is not None else {}
+            loss = self.objective(self.replica(batch, **frames), batch, weight)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss * self.world.size).backward()  # gradients are averaged over ranks, but we need their sum
         self.scaler.unscale_(self.optimizer)

@@ -4,16 +4,19 @@ import itertools
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from elasticast.config import Evaluation, RunConfig
 from elasticast.config.base import PRIMARY_METRIC
+from elasticast.config.evaluation import Detection
 from elasticast.data.dataset import Clips
 from elasticast.data.features import Norm
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import DataError
+from elasticast.evaluation.frames import event_metrics
 from elasticast.evaluation.metrics import metrics, ranking_scores
-from elasticast.evaluation.sweep import chunks, sweep
+from elasticast.evaluation.sweep import chunks, frame_scores, sweep
 from elasticast.models.adapters import trained_state
 from elasticast.progress import LOG
 from elasticast.training.distributed import World
@@ -81,9 +84,11 @@ class Selection:
     def _value(self, model: nn.Module) -> float:
         """The metric of the model; NaN on all ranks except rank 0."""
         all_chunks = chunks(len(self.clips))
-        rank_chunks = all_chunks[self.world.rank :: self.world.size]
         x = self.config.view.compression[0]
         view = Evaluation(x_name="compression", x=[x], split=self.split)
+        if self.clips.events is not None:
+            return self._event_value(model, view, x)
+        rank_chunks = all_chunks[self.world.rank :: self.world.size]
         logits = sweep(model, self.clips, self.config, self.norm, view, _NoProgress(), only=rank_chunks)[x]
         model.train()
         for rank, rows in enumerate(self.world.gather([logits[chunk].clone() for chunk in rank_chunks])):
@@ -93,6 +98,15 @@ class Selection:
             return math.nan
         scores = ranking_scores(logits, self.config.train.loss, self.config.train.select.scores)
         return metrics(scores, self.clips.targets.numpy(), self.clips.kind)[self.metric]
+
+    def _event_value(self, model: nn.Module, view: Evaluation, x: float) -> float:
+        """The metric of events; rank 0 evaluates all clips."""
+        if not self.world.main:
+            return math.nan
+        frames = frame_scores(self.clips, self.config, view, None, torch.empty)
+        sweep(model, self.clips, self.config, self.norm, view, _NoProgress(), frames=frames)
+        model.train()
+        return event_metrics(frames[x], self.clips.events, self.clips.classes, Detection())[self.metric]
 
     def state(self) -> dict[str, Any]:
         """State to save in a checkpoint."""

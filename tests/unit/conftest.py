@@ -91,6 +91,25 @@ def test_clips(prepared):
     return Clips(prepared, "test", "events")
 
 
+TIMED = {"task": "timed_events", "model": {"frame_head": True}}
+"""Settings that turn a tiny run into one of a task of kind ``frames``."""
+
+
+@pytest.fixture(scope="session")
+def timed(tmp_path_factory):
+    """As `prepared`, with onset and offset of every event."""
+    out = tmp_path_factory.mktemp("timed") / "soundscapes"
+    clips = {"train": 12, "test": 6}
+    prepare(Soundscapes(source="soundscapes", clips=clips, seconds=[0.5, 2.5], event_times=True), out.parent, out)
+    write_stats(out, FrontEnd(), out / "norm.json")
+    return out
+
+
+@pytest.fixture(scope="session")
+def timed_clips(timed):
+    return Clips(timed, "train", "timed_events")
+
+
 @pytest.fixture
 def write_store():
     """Writes a store of parts, each a dict of id to int16 samples, and opens it."""

@@ -1,5 +1,6 @@
 """What is installed: the same in all files, and only what has wheels on each platform; one version of the package."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -58,3 +59,68 @@ def test_each_platform_installs_what_it_has_wheels_for(file, platform):
 @pytest.mark.parametrize("extra", PROJECT["optional-dependencies"])
 def test_extras_are_for_every_platform(extra):
     assert not [pin for pin in PROJECT["optional-dependencies"][extra] if Requirement(pin).marker]
+
+
+# ---------------------------------------------------------------------------------------------
+# The lock, the image and CI
+# ---------------------------------------------------------------------------------------------
+
+LOCKED_EXTRAS = ("dev", "equality")
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
+def locked() -> dict[str, tuple[Requirement, int]]:
+    """Requirement by name, and its number of hashes."""
+    entries = re.split(r"\n(?=\S)", re.sub(r"^#.*\n", "", LOCK, flags=re.MULTILINE).strip())
+    found = [(Requirement(entry.split(" \\")[0]), entry.count("--hash=sha256:")) for entry in entries]
+    return {requirement.name.lower().replace("_", "-"): (requirement, hashes) for requirement, hashes in found}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_lock_has_what_is_pinned(platform):
+    extras = PROJECT["optional-dependencies"]
+    pins = [*PROJECT["dependencies"], *(pin for extra in LOCKED_EXTRAS for pin in extras[extra])]
+    for pin in map(Requirement, pins):
+        requirement, _ = locked()[pin.name.lower()]
+        assert requirement.specifier == pin.specifier, f"{pin}: make requirements.lock again, its first lines say how"
+        wanted, given = (r.marker is None or r.marker.evaluate(PLATFORMS[platform]) for r in (pin, requirement))
+        assert wanted == given, pin
+
+
+def test_everything_in_the_lock_has_a_version_and_checksums():
+    assert len(locked()) > 100
+    for requirement, hashes in locked().values():
+        assert [specifier.operator for specifier in requirement.specifier] == ["=="]
+        assert hashes, requirement
+    assert not re.findall(
+        r"://|^-|@|file:|index-url (?!-)", re.sub(r"^#.*\n", "", LOCK, flags=re.MULTILINE), re.MULTILINE
+    )
+    assert all(f"--extra {extra}" in LOCK for extra in LOCKED_EXTRAS)
+
+
+def test_image_lock_conda_and_ci_have_one_python():
+    image = re.search(r"^FROM python:(\d+\.\d+)-slim$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
+    conda = next(pin for pin in conda_pins() if isinstance(pin, str) and pin.startswith("python="))
+    ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["checks"]["steps"]
+    python = next(step["with"]["python-version"] for step in ci if "with" in step)
+    assert {conda.removeprefix("python="), python, re.search(r"--python-version (\S+)", LOCK)[1]} == {image}
+    assert PROJECT["requires-python"] == f">={image}"
+
+
+def test_the_image_installs_the_lock_alone_and_ci_calls_the_same_script():
+    installs = re.findall(r"pip install (.*)", (ROOT / "Dockerfile").read_text())
+    assert [word for line in installs for word in line.split() if word in ("--require-hashes", "--no-deps")] == [
+        "--require-hashes",
+        "--no-deps",
+    ]
+    steps = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["checks"]["steps"]
+    assert [step["run"] for step in steps if step.get("run", "").startswith(".")] == [".ci/run"]
+
+
+def test_citation_and_catalog_are_complete():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "abstract", "authors", "license", "version", "keywords"} <= set(citation)
+    catalog = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert catalog["report"] is True
+    assert catalog["software-stack-deployment"]["conda"] is True
+    assert (ROOT / "config/README.md").is_file()

@@ -12,6 +12,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.iocontainers import Wildcards
 from snakemake.logging import logger
 
+from elasticast import __version__ as VERSION
 from elasticast.config import digest
 from elasticast.config.load_ablation import load_ablations
 from elasticast.config.load_suite import load_other_suite, load_suite
@@ -21,7 +22,7 @@ from elasticast.config.reading import read_yaml
 from elasticast.errors import ConfigError, ElasticASTError
 from elasticast.jobs.messages import TerminalMessages, stored_seconds
 from elasticast.plan import Plan
-from elasticast.provenance import STAGES, code_digest
+from elasticast.provenance import STAGES, code_digest, git_commit
 
 try:
     read_yaml(Path("config/config.yaml"))  # Snakemake accepts keys that appear twice

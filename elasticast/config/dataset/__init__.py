@@ -10,6 +10,7 @@ from pydantic import Field
 from elasticast.config.dataset.common import SPLITS, DatasetSettings
 from elasticast.config.dataset.own import Folders, OwnRecordings, Table
 from elasticast.config.dataset.small import Asterisk, Esc50, FsddDigits, FsddStrings, Soundscapes, SpeechCommands
+from elasticast.config.dataset.strong import AudioSetStrong, Desed
 from elasticast.config.dataset.twinned import (
     AudioSet,
     EpicSounds,
@@ -24,8 +25,10 @@ __all__ = [
     "SPLITS",
     "Asterisk",
     "AudioSet",
+    "AudioSetStrong",
     "DatasetConfig",
     "DatasetSettings",
+    "Desed",
     "EpicSounds",
     "Esc50",
     "Folders",
@@ -50,6 +53,8 @@ DatasetConfig = Annotated[
     | SpeechCommands
     | Asterisk
     | AudioSet
+    | AudioSetStrong
+    | Desed
     | VggSound
     | VoxCeleb1
     | EpicSounds

@@ -13,7 +13,6 @@ class Soundscapes(DatasetSettings):
 
     origin: ClassVar[str] = "synthetic"
     module: ClassVar[str] = "soundscapes"
-    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
     generated: ClassVar[bool] = True
     source: Literal["soundscapes"] = Field(description="Synthetic soundscapes.")
     clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of clips per split. [clips]")
@@ -22,6 +21,14 @@ class Soundscapes(DatasetSettings):
     )
     snr_db: Range = Field([0.0, 15.0], description="Level of the events above the background, least and most. [dB]")
     seed: Seed = Field(0, description="Seed of the synthesis.")
+    event_times: bool = Field(
+        False, description="Also keep onset and offset of every event: adds the task `timed_events`, of kind `frames`."
+    )
+
+    @property
+    def tasks(self) -> dict[str, TaskKind]:
+        """Kind of each task."""
+        return {"events": "multi", "scene": "single"} | ({"timed_events": "frames"} if self.event_times else {})
 
 
 class FsddDigits(DatasetSettings):
@@ -37,7 +44,6 @@ class FsddStrings(DatasetSettings):
 
     module: ClassVar[str] = "fsdd"
     origin: ClassVar[str] = "joined recordings"
-    tasks: ClassVar[dict[str, TaskKind]] = {"digits": "multi", "speaker": "single"}
     generated: ClassVar[bool] = True
     source: Literal["fsdd_strings"] = Field(
         description="Free Spoken Digit Dataset, several recordings of one speaker joined."
@@ -61,6 +67,14 @@ class FsddStrings(DatasetSettings):
         None, description="Level of speech above pink noise, least and most; `null` adds no noise. [dB]"
     )
     seed: Seed = Field(0, description="Seed of the synthesis.")
+    event_times: bool = Field(
+        False, description="Also keep onset and offset of every digit: adds the task `timed_digits`, of kind `frames`."
+    )
+
+    @property
+    def tasks(self) -> dict[str, TaskKind]:
+        """Kind of each task."""
+        return {"digits": "multi", "speaker": "single"} | ({"timed_digits": "frames"} if self.event_times else {})
 
     def splits(self) -> set[str]:
         """Splits in the dataset's lists; `dev_share` may add split dev."""

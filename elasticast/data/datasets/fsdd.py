@@ -14,6 +14,8 @@ Description
     used twice in a string. If ``vocabulary`` allows fewer than ten digits, the number of allowed digits and the digits
     themselves are drawn first for each string. Otherwise long strings would contain nearly all digits, and the length
     of a string would predict its labels. Every string has a separate random stream, keyed by (seed, split, index).
+    With ``event_times``, the task ``timed_digits`` has the digits with onset and offset: those of the recordings, which
+    are trimmed.
 
 Source
     https://github.com/Jakobovski/free-spoken-digit-dataset, release 1.0.10, in ``data_root/fsdd/recordings``.
@@ -34,6 +36,7 @@ import soundfile as sf
 from elasticast.config.dataset import FsddDigits, FsddStrings
 from elasticast.data.annotations import Annotations
 from elasticast.data.download import Archive, ArchiveFile, compare_sums, fetch_archive, read_sums
+from elasticast.data.event_lists import events_of
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, rms, to_int16, write_wav
 from elasticast.progress import track
 
@@ -185,6 +188,16 @@ def render(config: FsddStrings, split: str, index: int, string: DigitString, fol
     return to_int16(speech)
 
 
+def times(string: DigitString, folder: Path) -> list[tuple[str, float, float]]:
+    """Digit, onset (s) and offset (s) of each recording of a string."""
+    events, end = [], 0
+    for part, gap in zip(string.parts, string.gaps, strict=True):
+        begin = end + round(gap * SAMPLE_RATE)
+        end = begin + sf.info(folder / part.name).frames
+        events.append((part.digit, begin / SAMPLE_RATE, end / SAMPLE_RATE))
+    return events
+
+
 def _strings(config: FsddStrings, folder: Path) -> list[tuple[str, str, int, DigitString, str]]:
     """``(id, split, index, string, reason)`` for every string."""
     reasons = verify(folder)
@@ -228,8 +241,10 @@ def annotate(config: FsddDigits | FsddStrings, data_root: Path, out: Path) -> An
             rows.append(row | whole_file | {"reason": reasons[item.name]} | labels)
         clips = pd.DataFrame(rows)
         return Annotations(clips, published=clips["split"].value_counts().to_dict())
+    events = []
     for name, split, _, string, reason in _strings(config, folder):
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "reason": reason}
         digits = sorted({part.digit for part in string.parts})
         rows.append(row | whole_file | {"digits": digits, "speaker": [string.parts[0].speaker]})
-    return Annotations(pd.DataFrame(rows))
+        events += [(name, *event, name) for event in times(string, folder)] if config.event_times and not reason else []
+    return Annotations(pd.DataFrame(rows), events={"timed_digits": events_of(events)})

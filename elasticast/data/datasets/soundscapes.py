@@ -14,6 +14,8 @@ Description
 Tasks
     ``events`` (several labels): the classes of the events in the clip. Half of a clip contains about half of its
     events, so cropping removes labels.
+    ``timed_events`` (with ``event_times``): the same events with onset and offset.
+
     ``scene`` (one label): all scenes contain the same classes and differ only in their frequencies. A single event is
     compatible with several scenes, so longer clips give more evidence. Even the optimal classifier, `bayes_scene`,
     makes errors on short clips.
@@ -39,6 +41,7 @@ import pandas as pd
 
 from elasticast.config.dataset import Soundscapes
 from elasticast.data.annotations import Annotations
+from elasticast.data.event_lists import events_of
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, to_int16, unit_rms, write_wav
 from elasticast.progress import track
 
@@ -282,14 +285,15 @@ def fetch(config: Soundscapes, data_root: Path, out: Path) -> None:
 
 
 def annotate(config: Soundscapes, data_root: Path, out: Path) -> Annotations:
-    """Return one row per soundscape."""
-    rows = []
+    """Return one row per soundscape, and its events."""
+    rows, events = [], []
     for split, index, name in _clips(config):
         score = compose(config, split, index)
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "start": 0.0}
         row |= {"duration": math.nan, "reason": "", "scene": [score.scene]}
         rows.append(row | {"events": sorted({event.kind for event in score.events})})
-    return Annotations(pd.DataFrame(rows))
+        events += [(name, event.kind, event.start, event.start + event.seconds, name) for event in score.events]
+    return Annotations(pd.DataFrame(rows), events={"timed_events": events_of(events)})
 
 
 def bayes_scene(score: Score) -> str:

@@ -72,7 +72,8 @@ def _same_names(model: nn.Module, weights: Weights, notes: list[str]) -> dict[st
 
 
 def _in_head(name: str, model: ModelSettings) -> bool:
-    return name.startswith(tuple(f"{part}." for part in model.traits.head))
+    # weights may have a frame head that this model does not have
+    return name.startswith(tuple(f"{part}." for part in (*model.traits.head, "frame_head")))
 
 
 def _head(
@@ -82,7 +83,9 @@ def _head(
     fresh = {name: value for name, value in state.items() if _in_head(name, model)}
     given = {name: value for name, value in weights.tensors.items() if name in fresh}
     if keep and given and all(value.shape == fresh[name].shape for name, value in given.items()):
-        return given
+        if missing := sorted({name.partition(".")[0] for name in fresh.keys() - given.keys()}):
+            notes.append(f"freshly initialised: {', '.join(missing)}, which the weights do not have")
+        return fresh | given
     ours = _rows(fresh, model)
     other = "" if keep else "other "
     reason = f"the weights have {_rows(given, model)} {other}classes" if given else "the weights have no head"

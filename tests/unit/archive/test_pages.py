@@ -18,6 +18,7 @@ NOT_PUBLISHED = {"fsdd": "its last run is older than archives; its numbers in th
 """Suites whose numbers in the pages cannot be checked: why."""
 WITHOUT_TABLES = {
     "ablations.md": "of an older run, whose tables do not exist, as the page says",
+    "adapt.md": "of runs of single models, whose tables do not exist",
     "architecture.md": "no results",
     "audit.md": "examples of the output of `elasticast audit`",
     "cluster.md": "no results",

@@ -196,6 +196,23 @@ def test_no_string_uses_them_and_the_others_stay_as_they_were(data_root, damaged
     assert made == {name: whole[name] for name in made}
 
 
+def test_times_of_digits_are_those_of_the_recordings(data_root, tmp_path):
+    """Between digits, the audio is silent."""
+    config = strings(6, 3, event_times=True)
+    fsdd.fetch(config, data_root, tmp_path)
+    annotations = fsdd.annotate(config, data_root, tmp_path)
+    for clip, events in annotations.events["timed_digits"].groupby("id"):
+        wave, rate = sf.read(tmp_path / "audio" / f"{clip}.wav")
+        spoken = np.zeros(len(wave), bool)
+        for onset, offset in zip(events["onset"], events["offset"], strict=True):
+            spoken[round(onset * rate) : round(offset * rate)] = True
+        assert spoken[0]
+        assert spoken[-1]
+        assert not wave[~spoken].any()
+        row = annotations.clips.set_index("id").loc[clip]
+        assert sorted(set(events["label"])) == row["digits"]
+
+
 # ---------------------------------------------------------------------------------------------
 # The real recordings, if available
 # ---------------------------------------------------------------------------------------------

@@ -157,7 +157,9 @@ def test_views_that_are_alike_run_once_and_that_changes_nothing(tiny, test_clips
     single = [run(model, test_clips, config, norm, LENGTH.model_copy(update={"x": [x]}))[x] for x in LENGTH.x]
     assert_same(together, dict(zip(LENGTH.x, single, strict=True)))
     seen, run_passes = [], module._run_passes
-    monkeypatch.setattr(module, "_run_passes", lambda *args: seen.append(args[-1]) or run_passes(*args))
+    monkeypatch.setattr(
+        module, "_run_passes", lambda *args, **options: seen.append(args[-1]) or run_passes(*args, **options)
+    )
     run(model, test_clips, config, norm, LENGTH)
     natives = [native_frames(int(n), config.front_end, 16) for n in test_clips.samples]
     assert len(seen[0]) == sum(len({min(int(x), native) for x in LENGTH.x}) for native in natives)

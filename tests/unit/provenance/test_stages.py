@@ -69,6 +69,7 @@ NEVER = {
 UNUSED = {
     "synthesis": {
         "data/annotations.py": "reading what was generated is part of prepare",
+        "data/event_lists.py": "reading what was generated is part of prepare",
         "data/labels.py": "reading what was generated is part of prepare",
         "data/lookup.py": "reading what was generated is part of prepare",
     },
@@ -101,6 +102,7 @@ BY_DATASET = ("synthesis", "decode", "prepare")
 """Stages that run once per dataset. Each dataset adds its own code, see `DatasetSettings.code`."""
 OTHER_DATASETS = {place_of(d) for d in DATASETS} | {Place("config/dataset/__init__.py", "DatasetConfig")}
 NO_CODE = {
+    "archive": "has the commit, which decides what it holds",
     "configure": "writes its params",
     "configure_sweeps": "writes its params",
     "resolved_suite": "writes settings of which it has the digest",

@@ -1,5 +1,6 @@
 """The first page of the report: its sentences follow from the results and from paired tests on the same clips."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -204,6 +205,9 @@ def test_the_page_needs_no_network_and_is_light(project):
     assert "default-src 'none'" in text
     assert not [word for word in ("url(", "@import", "fetch(", "XMLHttpRequest", "import(") if word in text]
     assert len(text) < 200_000
+    assert (
+        max(len(html.escape(line)) for line in text.splitlines()) < 10_000
+    )  # the most that docutils reads, in the report
 
 
 def test_a_suite_without_runs_has_a_page(project):

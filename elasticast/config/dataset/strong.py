@@ -1,0 +1,47 @@
+"""Settings of published datasets with onset and offset of every event."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from elasticast.config.base import TaskKind
+from elasticast.config.dataset.common import DatasetSettings, Files
+
+
+class AudioSetStrong(DatasetSettings):
+    """AudioSet with times of events, see `elasticast.data.datasets.audioset_strong`."""
+
+    module: ClassVar[str] = "audioset_strong"
+    tasks: ClassVar[dict[str, TaskKind]] = {"timed_events": "frames"}
+    source: Literal["audioset_strong"] = Field(description="AudioSet-Strong.")
+    annotations: dict[Literal["train", "dev", "test"], Files] = Field(
+        description="Lists of events (tsv) of each split."
+    )
+    labels: str = Field(
+        "audioset_strong/mid_to_display_name.tsv", description="List of the names of classes (tsv), without a header."
+    )
+    audio: str = Field("audioset/audio", description="Folder with the clips, flat or in sub-folders.")
+
+    def code(self) -> tuple[str, ...]:
+        """See `DatasetSettings.code`."""
+        return (*super().code(), "data/datasets/audioset.py:MAX_EXTRA_SECONDS,clip_of")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(self.annotations)
+
+
+class Desed(DatasetSettings):
+    """Sounds in homes with times of events, see `elasticast.data.datasets.desed`."""
+
+    module: ClassVar[str] = "desed"
+    tasks: ClassVar[dict[str, TaskKind]] = {"timed_events": "frames"}
+    source: Literal["desed"] = Field(description="DESED, or another dataset in its format.")
+    annotations: dict[Literal["train", "dev", "test"], Files] = Field(
+        description="Lists of events (tsv) of each split."
+    )
+    audio: str = Field("desed/audio", description="Folder with the clips, flat or in sub-folders.")
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(self.annotations)

@@ -1,0 +1,121 @@
+"""The readers of lists of events: AudioSet-Strong and DESED."""
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from elasticast.config.dataset import AudioSetStrong, Desed
+from elasticast.data.datasets import audioset_strong, desed
+from elasticast.data.events import read_events
+from elasticast.data.prepare import prepare
+from elasticast.errors import DataError
+from tests.complaints import complains
+
+NAMES = "/m/09x0r\tSpeech\n/m/03m9d0z\tWind\n/m/0bt9lr\tDog\n/m/unused\tUnused\n"
+STRONG = "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\n"
+TRAIN = STRONG + "-_RFKhbpFJA_30000\t0.000\t10.000\t/m/03m9d0z\n-_RFKhbpFJA_30000\t0.500\t2.250\t/m/09x0r\n"
+TEST = STRONG + "b1_FKhbpFJA_0\t1.000\t1.500\t/m/0bt9lr\nb1_FKhbpFJA_0\t1.400\t3.000\t/m/0bt9lr\n"
+DESED_HEAD = "filename\tonset\toffset\tevent_label\n"
+
+
+def write_wav(path, seconds=10.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, np.random.default_rng(sum(path.name.encode())).uniform(-0.1, 0.1, round(seconds * 16000)), 16000)
+
+
+@pytest.fixture
+def strong(tmp_path):
+    for name, text in {"train.tsv": TRAIN, "test.tsv": TEST, "names.tsv": NAMES}.items():
+        (tmp_path / name).write_text(text)
+    write_wav(tmp_path / "audio" / "Y-_RFKhbpFJA.wav")
+    write_wav(tmp_path / "audio" / "b1_FKhbpFJA_0_10000.wav")
+    lists = {"train": ["train.tsv"], "test": ["test.tsv"]}
+    return AudioSetStrong(source="audioset_strong", annotations=lists, labels="names.tsv", audio="audio")
+
+
+def test_audioset_strong_is_read(strong, tmp_path):
+    prepare(strong, tmp_path, tmp_path / "out")
+    classes = ["Speech", "Wind", "Dog"]
+    train = read_events(tmp_path / "out", "timed_events", ["-_RFKhbpFJA_30000"], classes)
+    assert train.label.tolist() == [1, 0]
+    assert train.onset.tolist() == [0, 0.5]
+    test = read_events(tmp_path / "out", "timed_events", ["b1_FKhbpFJA_0"], classes)
+    assert (test.onset.tolist(), test.offset.tolist()) == ([1.0], [3.0])  # events that overlap are merged
+
+
+@pytest.mark.parametrize(
+    ("row", "tokens"),
+    [
+        ("b1_FKhbpFJA_0\t2.0\t1.0\t/m/09x0r", ["start_time_seconds", "end_time_seconds", "2", "1"]),
+        ("b1_FKhbpFJA_0\t2.0\t2.0\t/m/09x0r", ["start_time_seconds", "end_time_seconds", "2"]),
+        ("b1_FKhbpFJA_0\tx\t1.0\t/m/09x0r", ["start_time_seconds", "x"]),
+        ("b1_FKhbpFJA_0\t-1\t1.0\t/m/09x0r", ["start_time_seconds", "-1"]),
+        ("b1_FKhbpFJA_0\t0\tinf\t/m/09x0r", ["end_time_seconds", "inf"]),
+        ("b1_FKhbpFJA_0\t0.0\t1.0\t/m/other", ["label", "/m/other"]),
+        ("b1_FKhbpFJA\t0.0\t1.0\t/m/09x0r", ["segment_id", "b1_FKhbpFJA"]),
+        ("b1_FKhbpFJA_0\t0.0\t1.0", ["3", "4"]),
+        ("b1_FKhbpFJA_0,0.0,1.0,/m/09x0r", ["1", "4"]),
+    ],
+)
+def test_wrong_rows_of_audioset_strong_are_named(strong, tmp_path, row, tokens):
+    (tmp_path / "test.tsv").write_text(TEST + row + "\n")
+    with complains(DataError, f"{tmp_path / 'test.tsv'}, line 4", *tokens):
+        audioset_strong.annotate(strong, tmp_path, tmp_path)
+
+
+def test_an_event_outside_its_clip_is_named(strong, tmp_path):
+    (tmp_path / "test.tsv").write_text(TEST + "b1_FKhbpFJA_0\t9.0\t10.5\t/m/09x0r\n")
+    with complains(DataError, f"{tmp_path / 'test.tsv'}, line 4", "9", "10.5", "b1_FKhbpFJA_0", "10"):
+        prepare(strong, tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("names", ["/m/09x0r Speech\n", NAMES + "/m/09x0r\tOther\n", NAMES + "/m/x\tDog\n"])
+def test_a_wrong_list_of_names_is_named(strong, tmp_path, names):
+    (tmp_path / "names.tsv").write_text(names)
+    with complains(DataError, f"{tmp_path / 'names.tsv'}, line {names.count(chr(10))}"):
+        audioset_strong.annotate(strong, tmp_path, tmp_path)
+
+
+@pytest.fixture
+def homes(tmp_path):
+    rows = ["Ya_0.000_10.000.wav\t0.5\t2.0\tSpeech", "Yb.wav\t\t\t"]
+    (tmp_path / "train.tsv").write_text(DESED_HEAD + "\n".join(rows) + "\n")
+    (tmp_path / "test.tsv").write_text(DESED_HEAD + "c.wav\t0.0\t10.0\tDog\n")
+    for name in ("Ya_0.000_10.000", "Yb", "c"):
+        write_wav(tmp_path / "audio" / f"{name}.wav")
+    return Desed(source="desed", annotations={"train": ["train.tsv"], "test": ["test.tsv"]}, audio="audio")
+
+
+def test_desed_is_read(homes, tmp_path):
+    annotations = desed.annotate(homes, tmp_path, tmp_path)
+    assert annotations.clips["id"].tolist() == ["Ya_0.000_10.000", "Yb", "c"]
+    prepare(homes, tmp_path, tmp_path / "out")
+    events = read_events(tmp_path / "out", "timed_events", ["Ya_0.000_10.000", "Yb"], ["Dog", "Speech"])
+    assert (events.clip.tolist(), events.label.tolist(), events.onset.tolist()) == ([0], [1], [0.5])
+
+
+def test_events_of_low_confidence_are_left_out(homes, tmp_path):
+    head = DESED_HEAD.rstrip("\n") + "\tconfidence\n"
+    (tmp_path / "test.tsv").write_text(head + "c.wav\t0\t1\tDog\t0.5\nc.wav\t1\t2\tCat\t0.75\n")
+    assert desed.annotate(homes, tmp_path, tmp_path).events["timed_events"]["label"].tolist() == ["Speech", "Cat"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "tokens"),
+    [
+        ("filename\tevent_labels\nc.wav\tDog\n", 1, ["event_labels"]),
+        (DESED_HEAD + "c.wav\t3.0\t1.0\tDog\n", 2, ["onset", "3", "offset", "1"]),
+        (DESED_HEAD + "c.wav\t0.0\t1.0\t\n", 2, ["event_label"]),
+        (DESED_HEAD + "c.wav\t\t1.0\tDog\n", 2, ["onset"]),
+    ],
+)
+def test_wrong_lists_of_desed_are_named(homes, tmp_path, text, line, tokens):
+    (tmp_path / "test.tsv").write_text(text)
+    with complains(DataError, f"{tmp_path / 'test.tsv'}, line {line}", *tokens):
+        desed.annotate(homes, tmp_path, tmp_path)
+
+
+def test_a_list_without_events_is_named(homes, tmp_path):
+    (tmp_path / "test.tsv").write_text(DESED_HEAD)
+    with complains(DataError, tmp_path / "test.tsv"):
+        desed.annotate(homes, tmp_path, tmp_path)
