@@ -1,4 +1,4 @@
-"""Output of `elasticast bench packing`: tables in the terminal and a CSV file."""
+"""Output of `elasticast bench`: a CSV file, and the tables of `bench packing` in the terminal."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def write(results: pd.DataFrame, options: dict[str, str | int], device: torch.de
     Parameters
     ----------
     results : DataFrame
-        Results of :func:`~elasticast.benchmarks.padding.measure_packing`.
+        Results of a benchmark.
     options : dict
         Options of the benchmark: model, lengths, seed, ...
     device : torch.device

@@ -3,11 +3,14 @@
 import itertools
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from elasticast.cli.options import Data, Threads
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed. What is compared is timed in turns.")
 
@@ -29,6 +32,59 @@ def reading(
     from elasticast.benchmarks.storage import measure_reading
 
     typer.echo(measure_reading(data, split, clips, workers or [0, 2, 4]).round(2).to_string(index=False))
+
+
+@bench.command()
+def frontend(
+    seconds: Annotated[
+        list[float] | None, typer.Option(min=0.1, help="length of a clip; repeatable; default: 0.3, 1, 3 and 10 s")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="number of timings")] = 21,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
+) -> None:
+    """Time log-mels against torchaudio's `kaldi.fbank`, clip by clip in one thread."""
+    from elasticast.benchmarks.stages import measure_front_end
+    from elasticast.config import FrontEnd
+
+    _report(measure_front_end(FrontEnd(), seconds or [0.3, 1, 3, 10], rounds), {"rounds": rounds}, 1, out)
+
+
+@bench.command("sweep")
+def sweep_(
+    data: Data,
+    model: Annotated[str, typer.Option(help="as for `packing`")] = "tiny",
+    split: Annotated[Literal["dev", "test"], typer.Option(help="split to evaluate")] = "test",
+    lengths: Annotated[int, typer.Option(min=2, help="number of lengths")] = 25,
+    clips: Annotated[int, typer.Option(min=1, help="number of clips")] = 64,
+    max_frames: Annotated[int, typer.Option(min=1, help="longest length (frames)")] = 768,
+    rounds: Annotated[int, typer.Option(min=1, help="number of timings")] = 5,
+    threads: Threads = 1,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
+) -> None:
+    """Time a sweep of one checkpoint over many lengths: in one pass, and in one pass per length."""
+    import torch
+
+    from elasticast.benchmarks.setup import model_config
+    from elasticast.benchmarks.stages import measure_sweep
+
+    torch.set_num_threads(threads)
+    config, options = model_config(model, max_frames), {"lengths": lengths, "clips": clips, "rounds": rounds}
+    _report(measure_sweep(config, data, split, **options), {"model": model, **options}, threads, out)
+
+
+def _report(table: "pd.DataFrame", options: dict[str, str | int], threads: int, out: Path | None) -> None:
+    """Print a table, and write it as CSV together with options and machine."""
+    import resource
+
+    import torch
+
+    from elasticast.benchmarks.report import write
+
+    typer.echo(table.round(5).to_string(index=False))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    typer.echo(f"{threads} threads, torch {torch.__version__}, peak memory of the process {peak:,} MiB")
+    if out is not None:
+        write(table, {**options, "peak_mib": peak}, torch.device("cpu"), out)
 
 
 @bench.command()
