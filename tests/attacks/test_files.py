@@ -25,7 +25,7 @@ READERS = {
     f"{RUN}/config.yaml": ["train"],
     f"{RUN}/model.safetensors": ["evaluate"],
     f"{RUN}/model.json": ["evaluate"],
-    f"{RUN}/run.json": ["evaluate", "collect_runs"],
+    f"{RUN}/run.json": ["evaluate", "collect_runs", "collect_history"],
     f"{RUN}/sweeps.yaml": ["evaluate"],
     f"{RUN}/metrics.csv": ["collect_metrics"],
     f"{RUN}/evaluation.json": ["collect_metrics", "resample"],
@@ -33,6 +33,8 @@ READERS = {
     "results/tiny/runs/elastic/resampled.*": ["intervals"],
     f"{SUMMARY}/metrics.*": ["table1", "fig4"],
     f"{SUMMARY}/intervals.*": ["fig4"],
+    f"{SUMMARY}/runs.*": ["overview"],
+    f"{SUMMARY}/history.*": ["overview"],
     f"{SUMMARY}/suite.yaml": ["table1", "fig4"],
 }
 """Files, and the rules of the jobs that read them."""
