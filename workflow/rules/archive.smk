@@ -14,6 +14,7 @@ rule archive:
         evaluations=every_run(rules.evaluate.output),
         data=expand(rules.prepare.output.summary, dataset=list(SUITE.datasets)),
         suite=rules.resolved_suite.output[0],
+        table=rules.table1.output[0],
     output:
         f"{SUITE_DIR}/elasticast-{SUITE.name}-{VERSION}.zip",
     log:
@@ -21,8 +22,8 @@ rule archive:
     conda:
         "../../environment.yml"
     params:
-        results=RESULTS,
-        figures=FIGURE_DIR,
+        results=subpath(input.suite, ancestor=3),
+        figures=subpath(input.table, parent=True),
         weights="--weights" if SETTINGS.archive_weights else "",
         commit=git_commit(Path()),
     shell:

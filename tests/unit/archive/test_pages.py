@@ -19,12 +19,12 @@ NOT_PUBLISHED = {"fsdd": "its last run is older than archives; its numbers in th
 WITHOUT_TABLES = {
     "adapt.md": "of runs of single models, whose tables do not exist",
     "ablations.md": "of an older run, whose tables do not exist, as the page says",
-    "adapt.md": "of runs of single models, whose tables do not exist",
     "architecture.md": "no results",
     "audit.md": "examples of the output of `elasticast audit`",
     "cluster.md": "no results",
     "comparison.md": "no results; what other tools say of themselves",
     "datasets.md": "sizes of datasets, and how long preparing them took",
+    "events.md": "of a run whose tables do not exist",
     "extending.md": "no results",
     "glossary.md": "no results",
     "inference.md": "examples of output",

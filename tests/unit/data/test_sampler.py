@@ -81,7 +81,7 @@ def test_a_shuffled_epoch_is_that_of_torchs_permutation(batch):
         assert indices(found) == list(token_batches(order, TOKENS, 2048))
     else:
         assert indices(found) == [order[i : i + 16] for i in range(0, 192, 16)]
-    assert {request[1:] for some in found for request in some} == {(5, 0, 0)}
+    assert {request[1:] for some in found for request in some} == {(5, 0, 0, None)}
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
