@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
 from elasticast.config.evaluation import PATCHES
-from elasticast.config.model_class import allowed_file
+from elasticast.config.model.own_code import allowed_file
 from elasticast.config.run import INIT, TEACHER, RunSettings
 from elasticast.provenance import code_digest, training_code
 

@@ -143,7 +143,7 @@ def count_costs(way: Sequence[Layout], tokens: Sequence[int], config: RunConfig,
     """Count tokens, operations and the size of the mask of a way, without running it.
 
     The pooling query and the head are counted once per span, see
-    :meth:`~elasticast.config.model.ModelSettings.flops`.
+    :meth:`~elasticast.config.ModelSettings.flops`.
 
     Parameters
     ----------

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import FrontEnd, ModelConfig, PatchSize, RunConfig, Traits
-from elasticast.config.kinds import BUILT_IN
 from elasticast.config.load_suite import load_suite
-from elasticast.config.model_class import resolve
-from elasticast.config.model_file import names_file
+from elasticast.config.model.kinds import BUILT_IN
+from elasticast.config.model.own import names_file
+from elasticast.config.model.own_code import resolve
 from elasticast.config.reading import validate
 from elasticast.data.packing import PackedBatch, PackedClip, grid_positions, pack
 from elasticast.errors import ConfigError, ElasticASTError

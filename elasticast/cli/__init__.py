@@ -226,7 +226,7 @@ def train(
 def _allow(model_file: Path | None) -> None:
     """Allow the file of a model to run."""
     if model_file is not None:
-        from elasticast.config.model_class import allow
+        from elasticast.config.model.own_code import allow
 
         allow(model_file)
 

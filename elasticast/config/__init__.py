@@ -4,20 +4,26 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 """
 
 from elasticast.config.ablation import Ablation, AblationFile
-from elasticast.config.aum import AuMSettings
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
-from elasticast.config.cnn import CNNSettings
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.deciding import deciding
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings, TransformerSettings
-from elasticast.config.model_file import ModelConfig
-from elasticast.config.patch_sizes import PatchSize, PatchSizes
+from elasticast.config.model import (
+    ASTSettings,
+    AuMSettings,
+    CNNSettings,
+    ElasticASTSettings,
+    ModelConfig,
+    ModelSettings,
+    PatchSize,
+    PatchSizes,
+    TokenMerging,
+    Traits,
+    TransformerSettings,
+)
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
-from elasticast.config.token_merging import TokenMerging
 from elasticast.config.training import Batch, Schedule, Select, SpecAugment, TimeWarp, Train
-from elasticast.config.traits import Traits
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.config.workflow import WorkflowConfig
 

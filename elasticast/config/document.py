@@ -14,12 +14,12 @@ import yaml
 from pydantic import BaseModel
 
 from elasticast.config.ablation import AblationFile
-from elasticast.config.adapting import ADAPTATIONS
 from elasticast.config.dataset import DatasetConfig, DatasetSettings, TwinnedDataset, TwinSettings
 from elasticast.config.dataset.table import Labels
 from elasticast.config.evaluation import Evaluation
-from elasticast.config.kinds import BUILT_IN
 from elasticast.config.model import ModelSettings, TransformerSettings
+from elasticast.config.model.adapting import ADAPTATIONS
+from elasticast.config.model.kinds import BUILT_IN
 from elasticast.config.phases import Phase
 from elasticast.config.run import RunSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead

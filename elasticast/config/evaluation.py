@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from elasticast.config.base import PositiveFloat, Scores, Settings, Share, TaskKind
-from elasticast.config.patch_sizes import PatchSize, PatchSizes
+from elasticast.config.model.patch_sizes import PatchSize, PatchSizes
 from elasticast.config.run import RunSettings, invalid_compressions, patch_size_refused
 from elasticast.errors import Problem, SettingsError
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elasticast.config.kinds import BUILT_IN
-from elasticast.config.model_class import fields_of
+from elasticast.config.model.kinds import BUILT_IN
+from elasticast.config.model.own_code import fields_of
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, not_a_mapping, read_yaml, unknown_keys
 from elasticast.config.run import RunConfig

@@ -13,8 +13,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from elasticast.checksums import FOLDER, check_folder, check_yaml
 from elasticast.config import strict_yaml
-from elasticast.config.adapting import ADAPTATIONS
-from elasticast.config.kinds import BUILT_IN
+from elasticast.config.model.adapting import ADAPTATIONS
+from elasticast.config.model.kinds import BUILT_IN
 from elasticast.config.names import known_files
 from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
 

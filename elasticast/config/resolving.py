@@ -6,8 +6,8 @@ from typing import Any
 from elasticast.config.base import TaskKind
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.evaluation import PATCHES, Evaluation, sweep_problems, swept_patches
-from elasticast.config.model_class import problems_of, resolve
-from elasticast.config.model_file import FileModelSettings, names_file
+from elasticast.config.model.own import FileModelSettings, names_file
+from elasticast.config.model.own_code import problems_of, resolve
 from elasticast.config.names import no_such_file
 from elasticast.config.reading import read_yaml, validate
 from elasticast.config.run import RunConfig, RunSettings

@@ -4,7 +4,7 @@ from pydantic import Field, model_validator
 
 from elasticast.config.base import Seed, Settings
 from elasticast.config.frames import compressed_frames
-from elasticast.config.model_file import ModelConfig
+from elasticast.config.model.own import ModelConfig
 from elasticast.config.names import RUN_NAME, Name
 from elasticast.config.phases import phase_problems, phase_settings
 from elasticast.config.training import Train

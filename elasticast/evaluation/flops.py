@@ -13,7 +13,7 @@ def forward_flops(model: nn.Module, config: RunConfig, tokens: int, classes: int
     """Floating-point operations of the forward pass of one clip; a multiplication and an addition count as two.
 
     Only matrix products count, as in `torch.utils.flop_counter`. See
-    :meth:`~elasticast.config.model.ModelSettings.flops`.
+    :meth:`~elasticast.config.ModelSettings.flops`.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.config import RunConfig
-from elasticast.config.model_class import code_sha256
+from elasticast.config.model.own_code import code_sha256
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.models.pretrained import Pretrained, load_model

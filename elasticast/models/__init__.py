@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from elasticast.config import ModelSettings, RunConfig
-from elasticast.config.model_class import model_class, typed
+from elasticast.config.model.own_code import model_class, typed
 from elasticast.data.padding import padded
 from elasticast.models.adapters import adapt
 from elasticast.models.ast import AST
@@ -35,7 +35,7 @@ def build_model(config: RunConfig, classes: int) -> nn.Module:
     ------
     DataError
         If the class of the model is in a file that was not allowed to run, see
-        :func:`elasticast.config.model_class.allow`.
+        :func:`elasticast.config.model.own_code.allow`.
     """
     settings, module = config.model, MODULES.get(type(config.model))
     if module is None:

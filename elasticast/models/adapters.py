@@ -1,7 +1,7 @@
 """Adapting trained transformers: parameters that are added to a model, and which of its parameters train.
 
 `model.adapt` freezes a model except for what follows the blocks (last LayerNorm, pooling, head) and the parameters of
-its kind, see :mod:`elasticast.config.adapting`. Places and sizes are those of Cappellazzo et al. 2023 (arXiv
+its kind, see :mod:`elasticast.config.model.adapting`. Places and sizes are those of Cappellazzo et al. 2023 (arXiv
 2312.03694), where the same parameters follow the blocks. Adapters and LoRA start at 0: an adapted model starts equal
 to the one that it adapts. Prompts do not.
 
@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elasticast.config.adapting import Adaptation, BitFit, Bottleneck, Conformer, LoRA, Prompts, SublayerAdaptation
+from elasticast.config.model.adapting import (
+    Adaptation,
+    BitFit,
+    Bottleneck,
+    Conformer,
+    LoRA,
+    Prompts,
+    SublayerAdaptation,
+)
 from elasticast.data.packing import Lengths
 from elasticast.models.attention import ClipMask, Rotation
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import CNNSettings
-from elasticast.config.cnn import GROUPS
+from elasticast.config.model.cnn import GROUPS
 from elasticast.data.packing import PackedBatch
 
 

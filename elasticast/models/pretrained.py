@@ -12,7 +12,7 @@ from torch import nn
 
 from elasticast.config import OF_RUN, RunConfig
 from elasticast.config.base import TaskKind
-from elasticast.config.model_class import allow, is_allowed
+from elasticast.config.model.own_code import allow, is_allowed
 from elasticast.config.reading import validate
 from elasticast.data.features import Norm
 from elasticast.errors import DataError
@@ -81,7 +81,7 @@ def load_model(
         Length to adapt the positions to: the fixed length of an AST, the longest clip of an ElasticAST.
     trust_code : bool
         Whether to run the code of a model that brings its own (`model_code.py`). Files that were allowed before, see
-        :func:`elasticast.config.model_class.allow`, run without it.
+        :func:`elasticast.config.model.own_code.allow`, run without it.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from elasticast.config.aum import SCAN_OPERATIONS
+from elasticast.config.model.aum import SCAN_OPERATIONS
 
 ENDLESS = 1e30
 """Step size after which nothing is left of a state: exp(ENDLESS a) = 0."""

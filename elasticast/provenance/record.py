@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config import RunConfig, deciding, digest
-from elasticast.config.model_class import code_sha256
+from elasticast.config.model.own_code import code_sha256
 from elasticast.provenance.stages import PACKAGE
 
 PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")

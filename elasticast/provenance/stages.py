@@ -10,18 +10,19 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
-    "config/adapting.py",
-    "config/aum.py",
-    "config/cnn.py",
     "config/frames.py",
-    "config/model.py",
-    "config/model_file.py",
-    "config/patch_sizes.py",
+    "config/model/adapting.py",
+    "config/model/aum.py",
+    "config/model/cnn.py",
+    "config/model/common.py",
+    "config/model/own.py",
+    "config/model/patch_sizes.py",
+    "config/model/token_merging.py",
+    "config/model/traits.py",
+    "config/model/transformers.py",
     "config/phases.py",
     "config/run.py:RunConfig",
-    "config/token_merging.py",
     "config/training.py:Train",
-    "config/traits.py",
     "config/view.py",
 )
 _SUITE = (*_RUN, "config/base.py", "config/dataset", "config/suite.py:Suite")

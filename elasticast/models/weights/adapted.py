@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import RunConfig
-from elasticast.config.adapting import LoRA
+from elasticast.config.model.adapting import LoRA
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.adapters import load_trained, merge_low_rank

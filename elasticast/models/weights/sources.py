@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elasticast.checksums import FILES, file_sha256, read_record, verify
 from elasticast.config import RunConfig
-from elasticast.config.model_class import code_sha256
+from elasticast.config.model.own_code import code_sha256
 from elasticast.config.reading import validate
 from elasticast.data.features import Norm, checked_norm
 from elasticast.errors import DataError

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from elasticast.config import Evaluation
-from elasticast.config.adapting import ADAPTATIONS
 from elasticast.config.evaluation import sweep_problems
 from elasticast.config.load_suite import load_suite
 from elasticast.config.merging import merge_difference
+from elasticast.config.model.adapting import ADAPTATIONS
 from elasticast.errors import ConfigError
 from tests.complaints import assert_names, complains
 

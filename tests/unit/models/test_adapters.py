@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from elasticast.config import TokenMerging
-from elasticast.config.adapting import LoRA
+from elasticast.config.model.adapting import LoRA
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.evaluation.flops import count_flops
 from elasticast.models import build_model

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from elasticast.config import RunConfig, deciding
-from elasticast.config import model_class as loader
-from elasticast.config.model_class import allow, resolve
+from elasticast.config.model import own_code
+from elasticast.config.model.own_code import allow, resolve
 from elasticast.config.reading import deep_merge, validate
 from elasticast.data.padding import padded
 from elasticast.errors import ConfigError, DataError
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.usefixtures("cpu")
 @pytest.fixture(autouse=True)
 def nothing_allowed(monkeypatch):
     """As in a new process: no file was allowed to run."""
-    monkeypatch.setattr(loader, "_ALLOWED", {})
-    monkeypatch.setattr(loader, "_SOURCES", {})
+    monkeypatch.setattr(own_code, "_ALLOWED", {})
+    monkeypatch.setattr(own_code, "_SOURCES", {})
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def trainer(train_clips, norm, tmp_path):
 
 def forget():
     """Another process: nothing is allowed, no module of a user is loaded."""
-    loader._ALLOWED.clear()
-    loader._SOURCES.clear()
+    own_code._ALLOWED.clear()
+    own_code._SOURCES.clear()
 
 
 def test_settings_survive_their_file(own):

@@ -44,7 +44,7 @@ NEVER = {
     "config/deciding.py": "says what runs again, not what comes of it",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
-    "config/model_class.py": "runs a file of the user, whose SHA-256 is in the settings",
+    "config/model/own_code.py": "runs a file of the user, whose SHA-256 is in the settings",
     "config/names.py": "refuses names",
     "config/reading.py": "makes settings of files; the rules have them in params",
     "config/resolving.py": "makes settings of files; the rules have them in params",

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from elasticast.config.base import PositiveFloat, PositiveInt
-from elasticast.config.model import ModelSettings
-from elasticast.config.traits import Traits
+from elasticast.config.model.common import ModelSettings
+from elasticast.config.model.traits import Traits
 
 SCAN_OPERATIONS = 9
 """Operations per token, channel and state that count as the cost of a scan, the usual number."""

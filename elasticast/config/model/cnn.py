@@ -5,8 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from elasticast.config.base import PositiveFloat, PositiveInt
-from elasticast.config.model import ModelSettings
-from elasticast.config.traits import Traits
+from elasticast.config.model.common import ModelSettings
+from elasticast.config.model.traits import Traits
 from elasticast.errors import Problem
 
 GROUPS = 8

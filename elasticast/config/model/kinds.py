@@ -1,8 +1,9 @@
 """The models of this package."""
 
-from elasticast.config.aum import AuMSettings
-from elasticast.config.cnn import CNNSettings
-from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
+from elasticast.config.model.aum import AuMSettings
+from elasticast.config.model.cnn import CNNSettings
+from elasticast.config.model.common import ModelSettings
+from elasticast.config.model.transformers import ASTSettings, ElasticASTSettings
 
 BUILT_IN: dict[str, type[ModelSettings]] = {
     "elasticast": ElasticASTSettings,

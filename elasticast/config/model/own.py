@@ -1,7 +1,7 @@
 """Settings of a model whose class is in a file of the user: `model: {kind: FILE.py:CLASS}`.
 
 These settings are read without running the file. They hold its SHA-256 and the traits of the model, as they were when
-a suite named the file. :mod:`elasticast.config.model_class` runs it.
+a suite named the file. :mod:`elasticast.config.model.own_code` runs it.
 """
 
 import re
@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, TypeAdapter, WrapValidator
 
-from elasticast.config.aum import AuMSettings
 from elasticast.config.base import Settings
-from elasticast.config.cnn import CNNSettings
-from elasticast.config.model import ASTSettings, ElasticASTSettings, ModelSettings
-from elasticast.config.traits import Traits
+from elasticast.config.model.aum import AuMSettings
+from elasticast.config.model.cnn import CNNSettings
+from elasticast.config.model.common import ModelSettings
+from elasticast.config.model.traits import Traits
+from elasticast.config.model.transformers import ASTSettings, ElasticASTSettings
 
 FILE, CLASS = r"[^\n]*[^\n/\\:]\.py", r"[A-Za-z_]\w*"
 KIND = re.compile(f"(?P<file>{FILE}):(?P<name>{CLASS})")

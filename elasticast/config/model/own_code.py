@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from elasticast.config.kinds import BUILT_IN
-from elasticast.config.model import ModelSettings
-from elasticast.config.model_file import KIND, OWN_KEYS, FileModelSettings, names_file
+from elasticast.config.model.common import ModelSettings
+from elasticast.config.model.kinds import BUILT_IN
+from elasticast.config.model.own import KIND, OWN_KEYS, FileModelSettings, names_file
 from elasticast.config.reading import validate
 from elasticast.errors import ConfigError, DataError, Problem
 
