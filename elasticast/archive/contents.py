@@ -1,4 +1,4 @@
-"""Which files of a suite belong into its archive."""
+"""Which files of a suite belong in its archive."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -422,8 +422,8 @@ def headline(
     activate: Annotated[str | None, typer.Option(help="command that makes `elasticast` available in a shell")] = None,
 ) -> None:
     """Print the results of a suite in one line per panel, what they cost, and the next commands."""
-    from elasticast.archive.costs import describe, job_table
     from elasticast.config.load_suite import load_resolved_suite
+    from elasticast.published.costs import describe, job_table
     from elasticast.reporting.headline import headline as lines
     from elasticast.reporting.headline import next_commands, read_table
 
@@ -460,8 +460,8 @@ def archive(
 def pictures(
     inputs: Annotated[str, typer.Option(help="files that each picture was drawn from, by its file, as JSON")], out: Out
 ) -> None:
-    """Record of which data the pictures of an archive were drawn."""
-    from elasticast.archive.pictures import record_pictures
+    """Record of which data published pictures were drawn."""
+    from elasticast.published.pictures import record_pictures
 
     record_pictures(out, _parse_json(inputs, "--inputs"))
 
@@ -484,8 +484,8 @@ def publish(
         bool, typer.Option("--partial", help="publish what `--config partial=true` made of the runs that exist")
     ] = False,
 ) -> None:
-    """Write the published archive of a finished suite: summary tables with their records, settings and costs."""
-    from elasticast.archive.publish import publish as write
+    """Write the published results of a finished suite: summary tables with their records, settings and costs."""
+    from elasticast.published.publish import publish as write
 
     folder = write(results, out, partial=partial)
     typer.echo(f"written: {folder}\nnext:    snakemake redraw --config suite={results.name}")
@@ -508,9 +508,9 @@ def verify(
     out: Annotated[Path | None, typer.Option(help="CSV file to write: published and repeated scores")] = None,
 ) -> None:
     """Check published results: what agrees, what differs, what could not be checked. Exit status 1 if any differs."""
-    from elasticast.archive.checks import DIFFERS
-    from elasticast.archive.verify import line, summary
-    from elasticast.archive.verify import verify as check
+    from elasticast.published.checks import DIFFERS
+    from elasticast.published.verify import line, summary
+    from elasticast.published.verify import verify as check
 
     findings = []
     for finding in check(folder, results, None if repeat == "nothing" else repeat, run, out):

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "elasticast"
 ROOMS = (
     "cli",
     "new_suite",
+    "published",
     "archive",
     "audit",
     "encoders",

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from elasticast.archive.pictures import changes
+from elasticast.published.pictures import changes
 from tests.complaints import assert_names
 
 
@@ -20,15 +20,15 @@ def test_a_published_suite_is_drawn_without_its_results(project):
     assert jobs == dict.fromkeys((*names, "redraw"), 1)
     result = project.snakemake("redraw")
     assert result.returncode == 0, result.stderr
-    archive = project.folder / "docs/results/tiny"
+    published = project.folder / "docs/results/tiny"
     for name in ("fig1_teaser.png", "fig2_native_lengths.png", "fig4_length_curves.png", "table1.csv"):
-        drawn = (archive / "figures" / name).read_bytes()
+        drawn = (published / "figures" / name).read_bytes()
         assert drawn == (project.folder / "paper_figures/tiny" / name).read_bytes()
-    assert changes(archive, project.folder) == []
+    assert changes(published, project.folder) == []
     assert project.planned("redraw") == {}
 
 
 def test_results_that_are_not_published_cannot_be_drawn(finished):
     result = finished.snakemake("-n", "redraw")
     assert result.returncode != 0
-    assert_names(result.stdout + result.stderr, "docs/results/tiny/archive.json", "elasticast publish results/tiny")
+    assert_names(result.stdout + result.stderr, "docs/results/tiny/published.json", "elasticast publish results/tiny")

@@ -53,7 +53,7 @@ PAGE_DIR = "/".join(
     + ["partial"] * SETTINGS.partial
     + [f"beside_{SETTINGS.beside}"] * (SETTINGS.beside is not None)
 )
-ARCHIVE = f"docs/results/{SUITE.name}"
+PUBLISHED = f"docs/results/{SUITE.name}"
 # Git and `make lint` ignore this folder
 CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 

@@ -85,24 +85,29 @@ def drawn_figures():
 # ---- redraw.smk
 
 
-def archived(script, *names):
-    """Inputs of a figure or table of the archive: its script, the settings, and those of the tables that exist."""
-    files = {name: f"{ARCHIVE}/{name}.csv" for name in names}
-    files |= {f"{name}_record": f"{ARCHIVE}/{name}.json" for name in names}
+def published(script, *names):
+    """Inputs of a published figure or table: its script, the settings, and those of the tables that exist."""
+    files = {name: f"{PUBLISHED}/{name}.csv" for name in names}
+    files |= {f"{name}_record": f"{PUBLISHED}/{name}.json" for name in names}
     found = {name: path for name, path in files.items() if Path(path).is_file()}
-    needed = {"script": f"paper_figures/{script}.py", "suite": f"{ARCHIVE}/suite.yaml"}
+    needed = {
+        "script": f"paper_figures/{script}.py",
+        "suite": f"{PUBLISHED}/suite.yaml",
+    }
     return {**needed, **found}
 
 
-def archived_curves(script, *names):
-    """Like :func:`archived`, with the metrics, their intervals and the authors' curves."""
-    files = archived(script, "metrics", "intervals", *names)
+def published_curves(script, *names):
+    """Like :func:`published`, with the metrics, their intervals and the authors' curves."""
+    files = published(script, "metrics", "intervals", *names)
     return {**files, "released": released_curves(None)}
 
 
 def redraw_rules():
-    """The rules of the figures and tables that the archive has data for, by the file that each makes first."""
-    without = ["fig3"] if Path(f"{ARCHIVE}/lengths.csv").is_file() else ["fig2", "fig3"]
+    """The rules of the figures and tables whose data are published, by the file that each makes first."""
+    without = (
+        ["fig3"] if Path(f"{PUBLISHED}/lengths.csv").is_file() else ["fig2", "fig3"]
+    )
     names = [name for name in PLAN.figures if name not in without]
     drawn = [getattr(rules, f"redraw_{name}") for name in names]
     return {str(made.output[0]): made for made in drawn}
@@ -110,16 +115,16 @@ def redraw_rules():
 
 def redrawn(_):
     """First outputs of :func:`redraw_rules`."""
-    if not Path(f"{ARCHIVE}/archive.json").is_file():
+    if not Path(f"{PUBLISHED}/published.json").is_file():
         raise WorkflowError(
-            f"{ARCHIVE}/archive.json: no such file: the results of suite {SUITE.name!r} are not published. To publish "
-            f"them, run: elasticast publish {SUITE_DIR}"
+            f"{PUBLISHED}/published.json: no such file: the results of suite {SUITE.name!r} are not published. To "
+            f"publish them, run: elasticast publish {SUITE_DIR}"
         )
     return list(redraw_rules())
 
 
 def drawn_from(_):
-    """Data of each figure and table of the archive, by its file, as JSON."""
+    """Data of each published figure and table, by its file, as JSON."""
     data = {
         picture: sorted(
             str(f) for f in made.input if Path(f).suffix in (".csv", ".yaml")

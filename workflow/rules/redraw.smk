@@ -1,7 +1,7 @@
-# `snakemake redraw`: the figures and tables of the suite's published archive, docs/results/SUITE, without data or training.
-# `elasticast publish` writes the archive. Figure 3 shows audio, which an archive does not hold.
+# `snakemake redraw`: the figures and tables of the suite's published results, docs/results/SUITE, without data or training.
+# `elasticast publish` writes these results. Figure 3 shows audio, which is not published.
 
-DRAWN_DIR = f"{ARCHIVE}/figures"
+DRAWN_DIR = f"{PUBLISHED}/figures"
 
 
 localrules:
@@ -16,7 +16,7 @@ localrules:
 
 use rule fig1 as redraw_fig1 with:
     input:
-        **archived("fig1_teaser", "metrics", "intervals"),
+        **published("fig1_teaser", "metrics", "intervals"),
     output:
         f"{DRAWN_DIR}/fig1_teaser.png",
         f"{DRAWN_DIR}/fig1_teaser.pdf",
@@ -25,12 +25,12 @@ use rule fig1 as redraw_fig1 with:
         f"{SUITE_DIR}/logs/redraw_fig1.log",
 
 
-describe("redraw_fig1", "Figure 1, from the published archive.")
+describe("redraw_fig1", "Figure 1, from published results.")
 
 
 use rule fig2 as redraw_fig2 with:
     input:
-        **archived("fig2_native_lengths", "lengths"),
+        **published("fig2_native_lengths", "lengths"),
     output:
         f"{DRAWN_DIR}/fig2_native_lengths.png",
         f"{DRAWN_DIR}/fig2_native_lengths.pdf",
@@ -39,12 +39,12 @@ use rule fig2 as redraw_fig2 with:
         f"{SUITE_DIR}/logs/redraw_fig2.log",
 
 
-describe("redraw_fig2", "Figure 2, from the published archive.")
+describe("redraw_fig2", "Figure 2, from published results.")
 
 
 use rule fig4 as redraw_fig4 with:
     input:
-        **archived_curves("fig4_length_curves"),
+        **published_curves("fig4_length_curves"),
     output:
         f"{DRAWN_DIR}/fig4_length_curves.png",
         f"{DRAWN_DIR}/fig4_length_curves.pdf",
@@ -53,12 +53,12 @@ use rule fig4 as redraw_fig4 with:
         f"{SUITE_DIR}/logs/redraw_fig4.log",
 
 
-describe("redraw_fig4", "Figure 4, from the published archive.")
+describe("redraw_fig4", "Figure 4, from published results.")
 
 
 use rule fig5 as redraw_fig5 with:
     input:
-        **archived_curves("fig5_resolution_curves"),
+        **published_curves("fig5_resolution_curves"),
     output:
         f"{DRAWN_DIR}/fig5_resolution_curves.png",
         f"{DRAWN_DIR}/fig5_resolution_curves.pdf",
@@ -67,12 +67,12 @@ use rule fig5 as redraw_fig5 with:
         f"{SUITE_DIR}/logs/redraw_fig5.log",
 
 
-describe("redraw_fig5", "Figure 5, from the published archive.")
+describe("redraw_fig5", "Figure 5, from published results.")
 
 
 use rule table1 as redraw_table1 with:
     input:
-        **archived("table1", "metrics"),
+        **published("table1", "metrics"),
     output:
         f"{DRAWN_DIR}/table1.csv",
         f"{DRAWN_DIR}/table1.md",
@@ -81,12 +81,12 @@ use rule table1 as redraw_table1 with:
         f"{SUITE_DIR}/logs/redraw_table1.log",
 
 
-describe("redraw_table1", "Table 1, from the published archive.")
+describe("redraw_table1", "Table 1, from published results.")
 
 
 use rule verdict as redraw_verdict with:
     input:
-        **archived_curves("verdict", "pairs"),
+        **published_curves("verdict", "pairs"),
     output:
         f"{DRAWN_DIR}/verdict.csv",
         f"{DRAWN_DIR}/verdict_claims.csv",
@@ -96,11 +96,11 @@ use rule verdict as redraw_verdict with:
         f"{SUITE_DIR}/logs/redraw_verdict.log",
 
 
-describe("redraw_verdict", "Verdict, from the published archive.")
+describe("redraw_verdict", "Verdict, from published results.")
 
 
 rule redraw:
-    """All figures and tables of the suite's published archive, without data or training."""
+    """All figures and tables of the suite's published results, without data or training."""
     input:
         redrawn,
     output:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from elasticast.archive.layout import FIGURES, PICTURES, ROOT, read_archive
-from elasticast.archive.pictures import DRAWN_FROM, changes, record_pictures
 from elasticast.checksums import FILES, read_record
 from elasticast.errors import DataError
+from elasticast.published.layout import FIGURES, PICTURES, ROOT, read_published
+from elasticast.published.pictures import DRAWN_FROM, changes, record_pictures
 from tests.complaints import complains
 
 REPOSITORY = Path(__file__).parents[3]
-PUBLISHED = sorted(path.parent for path in (REPOSITORY / ROOT).glob("*/archive.json"))
+PUBLISHED = sorted(path.parent for path in (REPOSITORY / ROOT).glob("*/published.json"))
 REDRAW = "publish again if the data are right, then: snakemake redraw --forceall --config suite="
 WITHOUT_DATA = {
     "audit_length.png": "of an audit, whose page is not published; docs/audit.md has the command",
@@ -23,16 +23,16 @@ WITHOUT_DATA = {
 
 
 @pytest.fixture
-def drawn(archive):
-    """The archive with a picture, its caption and a table."""
-    folder = archive / FIGURES
+def drawn(published):
+    """The published results with a picture, its caption and a table."""
+    folder = published / FIGURES
     folder.mkdir()
     for name in ("fig4.png", "fig4.rst", "fig4.pdf", "verdict.csv", "verdict_claims.csv"):
         (folder / name).write_text(name)
     inputs = {"fig4.png": ["metrics.csv", "intervals.csv"], "verdict.csv": ["metrics.csv", "pairs.csv"]}
-    paths = {str(folder / name): [str(archive / file) for file in files] for name, files in inputs.items()}
+    paths = {str(folder / name): [str(published / file) for file in files] for name, files in inputs.items()}
     record_pictures(folder / PICTURES, paths)
-    return archive
+    return published
 
 
 def test_nothing_changed(drawn):
@@ -66,31 +66,31 @@ def test_data_are_gone(drawn):
     assert "pairs.csv" in line
 
 
-def test_pictures_without_a_record(archive):
+def test_pictures_without_a_record(published):
     with complains(DataError, PICTURES, "toy_suite"):
-        changes(archive)
+        changes(published)
 
 
-# ---- the archives of the repository
+# ---- docs/results of the repository
 
 
-@pytest.mark.parametrize("archive", PUBLISHED, ids=lambda path: path.name)
-def test_published_pictures_are_of_the_published_data(archive):
-    assert changes(archive, REPOSITORY) == [], REDRAW + archive.name
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda path: path.name)
+def test_published_pictures_are_of_the_published_data(published):
+    assert changes(published, REPOSITORY) == [], REDRAW + published.name
 
 
-@pytest.mark.parametrize("archive", PUBLISHED, ids=lambda path: path.name)
-def test_published_archives_are_whole_and_small(archive):
-    assert read_archive(archive).suite.name == archive.name
-    large = [path.name for path in archive.rglob("*") if path.is_file() and path.stat().st_size > 300_000]
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda path: path.name)
+def test_published_results_are_whole_and_small(published):
+    assert read_published(published).suite.name == published.name
+    large = [path.name for path in published.rglob("*") if path.is_file() and path.stat().st_size > 300_000]
     assert not [name for name in large if not name.endswith((".pdf", ".html"))]
 
 
 def test_every_picture_in_docs_is_drawn_from_published_data():
     recorded = {
-        archive / FIGURES / name
-        for archive in PUBLISHED
-        for name in read_record(archive / FIGURES / PICTURES, "")[FILES]
+        published / FIGURES / name
+        for published in PUBLISHED
+        for name in read_record(published / FIGURES / PICTURES, "")[FILES]
     }
     found = set((REPOSITORY / "docs").rglob("*.png"))
     without = {path.name for path in found - recorded}

@@ -1,4 +1,4 @@
-"""Numbers in the pages: every one is computed from the tables of an archive, or is listed here as an exception."""
+"""Numbers in the pages: every one is computed from published tables, or is listed here as an exception."""
 
 import re
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from elasticast.archive import pages
-from elasticast.archive.layout import FIGURES, ROOT
-from elasticast.archive.pages import COMMAND, PAGES, is_published, refreshed
 from elasticast.errors import DataError
+from elasticast.published import pages
+from elasticast.published.layout import FIGURES, ROOT
+from elasticast.published.pages import COMMAND, PAGES, is_published, refreshed
 from elasticast.reporting.comparison import HEAD
 from tests.complaints import complains
 
 REPOSITORY = Path(__file__).parents[3]
-NOT_PUBLISHED = {"fsdd": "its last run is older than archives; its numbers in the pages are of that run"}
+NOT_PUBLISHED = {"fsdd": "its last run is older than publishing; its numbers in the pages are of that run"}
 """Suites whose numbers in the pages cannot be checked: why."""
 WITHOUT_TABLES = {
     "adapt.md": "of runs of single models, whose tables do not exist",
@@ -36,9 +36,9 @@ WITHOUT_TABLES = {
     "your_model.md": "no results",
     "zoo.md": "of runs of single models, whose tables do not exist",
 }
-"""Pages in docs whose numbers are not computed from archives: why."""
+"""Pages in docs whose numbers are not computed from published tables: why."""
 EXCEPTIONS = {"Suite `fsdd`": NOT_PUBLISHED["fsdd"]}
-"""Sections with scores that are not computed from archives: why."""
+"""Sections with scores that are not computed from published tables: why."""
 NOT_SCORES = {"0.1": "a tolerance", "0.35-0.5": "parameters of the models in millions", "0.05": "a level of p"}
 GENERATED = (pages._TABLE, pages._VALUE)
 SCORE = re.compile(r"(?<![\w.])\d+\.\d+(?:-\d+\.\d+)?(?![\w.])")
@@ -47,23 +47,23 @@ SCORE = re.compile(r"(?<![\w.])\d+\.\d+(?:-\d+\.\d+)?(?![\w.])")
 @pytest.fixture
 def in_repository(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    for cached in (pages._archive, pages._rules):
+    for cached in (pages._published, pages._rules):
         cached.cache_clear()
 
 
 @pytest.fixture
-def published(archive):
-    """The toy archive, with the verdict that `snakemake redraw` writes."""
-    for cached in (pages._archive, pages._rules):
+def judged(published):
+    """The published toy suite, with the verdict that `snakemake redraw` writes."""
+    for cached in (pages._published, pages._rules):
         cached.cache_clear()
     rules = pd.DataFrame(
         {"claim": ["longer_input"] * 2, "against": "ast64", "rule": ["within 1", "better"], "x": [64, 128]}
         | {"difference": [0.4, -1.25], "p_corrected": [0.9, 0.0004], "outcome": ["holds", "does not hold"]}
         | {"released_outcome": "not released"}
     )
-    (archive / FIGURES).mkdir()
-    rules.replace("longer_input", "lengths").to_csv(archive / FIGURES / "verdict_claims.csv", index=False)
-    return archive
+    (published / FIGURES).mkdir()
+    rules.replace("longer_input", "lengths").to_csv(published / FIGURES / "verdict_claims.csv", index=False)
+    return published
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
@@ -72,7 +72,7 @@ def test_the_pages_are_up_to_date(in_repository, page):
     assert refreshed(text) == text, f"{page} is out of date; refresh it with `{COMMAND}` in the root of the repository"
 
 
-def test_suites_without_an_archive_are_listed(in_repository):
+def test_suites_that_are_not_published_are_listed(in_repository):
     found = [match for page in PAGES for form in GENERATED for match in form.findall(page.read_text())]
     named = {
         word for words in found for word in words.split()[1:] if (REPOSITORY / f"config/suites/{word}.yaml").exists()
@@ -120,7 +120,7 @@ def test_printed_scores_are_cells_of_table_1(in_repository, suite):
         assert set(printed) <= known
 
 
-def test_claims_are_printed_by_outcome(published):
+def test_claims_are_printed_by_outcome(judged):
     text = pages.claims("toy_suite", "other")
     held, not_held, not_tested = text.splitlines()
     assert "none" in held
@@ -128,38 +128,38 @@ def test_claims_are_printed_by_outcome(published):
     assert "`other`" in not_tested
 
 
-def test_table_1_has_the_columns_and_rows_that_are_asked_for(published):
+def test_table_1_has_the_columns_and_rows_that_are_asked_for(judged):
     all_rows = pages.table1("toy_suite", "*", "*", "3", "5").splitlines()
     lengths = pages.table1("toy_suite", "events", "length", "3").splitlines()
     assert all_rows[0] == f"| {HEAD[3]} | {HEAD[5]} |"
     assert (len(all_rows), len(lengths)) == (2 + 3, 2 + 2)
 
 
-def test_scores_and_their_intervals(published):
+def test_scores_and_their_intervals(judged):
     assert pages.score("toy_suite", "elastic", "lengths", "64") == "57.4"
     assert pages.interval("toy_suite", "elastic", "lengths", "64") == "57.4 [55.4, 59.4]"
     with complains(DataError, "intervals.csv", "elastic", "lengths", "65"):
         pages.score("toy_suite", "elastic", "lengths", "65")
 
 
-def test_the_largest_difference_of_repeated_runs(published):
+def test_the_largest_difference_of_repeated_runs(judged):
     table = pd.DataFrame({"run": ["elastic/seed0", "elastic/seed0", "ast64/seed0"], "difference": [0.5, -0.75, 2.0]})
-    table.to_csv(published / pages.REPEATS, index=False)
+    table.to_csv(judged / pages.REPEATS, index=False)
     assert (pages.moved("toy_suite"), pages.moved("toy_suite", "elastic")) == ("2", "0.75")
 
 
-def test_a_value_in_a_sentence_is_replaced(published):
+def test_a_value_in_a_sentence_is_replaced(judged):
     page = "It has <!-- value: score toy_suite elastic lengths 64 -->12.3<!-- end -->, "
     page += "and <!-- value: score other a b 1 -->9<!-- end -->."
     assert refreshed(page) == page.replace("12.3", "57.4")
 
 
-def test_a_comment_that_names_nothing_is_an_error(published):
+def test_a_comment_that_names_nothing_is_an_error(judged):
     with complains(KeyError, "nothing"):
         refreshed("<!-- results: nothing toy_suite -->\n<!-- end of results -->")
 
 
-def test_claims_are_not_drawn_yet(archive):
+def test_claims_are_not_drawn_yet(published):
     pages._rules.cache_clear()
     with complains(DataError, "verdict_claims.csv", "toy_suite"):
         pages.claims("toy_suite")

@@ -5,15 +5,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from elasticast.archive import checks, repeat
-from elasticast.archive.checks import AGREES, DIFFERS, NOT_CHECKED
-from elasticast.archive.layout import FIGURES, JOBS, RECORD, read_archive
-from elasticast.archive.repeat import TOLERANCE, choose, compare
-from elasticast.archive.verify import verify
 from elasticast.checksums import write_record
 from elasticast.cli import app
 from elasticast.errors import ConfigError
 from elasticast.evaluation.records import write_table
+from elasticast.published import checks, repeat
+from elasticast.published.checks import AGREES, DIFFERS, NOT_CHECKED
+from elasticast.published.layout import FIGURES, JOBS, RECORD, read_published
+from elasticast.published.repeat import TOLERANCE, choose, compare
+from elasticast.published.verify import verify
 from elasticast.reporting.comparison import comparison_table
 from elasticast.reporting.comparison import write_table as write_table1
 from tests.complaints import complains
@@ -30,102 +30,102 @@ def details(folder) -> dict[str, str]:
     return {finding.what: finding.detail for finding in verify(folder, None, None)}
 
 
-def test_what_there_is_agrees(archive):
-    found = outcomes(archive)
+def test_what_there_is_agrees(published):
+    found = outcomes(published)
     assert found["files"] == found["settings"] == found["means"] == AGREES
     assert found["data toy"] == found["figures"] == NOT_CHECKED
     assert DIFFERS not in found.values()
 
 
-def test_results_are_checked_like_an_archive(finished):
+def test_results_are_checked_like_published_ones(finished):
     found = outcomes(finished)
     assert found["files"] == found["means"] == AGREES
     assert not (finished.parents[1] / "docs").exists()
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "suite.yaml", "jobs.csv"])
-def test_a_file_was_edited(archive, name):
-    (archive / name).write_text((archive / name).read_text() + "\n")
-    assert outcomes(archive) == {"files": DIFFERS}
-    assert name in details(archive)["files"]
+def test_a_file_was_edited(published, name):
+    (published / name).write_text((published / name).read_text() + "\n")
+    assert outcomes(published) == {"files": DIFFERS}
+    assert name in details(published)["files"]
 
 
-def test_no_archive(tmp_path):
+def test_a_folder_without_results(tmp_path):
     assert outcomes(tmp_path) == {"files": DIFFERS}
 
 
-def test_the_suite_changed(archive, finished):
+def test_the_suite_changed(published, finished):
     path = finished.parents[1] / "config/suites/toy_suite.yaml"
     raw = yaml.safe_load(path.read_text())
     raw["experiments"]["ast64"]["view"] = {"frames": 80}
     raw["experiments"]["added"] = {"base": "ast64"}
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
-    assert outcomes(archive)["settings"] == DIFFERS
-    assert all(name in details(archive)["settings"] for name in ("ast64", "added"))
-    assert "ast128" not in details(archive)["settings"]
+    assert outcomes(published)["settings"] == DIFFERS
+    assert all(name in details(published)["settings"] for name in ("ast64", "added"))
+    assert "ast128" not in details(published)["settings"]
 
 
-def test_a_label_is_no_setting_of_a_run(archive, finished):
+def test_a_label_is_no_setting_of_a_run(published, finished):
     path = finished.parents[1] / "config/suites/toy_suite.yaml"
     path.write_text(path.read_text().replace("AST 64", "AST, short"))
-    assert outcomes(archive)["settings"] == AGREES
+    assert outcomes(published)["settings"] == AGREES
 
 
-def test_there_is_no_such_suite_here(archive, finished):
+def test_there_is_no_such_suite_here(published, finished):
     (finished.parents[1] / "config/suites/toy_suite.yaml").unlink()
-    assert outcomes(archive)["settings"] == NOT_CHECKED
+    assert outcomes(published)["settings"] == NOT_CHECKED
 
 
-def test_code_that_changed_is_no_fault(archive, monkeypatch):
-    assert outcomes(archive)["code of train"] == NOT_CHECKED
+def test_code_that_changed_is_no_fault(published, monkeypatch):
+    assert outcomes(published)["code of train"] == NOT_CHECKED
     monkeypatch.setattr(checks, "_code", lambda *_: "c0de")
-    assert outcomes(archive)["code of train"] == outcomes(archive)["code of evaluate"] == AGREES
+    assert outcomes(published)["code of train"] == outcomes(published)["code of evaluate"] == AGREES
 
 
 @pytest.mark.parametrize(("sha256", "outcome"), [("d" * 64, AGREES), ("e" * 64, DIFFERS)])
-def test_prepared_data_are_compared(archive, finished, sha256, outcome):
+def test_prepared_data_are_compared(published, finished, sha256, outcome):
     folder = finished.parent / "data/toy"
     folder.mkdir(parents=True)
     write_record(folder / "summary.json", {"sha256": sha256})
-    assert outcomes(archive)["data toy"] == outcome
+    assert outcomes(published)["data toy"] == outcome
 
 
-def test_means_are_those_of_the_metrics(archive):
-    table = pd.read_csv(archive / "intervals.csv")
+def test_means_are_those_of_the_metrics(published):
+    table = pd.read_csv(published / "intervals.csv")
     table.loc[2, ["low", "value"]] -= 0.004
-    write_table(archive / "intervals.csv", table, {})
-    rewrite_record(archive / RECORD)
-    assert outcomes(archive)["means"] == DIFFERS
+    write_table(published / "intervals.csv", table, {})
+    rewrite_record(published / RECORD)
+    assert outcomes(published)["means"] == DIFFERS
 
 
-def test_table_1_follows_from_the_metrics(archive):
-    read = read_archive(archive)
-    write_table1(comparison_table(read.suite, read.metrics), archive / FIGURES / "table1")
-    assert outcomes(archive)["table 1"] == AGREES
-    path = archive / FIGURES / "table1.csv"
+def test_table_1_follows_from_the_metrics(published):
+    read = read_published(published)
+    write_table1(comparison_table(read.suite, read.metrics), published / FIGURES / "table1")
+    assert outcomes(published)["table 1"] == AGREES
+    path = published / FIGURES / "table1.csv"
     path.write_text(path.read_text().replace("0.5", "0.6", 1))
-    assert outcomes(archive)["table 1"] == DIFFERS
+    assert outcomes(published)["table 1"] == DIFFERS
 
 
 # ---- repeating a run
 
 
-def repeated(archive, shift=0.0):
+def repeated(published, shift=0.0):
     """The published scores of a run, as a repetition would write them, plus `shift`."""
-    table = archive.metrics
+    table = published.metrics
     rows = table[(table["experiment"] == "elastic") & (table["seed"] == 1)]
     rows = rows[["evaluation", "x", "metric", "value"]].reset_index(drop=True)
     return rows.assign(value=rows["value"] + shift)
 
 
 @pytest.fixture
-def read(archive):
-    return read_archive(archive)
+def read(published):
+    return read_published(published)
 
 
 @pytest.fixture
 def same(monkeypatch):
-    """The code, the machine and PyTorch are those of the archive."""
+    """The code, the machine and PyTorch are those of the published run."""
     monkeypatch.setattr(repeat, "_changed", lambda *_: [])
 
 
@@ -189,25 +189,25 @@ def test_no_such_run(read):
         choose(read, "training", "elastic/seed7")
 
 
-def test_what_is_missing_for_a_repetition_is_named(archive):
-    (*_, finding) = verify(archive, None, "evaluation", RUN)
+def test_what_is_missing_for_a_repetition_is_named(published):
+    (*_, finding) = verify(published, None, "evaluation", RUN)
     assert finding.outcome == NOT_CHECKED
     assert "results/data/toy" in finding.detail
 
 
-def test_weights_are_not_published(archive, finished):
+def test_weights_are_not_published(published, finished):
     folder = finished.parent / "data/toy"
     folder.mkdir(parents=True)
     write_record(folder / "summary.json", {"sha256": "d" * 64})
     (finished / f"runs/{RUN}/run.json").unlink()
-    (*_, finding) = verify(archive, None, "evaluation", RUN)
+    (*_, finding) = verify(published, None, "evaluation", RUN)
     assert finding.outcome == NOT_CHECKED
     assert RUN in finding.detail
 
 
-def test_the_exit_status_says_whether_anything_differs(archive):
-    agrees = CliRunner().invoke(app, ["verify", str(archive), "--repeat", "nothing"])
-    (archive / "runs.csv").write_text("")
-    differs = CliRunner().invoke(app, ["verify", str(archive), "--repeat", "nothing"])
+def test_the_exit_status_says_whether_anything_differs(published):
+    agrees = CliRunner().invoke(app, ["verify", str(published), "--repeat", "nothing"])
+    (published / "runs.csv").write_text("")
+    differs = CliRunner().invoke(app, ["verify", str(published), "--repeat", "nothing"])
     assert (agrees.exit_code, differs.exit_code) == (0, 1)
     assert "runs.csv" in differs.output

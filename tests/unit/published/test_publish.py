@@ -1,31 +1,31 @@
-"""An archive holds the tables of a finished suite, verified, and is complete or none."""
+"""Published results are the verified tables of a finished suite, complete or none."""
 
 import pandas as pd
 import pytest
 
-from elasticast.archive.layout import JOBS, RECORD, TABLES, read_archive
-from elasticast.archive.publish import publish
 from elasticast.errors import DataError
 from elasticast.evaluation.records import write_table
+from elasticast.published.layout import JOBS, RECORD, TABLES, read_published
+from elasticast.published.publish import publish
 from tests.complaints import complains
 
 
-def test_tables_are_copied_as_they_are(finished, archive):
-    assert archive.as_posix() == "docs/results/toy_suite"
+def test_tables_are_copied_as_they_are(finished, published):
+    assert published.as_posix() == "docs/results/toy_suite"
     for name in TABLES:
         for kind in ("csv", "json"):
             file = f"{name}.{kind}"
-            assert (archive / file).read_bytes() == (finished / "summary" / file).read_bytes()
-    read = read_archive(archive)
+            assert (published / file).read_bytes() == (finished / "summary" / file).read_bytes()
+    read = read_published(published)
     assert read.suite.name == "toy_suite"
     assert len(read.metrics) == len(pd.read_csv(finished / "summary/metrics.csv"))
     assert set(read.intervals["metric"]) == {"mAP"}
     assert len(read.pairs) == 4
 
 
-def test_it_holds_no_weights_and_no_folder_of_the_machine(finished, archive):
-    assert not list(archive.rglob("*.safetensors"))
-    content = "".join(path.read_text() for path in archive.iterdir())
+def test_it_holds_no_weights_and_no_folder_of_the_machine(finished, published):
+    assert not list(published.rglob("*.safetensors"))
+    content = "".join(path.read_text() for path in published.iterdir())
     assert str(finished.parents[1]) not in content
 
 
@@ -68,26 +68,26 @@ def test_nothing_has_run(finished):
 def test_a_partial_archive_holds_what_there_is(finished):
     (finished / "summary").rename(finished / "partial")
     (finished / "partial/pairs.csv").unlink()
-    archive = read_archive(publish(finished, partial=True))
-    assert not archive.has("pairs.csv")
-    assert archive.has("metrics.csv")
+    published = read_published(publish(finished, partial=True))
+    assert not published.has("pairs.csv")
+    assert published.has("metrics.csv")
 
 
-def test_a_new_archive_replaces_the_files_of_the_old(finished, archive):
+def test_publishing_again_replaces_all_files(finished, published):
     (finished / "summary").rename(finished / "partial")
     publish(finished, partial=True)
-    assert not (archive / "pairs.csv").exists()
-    read_archive(archive)
+    assert not (published / "pairs.csv").exists()
+    read_published(published)
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", JOBS, "suite.yaml", "pairs.json"])
-def test_a_file_of_an_archive_was_edited(archive, name):
-    (archive / name).write_text((archive / name).read_text() + " ")
+def test_a_file_was_edited(published, name):
+    (published / name).write_text((published / name).read_text() + " ")
     with complains(DataError, name):
-        read_archive(archive)
+        read_published(published)
 
 
-def test_a_folder_is_no_archive(archive):
-    (archive / RECORD).unlink()
-    with complains(DataError, archive, RECORD):
-        read_archive(archive)
+def test_a_folder_without_a_record(published):
+    (published / RECORD).unlink()
+    with complains(DataError, published, RECORD):
+        read_published(published)

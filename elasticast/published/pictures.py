@@ -1,4 +1,4 @@
-"""Of which data the figures and tables of an archive were drawn.
+"""Of which data the published figures and tables were drawn.
 
 ``figures/pictures.json`` is a record: it holds the SHA-256 of each figure and table, and of each file it was drawn
 from. So a figure that is older than its data is noticed without comparing pixels.
@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elasticast.archive.layout import FIGURES, PICTURES
 from elasticast.checksums import FILES, file_sha256, read_record, write_record
 from elasticast.errors import DataError
 from elasticast.files import is_file
+from elasticast.published.layout import FIGURES, PICTURES
 
 DRAWN_FROM = "drawn_from"
 """Key of the record: SHA-256 of the data of each picture, by file."""
@@ -40,13 +40,13 @@ def _files_of(picture: Path) -> list[Path]:
     return [path for kind in KEPT for name in names if (path := picture.with_name(name + kind)).is_file()]
 
 
-def changes(archive: Path, root: Path = Path()) -> list[str]:
-    """What changed since the pictures of an archive were drawn: one line per picture and file; empty if nothing did.
+def changes(folder: Path, root: Path = Path()) -> list[str]:
+    """What changed since the published pictures were drawn: one line per picture and file; empty if nothing did.
 
     Parameters
     ----------
-    archive : Path
-        Folder of the archive.
+    folder : Path
+        Folder of the published results, ``docs/results/SUITE``.
     root : Path
         Folder of the repository, which the names of data are relative to.
 
@@ -55,8 +55,8 @@ def changes(archive: Path, root: Path = Path()) -> list[str]:
     DataError
         If the pictures have no record.
     """
-    source = archive / FIGURES / PICTURES
-    record = read_record(source, f"run `snakemake redraw --forceall --config suite={archive.name}`")
+    source = folder / FIGURES / PICTURES
+    record = read_record(source, f"run `snakemake redraw --forceall --config suite={folder.name}`")
     if DRAWN_FROM not in record:
         raise DataError(f"{source}: does not say what the pictures were drawn from")
     lines = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from elasticast.archive.costs import core_minutes, describe, job_table
+from elasticast.published.costs import core_minutes, describe, job_table
 
 
 def test_every_job_of_the_suite_has_a_row(finished, suite):

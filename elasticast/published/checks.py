@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from elasticast.archive.layout import FIGURES, PICTURES, RECORD, Archive, read_archive
-from elasticast.archive.pictures import changes
-from elasticast.archive.publish import publish
 from elasticast.checksums import FILES, read_record
 from elasticast.config import deciding, digest
 from elasticast.config.load_suite import load_suite
@@ -15,6 +12,9 @@ from elasticast.config.names import no_such_file
 from elasticast.data.prepared import REMEDY, SUMMARY
 from elasticast.errors import ElasticASTError
 from elasticast.provenance import code_digest, training_code
+from elasticast.published.layout import FIGURES, PICTURES, RECORD, Published, read_published
+from elasticast.published.pictures import changes
+from elasticast.published.publish import publish
 from elasticast.reporting.comparison import comparison_table, write_table
 
 AGREES, DIFFERS, NOT_CHECKED = "agrees", "differs", "not checked"
@@ -40,8 +40,8 @@ class Finding(NamedTuple):
     detail: str
 
 
-def open_results(folder: Path, scratch: Path) -> Archive:
-    """Read an archive, or the results of a suite as an archive in the folder `scratch`.
+def open_results(folder: Path, scratch: Path) -> Published:
+    """Read published results, or publish those of a suite to the folder `scratch` and read them there.
 
     Raises
     ------
@@ -49,44 +49,42 @@ def open_results(folder: Path, scratch: Path) -> Archive:
         If a file is missing or was changed, or if the folder holds neither.
     """
     is_results = not (folder / RECORD).is_file() and (folder / "summary").is_dir()
-    return read_archive(publish(folder, scratch / folder.name) if is_results else folder)
+    return read_published(publish(folder, scratch / folder.name) if is_results else folder)
 
 
-def check_files(archive: Archive) -> Finding:
+def check_files(published: Published) -> Finding:
     """That all files have their checksums; :func:`open_results` has verified them."""
-    commits = ", ".join(sorted({str(commit)[:7] for commit in archive.runs["git_commit"]})) or "none"
-    detail = f"{len(archive.record[FILES])} files have the checksums in {RECORD}; commit of the runs: {commits}"
+    commits = ", ".join(sorted({str(commit)[:7] for commit in published.runs["git_commit"]})) or "none"
+    detail = f"{len(published.record[FILES])} files have the checksums in {RECORD}; commit of the runs: {commits}"
     return Finding(AGREES, "files", detail)
 
 
-def check_settings(archive: Archive, config: Path = Path("config")) -> Finding:
+def check_settings(published: Published, config: Path = Path("config")) -> Finding:
     """Whether the suite in `config` would train the same runs."""
-    what, name = "settings", archive.suite.name
+    what, name = "settings", published.suite.name
     if no_such_file(config / "suites", name):
         return Finding(NOT_CHECKED, what, f"there is no {config}/suites/{name}.yaml here")
     try:
         here = load_suite(name, config)
     except ElasticASTError as error:
         return Finding(NOT_CHECKED, what, str(error))
-    published, ours = archive.suite.runs, here.runs
-    changed = [
-        run for run in published if run in ours and digest(deciding(published[run])) != digest(deciding(ours[run]))
-    ]
+    theirs, ours = published.suite.runs, here.runs
+    changed = [run for run in theirs if run in ours and digest(deciding(theirs[run])) != digest(deciding(ours[run]))]
     texts = [f"{', '.join(changed)}: other settings"] if changed else []
-    texts += [f"{', '.join(gone)}: not in the suite here"] if (gone := sorted(published.keys() - ours)) else []
-    texts += [f"{', '.join(new)}: not published"] if (new := sorted(ours.keys() - published)) else []
-    texts += ["other seeds"] if archive.suite.seeds != here.seeds else []
-    same = f"all {len(published)} experiments have the settings of {config}/suites/{name}.yaml"
+    texts += [f"{', '.join(gone)}: not in the suite here"] if (gone := sorted(theirs.keys() - ours)) else []
+    texts += [f"{', '.join(new)}: not published"] if (new := sorted(ours.keys() - theirs)) else []
+    texts += ["other seeds"] if published.suite.seeds != here.seeds else []
+    same = f"all {len(theirs)} experiments have the settings of {config}/suites/{name}.yaml"
     return Finding(DIFFERS if texts else AGREES, what, "; ".join(texts) or same)
 
 
-def check_code(archive: Archive) -> list[Finding]:
+def check_code(published: Published) -> list[Finding]:
     """Whether training and evaluation would run the same code here."""
     findings = []
     for job in ("train", "evaluate"):
-        rows = archive.jobs[archive.jobs["job"] == job]
+        rows = published.jobs[published.jobs["job"] == job]
         changed = [
-            row.experiment for row in rows.itertuples() if row.code_digest != _code(archive, job, row.experiment)
+            row.experiment for row in rows.itertuples() if row.code_digest != _code(published, job, row.experiment)
         ]
         if rows.empty:
             findings.append(Finding(NOT_CHECKED, f"code of {job}", "nothing has run"))
@@ -98,23 +96,23 @@ def check_code(archive: Archive) -> list[Finding]:
     return findings
 
 
-def _code(archive: Archive, job: str, experiment: str) -> str:
-    return training_code(archive.suite.runs[experiment]) if job == "train" else code_digest("evaluate")
+def _code(published: Published, job: str, experiment: str) -> str:
+    return training_code(published.suite.runs[experiment]) if job == "train" else code_digest("evaluate")
 
 
-def same_code(archive: Archive, job: str, experiment: str) -> bool:
+def same_code(published: Published, job: str, experiment: str) -> bool:
     """Whether a job of an experiment, ``train`` or ``evaluate``, would run the same code here."""
-    rows = archive.jobs[(archive.jobs["job"] == job) & (archive.jobs["experiment"] == experiment)]
-    return set(rows["code_digest"]) == {_code(archive, job, experiment)}
+    rows = published.jobs[(published.jobs["job"] == job) & (published.jobs["experiment"] == experiment)]
+    return set(rows["code_digest"]) == {_code(published, job, experiment)}
 
 
-def check_data(archive: Archive, results: Path) -> Iterator[Finding]:
+def check_data(published: Published, results: Path) -> Iterator[Finding]:
     """Whether the prepared data here, ``results/data``, are those of the runs."""
-    for dataset, expected in published_data(archive).items():
+    for dataset, expected in published_data(published).items():
         what, source = f"data {dataset}", results / "data" / dataset / SUMMARY
         if not source.is_file():
-            detail = f"not prepared here; to compare them, run: snakemake --config suite={archive.suite.name} {source}"
-            yield Finding(NOT_CHECKED, what, detail)
+            command = f"snakemake --config suite={published.suite.name} {source}"
+            yield Finding(NOT_CHECKED, what, f"not prepared here; to compare them, run: {command}")
             continue
         actual = read_record(source, REMEDY)["sha256"]
         same = actual == expected
@@ -122,48 +120,48 @@ def check_data(archive: Archive, results: Path) -> Iterator[Finding]:
         yield Finding(AGREES if same else DIFFERS, what, detail)
 
 
-def published_data(archive: Archive) -> dict[str, str]:
+def published_data(published: Published) -> dict[str, str]:
     """SHA-256 of the data of the runs, by dataset."""
-    runs = archive.runs
-    return {archive.suite.runs[row.experiment].dataset: row.data_sha256 for row in runs.itertuples()}
+    runs = published.runs
+    return {published.suite.runs[row.experiment].dataset: row.data_sha256 for row in runs.itertuples()}
 
 
-def check_tables(archive: Archive) -> Iterator[Finding]:
-    """Whether the tables of an archive follow from ``metrics.csv``."""
-    if archive.has("intervals.csv"):
+def check_tables(published: Published) -> Iterator[Finding]:
+    """Whether the published tables follow from ``metrics.csv``."""
+    if published.has("intervals.csv"):
         keys = [
             "experiment",
             "evaluation",
             "x",
             "metric",
-            *(["compression"] if "compression" in archive.intervals else []),
+            *(["compression"] if "compression" in published.intervals else []),
         ]
-        means = archive.metrics.groupby(keys, sort=False)["value"].mean()
-        both = archive.intervals.set_index(keys)["value"].to_frame("value").join(means.rename("mean"), how="left")
+        means = published.metrics.groupby(keys, sort=False)["value"].mean()
+        both = published.intervals.set_index(keys)["value"].to_frame("value").join(means.rename("mean"), how="left")
         worst = (both["value"] - both["mean"]).abs().max()
         close = bool(both["mean"].notna().all()) and not worst > SAME_MEAN
         detail = f"{len(both)} means in intervals.csv are those of metrics.csv within {100 * SAME_MEAN:g} points"
         different = f"a mean in intervals.csv is {100 * worst:.2f} points from metrics.csv, or is of no run there"
         yield Finding(AGREES if close else DIFFERS, "means", detail if close else different)
-    printed = archive.folder / FIGURES / "table1.csv"
+    printed = published.folder / FIGURES / "table1.csv"
     if printed.is_file():
-        same = _table1(archive) == printed.read_text(encoding="utf-8")
+        same = _table1(published) == printed.read_text(encoding="utf-8")
         detail = f"{printed} {'follows' if same else 'does not follow'} from metrics.csv"
         yield Finding(AGREES if same else DIFFERS, "table 1", detail)
 
 
-def _table1(archive: Archive) -> str:
+def _table1(published: Published) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        write_table(comparison_table(archive.suite, archive.metrics), Path(folder) / "table1")
+        write_table(comparison_table(published.suite, published.metrics), Path(folder) / "table1")
         return (Path(folder) / "table1.csv").read_text(encoding="utf-8")
 
 
-def check_pictures(archive: Archive) -> Iterator[Finding]:
-    """Whether the figures were drawn from the tables of the archive."""
-    source = archive.folder / FIGURES / PICTURES
+def check_pictures(published: Published) -> Iterator[Finding]:
+    """Whether the figures were drawn from the published tables."""
+    source = published.folder / FIGURES / PICTURES
     if not source.is_file():
-        yield Finding(NOT_CHECKED, "figures", f"not drawn; run: snakemake redraw --config suite={archive.suite.name}")
+        yield Finding(NOT_CHECKED, "figures", f"not drawn; run: snakemake redraw --config suite={published.suite.name}")
         return
-    lines = changes(archive.folder)
+    lines = changes(published.folder)
     detail = f"{source} names the data here" if not lines else "; ".join(lines)
     yield Finding(DIFFERS if lines else AGREES, "figures", detail)

@@ -1,7 +1,7 @@
-"""The files of an archive of published results, ``docs/results/SUITE``.
+"""The files of published results, ``docs/results/SUITE``.
 
 The summary tables of the suite with their records and the resolved settings are copied as they are. ``jobs.csv`` says
-what each job cost and where it ran. ``archive.json`` is the record of all these files. The folder ``figures`` holds
+what each job cost and where it ran. ``published.json`` is the record of all these files. The folder ``figures`` holds
 what ``snakemake redraw`` draws from them.
 """
 
@@ -18,7 +18,7 @@ from elasticast.errors import DataError
 from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs, read_runs
 
 ROOT = Path("docs/results")
-RECORD = "archive.json"
+RECORD = "published.json"
 SUITE = "suite.yaml"
 JOBS = "jobs.csv"
 TEXT_OF_JOBS = ("dataset", "experiment", "processor", "code_digest", "torch", "weights_sha256", "record_sha256")
@@ -33,15 +33,15 @@ TO_JUDGE = {"metrics.csv", "metrics.json", SUITE}
 
 
 @dataclass(frozen=True)
-class Archive:
-    """An archive whose files were verified.
+class Published:
+    """Published results of a suite, whose files were verified.
 
     Attributes
     ----------
     folder : Path
-        Its folder.
+        ``docs/results/SUITE``.
     record : dict
-        Content of ``archive.json``.
+        Content of ``published.json``.
     suite : Suite
         The suite with all settings.
     """
@@ -51,7 +51,7 @@ class Archive:
     suite: Suite
 
     def has(self, name: str) -> bool:
-        """Whether the archive holds a file."""
+        """Whether a file is published."""
         return name in self.record[FILES]
 
     @property
@@ -80,20 +80,20 @@ class Archive:
         return pd.read_csv(self.folder / JOBS, dtype=dict.fromkeys(TEXT_OF_JOBS, str)).astype({"seed": "Int64"})
 
 
-def read_archive(folder: Path) -> Archive:
-    """Read an archive and verify all its files.
+def read_published(folder: Path) -> Published:
+    """Read published results and verify all their files.
 
     Raises
     ------
     DataError
-        If the folder is no archive, or if a file is missing or was changed.
+        If the folder has no record, or if a file is missing or was changed.
     """
     source = folder / RECORD
     if not source.is_file():
-        raise DataError(f"{folder}: is no archive of published results: it has no {RECORD}; {REMEDY}")
+        raise DataError(f"{folder}: holds no published results: it has no {RECORD}; {REMEDY}")
     record = read_record(source, REMEDY)
     if missing := TO_JUDGE - set(record.get(FILES, {})):
         raise DataError(f"{source}: names no {', '.join(sorted(missing))}; {REMEDY}")
     for name in record[FILES]:
         verify(folder / name, record, source, REMEDY)
-    return Archive(folder, record, load_resolved_suite(folder / SUITE))
+    return Published(folder, record, load_resolved_suite(folder / SUITE))

@@ -1,9 +1,7 @@
-"""Write an archive from the results of a suite."""
+"""Publish the results of a suite."""
 
 from pathlib import Path
 
-from elasticast.archive.costs import job_table
-from elasticast.archive.layout import JOBS, OF_PARTIAL, RECORD, ROOT, SUITE, TABLES
 from elasticast.checksums import read_record, verify, write_record
 from elasticast.config import Suite, deciding
 from elasticast.config.load_suite import load_resolved_suite, load_run_config
@@ -12,6 +10,8 @@ from elasticast.evaluation.records import record_of
 from elasticast.files import write_text
 from elasticast.progress import LOG
 from elasticast.provenance import git_commit, versions
+from elasticast.published.costs import job_table
+from elasticast.published.layout import JOBS, OF_PARTIAL, RECORD, ROOT, SUITE, TABLES
 from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs, read_runs
 
 LARGEST = 300_000
@@ -19,22 +19,22 @@ LARGEST = 300_000
 
 
 def publish(results: Path, out: Path | None = None, *, partial: bool = False) -> Path:
-    """Write the archive of a suite: its summary tables, their records, its settings and what it cost, without weights.
+    """Publish a suite: its summary tables, their records, its settings and what it cost, without weights.
 
     Parameters
     ----------
     results : Path
         Results of one suite, ``results/SUITE``.
     out : Path, optional
-        Folder of the archive; by default ``docs/results/SUITE``. Files of an earlier archive are replaced; `FIGURES` is
-        kept, and drawn again by ``snakemake redraw``.
+        Folder to write; by default ``docs/results/SUITE``. Files published earlier are replaced; `FIGURES` is kept,
+        and drawn again by ``snakemake redraw``.
     partial : bool
         Publish the results of ``--config partial=true``, of the runs that exist.
 
     Returns
     -------
     Path
-        The folder of the archive.
+        The folder.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _check_settings(results: Path, table: Path, suite: Suite) -> None:
 
 
 def _write(out: Path, files: dict[str, str], about: dict) -> None:
-    (out / RECORD).unlink(missing_ok=True)  # without it, the folder is no archive until all files are written
+    (out / RECORD).unlink(missing_ok=True)  # without it, nothing is published until all files are written
     for name in (SUITE, JOBS, *(f"{table}.{kind}" for table in TABLES for kind in ("csv", "json"))):
         if name not in files:
             (out / name).unlink(missing_ok=True)

@@ -4,12 +4,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from elasticast.archive import checks
-from elasticast.archive.checks import AGREES, DIFFERS, NOT_CHECKED, Finding
-from elasticast.archive.layout import Archive
-from elasticast.archive.repeat import Repeat, repeat_run
 from elasticast.errors import ElasticASTError
 from elasticast.files import write_text
+from elasticast.published import checks
+from elasticast.published.checks import AGREES, DIFFERS, NOT_CHECKED, Finding
+from elasticast.published.layout import Published
+from elasticast.published.repeat import Repeat, repeat_run
 
 
 def verify(
@@ -19,7 +19,7 @@ def verify(
     run: str | None = None,
     out: Path | None = None,
 ) -> Iterator[Finding]:
-    """Check an archive, or the results of a suite: what agrees, what differs and what could not be checked.
+    """Check published results, or those of a suite here: what agrees, what differs and what could not be checked.
 
     Parameters
     ----------
@@ -41,32 +41,32 @@ def verify(
     """
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            archive = checks.open_results(folder, Path(scratch))
+            published = checks.open_results(folder, Path(scratch))
         except ElasticASTError as error:
             yield Finding(DIFFERS, "files", str(error))
             return
         if results is None:
-            results = folder.parent if archive.folder != folder else Path("results")
-        yield from _compare(archive, results)
+            results = folder.parent if published.folder != folder else Path("results")
+        yield from _compare(published, results)
         if repeat is not None:
-            yield _repeat(archive, results, repeat, run, out)
+            yield _repeat(published, results, repeat, run, out)
 
 
-def _compare(archive: Archive, results: Path) -> Iterator[Finding]:
+def _compare(published: Published, results: Path) -> Iterator[Finding]:
     """What can be compared without computing a score."""
-    yield checks.check_files(archive)
-    yield checks.check_settings(archive)
-    yield from checks.check_code(archive)
-    yield from checks.check_data(archive, results)
+    yield checks.check_files(published)
+    yield checks.check_settings(published)
+    yield from checks.check_code(published)
+    yield from checks.check_data(published, results)
     for name, check in (("tables", checks.check_tables), ("figures", checks.check_pictures)):
         try:
-            yield from check(archive)
+            yield from check(published)
         except ElasticASTError as error:
             yield Finding(DIFFERS, name, str(error))
 
 
-def _repeat(archive: Archive, results: Path, repeat: Repeat, run: str | None, out: Path | None) -> Finding:
-    finding, table = repeat_run(archive, results, repeat, run)
+def _repeat(published: Published, results: Path, repeat: Repeat, run: str | None, out: Path | None) -> Finding:
+    finding, table = repeat_run(published, results, repeat, run)
     if out is not None and len(table):
         write_text(out, table.to_csv(index=False))
     return finding

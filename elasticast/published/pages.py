@@ -1,9 +1,9 @@
-"""Generate the numbers in README.md and docs from the archives of published results.
+"""Generate the numbers in README.md and docs from published results.
 
-``python -m elasticast.archive.pages`` refreshes every table between the comments ``<!-- results: NAME ... -->`` and
+``python -m elasticast.published.pages`` refreshes every table between the comments ``<!-- results: NAME ... -->`` and
 ``<!-- end of results -->``, and every number between ``<!-- value: NAME ... -->`` and ``<!-- end -->``. A name is a key
 of :data:`TABLES` or :data:`VALUES`; the words after it are the arguments of that function, first of all a suite. What
-is of a suite without an archive stays as it is.
+is of a suite whose results are not published stays as it is.
 """
 
 import re
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from elasticast.archive import costs
-from elasticast.archive.layout import FIGURES, RECORD, ROOT, Archive, read_archive
 from elasticast.errors import DataError
 from elasticast.files import write_text
+from elasticast.published import costs
+from elasticast.published.layout import FIGURES, RECORD, ROOT, Published, read_published
 from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes, format_place
 from elasticast.reporting.comparison import HEAD, comparison_table, printed_rows
 from elasticast.reporting.overview import HELD, NOT_HELD, NOT_TESTED
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 
-COMMAND = "python -m elasticast.archive.pages"
+COMMAND = "python -m elasticast.published.pages"
 PAGES = (Path("README.md"), Path("docs/results.md"))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
@@ -30,13 +30,13 @@ _VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
 
 
 def is_published(suite: str) -> bool:
-    """Whether a suite has an archive."""
+    """Whether the results of a suite are published."""
     return (ROOT / suite / RECORD).is_file()
 
 
 @cache
-def _archive(suite: str) -> Archive:
-    return read_archive(ROOT / suite)
+def _published(suite: str) -> Published:
+    return read_published(ROOT / suite)
 
 
 @cache
@@ -102,7 +102,7 @@ def _worst(suite: str, rules: pd.DataFrame) -> str:
 
 def _place(suite: str, rule: pd.Series) -> str:
     """The x of a rule's smallest difference, as a number of frames or a hop."""
-    settings = _archive(suite).suite
+    settings = _published(suite).suite
     x_name = settings.evaluations[settings.claims[rule["claim"]].evaluation].x_name
     return format_place(rule["x"], x_name, settings.runs[rule["against"]].front_end.hop_ms)
 
@@ -113,7 +113,7 @@ def _p(p: float) -> str:
 
 def rules(suite: str) -> str:
     """Every rule of every claim of a suite: the smallest difference, and its outcome."""
-    labels = {name: experiment.label for name, experiment in _archive(suite).suite.experiments.items()}
+    labels = {name: experiment.label for name, experiment in _published(suite).suite.experiments.items()}
     head = ["Claim", "Against", "Rule (points)", "Smallest difference", "p, corrected", "Outcome"]
     rows = []
     for _, rule in _rules(suite).iterrows():
@@ -126,7 +126,7 @@ def rules(suite: str) -> str:
 
 def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
     """Table 1 of a suite: the rows of a task and sweep, ``*`` for all, and the columns with these numbers."""
-    table = comparison_table(_archive(suite).suite, _archive(suite).metrics)
+    table = comparison_table(_published(suite).suite, _published(suite).metrics)
     for column, wanted in (("task", task), ("sweep", sweep)):
         table = table[table[column] == wanted] if wanted != "*" else table
     chosen = [int(column) for column in columns]
@@ -141,7 +141,7 @@ def cost(*suites: str) -> str:
     head = ["Suite", "Trainings", *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())), "All", "CPU"]
     rows = []
     for suite in suites:
-        jobs = _archive(suite).jobs
+        jobs = _published(suite).jobs
         minutes = jobs.groupby(jobs["job"].map(kinds))["cpu_seconds"].sum() / 60
         cells = [f"{minutes.get(kind, 0):.1f}" for kind in dict.fromkeys(kinds.values())]
         total = f"**{costs.core_minutes(jobs):.0f}**"
@@ -157,7 +157,7 @@ def cost(*suites: str) -> str:
 
 def core_minutes(suite: str) -> str:
     """Core-minutes of all jobs of a suite that were measured."""
-    return f"{costs.core_minutes(_archive(suite).jobs):.0f} core-minutes"
+    return f"{costs.core_minutes(_published(suite).jobs):.0f} core-minutes"
 
 
 def score(suite: str, experiment: str, evaluation: str, x: str) -> str:
@@ -172,7 +172,7 @@ def interval(suite: str, experiment: str, evaluation: str, x: str) -> str:
 
 
 def _interval(suite: str, experiment: str, evaluation: str, x: str) -> pd.Series:
-    table = _archive(suite).intervals
+    table = _published(suite).intervals
     row = table[(table["experiment"] == experiment) & (table["evaluation"] == evaluation) & (table["x"] == float(x))]
     if len(row) != 1:
         raise DataError(
@@ -201,7 +201,7 @@ def refreshed(page: str) -> str:
     KeyError
         If a comment names no table or value.
     DataError
-        If an archive or a point does not exist.
+        If a suite is not published, or if it has no such point.
     """
 
     def table(match: re.Match) -> str:

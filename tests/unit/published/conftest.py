@@ -1,4 +1,4 @@
-"""A finished suite with made-up results, and its archive."""
+"""A finished suite with made-up results, and the same suite published."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from elasticast.archive.publish import publish
 from elasticast.checksums import write_record
 from elasticast.config import deciding, digest
 from elasticast.config.load_suite import load_resolved_suite, load_suite
 from elasticast.evaluation.records import write_table
+from elasticast.published.publish import publish
 from tests.unit.reporting.conftest import project  # noqa: F401
 from tests.unit.reporting.toy_suite import EVALUATIONS, metrics_table
 
@@ -106,8 +106,8 @@ def finished(project, monkeypatch) -> Path:  # noqa: F811
 
 
 @pytest.fixture
-def archive(finished) -> Path:
-    """The archive of the suite."""
+def published(finished) -> Path:
+    """The suite, published."""
     return publish(finished)
 
 
