@@ -13,8 +13,9 @@ from elasticast.benchmarks.timing import Step, time_alternately
 from elasticast.config import Evaluation, FrontEnd, RunConfig
 from elasticast.config.reading import deep_merge, validate
 from elasticast.data.dataset import Clips
-from elasticast.data.features import PREEMPHASIS, Norm, log_mel
+from elasticast.data.features import PREEMPHASIS, log_mel
 from elasticast.data.manifest import read_classes
+from elasticast.data.norm import Norm
 from elasticast.errors import ElasticASTError
 from elasticast.evaluation.sweep import sweep
 from elasticast.models import build_model

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from elasticast.config import SpecAugment
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.time_warp import time_warp
 
 TIME_MASK_REFERENCE = 1024

@@ -12,70 +12,20 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from elasticast.checksums import read_record
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import frame_seconds, patch_frames
 from elasticast.data.augment import mask_value, mixup, spec_augment, warped_labels
 from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
 from elasticast.data.events import Mixed, check_frame_head, frame_labels, read_events
-from elasticast.data.features import Norm, check_rate, checked_norm, one_thread
+from elasticast.data.features import check_rate, one_thread
 from elasticast.data.manifest import read_classes, read_manifest
+from elasticast.data.norm import Norm
 from elasticast.data.packing import PackedClip, kept_tokens
-from elasticast.data.prepared import REMEDY, STATS_REMEDY, verified_file
+from elasticast.data.prepared import REMEDY, verified_file
 from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
 from elasticast.data.views import ClipView, ViewRule
-from elasticast.errors import DataError, ElasticASTError
-
-
-def read_norm(path: Path, data_sha256: str | None = None) -> Norm:
-    """Verify and read normalisation statistics written by `elasticast stats`.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    data_sha256 : str, optional
-        SHA-256 of the prepared data, from which the statistics must have been computed.
-
-    Raises
-    ------
-    DataError
-        If the file was changed, belongs to other data, or its values cannot normalise anything.
-    """
-    value = read_record(path, STATS_REMEDY)
-    if data_sha256 is not None and value["data_sha256"] != data_sha256:
-        raise DataError(
-            f"{path}: data_sha256 = {value['data_sha256'][:16]}..., but the prepared data have {data_sha256[:16]}...: "
-            f"the statistics are those of other data; {STATS_REMEDY}"
-        )
-    return checked_norm(value["mean"], value["std"], path)
-
-
-def norm_of(config: RunConfig, file: Path | None, data_sha256: str) -> Norm:
-    """Normalisation statistics of a run: those in its settings if given, otherwise those in `file`.
-
-    Parameters
-    ----------
-    config : RunConfig
-        The run.
-    file : Path or None
-        File of statistics.
-    data_sha256 : str
-        SHA-256 of the prepared data; the statistics in `file` must be those of these data.
-
-    Raises
-    ------
-    ElasticASTError
-        If neither is given, or if `file` cannot be used, see :func:`read_norm`.
-    """
-    if config.norm is not None:
-        return Norm(config.norm.mean, config.norm.std)
-    if file is None:
-        raise ElasticASTError(
-            "--norm: required unless the run's settings set `norm`; create it with `elasticast stats`"
-        )
-    return read_norm(file, data_sha256)
+from elasticast.errors import DataError
 
 
 class Clips:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from elasticast.config import PatchSize, RunConfig
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import log_mel
+from elasticast.data.norm import Norm
 from elasticast.data.packing import PackedClip, pack_clip, patch_labels
 from elasticast.data.views import ClipView, Fill
 

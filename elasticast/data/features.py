@@ -1,4 +1,4 @@
-"""Log-mel spectrograms at any time resolution, normalisation, and patches.
+"""Log-mel spectrograms at any time resolution, and patches.
 
 There are two front ends. ``kaldi`` is the log-mel filterbank of AST: it computes the energies of all frames that fit
 entirely in the clip. ``stft`` is the front end of EPIC-SOUNDS (Huh et al. 2023): it computes the magnitudes of frames
@@ -11,7 +11,6 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -33,41 +32,6 @@ LOWEST_HZ = 20.0
 """Lower edge of the mel bands of `kaldi`; those of `stft` start at 0 Hz. Both end at half the sample rate."""
 FRAMES_AT_ONCE = 256
 """Number of frames to transform at once. They fit in the processor's cache, and long clips need little memory."""
-
-
-@dataclass(frozen=True)
-class Norm:
-    """Mean and standard deviation of the log-mel over a training split."""
-
-    mean: float
-    std: float
-
-    def __call__(self, log_mel: Tensor) -> Tensor:
-        """Normalise as AST does: ``(x - mean) / (2 std)`` (Gong 2021, section 2.2: mean 0, std 0.5)."""
-        return (log_mel - self.mean) / (2 * self.std)
-
-
-def checked_norm(mean: float, std: float, source: object) -> Norm:
-    """Normalisation statistics, if they can be used.
-
-    Parameters
-    ----------
-    mean, std : float
-        The statistics.
-    source : object
-        Where they are from, for the error message.
-
-    Raises
-    ------
-    DataError
-        If one is not finite, or the standard deviation is not above 0.
-    """
-    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-        raise DataError(
-            f"{source}: norm: mean = {mean}, std = {std}: expected finite numbers and std above 0. The std of a "
-            "training split is 0 or not finite if all its clips are silent"
-        )
-    return Norm(mean, std)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from torch.utils.data import Dataset
 
 from elasticast.checksums import write_record
 from elasticast.config import FrontEnd
-from elasticast.data.features import Norm, check_rate, log_mel
+from elasticast.data.features import check_rate, log_mel
 from elasticast.data.loading import load
 from elasticast.data.manifest import read_data_hash
+from elasticast.data.norm import Norm
 from elasticast.data.prepared import verified_file
 from elasticast.data.store import Store
 from elasticast.errors import DataError

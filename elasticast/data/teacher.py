@@ -5,7 +5,7 @@ from torch import Tensor
 from elasticast.config import RunConfig
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder, LogMels
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.packing import PackedClip
 from elasticast.data.views import ViewRule
 

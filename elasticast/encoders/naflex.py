@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from elasticast.config import FrontEnd
 from elasticast.config.reading import validate
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import log_mel
+from elasticast.data.norm import Norm
 from elasticast.data.stats import RELEASED
 from elasticast.encoders.contract import Card, Encoded, Encoder, Tap
 from elasticast.encoders.native import COMPRESSIONS

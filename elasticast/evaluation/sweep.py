@@ -17,8 +17,8 @@ from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.events import check_frame_head
-from elasticast.data.features import Norm
 from elasticast.data.manifest import read_listed
+from elasticast.data.norm import Norm
 from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule, view_tokens

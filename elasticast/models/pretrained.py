@@ -14,7 +14,7 @@ from elasticast.config import OF_RUN, RunConfig
 from elasticast.config.base import TaskKind
 from elasticast.config.model.own_code import allow, is_allowed
 from elasticast.config.reading import validate
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.errors import DataError
 from elasticast.models import build_model
 from elasticast.models.weights.adapt import load_weights

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from elasticast.config import RunConfig, Suite
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 from elasticast.reporting.captions import describe_native

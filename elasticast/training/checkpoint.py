@@ -14,7 +14,7 @@ from torch import nn
 from elasticast.checksums import read_record, verified, write_record
 from elasticast.config import RunConfig
 from elasticast.config.model.own_code import allowed_source
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import replacing_folder, write_atomic
 from elasticast.models.adapters import trained_state

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elasticast.config import RunConfig
-from elasticast.data.dataset import Clips, norm_of
-from elasticast.data.features import Norm
+from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_data_hash
+from elasticast.data.norm import Norm, norm_of
 from elasticast.models.pretrained import Pretrained, init_source
 from elasticast.training.teacher import load_teacher
 
@@ -53,7 +53,7 @@ def read_inputs(
     out : Path
         Folder of the run.
     norm : Path, optional
-        File of normalisation statistics, see :func:`~elasticast.data.dataset.norm_of`.
+        File of normalisation statistics, see :func:`~elasticast.data.norm.norm_of`.
     weights_root : Path
         Folder that relative paths in `model.init` and `train.distill.teacher` refer to.
     """

@@ -10,7 +10,7 @@ from torch import nn
 from elasticast.config import RunConfig
 from elasticast.config.phases import phase_settings
 from elasticast.data.dataset import ClipDataset, Clips
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
 from elasticast.data.sampler import BatchSampler
 from elasticast.training.cost import ForwardCost

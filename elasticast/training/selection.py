@@ -11,7 +11,7 @@ from elasticast.config import Evaluation, RunConfig
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.config.evaluation import Detection
 from elasticast.data.dataset import Clips
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import DataError
 from elasticast.evaluation.frames import event_metrics

@@ -8,8 +8,9 @@ import torch
 
 from elasticast.config import FrontEnd
 from elasticast.config.dataset import Soundscapes
-from elasticast.data.dataset import Clips, read_norm
+from elasticast.data.dataset import Clips
 from elasticast.data.datasets import fsdd
+from elasticast.data.norm import read_norm
 from elasticast.data.prepare import prepare
 from elasticast.data.stats import write_stats
 from elasticast.data.store import Store, write_index, writing_part

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import elasticast
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.models import build_model
 from elasticast.training.checkpoint import save_model
 

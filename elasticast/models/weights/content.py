@@ -7,7 +7,7 @@ from torch import Tensor
 
 from elasticast.config import RunConfig
 from elasticast.config.base import TaskKind
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 
 
 @dataclass

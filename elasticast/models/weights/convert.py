@@ -8,7 +8,7 @@ from torch import Tensor
 
 from elasticast.config import RunConfig
 from elasticast.config.reading import validate
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models.weights.layouts import AST, ELASTIC, HUGGING_FACE, SSAST, VIT, Layout

@@ -15,7 +15,7 @@ from elasticast.checksums import FILES, file_sha256, read_record, verify
 from elasticast.config import RunConfig
 from elasticast.config.model.own_code import code_sha256
 from elasticast.config.reading import validate
-from elasticast.data.features import Norm, checked_norm
+from elasticast.data.norm import Norm, checked_norm
 from elasticast.errors import DataError
 from elasticast.files import is_file, read_json
 from elasticast.models import build_model

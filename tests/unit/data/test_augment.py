@@ -5,7 +5,7 @@ import torch
 
 from elasticast.config import SpecAugment
 from elasticast.data.augment import mask_value, mixup, spec_augment
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 
 
 def generator(seed=0):

@@ -8,7 +8,8 @@ import torch
 
 from elasticast.config import FrontEnd
 from elasticast.data.encoder import ClipEncoder, crop_or_pad
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import log_mel
+from elasticast.data.norm import Norm
 from elasticast.data.packing import pack_clip
 from elasticast.data.views import ViewRule
 

@@ -10,7 +10,8 @@ import torchaudio.compliance.kaldi as kaldi
 from elasticast.config import FrontEnd
 from elasticast.config.frames import frame_count, hop_samples, margins, window_samples
 from elasticast.data import features as module
-from elasticast.data.features import SILENCE, Norm, log_mel, patchify
+from elasticast.data.features import SILENCE, log_mel, patchify
+from elasticast.data.norm import Norm
 from elasticast.data.packing import grid_positions
 
 FRONT_END = FrontEnd()

@@ -12,7 +12,7 @@ from elasticast.data.augment import spec_augment, warped_labels
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.events import Events
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.packing import patch_labels
 from elasticast.data.sampler import ClipRequest
 from elasticast.data.views import ClipView

@@ -19,8 +19,9 @@ from elasticast.checksums import read_record, write_record
 from elasticast.config import FrontEnd
 from elasticast.config.dataset import Soundscapes
 from elasticast.data import parts as parts_module
-from elasticast.data.dataset import Clips, read_norm
+from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_data_hash, read_manifest
+from elasticast.data.norm import read_norm
 from elasticast.data.prepare import FILES, prepare
 from elasticast.data.prepared import verified_file
 from elasticast.data.stats import write_stats

@@ -10,8 +10,8 @@ from elasticast.checksums import write_record
 from elasticast.config import FrontEnd
 from elasticast.config.dataset import DatasetConfig
 from elasticast.data import stats as module
-from elasticast.data.dataset import read_norm
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import log_mel
+from elasticast.data.norm import Norm, read_norm
 from elasticast.data.stats import RELEASED, evenly_spaced, log_mel_stats, stats_rows, write_stats
 from elasticast.errors import DataError
 from tests.complaints import complains

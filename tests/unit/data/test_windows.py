@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from elasticast.data.encoder import ClipEncoder
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import log_mel
+from elasticast.data.norm import Norm
 from elasticast.data.views import ViewRule
 from elasticast.data.windows import cut_windows, window_starts, window_weights
 

@@ -11,8 +11,9 @@ import torch
 
 from elasticast.config import Evaluation
 from elasticast.config.evaluation import Boxes, Detection
-from elasticast.data.dataset import ClipDataset, Clips, read_norm
+from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.events import Events
+from elasticast.data.norm import read_norm
 from elasticast.data.sampler import BatchSampler
 from elasticast.data.views import ViewRule
 from elasticast.errors import ConfigError, DataError

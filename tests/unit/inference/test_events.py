@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from elasticast.cli import app
 from elasticast.config.evaluation import Detection
-from elasticast.data.dataset import Clips, read_norm
+from elasticast.data.dataset import Clips
+from elasticast.data.norm import read_norm
 from elasticast.data.windows import OVERLAP
 from elasticast.errors import ElasticASTError
 from elasticast.inference.classifier import load_pretrained

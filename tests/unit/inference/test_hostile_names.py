@@ -12,7 +12,7 @@ import soundfile as sf
 from typer.testing import CliRunner
 
 from elasticast.cli import app
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.inference.prediction import Prediction, print_predictions, to_csv, to_json, to_table
 from elasticast.inference.timeline import write_timelines
 from elasticast.models import build_model

@@ -13,7 +13,8 @@ import torchaudio
 import elasticast
 from elasticast.config import Evaluation
 from elasticast.data.audio import decode
-from elasticast.data.features import Norm, log_mel
+from elasticast.data.features import log_mel
+from elasticast.data.norm import Norm
 from elasticast.data.packing import pack, pack_clip
 from elasticast.data.views import ViewRule
 from elasticast.data.windows import window_starts, window_weights

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from elasticast.cli import app
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.errors import DataError
 from elasticast.inference.classifier import load_pretrained
 from elasticast.inference.prediction import Prediction, Timeline

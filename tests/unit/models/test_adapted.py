@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from elasticast.data.dataset import read_norm
+from elasticast.data.norm import read_norm
 from elasticast.data.packing import pack
 from elasticast.errors import DataError
 from elasticast.inference.export import export

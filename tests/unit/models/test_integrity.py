@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from elasticast.checksums import OWN, write_record
-from elasticast.data.dataset import read_norm
+from elasticast.data.norm import read_norm
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.inference.export import export
 from elasticast.models.pretrained import load_model

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from elasticast.checksums import OWN, write_record
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.patch_sizes import resized_kernel
 from elasticast.data.stats import RELEASED

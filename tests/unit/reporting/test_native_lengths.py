@@ -7,7 +7,7 @@ import pytest
 
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.data.dataset import ClipDataset, Clips
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.sampler import ClipRequest
 from elasticast.errors import DataError
 from elasticast.reporting import collect

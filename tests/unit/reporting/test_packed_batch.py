@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elasticast.data.dataset import ClipDataset, Clips
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.sampler import ClipRequest
 from elasticast.reporting.packed_batch import (
     attention_mask,

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from elasticast.config import RunConfig
-from elasticast.data.dataset import Clips, read_norm
+from elasticast.data.dataset import Clips
+from elasticast.data.norm import read_norm
 from elasticast.evaluation import sweep
 from elasticast.training.distributed import join_processes
 from elasticast.training.inputs import RunInputs

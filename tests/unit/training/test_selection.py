@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from elasticast.config import Batch, Evaluation, FrontEnd
 from elasticast.config.dataset import Soundscapes
-from elasticast.data.dataset import Clips, read_norm
+from elasticast.data.dataset import Clips
+from elasticast.data.norm import read_norm
 from elasticast.data.prepare import prepare
 from elasticast.data.sampler import BatchSampler
 from elasticast.data.stats import write_stats

@@ -9,7 +9,7 @@ import yaml
 
 from elasticast.cli import train as train_command
 from elasticast.data.dataset import ClipDataset
-from elasticast.data.features import Norm
+from elasticast.data.norm import Norm
 from elasticast.data.packing import pack
 from elasticast.data.sampler import ClipRequest
 from elasticast.data.teacher import TeacherView

@@ -16,9 +16,8 @@ from pydantic import ValidationError
 
 from elasticast.checksums import OWN, write_record
 from elasticast.config import Train, deciding, digest
-from elasticast.data.dataset import norm_of
-from elasticast.data.features import Norm
 from elasticast.data.manifest import read_data_hash
+from elasticast.data.norm import Norm, norm_of
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked, read_json
 from elasticast.models.pretrained import load_model
