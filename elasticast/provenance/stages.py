@@ -173,7 +173,6 @@ STAGES = {
         "data/features.py",
         "data/loading.py:load",
         "data/manifest.py:read_data_hash",
-        "data/norm.py:Norm,checked_norm",
         "data/stats.py:write_stats",
         "data/store.py:Store",
     ),
