@@ -12,6 +12,7 @@ import typer
 
 from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
+from elasticast.cli.finished import archive, headline, publish, verify
 from elasticast.cli.options import (
     DATA,
     INSIDE,
@@ -25,6 +26,7 @@ from elasticast.cli.options import (
     TrustCode,
     Verbs,
 )
+from elasticast.cli.predict import predict
 from elasticast.cli.sweep import sweep
 from elasticast.errors import ConfigError, Problem
 from elasticast.faults import one_message
@@ -285,70 +287,7 @@ def intervals(
     write_tables(resampled, out, pairs)
 
 
-@app.command(rich_help_panel=USE)
-def predict(
-    model: Annotated[
-        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights, see docs/inference.md")
-    ],
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE",
-            help="audio of any sample rate, number of channels and length; of a folder, all audio files are used",
-        ),
-    ],
-    top_k: Annotated[int, typer.Option(min=1, help="number of labels per file")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV instead of a table")] = False,
-    timeline: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="write scores over time to this folder: FILE.csv, FILE.png, FILE.pdf"),
-    ] = None,
-    events: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            help="write each event to this CSV file: onset, offset, label, score; needs a frame head",
-        ),
-    ] = None,
-    window: Annotated[
-        float | None,
-        typer.Option(help="length of a window (s), longer audio is split into windows; default: the training length"),
-    ] = None,
-    overlap: Annotated[float, typer.Option(help="overlap of successive windows, as a fraction of a window")] = 0.5,
-    pooling: Annotated[Literal["mean", "max"], typer.Option(help="how to pool the logits over windows")] = "mean",
-    threads: Annotated[int | None, typer.Option(min=1, help="number of CPU threads; default: PyTorch's choice")] = None,
-    trust_code: TrustCode = False,
-) -> None:
-    """Classify audio files with a trained model."""
-    if as_json and as_csv:
-        raise typer.BadParameter("--json and --csv exclude each other: give only one of them")
-    import torch
-
-    from elasticast.inference.classifier import load_pretrained
-    from elasticast.inference.files import audio_files
-    from elasticast.inference.prediction import print_predictions
-
-    if threads:
-        torch.set_num_threads(threads)
-    options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
-    files = audio_files(files)  # before the weights are read
-    classifier = load_pretrained(model, trust_code=trust_code)
-    if events:
-        from elasticast.config.evaluation import Detection
-        from elasticast.inference.events import write_events
-
-        options["events"] = Detection()
-    predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
-    print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
-    if timeline:
-        from elasticast.inference.timeline import write_timelines
-
-        write_timelines(predictions, classifier.classes, timeline, top_k)
-    if events:
-        write_events([(p.path, p.events) for p in predictions if p.events is not None], events)
-    if any(p.error for p in predictions):
-        raise typer.Exit(1)
+app.command(rich_help_panel=USE)(predict)
 
 
 @app.command(rich_help_panel=USE)
@@ -415,45 +354,8 @@ def collect(
     getattr(tables, table)(files or [], out, **options)
 
 
-@app.command(rich_help_panel=INSIDE)
-def headline(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="table1.csv of a suite")],
-    results: Annotated[Path, typer.Option(help="folder with the results of all suites")] = Path("results"),
-    activate: Annotated[str | None, typer.Option(help="command that makes `elasticast` available in a shell")] = None,
-) -> None:
-    """Print the results of a suite in one line per panel, what they cost, and the next commands."""
-    from elasticast.config.load_suite import load_resolved_suite
-    from elasticast.published.costs import describe, job_table
-    from elasticast.reporting.headline import headline as lines
-    from elasticast.reporting.headline import next_commands, read_table
-
-    read = read_table(table)
-    typer.echo(f"\n{lines(read)}")
-    for settings in (results / str(suite) / "summary/suite.yaml" for suite in read["suite"].unique()):
-        if settings.is_file():
-            typer.echo(f"\n{describe(job_table(load_resolved_suite(settings), results))}")
-    typer.echo("\nNext:")
-    commands = [(activate, "once in each shell")] if activate else []
-    commands += next_commands(read, results)
-    width = max(len(command) for command, _ in commands)
-    for command, purpose in commands:
-        typer.echo(f"  {command.ljust(width)}  # {purpose}")
-
-
-@app.command(rich_help_panel=INSIDE)
-def archive(
-    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="summary/suite.yaml of a finished suite")],
-    results: Annotated[Path, typer.Option(help="folder with the results of all suites")],
-    figures: Annotated[Path, typer.Option(help="folder with the figures and tables of the suite")],
-    out: Out,
-    weights: Annotated[bool, typer.Option("--weights", help="add the weights of the runs")] = False,
-) -> None:
-    """Write code, results, figures, metadata and checksums of a suite to one zip file."""
-    from elasticast.archive.write import archive as write
-    from elasticast.config.load_suite import load_resolved_suite
-
-    count = write(load_resolved_suite(suite), results, figures, out, weights=weights)
-    typer.echo(f"{out}: {count} files, {out.stat().st_size / 1e6:.1f} MB")
+app.command(rich_help_panel=INSIDE)(headline)
+app.command(rich_help_panel=INSIDE)(archive)
 
 
 @app.command(rich_help_panel=INSIDE)
@@ -476,51 +378,8 @@ def adopt(
     write(files)
 
 
-@app.command(rich_help_panel=DATA)
-def publish(
-    results: Annotated[Path, typer.Argument(help="results of one suite, such as results/mini")],
-    out: Annotated[Path | None, typer.Option(help="folder to write; default: docs/results/SUITE")] = None,
-    partial: Annotated[
-        bool, typer.Option("--partial", help="publish what `--config partial=true` made of the runs that exist")
-    ] = False,
-) -> None:
-    """Write the published results of a finished suite: summary tables with their records, settings and costs."""
-    from elasticast.published.publish import publish as write
-
-    folder = write(results, out, partial=partial)
-    typer.echo(f"written: {folder}\nnext:    snakemake redraw --config suite={results.name}")
-
-
-@app.command(rich_help_panel=DATA)
-def verify(
-    folder: Annotated[Path, typer.Argument(help="published results, docs/results/SUITE, or results/SUITE")],
-    repeat: Annotated[
-        Literal["nothing", "evaluation", "training"],
-        typer.Option(help="what to compute again: the evaluation of one run, or also its training"),
-    ] = "evaluation",
-    run: Annotated[
-        str | None, typer.Option(help="run to compute again, such as digits_elastic/seed0; default: the cheapest")
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(help="folder with prepared data and trained runs; default: results, or that of FOLDER"),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file to write: published and repeated scores")] = None,
-) -> None:
-    """Check published results: what agrees, what differs, what could not be checked. Exit status 1 if any differs."""
-    from elasticast.published.checks import DIFFERS
-    from elasticast.published.verify import line, summary
-    from elasticast.published.verify import verify as check
-
-    findings = []
-    for finding in check(folder, results, None if repeat == "nothing" else repeat, run, out):
-        findings.append(finding)
-        typer.echo(line(finding))
-    typer.echo(summary(findings))
-    if any(finding.outcome == DIFFERS for finding in findings):
-        raise typer.Exit(1)
-
-
+app.command(rich_help_panel=DATA)(publish)
+app.command(rich_help_panel=DATA)(verify)
 app.command(rich_help_panel=USE)(sweep)
 app.command(rich_help_panel=USE)(audit)
 app.add_typer(bench, name="bench", rich_help_panel=USE)
