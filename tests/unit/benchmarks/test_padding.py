@@ -12,14 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from elasticast.benchmarks.batching import all_ways, count_costs, select_ways
-from elasticast.benchmarks.padding import (
-    TOLERANCE,
-    AttentionAlone,
-    WholeModel,
-    differences,
-    half_differences,
-    measure_packing,
-)
+from elasticast.benchmarks.padding import TOLERANCE, differences, half_differences, measure_packing
+from elasticast.benchmarks.passes import AttentionAlone, WholeModel
 from elasticast.benchmarks.rows import RowIndices, RowMask
 from elasticast.benchmarks.setup import MODELS, batch_tokens, build_ways, model_config, resolve_device
 from elasticast.benchmarks.timing import saved_bytes, time_alternately
