@@ -14,7 +14,7 @@ from elasticast.models.token_merging import with_merging
 from elasticast.training.objective import compute_loss
 from elasticast.training.optim import build_optimizer
 from tests.unit.models.test_equality import clip_of, shaken
-from tests.unit.models.test_models import FRAMES, model_of, random_clip
+from tests.unit.models.test_models import FRAMES, model_of, of_one_length, random_clip
 
 KINDS = {
     "linear": {"kind": "linear"},
@@ -40,15 +40,6 @@ every_model = pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
 def adapted(tiny, settings, kind):
     """Settings of an adapted model; its weights are random."""
     return tiny(model={**settings, "init": "weights", "adapt": KINDS[kind]})
-
-
-@pytest.fixture
-def clips(equal):  # after the seed of the comparisons
-    return [random_clip(i, frames) for i, frames in enumerate(FRAMES)]
-
-
-def of_one_length(settings, clips):
-    return [random_clip(i, 96) for i in range(4)] if settings.get("kind") == "ast" else clips
 
 
 @every_model

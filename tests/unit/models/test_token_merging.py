@@ -10,7 +10,7 @@ from elasticast.models import build_model
 from elasticast.models.attention import ClipMask, attend, pooling_mask, with_size_channels
 from elasticast.models.pooling import mean_pooling
 from elasticast.models.token_merging import match, merge, merged_trunk, with_merging
-from tests.unit.models.test_models import FRAMES, model_of, random_clip
+from tests.unit.models.test_models import model_of, of_one_length, random_clip
 
 MODELS = {
     "attention": {},
@@ -29,15 +29,6 @@ every_model = pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
 
 def merging_model(tiny, settings, **amount):
     return model_of(tiny(model={**settings, "depth": 3, "merge": amount}))
-
-
-@pytest.fixture
-def clips(equal):  # after the seed of the comparisons
-    return [random_clip(i, frames) for i, frames in enumerate(FRAMES)]
-
-
-def of_one_length(settings, clips):
-    return [random_clip(i, 96) for i in range(4)] if settings.get("kind") == "ast" else clips
 
 
 @every_model
