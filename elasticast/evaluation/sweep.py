@@ -1,67 +1,30 @@
 """Sweeps: evaluate a trained model at many lengths, resolutions, patch sizes, shares of tokens, or sample rates."""
 
-import itertools
-import math
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import Evaluation, PatchSize, RunConfig, TokenMerging
+from elasticast.config import Evaluation, RunConfig
 from elasticast.config.evaluation import PATCHES, Detection, swept_patches
-from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.events import check_frame_head
 from elasticast.data.manifest import read_listed
 from elasticast.data.norm import Norm
-from elasticast.data.packing import PackedClip, kept_count, kept_tokens, pack
-from elasticast.data.sampler import token_batches
-from elasticast.data.views import ClipView, ViewRule, view_tokens
-from elasticast.data.windows import window_views
+from elasticast.data.packing import kept_count
+from elasticast.data.views import ViewRule, view_tokens
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.frames import FrameScores, event_metrics, layout_of
 from elasticast.evaluation.metrics import metrics, ranking_scores
+from elasticast.evaluation.passes import clip_passes, merging_model, run_passes
 from elasticast.evaluation.saved_predictions import Predictions
-from elasticast.models.frame_head import split_clips
-from elasticast.models.token_merging import with_merging
 from elasticast.progress import Progress
 
 CHUNK_CLIPS = 256
 """Number of clips whose log-mels are kept in memory at once."""
-TOKEN_BUDGET = 16384
-"""Maximum number of tokens per forward pass."""
-
-
-class ClipPass(NamedTuple):
-    """One clip in one forward pass.
-
-    Attributes
-    ----------
-    view : ClipView
-        View of the clip.
-    clip : int
-        Index of the clip in its split.
-    dropped : float
-        Share of its tokens that are dropped.
-    rate : float
-        Sample rate (Hz) that the clip is reduced to. Infinite for the whole clip.
-    merged : float or None
-        Share of its tokens that are merged. None for what `model.merge` says.
-    patch_size : PatchSize or None
-        Size of the patches. None for `model.patch`.
-    """
-
-    view: ClipView
-    clip: int
-    dropped: float = 0.0
-    rate: float = math.inf
-    merged: float | None = None
-    patch_size: PatchSize | None = None
 
 
 def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | None = None) -> dict[float, ViewRule]:
@@ -96,21 +59,6 @@ def view_rules(config: RunConfig, evaluation: Evaluation, compression: float | N
 def chunks(clips: int) -> list[range]:
     """Split clip indices into chunks that are evaluated together. Each chunk gives the same logits on any rank."""
     return [range(first, min(first + CHUNK_CLIPS, clips)) for first in range(0, clips, CHUNK_CLIPS)]
-
-
-def _clip_passes(
-    rule: ViewRule, x: float, evaluation: Evaluation, config: RunConfig, clip: int, samples: int
-) -> list[tuple[ClipPass, float]]:
-    """Passes of a clip at one x and their weights: one pass per window if the sweep uses windows, else a single one."""
-    if evaluation.windows and x > config.view.span():
-        compression = config.default_compression
-        views = window_views(samples, ViewRule(config), compression, int(x / compression))
-        return [(ClipPass(view, clip), weight) for view, weight in views]
-    places = {"token_drop": "dropped", "token_merge": "merged", "sample_rate": "rate"}
-    place = {places[evaluation.x_name]: x} if evaluation.x_name in places else {}
-    if sizes := swept_patches(config, evaluation):
-        place["patch_size"] = sizes[x]
-    return [(ClipPass(rule(samples), clip, **place), 1.0)]
 
 
 def sweep(
@@ -168,10 +116,10 @@ def sweep(
     model.eval()
     for chunk in chunks(len(clips)) if only is None else only:
         points = ((x, rule, i, int(clips.samples[i])) for x, rule in rules.items() for i in chunk)
-        passes = {(x, i): _clip_passes(rule, x, evaluation, config, i, samples) for x, rule, i, samples in points}
+        passes = {(x, i): clip_passes(rule, x, evaluation, config, i, samples) for x, rule, i, samples in points}
         # several x can give the same view, for example of a clip shorter than all of them: compute each view once
         distinct = {clip_pass for weighted in passes.values() for clip_pass, _ in weighted}
-        pass_logits = _run_passes(model, clips, encoder, distinct, frames=frames is not None)
+        pass_logits = run_passes(model, clips, encoder, distinct, frames=frames is not None)
         for (x, i), weighted in passes.items():
             logits[x][i] = sum(weight * pass_logits[clip_pass][0] for clip_pass, weight in weighted)
             if frames is not None:
@@ -191,75 +139,6 @@ def frame_scores(
     return scores
 
 
-@torch.inference_mode()
-def _run_passes(
-    model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: set[ClipPass], *, frames: bool
-) -> dict[ClipPass, tuple[Tensor, ...]]:
-    """Logits `[C]` of each pass, float32 on the CPU; with `frames`, see :func:`split_clips`."""
-    device = next(model.parameters()).device
-    pass_logits: dict[ClipPass, tuple[Tensor, ...]] = {}
-    for batch in _batches(clips, encoder, passes):
-        merged = batch[0][0].merged
-        merging = model if merged is None else _merging(model, merged)
-        packed = pack([clip for _, clip in batch]).to(device)
-        if frames:
-            rows = split_clips(merging(packed, frames=True), packed.clip_time_patches)
-        else:
-            rows = [(row,) for row in merging(packed).float().cpu()]
-        pass_logits |= {clip_pass: row for (clip_pass, _), row in zip(batch, rows, strict=True)}
-    return pass_logits
-
-
-def _merging(model: nn.Module, share: float) -> nn.Module:
-    """The model, merging this share of the tokens with the schedule of `model.merge`; a constant one if it has none."""
-    schedule = {} if model.settings.merge is None else {"schedule": model.settings.merge.schedule}
-    return with_merging(model, TokenMerging(share=share, **schedule) if share else None)
-
-
-def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Iterator[list[tuple[ClipPass, PackedClip]]]:
-    """Yield batches of packed clips. All clips of a batch merge alike and have patches of one size.
-
-    For a model of one length, they have it too. Each log-mel is computed once per clip, compression and sample rate.
-    """
-    one_length = encoder.config.model.traits.one_length
-
-    def together(clip_pass: ClipPass) -> tuple:
-        return clip_pass.view.grid_frames if one_length else 0, clip_pass.merged, clip_pass.patch_size
-
-    def order(clip_pass: ClipPass) -> tuple:
-        view = clip_pass.view
-        sound = view.compression, clip_pass.rate
-        return sound, together(clip_pass), clip_pass.clip, view.frames, view.first, clip_pass.dropped
-
-    for (compression, rate), group in itertools.groupby(sorted(passes, key=order), key=lambda p: order(p)[0]):
-        spectrograms: dict[int, Tensor] = {}
-        for _, alike in itertools.groupby(group, key=together):
-            members = list(alike)
-            tokens = [view_tokens(encoder.config, member.view, member.patch_size) for member in members]
-            for indices in token_batches(list(range(len(members))), tokens, TOKEN_BUDGET):
-                batch = []
-                for member in (members[k] for k in indices):
-                    if member.clip not in spectrograms:
-                        wave = band_limited(clips.waveform(member.clip), clips.store.sample_rate, rate)
-                        spectrograms[member.clip] = encoder.spectrogram(wave, compression)
-                    batch.append((member, _encode(clips, encoder, member, spectrograms[member.clip])))
-                yield batch
-
-
-def _encode(clips: Clips, encoder: ClipEncoder, clip_pass: ClipPass, spectrogram: Tensor) -> PackedClip:
-    """Encode a clip and drop a share of its tokens.
-
-    The id of the clip seeds the random choice. Tokens dropped at a smaller share are also dropped at a larger one.
-    """
-    index = clip_pass.clip
-    size, target = clip_pass.patch_size, clips.targets[index]
-    clip = encoder.encode(spectrogram, clip_pass.view, index=index, target=target, patch_size=size)
-    if not clip_pass.dropped:
-        return clip
-    generator = torch.Generator().manual_seed(zlib.crc32(clips.ids[index].encode()))
-    return clip.select(kept_tokens(len(clip.patches), clip_pass.dropped, generator))
-
-
 def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
     """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over patch sizes, dropped or merged tokens.
 
@@ -270,7 +149,7 @@ def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluatio
         clip_tokens = [view_tokens(config, rule(int(samples)), sizes.get(x)) for samples in clips.samples]
         merges, drops = (evaluation.x_name == name for name in ("token_merge", "token_drop"))
         kept = [kept_count(tokens, x) for tokens in clip_tokens] if drops else clip_tokens
-        at_x = _merging(model, x) if merges else model
+        at_x = merging_model(model, x) if merges else model
         flops = {n: forward_flops(at_x, config, n, len(clips.classes)) for n in set(kept)}
         costs[x] = sum(flops[n] for n in kept) / len(kept) / 1e9
     return costs

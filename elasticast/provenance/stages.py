@@ -73,6 +73,7 @@ _SWEEPS = (
     "data/windows.py:window_views",
     "evaluation/flops.py",
     "evaluation/metrics.py",
+    "evaluation/passes.py",
     "evaluation/saved_predictions.py",
     "evaluation/sweep.py",
 )

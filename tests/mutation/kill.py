@@ -38,6 +38,7 @@ TESTS = {
     "evaluation/metrics.py": [f"{EVALUATION}/test_metrics.py"],
     "data/packing.py": [f"{DATA}/test_batch_properties.py", f"{DATA}/test_packing.py", f"{DATA}/test_encoder.py"],
     "data/sampler.py": [f"{DATA}/test_batch_properties.py", f"{DATA}/test_sampler.py"],
+    "evaluation/passes.py": [f"{EVALUATION}/test_sweep.py", f"{DATA}/test_windows.py"],
     "evaluation/sweep.py": [f"{EVALUATION}/test_sweep.py", f"{DATA}/test_windows.py"],
     "models/attention.py": [f"{MODELS}/test_models.py", f"{MODELS}/test_positions.py", f"{MODELS}/test_pooling.py"],
     "models/ast.py": [f"{MODELS}/test_models.py", f"{MODELS}/test_positions.py", f"{MODELS}/test_equality.py"],

@@ -21,6 +21,7 @@ from elasticast.data.packing import PackedClip, grid_positions, pack
 from elasticast.data.views import ViewRule
 from elasticast.data.windows import window_views
 from elasticast.errors import ConfigError, DataError
+from elasticast.evaluation import passes
 from elasticast.evaluation import sweep as module
 from elasticast.evaluation.metrics import metrics
 from elasticast.evaluation.run import evaluate_run
@@ -146,7 +147,7 @@ def test_chunks_and_budgets_change_nothing(setting, test_clips, norm, monkeypatc
     expected = run(model, test_clips, config, norm, evaluation)
     for clips, budget in ((1, 16384), (4, 16384), (256, 1), (4, 200)):
         monkeypatch.setattr(module, "CHUNK_CLIPS", clips)
-        monkeypatch.setattr(module, "TOKEN_BUDGET", budget)
+        monkeypatch.setattr(passes, "TOKEN_BUDGET", budget)
         assert_same(run(model, test_clips, config, norm, evaluation), expected)
 
 
@@ -156,9 +157,9 @@ def test_views_that_are_alike_run_once_and_that_changes_nothing(tiny, test_clips
     together = run(model, test_clips, config, norm, LENGTH)
     single = [run(model, test_clips, config, norm, LENGTH.model_copy(update={"x": [x]}))[x] for x in LENGTH.x]
     assert_same(together, dict(zip(LENGTH.x, single, strict=True)))
-    seen, run_passes = [], module._run_passes
+    seen, run_passes = [], module.run_passes
     monkeypatch.setattr(
-        module, "_run_passes", lambda *args, **options: seen.append(args[-1]) or run_passes(*args, **options)
+        module, "run_passes", lambda *args, **options: seen.append(args[-1]) or run_passes(*args, **options)
     )
     run(model, test_clips, config, norm, LENGTH)
     natives = [native_frames(int(n), config.front_end, 16) for n in test_clips.samples]
@@ -325,7 +326,7 @@ DROP = Evaluation(x_name="token_drop", x=[0.0, 0.3, 0.5, 0.9])
 def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips, norm, monkeypatch):
     model, config = setting
     seen = {}
-    plain = module._encode
+    plain = passes._encode
 
     def encoded(clips, encoder, shown, spectrogram):
         clip = plain(clips, encoder, shown, spectrogram)
@@ -334,7 +335,7 @@ def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips,
         )
         return clip
 
-    monkeypatch.setattr(module, "_encode", encoded)
+    monkeypatch.setattr(passes, "_encode", encoded)
     found = run(model, test_clips, config, norm, DROP)
     assert_same(run(model, test_clips, config, norm, DROP), found)
     for i in range(len(test_clips)):
@@ -345,7 +346,7 @@ def test_tokens_left_out_are_the_same_every_time_and_nested(setting, test_clips,
         assert [len(k) for k in kept] == [max(1, round((1 - x) * len(first))) for x in DROP.x]
     own = Evaluation(x_name="compression", x=[config.default_compression])
     assert_close(found[0.0], run(model, test_clips, config, norm, own)[config.default_compression])  # the plain view
-    monkeypatch.setattr(module, "TOKEN_BUDGET", 1)
+    monkeypatch.setattr(passes, "TOKEN_BUDGET", 1)
     assert_same(run(model, test_clips, config, norm, DROP), found)
 
 
@@ -492,7 +493,7 @@ def test_tokens_are_merged_in_evaluation_whatever_training_did(setting, test_cli
     merging = with_merging(model, TokenMerging(share=0.3))
     assert_close(run(merging, test_clips, config, norm, own)[config.default_compression], found[0.3])
     assert_close(run(merging, test_clips, config, norm, MERGE), found)
-    monkeypatch.setattr(module, "TOKEN_BUDGET", 1)
+    monkeypatch.setattr(passes, "TOKEN_BUDGET", 1)
     assert_close(run(model, test_clips, config, norm, MERGE)[0.9], found[0.9])
 
 
@@ -526,7 +527,7 @@ def test_patches_of_other_sizes_in_evaluation_of_any_model(setting, test_clips, 
             target = test_clips.targets[i]
             clip = encoder.encode(spectrogram, view, index=i, target=target, patch_size=size)
             assert_close(model(pack([clip]))[0].detach(), found[x][i])
-    monkeypatch.setattr(module, "TOKEN_BUDGET", 1)
+    monkeypatch.setattr(passes, "TOKEN_BUDGET", 1)
     assert_close(run(model, test_clips, config, norm, PATCHES)[48], found[48])
 
 
