@@ -1,4 +1,4 @@
-# The archive of a suite, for others to cite and check.
+# The archive of a suite: one zip file for others to cite and check.
 
 
 localrules:
