@@ -139,7 +139,7 @@ def _merging(run: RunSettings) -> list[Problem]:
 
 
 def _adapting(run: RunSettings) -> list[Problem]:
-    """Problems of training only some parameters on a GPU."""
+    """Problems of training only some parameters on a GPU, or in phases."""
     adaptation, train = run.model.adaptation, run.train
     if adaptation is None:
         return []
@@ -149,6 +149,11 @@ def _adapting(run: RunSettings) -> list[Problem]:
         problems.append(Problem.between("train.compile", "on", message))
     if train.cuda_graphs:
         problems.append(Problem.between("train.cuda_graphs", True, "needs model.adapt = null"))
+    coarser = {phase.compression for phase in train.phases or []} - set(run.view.compression)
+    if coarser and getattr(run.model, "positions", "table") in ("table", "interpolated"):
+        message = "needs model.adapt = null: a phase interpolates the table of positions, which does not train"
+        phases = [phase.model_dump(exclude_none=True) for phase in train.phases]
+        problems.append(Problem.between("train.phases", phases, message))
     return problems
 
 

@@ -74,6 +74,28 @@ def test_cuda_graphs_are_for_training_all_parameters(tiny, kind):
         tiny(model={"init": "weights", "adapt": {"kind": kind}}, train={"cuda_graphs": True})
 
 
+@pytest.mark.parametrize(
+    ("model", "fits"),
+    [
+        ({"kind": "ast"}, False),
+        ({"positions": "table"}, False),
+        ({"positions": "interpolated"}, False),
+        ({"positions": "fractional"}, True),
+        ({"positions": "rotary"}, True),
+    ],
+    ids=str,
+)
+def test_phases_do_not_change_frozen_positions(tiny, model, fits):
+    model = {**model, "init": "weights", "adapt": {"kind": "lora"}}
+    phases = [{"compression": 2.0, "share": 0.5}, {"compression": 1.0, "share": 0.5}]
+    tiny(model=model, train={"phases": [{"compression": 1.0, "share": 1.0}]})
+    if fits:
+        tiny(model=model, train={"phases": phases})
+        return
+    with complains(ValueError, "train.phases", "2.0", "model.adapt"):
+        tiny(model=model, train={"phases": phases})
+
+
 def test_a_model_with_prompts_is_not_evaluated_with_merging(tiny):
     config = tiny(model={"init": "weights", "adapt": {"kind": "prompts"}})
     (problem,) = sweep_problems(config, Evaluation(x_name="token_merge", x=[0.0, 0.5]))
