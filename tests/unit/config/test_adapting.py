@@ -8,7 +8,7 @@ import yaml
 from elasticast.config import Evaluation
 from elasticast.config.adapting import ADAPTATIONS
 from elasticast.config.evaluation import sweep_problems
-from elasticast.config.load_suite import load_suite
+from elasticast.config.load_suite import load_suite, order_problems
 from elasticast.config.merging import merge_difference
 from elasticast.errors import ConfigError
 from tests.complaints import assert_names, complains
@@ -116,3 +116,15 @@ def test_another_kind_inherits_no_settings():
     }
     assert merge_difference(start, {"model": {"adapt": None}}, ())["model"]["adapt"] is None
     assert merge_difference(start, {"model": {"kind": "aum"}}, ())["model"] == {"kind": "aum", "init": "x"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"), [("lora", True), ("linear", True), ("prompts", False), ("bottleneck", False)]
+)
+def test_a_run_does_not_start_from_a_run_that_cannot_be_merged(tiny, kind, fits):
+    start = tiny(model={"init": "run:base", "adapt": {"kind": kind}})
+    runs = {"base": tiny(), "start": start, "again": tiny(model={"init": "run:start"})}
+    found = order_problems("again", runs)
+    assert [".".join(problem.key) for problem in found] == ([] if fits else ["model.init"])
+    for problem in found:
+        assert_names(str(problem), "run:start", kind, "run:base")
