@@ -213,8 +213,12 @@ def no_gradient_between(subject: Subject) -> str:
 
 def gradients(subject: Subject) -> str:
     """Every parameter gets a finite gradient."""
-    model = subject.model().train()
-    model(subject.batch(_mixture(subject))).square().sum().backward()
+    model, batch = subject.model().train(), subject.batch(_mixture(subject))
+    if subject.traits.frames:
+        logits = model(batch, frames=True)
+        (logits.clips.square().sum() + logits.frames.square().sum()).backward()
+    else:
+        model(batch).square().sum().backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     if without:
         raise ContractError(f"no gradient, which training on several GPUs does not allow: {_some(without)}")

@@ -14,7 +14,7 @@ from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_run_yaml, read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
-from elasticast.config.run import OF_RUN, TEACHER, RunConfig, RunSettings, teacher_problems
+from elasticast.config.run import OF_RUN, TEACHER, RunConfig, RunSettings, init_problems, teacher_problems
 from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
@@ -127,7 +127,7 @@ def load_other_suite(settings: WorkflowConfig, suite: Suite, config_dir: Path = 
 
 
 def order_problems(name: str, runs: dict[str, RunSettings]) -> list[Problem]:
-    """Problems of a run that needs the weights of others: unknown ones, cycles, and teachers that do not fit.
+    """Problems of a run that needs the weights of others: unknown ones, cycles, and models or teachers that do not fit.
 
     Parameters
     ----------
@@ -147,6 +147,8 @@ def order_problems(name: str, runs: dict[str, RunSettings]) -> list[Problem]:
             problems.append(Problem.between(key, OF_RUN + other, message))
         elif key == TEACHER:
             problems += teacher_problems(runs[name], runs[other])
+        else:
+            problems += init_problems(runs[name], runs[other])
     return problems
 
 

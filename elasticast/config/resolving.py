@@ -186,6 +186,9 @@ def _frames_problems(run: RunConfig, kind: TaskKind) -> list[Problem]:
     if getattr(model, "patch_sizes", None) is not None:
         message = f"{task}: labels do not follow patches of other sizes; use null"
         problems.append(Problem.between("model.patch_sizes", model.patch_sizes, message))
+    if run.train.distill is not None and not run.train.event_loss.clips:
+        message = "expected a weight above 0: with train.distill, the teacher's term is part of the loss of clips"
+        problems.append(Problem.between("train.event_loss.clips", run.train.event_loss.clips, message))
     warp = run.train.spec_augment.warp
     if warp is not None and warp.kind == "released":
         message = f"{task}: labels cannot follow a warp that differs between mel bands; use 'specaugment'"

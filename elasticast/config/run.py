@@ -139,7 +139,7 @@ def _merging(run: RunSettings) -> list[Problem]:
 
 
 def _adapting(run: RunSettings) -> list[Problem]:
-    """Problems of training only some parameters on a GPU."""
+    """Problems of training only some parameters on a GPU, or in phases."""
     adaptation, train = run.model.adaptation, run.train
     if adaptation is None:
         return []
@@ -149,6 +149,11 @@ def _adapting(run: RunSettings) -> list[Problem]:
         problems.append(Problem.between("train.compile", "on", message))
     if train.cuda_graphs:
         problems.append(Problem.between("train.cuda_graphs", True, "needs model.adapt = null"))
+    coarser = {phase.compression for phase in train.phases or []} - set(run.view.compression)
+    if coarser and getattr(run.model, "positions", "table") in ("table", "interpolated"):
+        message = "needs model.adapt = null: a phase interpolates the table of positions, which does not train"
+        phases = [phase.model_dump(exclude_none=True) for phase in train.phases]
+        problems.append(Problem.between("train.phases", phases, message))
     return problems
 
 
@@ -242,15 +247,35 @@ def _resolution(run: RunSettings) -> list[Problem]:
     return [Problem.between("view.compression", *wrong)] if wrong else []
 
 
+def init_problems(run: RunSettings, start: RunSettings) -> list[Problem]:
+    """Problems of initial weights that are those of another run: the parameters that it added to a model."""
+    if start.model.adaptation is None or start.model.adaptation.plain:
+        return []
+    message = f"has model.adapt.kind = {start.model.adaptation.kind!r}, so it is no plain model; use the weights that "
+    return [Problem.between(INIT, run.model.init, message + f"it adapts, {start.model.init}")]
+
+
 def teacher_problems(run: RunSettings, teacher: RunSettings) -> list[Problem]:
-    """Problems of a teacher that is another run: its classes, and its sample rate."""
+    """Problems of a teacher that is another run: its classes, its sample rate, and its loss."""
     name, message = run.train.distill.teacher, None
     if run.dataset == teacher.dataset and run.task != teacher.task:
         message = f"has the classes of task {teacher.task!r}, but this run learns task {run.task!r}"
     elif run.front_end.sample_rate != teacher.front_end.sample_rate:
         rates = f"{teacher.front_end.sample_rate} Hz, but this run has {run.front_end.sample_rate} Hz"
         message = f"has front_end.sample_rate = {rates}"
+    elif wrong := teacher_loss_error(run, teacher):
+        message = wrong
     return [Problem.between(TEACHER, name, message)] if message else []
+
+
+def teacher_loss_error(run: RunSettings, teacher: RunSettings) -> str | None:
+    """Why the logits of a teacher cannot be compared with those of a run, or None if they can.
+
+    Cross-entropy does not change if all logits of a clip rise by the same number, but their sigmoids do.
+    """
+    if (teacher.train.loss, run.train.loss) != ("ce", "bce"):
+        return None
+    return "was trained with train.loss = 'ce', whose logits have no sigmoids; this run has 'bce', which needs them"
 
 
 def _phase_resolutions(run: RunSettings) -> list[Problem]:

@@ -57,14 +57,17 @@ def chance(labels: np.ndarray, clips: int, kind: str) -> float:
         Classes of all labels of all clips, int ``[L]``.
     clips : int
         Number of clips.
-    kind : {"single", "multi"}
-        Whether clips have a single label or several.
+    kind : {"single", "multi", "frames"}
+        Whether clips have a single label, several, or events.
 
     Returns
     -------
     float
-        A fraction; NaN for "multi" if no class has both clips with and without it.
+        A fraction; NaN for "multi" if no class has both clips with and without it, and for "frames": the F1 of events
+        depends on what a guess does with their times.
     """
+    if kind == "frames":
+        return float("nan")
     shares = np.bincount(labels) / clips
     if kind == "single":
         return float(shares.max())

@@ -76,10 +76,7 @@ class FactorisedPositions(nn.Module):
         row = ((time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
         if self.kind == "interpolated":
             row = torch.where(length > rows, row, time)
-        low = row.long()
-        high = (low + 1).clamp(max=rows - 1)
-        between = torch.lerp(_rows(time_table, low), _rows(time_table, high), (row - low)[:, None])
-        return _rows(freq_table, freq) + between
+        return _rows(freq_table, freq) + _between_rows(time_table, row)
 
     def _tables(self, patch_size: PatchSize | None) -> tuple[Tensor, Tensor]:
         if patch_size is None:
@@ -105,9 +102,7 @@ class FactorisedPositions(nn.Module):
             return
         last = len(self.time) - 1
         row = ((torch.arange(last + 1, device=self.time.device) + 0.5) / ratio - 0.5).clamp(0, last)
-        low = row.long()
-        high = (low + 1).clamp(max=last)
-        self.time.copy_(torch.lerp(_rows(self.time, low), _rows(self.time, high), (row - low)[:, None]))
+        self.time.copy_(_between_rows(self.time, row))
 
 
 def resized(table: Tensor, size: tuple[int, int]) -> Tensor:
@@ -132,6 +127,14 @@ def stored_places(freq: Tensor, time: Tensor, patch_size: PatchSize | None) -> t
 def _rows(table: Tensor, index: Tensor) -> Tensor:
     """Rows of a table. The backward pass of ``table[index]`` is many times slower, because it sorts the indices."""
     return table.index_select(0, index)
+
+
+def _between_rows(table: Tensor, row: Tensor) -> Tensor:
+    """Interpolate a table `[L, ...]` linearly at `row` `[N]`, in [0, L - 1]; returns `[N, ...]`."""
+    low = row.long()
+    high = (low + 1).clamp(max=len(table) - 1)
+    share = (row - low).view(-1, *[1] * (table.dim() - 1))
+    return torch.lerp(_rows(table, low), _rows(table, high), share)
 
 
 def _angles(positions: Tensor, count: int, base: float) -> Tensor:
@@ -213,14 +216,21 @@ class GridPositions(nn.Module):
         return table[0].flatten(1).T
 
     @torch.no_grad()
-    def refine(self, _ratio: float, coarse: int) -> None:
+    def refine(self, ratio: float, coarse: int) -> None:
         """Interpolate the table from that of coarser clips, so that positions keep their place in time.
 
         Parameters
         ----------
+        ratio : float
+            How many times as many patches a clip has from now on.
         coarse : int
             Number of time patches of the longest clip until now.
         """
         freq, time = self.table.shape[2:]
-        table = self.table[..., :coarse] if self.cut else resized(self.table, (freq, coarse))
-        self.table.copy_(resized(table, (freq, time)))
+        if not self.cut:  # clips of any length are stretched over the whole table
+            self.table.copy_(resized(resized(self.table, (freq, coarse)), (freq, time)))
+            return
+        place = (torch.arange(time, device=self.table.device) + 0.5) / ratio
+        # columns that no clip had until now may be untrained: the last ones that clips had do not mix with them
+        column = torch.where(place < coarse, (place - 0.5).clamp(0, coarse - 1), place - 0.5).clamp(max=time - 1)
+        self.table.copy_(_between_rows(self.table[0].permute(2, 0, 1), column).permute(1, 2, 0)[None])

@@ -288,7 +288,13 @@ START = (
     "models/pretrained.py:Pretrained,init_source,start_from",
 )
 """Code that is added to `train` and `select` for runs that start from weights (`model.init`)."""
-TEACHER = (*START, "evaluation/classes.py:match_classes", "models/pretrained.py:load_model", "training/teacher.py")
+TEACHER = (
+    *START,
+    "config/run.py:teacher_loss_error",
+    "evaluation/classes.py:match_classes",
+    "models/pretrained.py:load_model",
+    "training/teacher.py",
+)
 """Code that is added to `train` and `select` for runs that learn from a teacher (`train.distill`)."""
 
 

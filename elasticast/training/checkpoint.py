@@ -215,6 +215,6 @@ def base_record(init: str, source: str, sha256: str, run: Path) -> dict[str, str
         Folder of the run. A path that was not given as an absolute one is recorded relative to it, so that results can
         move as a whole.
     """
-    if source == init or Path(init).is_absolute():
+    if Path(init).is_absolute() or not Path(source).exists():  # weights of a hub have no path
         return {"source": source, "sha256": sha256}
     return {"source": os.path.relpath(source, run), "sha256": sha256}

@@ -12,7 +12,9 @@ from elasticast.training.distributed import World
 from elasticast.training.inputs import RunInputs
 
 
-def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str, Any] | None) -> dict[str, Any]:
+def run_identity(
+    config: RunConfig, inputs: RunInputs, code: str, init: dict[str, Any] | None, world: World
+) -> dict[str, Any]:
     """Everything that decides the weights of a run, as JSON values. A checkpoint is used by runs with the same only.
 
     Parameters
@@ -25,7 +27,10 @@ def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str
         Digest of the code, see :func:`~elasticast.provenance.training_code`.
     init : dict or None
         Record of the initial weights, see :func:`~elasticast.models.pretrained.start_from`.
+    world : World
+        The processes that train together. Their number counts if each draws a size of patches.
     """
+    sizes = config.model.patch_sizes
     return {
         "settings": deciding(config),
         "code": code,
@@ -33,6 +38,7 @@ def run_identity(config: RunConfig, inputs: RunInputs, code: str, init: dict[str
         "norm": {"mean": inputs.norm.mean, "std": inputs.norm.std},
         "init_sha256": init and init["sha256"],
         "teacher_sha256": inputs.teacher and inputs.teacher.sha256,
+        "processes": world.size if sizes is not None and sizes.draw == "process" else None,
     }
 
 

@@ -99,7 +99,7 @@ class Trainer:
             due = due_steps(last.sampler, config.train.select.every_epochs, self.total, *start)
             self.selection = Selection(config, inputs.held_out, norm, self.world, due)
         self.finite = FiniteSteps(config, clips.ids, self.device)
-        self.checkpoints = Checkpoints(out, run_identity(config, inputs, self.code, self.init))
+        self.checkpoints = Checkpoints(out, run_identity(config, inputs, self.code, self.init, self.world))
         self.circumstances = circumstances(config, self.world)
         self.computed = [{"from_step": 0, **self.circumstances}]
 

@@ -63,9 +63,11 @@ class Selection:
         """Evaluate the model after `step`, and keep its weights if they are the best so far."""
         value = self.world.broadcast(self._value(model))
         if math.isnan(value):
+            timed = self.clips.events is not None
+            reason = "no clip has an event" if timed else "no class has both positive and negative clips"
             raise DataError(
-                f"train.select: {self.metric} on split {self.split!r} is not a number: no class has both positive and "
-                "negative clips; choose another train.select.split"
+                f"train.select: {self.metric} on split {self.split!r} is not a number: {reason}; choose another "
+                "train.select.split"
             )
         better = value > max((row["value"] for row in self.history), default=-math.inf)
         self.history.append({"step": step, "epoch": self._due[step], "value": value})

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from elasticast.config import RunConfig
+from elasticast.config.run import teacher_loss_error
 from elasticast.data.packing import PackedBatch
 from elasticast.errors import DataError
 from elasticast.evaluation.classes import match_classes
@@ -28,7 +29,7 @@ def load_teacher(source: str, config: RunConfig, classes: list[str]) -> Pretrain
     Raises
     ------
     DataError
-        If the weights cannot be used, or if their classes or their sample rate are not those of the run.
+        If the weights cannot be used, or if their classes, sample rate or loss do not fit the run.
     """
     try:
         teacher = match_classes(load_model(source), classes, source, f"{config.dataset} ({config.task})")
@@ -40,6 +41,8 @@ def load_teacher(source: str, config: RunConfig, classes: list[str]) -> Pretrain
             f"train.distill.teacher: {source}: front_end.sample_rate = {theirs} Hz, but that of the run is {ours} Hz; "
             "use a teacher with the same sample rate"
         )
+    if wrong := teacher_loss_error(config, teacher.config):
+        raise DataError(f"train.distill.teacher: {source}: {wrong}")
     return teacher
 
 

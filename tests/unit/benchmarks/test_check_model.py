@@ -45,6 +45,11 @@ def test_elasticast_without_a_table_has_no_longest_clip():
     assert found["beyond_positions"] == "not applicable"
 
 
+@pytest.mark.parametrize("kind", ["elasticast", "ast"])
+def test_a_frame_head_gets_a_gradient(kind):
+    assert outcomes(kind, frame_head=True)["gradients"] == "passed"
+
+
 def test_ast_passes_what_a_model_of_one_length_can():
     found = outcomes("ast")
     skipped = {name for name, outcome in found.items() if outcome == "not applicable"}

@@ -7,7 +7,7 @@ import yaml
 
 from elasticast.config import Evaluation
 from elasticast.config.evaluation import sweep_problems
-from elasticast.config.load_suite import load_suite
+from elasticast.config.load_suite import load_suite, order_problems
 from elasticast.config.merging import merge_difference
 from elasticast.config.model.adapting import ADAPTATIONS
 from elasticast.errors import ConfigError
@@ -74,6 +74,28 @@ def test_cuda_graphs_are_for_training_all_parameters(tiny, kind):
         tiny(model={"init": "weights", "adapt": {"kind": kind}}, train={"cuda_graphs": True})
 
 
+@pytest.mark.parametrize(
+    ("model", "fits"),
+    [
+        ({"kind": "ast"}, False),
+        ({"positions": "table"}, False),
+        ({"positions": "interpolated"}, False),
+        ({"positions": "fractional"}, True),
+        ({"positions": "rotary"}, True),
+    ],
+    ids=str,
+)
+def test_phases_do_not_change_frozen_positions(tiny, model, fits):
+    model = {**model, "init": "weights", "adapt": {"kind": "lora"}}
+    phases = [{"compression": 2.0, "share": 0.5}, {"compression": 1.0, "share": 0.5}]
+    tiny(model=model, train={"phases": [{"compression": 1.0, "share": 1.0}]})
+    if fits:
+        tiny(model=model, train={"phases": phases})
+        return
+    with complains(ValueError, "train.phases", "2.0", "model.adapt"):
+        tiny(model=model, train={"phases": phases})
+
+
 def test_a_model_with_prompts_is_not_evaluated_with_merging(tiny):
     config = tiny(model={"init": "weights", "adapt": {"kind": "prompts"}})
     (problem,) = sweep_problems(config, Evaluation(x_name="token_merge", x=[0.0, 0.5]))
@@ -94,3 +116,15 @@ def test_another_kind_inherits_no_settings():
     }
     assert merge_difference(start, {"model": {"adapt": None}}, ())["model"]["adapt"] is None
     assert merge_difference(start, {"model": {"kind": "aum"}}, ())["model"] == {"kind": "aum", "init": "x"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"), [("lora", True), ("linear", True), ("prompts", False), ("bottleneck", False)]
+)
+def test_a_run_does_not_start_from_a_run_that_cannot_be_merged(tiny, kind, fits):
+    start = tiny(model={"init": "run:base", "adapt": {"kind": kind}})
+    runs = {"base": tiny(), "start": start, "again": tiny(model={"init": "run:start"})}
+    found = order_problems("again", runs)
+    assert [".".join(problem.key) for problem in found] == ([] if fits else ["model.init"])
+    for problem in found:
+        assert_names(str(problem), "run:start", kind, "run:base")

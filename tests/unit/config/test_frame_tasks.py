@@ -36,6 +36,15 @@ def test_data_without_times_have_no_such_task(problems):  # noqa: F811
             "train.spec_augment.warp.kind",
             "released",
         ),
+        (
+            [
+                HEAD,
+                (f"{E}.train.distill", {"teacher": "weights", "weight": 0.5}),
+                (f"{E}.train.event_loss", {"clips": 0.0}),
+            ],
+            "train.event_loss.clips",
+            0.0,
+        ),
     ],
 )
 def test_what_does_not_fit_events_is_named(problems, changes, key, value):  # noqa: F811

@@ -56,6 +56,10 @@ def test_chance_is_not_known_if_all_clips_are_alike():
     assert np.isnan(chance(np.zeros(3, int), 3, "multi"))
 
 
+def test_the_chance_of_clips_is_not_that_of_events():
+    assert np.isnan(chance(np.array([0, 1]), 3, "frames"))
+
+
 # ---------------------------------------------------------------------------------------------
 # Scores of a draw
 # ---------------------------------------------------------------------------------------------

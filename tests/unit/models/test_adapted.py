@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,6 +135,16 @@ def test_results_can_move_as_a_whole(trainer, runs, tmp_path):
     trainer("adapted", "lora").fit()
     runs.rename(tmp_path / "elsewhere")
     load_model(tmp_path / "elsewhere" / "adapted" / "seed0")
+
+
+def test_a_relative_path_is_recorded_from_the_folder_of_the_run(tiny, train_clips, norm, runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    init, out = "base/seed0", Path("adapted/seed0")
+    config = tiny(experiment="adapted", model={**AST, "init": init, "adapt": KINDS["lora"]})
+    Trainer(config, RunInputs(train_clips, norm, "data", init=init_source(init, Path(), out)), out).fit()
+    assert json.loads((out / "model.json").read_text())["base"]["source"] == "../../base/seed0"
+    monkeypatch.chdir("/")
+    load_model(runs / out)
 
 
 def test_other_weights_than_those_that_were_adapted_are_refused(trainer, runs):

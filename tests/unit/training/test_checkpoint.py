@@ -17,6 +17,7 @@ from elasticast.config.load_suite import load_run_config
 from elasticast.errors import ConfigError, DataError, ElasticASTError
 from elasticast.training import loop
 from elasticast.training.checkpoint import Checkpoints, saved_checkpoints
+from elasticast.training.distributed import World
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 from tests.complaints import assert_names, complains
@@ -226,6 +227,15 @@ def test_all_other_settings_are_part_of_the_identity(tiny):
     assert {f"train.{name}" for name in tiny().train.model_dump().keys() - deciding(tiny())["train"].keys()} == set(
         UNIMPORTANT
     )
+
+
+@pytest.mark.parametrize(("draw", "same"), [("step", True), ("process", False)])
+def test_the_number_of_processes_counts_if_each_draws_a_size_of_patches(tiny, train_clips, norm, tmp_path, draw, same):
+    config = tiny(model={"patch_sizes": {"sizes": [8, 16], "draw": draw}})
+    one, two = (
+        Trainer(config, RunInputs(train_clips, norm, "data"), tmp_path / "run", World(0, size)) for size in (1, 2)
+    )
+    assert (one.checkpoints.identity == two.checkpoints.identity) == same
 
 
 def test_the_workflow_gives_them_apart_from_the_others(tiny, tmp_path):

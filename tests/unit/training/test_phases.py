@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -209,3 +210,16 @@ def test_weights_are_selected_in_the_last_phase(tiny, train_clips, test_clips, n
     found.fit()
     history = record(tmp_path / "run")["selection"]["history"]
     assert [row["step"] for row in history] == [found.phases[-1].first_step + 3, found.total][: len(history)]
+
+
+@pytest.mark.parametrize("kind", ["cut", "aum"])
+def test_three_phases_keep_the_places_of_a_grid_that_is_cut(trainer, kind):
+    difference = {"cut": {**KINDS["cut"], "view": {"fill": "mask", "frames": 256}}}
+    difference["aum"] = {"model": {"kind": "aum", "positions": "cut"}, "view": {"max_frames": 256}}
+    found = trainer(train={"phases": PHASES}, **difference[kind])
+    table = found.model.positions.table
+    table.data = torch.arange(16.0).expand(table.shape).clone()
+    for before, after in pairwise(found.phases):
+        refine_positions(found.model, before, after)
+    # away from the ends: patch t of the last phase is at t / 4 of the first one, which had 4 patches
+    assert torch.allclose(table[0, 0, 0, 3:13], (torch.arange(3, 13) + 0.5) / 4 - 0.5, atol=1e-6)

@@ -167,6 +167,11 @@ def test_other_classes_and_rates_are_refused(train_clips, tiny, write_teacher):
     folder = write_teacher("slow", front_end={"sample_rate": 8000})
     with complains(DataError, "train.distill.teacher", folder, "front_end.sample_rate", 8000, 16000):
         load_teacher(str(folder), tiny(), train_clips.classes)
+    folder = write_teacher("softmax", train={"loss": "ce"})
+    with complains(DataError, "train.distill.teacher", folder, "train.loss", "ce", "bce"):
+        load_teacher(str(folder), tiny(), train_clips.classes)
+    load_teacher(str(folder), tiny(train={"loss": "ce"}), train_clips.classes)
+    load_teacher(str(write_teacher("sigmoid")), tiny(train={"loss": "ce"}), train_clips.classes)
     with complains(DataError, "train.distill.teacher", "absent"):
         load_teacher("absent", tiny(), train_clips.classes)
 
