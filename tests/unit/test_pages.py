@@ -35,6 +35,11 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
 
 
+def test_the_readme_lists_every_suite():
+    text = (ROOT / "README.md").read_text()
+    assert not [path.stem for path in ROOT.glob("config/suites/*.yaml") if f"`{path.stem}`" not in text]
+
+
 def test_files_named_by_the_architecture_page_exist():
     named = {name for name in FILE.findall(ARCHITECTURE.read_text()) if "NAME" not in name and "STAGE" not in name}
     folders = [ROOT, ROOT / "elasticast", ROOT / "workflow/rules", *ROOT.glob("workflow/plugin/*")]
