@@ -59,7 +59,7 @@ def croissant(name: str, dataset: DatasetConfig, manifest: Path, about: dict[str
     columns = set(pq.read_schema(manifest).names)
     fields = [_field(key, *text) for key, text in _FIELDS.items() if key in columns]
     for task, kind in dataset.tasks.items():
-        text = f"Labels of the task {task} ({'any number' if kind == 'multi' else 'one'} per clip)."
+        text = f"Labels of the task {task} ({'one' if kind == 'single' else 'any number'} per clip)."
         fields.append(_field(task, "sc:Text", text) | {"repeated": True})
     settings = ", ".join(f"{key}: {value}" for key, value in dataset.recipe().items())
     return {

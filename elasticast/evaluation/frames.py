@@ -151,7 +151,9 @@ def median_lengths(detection: Detection, classes: list[str], step: float) -> np.
     return np.array([filter_length(seconds.get(name, 0.0), step) for name in classes])
 
 
-def event_metrics(scores: FrameScores, events: Events, classes: list[str], detection: Detection) -> dict[str, float]:
+def event_metrics(
+    scores: FrameScores, events: Events, classes: list[str], detection: Detection, *, only_f1: bool = False
+) -> dict[str, float]:
     """Scores of events of the parts of the clips that the model was given.
 
     Parameters
@@ -164,6 +166,8 @@ def event_metrics(scores: FrameScores, events: Events, classes: list[str], detec
         Names of the classes.
     detection : Detection
         How events follow from scores.
+    only_f1 : bool
+        Whether to leave out PSDS, which takes some minutes for thousands of clips and a hundred classes.
 
     Returns
     -------
@@ -173,7 +177,8 @@ def event_metrics(scores: FrameScores, events: Events, classes: list[str], detec
     """
     seconds = scores.layout.seconds
     events, by_class = events.until(seconds), detected(scores, classes, detection)
-    values = {name: psds(by_class, events, float(seconds.sum()), c)[0] for name, c in CRITERIA.items()}
+    criteria = {} if only_f1 else CRITERIA
+    values = {name: psds(by_class, events, float(seconds.sum()), c)[0] for name, c in criteria.items()}
     found = detections(by_class, detection.threshold)
     values["event_F1"] = event_counts(found, events, len(classes)).macro()
     return {**values, "segment_F1": segment_counts(found, events, len(classes)).macro()}

@@ -17,6 +17,7 @@ from elasticast.archive.croissant import croissant
 from elasticast.archive.paths import check_paths
 from elasticast.archive.write import SUMS, archive
 from elasticast.checksums import file_sha256, read_record, with_checksum, write_record
+from elasticast.config.dataset import Soundscapes
 from elasticast.config.load_suite import load_resolved_suite, load_suite
 from elasticast.errors import DataError
 from elasticast.evaluation.records import KEYS, write_table
@@ -239,6 +240,14 @@ def test_croissant_has_a_field_for_each_task(finished):
     assert {"id", "split", "duration", "events", "scene"} <= set(fields)
     assert fields["events"]["repeated"]
     assert described["distribution"][0]["sha256"] == file_sha256(manifest)
+
+
+def test_croissant_says_how_many_labels_a_clip_has(prepared):
+    dataset = Soundscapes(source="soundscapes", clips={"train": 1, "test": 1}, seconds=[1, 2], event_times=True)
+    (records,) = croissant("sounds", dataset, prepared / "manifest.parquet", {})["recordSet"]
+    found = {field["name"]: field["description"] for field in records["field"]}
+    several = {task: "any number" in found[task] for task in dataset.tasks}
+    assert several == {"events": True, "scene": False, "timed_events": True}
 
 
 @pytest.mark.skipif(VALIDATORS is None, reason="set ELASTICAST_VALIDATORS, see CONTRIBUTING.md")

@@ -228,6 +228,13 @@ def test_selection_is_by_the_metric_of_the_evaluation(tiny, timed, model, clips)
     assert not math.isnan(table["event_F1"])
 
 
+def test_f1_alone_is_that_of_all_metrics(tiny, clips):
+    arguments = perfect(tiny(**TIMED), clips), clips.events, clips.classes, Detection()
+    every, alone = event_metrics(*arguments), event_metrics(*arguments, only_f1=True)
+    assert alone == {name: value for name, value in every.items() if name.endswith("F1")}
+    assert alone.keys() < every.keys()
+
+
 def test_events_outside_the_view_are_not_missed(tiny, clips):
     """Otherwise a shorter view could never find all events."""
     config = tiny(**TIMED)
