@@ -59,6 +59,8 @@ class Teacher:
 
     def __init__(self, pretrained: Pretrained, device: torch.device):
         self.model = pretrained.model.to(device).eval().requires_grad_(False)
+        # it may have been trained on a machine with other attention backends than this one
+        self.model.settings = self.model.settings.model_copy(update={"backend": "auto"})
         self.one_length = pretrained.config.model.traits.one_length
         self.cost = ForwardCost(self.model.settings, pretrained.config, len(pretrained.classes))
 

@@ -210,3 +210,9 @@ def test_a_teacher_is_another_run_of_the_suite(tiny, prepared, write_teacher, tm
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     train_command(tmp_path / "config.yaml", prepared, out, norm=prepared / "norm.json")
     assert record(out)["distill"]["teacher"] == "run:cnn"
+
+
+@pytest.mark.parametrize("backend", ["varlen", "xformers"])
+def test_a_teacher_of_another_machine_computes_as_this_one_can(trainer, write_teacher, backend):
+    model = {"kind": "ast", "backend": backend}
+    trainer("run", write_teacher(model=model), train={"steps": 1}).fit()
