@@ -122,7 +122,11 @@ def test_too_little_memory(rule, finished, jobs, scratch, tmp_path, tries):
     for random in tries:
         project = project_before(job, finished, tmp_path)
         ended = job.run(project, partial(limit_memory, random.randrange(needed)))
-        tries.judge(ended, job, project, finished.folder, f"{rule} needs {needed} bytes")
+        if ended.status is not None and ended.status < 0:  # PyTorch crashes in some places where it gets no memory
+            written = any((project / output).exists() for output in job.outputs)
+            tries.add("wrong" if written else "crash of a library, no result", ended.text[-2500:])
+        else:
+            tries.judge(ended, job, project, finished.folder, f"{rule} needs {needed} bytes")
 
 
 @pytest.mark.tries(20)
