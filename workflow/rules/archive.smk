@@ -24,8 +24,8 @@ rule archive:
     params:
         results=subpath(input.suite, ancestor=3),
         figures=subpath(input.table, parent=True),
-        weights="--weights" if SETTINGS.archive_weights else "",
+        weights=["--weights"] if SETTINGS.archive_weights else [],
         commit=git_commit(Path()),
     shell:
         "python -m elasticast archive {input.suite:q} --results {params.results:q} --figures {params.figures:q} --out {output:q}"
-        " {params.weights} 2>&1 | tee {log:q}"
+        " {params.weights:q} 2>&1 | tee {log:q}"

@@ -50,7 +50,7 @@ rule collect_runs:
         table="runs",
         code=CODE["collect"],
     shell:
-        "python -m elasticast collect {params.table} {input:q} --out {output.table:q} 2> {log:q}"
+        "python -m elasticast collect {params.table:q} {input:q} --out {output.table:q} 2> {log:q}"
 
 
 use rule collect_runs as collect_history with:
