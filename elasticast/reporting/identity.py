@@ -59,6 +59,8 @@ _FILLS = {
     "buckets": _Family(210, 190, 0.95, "v"),
     "edge": _Family(85, 85, 0.6, "P"),
 }
+_FLEXIBLE = _Family(185, 165, 0.9, "*")
+"""Models trained with patches of several sizes, besides ElasticAST."""
 _OTHERS = tuple(
     _Family(hue, hue, saturation, marker)
     for (hue, saturation), marker in zip(
@@ -152,6 +154,8 @@ def _elastic(*, variant: bool) -> Iterator[LineStyle]:
 def _family(run: RunSettings) -> _Family:
     if run.model.kind not in _LOOKS:
         return _OTHERS[_number(run.model.kind) % len(_OTHERS)]
+    if run.model.patch_sizes is not None:
+        return _FLEXIBLE
     return _FILLS["buckets" if run.view.frames == "native" else run.view.fill]
 
 

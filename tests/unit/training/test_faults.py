@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from elasticast.data.dataset import Clips
+from elasticast.data.store import Store
 from elasticast.errors import DataError
 from elasticast.faults import message_of
 from elasticast.training.checkpoint import saved_checkpoints
@@ -91,7 +92,7 @@ def test_an_error_of_a_data_loader_process_has_no_traceback_in_its_message(
     def damaged(self, index):
         raise kind(f"clip {index} is damaged")
 
-    monkeypatch.setattr(Clips, "waveform", damaged)
+    monkeypatch.setattr(Store, "__getitem__", damaged)
     config = tiny(train={"workers": workers})
     with pytest.raises(kind) as caught:
         Trainer(config, RunInputs(Clips(prepared, "train", "events"), norm, "data"), tmp_path / "run").fit()
