@@ -187,7 +187,7 @@ class ClipDataset(Dataset):
         random_length = self.config.view.cut_from is not None
         view = self._view(request, draw, torch.rand((), generator=generator).item() if random_length else 1.0)
         mixed, target, partner = self._mixture(request.index, generator)
-        spectrogram = self._log_mel(request.index, mixed, view.compression)
+        spectrogram = self.log_mels(request.index, view.compression, mixed)
         labels = self._labels(request.index, partner, spectrogram, view.compression)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
@@ -257,7 +257,3 @@ class ClipDataset(Dataset):
         hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)
         size, fill = (len(self.clips.classes), log_mel.shape[1], hop), self.config.train.mixup_fill
         return frame_labels(self.clips.events, index, partner, seconds, size, fill)
-
-    def _log_mel(self, index: int, mixed: Tensor | None, compression: float) -> Tensor:
-        """Log-mel of a clip, or of the waveform that it was mixed to."""
-        return self.log_mels(index, compression) if mixed is None else self.encoder.spectrogram(mixed, compression)

@@ -135,8 +135,10 @@ class LogMels:
         self._kept: dict[int, Tensor | np.ndarray] = {}
         self._room = KEPT_BYTES if keep else 0
 
-    def __call__(self, index: int, compression: float) -> Tensor:
-        """Log-mel `[F, T]` of a clip."""
+    def __call__(self, index: int, compression: float, mixed: Tensor | None = None) -> Tensor:
+        """Log-mel `[F, T]` of a clip, or of the waveform `[S]` that it was mixed to."""
+        if mixed is not None:
+            return self.encoder.spectrogram(mixed, compression)
         if self._several:
             return self.encoder.spectrogram(self.waveform(index), compression)
         read = self.waveform

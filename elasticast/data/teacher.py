@@ -24,7 +24,7 @@ class TeacherView:
         Settings of the teacher.
     norm : Norm
         Its normalisation.
-    cache : bool
+    keep : bool
         Whether to keep log-mels for later epochs.
     """
 
@@ -46,8 +46,5 @@ class TeacherView:
             Where to crop a clip that is too long: 0 at its beginning, 1 at its end.
         """
         view = self.rule(int(self.clips.samples[index]))
-        if mixed is None:
-            spectrogram = self.log_mels(index, view.compression)
-        else:
-            spectrogram = self.encoder.spectrogram(mixed, view.compression)
+        spectrogram = self.log_mels(index, view.compression, mixed)
         return self.encoder.encode(spectrogram, view, index=index, start=start)
