@@ -277,6 +277,14 @@ def kept_tokens(
     return torch.randperm(tokens, generator=generator)[: kept_count(tokens, dropout, rounding)].sort().values
 
 
+def equally_long(lengths: Sequence[int]) -> list[list[int]]:
+    """Places of the clips of each length, in the order of the first clip that has it."""
+    groups: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        groups.setdefault(length, []).append(place)
+    return list(groups.values())
+
+
 def pack(clips: list[PackedClip]) -> PackedBatch:
     """Concatenate clips to a batch, in the given order.
 

@@ -175,11 +175,3 @@ class Tap:
         """The input of the last forward pass; it is forgotten."""
         kept, self._kept = self._kept, None
         return kept
-
-
-def by_length(waveforms: Sequence[Tensor]) -> list[list[int]]:
-    """Indices of clips, grouped by length."""
-    groups: dict[int, list[int]] = {}
-    for i, wave in enumerate(waveforms):
-        groups.setdefault(len(wave), []).append(i)
-    return list(groups.values())

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elasticast.encoders.contract import Card, Encoded, Encoder, by_length
+from elasticast.data.packing import equally_long
+from elasticast.encoders.contract import Card, Encoded, Encoder
 from elasticast.errors import DataError
 from elasticast.models.device import default_device
 from elasticast.models.weights.sources import read_tensors
@@ -37,7 +38,7 @@ class PasstEncoder(Encoder):
 
     def _encode(self, waveforms: list[Tensor], compression: float) -> Encoded:
         rows: dict[int, Tensor] = {}
-        for group in by_length(waveforms):
+        for group in equally_long(list(map(len, waveforms))):
             audio = torch.stack([waveforms[i] for i in group]).float()
             with _quiet():
                 found = self.module.get_scene_embeddings(audio.to(self.device))

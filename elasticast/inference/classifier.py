@@ -27,7 +27,7 @@ from elasticast.config.evaluation import Detection
 from elasticast.data.audio import UnusableAudioError
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.level import INT16_STEP
-from elasticast.data.packing import PackedBatch, PackedClip, pack
+from elasticast.data.packing import PackedBatch, PackedClip, equally_long, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, open_source, spans
 from elasticast.data.views import ViewRule, view_tokens
@@ -220,10 +220,8 @@ class AudioClassifier:
         """Split a batch into groups for one forward pass each; a model of one length needs windows of that."""
         if not self.config.model.traits.one_length:
             return [batch]
-        groups: dict[int, list[int]] = {}
-        for index in batch:
-            groups.setdefault(encoded[index].time_patches, []).append(index)
-        return list(groups.values())
+        groups = equally_long([encoded[index].time_patches for index in batch])
+        return [[batch[i] for i in group] for group in groups]
 
     def _encode_windows(self, jobs: list[PendingClip], encoded: dict[int, PackedClip], on_error: str) -> Iterator[int]:
         """Decode windows in order: put each into `encoded`, then yield its index; skip the rest of a damaged file."""

@@ -108,7 +108,7 @@ class TerminalMessages(logging.Filter):
             self.print_progress()
 
     def print_progress(self) -> None:
-        """Print a line of progress if the last one is a minute old."""
+        """Print a line of progress, at most once a minute."""
         if self.clock() - self.last >= EVERY_SECONDS:
             self.last = self.clock()
             self._print(self.progress())

@@ -120,7 +120,7 @@ def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta |
     if not rows:
         return "0", None
     step, train = int(rows[-1]["step"]), config.train
-    if train.phases is not None:  # whose number of steps depends on the clips
+    if train.phases is not None:  # the number of steps of a phase depends on the clips
         return f"{step} (epoch {rows[-1]['epoch']})", ""
     if train.steps is None:
         return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", None

@@ -158,7 +158,7 @@ class PromptTokens(nn.Module):
         longer = lengths.plus(count)
         others, prompts = self._rows(lengths, longer)
         mask = ClipMask(longer, longer, mask.backend)
-        if rotation is not None:  # prompts have no place, and are not rotated
+        if rotation is not None:  # prompts have no position, so they are not rotated
             size = sum(longer.counts), *rotation.cos.shape[1:]
             cos = rotation.cos.new_ones(size).index_copy(0, others, rotation.cos)
             rotation = Rotation(cos, rotation.sin.new_zeros(size).index_copy(0, others, rotation.sin))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elasticast.config import CNNSettings
 from elasticast.config.model.cnn import GROUPS
-from elasticast.data.packing import PackedBatch
+from elasticast.data.packing import PackedBatch, equally_long
 
 
 class Stage(nn.Module):
@@ -75,15 +75,13 @@ class CNN(nn.Module):
 
     def _equally_long(self, batch: PackedBatch) -> list[tuple[list[int], Tensor]]:
         """The places in the batch of clips of one length, and their spectrograms `[B, 1, F, T]`, for each length."""
-        lengths: dict[int, list[int]] = {}
         for clip, tokens in enumerate(batch.seqlens):
             if tokens != batch.clip_time_patches[clip] * self.freq_patches:
                 raise ValueError(f"clip {clip} has {tokens} tokens: a CNN takes no clips of which tokens are left out")
-            lengths.setdefault(tokens, []).append(clip)
         parts, side = batch.patches.split(batch.seqlens), self.settings.patch
         return [
             (clips, torch.stack([_spectrogram(parts[i], self.freq_patches, side) for i in clips])[:, None])
-            for clips in lengths.values()
+            for clips in equally_long(batch.seqlens)
         ]
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from elasticast.config import RunConfig
 from elasticast.config.run import teacher_loss_error
-from elasticast.data.packing import PackedBatch
+from elasticast.data.packing import PackedBatch, equally_long
 from elasticast.errors import DataError
 from elasticast.evaluation.classes import match_classes
 from elasticast.models.pretrained import Pretrained, load_model
@@ -69,11 +69,9 @@ class Teacher:
         """Logits `[B, C]` of clips as :class:`~elasticast.data.teacher.TeacherView` encodes them."""
         if not self.one_length:
             return self.model(batch)
-        groups: dict[int, list[int]] = {}
-        for clip, length in enumerate(batch.clip_time_patches):
-            groups.setdefault(length, []).append(clip)
-        logits = torch.cat([self.model(batch.only(clips)) for clips in groups.values()])
-        order = torch.tensor([clip for clips in groups.values() for clip in clips])
+        groups = equally_long(batch.clip_time_patches)
+        logits = torch.cat([self.model(batch.only(clips)) for clips in groups])
+        order = torch.tensor([clip for clips in groups for clip in clips])
         return logits[order.argsort().to(logits.device)]
 
 
