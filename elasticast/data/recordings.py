@@ -1,7 +1,6 @@
 """Read audio from sound files and from datasets in HDF5 files; see also `elasticast.data.ffmpeg`.
 
-If audio cannot be read, an `UnusableAudioError` with the reason is raised. A fault of the machine, such as lack of
-memory or a network file system that fails, is raised as it is: it says nothing of the file.
+If audio cannot be read, an `UnusableAudioError` with the reason is raised. Faults of the machine are raised as they are.
 """
 
 import math
