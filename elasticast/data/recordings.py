@@ -1,6 +1,6 @@
 """Read audio from sound files and from datasets in HDF5 files; see also `elasticast.data.ffmpeg`.
 
-If audio cannot be read, an `UnusableAudioError` with the reason is raised. Faults of the machine are raised as they are.
+Unusable audio raises an `UnusableAudioError` with the reason; faults of the machine are raised as they are.
 """
 
 import math
