@@ -122,6 +122,7 @@ OF_MODELS = (
     "models.aum",
     "models.elasticast",
     "models.weights.convert",
+    "models.weights.hugging_face",
     "models.weights.vit",
 )
 """Modules that belong to the models and their published weights. All others know models by their traits."""
