@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import is_file, read_json, write_atomic, write_text
-from elasticast.inference import hugging_face
+from elasticast.inference import graph, hugging_face
 from elasticast.inference.card import model_card
 from elasticast.inference.exported import CARD, EXPORT_RECORD, Exported
 from elasticast.models.pretrained import load_model
@@ -100,5 +100,7 @@ def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:
 FORMATS: dict[str, tuple[Callable[[Exported, Path], None], tuple[str, ...]]] = {
     "elasticast": (_write_own, (WEIGHTS, ABOUT, CODE_FILE)),
     "huggingface": (hugging_face.write, (WEIGHTS, *hugging_face.FILES, EXPORT_RECORD)),
+    "torch-export": (graph.write_torch, (graph.TORCH, graph.FRONT_END, EXPORT_RECORD)),
+    "onnx": (graph.write_onnx, (graph.ONNX, graph.FRONT_END, EXPORT_RECORD)),
 }
 """For each format, what writes it, and the files besides the model card."""

@@ -121,6 +121,7 @@ OF_MODELS = (
     "models.ast",
     "models.aum",
     "models.elasticast",
+    "models.graph",
     "models.weights.convert",
     "models.weights.hugging_face",
     "models.weights.vit",

@@ -1,11 +1,17 @@
 """Exports for other tools compute what the run computes."""
 
+import importlib.util
 import json
+import re
+import sys
 
 import pytest
 import torch
 
 from elasticast.config.reading import deep_merge
+from elasticast.data.encoder import ClipEncoder
+from elasticast.data.packing import pack
+from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 from elasticast.inference.classifier import AudioClassifier
 from elasticast.inference.export import export
@@ -117,3 +123,115 @@ def test_a_folder_holds_one_format(trained, tmp_path):
         export(run, tmp_path / "out", "huggingface")
     export(run, tmp_path / "hf", "huggingface")
     export(run, tmp_path / "hf", "huggingface")
+
+
+# ---------------------------------------------------------------------------------------------
+# Graphs
+# ---------------------------------------------------------------------------------------------
+
+MODELS = {
+    "elastic": {"view": {"min_frames": 32, "max_frames": 112}},
+    "fixed": {"model": AST, "view": {"frames": 128}},
+}
+
+
+def torch_program(folder):
+    return torch.export.load(folder / "model.pt2").module()
+
+
+def onnx_program(folder):
+    session = pytest.importorskip("onnxruntime").InferenceSession(folder / "model.onnx")
+    names = [i.name for i in session.get_inputs()]
+    return lambda *x: torch.from_numpy(session.run(None, {k: v.numpy() for k, v in zip(names, x, strict=True)})[0])
+
+
+def front_end(folder):
+    """`encode` of the file in an export, which needs nothing of this package."""
+    spec = importlib.util.spec_from_file_location("frontend_of_export", folder / "frontend.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert "elasticast" not in {name.partition(".")[0] for name in module.__dict__}
+    return module.encode
+
+
+@pytest.fixture(params=["torch-export", "onnx"])
+def graph(request, tmp_path):
+    """Exports a run in a format, and returns the folder and the program."""
+    if request.param == "onnx":
+        pytest.importorskip("onnxruntime")
+
+    def write(run):
+        export(run, tmp_path / "graph", request.param)
+        return tmp_path / "graph", (torch_program if request.param == "torch-export" else onnx_program)(
+            tmp_path / "graph"
+        )
+
+    return write
+
+
+@torch.inference_mode()
+def evaluated(run, clips):
+    """Logits as in evaluation: a clip longer than the view is cut."""
+    p = load_model(run)
+    encoder, rule = ClipEncoder(p.config, p.norm), ViewRule(p.config)
+    return p.model(pack([encoder.encode(encoder.spectrogram(clip), rule(len(clip))) for clip in clips]))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_graph_computes_the_same_logits_of_any_lengths(trained, graph, name):
+    run = trained(**MODELS[name])
+    folder, program = graph(run)
+    clips = waves(0.2, 0.01, 0.18, 1.0, 0.335, 0.345, 2.7)
+    expected, encode = evaluated(run, clips), front_end(folder)
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(program(*encode(clips)), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(program(*encode(clips[:1])), expected[:1], atol=1e-4, rtol=0)
+    record = json.loads((folder / "export.json").read_text())
+    assert record["largest_difference"] < 1e-4
+    assert record["classes"] == load_model(run).classes
+
+
+@pytest.mark.parametrize(
+    ("difference", "tokens"),
+    [
+        ({"model": {"kind": "aum"}}, ("model.kind", "aum")),
+        ({"model": {"merge": {"share": 0.1}}}, ("model.merge",)),
+        (
+            {"model": AST, "view": {"frames": "native"}, "train": {"batch": {"buckets": True}}},
+            ("view.frames", "native"),
+        ),
+    ],
+)
+def test_what_is_no_graph_is_refused_with_the_reasons(trained, tmp_path, difference, tokens):
+    run = trained(**difference)
+    with complains(DataError, run, *tokens, "elasticast"):
+        export(run, tmp_path / "graph", "torch-export")
+    assert not (tmp_path / "graph").exists()
+
+
+def test_without_the_packages_of_onnx_the_extra_is_named(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with complains(DataError, "onnxruntime", "pip install 'elasticast[onnx]'"):
+        export(trained(), tmp_path / "graph", "onnx")
+
+
+def test_a_front_end_that_the_file_does_not_compute_is_not_written(trained, tmp_path):
+    export(trained(view={"fill": "edge"}), tmp_path / "graph", "torch-export")
+    assert sorted(p.name for p in (tmp_path / "graph").iterdir()) == ["README.md", "export.json", "model.pt2"]
+    assert "ClipEncoder" in (tmp_path / "graph" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("to", ["huggingface", "torch-export", "onnx"])
+def test_the_code_on_the_card_runs(trained, tmp_path, monkeypatch, to):
+    pytest.importorskip({"huggingface": "transformers", "onnx": "onnxruntime"}.get(to, "torch"))
+    run = trained(model=AST, view={"frames": 128})
+    export(run, tmp_path / "out", to)
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path / "out")
+    monkeypatch.syspath_prepend(tmp_path / "out")
+    monkeypatch.delitem(sys.modules, "frontend", raising=False)
+    (waveform,) = waves(1.0)
+    names = {"waveform": waveform.numpy() if to == "huggingface" else waveform}
+    exec(code.replace("this folder", "."), names)
+    found = torch.as_tensor(names["logits"]).detach()
+    torch.testing.assert_close(found, evaluated(run, [waveform]), atol=1e-4, rtol=0)
