@@ -81,7 +81,7 @@ class Embedder(nn.Module):
     def hop_ms(self) -> float:
         """Time between two embeddings of a clip (ms)."""
         first, second = self.frames([torch.zeros(2 * self.native_rate)], self.native_rate)[0].seconds[:2]
-        return 1000 * float(second - first)
+        return round(1000 * float(second - first), 6)
 
     @property
     def native_rate(self) -> int:

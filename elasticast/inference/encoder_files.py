@@ -33,7 +33,7 @@ class {name}(XAresLLM):
 }
 """Files of benchmarks that need embeddings over time."""
 CLIPS = {
-    "hear_model.py": '''"""For HEAR, in this folder: hear-validator hear_model"""
+    "hear_model.py": '''"""For HEAR, in this folder: python -m hearvalidator.validate hear_model"""
 
 from pathlib import Path
 
