@@ -22,7 +22,7 @@ from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, prin
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 
 COMMAND = "python -m elasticast.published.pages"
-PAGES = (Path("README.md"), Path("docs/results.md"))
+PAGES = (Path("README.md"), Path("docs/results.md"), Path("docs/suites.md"))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
 _VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
