@@ -82,7 +82,7 @@ def test_suites_that_are_not_published_are_listed(in_repository):
 
 @pytest.mark.parametrize(
     "page", PAGES[:2], ids=str
-)  # the page of suites has durations of clips, which look like scores
+)  # not suites.md: durations look like scores
 def test_no_score_is_written_by_hand(page):
     text = (REPOSITORY / page).read_text()
     for form in (*GENERATED, re.compile(r"```.*?```", re.DOTALL)):
