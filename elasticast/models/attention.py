@@ -125,6 +125,11 @@ class ClipMask:
             device = self.kv.bounds.device
             self.bias = BlockDiagonalMask.from_seqlens(self.q.counts, self.kv.counts, device=device)
 
+    @property
+    def queries(self) -> int:
+        """Number of clips in `q`; of a mask of :func:`pooling_mask`, the number of queries."""
+        return len(self.q)
+
     def dense(self) -> Tensor:
         """Boolean mask `[Nq, Nkv]`, True where attention is allowed."""
         return self.q.owners()[:, None] == self.kv.owners()[None, :]
