@@ -37,10 +37,11 @@ class Claim(Settings):
     within_own: Percent | None = Field(
         None, description="The model may be this much below each AST where that AST was trained. [points]"
     )
-    better: Literal["beyond", "elsewhere"] | None = Field(
+    better: Literal["beyond", "elsewhere", "native"] | None = Field(
         None,
         description="The model must be better than each AST at every larger x (`beyond`), or at every other x "
-        "(`elsewhere`).",
+        "(`elsewhere`). `native`: on whole clips, the largest x of a sweep over lengths, it must be better than each "
+        "AST where that AST was trained, and the 95 % intervals must be apart.",
     )
 
     @model_validator(mode="after")
@@ -166,6 +167,9 @@ def _claim_problem(suite: Suite, claim: Claim, key: str, experiment: str) -> Pro
     curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
     if claim.evaluation not in curves:
         message = f"is not a curve of experiment {experiment!r}. Expected one of: {', '.join(curves)}"
+        return Problem.between("evaluation", claim.evaluation, message)
+    if claim.better == "native" and suite.evaluations[claim.evaluation].x_name != "max_frames":
+        message = "`better: native` compares lengths; expected an evaluation with x_name: max_frames"
         return Problem.between("evaluation", claim.evaluation, message)
     run = suite.runs[experiment]
     if run.fixed_length != (key == "against"):

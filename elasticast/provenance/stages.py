@@ -130,9 +130,15 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,read_part,writing_part",
 )
+_CEILINGS = (
+    "data/ceilings.py",
+    "data/datasets/controls.py:Clip,LEAD_SECONDS,SLOT_SECONDS,TONES,compose",
+    "data/datasets/soundscapes.py:STREAMS,Score,bayes_scene,compose",
+)
 _SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
 _PANELS = (
     *_SCRIPT,
+    *_CEILINGS,
     "reporting/captions.py:Coverage,title_of",
     "reporting/panel_inputs.py",
     "reporting/panels.py",
@@ -218,6 +224,7 @@ STAGES = {
     ),
     "ablation": (
         *_SCRIPT,
+        *_CEILINGS,
         *_CURVES,
         "config/ablation.py",
         "config/ablation_names.py",
