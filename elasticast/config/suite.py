@@ -64,12 +64,23 @@ class Experiment(Settings):
     )
 
 
+def fold_name(name: str, number: int) -> str:
+    """Name of an experiment or claim on a fold; folds are counted from 1."""
+    return f"{name}_fold{number}"
+
+
 class SuiteHead(Settings):
     """Keys of a suite file other than experiments and evaluations."""
 
     title: Line = Field(description="Title of the report and figures.")
     seeds: list[Seed] = Field(min_length=1, description="Every experiment is trained once per seed.")
     claims: dict[Name, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
+    folds: dict[Name, list[Name]] = Field(
+        {},
+        description="Cross-validation: datasets, and for each the datasets that are its folds. Experiments and claims "
+        "are repeated on each fold, with `_fold1`, `_fold2`, ... added to their names; table 1 has mean ± standard "
+        "deviation over the folds.",
+    )
 
     @field_validator("seeds")
     @classmethod

@@ -146,7 +146,14 @@ _PANELS = (
     "reporting/released_curves.py",
 )
 _CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:rst")
-_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
+_TABLE = (
+    *_PANELS,
+    "config/suite.py:fold_name",
+    "reporting/comparison.py",
+    "reporting/folds.py",
+    "reporting/tables.py",
+    "text.py:csv_cell,latex,markdown",
+)
 
 STAGES = {
     "synthesis": ("config/dataset/common.py:DatasetSettings,SPLITS", "data/synthesis.py"),
