@@ -66,6 +66,10 @@ def judge_claims(suite: Suite, panels: list[Panel], *, released: bool = False) -
             hop_ms = suite.runs[against].front_end.hop_ms
             place = format_place(series[against].trained_at, sweep.x_name, hop_ms)
             tests += _test_rules(name, claim, against, (series[against].trained_at, place), difference)
+            if claim.better == "native":
+                about = (name, claim.says, claim.model, against, f"better on whole clips than at {place}")
+                ends = [_scores(s, released) for s in (series[claim.model], series[against])]
+                tests.append(_test_native(about, ends, max(sweep.x), series[against].trained_at))
     return tests
 
 
@@ -90,7 +94,7 @@ def _test_rules(
     if claim.within_own is not None:
         rule = f"within {claim.within_own:g} at {place}"
         tests.append(_test_rule(about, rule, difference[difference.index == trained_x], -claim.within_own - _TOLERANCE))
-    if claim.better is not None:
+    if claim.better in ("beyond", "elsewhere"):
         beyond = claim.better == "beyond"
         rest = difference[difference.index > trained_x] if beyond else difference[difference.index != trained_x]
         tests.append(_test_rule(about, f"better {'beyond' if beyond else 'elsewhere than'} {place}", rest, _TOLERANCE))
@@ -109,6 +113,36 @@ def _test_rule(about: tuple[str, str, str, str], rule: str, difference: pd.Serie
     x = float(difference.idxmin())
     outcome = FAILS if difference[x] < least else NOT_RUN if difference.isna().any() else HOLDS
     return RuleTest(*about, rule, x, float(difference[x]), outcome)
+
+
+def _scores(series: Series, released: bool) -> pd.DataFrame:
+    """Columns mean, low, high by x; low and high are the mean where there is no 95 % interval."""
+    if series.interval and not released:
+        return series.points[["mean", "low", "high"]]
+    means = series.released if released else series.points["mean"]
+    means = pd.Series(dtype=float) if means is None else means
+    return pd.DataFrame(dict.fromkeys(("mean", "low", "high"), means))
+
+
+def _test_native(
+    about: tuple[str, str, str, str, str], curves: list[pd.DataFrame], whole: float, trained: float
+) -> RuleTest:
+    """Test whether a model is better on whole clips than an AST where it was trained, with intervals that are apart.
+
+    Parameters
+    ----------
+    curves : list of pandas.DataFrame
+        Scores of the model and of the AST, see `_scores`.
+    whole, trained : float
+        The x of whole clips, and that at which the AST was trained.
+    """
+    model, ast = (
+        curve.reindex([round(x, DECIMALS)]).iloc[0] for curve, x in zip(curves, (whole, trained), strict=True)
+    )
+    if pd.isna(model["mean"]) or pd.isna(ast["mean"]):
+        return RuleTest(*about, None, None, NOT_RUN)
+    outcome = HOLDS if 100 * (model["low"] - ast["high"]) > _TOLERANCE else FAILS
+    return RuleTest(*about, whole, float(100 * (model["mean"] - ast["mean"])), outcome)
 
 
 def combine_outcomes(outcomes: list[str]) -> str:
