@@ -13,6 +13,7 @@ import typer
 from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
 from elasticast.cli.finished import archive, headline, publish, verify
+from elasticast.cli.listen import listen
 from elasticast.cli.options import (
     DATA,
     INSIDE,
@@ -288,6 +289,7 @@ def intervals(
 
 
 app.command(rich_help_panel=USE)(predict)
+app.command(rich_help_panel=USE)(listen)
 
 
 @app.command(rich_help_panel=USE)

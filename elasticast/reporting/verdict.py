@@ -112,9 +112,9 @@ def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = 
 
 def _paired_test(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> dict:
     """Interval (points) and p-values of the difference at the x of a rule; `pairs` has either order of experiments."""
-    if pairs is None or test.x is None:
-        return {}
     claim = suite.claims[test.claim]
+    if pairs is None or test.x is None or claim.better == "native":  # which compares two different x
+        return {}
     metric = PRIMARY_METRIC[suite.task_kind(test.model)]
     rows = pairs[(pairs["evaluation"] == claim.evaluation) & (pairs["x"] == test.x) & (pairs["metric"] == metric)]
     for sign, experiment, against in ((1, test.model, test.against), (-1, test.against, test.model)):
