@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import is_file, read_json, write_atomic, write_text
-from elasticast.inference import graph, hugging_face
+from elasticast.inference import encoder_files, graph, hugging_face
 from elasticast.inference.card import model_card
 from elasticast.inference.exported import CARD, EXPORT_RECORD, Exported
 from elasticast.models.pretrained import load_model
@@ -97,10 +97,18 @@ def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:
     write_record(out / ABOUT, content, [out / WEIGHTS])
 
 
+def _write_encoders(exported: Exported, out: Path) -> None:
+    """Write the format of this package, and the files that benchmarks of encoders load."""
+    encoder_files.check(exported)
+    _write_own(exported, out)
+    encoder_files.write(exported, out)
+
+
 FORMATS: dict[str, tuple[Callable[[Exported, Path], None], tuple[str, ...]]] = {
     "elasticast": (_write_own, (WEIGHTS, ABOUT, CODE_FILE)),
     "huggingface": (hugging_face.write, (WEIGHTS, *hugging_face.FILES, EXPORT_RECORD)),
     "torch-export": (graph.write_torch, (graph.TORCH, graph.FRONT_END, EXPORT_RECORD)),
+    "encoders": (_write_encoders, (WEIGHTS, ABOUT, *encoder_files.NAMES)),
     "onnx": (graph.write_onnx, (graph.ONNX, graph.FRONT_END, EXPORT_RECORD)),
 }
 """For each format, what writes it, and the files besides the model card."""

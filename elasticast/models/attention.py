@@ -319,5 +319,5 @@ class AttentionScale(nn.Module):
         """
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
-            q, k = rotation.of(slice(len(k) - len(q), None))(q), rotation(k)
+            q, k = rotation.of(slice(k.shape[0] - q.shape[0], None))(q), rotation(k)
         return attend(q.to(v.dtype), k.to(v.dtype), v, mask, self.scale)

@@ -29,6 +29,7 @@ class GivenMask:
     allowed: Tensor
     backend: str = "dense"
     sizes: None = None
+    rows: None = None
 
     def dense(self) -> Tensor:
         """The mask."""
@@ -101,9 +102,18 @@ class TensorModel(nn.Module):
         if count:  # the order of tokens does not matter: those of all clips come first
             x, owner = torch.cat([prefix.repeat(clips, 1), x]), torch.cat([clip.repeat_interleave(count), owner])
         rotation = self._rotation(freq, time, clips * count) if self.rotary else None
-        x = model.trunk(x, GivenMask(owner[:, None] == owner), rotation)
+        x = model.trunk(x, GivenMask(self._allowed(owner, time)), rotation)
         first, rest = x[: clips * count].unflatten(0, (clips, count)) if count else None, x[clips * count :]
         return model.head(model.head_norm(self._pooled(first, rest, clip[:, None] == owner[clips * count :])))
+
+    def _allowed(self, owner: Tensor, time: Tensor) -> Tensor:
+        """Which tokens of the same clip each token attends to, `[N, N]`."""
+        allowed, context = owner[:, None] == owner, getattr(self.settings, "context", None)
+        if context is None:
+            return allowed
+        chunk = time // context.chunk  # no prefix tokens
+        age = chunk[:, None] - chunk
+        return allowed & (age >= 0) & (True if context.past_chunks is None else age <= context.past_chunks)
 
     def _prefix(self) -> Tensor:
         """Prefix tokens of a clip `[p, D]`, with their positions."""

@@ -131,6 +131,7 @@ def test_a_folder_holds_one_format(trained, tmp_path):
 
 MODELS = {
     "elastic": {"view": {"min_frames": 32, "max_frames": 112}},
+    "chunks": {"model": {"positions": "rotary", "context": {"chunk": 2, "past": 4}}},
     "fixed": {"model": AST, "view": {"frames": 128}},
 }
 

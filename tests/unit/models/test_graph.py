@@ -12,6 +12,7 @@ ELASTIC = [({"positions": p, "pooling": q}, {}) for p in POSITIONS for q in ("at
 FIXED = [
     ({"kind": "ast", "prefix_tokens": n, "pooling": q}, {}) for n, q in ((2, "cls"), (1, "mean"), (0, "attention"))
 ]
+CHUNKS = [({"positions": "rotary", "context": {"chunk": 2, "past": past}}, {}) for past in (0, 4, None)]
 MASKED = [
     ({"kind": "ast", "time_offset": True}, {"fill": "mask"}),
     ({"positions": "fractional"}, {"frames": 64, "fill": "mask"}),
@@ -27,7 +28,7 @@ def packed(columns, grid):
     return pack(clips)
 
 
-@pytest.mark.parametrize(("model", "view"), [*ELASTIC, *FIXED, *MASKED, ({"attention_scale": "qk_norm"}, {})])
+@pytest.mark.parametrize(("model", "view"), [*ELASTIC, *FIXED, *MASKED, *CHUNKS, ({"attention_scale": "qk_norm"}, {})])
 def test_logits_are_those_of_the_model(tiny, model, view):
     config = tiny(model=model, view=view)
     torch.manual_seed(0)
