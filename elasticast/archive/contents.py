@@ -5,7 +5,7 @@ from pathlib import Path
 
 from elasticast.checksums import read_record, verify
 from elasticast.config import Suite
-from elasticast.config.dataset import DatasetConfig
+from elasticast.config.dataset.licences import licence_of
 from elasticast.data.prepared import REMEDY, SUMMARY
 from elasticast.errors import DataError
 from elasticast.evaluation.records import EVALUATION, read_evaluation, read_training, record_of
@@ -17,19 +17,7 @@ WEIGHTS = "model.safetensors"
 _OF_SOME_RUNS = ("model_code.py", "history/history.csv", "history/validation.csv")
 _DATA = (SUMMARY, "summary.csv", "classes.json")
 _CLIPS = ("manifest.parquet", "ids.txt")
-LICENCES = {
-    "controls": "https://www.apache.org/licenses/LICENSE-2.0",
-    "soundscapes": "https://www.apache.org/licenses/LICENSE-2.0",
-    "fsdd": "https://creativecommons.org/licenses/by-sa/4.0/",
-}
-"""Licence of the clips that a module of `elasticast.data.datasets` generates. The archive lists only these clips; the
-lists of other datasets may not be ours to publish."""
 ALL = "run `snakemake all` first"
-
-
-def is_ours(dataset: DatasetConfig) -> bool:
-    """Whether the clips of a dataset are generated here, so that the archive may list and describe them."""
-    return dataset.generated and dataset.module in LICENCES
 
 
 def contents(suite: Suite, results: Path, figures: Path, *, weights: bool) -> dict[str, Path]:
@@ -88,7 +76,7 @@ def _of_runs(suite: Suite, results: Path, weights: bool) -> Iterator[Path]:
 def _of_data(suite: Suite, results: Path) -> Iterator[Path]:
     for name, dataset in suite.datasets.items():
         folder = results / "data" / name
-        names = [*_DATA, *(_CLIPS if is_ours(dataset) else ())]
+        names = [*_DATA, *(_CLIPS if licence_of(dataset) else ())]
         record = read_record(folder / SUMMARY, REMEDY)
         for file in names[1:]:
             verify(folder / file, record, folder / SUMMARY, REMEDY)

@@ -68,6 +68,13 @@ def test_the_card_says_how_weights_were_chosen(run, tiny, train_clips, test_clip
     assert f"from scratch{said}" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_the_card_has_scores_and_licence_where_they_are_known(run, tmp_path):
+    export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| test scores | not evaluated |" in card
+    assert "licence not known" in card
+
+
 def test_a_fresh_process_loads_it_without_the_suite(run, tmp_path):
     expected = load_model(run).model.state_dict()
     export(run, tmp_path / "out")
