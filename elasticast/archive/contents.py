@@ -10,8 +10,8 @@ from elasticast.data.prepared import REMEDY, SUMMARY
 from elasticast.errors import DataError
 from elasticast.evaluation.records import EVALUATION, read_evaluation, read_training, record_of
 
-TABLES = ("metrics", "intervals", "pairs", "runs", "history", "data", "norms")
-"""Tables in the folder ``summary`` of a suite; each has a record."""
+TABLES = ("metrics", "intervals", "pairs", "runs", "history", "data", "lengths", "norms")
+"""Tables in the folder ``summary`` of a suite; each has a record. `elasticast publish` needs all of them."""
 RUN = ("config.yaml", "sweeps.yaml", "run.json", EVALUATION, "metrics.csv", "predictions.h5", "model.json")
 WEIGHTS = "model.safetensors"
 _OF_SOME_RUNS = ("model_code.py", "history/history.csv", "history/validation.csv")
@@ -58,6 +58,7 @@ def _of_suite(folder: Path) -> Iterator[Path]:
         verify(table, record, record_of(table), ALL)
         yield from (table, record_of(table))
     yield from (folder / "summary" / "suite.yaml", folder / "index.html")
+    yield from sorted((folder / "benchmarks").glob("*.tsv"))  # the time of each job, of which the cost is computed
 
 
 def _of_runs(suite: Suite, results: Path, weights: bool) -> Iterator[Path]:

@@ -36,7 +36,12 @@ the results in `results/{name}/`; begin with `results/{name}/index.html`.
 
     sha256sum --check --quiet {sums}       # is every file as it was published?
     make setup                                    # then: . .venv/bin/activate
+    elasticast verify results/{name}              # do tables, settings, code and data belong together?
+    elasticast publish results/{name}             # then: snakemake redraw --config suite={name}
     snakemake all --config suite={name}           # make all results again; with -n, say what would run
+
+`snakemake redraw` draws all figures and tables from the tables in the archive, without data or training, into
+`docs/results/{name}/figures`.
 
 `{crate}` describes the archive (RO-Crate), `results/data/*/{croissant}` the generated datasets (Croissant), and
 `environment.txt` lists the versions that were installed. {weights}
