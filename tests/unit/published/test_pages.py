@@ -37,8 +37,7 @@ WITHOUT_TABLES = {
     "zoo.md": "of runs of single models, whose tables do not exist",
 }
 """Pages in docs whose numbers are not computed from published tables: why."""
-NOT_SCORES = {"0.1": "a tolerance", "0.35-0.5": "parameters of the models in millions"}
-NOT_SCORES |= {"0.05": "a level of p, a price", "2.50": "a price"}
+NOT_SCORES = {
     "0.1": "a tolerance",
     "0.35-0.5": "parameters of the models in millions",
     "0.05": "a level of p, a price",
