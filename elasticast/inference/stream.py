@@ -179,7 +179,7 @@ def _plan_chunks(config: RunConfig, chunk: float | None, context: float | None) 
     elif context == math.inf:
         past = -(-longest // patches)
     else:
-        past = context and max(1, round(context / pieces.seconds(pieces.step)))
+        past = max(1, round(context / pieces.seconds(pieces.step))) if context else 0
     if past and not model.traits.chunks:
         reason = getattr(model, "no_chunks", None) or "it lacks the trait `chunks`"
         raise ElasticASTError(

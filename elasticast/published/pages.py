@@ -17,7 +17,7 @@ from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.published import costs
 from elasticast.published.layout import FIGURES, RECORD, ROOT, Published, read_published
-from elasticast.reporting.claims import FAILS, HELD, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
+from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 
@@ -89,8 +89,10 @@ def _words(name: str) -> str:
 
 
 def _worst(suite: str, rules: pd.DataFrame) -> str:
-    """Where a claim fails most: the difference, the place, and the corrected p-value if it was computed."""
-    row = rules[rules["outcome"] == FAILS].sort_values("difference").iloc[0]
+    """Where a claim fails most, clearly if it does so anywhere: the difference, its place and corrected p-value."""
+    failed = rules[rules["outcome"] == FAILS].sort_values("difference")
+    clear = failed[failed["p_corrected"] < LEVEL]
+    row = (clear if len(clear) else failed).iloc[0]
     p = "" if pd.isna(row["p_corrected"]) else f", p {_p(row['p_corrected'])}"
     return f" ({signed(row['difference'])} at {_place(suite, row)}{p})"
 
@@ -131,9 +133,16 @@ def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
 
 
 def cost(*suites: str) -> str:
-    """Core-minutes of the jobs of suites, by kind of job."""
+    """Core-minutes of the jobs of suites, by kind of job, and what they would cost."""
     kinds = {"prepare": "prepare", "stats": "prepare", "train": "train", "evaluate": "evaluate", "resample": "resample"}
-    head = ["Suite", "Trainings", *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())), "All", "CPU"]
+    head = [
+        "Suite",
+        "Trainings",
+        *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())),
+        "All",
+        "US dollars",
+        "CPU",
+    ]
     rows = []
     for suite in suites:
         jobs = _published(suite).jobs
@@ -141,7 +150,8 @@ def cost(*suites: str) -> str:
         cells = [f"{minutes.get(kind, 0):.1f}" for kind in dict.fromkeys(kinds.values())]
         total = f"**{costs.core_minutes(jobs):.0f}**"
         trainings = str((jobs["job"] == "train").sum())
-        rows.append([f"`{suite}`", trainings, *cells, total, " and ".join(jobs["processor"].dropna().unique())])
+        price = f"{costs.dollars(jobs):.2f}"
+        rows.append([f"`{suite}`", trainings, *cells, total, price, " and ".join(jobs["processor"].dropna().unique())])
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 
 

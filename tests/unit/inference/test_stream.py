@@ -117,7 +117,7 @@ def test_the_blocks_do_not_matter(chunked, options):
 def test_chunks_alone_are_clips(tiny, tmp_path, windowed):
     wave = floats(1.92)
     for model in (windowed, trained(tmp_path, tiny(model={"positions": "rotary"}))):
-        found = listened(model, wave, chunk=0.64, context=0)
+        found = listened(model, wave, chunk=0.64, context=0.0)
         spans = [(0, 10480), (10240, 20720), (20480, len(wave))]
         alone = model.predict([wave[a:b] for a, b in spans], sample_rate=RATE)
         torch.testing.assert_close(logits(found), torch.stack([p.logits for p in alone]), **TOLERANCE)
