@@ -33,9 +33,6 @@ from elasticast.models.chunks import ChunkMemory
 from elasticast.models.pretrained import Pretrained
 from elasticast.text import printable
 
-NO_SILENCE_LIMIT = math.inf
-"""By default, a stream may be silent for any time: a recording of a quiet night is no fault."""
-
 
 @dataclass(frozen=True)
 class StreamScore:
@@ -206,6 +203,11 @@ class ScoreStream(Iterator[StreamScore]):
     longest_silence : float
         A stream that is silent for longer (s) is an error.
 
+    Raises
+    ------
+    ElasticASTError
+        If `longest_silence` is negative or NaN.
+
     Attributes
     ----------
     computing : float
@@ -221,8 +223,10 @@ class ScoreStream(Iterator[StreamScore]):
         plan: StreamPlan,
         blocks: Iterable[np.ndarray | Tensor],
         top_k: int | None = None,
-        longest_silence: float = NO_SILENCE_LIMIT,
+        longest_silence: float = math.inf,
     ):
+        if not longest_silence >= 0:
+            raise ElasticASTError(f"longest_silence = {longest_silence} s: expected 0, a length above 0, or inf")
         self.pretrained, self.encoder, self.plan, self.top_k = pretrained, encoder, plan, top_k
         self.computing = self.seconds = 0.0
         by_chunk = plan.pieces.chunks and pretrained.config.model.traits.chunks

@@ -183,6 +183,8 @@ def test_the_delay_is_what_was_stated(tiny, tmp_path, options, kind):
         ({"chunk": 0.32, "hop": 0.1}, ["chunk", "0.32", "hop"]),
         ({"context": 1.0}, ["context", "1.0"]),
         ({"top_k": 0}, ["top_k", 0]),
+        ({"longest_silence": -1.0}, ["longest_silence", "-1.0"]),
+        ({"longest_silence": math.nan}, ["longest_silence", "nan"]),
     ],
     ids=str,
 )
