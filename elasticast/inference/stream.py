@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.config import RunConfig
+from elasticast.config import Context, ModelSettings, RunConfig
 from elasticast.config.frames import patch_frames
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.live import checked
@@ -138,7 +138,7 @@ def plan_stream(
     return _plan_windows(config, window, hop)
 
 
-def _trained_context(config: RunConfig):
+def _trained_context(config: RunConfig) -> Context | None:
     return getattr(config.model, "context", None)  # a model of the user may have no such setting
 
 
@@ -172,17 +172,19 @@ def _plan_chunks(config: RunConfig, chunk: float | None, context: float | None) 
         )
     if context is None:
         past = 0 if trained is None else longest if trained.past is None else trained.past
-        past = -(-past // patches)
-    elif context == math.inf:
-        past = -(-longest // patches)
-    else:
-        past = max(1, round(context / pieces.seconds(pieces.step))) if context else 0
-    if past and not model.traits.chunks:
+    else:  # a length above 0 is at least one chunk
+        past = longest if context == math.inf else context and max(patches, context / pieces.seconds(model.stride))
+    return StreamPlan(pieces, _past_chunks(model, past / patches, context))
+
+
+def _past_chunks(model: ModelSettings, chunks: float, context: float | None) -> int:
+    """Number of chunks that are kept: `chunks`, rounded; the model must be able to."""
+    if chunks and not model.traits.chunks:
         reason = getattr(model, "no_chunks", None) or "it lacks the trait `chunks`"
         raise ElasticASTError(
             f"context = {context} s: not possible with {model.described}: {reason}; use context = 0, or windows"
         )
-    return StreamPlan(pieces, past)
+    return math.ceil(chunks) if context in (None, math.inf) else round(chunks)
 
 
 class ScoreStream(Iterator[StreamScore]):
