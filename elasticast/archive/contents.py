@@ -18,6 +18,7 @@ _OF_SOME_RUNS = ("model_code.py", "history/history.csv", "history/validation.csv
 _DATA = (SUMMARY, "summary.csv", "classes.json")
 _CLIPS = ("manifest.parquet", "ids.txt")
 LICENCES = {
+    "controls": "https://www.apache.org/licenses/LICENSE-2.0",
     "soundscapes": "https://www.apache.org/licenses/LICENSE-2.0",
     "fsdd": "https://creativecommons.org/licenses/by-sa/4.0/",
 }

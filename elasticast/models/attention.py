@@ -129,6 +129,11 @@ class ClipMask:
             device = self.kv.bounds.device
             self.bias = BlockDiagonalMask.from_seqlens(self.q.counts, self.kv.counts, device=device)
 
+    @property
+    def queries(self) -> int:
+        """Number of clips in `q`; of a mask of :func:`pooling_mask`, the number of queries."""
+        return len(self.q)
+
     def dense(self) -> Tensor:
         """Boolean mask `[Nq, N]` of queries and tokens, True where attention is allowed."""
         allowed = self.q.owners()[:, None] == self.kv.owners()[None, :]
@@ -326,5 +331,5 @@ class AttentionScale(nn.Module):
         """
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
-            q, k = rotation.of(slice(len(k) - len(q), None))(q), rotation(k)
+            q, k = rotation.of(slice(k.shape[0] - q.shape[0], None))(q), rotation(k)
         return attend(q.to(v.dtype), k.to(v.dtype), v, mask, self.scale)

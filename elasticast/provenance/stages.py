@@ -132,9 +132,15 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,read_part,writing_part",
 )
+_CEILINGS = (
+    "data/ceilings.py",
+    "data/datasets/controls.py:Clip,LEAD_SECONDS,SLOT_SECONDS,TONES,compose",
+    "data/datasets/soundscapes.py:STREAMS,Score,bayes_scene,compose",
+)
 _SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
 _PANELS = (
     *_SCRIPT,
+    *_CEILINGS,
     "reporting/captions.py:Coverage,title_of",
     "reporting/panel_inputs.py",
     "reporting/panels.py",
@@ -142,7 +148,14 @@ _PANELS = (
     "reporting/released_curves.py",
 )
 _CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:rst")
-_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
+_TABLE = (
+    *_PANELS,
+    "config/suite.py:fold_name",
+    "reporting/comparison.py",
+    "reporting/folds.py",
+    "reporting/tables.py",
+    "text.py:csv_cell,latex,markdown",
+)
 
 STAGES = {
     "synthesis": ("config/dataset/common.py:DatasetSettings,SPLITS", "data/synthesis.py"),
@@ -220,6 +233,7 @@ STAGES = {
     ),
     "ablation": (
         *_SCRIPT,
+        *_CEILINGS,
         *_CURVES,
         "config/ablation.py",
         "config/ablation_names.py",
