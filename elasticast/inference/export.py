@@ -11,7 +11,7 @@ from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.inference import encoder_files, graph, hugging_face
-from elasticast.inference.card import model_card
+from elasticast.inference.card import evidence, model_card
 from elasticast.inference.exported import CARD, EXPORT_RECORD, Exported
 from elasticast.models.pretrained import load_model
 from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES
@@ -37,15 +37,16 @@ def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = F
         normalisation statistics, training settings and provenance, and the checksums of itself and of the weights;
         :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run. The weights of
         an adapted run are written whole, with low-rank updates added to the weights that they update. For the others
-        see :data:`FORMATS`.
+        see :data:`FORMATS`. Every format has a model card with the test scores of the run, if it was evaluated, and
+        the licence of its data, if the suite says what they are.
     trust_code : bool
         Whether to run the code of a model that brings its own, see :func:`elasticast.models.pretrained.load_model`.
 
     Raises
     ------
     DataError
-        If the run is not finished or damaged, its weights do not fit its settings, the format has no such model, or
-        `out` is the folder of a run or holds an export in another format.
+        If the run is not finished or damaged, its weights do not fit its settings, its scores were changed, the format
+        has no such model, or `out` is the folder of a run or holds an export in another format.
     """
     if to not in FORMATS:
         raise ElasticASTError(f"to = {to!r}: expected one of {', '.join(FORMATS)}")
@@ -56,7 +57,7 @@ def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = F
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}
     write, _ = FORMATS[to]
-    write(Exported(run, pretrained, provenance), out)
+    write(Exported(run, pretrained, provenance, evidence(run, pretrained, record)), out)
 
 
 def _check_folder(run: Path, out: Path, to: str) -> None:
@@ -82,7 +83,8 @@ def _write_own(exported: Exported, out: Path) -> None:
         for name in (name for name in (WEIGHTS, CODE_FILE) if is_file(run / name)):
             write_atomic(out / name, lambda file, name=name: shutil.copyfile(run / name, file))
         write_record(out / ABOUT, about)  # keeps the checksum of the run's weights
-    write_text(out / CARD, model_card(pretrained, exported.provenance, pretrained.sha256))
+    card = model_card(pretrained, exported.provenance, pretrained.sha256, exported.evidence)
+    write_text(out / CARD, card)
 
 
 def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:

@@ -29,11 +29,14 @@ class Exported:
         The model.
     provenance : dict
         Its record, without what it says of the machine.
+    evidence : dict of str to str
+        See :func:`elasticast.inference.card.evidence`.
     """
 
     run: Path
     pretrained: Pretrained
     provenance: dict[str, Any]
+    evidence: dict[str, str]
 
     @cached_property
     def weights(self) -> Weights:
@@ -69,5 +72,5 @@ class Exported:
             **about,
         }
         write_record(out / EXPORT_RECORD, content, [out / name for name in names])
-        card = model_card(self.pretrained, self.provenance, file_sha256(out / names[0]), use, notes)
+        card = model_card(self.pretrained, self.provenance, file_sha256(out / names[0]), self.evidence, use, notes)
         write_text(out / CARD, card)

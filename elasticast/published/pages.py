@@ -133,9 +133,16 @@ def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
 
 
 def cost(*suites: str) -> str:
-    """Core-minutes of the jobs of suites, by kind of job."""
+    """Core-minutes of the jobs of suites, by kind of job, and what they would cost."""
     kinds = {"prepare": "prepare", "stats": "prepare", "train": "train", "evaluate": "evaluate", "resample": "resample"}
-    head = ["Suite", "Trainings", *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())), "All", "CPU"]
+    head = [
+        "Suite",
+        "Trainings",
+        *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())),
+        "All",
+        "US dollars",
+        "CPU",
+    ]
     rows = []
     for suite in suites:
         jobs = _published(suite).jobs
@@ -143,7 +150,8 @@ def cost(*suites: str) -> str:
         cells = [f"{minutes.get(kind, 0):.1f}" for kind in dict.fromkeys(kinds.values())]
         total = f"**{costs.core_minutes(jobs):.0f}**"
         trainings = str((jobs["job"] == "train").sum())
-        rows.append([f"`{suite}`", trainings, *cells, total, " and ".join(jobs["processor"].dropna().unique())])
+        price = f"{costs.dollars(jobs):.2f}"
+        rows.append([f"`{suite}`", trainings, *cells, total, price, " and ".join(jobs["processor"].dropna().unique())])
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 
 

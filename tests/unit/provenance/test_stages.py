@@ -45,7 +45,6 @@ NEVER = {
     "cli/predict.py": "classifies files for people, for no stage",
     "cli/sweep.py": "evaluates for people, for no stage",
     "config/deciding.py": "says what runs again, not what comes of it",
-    "config/folds.py": "makes settings of files; the rules have them in params",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",
     "config/model/own_code.py": "runs a file of the user, whose SHA-256 is in the settings",
