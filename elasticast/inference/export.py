@@ -110,7 +110,7 @@ FORMATS: dict[str, tuple[Callable[[Exported, Path], None], tuple[str, ...]]] = {
     "elasticast": (_write_own, (WEIGHTS, ABOUT, CODE_FILE)),
     "huggingface": (hugging_face.write, (WEIGHTS, *hugging_face.FILES, EXPORT_RECORD)),
     "torch-export": (graph.write_torch, (graph.TORCH, graph.FRONT_END, EXPORT_RECORD)),
-    "encoders": (_write_encoders, (WEIGHTS, ABOUT, *encoder_files.NAMES)),
     "onnx": (graph.write_onnx, (graph.ONNX, graph.FRONT_END, EXPORT_RECORD)),
+    "encoders": (_write_encoders, (WEIGHTS, ABOUT, *encoder_files.NAMES)),
 }
 """For each format, what writes it, and the files besides the model card."""
