@@ -74,8 +74,9 @@ def write_onnx(exported: Exported, out: Path) -> None:
         return content, run
 
     call = f"""session = onnxruntime.InferenceSession("{ONNX}")
-inputs = dict(zip({INPUTS}, (x.numpy() for x in encode([waveform]))))
-{", ".join(outputs)}{"," * (len(outputs) == 1)} = session.run(None, inputs)"""
+names = "{'", "'.join(INPUTS)}"
+inputs = dict(zip(names, (x.numpy() for x in encode([waveform]))))
+{"(logits,)" if len(outputs) == 1 else ", ".join(outputs)} = session.run(None, inputs)"""
     _write(exported, out, ONNX, save, f"import onnxruntime\nfrom frontend import encode\n\n{call}")
 
 
