@@ -12,7 +12,16 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.reporting.captions import Coverage
-from elasticast.reporting.claims import FAILS, HOLDS, UNTESTED, RuleTest, combine_outcomes, conclude, format_place, judge_claims
+from elasticast.reporting.claims import (
+    FAILS,
+    HOLDS,
+    UNTESTED,
+    RuleTest,
+    combine_outcomes,
+    conclude,
+    format_place,
+    judge_claims,
+)
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.tables import LATEX, MARKDOWN, latex_row, markdown_table, signed, tidy_csv, write_tables
 
