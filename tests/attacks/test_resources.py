@@ -19,6 +19,7 @@ from elasticast.models import build_model
 from tests.attacks.forked import SECONDS
 from tests.attacks.jobs import copied, long_training
 from tests.attacks.test_files import RUN, job_of
+from tests.unit.inference.test_inference import trained
 
 STAGES = ("prepare", "stats", "train", "evaluate", "resample", "intervals", "collect_metrics", "table1", "fig4")
 
@@ -132,6 +133,22 @@ def test_ragged_batches(positions, tries, tiny):
                 alone = torch.cat([model(pack([clip])) for clip in clips])
             torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-5)
         tries.add("same result")
+
+
+@pytest.mark.slow
+@pytest.mark.tries(24)
+def test_a_long_stream(tries, tiny, tmp_path):
+    """an hour of noise per try, as one stream in chunks that attend to earlier ones: memory stays as it is"""
+    model = {"positions": "rotary", "depth": 1, "dim": 16, "heads": 1, "context": {"chunk": 16, "past": 32}}
+    classifier = trained(tmp_path, tiny(model=model, view={"max_frames": 1024}, front_end={"mel_bins": 16}))
+    second = 0.1 * torch.randn(16000).clamp(-5, 5)
+    stream = classifier.stream((second for _ in range(3600 * tries.count)), sample_rate=16000)
+    used = [memory()[1] for _ in stream]
+    assert stream.seconds == 3600 * tries.count
+    settled = used[len(used) // 8 :]
+    assert max(settled[-100:]) <= min(settled[:100]) + (4 << 20)
+    for _ in tries:
+        tries.add("memory flat")
 
 
 @pytest.mark.tries(20)

@@ -40,6 +40,7 @@ NEVER = {
     "cli/audit.py": "gives params to the stage audit",
     "cli/bench.py": "measures speed and memory, for no stage",
     "cli/finished.py": "publishes, archives and checks results, for no stage",
+    "cli/listen.py": "listens for people, for no stage",
     "cli/options.py": "declares options that rules give",
     "cli/predict.py": "classifies files for people, for no stage",
     "cli/sweep.py": "evaluates for people, for no stage",
@@ -57,6 +58,7 @@ NEVER = {
     "faults.py": "explains why a job stopped",
     "files.py": "writes a file whole or not at all, as it is given",
     "hdf5.py": "writes a file whole or not at all, as it is given",
+    "inference/stream.py": "classifies live audio for people, for no stage",
     "models/weights/hub.py": "fetches weights, of which results record the checksum",
     "models/trained.py": "refuses weights that are not finite",
     "progress.py": "tells of a job that runs",
@@ -110,7 +112,7 @@ NO_CODE = {
     "resolved_suite": "writes settings of which it has the digest",
     "resolved_ablation": "writes settings of which it has the digest",
     "decoded": "writes an empty file",
-    "redraw": "writes checksums of files, which are its inputs",
+    "redraw_record": "writes checksums of files, which are its inputs",
 }
 """Rules without a digest of code in params: why."""
 
