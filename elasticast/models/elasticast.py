@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from elasticast.config import ElasticASTSettings
 from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.errors import DataError
-from elasticast.models.attention import ClipMask, Rotation, computed_as, pooling_mask, resolve_backend
+from elasticast.models.attention import ClipMask, Rotation, chunk_mask, computed_as, pooling_mask, resolve_backend
+from elasticast.models.chunks import ChunkMemory
 from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions, stored_places
@@ -62,7 +63,7 @@ class ElasticAST(nn.Module):
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
         backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
-        tokens = self._tokens(*self._embedded(batch), batch.lengths, backend)
+        tokens = self._tokens(*self._embedded(batch), batch, backend)
         logits = self.head(self.head_norm(self._pooled(tokens, backend)))
         if not frames:
             return logits
@@ -93,8 +94,29 @@ class ElasticAST(nn.Module):
             freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, lengths) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
-    def _tokens(self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str) -> MergedTokens:
+    def next_chunk(self, batch: PackedBatch, memory: ChunkMemory) -> Tensor:
+        """Logits `[1, C]` of a stream after its next chunk, pooled over this chunk and those in memory.
+
+        Parameters
+        ----------
+        batch : PackedBatch
+            The chunk, as a single clip.
+        memory : ChunkMemory
+            What is kept of the chunks before; the chunk is added to it.
+        """
+        backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
+        x = self.patch_embed(batch.patches).to(self.head.weight.dtype)
+        states = memory.add(self.trunk, x, self.positions(*memory.places(batch.freq, batch.time)), backend)
+        tokens = MergedTokens(states, Lengths.of([len(states)], states.device))
+        return self.head(self.head_norm(self._pooled(tokens, backend)))
+
+    def _tokens(self, x: Tensor, rotation: Rotation | None, batch: PackedBatch, backend: str) -> MergedTokens:
         """Run the trunk."""
+        lengths, context = batch.lengths, self.settings.context
+        if context is not None:
+            mask, order = chunk_mask(lengths, batch.time // context.chunk, context.past_chunks, backend)
+            x = self.trunk(x.index_select(0, order), mask, rotation.of(order))
+            return MergedTokens(x.index_select(0, order.argsort()), lengths)
         merging, cls = self.settings.merge, int(self.settings.pooling == "cls")
         all_tokens = lengths.plus(1) if cls else lengths
         mask = ClipMask(all_tokens, all_tokens, backend)

@@ -9,7 +9,10 @@ from elasticast.config.suite import Claim
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.read_tables import DECIMALS
 
-HOLDS, FAILS, NOT_TESTED = "holds", "does not hold", "not in sweep"
+HOLDS, FAILS, NOT_TESTED = "holds", "does not hold", "not in sweep"  # outcomes of a rule
+HELD, NOT_HELD, UNDECIDED, UNTESTED = "held", "not held", "undecided", "not tested"  # and of a claim
+LEVEL = 0.05
+"""A rule that fails with a larger corrected p-value leaves its claim undecided."""
 _TOLERANCE = 1e-9  # points, for rounding errors: a model that is 1.0 below counts as within 1.0
 
 
@@ -148,3 +151,26 @@ def combine_outcomes(outcomes: list[str]) -> str:
         if outcome in outcomes:
             return outcome
     return "no claim"
+
+
+def conclude(outcomes: pd.Series, ps: pd.Series | None = None) -> str:
+    """Conclude from the rules of a claim whether it held.
+
+    Parameters
+    ----------
+    outcomes : pandas.Series of str
+        Outcomes of all rules of the claim.
+    ps : pandas.Series of float, optional
+        Corrected p-value of each rule's smallest difference, with the index of `outcomes`; NaN if not computed.
+
+    Returns
+    -------
+    str
+        ``held`` if all rules hold for the means. ``not held`` if a rule fails, and its p-value is below `LEVEL` or was
+        not computed. ``undecided`` if rules fail only by differences that chance alone can make. Else ``not tested``.
+    """
+    combined = combine_outcomes(list(outcomes))
+    if combined == FAILS:
+        chance = ps is not None and (ps[outcomes == FAILS] >= LEVEL).all()
+        return UNDECIDED if chance else NOT_HELD
+    return HELD if combined == HOLDS else UNTESTED

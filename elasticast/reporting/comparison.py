@@ -144,9 +144,12 @@ def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]
     return rows
 
 
+SCORES = (
+    "Fixed-length, there", "Any-length, there", "Any-length, native", "Fixed-length, worst", "Any-length, worst",
+)  # fmt: skip
 HEAD = (
-    "Data set · task", "Sweep", "Metric (%)", "Fixed length", "Trained at", "Fixed, own", "Any length", "Any, there",
-    "Any, native", "Fixed, worst", "Any, worst", "Seeds", "Clips",
+    "Data set · task", "Sweep", "Metric (%)", "Fixed-length model", "Trained at", SCORES[0], "Any-length model",
+    *SCORES[1:], "Seeds", "Clips",
 )  # fmt: skip
 """Headings of the columns of :func:`printed_rows`."""
 

@@ -57,7 +57,7 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
 
 
 def compiles(config: RunConfig, backend: str) -> bool:
-    """Whether `train.compile` compiles the model; one that merges tokens, or has prompts, is not compiled.
+    """Whether `train.compile` compiles the model; one that merges tokens, attends by chunks, or has prompts is not.
 
     Raises
     ------
@@ -69,8 +69,9 @@ def compiles(config: RunConfig, backend: str) -> bool:
             f"train.compile: 'on' needs the attention backend varlen (CUDA, bf16 or fp16), this run has {backend}; "
             "use 'auto' or 'off'"
         )
-    merges, adaptation = getattr(config.model, "merge", None) is not None, config.model.adaptation
-    changes_lengths = merges or (adaptation is not None and not adaptation.compiles)
+    adaptation = config.model.adaptation
+    changes_lengths = any(getattr(config.model, name, None) is not None for name in ("merge", "context"))
+    changes_lengths |= adaptation is not None and not adaptation.compiles
     return config.train.compile != "off" and backend == "varlen" and not changes_lengths
 
 

@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 from safetensors.torch import load_file
 
 from elasticast.errors import DataError
-from elasticast.inference.export import export, model_card
+from elasticast.inference.card import model_card
+from elasticast.inference.export import export
 from elasticast.models.pretrained import load_model
 from elasticast.text import one_line
 from elasticast.training.inputs import RunInputs
