@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import is_file, read_json, write_atomic, write_text
-from elasticast.inference import graph, hugging_face
+from elasticast.inference import encoder_files, graph, hugging_face
 from elasticast.inference.card import model_card
 from elasticast.inference.evidence import evidence
 from elasticast.inference.exported import CARD, EXPORT_RECORD, Exported
@@ -27,9 +27,6 @@ PRIVATE = ("command", "machine")
 def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = False) -> None:
     """Write a trained run to a folder, with a model card, `README.md`.
 
-    The model card has the test scores of the run, if it was evaluated, and the licence of its data, if the suite says
-    what they are.
-
     Parameters
     ----------
     run : Path
@@ -41,7 +38,8 @@ def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = F
         normalisation statistics, training settings and provenance, and the checksums of itself and of the weights;
         :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run. The weights of
         an adapted run are written whole, with low-rank updates added to the weights that they update. For the others
-        see :data:`FORMATS`.
+        see :data:`FORMATS`. Every format has a model card with the test scores of the run, if it was evaluated, and
+        the licence of its data, if the suite says what they are.
     trust_code : bool
         Whether to run the code of a model that brings its own, see :func:`elasticast.models.pretrained.load_model`.
 
@@ -101,10 +99,18 @@ def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:
     write_record(out / ABOUT, content, [out / WEIGHTS])
 
 
+def _write_encoders(exported: Exported, out: Path) -> None:
+    """Write the format of this package, and the files that benchmarks of encoders load."""
+    encoder_files.check(exported)
+    _write_own(exported, out)
+    encoder_files.write(exported, out)
+
+
 FORMATS: dict[str, tuple[Callable[[Exported, Path], None], tuple[str, ...]]] = {
     "elasticast": (_write_own, (WEIGHTS, ABOUT, CODE_FILE)),
     "huggingface": (hugging_face.write, (WEIGHTS, *hugging_face.FILES, EXPORT_RECORD)),
     "torch-export": (graph.write_torch, (graph.TORCH, graph.FRONT_END, EXPORT_RECORD)),
     "onnx": (graph.write_onnx, (graph.ONNX, graph.FRONT_END, EXPORT_RECORD)),
+    "encoders": (_write_encoders, (WEIGHTS, ABOUT, *encoder_files.NAMES)),
 }
 """For each format, what writes it, and the files besides the model card."""

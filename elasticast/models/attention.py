@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elasticast.data.packing import Lengths
+from elasticast.data.packing import Lengths, equally_long
 from elasticast.errors import ElasticASTError
 
 HALF = (torch.bfloat16, torch.float16)
@@ -220,9 +220,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     if mask.q.equal and mask.kv.equal:  # clips of equal length: one batched call
         split = [x.unflatten(0, (len(mask.q), -1)) for x in (q, k, v)]
         return _sdpa(*split, scale).flatten(0, 1)
-    # one call per clip: 2-3 times faster on a CPU than padding to the longest clip, and needs no mask
     parts = zip(q.split(mask.q.counts), k.split(mask.kv.counts), v.split(mask.kv.counts), strict=True)
+    if mask.rows is not None:
+        return _by_length(list(parts), scale)
+    # one call per clip: 2-3 times faster on a CPU than padding to the longest clip, and needs no mask
     return torch.cat([_sdpa(a[None], b[None], c[None], scale)[0] for a, b, c in parts])
+
+
+def _by_length(parts: list[tuple[Tensor, Tensor, Tensor]], scale: float) -> Tensor:
+    """Attention within each part (q, k, v). One call for all parts of the same lengths: of chunks, there are many."""
+    attended = [q for q, _, _ in parts]
+    for places in equally_long([(len(q), len(k)) for q, k, _ in parts]):
+        group = (torch.stack(x) for x in zip(*(parts[place] for place in places), strict=True))
+        for place, result in zip(places, _sdpa(*group, scale), strict=True):
+            attended[place] = result
+    return torch.cat(attended)
 
 
 def _attend_sizes(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
@@ -319,5 +331,5 @@ class AttentionScale(nn.Module):
         """
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
-            q, k = rotation.of(slice(len(k) - len(q), None))(q), rotation(k)
+            q, k = rotation.of(slice(k.shape[0] - q.shape[0], None))(q), rotation(k)
         return attend(q.to(v.dtype), k.to(v.dtype), v, mask, self.scale)

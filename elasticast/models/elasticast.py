@@ -8,7 +8,7 @@ from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, chunk_mask, computed_as, pooling_mask, resolve_backend
 from elasticast.models.chunks import ChunkMemory
-from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens
+from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens, time_means
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions, stored_places
 from elasticast.models.token_merging import MergedTokens, merged_trunk
@@ -55,6 +55,19 @@ class ElasticAST(nn.Module):
         DataError
             If a clip has more time patches than the table of time positions has rows.
         """
+        tokens, backend = self._states(batch)
+        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
+        if not frames:
+            return logits
+        return FrameLogits(logits, *self.frame_head(self._patches(tokens, batch), batch))
+
+    def frame_embeddings(self, batch: PackedBatch) -> list[Tensor]:
+        """Mean `[time patches, D]` of the last states of each time patch, of each clip; 0 without tokens."""
+        means, _ = time_means(self._patches(self._states(batch)[0], batch), batch)
+        return list(means.split(batch.clip_time_patches))
+
+    def _states(self, batch: PackedBatch) -> tuple[MergedTokens, str]:
+        """Tokens after the last block, and the attention backend."""
         limit, size = self.settings.limit, batch.patch_size
         rows = limit and (self.settings.patches(limit) if size is None else size.count(limit, size.time))
         if rows and batch.time_patches > rows:
@@ -63,12 +76,11 @@ class ElasticAST(nn.Module):
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
         backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
-        tokens = self._tokens(*self._embedded(batch), batch, backend)
-        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
-        if not frames:
-            return logits
-        cls = int(self.settings.pooling == "cls")
-        return FrameLogits(logits, *self.frame_head(patch_tokens(tokens, batch.lengths, cls), batch))
+        return self._tokens(*self._embedded(batch), batch, backend), backend
+
+    def _patches(self, tokens: MergedTokens, batch: PackedBatch) -> Tensor:
+        """Last states `[N, D]` of the patches."""
+        return patch_tokens(tokens, batch.lengths, int(self.settings.pooling == "cls"))
 
     def _embedded(self, batch: PackedBatch) -> tuple[Tensor, Rotation | None]:
         """Embed patches and positions.

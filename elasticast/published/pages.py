@@ -166,7 +166,8 @@ def cost(*suites: str) -> str:
         cells = [f"{minutes.get(kind, 0):.1f}" for kind in dict.fromkeys(kinds.values())]
         total = f"**{costs.core_minutes(jobs):.0f}**"
         trainings = str((jobs["job"] == "train").sum())
-        price = f"{costs.dollars(jobs):.2f}"
+        price = costs.dollars(jobs)
+        price = f"{price:.2f}" if price >= 0.005 else "< 0.01"
         rows.append([f"`{suite}`", trainings, *cells, total, price, " and ".join(jobs["processor"].dropna().unique())])
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 

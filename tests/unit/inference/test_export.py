@@ -49,7 +49,7 @@ def test_an_export_holds_labels_front_end_norm_training_and_provenance(run, trai
 
 def test_labels_of_markup_are_text_in_the_card(run):
     labels = ["a|b", "two\nlines", "**x**", "$x$", "[link](http://x)", "<b>", "=1+2"]
-    card = model_card(replace(load_model(run), classes=labels), {}, "digest")
+    card = model_card(replace(load_model(run), classes=labels), {}, "digest", {})
     tokens = MarkdownIt("commonmark").enable("table").parse(card)
     inline = [token.children for token in tokens if token.type == "inline"]
     assert f"several labels a clip: {', '.join(map(one_line, labels))}" in [

@@ -51,7 +51,7 @@ NEVER = {
     "config/names.py": "refuses names",
     "config/reading.py": "makes settings of files; the rules have them in params",
     "config/resolving.py": "makes settings of files; the rules have them in params",
-    "data/prepared.py": "stops a job whose inputs were changed",
+    "data/prepared.py": "stops a job whose inputs were changed; reads a table as it is",
     "data/download.py": "compares what it fetches with checksums",
     "errors.py": "stops a job",
     "evaluation/records.py": "compares results with their records; writes a table as it is given",
@@ -113,7 +113,7 @@ NO_CODE = {
     "resolved_suite": "writes settings of which it has the digest",
     "resolved_ablation": "writes settings of which it has the digest",
     "decoded": "writes an empty file",
-    "redraw": "writes checksums of files, which are its inputs",
+    "redraw_record": "writes checksums of files, which are its inputs",
 }
 """Rules without a digest of code in params: why."""
 
