@@ -306,8 +306,11 @@ def memory(subject: Subject) -> str:
 def flops(subject: Subject) -> str:
     """The formula of FLOPs is what runs."""
     model, length = subject.model(), min(16, subject.limit or 16)
-    formula = model.settings.flops(length * subject.freq, subject.classes)
-    counted = count_flops(model, subject.batch([length]))
+    settings, frames = model.settings, model.settings.traits.frames
+    formula = settings.flops(length * subject.freq, subject.classes)
+    if formula is not None and frames:
+        formula += settings.frame_flops(length, subject.classes)
+    counted = count_flops(model, subject.batch([length]), frames=frames)
     text = f"{counted / 1e6:,.1f} MFLOP for {length} time patches"
     if formula is None:
         raise NotApplicableError(

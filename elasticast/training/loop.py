@@ -77,7 +77,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
         self.init = self._start(model)
-        self.cost = ForwardCost(model.settings, config, len(clips.classes))
+        self.cost = ForwardCost(model.settings, config, len(clips.classes), frames=clips.kind == "frames")
         self.phases = plan_phases(config, clips, norm, self.cost)
         self.total = self.phases[-1].end
         self.model = model.to(self.device)

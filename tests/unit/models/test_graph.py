@@ -45,3 +45,16 @@ def test_logits_are_those_of_the_model(tiny, model, view):
         found = TensorModel(net, config)(batch.patches, batch.freq, batch.time, torch.tensor(batch.seqlens))
     assert expected.std() > 1e-2
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("model", [{}, {"pooling": "cls"}, {"kind": "ast", "prefix_tokens": 2}])
+def test_logits_of_time_patches_are_those_of_the_model(tiny, model):
+    config = tiny(model={"frame_head": True, **model})
+    torch.manual_seed(0)
+    net = build_model(config, 5).eval()
+    batch = packed([4, 4] if "kind" in model else [3, 1, 7], None)
+    with torch.no_grad():
+        expected = net(batch, frames=True)
+        clips, frames = TensorModel(net, config)(batch.patches, batch.freq, batch.time, torch.tensor(batch.seqlens))
+    torch.testing.assert_close(clips, expected.clips, atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames[batch.freq == 0], expected.frames, atol=1e-5, rtol=0)
