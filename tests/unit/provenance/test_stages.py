@@ -64,6 +64,7 @@ NEVER = {
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",
     "provenance/stages.py": "computes these digests, which change with it",
+    "training/energy.py": "measures the energy of a run, beside it",
     "training/finite.py": "stops a run that diverges",
     "reporting/check_tables.py": "stops a job",
     "reporting/data_overview.py": "draws what was prepared; no stage reads it",
@@ -112,7 +113,7 @@ NO_CODE = {
     "resolved_suite": "writes settings of which it has the digest",
     "resolved_ablation": "writes settings of which it has the digest",
     "decoded": "writes an empty file",
-    "redraw": "writes checksums of files, which are its inputs",
+    "redraw_record": "writes checksums of files, which are its inputs",
 }
 """Rules without a digest of code in params: why."""
 
