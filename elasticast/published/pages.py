@@ -69,8 +69,8 @@ def claims(*suites: str) -> str:
             found[UNTESTED].append(f"`{suite}`, which has not run; {_released(groups)}")
             continue
         for claim, rules in groups.items():
-            shortfall = _worst(suite, rules) if outcomes[claim] in (NOT_HELD, UNDECIDED) else ""
-            found[outcomes[claim]].append(f"`{suite}` {_words(claim)}{shortfall}")
+            smallest = "" if outcomes[claim] == UNTESTED else _smallest(suite, rules)
+            found[outcomes[claim]].append(f"`{suite}` {_words(claim)}{smallest}")
     return "".join(f"- **{outcome}**: {'; '.join(texts) or 'none'}\n" for outcome, texts in found.items())
 
 
@@ -89,11 +89,16 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _worst(suite: str, rules: pd.DataFrame) -> str:
-    """Where a claim fails most, clearly if it does so anywhere: the difference, its place and corrected p-value."""
-    failed = rules[rules["outcome"] == FAILS].sort_values("difference")
+def _smallest(suite: str, rules: pd.DataFrame) -> str:
+    """The smallest difference of a claim, its place and corrected p-value, of the rules that decide.
+
+    Those are the rules that fail, clearly if one does; if none fails, those that ask for a better model.
+    """
+    failed = rules[rules["outcome"] == FAILS]
     clear = failed[failed["p_corrected"] < LEVEL]
-    row = (clear if len(clear) else failed).iloc[0]
+    better = rules[rules["rule"].str.startswith("better")]
+    deciding = next(some for some in (clear, failed, better, rules) if len(some))
+    row = deciding.sort_values("difference").iloc[0]
     p = "" if pd.isna(row["p_corrected"]) else f", p {_p(row['p_corrected'])}"
     return f" ({signed(row['difference'])} at {_place(suite, row)}{p})"
 
