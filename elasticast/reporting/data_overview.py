@@ -87,7 +87,9 @@ def _classes(clips: pd.DataFrame, task: str, classes: list[str]) -> list[str]:
     kept = counts.loc[totals.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]]
     splits = [split for split in SPLITS if (clips["split"] == split).any()]
     ends = ["  ".join(f"{split} {kept[split][name]:,}" for split in splits) for name in kept.index]
-    head = f"task {task}: {len(classes)} classes of {totals.min():,} to {totals.max():,} clips"
+    low, high = totals.min(), totals.max()
+    each = f"{low:,} {'clip' if low == 1 else 'clips'} each" if low == high else f"{low:,} to {high:,} clips"
+    head = f"task {task}: {len(classes)} {'class' if len(classes) == 1 else 'classes'} of {each}"
     head += f"; the {MOST_CLASSES} most frequent are" if len(classes) > MOST_CLASSES else ""
     return [head, *_bars(kept.index.tolist(), kept.sum(axis=1).tolist(), ends)]
 
