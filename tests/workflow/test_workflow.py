@@ -187,9 +187,9 @@ def test_one_figure_by_name(project):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"suite": "mimi"}, ["config/suites/mimi.yaml", "tiny"]),
+        ({"suite": "mimi"}, ["config/suites/mimi.yaml", "tiny", "`mini`"]),
         ({"suite": "tiny", "beside": "mimi"}, ["config/config.yaml", "beside", "'mimi'", "tiny"]),
-        ({"suit": "tiny"}, ["config/config.yaml", "suit", "`suite`"]),
+        ({"suit": "tiny"}, ["config/config.yaml", "--config", "suit", "`suite`"]),
         ({"train_threads": 0}, ["config/config.yaml", "train_threads", 0]),
     ],
 )

@@ -50,7 +50,7 @@ def other_suite(_):
     if missing := [file for file in needed if not Path(file).is_file()]:
         partial = " partial=true" if SETTINGS.partial else ""
         raise WorkflowError(
-            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. To make it, run: "
+            f"config/config.yaml or --config: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. To make it, run: "
             f"snakemake summary --config suite={SETTINGS.beside}{partial} (with all other settings unchanged)"
         )
     return files
@@ -141,7 +141,7 @@ def released_weights(wildcards):
     """File with the authors' weights for an experiment."""
     if SETTINGS.released_weights is None:
         raise WorkflowError(
-            "config/config.yaml: released_weights: expected the folder that holds the authors' weights, for example "
+            "config/config.yaml or --config: released_weights: expected the folder that holds the authors' weights, for example "
             "--config released_weights=/weights; docs/paper.md names the files"
         )
     return f"{SETTINGS.released_weights}/{PLAN.released_weights[wildcards.experiment]}"
@@ -172,7 +172,7 @@ def audited_encoders():
     for name in sources:
         if name.startswith(OF_RUN) and name not in names:
             raise WorkflowError(
-                f"config/config.yaml: audits: {name!r}: suite {SUITE.name!r} has no such experiment; expected one of: "
+                f"config/config.yaml or --config: audits: {name!r}: suite {SUITE.name!r} has no such experiment; expected one of: "
                 f"{', '.join(names)}"
             )
     return [

@@ -11,6 +11,7 @@ from elasticast.config.model.context import Context
 from elasticast.config.model.token_merging import TokenMerging
 from elasticast.config.model.traits import Traits
 from elasticast.errors import Problem
+from elasticast.text import counted
 
 
 class TransformerSettings(ModelSettings):
@@ -83,7 +84,7 @@ class TransformerSettings(ModelSettings):
     @property
     def summary(self) -> str:
         """The model in words, after its kind."""
-        return f"{self.depth} blocks, {self.dim} wide, {self.heads} heads, {super().summary}"
+        return f"{counted(self.depth, 'block')}, {self.dim} wide, {counted(self.heads, 'head')}, {super().summary}"
 
     def problems(self, run: Any) -> list[Problem]:
         """Problems of sizes, and of how the head starts."""
