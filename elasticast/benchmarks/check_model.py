@@ -288,7 +288,7 @@ def memory(subject: Subject) -> str:
 def flops(subject: Subject) -> str:
     """The formula of FLOPs is what runs."""
     model, length = subject.model(), min(16, subject.limit or 16)
-    formula = model.settings.flops(length * subject.freq, subject.classes)
+    formula = model.settings.flops(subject.traits.row_tokens(length * subject.freq), subject.classes)
     counted = count_flops(model, subject.batch([length]))
     text = f"{counted / 1e6:,.1f} MFLOP for {length} time patches"
     if formula is None:

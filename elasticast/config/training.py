@@ -23,8 +23,8 @@ class Batch(Settings):
     )
     buckets: bool = Field(
         False,
-        description="Group clips of similar length and pad them to the longest of the batch. For models of one length, "
-        "such as `ast`, with `view.frames: native`.",
+        description="Group clips of similar length. For models that pad clips to the longest of the batch: those of "
+        "one length, such as `ast`, with `view.frames: native`, and those with `model.padding`.",
     )
     last: Literal["drop", "keep"] = Field(
         "drop", description="With `clips`: drop or keep the incomplete last batch of an epoch."

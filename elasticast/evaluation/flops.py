@@ -22,11 +22,11 @@ def forward_flops(model: nn.Module, config: RunConfig, tokens: int, classes: int
     config : RunConfig
         Settings of the run.
     tokens : int
-        Number of patch tokens.
+        Number of patch tokens. A model that is given padded batches computes its padding too.
     classes : int
         Number of classes.
     """
-    formula = model.settings.flops(tokens, classes)
+    formula = model.settings.flops(model.settings.traits.row_tokens(tokens), classes)
     if formula is not None:
         return formula
     freq = config.model.patches(config.front_end.mel_bins)

@@ -18,6 +18,8 @@ from elasticast.errors import ElasticASTError
 
 HALF = (torch.bfloat16, torch.float16)
 """Types that flash attention computes in."""
+LOG_OF_ZERO = -1000.0
+"""A score so low that its softmax is 0, and yet far from the limits of 16 bits."""
 
 
 def resolve_backend(name: str, device: torch.device | str, dtype: torch.dtype = torch.float32) -> str:
@@ -107,7 +109,7 @@ class ClipMask:
         `varlen`, `xformers`, `sdpa`, or `dense`.
     sizes : Tensor, optional
         `[Nkv]` float32, number of tokens that each key stands for after token merging: it counts like as many equal
-        keys. Default: 1 for all.
+        keys. No query attends to a key of size 0, which is padding. Default: 1 for all.
     """
 
     q: Lengths
@@ -191,10 +193,10 @@ def with_size_channels(q: Tensor, k: Tensor, v: Tensor, sizes: Tensor, scale: fl
     """Append channels to q, k and v, so that the scores include the logarithm of the sizes of keys.
 
     Two channels hold the logarithm and what is lost of it in 16 bits. Zeros fill up to a multiple of 8 channels, as
-    fused kernels need. The channels appended to v are zeros.
+    fused kernels need. The channels appended to v are zeros. For the logarithm of 0 they hold :data:`LOG_OF_ZERO`.
     """
     width = -(-(q.shape[-1] + 2) // 8) * 8
-    exact = (sizes.log() / scale)[:, None, None].expand(-1, k.shape[1], 1)
+    exact = (sizes.log().clamp(min=LOG_OF_ZERO) / scale)[:, None, None].expand(-1, k.shape[1], 1)
     rounded = exact.to(k.dtype)
     k = torch.cat([k, rounded, (exact - rounded.float()).to(k.dtype)], -1)
     q = torch.cat([q, q.new_ones(*q.shape[:-1], 2)], -1)

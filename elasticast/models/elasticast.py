@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from elasticast.config import ElasticASTSettings
 from elasticast.data.packing import Lengths, PackedBatch
+from elasticast.data.padding import PaddedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, computed_as, pooling_mask, resolve_backend
 from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens
@@ -15,7 +16,9 @@ from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
 class ElasticAST(nn.Module):
-    """Audio Spectrogram Transformer for packed batches of clips of different lengths.
+    """Audio Spectrogram Transformer for packed or padded batches of clips of different lengths.
+
+    The logits of padded clips are those of packed ones: no token attends to padding, and pooling leaves it out.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ class ElasticAST(nn.Module):
         self.apply(init_weights)
         init_head(self.head, settings.head_init)
 
-    def forward(self, batch: PackedBatch, *, frames: bool = False) -> Tensor | FrameLogits:
+    def forward(self, batch: PackedBatch | PaddedBatch, *, frames: bool = False) -> Tensor | FrameLogits:
         """Compute logits `[B, C]`, in the order of the clips; with `frames`, also those of every time patch.
 
         Raises
@@ -54,6 +57,9 @@ class ElasticAST(nn.Module):
         DataError
             If a clip has more time patches than the table of time positions has rows.
         """
+        present = None
+        if isinstance(batch, PaddedBatch):
+            batch, present = batch.rows(), batch.mask.flatten()
         limit, size = self.settings.limit, batch.patch_size
         rows = limit and (self.settings.patches(limit) if size is None else size.count(limit, size.time))
         if rows and batch.time_patches > rows:
@@ -62,7 +68,7 @@ class ElasticAST(nn.Module):
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
         backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
-        tokens = self._tokens(*self._embedded(batch), batch.lengths, backend)
+        tokens = self._tokens(*self._embedded(batch), batch.lengths, backend, present)
         logits = self.head(self.head_norm(self._pooled(tokens, backend)))
         if not frames:
             return logits
@@ -86,20 +92,25 @@ class ElasticAST(nn.Module):
         if rotary:
             x, (freq, time) = x.to(self.head.weight.dtype), stored_places(freq, time, batch.patch_size)
         else:
-            x = x + self.positions(freq, time, batch.grid_lengths, batch.patch_size)
+            x = x + self.positions(batch)
         if cls:
             x = prepend_tokens(self.cls.to(x.dtype).expand(clips, 1, -1), x, lengths)
         if rotary and cls:  # CLS tokens are at position (0, 0), which is not rotated
             freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, lengths) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
-    def _tokens(self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str) -> MergedTokens:
-        """Run the trunk."""
+    def _tokens(
+        self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str, present: Tensor | None
+    ) -> MergedTokens:
+        """Run the trunk; `present` `[N]` is False for padding."""
         merging, cls = self.settings.merge, int(self.settings.pooling == "cls")
-        all_tokens = lengths.plus(1) if cls else lengths
-        mask = ClipMask(all_tokens, all_tokens, backend)
+        all_tokens, sizes = lengths.plus(1) if cls else lengths, None
+        if present is not None:
+            sizes = present.float()
+            sizes = prepend_tokens(sizes.new_ones(len(lengths), 1), sizes, lengths) if cls else sizes
+        mask = ClipMask(all_tokens, all_tokens, backend, sizes)
         if merging is None:
-            return MergedTokens(self.trunk(x, mask, rotation), lengths)
+            return MergedTokens(self.trunk(x, mask, rotation), lengths, sizes)
         return merged_trunk(self.trunk, x, mask, merging, cls, rotation)
 
     def _pooled(self, tokens: MergedTokens, backend: str) -> Tensor:

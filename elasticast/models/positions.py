@@ -1,18 +1,17 @@
 """Position embeddings: on the grid of each clip for ElasticAST, a resizable 2-D grid for AST."""
 
-from collections.abc import Callable
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elasticast.config import ElasticASTSettings, PatchSize
+from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import Rotation
 
 SINUSOIDAL_BASE = 10000.0
 """Longest wavelength of sinusoidal positions, divided by 2 pi, in patches (Vaswani et al. 2017)."""
-ROTARY_BASE = 100.0
-"""The same for rotary positions. It is smaller because grids are shorter than texts (Heo et al. 2024, axial)."""
 
 
 def clip_positions(settings: ElasticASTSettings, freq_patches: int) -> nn.Module:
@@ -21,7 +20,10 @@ def clip_positions(settings: ElasticASTSettings, freq_patches: int) -> nn.Module
         case "sinusoidal":
             return SinusoidalPositions(settings.dim)
         case "rotary":
-            return RotaryPositions(settings.dim // settings.heads)
+            return RotaryPositions(settings.dim // settings.heads, settings.rotary_base)
+        case "grid":
+            grid = freq_patches, settings.patches(settings.max_frames)
+            return ClipGridPositions(grid, settings.dim, settings.grid_resize)
         case kind:
             return FactorisedPositions(freq_patches, settings.patches(settings.max_frames), settings.dim, kind)
 
@@ -50,33 +52,16 @@ class FactorisedPositions(nn.Module):
         self.freq = nn.Parameter(torch.randn(freq_patches, dim) / dim**0.5)
         self.time = nn.Parameter(torch.randn(time_patches, dim) / dim**0.5)
 
-    def forward(
-        self, freq: Tensor, time: Tensor, lengths: Callable[[], Tensor], patch_size: PatchSize | None = None
-    ) -> Tensor:
-        """Embed positions.
-
-        Parameters
-        ----------
-        freq, time : Tensor
-            `[N]`, position of each token on the grid of its clip.
-        lengths : callable
-            Returns `[N]`, the number of time patches of each token's clip.
-        patch_size : PatchSize, optional
-            Size of the patches. Both tables are resized to it first.
-
-        Returns
-        -------
-        Tensor
-            `[N, D]`.
-        """
-        freq_table, time_table = self._tables(patch_size)
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Embed the positions of all tokens, `[N, D]`. For patches of another size, both tables are resized first."""
+        freq_table, time_table = self._tables(batch.patch_size)
         if self.kind == "table":
-            return _rows(freq_table, freq) + _rows(time_table, time)
-        rows, length = len(time_table), lengths()
-        row = ((time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
+            return _rows(freq_table, batch.freq) + _rows(time_table, batch.time)
+        rows, length = len(time_table), batch.grid_lengths()
+        row = ((batch.time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
         if self.kind == "interpolated":
-            row = torch.where(length > rows, row, time)
-        return _rows(freq_table, freq) + _between_rows(time_table, row)
+            row = torch.where(length > rows, row, batch.time)
+        return _rows(freq_table, batch.freq) + _between_rows(time_table, row)
 
     def _tables(self, patch_size: PatchSize | None) -> tuple[Tensor, Tensor]:
         if patch_size is None:
@@ -105,14 +90,47 @@ class FactorisedPositions(nn.Module):
         self.time.copy_(_between_rows(self.time, row))
 
 
-def resized(table: Tensor, size: tuple[int, int]) -> Tensor:
-    """A grid of positions `[1, D, F, T]`, resized to F by T = `size` by bilinear interpolation with antialiasing.
+class ClipGridPositions(nn.Module):
+    """2-D positions of NaFlexVit (timm): one table, stretched over the grid of each clip.
+
+    A fraction of a clip stays the same place when clips get more patches, so that phases of training change nothing.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        Number of frequency patches and of time patches of the table.
+    dim : int
+        Width D.
+    mode : {"bicubic", "bilinear"}
+        How the table is resized, with antialiasing.
+    """
+
+    def __init__(self, grid: tuple[int, int], dim: int, mode: str = "bicubic"):
+        super().__init__()
+        self.mode = mode
+        self.table = nn.Parameter(torch.randn(1, dim, *grid) / dim**0.5)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Embed the positions of all tokens, `[N, D]`."""
+        freq, time = self.table.shape[2:]
+        if batch.patch_size is not None:
+            freq, _ = batch.patch_size.rows(freq, time)
+        counts = sorted(set(batch.clip_time_patches))
+        grids = [resized(self.table, (freq, count), self.mode)[0].flatten(1).T for count in counts]
+        first = dict(zip(counts, accumulate((len(grid) for grid in grids), initial=0), strict=False))
+        starts = torch.tensor([first[count] for count in batch.clip_time_patches])
+        starts = starts.to(batch.freq.device, non_blocking=True).index_select(0, batch.lengths.owners())
+        return _rows(torch.cat(grids), starts + batch.freq * batch.grid_lengths() + batch.time)
+
+
+def resized(table: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """A grid of positions `[1, D, F, T]`, resized to F by T = `size` by interpolation with antialiasing.
 
     A grid of this size is returned as it is.
     """
     if tuple(table.shape[2:]) == size:
         return table
-    return F.interpolate(table, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(table, size=size, mode=mode, align_corners=False, antialias=True)
 
 
 def stored_places(freq: Tensor, time: Tensor, patch_size: PatchSize | None) -> tuple[Tensor, Tensor]:
@@ -156,11 +174,9 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.count = dim // 4
 
-    def forward(
-        self, freq: Tensor, time: Tensor, _lengths: Callable[[], Tensor], patch_size: PatchSize | None = None
-    ) -> Tensor:
-        """Embed the positions `freq`, `time` `[N]` of tokens on the grid of their clips; returns `[N, D]`."""
-        places = stored_places(freq, time, patch_size)
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Embed the positions of all tokens, `[N, D]`."""
+        places = stored_places(batch.freq, batch.time, batch.patch_size)
         angles = [_angles(positions, self.count, SINUSOIDAL_BASE) for positions in places]
         return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], 1)
 
@@ -174,15 +190,17 @@ class RotaryPositions(nn.Module):
     ----------
     head_dim : int
         Channels E per head, a multiple of 4.
+    base : float
+        Longest wavelength, divided by 2 pi, in patches.
     """
 
-    def __init__(self, head_dim: int):
+    def __init__(self, head_dim: int, base: float):
         super().__init__()
-        self.count = head_dim // 4
+        self.count, self.base = head_dim // 4, base
 
     def forward(self, freq: Tensor, time: Tensor) -> Rotation:
         """Rotation for tokens at the positions `freq`, `time` `[N]` on the grid of their clips."""
-        angles = torch.cat([_angles(positions, self.count, ROTARY_BASE) for positions in (freq, time)], 1)[:, None]
+        angles = torch.cat([_angles(positions, self.count, self.base) for positions in (freq, time)], 1)[:, None]
         return Rotation(angles.cos(), angles.sin())
 
 

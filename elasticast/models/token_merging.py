@@ -36,7 +36,7 @@ class MergedTokens:
     lengths : Lengths
         Number of tokens that are left of each clip, without prefix tokens.
     sizes : Tensor or None
-        `[M]` float32, number of tokens that each token is the mean of. None if no tokens were merged.
+        `[M]` float32, number of tokens that each token is the mean of; 0 for padding. None if all are 1.
     sources : Tensor or None
         `[N]` int64, index of the merged token that holds each token of the input. None if no tokens were merged.
     """

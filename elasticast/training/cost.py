@@ -38,7 +38,8 @@ class ForwardCost:
         self._counting: torch.nn.Module | None = None
 
     def clip(self, tokens: int) -> int:
-        """Operations for one clip of `tokens` patch tokens."""
+        """Operations for one clip of `tokens` patch tokens, and the padding that it has in a batch of its own."""
+        tokens = self.settings.traits.row_tokens(tokens)
         if tokens not in self._known:
             formula = self.settings.flops(tokens, self.classes)
             self._known[tokens] = self._counted(tokens) if formula is None else formula
@@ -46,8 +47,8 @@ class ForwardCost:
 
     def batch(self, batch: PackedBatch) -> int:
         """Operations for a batch. A model that is given padded batches computes its padding too."""
-        padded = self.settings.traits.lengths == "padded"
-        return sum(map(self.clip, [max(batch.seqlens)] * len(batch) if padded else batch.seqlens))
+        pads = self.settings.traits.pads
+        return sum(map(self.clip, [max(batch.seqlens)] * len(batch) if pads else batch.seqlens))
 
     def _counted(self, tokens: int) -> int:
         freq = self.config.model.patches(self.config.front_end.mel_bins)

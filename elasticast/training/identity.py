@@ -57,7 +57,7 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
 
 
 def compiles(config: RunConfig, backend: str) -> bool:
-    """Whether `train.compile` compiles the model; one that merges tokens, or has prompts, is not compiled.
+    """Whether `train.compile` compiles the model; one that pads clips, merges tokens, or has prompts is not compiled.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def compiles(config: RunConfig, backend: str) -> bool:
         )
     merges, adaptation = getattr(config.model, "merge", None) is not None, config.model.adaptation
     changes_lengths = merges or (adaptation is not None and not adaptation.compiles)
-    return config.train.compile != "off" and backend == "varlen" and not changes_lengths
+    plain = not (changes_lengths or config.model.traits.pads)
+    return config.train.compile != "off" and backend == "varlen" and plain
 
 
 def continued(before: list[dict[str, Any]], now: dict[str, Any], step: int, experiment: str) -> list[dict[str, Any]]:

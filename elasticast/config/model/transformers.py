@@ -1,6 +1,6 @@
 """Settings of ElasticAST and AST, which share the transformer blocks."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -128,11 +128,27 @@ class ElasticASTSettings(TransformerSettings):
         description="Length of the table of time positions. With `positions: table` it is also the longest clip "
         "allowed. [frames]",
     )
-    positions: Literal["table", "interpolated", "fractional", "sinusoidal", "rotary"] = Field(
+    positions: Literal["table", "interpolated", "fractional", "grid", "sinusoidal", "rotary"] = Field(
         "table",
         description="`table`: learned, for frequency and time. `interpolated`: longer clips are squeezed onto the "
-        "table. `fractional`: every clip is stretched over the table, as in NaViT. `sinusoidal`: "
-        "fixed. `rotary`: rotates queries and keys.",
+        "table. `fractional`: every clip is stretched over the table, as in NaViT. `grid`: the same with one table "
+        "of frequency by time, as in NaFlexVit. `sinusoidal`: fixed. `rotary`: rotates queries and keys.",
+    )
+    grid_resize: Literal["bicubic", "bilinear"] = Field(
+        "bicubic",
+        description="With `positions: grid`: how the table is resized to a clip, with antialiasing. `bicubic` as in "
+        "timm, `bilinear` as in SigLIP 2.",
+    )
+    rotary_base: PositiveFloat = Field(
+        100.0,
+        description="With `positions: rotary`: longest wavelength, divided by 2 pi. 100 as in Heo et al. 2024, 10000 "
+        "as in timm and in the audio tower of open_clip. [patches]",
+    )
+    padding: Literal["longest"] | Annotated[list[PositiveInt], Field(min_length=1)] | None = Field(
+        None,
+        description="`null` packs clips. Otherwise clips are padded, and attention is masked, as in NaFlexVit: to the "
+        "`longest` clip of the batch, or to the smallest number in a list that is not below it. A batch with a longer "
+        "clip is padded to that clip. The weights and logits are those of packed clips. [tokens]",
     )
     pooling: Literal["attention", "mean", "cls"] = Field(
         "attention",
@@ -142,12 +158,14 @@ class ElasticASTSettings(TransformerSettings):
 
     @property
     def traits(self) -> Traits:
-        """Packed clips of any lengths, up to the end of a table of positions."""
+        """Packed or padded clips of any lengths, up to the end of a table of positions."""
         return Traits(
+            lengths="any" if self.padding is None else "padded",
+            pad_to=tuple(sorted(self.padding)) if isinstance(self.padding, list) else (),
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
-            merges=not isinstance(self.adapt, Prompts),
-            frames=self.frame_head,
+            merges=self.padding is None and not isinstance(self.adapt, Prompts),
+            frames=self.frame_head and self.padding is None,
             patch_sizes=True,
             starts_from=("ast",),
             head=self.head,
@@ -164,6 +182,23 @@ class ElasticASTSettings(TransformerSettings):
         elif self.positions == "rotary" and width % 4:
             message = f"needs model.dim / model.heads as a multiple of 4, got {width:g}"
             problems.append(Problem.between("model.positions", self.positions, message))
+        if self.padding is not None:
+            problems += self._padding_problems()
+        return problems
+
+    @property
+    def described(self) -> str:
+        """The kind of model, for messages."""
+        return super().described + (" with padding" if self.padding is not None else "")
+
+    def _padding_problems(self) -> list[Problem]:
+        problems = []
+        if self.frame_head:
+            message = "needs model.padding = null: frames are computed from packed clips"
+            problems.append(Problem.between("model.frame_head", True, message))
+        if self.adapt is not None:
+            message = "needs model.padding = null: weights are adapted with packed clips"
+            problems.append(Problem.between("model.adapt", self.adapt.kind, message))
         return problems
 
     def lengthened(self, frames: int) -> dict[str, Any]:
