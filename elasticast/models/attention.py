@@ -18,6 +18,8 @@ from elasticast.errors import ElasticASTError
 
 HALF = (torch.bfloat16, torch.float16)
 """Types that flash attention computes in."""
+QUERIES = 1024
+"""Number of queries whose weights are in memory at once, where the weights themselves are needed."""
 LOG_OF_ZERO = -1000.0
 """A score so low that its softmax is 0, and yet far from the limits of 16 bits."""
 
@@ -218,6 +220,35 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None 
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale).transpose(1, 2)
 
 
+@torch.no_grad()
+def received(q: Tensor, k: Tensor, lengths: Lengths, scale: float) -> Tensor:
+    """Attention that each token receives: the mean of its weights over the heads and queries of its clip.
+
+    It is the importance of a token in Learned Token Pruning (Kim et al. 2022, equation 4), times the number of tokens:
+    1 if all tokens are equal.
+
+    Parameters
+    ----------
+    q, k : Tensor
+        `[N, H, E]`.
+    lengths : Lengths
+        Number of tokens of each clip.
+    scale : float
+        Factor applied to the scores before the softmax.
+
+    Returns
+    -------
+    Tensor
+        `[N]` float32.
+    """
+    totals = []
+    with torch.autocast(q.device.type, enabled=False):  # 16 bits would make many tokens equal
+        for queries, keys in zip(q.float().split(lengths.counts), k.float().split(lengths.counts), strict=True):
+            parts = (part.transpose(0, 1) @ keys.permute(1, 2, 0) for part in queries.split(QUERIES))
+            totals.append(sum((scale * scores).softmax(-1).sum((0, 1)) for scores in parts) / q.shape[1])
+    return torch.cat(totals)
+
+
 @dataclass
 class Rotation:
     """Rotary position embedding: rotates the query and the key of each token (Su et al. 2021).
@@ -258,10 +289,13 @@ class AttentionScale(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """Compute attention within clips on `[N, H, E]` tensors."""
-        q, k = self.q_norm(q), self.k_norm(k)
-        if rotation is not None:
-            q, k = rotation(q), rotation(k)
+        q, k = self.prepared(q, k, rotation)
         return attend(q.to(v.dtype), k.to(v.dtype), v, mask, self.scale)
+
+    def prepared(self, q: Tensor, k: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys `[N, H, E]`, normalised and rotated."""
+        q, k = self.q_norm(q), self.k_norm(k)
+        return (q, k) if rotation is None else (rotation(q), rotation(k))
 
 
 class SelfAttention(nn.Module):
@@ -283,3 +317,9 @@ class SelfAttention(nn.Module):
         """The same, and the keys `[N, H, E]` before they are rotated."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
         return self.proj(self.attend(q, k, v, mask, rotation).flatten(1)), self.attend.k_norm(k)
+
+    def with_received(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """The same as :meth:`forward`, and the attention that each token receives, see :func:`received`."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        attended = self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
+        return attended, received(*self.attend.prepared(q, k, rotation), mask.q, self.attend.scale)

@@ -66,7 +66,7 @@ _EVENTS = (
 )
 _SWEEPS = (
     *_EVENTS,
-    "config/evaluation.py:PATCHES,swept_patches",
+    "config/evaluation.py:PATCHES,REDUCING,swept_patches",
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",

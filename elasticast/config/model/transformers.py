@@ -51,7 +51,7 @@ class TransformerSettings(ModelSettings):
         "LayerNorm of the weights in `init` (`trunk`, as in the released ElasticAST for VoxCeleb1).",
     )
     merge: TokenMerging | None = Field(
-        None, description="Token merging in training and evaluation; `null` does not merge."
+        None, description="Token merging or pruning in training and evaluation; `null` does neither."
     )
     frame_head: bool = Field(
         False,
@@ -93,6 +93,9 @@ class TransformerSettings(ModelSettings):
         if self.head_norm_init == "trunk" and self.init is None:
             message = "needs model.init: the LayerNorm is copied from these weights"
             problems.append(Problem.between("model.head_norm_init", "trunk", message))
+        if self.frame_head and self.merge is not None and self.merge.method == "prune":
+            message = "needs model.merge.method = 'merge': pruned tokens have no state to compute frames from"
+            problems.append(Problem.between("model.frame_head", True, message))
         return problems + (self.adapt.problems(self) if self.adapt else [])
 
     def flops(self, tokens: int, classes: int) -> int:
@@ -105,15 +108,17 @@ class TransformerSettings(ModelSettings):
 
         where attention pooling costs 2 n D 2D + 4 n D + 4 D D. Only matrix products and convolutions count, as in
         `torch.utils.flop_counter`. With token merging, n and m fall from block to block, and comparing the n tokens of
-        a block that merges costs 2 (n^2 / 4) E, with E channels per head. Prompts count in m; for adapters see
-        `Adaptation.flops`.
+        a block that merges costs 2 (n^2 / 4) E, with E channels per head. A block that prunes computes its attention a
+        second time, 2 m^2 D. Prompts count in m; for adapters see `Adaptation.flops`.
         """
         width, hidden, extra = self.dim, round(self.dim * self.mlp_ratio), self.traits.extra_tokens
         extra += self.adapt.extra_tokens if self.adapt else 0
         left, cost = tokens, 2 * tokens * self.patch**2 * width + 2 * width * classes
         for after in self.merge.counts(tokens, self.depth) if self.merge else [tokens] * self.depth:
             cost += 4 * (left + extra) * width * (2 * width + left + extra) + 4 * (after + extra) * width * hidden
-            cost += 2 * (left * left // 4) * (width // self.heads) if after < left else 0
+            if after < left:
+                compared = (left * left // 4) * (width // self.heads)
+                cost += 2 * (compared if self.merge.method == "merge" else (left + extra) ** 2 * width)
             cost += self.adapt.flops(width, left + extra, after + extra) if self.adapt else 0
             left = after
         return cost + (4 * width * (left * (width + 1) + width) if self.pooling == "attention" else 0)
