@@ -1,9 +1,13 @@
 """Floating-point operations of a training."""
 
+import numpy as np
 import torch
 
 from elasticast.config import ModelSettings, RunConfig
-from elasticast.data.packing import PackedBatch
+from elasticast.data.dataset import ClipDataset
+from elasticast.data.packing import PackedBatch, kept_count
+from elasticast.data.sampler import Batches, BatchSampler
+from elasticast.data.views import ViewRule
 from elasticast.evaluation.flops import forward_flops
 from elasticast.models import build_model
 
@@ -58,3 +62,54 @@ class ForwardCost:
                 model = self.config.model.model_copy(update={"backend": "auto"})
                 self._counting = build_model(self.config.model_copy(update={"model": model}), self.classes).eval()
             return forward_flops(self._counting, self.config, whole, self.classes)
+
+
+def mean_step(dataset: ClipDataset, sampler: BatchSampler, cost: ForwardCost, teacher: float = 0.0) -> float:
+    """Expected floating-point operations of a training step, from the batches of the first epoch.
+
+    Clips count with their largest views and with the mean token dropout, and all sizes of patches count equally.
+
+    Parameters
+    ----------
+    dataset : ClipDataset
+        Clips and settings of the training.
+    sampler : BatchSampler
+        Its batches.
+    cost : ForwardCost
+        Cost of a forward pass.
+    teacher : float
+        Mean operations of the teacher for one clip.
+    """
+    model, batches = dataset.config.model, sampler.epoch(0)
+    sizes = model.patch_sizes
+    drawn = [None] if sizes is None else [sizes.at(size, model.patch) for size in sizes.sizes]
+    of_sizes = [_operations(_computed(dataset, batches, dataset.tokens(size)), cost) for size in drawn]
+    student = step_passes(model) * sum(of_sizes) / len(of_sizes)
+    return (student + teacher * len(batches.order)) / len(batches)
+
+
+def _computed(dataset: ClipDataset, batches: Batches, tokens: np.ndarray) -> np.ndarray:
+    """Number of tokens `[n]` that a model computes of each clip of an epoch, padding included."""
+    train, traits = dataset.config.train, dataset.config.model.traits
+    drawn, firsts = tokens[batches.order], batches.bounds[:-1]
+    longest = np.repeat(np.maximum.reduceat(drawn, firsts), np.diff(batches.bounds))
+    filled = longest if traits.one_length and train.batch.buckets else drawn
+    share = sum(train.dropout_range) / 2
+    kept, places = np.unique(filled, return_inverse=True)
+    counts = np.array([kept_count(int(n), share, train.token_rounding) for n in kept])[places]
+    if not traits.pads:
+        return counts
+    return np.repeat(np.maximum.reduceat(counts, firsts), np.diff(batches.bounds))
+
+
+def _operations(tokens: np.ndarray, cost: ForwardCost) -> int:
+    """Operations of a forward pass for each of these numbers of tokens `[n]`, in total."""
+    counted = zip(*(values.tolist() for values in np.unique(tokens, return_counts=True)), strict=True)
+    return sum(clips * cost.clip(n) for n, clips in counted)
+
+
+def mean_clip(config: RunConfig, samples: np.ndarray, cost: ForwardCost) -> float:
+    """Mean operations of a forward pass over the largest views of clips of these lengths `[n]`."""
+    model = config.model
+    tokens = model.patches(ViewRule(config).most_frames(samples)) * model.patches(config.front_end.mel_bins)
+    return _operations(tokens, cost) / len(tokens)
