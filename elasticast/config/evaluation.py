@@ -14,6 +14,8 @@ PATCHES = {"patch_size": "both", "patch_width": "time"}
 """Sweeps over patches, and the axes along which they vary."""
 REDUCING = {"token_merge": "merge", "token_prune": "prune"}
 """Sweeps over a share of tokens that the blocks take away, and the method of `model.merge`."""
+COSTED = ("token_drop", *REDUCING, *PATCHES)
+"""Sweeps whose results include the operations of a forward pass, `gflops_per_clip`."""
 _NEEDED = {"windows": ("max_frames",), "compression": ("max_frames",), "remainder": tuple(PATCHES)}
 """Settings of an evaluation that belong to some sweeps only."""
 Seconds = Annotated[float, Field(ge=0)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import Evaluation, RunConfig
-from elasticast.config.evaluation import PATCHES, REDUCING, Detection, swept_patches
+from elasticast.config.evaluation import COSTED, REDUCING, Detection, swept_patches
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.events import check_frame_head
@@ -193,8 +193,7 @@ def evaluate(
         clips, listed = Clips(prepared, evaluation.split, config.task), read_listed(prepared, evaluation.split)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
-        costly = evaluation.x_name in (*PATCHES, *REDUCING, "token_drop")
-        costs = gflops_per_clip(model, clips, config, evaluation) if costly else {}
+        costs = gflops_per_clip(model, clips, config, evaluation) if evaluation.x_name in COSTED else {}
         if saved:
             saved.begin(name, evaluation, clips, listed)
         for compression in evaluation.compression or [None]:

@@ -66,7 +66,7 @@ _EVENTS = (
 )
 _SWEEPS = (
     *_EVENTS,
-    "config/evaluation.py:PATCHES,REDUCING,swept_patches",
+    "config/evaluation.py:COSTED,PATCHES,REDUCING,swept_patches",
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",
@@ -204,6 +204,13 @@ STAGES = {
     "curves": (*_PANELS, *_CURVES),
     "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
+    "zoo": (
+        *_TABLE,
+        *_CURVES,
+        "config/evaluation.py:COSTED,PATCHES,REDUCING",
+        "reporting/zoo.py",
+        "reporting/zoo_figure.py",
+    ),
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
         *_TABLE,
