@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from elasticast.config import FrontEnd, PatchSize, RunConfig
+from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import frame_seconds, patch_frames
 from elasticast.data.augment import mask_value, mixup, spec_augment, warped_labels
 from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
@@ -165,13 +165,8 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def tokens(self, patch_size: PatchSize | None = None) -> np.ndarray:
-        """Number of tokens of each clip's largest view, before token dropout.
-
-        Parameters
-        ----------
-        patch_size : PatchSize, optional
-            Size of the patches, by default the smallest that training draws.
+    def tokens(self) -> np.ndarray:
+        """Number of tokens of each clip's largest view with the smallest patches, before token dropout.
 
         Returns
         -------
@@ -180,9 +175,9 @@ class ClipDataset(Dataset):
         """
         model, bins = self.config.model, self.config.front_end.mel_bins
         frames = self.rule.most_frames(self.clips.samples)
-        if patch_size is None and model.patch_sizes is None:
+        if model.patch_sizes is None:
             return model.patches(frames) * model.patches(bins)
-        rows, columns = (patch_size or model.patch_sizes.smallest(model.patch)).grid(bins, frames)
+        rows, columns = model.patch_sizes.smallest(model.patch).grid(bins, frames)
         return rows * columns
 
     @one_thread()

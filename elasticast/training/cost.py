@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from elasticast.config import ModelSettings, RunConfig
+from elasticast.config import ModelSettings, PatchSize, RunConfig
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.packing import PackedBatch, kept_count
 from elasticast.data.sampler import Batches, BatchSampler
@@ -67,7 +67,8 @@ class ForwardCost:
 def mean_step(dataset: ClipDataset, sampler: BatchSampler, cost: ForwardCost, teacher: float = 0.0) -> float:
     """Expected floating-point operations of a training step, from the batches of the first epoch.
 
-    Clips count with their largest views and with the mean token dropout, and all sizes of patches count equally.
+    Clips count with their largest lengths and with the mean token dropout. All sizes of patches count equally, and
+    compressions are drawn once.
 
     Parameters
     ----------
@@ -83,23 +84,39 @@ def mean_step(dataset: ClipDataset, sampler: BatchSampler, cost: ForwardCost, te
     model, batches = dataset.config.model, sampler.epoch(0)
     sizes = model.patch_sizes
     drawn = [None] if sizes is None else [sizes.at(size, model.patch) for size in sizes.sizes]
-    of_sizes = [_operations(_computed(dataset, batches, dataset.tokens(size)), cost) for size in drawn]
+    of_sizes = [_operations(_computed(dataset, batches, size), cost) for size in drawn]
     student = step_passes(model) * sum(of_sizes) / len(of_sizes)
     return (student + teacher * len(batches.order)) / len(batches)
 
 
-def _computed(dataset: ClipDataset, batches: Batches, tokens: np.ndarray) -> np.ndarray:
+def _computed(dataset: ClipDataset, batches: Batches, size: PatchSize | None) -> np.ndarray:
     """Number of tokens `[n]` that a model computes of each clip of an epoch, padding included."""
-    train, traits = dataset.config.train, dataset.config.model.traits
-    drawn, firsts = tokens[batches.order], batches.bounds[:-1]
-    longest = np.repeat(np.maximum.reduceat(drawn, firsts), np.diff(batches.bounds))
-    filled = longest if traits.one_length and train.batch.buckets else drawn
+    config, samples = dataset.config, dataset.clips.samples
+    train, traits, compressions = config.train, config.model.traits, config.view.compression
+    tokens = np.stack([_tokens(config, samples, compression, size) for compression in compressions])
+    draws = np.random.default_rng(config.seed).integers(len(compressions), size=len(batches.order))
+    seen = tokens[draws, batches.order]
+    if traits.one_length and train.batch.buckets:
+        seen = _longest(seen, batches)
+    counts, places = np.unique(seen, return_inverse=True)
     share = sum(train.dropout_range) / 2
-    kept, places = np.unique(filled, return_inverse=True)
-    counts = np.array([kept_count(int(n), share, train.token_rounding) for n in kept])[places]
-    if not traits.pads:
-        return counts
-    return np.repeat(np.maximum.reduceat(counts, firsts), np.diff(batches.bounds))
+    kept = np.array([kept_count(int(n), share, train.token_rounding) for n in counts])[places]
+    return _longest(kept, batches) if traits.pads else kept
+
+
+def _longest(tokens: np.ndarray, batches: Batches) -> np.ndarray:
+    """The largest of the `tokens` `[n]` of each batch, for each of its clips."""
+    return np.repeat(np.maximum.reduceat(tokens, batches.bounds[:-1]), np.diff(batches.bounds))
+
+
+def _tokens(config: RunConfig, samples: np.ndarray, compression: float, size: PatchSize | None = None) -> np.ndarray:
+    """Number of tokens of the largest views of clips of these lengths, `[n]` int64."""
+    model, bins = config.model, config.front_end.mel_bins
+    frames = ViewRule(config, compression=compression).most_frames(samples)
+    if size is None:
+        return model.patches(frames) * model.patches(bins)
+    rows, columns = size.grid(bins, frames)
+    return rows * columns
 
 
 def _operations(tokens: np.ndarray, cost: ForwardCost) -> int:
@@ -109,7 +126,5 @@ def _operations(tokens: np.ndarray, cost: ForwardCost) -> int:
 
 
 def mean_clip(config: RunConfig, samples: np.ndarray, cost: ForwardCost) -> float:
-    """Mean operations of a forward pass over the largest views of clips of these lengths `[n]`."""
-    model = config.model
-    tokens = model.patches(ViewRule(config).most_frames(samples)) * model.patches(config.front_end.mel_bins)
-    return _operations(tokens, cost) / len(tokens)
+    """Mean operations of a forward pass in evaluation, over clips of these lengths `[n]`."""
+    return _operations(_tokens(config, samples, config.default_compression), cost) / len(samples)

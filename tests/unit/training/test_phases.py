@@ -236,6 +236,7 @@ BUDGETS = {
     "patch sizes": {"model": {"patch_sizes": {"sizes": [12, 16, 20], "remainder": "drop"}}},
     "merged": {"model": {"merge": {"share": 0.5}}},
     "phases": {"train": {"phases": PHASES}},
+    "hops": {"view": {"compression": [1.0, 2.0, 4.0]}, "model": {"padding": "longest"}},
     "cnn": {"model": {"kind": "cnn"}},
 }
 
