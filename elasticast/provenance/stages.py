@@ -205,11 +205,13 @@ STAGES = {
     "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
     "zoo": (
-        *_TABLE,
+        *_PANELS,
         *_CURVES,
         "config/evaluation.py:COSTED,PATCHES,REDUCING",
+        "reporting/tables.py",
         "reporting/zoo.py",
         "reporting/zoo_figure.py",
+        "text.py:csv_cell,latex,markdown",
     ),
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
