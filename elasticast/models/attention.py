@@ -224,7 +224,7 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None 
 def received(q: Tensor, k: Tensor, lengths: Lengths, scale: float) -> Tensor:
     """Attention that each token receives: the mean of its weights over the heads and queries of its clip.
 
-    It is the importance of a token in Learned Token Pruning (Kim et al. 2022, equation 4), times the number of tokens:
+    It is the importance of a token in Learned Token Pruning (Kim et al. 2022), times the number of tokens:
     1 if all tokens are equal.
 
     Parameters
