@@ -13,6 +13,7 @@ from elasticast.models.attention import attend, with_size_channels
 from elasticast.training.cost import ForwardCost
 from elasticast.training.identity import compiles
 from tests.complaints import complains
+from tests.gpu import gpu, skip_without
 from tests.unit.models.test_equality import shaken
 from tests.unit.models.test_models import clip_mask, model_of, random_clip
 
@@ -43,6 +44,22 @@ def test_padded_equals_packed_equals_one_by_one(tiny, clips, equal, settings, pa
     equal(f"ElasticAST padded to {padding} = packed, {settings}", rows(pack(clips)), expected)
     alone = torch.cat([rows(pack([clip])) for clip in clips])
     equal(f"ElasticAST padded to {padding}, one by one = packed, {settings}", alone, expected)
+
+
+@gpu
+@pytest.mark.parametrize(
+    ("backend", "dtype"), [("sdpa", torch.float32), ("xformers", torch.float32), ("varlen", torch.bfloat16)]
+)
+@torch.no_grad()
+def test_padded_on_the_gpu_equals_packed(tiny, clips, equal, backend, dtype):
+    skip_without(backend, dtype)
+    rows, packed = (model.cuda() for model in pair(tiny, {"positions": "grid", "backend": backend}))
+    packed.settings = packed.settings.model_copy(update={"backend": "dense"})
+    expected = packed(pack(clips).to("cuda"))
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+        found = rows(pack(clips).to("cuda")).float()
+    tolerance = (1e-4 if dtype == torch.float32 else 5e-2) * expected.abs().max().item()
+    equal(f"ElasticAST on a GPU, padded, {backend} = packed, dense mask, {dtype}", found, expected, tolerance)
 
 
 @pytest.mark.parametrize("settings", CASES[:4], ids=str)
