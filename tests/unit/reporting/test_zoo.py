@@ -113,3 +113,14 @@ def test_a_suite_beside_it_is_drawn_open(zoo, project, monkeypatch):
     rows = [line.split(" | ") for line in (project / "out" / "zoo.md").read_text().splitlines()[2:]]
     last = {row[1]: row[-1].strip(" |") for row in rows}
     assert last == {"AST 64": "1", "AST 128": "", "AST 20 ms": "", "ElasticAST": "2"}
+
+
+def test_a_suite_that_has_not_run_is_drawn_without_points(zoo, project, monkeypatch):
+    write_table(project / "metrics.csv", metrics_table().iloc[:0], {})
+    write_table(project / "runs.csv", runs_table(["elastic"]).iloc[:0], {})
+    figure, caption = drawn_figure(project, monkeypatch, "zoo", zoo)
+    assert not [line for ax in figure.axes for line in ax.get_lines() if len(line.get_xdata())]
+    assert caption
+    table = pd.read_csv(project / "out" / "zoo.csv")
+    assert len(table) == 4
+    assert table[["score", "gflops", "training_tflops"]].isna().all(axis=None)
