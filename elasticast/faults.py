@@ -5,12 +5,16 @@ Libraries report them in many ways: as errors of several types, without the name
 
 import contextlib
 import errno
+import mmap
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from typing import Any, NoReturn
 
 from elasticast.errors import ElasticASTError
 
@@ -39,6 +43,10 @@ LESS_MEMORY = {
 }
 """What lowers the memory that a command needs."""
 _PROBE = 1 << 20  # bytes
+_RESERVE = 4 << 20
+"""Bytes that are set aside, and given back when memory runs out: messages need some, too."""
+_WATCHED: list[int] = []
+"""Ends of the pipes to the processes that watch this one, see `_watched`."""
 SHARED = "give it more (in a container: --shm-size), or use fewer processes (--workers, train.workers); then run again"
 """What to do if the processes of a data loader cannot share memory."""
 SHARED_MEMORY = "/dev/shm"
@@ -59,21 +67,102 @@ _INNER = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception): ", re.MULTILINE)
 def one_message(stage: str) -> Iterator[None]:
     """Print errors that users can fix, and faults of the machine, as one message; then exit with status 1.
 
+    If this process is killed or crashes in a library, another process prints the message.
+
     Parameters
     ----------
     stage : str
         The command or script that runs, for the message.
     """
+    reserve = None
     try:
-        try:
-            yield
-        finally:
-            _flush()
+        reserve = mmap.mmap(-1, _RESERVE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with _watched(stage), _ended_without_memory(reserve):
+            try:
+                yield
+            finally:
+                _flush()
     except Exception as error:
+        if reserve:
+            reserve.close()
         message = message_of(error, stage)
         if message is None:
             raise
         sys.exit(f"error: {message}")
+
+
+@contextlib.contextmanager
+def _watched(stage: str) -> Iterator[None]:
+    """Let another process print a message if this process ends inside the block."""
+    words = (
+        f"error: {stage} was killed or crashed; unless somebody stopped it, memory probably ran out: "
+        f"{_less_memory(stage)}\n"
+    ).encode()
+    try:
+        reading, writing = os.pipe()
+    except OSError:  # too few files may be open
+        yield
+        return
+    _WATCHED.append(writing)
+    watcher = None
+    with contextlib.suppress(OSError):  # too few processes may run
+        watcher = os.fork()
+        if not watcher:
+            _watch(reading, words)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        if writing in _WATCHED:  # else this is a fork of the process
+            _WATCHED.remove(writing)
+            with contextlib.suppress(OSError):
+                os.write(writing, b".")
+            os.close(writing)
+            if watcher:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(watcher, 0)
+
+
+def _watch(reading: int, words: bytes) -> NoReturn:
+    """In the other process: wait until the pipe is closed, and print `words` if nothing came through it before."""
+    try:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # programs that read the output wait until nobody can write it
+        if not os.read(reading, 1):
+            os.write(2, words)
+    finally:
+        os._exit(0)
+
+
+def _unwatched() -> None:
+    """In a fork: close the pipes of its parent."""
+    while _WATCHED:
+        os.close(_WATCHED.pop())
+
+
+os.register_at_fork(after_in_child=_unwatched)
+
+
+@contextlib.contextmanager
+def _ended_without_memory(reserve: mmap.mmap) -> Iterator[None]:
+    """End the process if one of its threads, or a finaliser, has no memory: other threads would wait for it forever."""
+    before = threading.excepthook, sys.unraisablehook
+
+    def ending(hook: Callable[[Any], object]) -> Callable[[Any], None]:
+        def report(error: Any) -> None:
+            if error.exc_type and issubclass(error.exc_type, MemoryError):
+                reserve.close()
+                os._exit(1)  # the process that watches this one prints the message
+            hook(error)
+
+        return report
+
+    threading.excepthook, sys.unraisablehook = map(ending, before)
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
 
 
 def _flush() -> None:

@@ -5,30 +5,19 @@ from pathlib import Path
 
 from elasticast.checksums import read_record, verify
 from elasticast.config import Suite
-from elasticast.config.dataset import DatasetConfig
+from elasticast.config.dataset.licences import licence_of
 from elasticast.data.prepared import REMEDY, SUMMARY
 from elasticast.errors import DataError
 from elasticast.evaluation.records import EVALUATION, read_evaluation, read_training, record_of
 
-TABLES = ("metrics", "intervals", "pairs", "runs", "history", "data", "norms")
-"""Tables in the folder ``summary`` of a suite; each has a record."""
+TABLES = ("metrics", "intervals", "pairs", "runs", "history", "data", "lengths", "norms")
+"""Tables in the folder ``summary`` of a suite; each has a record. `elasticast publish` needs all of them."""
 RUN = ("config.yaml", "sweeps.yaml", "run.json", EVALUATION, "metrics.csv", "predictions.h5", "model.json")
 WEIGHTS = "model.safetensors"
 _OF_SOME_RUNS = ("model_code.py", "history/history.csv", "history/validation.csv")
 _DATA = (SUMMARY, "summary.csv", "classes.json")
 _CLIPS = ("manifest.parquet", "ids.txt")
-LICENCES = {
-    "soundscapes": "https://www.apache.org/licenses/LICENSE-2.0",
-    "fsdd": "https://creativecommons.org/licenses/by-sa/4.0/",
-}
-"""Licence of the clips that a module of `elasticast.data.datasets` generates. The archive lists only these clips; the
-lists of other datasets may not be ours to publish."""
 ALL = "run `snakemake all` first"
-
-
-def is_ours(dataset: DatasetConfig) -> bool:
-    """Whether the clips of a dataset are generated here, so that the archive may list and describe them."""
-    return dataset.generated and dataset.module in LICENCES
 
 
 def contents(suite: Suite, results: Path, figures: Path, *, weights: bool) -> dict[str, Path]:
@@ -69,6 +58,7 @@ def _of_suite(folder: Path) -> Iterator[Path]:
         verify(table, record, record_of(table), ALL)
         yield from (table, record_of(table))
     yield from (folder / "summary" / "suite.yaml", folder / "index.html")
+    yield from sorted((folder / "benchmarks").glob("*.tsv"))  # the time of each job, of which the cost is computed
 
 
 def _of_runs(suite: Suite, results: Path, weights: bool) -> Iterator[Path]:
@@ -87,7 +77,7 @@ def _of_runs(suite: Suite, results: Path, weights: bool) -> Iterator[Path]:
 def _of_data(suite: Suite, results: Path) -> Iterator[Path]:
     for name, dataset in suite.datasets.items():
         folder = results / "data" / name
-        names = [*_DATA, *(_CLIPS if is_ours(dataset) else ())]
+        names = [*_DATA, *(_CLIPS if licence_of(dataset) else ())]
         record = read_record(folder / SUMMARY, REMEDY)
         for file in names[1:]:
             verify(folder / file, record, folder / SUMMARY, REMEDY)

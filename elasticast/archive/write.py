@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from elasticast import __version__
-from elasticast.archive.contents import WEIGHTS, contents, is_ours
+from elasticast.archive.contents import WEIGHTS, contents
 from elasticast.archive.crate import NAME as CRATE
 from elasticast.archive.crate import PAPER, crate_metadata
 from elasticast.archive.croissant import NAME as CROISSANT
@@ -21,6 +21,7 @@ from elasticast.archive.croissant import croissant
 from elasticast.archive.paths import check_paths
 from elasticast.checksums import file_sha256
 from elasticast.config import Suite
+from elasticast.config.dataset.licences import licence_of
 from elasticast.errors import DataError
 from elasticast.evaluation.records import read_training
 from elasticast.files import replacing
@@ -35,7 +36,12 @@ the results in `results/{name}/`; begin with `results/{name}/index.html`.
 
     sha256sum --check --quiet {sums}       # is every file as it was published?
     make setup                                    # then: . .venv/bin/activate
+    elasticast verify results/{name}              # do tables, settings, code and data belong together?
+    elasticast publish results/{name}             # then: snakemake redraw --config suite={name}
     snakemake all --config suite={name}           # make all results again; with -n, say what would run
+
+`snakemake redraw` draws all figures and tables from the tables in the archive, without data or training, into
+`docs/results/{name}/figures`.
 
 `{crate}` describes the archive (RO-Crate), `results/data/*/{croissant}` the generated datasets (Croissant), and
 `environment.txt` lists the versions that were installed. {weights}
@@ -100,7 +106,7 @@ def _description(suite: Suite, files: dict[str, Path], about: dict[str, Any], ci
     texts["environment.txt"] = _installed()
     published = {"version": __version__, "datePublished": about["date"], "url": PAPER, "citeAs": "See CITATION.cff."}
     for name, dataset in suite.datasets.items():
-        if is_ours(dataset):
+        if licence_of(dataset):
             folder = f"results/data/{name}"
             described = croissant(name, dataset, files[f"{folder}/manifest.parquet"], published)
             texts[f"{folder}/{CROISSANT}"] = json.dumps(described, indent=1, ensure_ascii=False)

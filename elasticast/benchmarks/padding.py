@@ -30,7 +30,7 @@ def _subject(measure: str, config: RunConfig, tokens: Sequence[int], device: tor
     return AttentionAlone(config, tokens, device, torch.bfloat16 if precision == "bf16" else torch.float32, seed)
 
 
-def _step(subject: Subject, passes: list[Pass], what: str) -> None:
+def run_step(subject: Subject, passes: list[Pass], what: str) -> None:
     """Run all passes of a way, one of :data:`PASSES`."""
     if what == "forward":
         with torch.no_grad():
@@ -171,10 +171,10 @@ def measure_packing(
         useful = count_costs([_packed(len(tokens))], tokens, config, measure, both)
         for name, way in ways.items():
             count = count_costs(way, tokens, config, measure, both)
-            speed = _speed(seconds[name], seconds[next(iter(ways))], tokens)
-            share = {"peak_share": useful["total_gflop"] * 1e9 / speed["seconds"] / peak}
+            rate = speed(seconds[name], seconds[next(iter(ways))], tokens)
+            share = {"peak_share": useful["total_gflop"] * 1e9 / rate["seconds"] / peak}
             head = {"measure": measure, "pass": what, "way": name}
-            rows.append(head | count | memory[name] | {"error": errors[name]} | speed | share)
+            rows.append(head | count | memory[name] | {"error": errors[name]} | rate | share)
     return pd.DataFrame(rows)
 
 
@@ -184,7 +184,7 @@ def _costs(
     """Memory of each way, and its times in all rounds, see :func:`~elasticast.benchmarks.timing.time_alternately`."""
     passes = {name: [subject.prepare(layout) for layout in way] for name, way in ways.items()}
     memory = {name: _memory(subject, of_way, what, device) for name, of_way in passes.items()}  # also warms up
-    steps = {name: functools.partial(_step, subject, of_way, what) for name, of_way in passes.items()}
+    steps = {name: functools.partial(run_step, subject, of_way, what) for name, of_way in passes.items()}
     return memory, time_alternately(steps, rounds, device)
 
 
@@ -194,11 +194,11 @@ def _memory(subject: Subject, passes: list[Pass], what: str, device: torch.devic
         max(saved_bytes(forward_pass.forward, subject.weights) for forward_pass in passes) if what != "forward" else 0
     )
     subject.clear(passes)
-    peak = peak_bytes(lambda: _step(subject, passes, what), device)
+    peak = peak_bytes(lambda: run_step(subject, passes, what), device)
     return {"saved_mib": saved / MIB, "peak_mib": np.nan if peak is None else peak / MIB}
 
 
-def _speed(seconds: np.ndarray, first: np.ndarray, tokens: Sequence[int]) -> dict[str, float]:
+def speed(seconds: np.ndarray, first: np.ndarray, tokens: Sequence[int]) -> dict[str, float]:
     """Speed of a way from its times and those of the first way, both `[rounds, 2]`."""
     low, middle, high = np.quantile(seconds[:, 0], [0.25, 0.5, 0.75])
     rates = {"tokens_per_s": sum(tokens) / middle, "clips_per_s": len(tokens) / middle}

@@ -103,7 +103,33 @@ class AttentionAlone:
         return gradients
 
 
-class WholeModel:
+class Trained:
+    """A model and its optimiser, for steps in which the weights change."""
+
+    model: nn.Module
+
+    def _make_trainable(self, precision: str, device: torch.device) -> None:
+        self.weights, self.device, self.precision = list(self.model.parameters()), device, precision
+        self.optimizer = torch.optim.AdamW(self.weights, 1e-6, fused=device.type == "cuda" or None)
+
+    def _autocast(self, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def run() -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                return forward()
+
+        return run
+
+    def clear(self, _: list[Pass]) -> None:
+        """Delete the gradients of earlier steps."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def update(self) -> None:
+        """Clip the gradient and change the weights."""
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+
+
+class WholeModel(Trained):
     """An ElasticAST with random weights, from random patches to logits.
 
     Parameters
@@ -126,9 +152,8 @@ class WholeModel:
         self.model = RowElasticAST(config.model, grid=(freq, 0), classes=CLASSES).to(device)
         grids = [(torch.randn(n, config.model.patch**2), *grid_positions(freq, n // freq)) for n in tokens]
         self.clips = [PackedClip(i, *grid, torch.zeros(CLASSES)) for i, grid in enumerate(grids)]
+        self._make_trainable(precision, device)
         self.gradient = torch.randn(len(tokens), CLASSES).to(device)
-        self.weights, self.device, self.precision = list(self.model.parameters()), device, precision
-        self.optimizer = torch.optim.AdamW(self.weights, 1e-6, fused=device.type == "cuda" or None)
 
     def prepare(self, layout: Layout) -> Pass:
         """Prepare the pass of a layout."""
@@ -144,22 +169,6 @@ class WholeModel:
             model._modules = {**model._modules, "trunk": copy.copy(model.trunk)}
             speed_up(model, graphs=layout.fast == "graphs")
         return Pass(self._autocast(lambda: model(batch)), slice(None), target, gradient)
-
-    def _autocast(self, forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        def run() -> Tensor:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                return forward()
-
-        return run
-
-    def clear(self, _: list[Pass]) -> None:
-        """Delete the gradients of earlier steps."""
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def update(self) -> None:
-        """Clip the gradient and change the weights."""
-        nn.utils.clip_grad_norm_(self.weights, 1.0)
-        self.optimizer.step()
 
     def gradients(self, _: list[Pass]) -> Tensor:
         """Gradient of the weights of the first layer, which depends on the gradients of all other layers."""

@@ -1,6 +1,8 @@
 """Output of `elasticast bench`: a CSV file, and the tables of `bench packing` in the terminal."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -47,15 +49,30 @@ def _machine(device: torch.device) -> dict[str, str | int]:
 
 def show(results: pd.DataFrame, left_out: dict[str, str]) -> None:
     """Print one table per measure and pass, and the ways that are left out with the reasons."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
+    console = _console()
     for title, part in results.groupby(["measure", "pass"], sort=False):
-        console.print(_table(", ".join(title), part))
-    for name, reason in left_out.items():
-        console.print(f"left out: {name}: {reason}")
+        console.print(_table(", ".join(title), part, "way", _COLUMNS))
+    _show_left_out(console, left_out)
     if results["peak_mib"].isna().all():
         console.print("peak memory: measured on a GPU only")
+
+
+def show_others(results: pd.DataFrame, left_out: dict[str, str]) -> None:
+    """Print one table per pass of `elasticast bench others`, and the implementations that are left out."""
+    console = _console()
+    for title, part in results.groupby("pass", sort=False):
+        console.print(_table(title, part, "implementation", _OTHERS_COLUMNS))
+    _show_left_out(console, left_out)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+def _show_left_out(console: Console, left_out: dict[str, str]) -> None:
+    for name, reason in left_out.items():
+        console.print(f"left out: {name}: {reason}", markup=False)
 
 
 _COLUMNS = {
@@ -75,14 +92,20 @@ _COLUMNS = {
     "CPU time\nratio": lambda row: f"{row.cpu_ratio:.2f}",
 }
 
+_COMMON = ("tokens\ncomputed", "peak\nMiB", "ms\na step", "\nquartiles", "\nclips/s", "\ntokens/s")
+_OTHERS_COLUMNS = {
+    "\nparameters": lambda row: f"{row.parameters:,}",
+    **{head: _COLUMNS[head] for head in (*_COMMON, "time\nratio", "CPU time\nratio")},
+}
 
-def _table(title: str, part: pd.DataFrame) -> Table:
+
+def _table(title: str, part: pd.DataFrame, key: str, columns: dict[str, Callable[[Any], str]]) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("way", no_wrap=True)
+    table.add_column(key, no_wrap=True)
     on_gpu = part["peak_mib"].notna().all()
-    columns = {head: text for head, text in _COLUMNS.items() if not head.startswith(("CPU", "peak")[not on_gpu])}
+    columns = {head: text for head, text in columns.items() if not head.startswith(("CPU", "peak")[not on_gpu])}
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for row in part.itertuples():
-        table.add_row(row.way, *(text(row) for text in columns.values()))
+        table.add_row(getattr(row, key), *(text(row) for text in columns.values()))
     return table

@@ -137,6 +137,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cpu") if name == "cpu" else default_device()
 
 
+def usable_backends(device: torch.device, precision: str) -> list[str]:
+    """Attention backends that work on a device in this precision, the fastest first."""
+    dtype = PRECISIONS[precision]
+    return [name for name in ("varlen", "xformers", "sdpa", "dense") if why_not(name, device.type, dtype) is None]
+
+
 def build_ways(
     config: RunConfig,
     tokens: Sequence[int],
@@ -171,8 +177,7 @@ def build_ways(
     left_out : dict of str to str
         Name of each way that is not possible to the reason.
     """
-    dtype = PRECISIONS[precision]
-    backends = [name for name in ("varlen", "xformers", "sdpa", "dense") if why_not(name, device.type, dtype) is None]
+    backends = usable_backends(device, precision)
     (limit,) = _token_counts(config, [config.view.max_frames])
     ways, left_out = all_ways(tokens, limit, backends=backends, bucket=bucket, row_tokens=row_tokens)
     return select_ways(ways, left_out, names), left_out

@@ -13,6 +13,7 @@ import typer
 from elasticast.cli.audit import audit
 from elasticast.cli.bench import bench
 from elasticast.cli.finished import archive, headline, publish, verify
+from elasticast.cli.listen import listen
 from elasticast.cli.options import (
     DATA,
     INSIDE,
@@ -288,16 +289,23 @@ def intervals(
 
 
 app.command(rich_help_panel=USE)(predict)
+app.command(rich_help_panel=USE)(listen)
 
 
 @app.command(rich_help_panel=USE)
 def export(
-    run: Annotated[Path, typer.Argument(help="folder of a trained run")], out: Out, trust_code: TrustCode = False
+    run: Annotated[Path, typer.Argument(help="folder of a trained run")],
+    out: Out,
+    to: Annotated[
+        Literal["elasticast", "huggingface", "torch-export", "onnx", "encoders"],
+        typer.Option(help="format, see docs/export.md"),
+    ] = "elasticast",
+    trust_code: TrustCode = False,
 ) -> None:
     """Export a trained run to a self-contained folder: weights, settings, provenance and a model card."""
     from elasticast.inference.export import export as write
 
-    write(run, out, trust_code=trust_code)
+    write(run, out, to, trust_code=trust_code)
 
 
 @app.command(rich_help_panel=USE)

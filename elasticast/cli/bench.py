@@ -149,3 +149,43 @@ def packing(
     if out is not None:
         options = {"model": model, "precision": precision, "rounds": rounds, "seed": seed}
         write(pd.concat(tables), options, target, out)
+
+
+@bench.command()
+def others(
+    model: Annotated[str, typer.Option(help="sizes, as for `packing`")] = "tiny",
+    clips: Annotated[list[int] | None, typer.Option(min=1, help="as for `packing`")] = None,
+    lengths: Annotated[list[Lengths] | None, typer.Option(help="as for `packing`; default: voxceleb")] = None,
+    max_frames: Annotated[int, typer.Option(min=1, help="length of the longest clip (frames)")] = 3072,
+    other: Annotated[list[str] | None, typer.Option(help="implementation; repeatable; default: all")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="number of timings")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the lengths, weights and inputs")] = 0,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="as for `packing`")] = "auto",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="precision, set by autocast")] = "fp32",
+    threads: Threads = 1,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
+) -> None:
+    """Compare ElasticAST with NaViT of vit-pytorch, NaFlexVit of timm and Hugging Face's AST on the same clips."""
+    import pandas as pd
+    import torch
+
+    from elasticast.benchmarks.others import measure_others, select_others
+    from elasticast.benchmarks.report import show_others, write
+    from elasticast.benchmarks.setup import batch_tokens, model_config, resolve_device, usable_backends
+
+    torch.set_num_threads(threads)
+    names, config, target, tables = (
+        select_others(other or []),
+        model_config(model, max_frames),
+        resolve_device(device),
+        [],
+    )
+    for drawn, count in itertools.product(lengths or ["voxceleb"], clips or [12]):
+        tokens = batch_tokens(config, count, seed, lengths=drawn)
+        options = {"device": target, "precision": precision, "rounds": rounds, "seed": seed}
+        table, left_out = measure_others(config, tokens, names, usable_backends(target, precision)[0], **options)
+        typer.echo(f"{count} clips, {drawn}, {sum(tokens):,} patches, {precision}, {threads} threads")
+        show_others(table, left_out)
+        tables.append(table.assign(lengths=str(drawn), clips=count))
+    if out is not None:
+        write(pd.concat(tables), {"model": model, "precision": precision, "rounds": rounds, "seed": seed}, target, out)

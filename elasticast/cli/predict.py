@@ -12,7 +12,11 @@ from elasticast.cli.options import TrustCode
 
 def predict(
     model: Annotated[
-        str, typer.Argument(metavar="CKPT", help="folder of a trained run, or other weights, see docs/inference.md")
+        str,
+        typer.Argument(
+            metavar="CKPT",
+            help="folder of a trained run, `demo` for the model of this package, or other weights: docs/inference.md",
+        ),
     ],
     files: Annotated[
         list[Path],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from elasticast.config.deciding import deciding, without_effect
+from elasticast.config.folds import with_folds
 from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_suite
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_run_yaml, read_yaml, validate
@@ -79,7 +80,9 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     if error := name_error(name, folder.name):
         raise ConfigError([Problem(str(folder), (), error, name)])
     file = read_suite(name, folder)
-    head = {"title": name, "claims": {}} | {k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged}
+    head = {"title": name, "claims": {}, "folds": {}} | {
+        k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged
+    }
     _, head_problems = collect({"head": (SuiteHead, head, "")})
     problems = [problem.at(file.file_of(problem.key[:1])) for problem in head_problems]
     resolver = Resolver(file.merged["evaluations"], config_dir)
@@ -95,7 +98,7 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
         raise ConfigError([problem.at(file.path, "experiments") for problem in problems])
     if problems := claim_problems(suite):
         raise ConfigError([problem.at(file.file_of(("claims",), problem.key), "claims") for problem in problems])
-    return suite
+    return with_folds(suite, file.file_of(("folds",)), config_dir)
 
 
 def load_other_suite(settings: WorkflowConfig, suite: Suite, config_dir: Path = Path("config")) -> Suite | None:

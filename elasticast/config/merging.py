@@ -19,8 +19,8 @@ from elasticast.config.suite import Experiment
 from elasticast.errors import ConfigError, Problem, distinct
 
 REQUIRED = ("defaults", "evaluations", "experiments", "seeds")
-OPTIONAL = ("claims", "datasets", "every", "extends", "title")
-SECTIONS = ("defaults", "experiments", "evaluations", "every", "datasets", "claims")
+OPTIONAL = ("claims", "datasets", "every", "extends", "folds", "title")
+SECTIONS = ("defaults", "experiments", "evaluations", "every", "datasets", "claims", "folds")
 """Keys whose values are mappings. Those in `REQUIRED` must not be empty."""
 NAMED = ("experiments", "evaluations", "claims")
 """Keys whose values are mappings from names that users choose."""

@@ -86,7 +86,17 @@ class RunConfig(RunSettings):
 def run_problems(run: RunSettings) -> list[Problem]:
     """Problems of settings that are valid one by one, but incompatible."""
     views = (_length_problems, _kind_of_view, _resolution, _fill, _cut, _segment)
-    checks = (*views, _merging, _adapting, _patch_sizes, _buckets, _mask_fill, phase_problems, _phase_resolutions)
+    checks = (
+        *views,
+        _merging,
+        _context,
+        _adapting,
+        _patch_sizes,
+        _buckets,
+        _mask_fill,
+        phase_problems,
+        _phase_resolutions,
+    )
     return [*(problem for check in checks for problem in check(run)), *run.model.problems(run)]
 
 
@@ -138,6 +148,19 @@ def _merging(run: RunSettings) -> list[Problem]:
     return problems
 
 
+def _context(run: RunSettings) -> list[Problem]:
+    """Problems of compiling attention by chunks."""
+    if getattr(run.model, "context", None) is None:
+        return []
+    problems = []
+    if run.train.compile == "on":
+        message = "expected 'auto' or 'off': a model with model.context is not compiled"
+        problems.append(Problem.between("train.compile", "on", message))
+    if run.train.cuda_graphs:
+        problems.append(Problem.between("train.cuda_graphs", True, "needs model.context = null"))
+    return problems
+
+
 def _adapting(run: RunSettings) -> list[Problem]:
     """Problems of training only some parameters on a GPU, or in phases."""
     adaptation, train = run.model.adaptation, run.train
@@ -175,7 +198,7 @@ def _patch_sizes(run: RunSettings) -> list[Problem]:
 def patch_size_refused(run: RunSettings) -> str | None:
     """Why the model of a run takes no patches of other sizes, or None if it does."""
     if not run.model.traits.patch_sizes:
-        return f"a model of kind `{run.model.kind}` takes patches of one size only"
+        return f"{run.model.described} takes patches of one size only"
     overlap = run.model.stride != run.model.patch
     return f"needs model.stride = model.patch = {run.model.patch}, got {run.model.stride}" if overlap else None
 

@@ -37,10 +37,11 @@ class Claim(Settings):
     within_own: Percent | None = Field(
         None, description="The model may be this much below each AST where that AST was trained. [points]"
     )
-    better: Literal["beyond", "elsewhere"] | None = Field(
+    better: Literal["beyond", "elsewhere", "native"] | None = Field(
         None,
         description="The model must be better than each AST at every larger x (`beyond`), or at every other x "
-        "(`elsewhere`).",
+        "(`elsewhere`). `native`: on whole clips, the largest x of a sweep over lengths, it must be better than each "
+        "AST where that AST was trained, and the 95 % intervals must be apart.",
     )
 
     @model_validator(mode="after")
@@ -63,12 +64,23 @@ class Experiment(Settings):
     )
 
 
+def fold_name(name: str, number: int) -> str:
+    """Name of an experiment or claim on a fold; folds are counted from 1."""
+    return f"{name}_fold{number}"
+
+
 class SuiteHead(Settings):
     """Keys of a suite file other than experiments and evaluations."""
 
     title: Line = Field(description="Title of the report and figures.")
     seeds: list[Seed] = Field(min_length=1, description="Every experiment is trained once per seed.")
     claims: dict[Name, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
+    folds: dict[Name, list[Name]] = Field(
+        {},
+        description="Cross-validation: datasets, and for each the datasets that are its folds. Experiments and claims "
+        "are repeated on each fold, with `_fold1`, `_fold2`, ... added to their names; table 1 has mean ± standard "
+        "deviation over the folds.",
+    )
 
     @field_validator("seeds")
     @classmethod
@@ -166,6 +178,9 @@ def _claim_problem(suite: Suite, claim: Claim, key: str, experiment: str) -> Pro
     curves = [*suite.curve(experiment, "max_frames"), *suite.curve(experiment, "compression")]
     if claim.evaluation not in curves:
         message = f"is not a curve of experiment {experiment!r}. Expected one of: {', '.join(curves)}"
+        return Problem.between("evaluation", claim.evaluation, message)
+    if claim.better == "native" and suite.evaluations[claim.evaluation].x_name != "max_frames":
+        message = "`better: native` compares lengths; expected an evaluation with x_name: max_frames"
         return Problem.between("evaluation", claim.evaluation, message)
     run = suite.runs[experiment]
     if run.fixed_length != (key == "against"):

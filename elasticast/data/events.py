@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from elasticast.config import RunConfig, TaskKind
-from elasticast.data.prepared import REMEDY, verified_file
+from elasticast.data.prepared import REMEDY, read_rows
 from elasticast.errors import DataError
 
 EVENTS = "events.parquet"
@@ -187,7 +187,7 @@ def read_events(prepared: Path, task: str, ids: list[str], classes: list[str]) -
         If the file is missing or was changed, or if it has a label that is none of the classes.
     """
     path = prepared / EVENTS
-    table = pd.read_parquet(verified_file(path))
+    table = read_rows(path)
     table = table[(table["task"] == task) & table["id"].isin(ids)]
     label = pd.Index(classes).get_indexer(table["label"])
     if (label < 0).any():

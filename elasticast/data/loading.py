@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import mmap
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,9 @@ from elasticast.data.packing import PackedBatch, pack
 from elasticast.data.sampler import ClipRequest
 from elasticast.errors import ElasticASTError
 from elasticast.faults import SHARED_MEMORY
+
+THREAD_BYTES = 32 << 20
+"""Address space for the stack of a thread, and for what it allocates first."""
 
 
 def load_batches(
@@ -80,6 +84,8 @@ def load(
         :mod:`elasticast.faults`.
     """
     options["worker_init_fn"] = partial(_start, start)
+    if options.get("num_workers"):
+        _check_room()
     failure = None
     with _quiet():
         try:
@@ -100,9 +106,18 @@ def load(
 
 def _start(start: Callable[[int], None] | None, number: int) -> None:
     """In a new data loader process: let its queue send errors, then call `start`."""
+    _check_room()
     Queue._on_queue_feeder_error = _send_error
     if start:
         start(number)
+
+
+def _check_room() -> None:
+    """Raise an error if there is too little memory to start a thread. The loader would wait for it forever."""
+    try:
+        mmap.mmap(-1, THREAD_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError as error:
+        raise MemoryError(f"no room for a thread: {error.strerror}") from None
 
 
 def _send_error(queue: Queue, error: Exception, batch: object) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from elasticast.checksums import read_record
 from elasticast.config.base import TaskKind
-from elasticast.data.prepared import REMEDY, SUMMARY, verified_file
+from elasticast.data.prepared import REMEDY, SUMMARY, read_rows, verified_file
 from elasticast.files import read_json, write_atomic, write_text
 
 COLUMNS = ("id", "split", "path", "key", "start", "duration", "sample_rate", "channels", "status", "reason")
@@ -44,11 +44,11 @@ def write_manifest(clips: pd.DataFrame, tasks: dict[str, TaskKind], path: Path) 
 
 
 def read_manifest(path: Path, split: str | None = None) -> pd.DataFrame:
-    """Verify and read a manifest; see :func:`~elasticast.data.prepared.verified_file`.
+    """Verify and read a manifest; see :func:`~elasticast.data.prepared.read_rows`.
 
     If `split` is given, return only the usable clips of that split, in the order of the store.
     """
-    clips = pd.read_parquet(verified_file(path))
+    clips = read_rows(path)
     if split is None:
         return clips
     return clips[(clips["split"] == split) & (clips["status"] == "ok")].reset_index(drop=True)

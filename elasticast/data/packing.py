@@ -8,7 +8,7 @@ Shape legend: B clips, n tokens of a clip, N tokens of all clips, P patch edge, 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -277,9 +277,9 @@ def kept_tokens(
     return torch.randperm(tokens, generator=generator)[: kept_count(tokens, dropout, rounding)].sort().values
 
 
-def equally_long(lengths: Sequence[int]) -> list[list[int]]:
+def equally_long(lengths: Sequence[Hashable]) -> list[list[int]]:
     """Places of the clips of each length, in the order of the first clip that has it."""
-    groups: dict[int, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for place, length in enumerate(lengths):
         groups.setdefault(length, []).append(place)
     return list(groups.values())

@@ -1,7 +1,9 @@
-"""Verify the files of a prepared dataset: they have the checksums in its record, ``summary.json``."""
+"""Verify and read the files of a prepared dataset: they have the checksums in its record, ``summary.json``."""
 
 from functools import lru_cache
 from pathlib import Path
+
+import pandas as pd
 
 from elasticast.checksums import read_record, verify
 from elasticast.errors import DataError
@@ -29,6 +31,14 @@ def verified_file(path: Path) -> Path:
         raise DataError(f"{path}: no such file; create it with `elasticast prepare`")
     _verify(path, _stamp(path), _stamp(path.with_name(SUMMARY)))
     return path
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Verify and read a Parquet file of a prepared dataset, see `verified_file`."""
+    import pyarrow.parquet as pq
+
+    # without threads: Arrow waits forever for those that lack of memory keeps from starting
+    return pq.ParquetFile(verified_file(path), pre_buffer=False).read(use_threads=False).to_pandas(use_threads=False)
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,8 @@ view's length. The last window ends with the clip, so that every frame is used a
 has ``1 + ceil((n - T) / s)`` windows of T frames with a step of s frames.
 """
 
+import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -12,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elasticast.config import RunConfig
 from elasticast.config.frames import frame_count, hop_samples, margins, spectrogram_frames, window_samples
 from elasticast.data.views import ClipView, ViewRule
+from elasticast.errors import ElasticASTError
 
 OVERLAP = 0.5
 """Default share of a window that overlaps the next one."""
@@ -55,6 +59,44 @@ class Windows:
         yield torch.zeros(self.margins[0])
         yield from blocks
         yield torch.zeros(self.margins[1])
+
+
+def window_rule(config: RunConfig, window: float | None, compression: float, name: str = "window") -> ViewRule:
+    """The rule that limits how much of a clip is processed in one window.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    window : float or None
+        Length of a window (s), rounded to whole patches. None for the length that the model was trained at.
+    compression : float
+        The paper's time compression.
+    name : str
+        Name of `window` in messages.
+
+    Raises
+    ------
+    ElasticASTError
+        If it is no length above 0, or above what the positions of the model cover.
+    """
+    if window is None:
+        return ViewRule(config, compression=compression)
+    if not 0 < window < math.inf:
+        raise ElasticASTError(f"{name} = {window} s: expected a length above 0")
+    view, model, hop_ms = config.view, config.model, config.front_end.hop_ms
+    # a fixed view counts frames at its compression, a native view at compression 1
+    frames = 1000 * window / hop_ms / (view.compression[0] if view.frames != "native" else 1.0)
+    frames = max(1, round(frames / model.patch)) * model.patch
+    rule = ViewRule(config, max_frames=frames, compression=compression)
+    needed = rule.at(sys.maxsize, compression).frames
+    if model.limit is not None and needed > model.limit:
+        longest = model.limit * hop_ms * compression / 1000
+        raise ElasticASTError(
+            f"{name} = {window} s: needs {needed} frames, but the position table of the model has {model.limit}; "
+            f"expected at most {longest:g} s"
+        )
+    return rule
 
 
 def window_starts(frames: int, window: int, overlap: float) -> np.ndarray:

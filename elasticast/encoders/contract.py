@@ -98,8 +98,23 @@ class Encoded(NamedTuple):
     logits: Tensor | None = None
 
 
+class Frames(NamedTuple):
+    """Embeddings of a clip over time, float32 on the CPU.
+
+    Attributes
+    ----------
+    embeddings : Tensor
+        `[T, D]`.
+    seconds : Tensor
+        `[T]` float64, middle of what each embedding stands for; evenly spaced, and none after the end of the clip.
+    """
+
+    embeddings: Tensor
+    seconds: Tensor
+
+
 class Encoder(ABC):
-    """An audio encoder. Subclasses set `card` and `module`, and define `_encode`.
+    """An audio encoder. Subclasses set `card` and `module`, and define `_encode`, and `_frames` if they can.
 
     Attributes
     ----------
@@ -115,6 +130,10 @@ class Encoder(ABC):
     @abstractmethod
     def _encode(self, waveforms: list[Tensor], compression: float) -> Encoded:
         """Encode clips in one batch, as :meth:`encode`; any error of the encoder may be raised."""
+
+    def _frames(self, waveforms: list[Tensor]) -> list[Frames]:
+        """Embeddings over time, as :meth:`frames`; not all encoders have any."""
+        raise DataError(f"{self.card.name}: has embeddings of clips, but none over time")
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[Tensor], compression: float = 1.0) -> Encoded:
@@ -135,14 +154,37 @@ class Encoder(ABC):
         if compression not in self.card.compressions:
             known = ", ".join(f"{c:g}" for c in self.card.compressions)
             raise DataError(f"{self.card.name}: compression = {compression:g}: expected one of {known}")
-        for i, wave in enumerate(waveforms):
-            if wave.ndim != 1 or not wave.is_floating_point() or not len(wave) or not wave.isfinite().all():
-                raise DataError(f"{self.card.name}: waveform {i}: expected a vector of finite floats")
+        self._check(waveforms)
         encoded = self._encode(list(waveforms), compression)
         found = Encoded(*(None if x is None else x.float().cpu() for x in encoded))
         if not all(x is None or x.isfinite().all() for x in found):
             raise DataError(f"{self.card.name}: the output is not finite")
         return found
+
+    @torch.inference_mode()
+    def frames(self, waveforms: Sequence[Tensor]) -> list[Frames]:
+        """Embeddings of clips over time.
+
+        Parameters
+        ----------
+        waveforms : sequence of Tensor
+            As in :meth:`encode`.
+
+        Raises
+        ------
+        DataError
+            If the encoder has none, if a waveform is not a vector of finite floats, or if an output is not finite.
+        """
+        self._check(waveforms)
+        found = self._frames(list(waveforms))
+        if not all(clip.embeddings.isfinite().all() for clip in found):
+            raise DataError(f"{self.card.name}: the output is not finite")
+        return found
+
+    def _check(self, waveforms: Sequence[Tensor]) -> None:
+        for i, wave in enumerate(waveforms):
+            if wave.ndim != 1 or not wave.is_floating_point() or not len(wave) or not wave.isfinite().all():
+                raise DataError(f"{self.card.name}: waveform {i}: expected a vector of finite floats")
 
     @property
     def parameters(self) -> int:

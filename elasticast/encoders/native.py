@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from elasticast.config.frames import hop_samples
 from elasticast.data.packing import PackedBatch
 from elasticast.data.views import ViewRule
-from elasticast.encoders.contract import Card, Encoded, Encoder, Tap
+from elasticast.encoders.contract import Card, Encoded, Encoder, Frames, Tap
+from elasticast.encoders.over_time import frame_embeddings
 from elasticast.errors import DataError
 from elasticast.inference.classifier import AudioClassifier, load_pretrained
 from elasticast.models.weights.hub import HF, card_licence, fetch
@@ -75,7 +76,7 @@ class NativeEncoder(Encoder):
         # a classifier whose last outputs are the embedding; `kind` only decides probabilities, which are not used
         names = [*pretrained.classes, *(f"embedding {i}" for i in range(head.in_features))]
         self._classifier = AudioClassifier(replace(pretrained, model=self.module, classes=names, kind="multi"))
-        self._compression = self._classifier.compression
+        self._plain, self._compression = classifier, self._classifier.compression
         seconds = ViewRule(config).span * hop_samples(config.front_end) / config.front_end.sample_rate
         self.card = Card(
             name=name,
@@ -98,6 +99,11 @@ class NativeEncoder(Encoder):
         found = self._classifier.predict(waveforms, sample_rate=self.card.sample_rate, token_budget=TOKEN_BUDGET)
         logits, embeddings = torch.stack([p.logits for p in found]).split(self._sizes, -1)
         return Encoded(embeddings, logits)
+
+    def _frames(self, waveforms: list[Tensor]) -> list[Frames]:
+        if not hasattr(self.module.model, "frame_embeddings"):
+            return super()._frames(waveforms)
+        return frame_embeddings(self._plain, waveforms, TOKEN_BUDGET)
 
 
 def _compressions(classifier: AudioClassifier) -> tuple[float, ...]:

@@ -11,7 +11,6 @@ softmax.
 """
 
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,6 +19,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,12 +31,13 @@ from elasticast.data.packing import PackedBatch, PackedClip, equally_long, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.stream import Audio, open_source, spans
 from elasticast.data.views import ViewRule, view_tokens
-from elasticast.data.windows import OVERLAP, Windows, cut_windows
+from elasticast.data.windows import OVERLAP, Windows, cut_windows, window_rule
 from elasticast.errors import ElasticASTError
 from elasticast.evaluation.frames import nearest_seen
 from elasticast.inference.events import check_frames, find_events
 from elasticast.inference.pending import PendingClip
-from elasticast.inference.prediction import Prediction, Timeline
+from elasticast.inference.prediction import Prediction, Timeline, best_scores, probabilities
+from elasticast.inference.stream import NO_SILENCE_LIMIT, ScoreStream, plan_stream
 from elasticast.models.device import default_device
 from elasticast.models.frame_head import split_clips
 from elasticast.models.pretrained import Pretrained, load_model
@@ -141,7 +142,7 @@ class AudioClassifier:
         _check(sample_rate=sample_rate, top_k=top_k, overlap=overlap, pooling=pooling, on_error=on_error)
         if events is not None:
             check_frames(self.config, self.pretrained.description)
-        rule = self._rule(window)
+        rule = window_rule(self.config, window, self.compression)
         items = [audio] if isinstance(audio, Audio) else audio
         jobs = []
         for index, item in enumerate(items):
@@ -159,25 +160,62 @@ class AudioClassifier:
         predictions = [self._prediction(job, rule, top_k, timeline) for job in jobs]
         return predictions if events is None else list(map(partial(self._with_events, events), jobs, predictions))
 
-    def _rule(self, window: float | None) -> ViewRule:
-        """The rule that limits how much of a clip is processed in one window."""
-        if window is None:
-            return ViewRule(self.config, compression=self.compression)
-        if not 0 < window < math.inf:
-            raise ElasticASTError(f"window = {window} s: expected a length above 0")
-        view, model, hop_ms = self.config.view, self.config.model, self.config.front_end.hop_ms
-        # a fixed view counts frames at its compression, a native view at compression 1
-        frames = 1000 * window / hop_ms / (view.compression[0] if view.frames != "native" else 1.0)
-        frames = max(1, round(frames / model.patch)) * model.patch
-        rule = ViewRule(self.config, max_frames=frames, compression=self.compression)
-        needed = rule.at(sys.maxsize, self.compression).frames
-        if model.limit is not None and needed > model.limit:
-            longest = model.limit * hop_ms * self.compression / 1000
-            raise ElasticASTError(
-                f"window = {window} s: needs {needed} frames, but the position table of the model has {model.limit}; "
-                f"expected at most {longest:g} s"
-            )
-        return rule
+    def stream(
+        self,
+        blocks: Iterable[np.ndarray | Tensor],
+        *,
+        sample_rate: int,
+        window: float | None = None,
+        hop: float | None = None,
+        chunk: float | None = None,
+        context: float | None = None,
+        top_k: int | None = None,
+        longest_silence: float = NO_SILENCE_LIMIT,
+    ) -> ScoreStream:
+        """Classify live audio while it comes in, with a delay that is known before.
+
+        There are three ways. *Windows* (the default, or `window` and `hop`) are clips that may overlap. *Chunks*
+        (`chunk`) follow each other, and each attends to those of the last `context` seconds, whose keys and values are
+        kept. With a `context` of 0, chunks are clips.
+
+        Parameters
+        ----------
+        blocks : iterable of array or tensor
+            Blocks `[S]` or `[channels, S]` of any lengths, int16 or floats with full scale 1. Channels are averaged.
+            They are read one by one, when the next score needs them, and not kept.
+        sample_rate : int
+            Sample rate of the blocks (Hz), which must be that of the model.
+        window : float, optional
+            Length of a window (s), rounded to whole patches. Default: the length that the model was trained at.
+        hop : float, optional
+            Time from one window to the next (s). Default: half a window.
+        chunk : float, optional
+            Length of a chunk (s), rounded to whole patches. Default: `model.context.chunk`, if the model has it.
+        context : float, optional
+            How far a chunk attends into the past (s), rounded to whole chunks; `math.inf` for the length of the longest
+            training clip. Default: `model.context.past` if the model has it, else 0. Models without the trait `chunks`
+            only take 0.
+        top_k : int, optional
+            Number of scores. None for all.
+        longest_silence : float
+            A stream whose samples are all equal for longer than this (s) ends with an error.
+
+        Returns
+        -------
+        ScoreStream
+            An iterator over :class:`~elasticast.inference.stream.StreamScore`. Its attribute `plan` says what each
+            score is of, and its delay. Memory does not grow with the length of the stream.
+
+        Raises
+        ------
+        ElasticASTError
+            If an argument is invalid, or not possible with the model; before any block is read.
+        DataError
+            If blocks are no audio, or silent; while blocks are read.
+        """
+        _check(sample_rate=sample_rate, top_k=top_k)
+        plan = plan_stream(self.config, sample_rate, window=window, hop=hop, chunk=chunk, context=context)
+        return ScoreStream(self.pretrained, self.encoder, plan, blocks, top_k, longest_silence)
 
     def _run(
         self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int, *, frames: bool
@@ -248,20 +286,16 @@ class AudioClassifier:
         if job.error is not None:
             return Prediction(job.path, seconds, error=job.error)
         logits = job.logits.float()
-        best = self._scores(logits).sort(descending=True, stable=True)
-        scores = {self.classes[i]: best.values[k].item() for k, i in enumerate(best.indices[:top_k].tolist())}
+        scores = best_scores(probabilities(logits, self.loss), self.classes, top_k)
         flags = self._flags(job, rule)
         over_time = self._timeline(job) if timeline else None
         return Prediction(job.path, seconds, scores, len(job.windows), flags, logits=logits, timeline=over_time)
-
-    def _scores(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid() if self.loss == "bce" else logits.softmax(-1)
 
     def _timeline(self, job: PendingClip) -> Timeline:
         rate = self.config.front_end.sample_rate
         start = torch.from_numpy(job.windows.starts).double() / rate
         end = start + (job.windows.span - sum(job.windows.margins)) / rate
-        return Timeline(start, end, self._scores(torch.stack(job.window_logits)))
+        return Timeline(start, end, probabilities(torch.stack(job.window_logits), self.loss))
 
     def _flags(self, job: PendingClip, rule: ViewRule) -> tuple[str, ...]:
         frames, view_frames, patch = job.windows.frames, job.windows.view.frames, self.config.model.patch
@@ -283,15 +317,15 @@ def _labels(labels: list[str], shown: int = 3) -> str:
 
 
 def _check(**arguments: Any) -> None:
-    """Raise an error for an invalid argument of `predict`, with its value and what is valid."""
+    """Raise an error for an invalid argument, with its value and what is valid."""
     for name, allowed in {"pooling": get_args(Pooling), "on_error": ("raise", "keep")}.items():
-        if arguments[name] not in allowed:
+        if name in arguments and arguments[name] not in allowed:
             raise ElasticASTError(f"Unknown {name}: {arguments[name]!r}. Allowed: {', '.join(allowed)}")
     for name in ("sample_rate", "top_k"):
         value = arguments[name]
         if value is not None and not (isinstance(value, Real) and 1 <= value < math.inf and value == int(value)):
             raise ElasticASTError(f"{name} = {value!r}: expected a whole number above 0")
-    if not 0 <= arguments["overlap"] < 1:
+    if not 0 <= arguments.get("overlap", 0) < 1:
         raise ElasticASTError(f"overlap = {arguments['overlap']}: expected a fraction of a window, at least 0, below 1")
 
 

@@ -1,35 +1,30 @@
-"""Export a trained run to a folder that can be shared: weights, settings and provenance."""
+"""Export a trained run to a folder that can be shared, in one of several formats."""
 
-import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
 from elasticast.checksums import FILES, OWN, read_record, write_record
-from elasticast.config import RunConfig
-from elasticast.config.model.own_code import code_sha256
-from elasticast.errors import DataError
+from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import is_file, read_json, write_atomic, write_text
-from elasticast.models.pretrained import Pretrained, load_model
+from elasticast.inference import encoder_files, graph, hugging_face
+from elasticast.inference.card import evidence, model_card
+from elasticast.inference.exported import CARD, EXPORT_RECORD, Exported
+from elasticast.models.pretrained import load_model
 from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES
 from elasticast.models.weights.adapted import plain
 from elasticast.models.weights.sources import read_weights
-from elasticast.text import markdown
 
 WEIGHTS, ABOUT = MODEL_FILES
 PRIVATE = ("command", "machine")
 """Entries of a run's record about the computer it ran on; they are not exported."""
 
 
-def export(run: Path, out: Path, *, trust_code: bool = False) -> None:
-    """Write `model.safetensors`, `model.json` and a model card, `README.md`.
-
-    The folder is self-contained: `model.json` has the labels, front end, normalisation statistics, training settings
-    and provenance, and the checksums of itself and of the weights.
-    :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run. The weights of an
-    adapted run are written whole, with low-rank updates added to the weights that they update.
+def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = False) -> None:
+    """Write a trained run to a folder, with a model card, `README.md`.
 
     Parameters
     ----------
@@ -37,25 +32,50 @@ def export(run: Path, out: Path, *, trust_code: bool = False) -> None:
         Folder of a finished run.
     out : Path
         Folder to write into.
+    to : {"elasticast", "huggingface", "torch-export", "onnx", "encoders"}
+        The format. ``elasticast``: `model.safetensors` and `model.json`, which has the labels, front end,
+        normalisation statistics, training settings and provenance, and the checksums of itself and of the weights;
+        :func:`elasticast.models.pretrained.load_model` loads the folder without the suite of the run. The weights of
+        an adapted run are written whole, with low-rank updates added to the weights that they update. For the others
+        see :data:`FORMATS`. Every format has a model card with the test scores of the run, if it was evaluated, and
+        the licence of its data, if the suite says what they are.
     trust_code : bool
         Whether to run the code of a model that brings its own, see :func:`elasticast.models.pretrained.load_model`.
 
     Raises
     ------
     DataError
-        If the run is not finished or damaged, its weights do not fit its settings, or `out` is the folder of a run.
+        If the run is not finished or damaged, its weights do not fit its settings, its scores were changed, the format
+        has no such model, or `out` is the folder of a run or holds an export in another format.
     """
-    if out.resolve() == run.resolve():
-        raise DataError(f"{out}: is the folder of the run; export to another folder")
-    if is_file(out / "run.json"):
-        raise DataError(f"{out}: is the folder of another run; export to another folder")
+    if to not in FORMATS:
+        raise ElasticASTError(f"to = {to!r}: expected one of {', '.join(FORMATS)}")
+    _check_folder(run, out, to)
     record = read_record(run / "run.json", "give the folder of a finished run")
     pretrained = load_model(run, trust_code=trust_code)
     provenance = {key: value for key, value in record.items() if key not in (*PRIVATE, FILES, OWN)}
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}
+    write, _ = FORMATS[to]
+    write(Exported(run, pretrained, provenance, evidence(run, pretrained, record)), out)
+
+
+def _check_folder(run: Path, out: Path, to: str) -> None:
+    """Refuse a folder that holds a run or an export in another format."""
+    if out.resolve() == run.resolve():
+        raise DataError(f"{out}: is the folder of the run; export to another folder")
+    if is_file(out / "run.json"):
+        raise DataError(f"{out}: is the folder of another run; export to another folder")
+    others = {name for _, names in FORMATS.values() for name in names} - set(FORMATS[to][1])
+    if found := sorted(name for name in others if is_file(out / name)):
+        raise DataError(f"{out}: holds {found[0]} of an export in another format; export to another folder")
+
+
+def _write_own(exported: Exported, out: Path) -> None:
+    """Write the format of this package."""
+    run, pretrained = exported.run, exported.pretrained
     about = {key: value for key, value in read_json(run / ABOUT).items() if key != OWN}
-    about["provenance"] = provenance
+    about["provenance"] = exported.provenance
     if BASE in about:
         _write_whole(run, out, about)
         pretrained = load_model(out)
@@ -63,7 +83,8 @@ def export(run: Path, out: Path, *, trust_code: bool = False) -> None:
         for name in (name for name in (WEIGHTS, CODE_FILE) if is_file(run / name)):
             write_atomic(out / name, lambda file, name=name: shutil.copyfile(run / name, file))
         write_record(out / ABOUT, about)  # keeps the checksum of the run's weights
-    write_text(out / "README.md", model_card(pretrained, provenance, pretrained.sha256))
+    card = model_card(pretrained, exported.provenance, pretrained.sha256, exported.evidence)
+    write_text(out / CARD, card)
 
 
 def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:
@@ -78,63 +99,18 @@ def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:
     write_record(out / ABOUT, content, [out / WEIGHTS])
 
 
-def model_card(pretrained: Pretrained, provenance: dict[str, Any], digest: str) -> str:
-    """Describe a model in Markdown."""
-    config, classes = pretrained.config, pretrained.classes
-    labels = ", ".join(map(markdown, classes[:20])) + (f", ... ({len(classes)} in all)" if len(classes) > 20 else "")
-    init = provenance.get("init")
-    rows = {
-        "model": _model(config),
-        "parameters": _parameters(pretrained, provenance),
-        "trained on": f"{config.dataset}, task {config.task}; {_length(config)}",
-        "training": f"{provenance.get('steps')} steps, seed {config.seed}"
-        + (f", from {markdown(str(init['found']))}" if init else ", from scratch")
-        + _selected(provenance.get("selection")),
-        "input": f"{config.front_end.sample_rate} Hz; {config.front_end.mel_bins} mel bands every "
-        f"{config.front_end.hop_ms:g} ms, window {config.front_end.window_ms:g} ms",
-        "normalisation": f"(x - {pretrained.norm.mean:.4f}) / (2 x {pretrained.norm.std:.4f})",
-        "output": f"{'one label' if pretrained.kind == 'single' else 'several labels'} a clip: {labels}",
-        "scores": "softmax of the logits" if config.train.loss == "ce" else "sigmoid of the logits",
-        "code": f"git {provenance.get('git_commit')}",
-        "data": f"sha256 {provenance.get('data_sha256')}",
-        "weights": f"sha256 {digest}",
-    }
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    return f"# {markdown(config.experiment)}\n\n| | |\n| --- | --- |\n{table}\n\n{_use(config)}"
+def _write_encoders(exported: Exported, out: Path) -> None:
+    """Write the format of this package, and the files that benchmarks of encoders load."""
+    encoder_files.check(exported)
+    _write_own(exported, out)
+    encoder_files.write(exported, out)
 
 
-def _model(config: RunConfig) -> str:
-    return f"{config.model.kind}, {config.model.summary}"
-
-
-def _parameters(pretrained: Pretrained, provenance: dict[str, Any]) -> str:
-    """Number of parameters, and how many of them were trained if not all were."""
-    trained = provenance.get("trained_parameters")
-    few = f"; {trained:,} were trained" if trained and trained < provenance["parameters"] else ""
-    return f"{sum(p.numel() for p in pretrained.model.parameters()):,}{few}"
-
-
-def _selected(selection: dict[str, Any] | None) -> str:
-    if selection is None:
-        return ""
-    score = f"{selection['metric']} {selection['value']:.4f} on split {selection['split']}"
-    return f"; weights of step {selection['step']}, the best of {len(selection['history'])} by {score}"
-
-
-def _length(config: RunConfig) -> str:
-    view = config.view
-    length = f"native length up to {view.max_frames} frames" if view.frames == "native" else f"{view.frames} frames"
-    return f"{length}, compression {json.dumps(view.compression)}"
-
-
-def _use(config: RunConfig) -> str:
-    trust = "" if code_sha256(config.model) is None else ", trust_code=True"
-    code = f"The code of the model is in `{CODE_FILE}`; read it before you run it. " if trust else ""
-    return f"""{code}All settings are in `model.json`. To use the model:
-
-```python
-from elasticast import load_pretrained
-
-load_pretrained("this folder"{trust}).predict(["audio.wav"])
-```
-"""
+FORMATS: dict[str, tuple[Callable[[Exported, Path], None], tuple[str, ...]]] = {
+    "elasticast": (_write_own, (WEIGHTS, ABOUT, CODE_FILE)),
+    "huggingface": (hugging_face.write, (WEIGHTS, *hugging_face.FILES, EXPORT_RECORD)),
+    "torch-export": (graph.write_torch, (graph.TORCH, graph.FRONT_END, EXPORT_RECORD)),
+    "encoders": (_write_encoders, (WEIGHTS, ABOUT, *encoder_files.NAMES)),
+    "onnx": (graph.write_onnx, (graph.ONNX, graph.FRONT_END, EXPORT_RECORD)),
+}
+"""For each format, what writes it, and the files besides the model card."""

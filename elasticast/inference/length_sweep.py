@@ -1,5 +1,6 @@
 """Evaluate any trained model on a prepared dataset at a few lengths: `elasticast sweep`."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +26,29 @@ from elasticast.reporting.length_figure import write_length_figure
 
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s)")
 TABLE = "sweep.csv"
+COLUMNS = {
+    "seconds": "length (s)",
+    "frames": "frames",
+    "chunk": "chunk (s)",
+    "context": "context (s)",
+    "delay": "delay (s)",
+    "real_time_factor": "real-time factor",
+    "n": "clips",
+}
+"""Columns of printed tables, besides the scores."""
 
 
-def parse_lengths(text: str) -> list[float]:
+def parse_lengths(text: str, option: str = "--lengths", *, any_context: bool = False) -> list[float]:
     """Parse lengths such as ``1s,2.5s,500ms`` to seconds, shortest first.
+
+    Parameters
+    ----------
+    text : str
+        The lengths.
+    option : str
+        Option that gives them, for the message.
+    any_context : bool
+        Whether ``0s`` and ``inf`` are lengths, too.
 
     Raises
     ------
@@ -36,11 +56,16 @@ def parse_lengths(text: str) -> list[float]:
         If an entry is no length above 0 with a unit.
     """
     lengths = set()
-    for entry in text.split(","):
-        match = _LENGTH.fullmatch(entry.strip())
-        seconds = float(match[1]) * (0.001 if match[2] == "ms" else 1.0) if match else 0.0
-        if not seconds:
-            raise ConfigError([Problem("--lengths", (), "expected lengths above 0 such as 1s,2.5s,500ms", entry)])
+    for entry in map(str.strip, text.split(",")):
+        match = _LENGTH.fullmatch(entry)
+        seconds = float(match[1]) * (0.001 if match[2] == "ms" else 1.0) if match else math.nan
+        if any_context and entry == "inf":
+            seconds = math.inf
+        if not (seconds > 0 or (any_context and seconds == 0)):
+            expected = (
+                "0s, inf, or lengths such as 1s,500ms" if any_context else "lengths above 0 such as 1s,2.5s,500ms"
+            )
+            raise ConfigError([Problem(option, (), f"expected {expected}", entry)])
         lengths.add(seconds)
     return sorted(lengths)
 
@@ -89,7 +114,7 @@ def length_sweep(
     ConfigError
         If the model cannot take one of the lengths.
     """
-    model = _on_task(load_model(source, trust_code=trust_code), source, data, task)
+    model = on_task(load_model(source, trust_code=trust_code), source, data, task)
     config, device = model.config, default_device()
     points = _points(model, lengths)
     evaluation = Evaluation(x_name="max_frames", x=list(points), split=split)
@@ -118,16 +143,17 @@ def length_sweep(
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """The table for a terminal: one row per length, scores in %."""
+    """The table for a terminal: one row per length, or chunk and context, with scores in %."""
     rows = table.assign(
         metric=[name if name == "d_prime" else f"{name} (%)" for name in table["metric"]],
         value=[
             f"{value if name == 'd_prime' else 100 * value:.1f}" for name, value in table[["metric", "value"]].values
         ],
     )
-    wide = rows.pivot(index=["seconds", "frames", "n"], columns="metric", values="value")
+    index = [name for name in COLUMNS if name in rows]
+    wide = rows.pivot(index=index, columns="metric", values="value")
     wide = wide[list(dict.fromkeys(rows["metric"]))].reset_index().rename_axis(columns=None)
-    return wide.rename(columns={"seconds": "length (s)", "n": "clips"}).to_string(index=False)
+    return wide.rename(columns=COLUMNS).to_string(index=False, float_format="{:.3g}".format)
 
 
 def _points(model: Pretrained, lengths: list[float]) -> dict[float, float]:
@@ -137,8 +163,8 @@ def _points(model: Pretrained, lengths: list[float]) -> dict[float, float]:
     return {x: x * hop_ms / 1000 for x in dict.fromkeys(frames)}
 
 
-def _on_task(model: Pretrained, source: str, data: Path, task: str | None) -> Pretrained:
-    """The model with the classes of a task of the data."""
+def on_task(model: Pretrained, source: str, data: Path, task: str | None) -> Pretrained:
+    """The model with the classes of a task of the data; of the only one that fits if none is given."""
     tasks = read_classes(data / "classes.json")
     name = task or _task_of(model, tasks, source, data)
     if name not in tasks:

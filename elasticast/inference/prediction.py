@@ -77,6 +77,17 @@ class Prediction:
     events: list[EventScore] | None = field(default=None, repr=False, compare=False)
 
 
+def probabilities(logits: Tensor, loss: Literal["ce", "bce"]) -> Tensor:
+    """Probabilities `[..., C]` of the loss that a model was trained with: softmax, or sigmoid for ``bce``."""
+    return logits.sigmoid() if loss == "bce" else logits.softmax(-1)
+
+
+def best_scores(scores: Tensor, classes: Sequence[str], top_k: int | None = None) -> dict[str, float]:
+    """The `top_k` labels with the highest scores `[C]`, or all, best first."""
+    best = scores.sort(descending=True, stable=True)
+    return {classes[i]: best.values[k].item() for k, i in enumerate(best.indices[:top_k].tolist())}
+
+
 def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
     """Print predictions to stdout, and the errors of failed files to stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack characters of labels

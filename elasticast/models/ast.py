@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from elasticast.config import ASTSettings
 from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, computed_as, pooling_mask, resolve_backend
-from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens
+from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens, time_means
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
 from elasticast.models.token_merging import MergedTokens, merged_trunk
@@ -57,6 +57,19 @@ class AST(nn.Module):
         ValueError
             If the clips have different numbers of time patches, counted before tokens are dropped.
         """
+        tokens, backend = self._states(batch)
+        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
+        if not frames:
+            return logits
+        return FrameLogits(logits, *self.frame_head(self._patches(tokens, batch), batch))
+
+    def frame_embeddings(self, batch: PackedBatch) -> list[Tensor]:
+        """Mean `[time patches, D]` of the last states of each time patch, of each clip; 0 without tokens."""
+        means, _ = time_means(self._patches(self._states(batch)[0], batch), batch)
+        return list(means.split(batch.clip_time_patches))
+
+    def _states(self, batch: PackedBatch) -> tuple[MergedTokens, str]:
+        """Tokens after the last block, and the attention backend."""
         if len(set(batch.clip_time_patches)) > 1:
             raise ValueError(f"AST takes clips of one length, got {sorted(set(batch.clip_time_patches))} time patches")
         backend, lengths = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight)), batch.lengths
@@ -65,14 +78,12 @@ class AST(nn.Module):
         all_tokens = lengths.plus(self.settings.prefix_tokens)
         x, mask = prepend_tokens(prefix, x, lengths), ClipMask(all_tokens, all_tokens, backend)
         if (merging := self.settings.merge) is None:
-            tokens = MergedTokens(self.trunk(x, mask), lengths)
-        else:
-            tokens = merged_trunk(self.trunk, x, mask, merging, self.settings.prefix_tokens)
-        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
-        if not frames:
-            return logits
-        patches = patch_tokens(tokens, lengths, self.settings.prefix_tokens)
-        return FrameLogits(logits, *self.frame_head(patches, batch))
+            return MergedTokens(self.trunk(x, mask), lengths), backend
+        return merged_trunk(self.trunk, x, mask, merging, self.settings.prefix_tokens), backend
+
+    def _patches(self, tokens: MergedTokens, batch: PackedBatch) -> Tensor:
+        """Last states `[N, D]` of the patches."""
+        return patch_tokens(tokens, batch.lengths, self.settings.prefix_tokens)
 
     def _positions(self, batch: PackedBatch) -> Tensor:
         """Position embeddings `[N, D]` of the tokens."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elasticast.data.packing import Lengths
+from elasticast.data.packing import Lengths, equally_long
 from elasticast.errors import ElasticASTError
 
 HALF = (torch.bfloat16, torch.float16)
@@ -112,12 +112,16 @@ class ClipMask:
     sizes : Tensor, optional
         `[Nkv]` float32, number of tokens that each key stands for after token merging: it counts like as many equal
         keys. No query attends to a key of size 0, which is padding. Default: 1 for all.
+    rows : Tensor, optional
+        `[Nkv]` int64, the token that each key is of. A token may be a key of several chunks, see :func:`chunk_mask`.
+        Default: the tokens in their order.
     """
 
     q: Lengths
     kv: Lengths
     backend: str
     sizes: Tensor | None = None
+    rows: Tensor | None = None
     longest: tuple[int, int] = field(init=False)
     bias: Any = field(init=False, default=None)
 
@@ -129,14 +133,62 @@ class ClipMask:
             device = self.kv.bounds.device
             self.bias = BlockDiagonalMask.from_seqlens(self.q.counts, self.kv.counts, device=device)
 
+    @property
+    def queries(self) -> int:
+        """Number of clips in `q`; of a mask of :func:`pooling_mask`, the number of queries."""
+        return len(self.q)
+
     def dense(self) -> Tensor:
-        """Boolean mask `[Nq, Nkv]`, True where attention is allowed."""
-        return self.q.owners()[:, None] == self.kv.owners()[None, :]
+        """Boolean mask `[Nq, N]` of queries and tokens, True where attention is allowed."""
+        allowed = self.q.owners()[:, None] == self.kv.owners()[None, :]
+        if self.rows is None:
+            return allowed
+        empty = torch.zeros(len(allowed), sum(self.q.counts), dtype=torch.uint8, device=allowed.device)
+        return empty.index_add_(1, self.rows, allowed.to(torch.uint8)).bool()
 
 
 def pooling_mask(lengths: Lengths, backend: str, sizes: Tensor | None = None) -> ClipMask:
     """Mask of one query per clip, which attends to the tokens of its clip; for `sizes` see :class:`ClipMask`."""
     return ClipMask(Lengths.ones(len(lengths), lengths.bounds.device), lengths, backend, sizes)
+
+
+def chunk_mask(lengths: Lengths, chunks: Tensor, past: int | None, backend: str) -> tuple[ClipMask, Tensor]:
+    """Mask that lets each token attend to those of its chunk and of some chunks before, in its clip.
+
+    Each chunk is like a clip, with more keys than queries: the keys of the earlier chunks are repeated. So every
+    backend can compute it.
+
+    Parameters
+    ----------
+    lengths : Lengths
+        Number of tokens of each clip.
+    chunks : Tensor
+        `[N]` int64, which chunk of its clip each token belongs to.
+    past : int or None
+        Number of earlier chunks, None for all.
+    backend : str
+        See :class:`ClipMask`.
+
+    Returns
+    -------
+    ClipMask
+        Mask of the tokens, chunk by chunk.
+    Tensor
+        `[N]` int64, the tokens in that order.
+    """
+    device, most = chunks.device, int(chunks.max()) + 1
+    number = (lengths.owners() * most + chunks).cpu()
+    order = number.argsort(stable=True)
+    number, queries = number[order].unique_consecutive(return_counts=True)
+    ends = queries.cumsum(0)
+    clip, chunk = number // most, number % most
+    oldest = clip * most + (torch.zeros_like(chunk) if past is None else (chunk - past).clamp(min=0))
+    first = (ends - queries)[torch.searchsorted(number, oldest)]
+    keys = ends - first
+    begin = first - (keys.cumsum(0) - keys)
+    rows = torch.arange(int(keys.sum())) + begin.repeat_interleave(keys)
+    q, kv = (Lengths.of(counts.tolist(), device) for counts in (queries, keys))
+    return ClipMask(q, kv, backend, rows=rows.to(device)), order.to(device)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
@@ -145,7 +197,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     Parameters
     ----------
     q, k, v : Tensor
-        `[Nq, H, E]`, `[Nkv, H, E]`, `[Nkv, H, E]`.
+        `[Nq, H, E]`, `[Nkv, H, E]`, `[Nkv, H, E]`. With `mask.rows`, keys and values are those of tokens, `[N, H, E]`.
     mask : ClipMask
         Mask of Nq queries and Nkv keys.
     scale : float
@@ -156,6 +208,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     Tensor
         `[Nq, H, E]`.
     """
+    if mask.rows is not None and mask.backend != "dense":
+        k, v = (x.index_select(0, mask.rows) for x in (k, v))
     if mask.sizes is not None:
         return _attend_sizes(q, k, v, mask, scale)
     match mask.backend:
@@ -170,9 +224,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
     if mask.q.equal and mask.kv.equal:  # clips of equal length: one batched call
         split = [x.unflatten(0, (len(mask.q), -1)) for x in (q, k, v)]
         return _sdpa(*split, scale).flatten(0, 1)
-    # one call per clip: 2-3 times faster on a CPU than padding to the longest clip, and needs no mask
     parts = zip(q.split(mask.q.counts), k.split(mask.kv.counts), v.split(mask.kv.counts), strict=True)
+    if mask.rows is not None:
+        return _by_length(list(parts), scale)
+    # one call per clip: 2-3 times faster on a CPU than padding to the longest clip, and needs no mask
     return torch.cat([_sdpa(a[None], b[None], c[None], scale)[0] for a, b, c in parts])
+
+
+def _by_length(parts: list[tuple[Tensor, Tensor, Tensor]], scale: float) -> Tensor:
+    """Attention within each part (q, k, v). One call for all parts of the same lengths: of chunks, there are many."""
+    attended = [q for q, _, _ in parts]
+    for places in equally_long([(len(q), len(k)) for q, k, _ in parts]):
+        group = (torch.stack(x) for x in zip(*(parts[place] for place in places), strict=True))
+        for place, result in zip(places, _sdpa(*group, scale), strict=True):
+            attended[place] = result
+    return torch.cat(attended)
 
 
 def _attend_sizes(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Tensor:
@@ -267,6 +333,10 @@ class Rotation:
         a, b = x.chunk(2, -1)
         return torch.cat([a * self.cos - b * self.sin, b * self.cos + a * self.sin], -1)
 
+    def of(self, rows: Tensor | slice) -> "Rotation":
+        """The rotation of some of the tokens."""
+        return Rotation(self.cos[rows], self.sin[rows])
+
 
 class AttentionScale(nn.Module):
     """Attention within clips, with a choice of scaling.
@@ -288,38 +358,14 @@ class AttentionScale(nn.Module):
         self.q_norm, self.k_norm = norm(), norm()
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
-        """Compute attention within clips on `[N, H, E]` tensors."""
+        """Compute attention within clips on `[N, H, E]` tensors.
+
+        `rotation` is that of the keys. If there are fewer queries, they are the last tokens.
+        """
         q, k = self.prepared(q, k, rotation)
         return attend(q.to(v.dtype), k.to(v.dtype), v, mask, self.scale)
 
     def prepared(self, q: Tensor, k: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
-        """Queries and keys `[N, H, E]`, normalised and rotated."""
+        """Queries and keys `[N, H, E]`, normalised and rotated; `rotation` as in :meth:`forward`."""
         q, k = self.q_norm(q), self.k_norm(k)
-        return (q, k) if rotation is None else (rotation(q), rotation(k))
-
-
-class SelfAttention(nn.Module):
-    """Multi-head self-attention on a flat token sequence `[N, D]`."""
-
-    def __init__(self, dim: int, heads: int, scale: str):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.attend = AttentionScale(scale, dim // heads)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
-        """`[N, D]` to `[N, D]`."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        return self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
-
-    def with_keys(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
-        """The same, and the keys `[N, H, E]` before they are rotated."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        return self.proj(self.attend(q, k, v, mask, rotation).flatten(1)), self.attend.k_norm(k)
-
-    def with_received(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
-        """The same as :meth:`forward`, and the attention that each token receives, see :func:`received`."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        attended = self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
-        return attended, received(*self.attend.prepared(q, k, rotation), mask.q, self.attend.scale)
+        return (q, k) if rotation is None else (rotation.of(slice(k.shape[0] - q.shape[0], None))(q), rotation(k))

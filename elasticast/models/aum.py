@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from elasticast.config import AuMSettings
 from elasticast.data.packing import Lengths, PackedBatch
+from elasticast.models.frame_head import time_means
 from elasticast.models.pooling import mean_pooling
 from elasticast.models.positions import GridPositions
 from elasticast.models.scan import selective_scan
@@ -173,17 +174,33 @@ class AuM(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Compute logits `[B, C]`, in the order of the clips. Tokens of the clips may be dropped."""
+        x, cls_rows = self._states(batch)
+        if cls_rows is None:
+            return self.head(mean_pooling(self.norm(x), batch.lengths))
+        return self.head(self.norm(x.index_select(0, cls_rows)))
+
+    def frame_embeddings(self, batch: PackedBatch) -> list[Tensor]:
+        """Mean `[time patches, D]` of the last states of each time patch, of each clip; 0 without tokens."""
+        x, cls_rows = self._states(batch)
+        if cls_rows is not None:
+            is_patch = torch.ones(len(x), dtype=torch.bool, device=x.device).index_fill(0, cls_rows, False)
+            x = x[is_patch]
+        if self.settings.order == "time":
+            x = torch.empty_like(x).index_copy(0, time_major(batch), x)
+        return list(time_means(self.norm(x), batch)[0].split(batch.clip_time_patches))
+
+    def _states(self, batch: PackedBatch) -> tuple[Tensor, Tensor | None]:
+        """Tokens after the last block, in the order of the scan, and the rows `[B]` of CLS tokens, if there are any."""
         x, lengths = self.patch_embed(batch.patches) + self._positions(batch), batch.lengths
         if self.settings.order == "time":
             x = x.index_select(0, time_major(batch))
-        has_cls = self.settings.pooling == "cls"
-        if has_cls:
+        cls_rows = None
+        if self.settings.pooling == "cls":
             x, cls_rows = insert_cls(x, self.cls + self.cls_position, lengths, self.settings.cls_place)
-        places = Places(lengths.plus(1) if has_cls else lengths)
+        places = Places(lengths if cls_rows is None else lengths.plus(1))
         for block in self.blocks:
             x = block(x, places)
-        pooled = self.norm(x.index_select(0, cls_rows)) if has_cls else mean_pooling(self.norm(x), lengths)
-        return self.head(pooled)
+        return x, cls_rows
 
     def _positions(self, batch: PackedBatch) -> Tensor:
         """Position embeddings `[N, D]`, from a table for each number of time patches in the batch."""

@@ -7,8 +7,9 @@ from elasticast.config import ElasticASTSettings
 from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.data.padding import PaddedBatch
 from elasticast.errors import DataError
-from elasticast.models.attention import ClipMask, Rotation, computed_as, pooling_mask, resolve_backend
-from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens
+from elasticast.models.attention import ClipMask, Rotation, chunk_mask, computed_as, pooling_mask, resolve_backend
+from elasticast.models.chunks import ChunkMemory
+from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens, time_means
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions, stored_places
 from elasticast.models.token_merging import MergedTokens, merged_trunk
@@ -60,6 +61,19 @@ class ElasticAST(nn.Module):
         present = None
         if isinstance(batch, PaddedBatch):
             batch, present = batch.rows(), batch.mask.flatten()
+        tokens, backend = self._states(batch, present)
+        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
+        if not frames:
+            return logits
+        return FrameLogits(logits, *self.frame_head(self._patches(tokens, batch), batch))
+
+    def frame_embeddings(self, batch: PackedBatch) -> list[Tensor]:
+        """Mean `[time patches, D]` of the last states of each time patch, of each clip; 0 without tokens."""
+        means, _ = time_means(self._patches(self._states(batch)[0], batch), batch)
+        return list(means.split(batch.clip_time_patches))
+
+    def _states(self, batch: PackedBatch, present: Tensor | None = None) -> tuple[MergedTokens, str]:
+        """Tokens after the last block, and the attention backend; `present` `[N]` is False for padding."""
         limit, size = self.settings.limit, batch.patch_size
         rows = limit and (self.settings.patches(limit) if size is None else size.count(limit, size.time))
         if rows and batch.time_patches > rows:
@@ -68,12 +82,11 @@ class ElasticAST(nn.Module):
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
         backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
-        tokens = self._tokens(*self._embedded(batch), batch.lengths, backend, present)
-        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
-        if not frames:
-            return logits
-        cls = int(self.settings.pooling == "cls")
-        return FrameLogits(logits, *self.frame_head(patch_tokens(tokens, batch.lengths, cls), batch))
+        return self._tokens(*self._embedded(batch), batch, backend, present), backend
+
+    def _patches(self, tokens: MergedTokens, batch: PackedBatch) -> Tensor:
+        """Last states `[N, D]` of the patches."""
+        return patch_tokens(tokens, batch.lengths, int(self.settings.pooling == "cls"))
 
     def _embedded(self, batch: PackedBatch) -> tuple[Tensor, Rotation | None]:
         """Embed patches and positions.
@@ -91,18 +104,41 @@ class ElasticAST(nn.Module):
         # the residual stream is float32: adding positions converts autocast's 16-bit tokens, rotary ones need .to
         if rotary:
             x, (freq, time) = x.to(self.head.weight.dtype), stored_places(freq, time, batch.patch_size)
-        else:
+        elif self.settings.positions == "grid":
             x = x + self.positions(batch)
+        else:
+            x = x + self.positions(freq, time, batch.grid_lengths, batch.patch_size)
         if cls:
             x = prepend_tokens(self.cls.to(x.dtype).expand(clips, 1, -1), x, lengths)
         if rotary and cls:  # CLS tokens are at position (0, 0), which is not rotated
             freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, lengths) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
+    def next_chunk(self, batch: PackedBatch, memory: ChunkMemory) -> Tensor:
+        """Logits `[1, C]` of a stream after its next chunk, pooled over this chunk and those in memory.
+
+        Parameters
+        ----------
+        batch : PackedBatch
+            The chunk, as a single clip.
+        memory : ChunkMemory
+            What is kept of the chunks before; the chunk is added to it.
+        """
+        backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
+        x = self.patch_embed(batch.patches).to(self.head.weight.dtype)
+        states = memory.add(self.trunk, x, self.positions(*memory.places(batch.freq, batch.time)), backend)
+        tokens = MergedTokens(states, Lengths.of([len(states)], states.device))
+        return self.head(self.head_norm(self._pooled(tokens, backend)))
+
     def _tokens(
-        self, x: Tensor, rotation: Rotation | None, lengths: Lengths, backend: str, present: Tensor | None
+        self, x: Tensor, rotation: Rotation | None, batch: PackedBatch, backend: str, present: Tensor | None
     ) -> MergedTokens:
         """Run the trunk; `present` `[N]` is False for padding."""
+        lengths, context = batch.lengths, self.settings.context
+        if context is not None:
+            mask, order = chunk_mask(lengths, batch.time // context.chunk, context.past_chunks, backend)
+            x = self.trunk(x.index_select(0, order), mask, rotation.of(order))
+            return MergedTokens(x.index_select(0, order.argsort()), lengths)
         merging, cls = self.settings.merge, int(self.settings.pooling == "cls")
         all_tokens, sizes = lengths.plus(1) if cls else lengths, None
         if present is not None:

@@ -43,7 +43,7 @@ class FastTrunk:
 
     def __call__(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
         """`[N, D]` to `[N, D]`, see :class:`~elasticast.models.transformer.Trunk`."""
-        if mask.backend != "varlen" or not (self.trunk.training and torch.is_grad_enabled()):
+        if mask.backend != "varlen" or mask.rows is not None or not (self.trunk.training and torch.is_grad_enabled()):
             return self.plain(x, mask, rotation)  # compiling for float32 and for evaluation would not pay
         if not self.most_graphs or rotation is not None or len(x) > SMALL_BATCH:
             return self.compiled(x, mask, rotation)

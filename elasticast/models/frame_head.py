@@ -37,12 +37,18 @@ class FrameHead(nn.Linear):
 
     def forward(self, x: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """Logits `[R, C]` of tokens `[N, D]`, and whether each time patch has a token, `[R]`."""
-        first = torch.tensor([0, *accumulate(batch.clip_time_patches)]).to(x.device, non_blocking=True)
-        row = first[:-1].index_select(0, batch.lengths.owners()) + batch.time
-        rows = sum(batch.clip_time_patches)
-        tokens = torch.zeros(rows, dtype=x.dtype, device=x.device).index_add(0, row, torch.ones_like(x[:, 0]))
-        sums = torch.zeros(rows, x.shape[1], dtype=x.dtype, device=x.device).index_add(0, row, x)
-        return super().forward(sums / tokens.clamp(min=1)[:, None]), tokens > 0
+        means, seen = time_means(x, batch)
+        return super().forward(means), seen
+
+
+def time_means(x: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Mean `[R, D]` over the tokens `[N, D]` of each time patch, and whether it has any, `[R]`; 0 if it has none."""
+    first = torch.tensor([0, *accumulate(batch.clip_time_patches)]).to(x.device, non_blocking=True)
+    row = first[:-1].index_select(0, batch.lengths.owners()) + batch.time
+    rows = sum(batch.clip_time_patches)
+    tokens = torch.zeros(rows, dtype=x.dtype, device=x.device).index_add(0, row, torch.ones_like(x[:, 0]))
+    sums = torch.zeros(rows, x.shape[1], dtype=x.dtype, device=x.device).index_add(0, row, x)
+    return sums / tokens.clamp(min=1)[:, None], tokens > 0
 
 
 def patch_tokens(tokens: MergedTokens, lengths: Lengths, prefix: int) -> Tensor:

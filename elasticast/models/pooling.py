@@ -72,6 +72,6 @@ class AttentionPooling(nn.Module):
 
     def forward(self, x: Tensor, mask: ClipMask) -> Tensor:
         """Pool tokens `[N, D]` to one vector per clip `[B, D]`; `mask` has one query per clip."""
-        q = self.q(self.query).expand(len(mask.q), -1).unflatten(-1, (self.heads, -1))
+        q = self.q(self.query).expand(mask.queries, -1).unflatten(-1, (self.heads, -1))
         k, v = self.kv(x).unflatten(-1, (2, self.heads, -1)).unbind(1)
         return self.proj(self.attend(q, k, v, mask).flatten(1))

@@ -1,5 +1,6 @@
 """Position embeddings: on the grid of each clip for ElasticAST, a resizable 2-D grid for AST."""
 
+from collections.abc import Callable
 from itertools import accumulate
 
 import torch
@@ -52,16 +53,33 @@ class FactorisedPositions(nn.Module):
         self.freq = nn.Parameter(torch.randn(freq_patches, dim) / dim**0.5)
         self.time = nn.Parameter(torch.randn(time_patches, dim) / dim**0.5)
 
-    def forward(self, batch: PackedBatch) -> Tensor:
-        """Embed the positions of all tokens, `[N, D]`. For patches of another size, both tables are resized first."""
-        freq_table, time_table = self._tables(batch.patch_size)
+    def forward(
+        self, freq: Tensor, time: Tensor, lengths: Callable[[], Tensor], patch_size: PatchSize | None = None
+    ) -> Tensor:
+        """Embed positions.
+
+        Parameters
+        ----------
+        freq, time : Tensor
+            `[N]`, position of each token on the grid of its clip.
+        lengths : callable
+            Returns `[N]`, the number of time patches of each token's clip.
+        patch_size : PatchSize, optional
+            Size of the patches. Both tables are resized to it first.
+
+        Returns
+        -------
+        Tensor
+            `[N, D]`.
+        """
+        freq_table, time_table = self._tables(patch_size)
         if self.kind == "table":
-            return _rows(freq_table, batch.freq) + _rows(time_table, batch.time)
-        rows, length = len(time_table), batch.grid_lengths()
-        row = ((batch.time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
+            return _rows(freq_table, freq) + _rows(time_table, time)
+        rows, length = len(time_table), lengths()
+        row = ((time + 0.5) * rows / length - 0.5).clamp(0, rows - 1)
         if self.kind == "interpolated":
-            row = torch.where(length > rows, row, batch.time)
-        return _rows(freq_table, batch.freq) + _between_rows(time_table, row)
+            row = torch.where(length > rows, row, time)
+        return _rows(freq_table, freq) + _between_rows(time_table, row)
 
     def _tables(self, patch_size: PatchSize | None) -> tuple[Tensor, Tensor]:
         if patch_size is None:
@@ -111,7 +129,7 @@ class ClipGridPositions(nn.Module):
         self.table = nn.Parameter(torch.randn(1, dim, *grid) / dim**0.5)
 
     def forward(self, batch: PackedBatch) -> Tensor:
-        """Embed the positions of all tokens, `[N, D]`."""
+        """Embed the positions of all tokens, `[N, D]`. It needs the lengths of clips as integers, to resize the table."""
         freq, time = self.table.shape[2:]
         if batch.patch_size is not None:
             freq, _ = batch.patch_size.rows(freq, time)
@@ -174,9 +192,11 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.count = dim // 4
 
-    def forward(self, batch: PackedBatch) -> Tensor:
-        """Embed the positions of all tokens, `[N, D]`."""
-        places = stored_places(batch.freq, batch.time, batch.patch_size)
+    def forward(
+        self, freq: Tensor, time: Tensor, _lengths: Callable[[], Tensor], patch_size: PatchSize | None = None
+    ) -> Tensor:
+        """Embed the positions `freq`, `time` `[N]` of tokens on the grid of their clips; returns `[N, D]`."""
+        places = stored_places(freq, time, patch_size)
         angles = [_angles(positions, self.count, SINUSOIDAL_BASE) for positions in places]
         return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], 1)
 

@@ -1,10 +1,47 @@
 """The pre-norm ViT trunk that both models share (Dosovitskiy et al. 2021)."""
 
+from collections import deque
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elasticast.config import TransformerSettings
-from elasticast.models.attention import ClipMask, Rotation, SelfAttention
+from elasticast.models.attention import AttentionScale, ClipMask, Rotation, received
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention on a flat token sequence `[N, D]`."""
+
+    def __init__(self, dim: int, heads: int, scale: str):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.attend = AttentionScale(scale, dim // heads)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> Tensor:
+        """`[N, D]` to `[N, D]`."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        return self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
+
+    def continued(self, x: Tensor, mask: ClipMask, rotation: Rotation, kept: deque[tuple[Tensor, Tensor]]) -> Tensor:
+        """`[N, D]` to `[N, D]`, for tokens that also attend to the keys and values in `kept`. Theirs are added."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        kept.append((k, v))
+        k, v = (torch.cat(parts) for parts in zip(*kept, strict=True))
+        return self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
+
+    def with_keys(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """The same, and the keys `[N, H, E]` before they are rotated."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        return self.proj(self.attend(q, k, v, mask, rotation).flatten(1)), self.attend.k_norm(k)
+
+    def with_received(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """The same as :meth:`forward`, and the attention that each token receives, see :func:`~elasticast.models.attention.received`."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        attended = self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
+        return attended, received(*self.attend.prepared(q, k, rotation), mask.q, self.attend.scale)
 
 
 class MLP(nn.Module):

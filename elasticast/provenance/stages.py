@@ -15,6 +15,7 @@ _RUN = (
     "config/model/aum.py",
     "config/model/cnn.py",
     "config/model/common.py",
+    "config/model/context.py",
     "config/model/own.py",
     "config/model/patch_sizes.py",
     "config/model/token_merging.py",
@@ -48,6 +49,7 @@ _MODELS = (
     "models/ast.py",
     "models/attention.py",
     "models/aum.py",
+    "models/chunks.py",
     "models/cnn.py",
     "models/device.py",
     "models/elasticast.py",
@@ -130,9 +132,15 @@ _DECODING = (
     "data/recordings.py",
     "data/store.py:REMEDY,read_part,writing_part",
 )
+_CEILINGS = (
+    "data/ceilings.py",
+    "data/datasets/controls.py:Clip,LEAD_SECONDS,SLOT_SECONDS,TONES,compose",
+    "data/datasets/soundscapes.py:STREAMS,Score,bayes_scene,compose",
+)
 _SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
 _PANELS = (
     *_SCRIPT,
+    *_CEILINGS,
     "reporting/captions.py:Coverage,title_of",
     "reporting/panel_inputs.py",
     "reporting/panels.py",
@@ -140,7 +148,14 @@ _PANELS = (
     "reporting/released_curves.py",
 )
 _CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:rst")
-_TABLE = (*_PANELS, "reporting/comparison.py", "reporting/tables.py", "text.py:csv_cell,latex,markdown")
+_TABLE = (
+    *_PANELS,
+    "config/suite.py:fold_name",
+    "reporting/comparison.py",
+    "reporting/folds.py",
+    "reporting/tables.py",
+    "text.py:csv_cell,latex,markdown",
+)
 
 STAGES = {
     "synthesis": ("config/dataset/common.py:DatasetSettings,SPLITS", "data/synthesis.py"),
@@ -227,6 +242,7 @@ STAGES = {
     ),
     "ablation": (
         *_SCRIPT,
+        *_CEILINGS,
         *_CURVES,
         "config/ablation.py",
         "config/ablation_names.py",
@@ -266,7 +282,7 @@ STAGES = {
         "data/recordings.py",
         "data/stream.py",
         "data/synthesis.py:gain,pink_noise,to_int16",
-        "data/windows.py:OVERLAP,Windows,cut_windows",
+        "data/windows.py:OVERLAP,Windows,cut_windows,window_rule",
         "encoders",
         "evaluation/frames.py:median_lengths,nearest_seen",
         "evaluation/metrics.py:metrics",
@@ -275,7 +291,7 @@ STAGES = {
         "inference/classifier.py",
         "inference/events.py:EventScore,check_frames,find_events",
         "inference/pending.py",
-        "inference/prediction.py:Prediction,Timeline",
+        "inference/prediction.py:Prediction,Timeline,best_scores,probabilities",
         "models/pretrained.py:Pretrained,load_model",
         "reporting/identity.py",
         "reporting/style.py",

@@ -16,6 +16,8 @@ from elasticast.evaluation.records import EVALUATION, read_evaluation, read_trai
 from elasticast.jobs.benchmarks import Measured, read_benchmark
 from elasticast.plan import Plan
 
+CORE_HOUR, GPU_HOUR = 0.05, 2.50
+"""Assumed prices, in US dollars: one core of a rented machine, and one data-centre GPU with its cores."""
 RUN_KEYS = ("device", "attention_backend", "threads", "code_digest")
 COLUMNS = (
     "job", "dataset", "experiment", "seed", "seconds", "cpu_seconds", "peak_mib", "processor", *RUN_KEYS, "torch",
@@ -98,6 +100,16 @@ def _origin(record: dict[str, Any]) -> dict[str, Any]:
 def core_minutes(jobs: pd.DataFrame) -> float:
     """Core-minutes of all jobs whose time was measured; NaN if there is none."""
     return float(jobs["cpu_seconds"].sum(min_count=1)) / 60
+
+
+def dollars(jobs: pd.DataFrame) -> float:
+    """Cost of all jobs whose time was measured, at `CORE_HOUR`, or `GPU_HOUR` for those on a GPU; NaN if none was.
+
+    A core counts by its CPU time, a GPU by the time that the job took. A job on several GPUs counts as one GPU.
+    """
+    on_gpu = jobs["device"].notna() & jobs["device"].ne("cpu")
+    prices = jobs["cpu_seconds"].mul(CORE_HOUR).where(~on_gpu, jobs["seconds"].mul(GPU_HOUR)) / 3600
+    return float(prices.sum(min_count=1))
 
 
 def describe(jobs: pd.DataFrame) -> str:

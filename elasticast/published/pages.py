@@ -17,13 +17,12 @@ from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.published import costs
 from elasticast.published.layout import FIGURES, RECORD, ROOT, Published, read_published
-from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes, format_place
-from elasticast.reporting.comparison import HEAD, comparison_table, printed_rows
-from elasticast.reporting.overview import HELD, NOT_HELD, NOT_TESTED
+from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
+from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 
 COMMAND = "python -m elasticast.published.pages"
-PAGES = (Path("README.md"), Path("docs/results.md"))
+PAGES = (Path("README.md"), Path("docs/results.md"), Path("docs/suites.md"))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
 _VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
@@ -57,33 +56,29 @@ def _rules(suite: str) -> pd.DataFrame:
 
 
 def claims(*suites: str) -> str:
-    """The paper's claims by outcome: held, not held and not tested."""
-    found: dict[str, list[str]] = {HELD: [], NOT_HELD: [], NOT_TESTED: []}
+    """The paper's claims by outcome: held, not held, undecided and not tested."""
+    found: dict[str, list[str]] = {HELD: [], NOT_HELD: [], UNDECIDED: [], UNTESTED: []}
     for suite in suites:
         if not is_published(suite):
-            found[NOT_TESTED].append(f"`{suite}`, whose results are not published yet")
+            found[UNTESTED].append(f"`{suite}`, whose results are not published yet")
             continue
         groups = {claim: rules for claim, rules in _rules(suite).groupby("claim", sort=False)}
-        outcomes = {claim: _outcome(rules["outcome"]) for claim, rules in groups.items()}
-        if set(outcomes.values()) == {NOT_TESTED}:  # a suite that has not run
-            found[NOT_TESTED].append(f"`{suite}`, which has not run; {_released(groups)}")
+        outcomes = {claim: conclude(rules["outcome"], rules["p_corrected"]) for claim, rules in groups.items()}
+        if set(outcomes.values()) == {UNTESTED}:  # a suite that has not run
+            found[UNTESTED].append(f"`{suite}`, which has not run; {_released(groups)}")
             continue
         for claim, rules in groups.items():
-            outcome = outcomes[claim]
-            found[outcome].append(f"`{suite}` {_words(claim)}{_worst(suite, rules) if outcome == NOT_HELD else ''}")
+            shortfall = _worst(suite, rules) if outcomes[claim] in (NOT_HELD, UNDECIDED) else ""
+            found[outcomes[claim]].append(f"`{suite}` {_words(claim)}{shortfall}")
     return "".join(f"- **{outcome}**: {'; '.join(texts) or 'none'}\n" for outcome, texts in found.items())
-
-
-def _outcome(outcomes: pd.Series) -> str:
-    return {HOLDS: HELD, FAILS: NOT_HELD}.get(combine_outcomes(list(outcomes)), NOT_TESTED)
 
 
 def _released(groups: dict[str, pd.DataFrame]) -> str:
     """How the claims end on the curves that the authors released."""
-    outcomes = {claim: _outcome(rules["released_outcome"]) for claim, rules in groups.items()}
+    outcomes = {claim: conclude(rules["released_outcome"]) for claim, rules in groups.items()}
     texts = [
         f"{outcome} on {', '.join(map(_words, names))}"
-        for outcome in (HELD, NOT_HELD, NOT_TESTED)
+        for outcome in (HELD, NOT_HELD, UNTESTED)
         if (names := [claim for claim, found in outcomes.items() if found == outcome])
     ]
     return f"in the authors' released values {'; '.join(texts)}"
@@ -94,8 +89,10 @@ def _words(name: str) -> str:
 
 
 def _worst(suite: str, rules: pd.DataFrame) -> str:
-    """Where a claim fails most: the difference, the place, and the corrected p-value if it was computed."""
-    row = rules[rules["outcome"] == FAILS].sort_values("difference").iloc[0]
+    """Where a claim fails most, clearly if it does so anywhere: the difference, its place and corrected p-value."""
+    failed = rules[rules["outcome"] == FAILS].sort_values("difference")
+    clear = failed[failed["p_corrected"] < LEVEL]
+    row = (clear if len(clear) else failed).iloc[0]
     p = "" if pd.isna(row["p_corrected"]) else f", p {_p(row['p_corrected'])}"
     return f" ({signed(row['difference'])} at {_place(suite, row)}{p})"
 
@@ -131,14 +128,21 @@ def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
         table = table[table[column] == wanted] if wanted != "*" else table
     chosen = [int(column) for column in columns]
     rows = [[row[i] for i in chosen] for row in printed_rows(table, MARKDOWN)]
-    align = [":---:" if "," in HEAD[i] else "---" for i in chosen]
+    align = [":---:" if HEAD[i] in SCORES else "---" for i in chosen]
     return markdown_table([HEAD[i] for i in chosen], align, rows)
 
 
 def cost(*suites: str) -> str:
-    """Core-minutes of the jobs of suites, by kind of job."""
+    """Core-minutes of the jobs of suites, by kind of job, and what they would cost."""
     kinds = {"prepare": "prepare", "stats": "prepare", "train": "train", "evaluate": "evaluate", "resample": "resample"}
-    head = ["Suite", "Trainings", *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())), "All", "CPU"]
+    head = [
+        "Suite",
+        "Trainings",
+        *(f"{kind} (core-min)" for kind in dict.fromkeys(kinds.values())),
+        "All",
+        "US dollars",
+        "CPU",
+    ]
     rows = []
     for suite in suites:
         jobs = _published(suite).jobs
@@ -146,7 +150,8 @@ def cost(*suites: str) -> str:
         cells = [f"{minutes.get(kind, 0):.1f}" for kind in dict.fromkeys(kinds.values())]
         total = f"**{costs.core_minutes(jobs):.0f}**"
         trainings = str((jobs["job"] == "train").sum())
-        rows.append([f"`{suite}`", trainings, *cells, total, " and ".join(jobs["processor"].dropna().unique())])
+        price = f"{costs.dollars(jobs):.2f}"
+        rows.append([f"`{suite}`", trainings, *cells, total, price, " and ".join(jobs["processor"].dropna().unique())])
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 
 

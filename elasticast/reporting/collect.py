@@ -7,7 +7,7 @@ import pandas as pd
 from elasticast.checksums import FILES, OWN, read_record, verify, write_record
 from elasticast.config import RunConfig
 from elasticast.config.load_suite import load_run_config
-from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY, verified_file
+from elasticast.data.prepared import REMEDY, STATS_REMEDY, SUMMARY, read_rows
 from elasticast.errors import DataError
 from elasticast.evaluation.records import (
     EVALUATION,
@@ -166,7 +166,7 @@ def lengths(files: list[Path], out: Path) -> None:
     """
     tables, records = [], {}
     for file in files:
-        manifest = pd.read_parquet(verified_file(file))
+        manifest = read_rows(file)
         if missing := [name for name in ("duration", "status") if name not in manifest]:
             raise DataError(f"{file}: missing column {', '.join(missing)}; {REMEDY}")
         seconds = manifest.loc[manifest["status"] == "ok", "duration"].astype(float)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.reporting.captions import Coverage
+from elasticast.reporting.folds import join_folds
 from elasticast.reporting.panels import NOT_RUN, Panel, Score, Series, sweep_panels
 from elasticast.reporting.tables import LATEX, MARKDOWN, Markup, latex_row, markdown_table, tidy_csv, write_tables
 
@@ -27,15 +28,26 @@ def comparison_table(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Columns suite, dataset, task, sweep, metric, fixed, flexible (labels), trained_at (text),
         quantity, experiment, x, mean, sd (fractions), seeds, clips, listed (clips in the published list), status,
-        seeds_planned, origin (what the clips are), title (of the dataset).
+        seeds_planned, origin (what the clips are), title (of the dataset), folds. With several folds, mean, sd, seeds
+        and seeds_planned are over folds, and clips and listed of one fold.
     """
     rows = []
-    for x_name in (x for x in SWEEPS if any(suite.curve(name, x) for name in suite.experiments)):
-        for panel in sweep_panels(suite, metrics, x_name):
-            for fixed in panel.fixed or [None]:
-                for flexible in panel.flexible or [None]:
-                    rows += _cells(panel, fixed, flexible)
-    columns = [*_ROW, "quantity", "experiment", *Score.__dataclass_fields__, "seeds_planned", "origin", "title"]
+    for part, results, folds in join_folds(suite, metrics):
+        for x_name in (x for x in SWEEPS if any(part.curve(name, x) for name in part.experiments)):
+            for panel in sweep_panels(part, results, x_name):
+                for fixed in panel.fixed or [None]:
+                    for flexible in panel.flexible or [None]:
+                        rows += [row | {"folds": folds} for row in _cells(panel, fixed, flexible)]
+    columns = [
+        *_ROW,
+        "quantity",
+        "experiment",
+        *Score.__dataclass_fields__,
+        "seeds_planned",
+        "origin",
+        "title",
+        "folds",
+    ]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "suite", suite.name)
     return table
@@ -106,14 +118,15 @@ def _range(values: pd.Series) -> str:
 
 
 def _counts(cells: pd.DataFrame) -> tuple[str, str]:
-    """Texts for the number of seeds, and for the number of test clips evaluated, of those listed."""
+    """Texts for the number of seeds or folds, and for the number of test clips evaluated, of those listed."""
     run = cells[cells["status"] == "ok"]
     planned = int(cells["seeds_planned"].iloc[0])
+    of_folds = " folds" if cells["folds"].iloc[0] > 1 else ""
     if run.empty:
-        return f"0 of {planned}", NOT_RUN
+        return f"0 of {planned}{of_folds}", NOT_RUN
     seeds = _range(run["seeds"])
     clips = f"{_range(run['clips'])} of {_range(run['listed'])}"
-    return seeds if seeds == str(planned) else f"{seeds} of {planned}", clips
+    return (seeds if seeds == str(planned) else f"{seeds} of {planned}") + of_folds, clips
 
 
 def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]]:
@@ -131,9 +144,12 @@ def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]
     return rows
 
 
+SCORES = (
+    "Fixed-length, there", "Any-length, there", "Any-length, native", "Fixed-length, worst", "Any-length, worst",
+)  # fmt: skip
 HEAD = (
-    "Data set · task", "Sweep", "Metric (%)", "Fixed length", "Trained at", "Fixed, own", "Any length", "Any, there",
-    "Any, native", "Fixed, worst", "Any, worst", "Seeds", "Clips",
+    "Data set · task", "Sweep", "Metric (%)", "Fixed-length model", "Trained at", SCORES[0], "Any-length model",
+    *SCORES[1:], "Seeds", "Clips",
 )  # fmt: skip
 """Headings of the columns of :func:`printed_rows`."""
 

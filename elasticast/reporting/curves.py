@@ -8,6 +8,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, Multiple
 
 from elasticast.reporting.identity import LineStyle
 from elasticast.reporting.legend import (
+    CEILING_LINE,
     CHANCE_LINE,
     OTHER_LINE,
     RELEASED_LINE,
@@ -103,6 +104,8 @@ def draw_panel(ax: Axes, panel: Panel, styles: Styles, logarithmic: bool) -> Non
     ax.spines["right"].set_visible(False)
     _set_x(ax, panel, logarithmic)
     if any(s.drawn for s in panel.series):
+        if panel.ceiling is not None:
+            ax.plot(panel.ceiling.index, 100 * panel.ceiling, **CEILING_LINE)
         set_score_axis(ax)
         draw_chance(ax, panel)
     else:

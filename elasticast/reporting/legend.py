@@ -30,6 +30,7 @@ CHARACTER = 4.2  # mean width of a character at a font size of 7 points, in poin
 RELEASED_LINE = {"linewidth": 0.8, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
 OTHER_LINE = {"linewidth": 0.9, "linestyle": (0, (1, 1.4))}
 CHANCE_LINE = {"linewidth": 0.6, "linestyle": "-", "color": "#9A9A9A", "zorder": 1}
+CEILING_LINE = {**CHANCE_LINE, "linewidth": 0.8, "linestyle": (0, (5, 2)), "color": "#6A6A6A"}
 _CHANCE = {"accuracy": "always answering the most frequent class", "mAP": "clips in random order"}
 _TRAINED_AT = {"max_frames": "length", "compression": "resolution"}
 
@@ -56,6 +57,8 @@ class Marks:
         Titles of the other suites whose curves are drawn too.
     chances : dict of str to list of float
         Chance (fractions) of the panels with each metric, in the order of the panels.
+    ceiling : bool
+        Whether the scores of a perfect listener are drawn.
     """
 
     seeds: tuple[int, int]
@@ -67,6 +70,7 @@ class Marks:
     released: bool
     other_titles: tuple[str, ...]
     chances: dict[str, list[float]]
+    ceiling: bool
 
 
 def marks_of(panels: list[Panel]) -> Marks:
@@ -91,6 +95,7 @@ def marks_of(panels: list[Panel]) -> Marks:
             metric: [p.chance for p in panels if p.metric == metric and p.chance is not None]
             for metric in dict.fromkeys(p.metric for p in panels)
         },
+        ceiling=any(p.ceiling is not None for p in panels),
     )
 
 
@@ -114,6 +119,8 @@ def curve_caption(panels: list[Panel]) -> str:
     if marks.released:
         sentences.append("Thin lines with crosses are the curves that the authors released.")
     sentences += _chance(marks)
+    if marks.ceiling:
+        sentences.append("The ceiling is what a perfect listener of clips cut to the length can reach.")
     sentences += [f"Dotted lines are the means of the suite “{rst(title)}”." for title in marks.other_titles]
     return " ".join(sentences)
 
@@ -169,6 +176,8 @@ def mark_handles(panels: list[Panel]) -> list[Artist]:
         handles.append(Line2D([], [], color=MUTED, **RELEASED_LINE, label="released values"))
     if any(panel.chance_is_near for panel in panels):
         handles.append(Line2D([], [], **CHANCE_LINE, label="chance"))
+    if marks.ceiling:
+        handles.append(Line2D([], [], **CEILING_LINE, label="ceiling"))
     handles += [Line2D([], [], color=MUTED, **OTHER_LINE, label=title) for title in marks.other_titles]
     return handles + coverage_handles(panel.coverage for panel in panels)
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from elasticast.config import Suite
 from elasticast.reporting.captions import ONE_SEED, describe_coverage, describe_means
-from elasticast.reporting.claims import FAILS, HOLDS, combine_outcomes, judge_claims
+from elasticast.reporting.claims import conclude
 from elasticast.reporting.comparison import HEAD, comparison_table, printed_rows
 from elasticast.reporting.legend import curve_caption, marks_of
 from elasticast.reporting.overview_data import COST_HEAD, cost_rows, learning_data, panel_data, run_data, style_data
@@ -23,7 +23,6 @@ from elasticast.reporting.tables import Markup, signed
 from elasticast.reporting.verdict import claim_blocks, claim_table
 from elasticast.text import html
 
-HELD, NOT_HELD, NOT_TESTED = "held", "not held", "not tested"
 _HTML = Markup(html, html, "<b>{}</b>".format)
 FIGURES = {"max_frames": (4, "Score over length"), "compression": (5, "Score over temporal resolution")}
 """Number and title of the figure of each kind of sweep."""
@@ -38,17 +37,18 @@ class Judged(NamedTuple):
     released: str
 
 
-def judged(suite: Suite, panels: list[Panel]) -> list[Judged]:
-    """The claims of a suite with the outcome of all their rules: held, not held or not tested."""
-    outcomes: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
-    for i in (0, 1):
-        for test in judge_claims(suite, panels, released=bool(i)):
-            outcomes.setdefault((test.claim, test.says), ([], []))[i].append(test.outcome)
-    return [Judged(*claim, *map(_outcome, both)) for claim, both in outcomes.items()]
+def judged(rules: pd.DataFrame) -> list[Judged]:
+    """The claims of a suite with the outcome of all their rules, see `elasticast.reporting.claims.conclude`.
 
-
-def _outcome(outcomes: list[str]) -> str:
-    return {HOLDS: HELD, FAILS: NOT_HELD}.get(combine_outcomes(outcomes), NOT_TESTED)
+    Parameters
+    ----------
+    rules : pandas.DataFrame
+        See `elasticast.reporting.verdict.claim_table`.
+    """
+    return [
+        Judged(name, says, conclude(found["outcome"], found["p_corrected"]), conclude(found["released_outcome"]))
+        for (name, says), found in rules.groupby(["claim", "says"], sort=False)
+    ]
 
 
 def headline(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None) -> list[str]:
@@ -155,7 +155,7 @@ def overview(suite: Suite, results: Results, panels: dict[str, list[Panel]], tem
     return environment.get_template(template.name).render(
         title=suite.title,
         name=suite.name,
-        claims=judged(suite, every),
+        claims=judged(rules),
         headline=headline(suite, every, results.pairs),
         caveats=caveats(every),
         table=(HEAD, printed_rows(comparison_table(suite, results.metrics), _HTML)),

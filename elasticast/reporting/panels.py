@@ -10,6 +10,7 @@ import pandas as pd
 
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
+from elasticast.data.ceilings import ceilings
 from elasticast.errors import DataError
 from elasticast.reporting.captions import Coverage, title_of
 from elasticast.reporting.read_tables import DECIMALS
@@ -149,6 +150,9 @@ class Panel:
     chance : float or None
         Score that takes no listening (a fraction), see :func:`elasticast.evaluation.statistics.chance`. None if it is
         not known.
+    ceiling : pandas.Series or None
+        Scores (fractions, index x) of a perfect listener, see :mod:`elasticast.data.ceilings`. None if they are not
+        known.
     """
 
     dataset: str
@@ -161,6 +165,7 @@ class Panel:
     origin: str
     other_title: str | None = None
     chance: float | None = None
+    ceiling: pd.Series | None = None
 
     @property
     def title(self) -> str:
@@ -276,7 +281,17 @@ def _panel(suite: Suite, metrics: pd.DataFrame, x_name: str, names: list[str]) -
     rows = metrics[(metrics["x_name"] == x_name) & (metrics["metric"] == metric)]
     series = tuple(_series(suite, rows, x_name, name) for name in names)
     origin, title = suite.datasets[run.dataset].origin, title_of(suite.datasets, run.dataset)
-    return Panel(run.dataset, title, run.task, x_name, metric, run.front_end.hop_ms, series, origin)
+    ceiling = _ceiling(suite, names[0], sorted({x for s in series for x in s.points.index}), x_name)
+    return Panel(run.dataset, title, run.task, x_name, metric, run.front_end.hop_ms, series, origin, ceiling=ceiling)
+
+
+def _ceiling(suite: Suite, experiment: str, xs: list[float], x_name: str) -> pd.Series | None:
+    """Scores of a perfect listener at these lengths of test clips."""
+    if x_name != "max_frames":
+        return None
+    run = suite.runs[experiment]
+    known = ceilings(suite.datasets[run.dataset], run.task, "test", [x * run.front_end.hop_ms / 1000 for x in xs])
+    return None if known is None else pd.Series(known, index=xs)
 
 
 def _replace_series(panel: Panel, change: Callable[[Series], Series]) -> Panel:

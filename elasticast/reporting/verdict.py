@@ -12,7 +12,7 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.reporting.captions import Coverage
-from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, format_place, judge_claims
+from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, conclude, format_place, judge_claims
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.tables import LATEX, MARKDOWN, latex_row, markdown_table, signed, tidy_csv, write_tables
 
@@ -112,9 +112,9 @@ def claim_table(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None = 
 
 def _paired_test(test: RuleTest, suite: Suite, pairs: pd.DataFrame | None) -> dict:
     """Interval (points) and p-values of the difference at the x of a rule; `pairs` has either order of experiments."""
-    if pairs is None or test.x is None:
-        return {}
     claim = suite.claims[test.claim]
+    if pairs is None or test.x is None or claim.better == "native":  # which compares two different x
+        return {}
     metric = PRIMARY_METRIC[suite.task_kind(test.model)]
     rows = pairs[(pairs["evaluation"] == claim.evaluation) & (pairs["x"] == test.x) & (pairs["metric"] == metric)]
     for sign, experiment, against in ((1, test.model, test.against), (-1, test.against, test.model)):
@@ -203,8 +203,8 @@ def claim_blocks(rules: pd.DataFrame, suite: Suite) -> list[Block]:
     blocks = []
     labels = {name: experiment.label for name, experiment in suite.experiments.items()}
     for (claim, says), rows in rules.groupby(["claim", "says"], sort=False):
-        title = f"{claim}: {says}: {combine_outcomes(list(rows['outcome']))}"
-        title += f" (released values: {combine_outcomes(list(rows['released_outcome']))})"
+        title = f"{claim}: {says}: {conclude(rows['outcome'], rows['p_corrected'])}"
+        title += f" (released values: {conclude(rows['released_outcome'])})"
         blocks.append((title, _RULES, [_rule_cells(row, labels) for _, row in rows.iterrows()]))
     return blocks
 

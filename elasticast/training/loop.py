@@ -29,6 +29,7 @@ from elasticast.training.batches import TrainingBatches
 from elasticast.training.checkpoint import Checkpoints, base_record, save_model
 from elasticast.training.cost import ForwardCost, step_passes
 from elasticast.training.distributed import World
+from elasticast.training.energy import EnergyMeter
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
 from elasticast.training.identity import circumstances, compiles, continued, run_identity
@@ -95,6 +96,7 @@ class Trainer:
         self.flops = {"phases": [0] * len(self.phases), "teacher": 0}  # the same
         self.stop_requested = self.stop = False  # on this rank; on any rank, the same value on all ranks
         self.selection, self.code = None, training_code(config)
+        self.energy = EnergyMeter(self.device) if self.world.main else None
         if config.train.select is not None:
             last = self.phases[-1]
             start = last.first_step, last.first_epoch
@@ -152,6 +154,8 @@ class Trainer:
         train, total = self.config.train, self.total
         begun = time.monotonic() - self.seconds
         self.model.train()
+        if self.energy:
+            self.energy.start(self.step)
         with self._reporting() as report:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
             batches = TrainingBatches(self.phases, self.inputs, self.world, graphs=self.graphs, start=_ignore_signals)
@@ -169,6 +173,8 @@ class Trainer:
                     self.finite.check()
                     (total_loss,) = self.world.sum(loss.item())
                     report(self.step, epoch, total_loss, lr, float(grad_norm), self.seen)
+                    if self.energy:
+                        self.energy.add()
                 if self.stop:
                     break
                 due = self.selection is not None and self.selection.due(self.step)

@@ -16,6 +16,10 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
     an adapted model (:func:`~elasticast.training.cost.step_passes`), and one of the teacher. Evaluations during
     training do not count.
 
+    ``energy`` is that of the machine of rank 0, see :class:`~elasticast.training.energy.EnergyMeter`: `kwh` of the
+    processor and the GPUs, or in `unknown` why it could not be measured. Evaluations before the last step count. A run
+    that was continued was measured from the step `from_step` on.
+
     Parameters
     ----------
     trainer : Trainer
@@ -40,6 +44,7 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "steps": trainer.step,
         "phases": _phases(trainer),
         "training_flops": sum(flops["phases"]) + flops["teacher"],
+        "energy": trainer.energy.record(),
         "seconds": round(seconds, 3),
         **{f"{what}_per_s": round(count / seconds, 1) for what, count in trainer.seen.items()},
         "restarts": trainer.restarts,

@@ -10,10 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import elasticast.cli  # imported once, before the forks
+import matplotlib.pyplot  # noqa: F401
+import scipy.stats  # noqa: F401
+import sklearn.metrics  # noqa: F401
+import torch._dynamo  # noqa: F401
+
+import elasticast.cli
 
 SECONDS = 120
 """A command that takes longer hangs."""
+GROUP_SECONDS = 10
+"""Processes of a command that has ended take less time to notice that."""
 
 
 class Ended(NamedTuple):
@@ -32,8 +39,9 @@ class Ended(NamedTuple):
 
     @property
     def crashed(self) -> bool:
-        """Whether a user would see a traceback, a crash or a hang instead of a message."""
-        return self.status is None or self.status < 0 or "Traceback" in self.text
+        """Whether a user would see a traceback, a crash without a message, or a hang."""
+        silent = self.status is None or (self.status < 0 and "\nerror: " not in f"\n{self.text}")
+        return silent or "Traceback" in self.text
 
 
 class Command:
@@ -72,11 +80,19 @@ class Command:
         """Wait until the command has ended; kill it if it hangs."""
         while time.monotonic() - self.begun < SECONDS:
             if self._ended():
+                self._wait_for_words()
                 return Ended(self.status, self.log.read_text(errors="replace"))
             time.sleep(0.002)
         self._kill()
         self._ended(block=True)
         return Ended(None, self.log.read_text(errors="replace"))
+
+    def _wait_for_words(self) -> None:
+        """Wait until the process has ended that tells of a crash."""
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() - self._end < GROUP_SECONDS:
+                os.killpg(self.pid, 0)
+                time.sleep(0.002)
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

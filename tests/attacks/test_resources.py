@@ -1,4 +1,4 @@
-"""Full disks and long runs."""
+"""Full disks, too little memory, and long runs."""
 
 import contextlib
 import os
@@ -16,9 +16,9 @@ import yaml
 from elasticast.config import RunConfig
 from elasticast.data.packing import pack, pack_clip
 from elasticast.models import build_model
-from tests.attacks.forked import Command, inside
 from tests.attacks.jobs import copied, long_training
 from tests.attacks.test_files import RUN, job_of
+from tests.unit.inference.test_inference import trained
 
 STAGES = ("prepare", "stats", "train", "evaluate", "resample", "intervals", "collect_metrics", "table1", "fig4")
 
@@ -30,25 +30,6 @@ def is_root() -> bool:
 def limit_memory(more: int) -> None:
     """Let this process use `more` bytes of address space than now, and no more."""
     resource.setrlimit(resource.RLIMIT_AS, (memory()[0] + more,) * 2)
-
-
-def memory_needed(job, project: Path) -> int:
-    """Bytes of address space that a job adds to the process that it begins in."""
-    with inside(project):
-        command = Command(job.arguments, project / "attack.log")
-        begun = peak = peak_memory(command.pid)
-        while command.running():
-            peak = max(peak, peak_memory(command.pid))
-        assert command.wait().status == 0
-    return peak - begun
-
-
-def peak_memory(process: int) -> int:
-    """The largest address space that a process has had, in bytes; 0 if it has just ended."""
-    with contextlib.suppress(OSError):
-        if found := re.search(r"VmPeak:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text()):
-            return int(found[1]) << 10
-    return 0
 
 
 def memory() -> list[int]:
@@ -115,21 +96,22 @@ def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
 
 @pytest.mark.tries(10)
 @pytest.mark.parametrize("rule", STAGES)
-def test_too_little_memory(request, rule, finished, jobs, scratch, tmp_path, tries):
-    """less memory than the job needs: one message, and nothing wrong"""
-    if not request.config.getoption("attacks"):
-        tries.count = 0
-        pytest.skip("where libraries have no memory, they may end with a traceback of their own; only with --attacks")
+def test_too_little_memory(rule, finished, jobs, tmp_path, tries):
+    """less memory than the job needs: one message that names the job, and the results with more memory"""
     job = job_of(jobs, rule)
-    needed = memory_needed(job, project_before(job, finished, tmp_path))
     for random in tries:
         project = project_before(job, finished, tmp_path)
-        ended = job.run(project, partial(limit_memory, random.randrange(needed + 1)))
-        if ended.status is not None and ended.status < 0:  # PyTorch crashes in some places where it gets no memory
-            written = any((project / output).exists() for output in job.outputs)
-            tries.add("wrong" if written else "crash of a library, no result", ended.text[-2500:])
-        else:
-            tries.judge(ended, job, project, finished.folder, f"{rule} needs {needed} bytes")
+        more = int(2 ** random.uniform(16, 28))  # with 2**28 bytes, most jobs come to their end
+        ended = job.run(project, partial(limit_memory, more))
+        if ended.crashed or (ended.status and not re.search(r"error: .*memory", ended.text)):
+            tries.add("traceback", f"{rule} with {more} bytes more, status {ended.status}\n{ended.text[-2500:]}")
+            continue
+        outcome = "same result"
+        if ended.status:
+            outcome = f"{'error' if ended.status > 0 else 'crash with a message'}, then same result"
+            again = job.run(project)
+            assert again.status == 0, again.text
+        tries.add(outcome if job.gives(project, finished.folder) else "wrong", ended.text[-2000:])
 
 
 @pytest.mark.tries(20)
@@ -150,6 +132,22 @@ def test_ragged_batches(positions, tries, tiny):
                 alone = torch.cat([model(pack([clip])) for clip in clips])
             torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-5)
         tries.add("same result")
+
+
+@pytest.mark.slow
+@pytest.mark.tries(24)
+def test_a_long_stream(tries, tiny, tmp_path):
+    """an hour of noise per try, as one stream in chunks that attend to earlier ones: memory stays as it is"""
+    model = {"positions": "rotary", "depth": 1, "dim": 16, "heads": 1, "context": {"chunk": 16, "past": 32}}
+    classifier = trained(tmp_path, tiny(model=model, view={"max_frames": 1024}, front_end={"mel_bins": 16}))
+    second = 0.1 * torch.randn(16000).clamp(-5, 5)
+    stream = classifier.stream((second for _ in range(3600 * tries.count)), sample_rate=16000)
+    used = [memory()[1] for _ in stream]
+    assert stream.seconds == 3600 * tries.count
+    settled = used[len(used) // 8 :]
+    assert max(settled[-100:]) <= min(settled[:100]) + (4 << 20)
+    for _ in tries:
+        tries.add("memory flat")
 
 
 @pytest.mark.tries(20)

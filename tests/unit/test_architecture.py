@@ -121,7 +121,9 @@ OF_MODELS = (
     "models.ast",
     "models.aum",
     "models.elasticast",
+    "models.graph",
     "models.weights.convert",
+    "models.weights.hugging_face",
     "models.weights.vit",
 )
 """Modules that belong to the models and their published weights. All others know models by their traits."""

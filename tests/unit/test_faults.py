@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import resource
+import subprocess
 import sys
+import threading
 from concurrent.futures.process import BrokenProcessPool
 
 import h5py
@@ -168,6 +170,56 @@ def test_an_error_of_a_worker_is_its_message_alone():
     with pytest.raises(DataError) as caught:
         next(iter(DataLoader(Failing(DataError("a.wav: damaged\nrun again")), num_workers=1)))
     assert message_of(caught.value, STAGE) == "a.wav: damaged\nrun again"
+
+
+def run_watched(body):
+    script = (
+        f"import os, signal, sys, threading\nfrom elasticast.faults import one_message\nwith one_message({STAGE!r}):\n"
+    )
+    lines = [f"    {line}" for line in body.splitlines()]
+    command = [sys.executable, "-c", script + "\n".join(lines)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+NO_MEMORY = """
+def fail(*_):
+    raise MemoryError
+class Item:
+    __del__ = fail
+"""
+
+
+@pytest.mark.parametrize(
+    ("death", "status"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", -9),
+        ("os.abort()", -6),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", -11),
+        (f"{NO_MEMORY}threading.Thread(target=fail).start()\nthreading.Event().wait()", 1),
+        (f"{NO_MEMORY}item = Item()\ndel item\nthreading.Event().wait()", 1),
+    ],
+)
+def test_another_process_tells_of_a_crash(death, status):
+    done = run_watched(death)
+    assert done.returncode == status
+    assert_names(done.stderr, STAGE, "memory", "mem_mb")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("pass", 0), ("sys.exit(3)", 3), ("if not os.fork():\n    os.kill(os.getpid(), 9)\nos.wait()", 0)],
+)
+def test_nothing_is_told_of_a_process_that_ends_by_itself(end, status):
+    done = run_watched(end)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
+def test_hooks_are_as_before_after_a_command():
+    before = threading.excepthook, sys.unraisablehook
+    with one_message(STAGE):
+        assert threading.excepthook is not before[0]
+    assert (threading.excepthook, sys.unraisablehook) == before
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("x"), RuntimeError("shape mismatch"), AssertionError()])

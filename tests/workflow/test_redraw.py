@@ -17,7 +17,7 @@ def test_a_published_suite_is_drawn_without_its_results(project):
     shutil.rmtree(project.folder / "results")
     jobs = project.planned("redraw")
     names = {"redraw_fig1", "redraw_fig2", "redraw_fig4", "redraw_fig5", "redraw_table1"}
-    assert jobs == dict.fromkeys((*names, "redraw"), 1)
+    assert jobs == dict.fromkeys((*names, "redraw_record", "redraw"), 1)
     result = project.snakemake("redraw")
     assert result.returncode == 0, result.stderr
     published = project.folder / "docs/results/tiny"
@@ -26,6 +26,11 @@ def test_a_published_suite_is_drawn_without_its_results(project):
         assert drawn == (project.folder / "paper_figures/tiny" / name).read_bytes()
     assert changes(published, project.folder) == []
     assert project.planned("redraw") == {}
+    # in a new checkout, which has neither PDFs nor Snakemake's memory of the code, all is drawn again
+    shutil.rmtree(project.folder / ".snakemake")
+    for path in (*published.glob("figures/*.pdf"), *published.glob("figures/*.tex")):
+        path.unlink()
+    assert project.planned("redraw") == jobs
 
 
 def test_results_that_are_not_published_cannot_be_drawn(finished):

@@ -119,13 +119,13 @@ def redraw_rules():
 
 
 def redrawn(_):
-    """First outputs of :func:`redraw_rules`."""
+    """All outputs of :func:`redraw_rules`. The repository lacks the PDFs, so a new checkout draws every figure."""
     if not Path(f"{PUBLISHED}/published.json").is_file():
         raise WorkflowError(
             f"{PUBLISHED}/published.json: no such file: the results of suite {SUITE.name!r} are not published. To "
             f"publish them, run: elasticast publish {SUITE_DIR}"
         )
-    return list(redraw_rules())
+    return [path for made in redraw_rules().values() for path in made.output]
 
 
 def drawn_from(_):

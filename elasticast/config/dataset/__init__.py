@@ -9,7 +9,15 @@ from pydantic import Field
 
 from elasticast.config.dataset.common import SPLITS, DatasetSettings
 from elasticast.config.dataset.own import Folders, OwnRecordings, Table
-from elasticast.config.dataset.small import Asterisk, Esc50, FsddDigits, FsddStrings, Soundscapes, SpeechCommands
+from elasticast.config.dataset.small import (
+    Asterisk,
+    Controls,
+    Esc50,
+    FsddDigits,
+    FsddStrings,
+    Soundscapes,
+    SpeechCommands,
+)
 from elasticast.config.dataset.strong import AudioSetStrong, Desed
 from elasticast.config.dataset.twinned import (
     AudioSet,
@@ -26,6 +34,7 @@ __all__ = [
     "Asterisk",
     "AudioSet",
     "AudioSetStrong",
+    "Controls",
     "DatasetConfig",
     "DatasetSettings",
     "Desed",
@@ -47,6 +56,7 @@ __all__ = [
 
 DatasetConfig = Annotated[
     Soundscapes
+    | Controls
     | FsddDigits
     | FsddStrings
     | Esc50

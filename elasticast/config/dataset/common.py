@@ -19,7 +19,7 @@ class Ranges(Settings):
 
     @model_validator(mode="after")
     def _ordered(self):
-        ranges = ("seconds", "snr_db", "recordings", "vocabulary", "gap_seconds")
+        ranges = ("seconds", "slots", "snr_db", "recordings", "vocabulary", "gap_seconds")
         wrong = {name: getattr(self, name, None) for name in ranges}
         wrong = {name: value for name, value in wrong.items() if value and value[0] > value[1]}
         if wrong:

@@ -31,6 +31,29 @@ class Soundscapes(DatasetSettings):
         return {"events": "multi", "scene": "single"} | ({"timed_events": "frames"} if self.event_times else {})
 
 
+class Controls(DatasetSettings):
+    """Clips with a known ceiling at every length, see `elasticast.data.datasets.controls`."""
+
+    origin: ClassVar[str] = "synthetic"
+    module: ClassVar[str] = "controls"
+    tasks: ClassVar[dict[str, TaskKind]] = {"tone": "single"}
+    generated: ClassVar[bool] = True
+    source: Literal["controls"] = Field(description="Tones in noise, of which the ceiling at every length is known.")
+    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of clips per split. [clips]")
+    tones: Literal["once", "always"] = Field(
+        description="The tone sounds in one slot of the clip, which is drawn evenly (`once`), or in all (`always`)."
+    )
+    slots: list[PositiveInt] = Field(
+        [2, 16], min_length=2, max_length=2, description="Shortest and longest clip, in slots of 0.32 s. [slots]"
+    )
+    snr_db: Range = Field([5.0, 15.0], description="Level of the tones above the background, least and most. [dB]")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
+
+    def code(self) -> tuple[str, ...]:
+        """See `DatasetSettings.code`."""
+        return (*super().code(), "data/datasets/soundscapes.py:Event,SAMPLE_RATE,STREAMS,mix")
+
+
 class FsddDigits(DatasetSettings):
     """Free Spoken Digit Dataset, one recording per clip, see `elasticast.data.datasets.fsdd`."""
 

@@ -7,6 +7,7 @@ the settings of models in files of users; `own_code` runs these files.
 from elasticast.config.model.aum import AuMSettings
 from elasticast.config.model.cnn import CNNSettings
 from elasticast.config.model.common import ModelSettings
+from elasticast.config.model.context import Context
 from elasticast.config.model.own import ModelConfig
 from elasticast.config.model.patch_sizes import PatchSize, PatchSizes
 from elasticast.config.model.token_merging import TokenMerging
@@ -17,6 +18,7 @@ __all__ = [
     "ASTSettings",
     "AuMSettings",
     "CNNSettings",
+    "Context",
     "ElasticASTSettings",
     "ModelConfig",
     "ModelSettings",

@@ -27,6 +27,9 @@ class Traits:
         Largest number of frames that its positions cover; None if there is no limit.
     merges : bool
         Whether it can merge tokens (`model.merge`, `x_name: token_merge`).
+    chunks : bool
+        Whether it can compute a clip chunk by chunk, each from its tokens and what is kept of earlier chunks: it then
+        has the method ``next_chunk``, see :mod:`elasticast.models.chunks`.
     frames : bool
         Whether ``forward(batch, frames=True)`` computes logits of every time patch, for tasks of kind ``frames``. The
         linear layer is the submodule ``frame_head``.
@@ -49,6 +52,7 @@ class Traits:
     extra_tokens: int = 0
     longest: int | None = None
     merges: bool = False
+    chunks: bool = False
     frames: bool = False
     patch_sizes: bool = False
     random_offset: bool = False

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from elasticast.config.base import PositiveFloat, PositiveInt
-from elasticast.config.model.adapting import Adaptation, AnyAdaptation, Prompts
+from elasticast.config.model.adapting import Adaptation, AnyAdaptation, Conformer, Prompts
 from elasticast.config.model.common import ModelSettings
+from elasticast.config.model.context import Context
 from elasticast.config.model.token_merging import TokenMerging
 from elasticast.config.model.traits import Traits
 from elasticast.errors import Problem
@@ -160,6 +161,11 @@ class ElasticASTSettings(TransformerSettings):
         description="How the tokens of a clip become one vector: `attention` with a learned query, their `mean`, "
         "or a `cls` token per clip.",
     )
+    context: Context | None = Field(
+        None,
+        description="Attention by chunks, for streams: tokens attend to their chunk and to the past, not to what "
+        "comes later. Needs `positions: rotary`. `null`: to the whole clip.",
+    )
 
     @property
     def traits(self) -> Traits:
@@ -169,16 +175,48 @@ class ElasticASTSettings(TransformerSettings):
             pad_to=tuple(sorted(self.padding)) if isinstance(self.padding, list) else (),
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
-            merges=self.padding is None and not isinstance(self.adapt, Prompts),
+            merges=self.padding is None and not isinstance(self.adapt, Prompts) and self.context is None,
+            chunks=self.no_chunks is None,
             frames=self.frame_head and self.padding is None,
-            patch_sizes=True,
+            patch_sizes=self.context is None,
             starts_from=("ast",),
             head=self.head,
         )
 
+    @property
+    def no_chunks(self) -> str | None:
+        """Why the model cannot compute a clip chunk by chunk, or None if it can."""
+        if self.positions != "rotary":
+            return (
+                f"needs model.positions = 'rotary', got {self.positions!r}: the others count from the start of a clip"
+            )
+        if self.pooling == "cls":
+            return "needs model.pooling = 'attention' or 'mean', got 'cls': this token attends to all chunks"
+        if isinstance(self.adapt, Prompts | Conformer):
+            return f"cannot be combined with model.adapt.kind = {self.adapt.kind!r}"
+        clashing = next((name for name in ("merge", "padding") if getattr(self, name) is not None), None)
+        return None if clashing is None else f"cannot be combined with model.{clashing}"
+
+    @property
+    def described(self) -> str:
+        """The kind of model, for messages."""
+        settings = "context", "padding"
+        return super().described + "".join(
+            f" with model.{name}" for name in settings if getattr(self, name) is not None
+        )
+
+    def flops(self, tokens: int, classes: int) -> int | None:
+        """As for all transformers; with `context` they are counted, since they depend on the chunk of each token."""
+        return None if self.context else super().flops(tokens, classes)
+
     def problems(self, run: Any) -> list[Problem]:
-        """Problems of the positions, besides those of all transformers."""
+        """Problems of the positions and of chunks, besides those of all transformers."""
         problems, width = super().problems(run), self.dim / self.heads
+        if self.context and self.no_chunks:
+            problems.append(Problem.between("model.context", self.context, self.no_chunks))
+        elif self.context and self.context.chunk > (longest := self.patches(run.view.longest)):
+            message = f"is above the {longest} time patches of the longest view"
+            problems.append(Problem.between("model.context.chunk", self.context.chunk, message))
         if message := self.length_error(self.max_frames):
             problems.append(Problem.between("model.max_frames", self.max_frames, message))
         if self.positions == "sinusoidal" and self.dim % 4:
@@ -190,11 +228,6 @@ class ElasticASTSettings(TransformerSettings):
         if self.padding is not None:
             problems += self._padding_problems()
         return problems
-
-    @property
-    def described(self) -> str:
-        """The kind of model, for messages."""
-        return super().described + (" with padding" if self.padding is not None else "")
 
     def _padding_problems(self) -> list[Problem]:
         problems = []

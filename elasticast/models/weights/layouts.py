@@ -49,14 +49,18 @@ class Layout:
 
         The table has as many blocks as `state`, and the optional modules of which `state` has any tensor.
         """
-        modules = dict(self.outside)
-        for i in range(self.depth(state)):
-            modules |= {f"trunk.blocks.{i}.{k}": self._in_block(i, v) for k, v in self.inside.items()}
-        names = {f"{k}.{p}": [f"{n}.{p}" for n in v.split()] for k, v in modules.items() for p in ("weight", "bias")}
-        names |= {k: [v] for k, v in self.parameters.items()}
+        names = self.names(self.depth(state))
         present = [k for k in self.optional if any(n in state for ours in _names_in(names, k) for n in names[ours])]
         absent = {name for k in self.optional if k not in present for name in _names_in(names, k)}
         return {ours: theirs for ours, theirs in names.items() if ours not in absent}
+
+    def names(self, depth: int) -> dict[str, list[str]]:
+        """Map our names to published ones, for this many blocks and with all that is optional."""
+        modules = dict(self.outside)
+        for i in range(depth):
+            modules |= {f"trunk.blocks.{i}.{k}": self._in_block(i, v) for k, v in self.inside.items()}
+        names = {f"{k}.{p}": [f"{n}.{p}" for n in v.split()] for k, v in modules.items() for p in ("weight", "bias")}
+        return names | {k: [v] for k, v in self.parameters.items()}
 
     def _in_block(self, number: int, names: str) -> str:
         return " ".join(f"{self.block.format(number)}.{name}" for name in names.split())
@@ -76,6 +80,14 @@ class Layout:
         """Rename the tensors of `state`, and convert them to float32."""
         parts = {ours: [state[n].float() for n in theirs] for ours, theirs in self.table(state).items()}
         return {ours: torch.cat(tensors) if len(tensors) > 1 else tensors[0] for ours, tensors in parts.items()}
+
+    def published(self, tensors: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
+        """Undo :meth:`convert`: the state dict by published names, of tensors by our names."""
+        parts = {
+            ours: zip(theirs, tensors[ours].chunk(len(theirs)), strict=True)
+            for ours, theirs in self.names(depth).items()
+        }
+        return {name: part.contiguous() for pairs in parts.values() for name, part in pairs}
 
 
 def _names_in(names: dict[str, list[str]], module: str) -> list[str]:

@@ -27,6 +27,9 @@ from elasticast.models.weights.hub import HF, fetch
 from elasticast.models.weights.layouts import HUGGING_FACE, VIT, check_names, recognise
 
 TIMM = "timm:"
+DEMO = "demo"
+"""Name of the trained model that is part of the package, in the folder `DEMO_FOLDER`."""
+DEMO_FOLDER = Path(__file__).parents[1] / "demo"
 RUN_RECORD = "run.json"
 REMEDY = "train or export the model again"
 HUGGING_FACE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -43,7 +46,8 @@ def read_weights(source: str | Path) -> Weights:
     ----------
     source : str or Path
         Folder of a run or of an export, its ``model.safetensors``, a ``.pth`` or ``.safetensors`` file in a published
-        layout, a Hugging Face folder, ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, or ``timm:NAME``.
+        layout, a Hugging Face folder, ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, ``timm:NAME``, or ``demo``, the
+        model of this package; ``./demo`` is a folder of that name.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def _read_source(source: str | Path) -> Weights:
         return _from_timm(str(source).removeprefix(TIMM))
     if str(source).startswith(HF):
         return _from_hub(str(source))
-    path = Path(source)
+    path = DEMO_FOLDER if source == DEMO else Path(source)
     if path.is_dir():
         return _from_folder(path)
     if not is_file(path):

@@ -149,6 +149,15 @@ WRONG = [
     ({"claims": {"length": {"evaluation": "hop"}}}, "claims.length.evaluation", "hop", ""),
     ({"claims": {"length": {"within_own": None}}}, "claims.length", NO_VALUE, ""),
     ({"claims": {"length": {"better": "longer"}}}, "claims.length.better", "longer", ""),
+    (
+        {
+            "claims": {"length": {"better": "native", "evaluation": "length"}},
+            "evaluations": {"length": {"x_name": "compression", "x": [1.0]}},
+        },
+        "claims.length.evaluation",
+        "length",
+        "",
+    ),
     ({"extends": "parant"}, "extends", "parant", ""),
     ({"extends": "child"}, "extends", "child", ""),
     ({"extends": ["parent"]}, "extends", ["parent"], ""),

@@ -95,3 +95,22 @@ def test_too_few_open_files_are_one_message(files):
     assert done.returncode == 1
     assert_names(done.stderr, STAGE, "ulimit", "--workers")
     assert len(done.stderr.splitlines()) == 1
+
+
+ROOM = """
+import resource, torch
+from pathlib import Path
+from elasticast.faults import one_message
+from tests.unit.data.test_loading import Items, load
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+with one_message("elasticast stats"):
+    resource.setrlimit(resource.RLIMIT_AS, (size + (24 << 20),) * 2)
+    batches = list(load(Items(), torch.tensor, sampler=[0] * 99, batch_size=1, num_workers=2))
+"""
+
+
+def test_too_little_memory_for_a_thread_is_an_error_and_not_an_endless_wait():
+    done = subprocess.run([sys.executable, "-c", ROOM], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert_names(done.stderr, STAGE, "memory", "--workers")
+    assert len(done.stderr.splitlines()) == 1

@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 from safetensors.torch import load_file
 
 from elasticast.errors import DataError
-from elasticast.inference.export import export, model_card
+from elasticast.inference.card import model_card
+from elasticast.inference.export import export
 from elasticast.models.pretrained import load_model
 from elasticast.text import one_line
 from elasticast.training.inputs import RunInputs
@@ -48,7 +49,7 @@ def test_an_export_holds_labels_front_end_norm_training_and_provenance(run, trai
 
 def test_labels_of_markup_are_text_in_the_card(run):
     labels = ["a|b", "two\nlines", "**x**", "$x$", "[link](http://x)", "<b>", "=1+2"]
-    card = model_card(replace(load_model(run), classes=labels), {}, "digest")
+    card = model_card(replace(load_model(run), classes=labels), {}, "digest", {})
     tokens = MarkdownIt("commonmark").enable("table").parse(card)
     inline = [token.children for token in tokens if token.type == "inline"]
     assert f"several labels a clip: {', '.join(map(one_line, labels))}" in [
@@ -66,6 +67,13 @@ def test_the_card_says_how_weights_were_chosen(run, tiny, train_clips, test_clip
     export(tmp_path / "chosen", tmp_path / "out")
     said = f"; weights of step {chosen['step']}, the best of 2 by mAP {chosen['value']:.4f} on split test |"
     assert f"from scratch{said}" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_card_has_scores_and_licence_where_they_are_known(run, tmp_path):
+    export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| test scores | not evaluated |" in card
+    assert "licence not known" in card
 
 
 def test_a_fresh_process_loads_it_without_the_suite(run, tmp_path):

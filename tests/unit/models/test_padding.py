@@ -172,6 +172,7 @@ def test_padded_batches_are_not_compiled(tiny):
         ({"model": {"padding": "longest", "merge": {"share": 0.5}}}, "model.merge"),
         ({"model": {"padding": "longest", "frame_head": True}}, "model.frame_head"),
         ({"model": {"padding": "longest", "init": "run:a", "adapt": {"kind": "bitfit"}}}, "model.adapt"),
+        ({"model": {"padding": "longest", "positions": "rotary", "context": {"chunk": 2}}}, "model.context"),
         ({"model": {"rotary_base": 0}}, "model.rotary_base"),
         ({"view": {"frames": 64}, "model": {"padding": "longest"}, "train": {"batch": {"buckets": True}}}, "buckets"),
     ],

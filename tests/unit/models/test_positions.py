@@ -89,15 +89,10 @@ def test_places_matter_and_their_order_in_the_batch_does_not(tiny, kind):
         assert (model(pack([moved])) - model(pack([clip]))).abs().max() > 1e-3
 
 
-def at_places(freq, time, size=None):
-    """A batch of one clip of tokens at these places; the values of the tokens do not matter."""
-    return pack([PackedClip(0, torch.zeros(len(freq), 1), freq, time, torch.zeros(1), patch_size=size)])
-
-
 def embeddings(positions, time_patches):
     """`[T, D]` of the lowest band of a clip."""
     time = torch.arange(time_patches)
-    return positions(at_places(torch.zeros_like(time), time)) - positions.freq[0]
+    return positions(torch.zeros_like(time), time, lambda: torch.full_like(time, time_patches)) - positions.freq[0]
 
 
 def of_kind(kind, rows=16):
@@ -196,7 +191,7 @@ def test_a_rotation_keeps_lengths_and_place_0_as_it_is():
 
 def test_sinusoidal_positions_tell_all_places_apart():
     freq, time = torch.arange(8).repeat_interleave(200), torch.arange(200).repeat(8)
-    found = SinusoidalPositions(32)(at_places(freq, time))
+    found = SinusoidalPositions(32)(freq, time, None)
     assert found.shape == (1600, 32)
     assert torch.equal(found[:200, :16], found[:1, :16].expand(200, 16))  # one half is of frequency alone
     assert torch.cdist(found, found).add(torch.eye(1600)).min() > 1e-2
@@ -284,7 +279,7 @@ def test_grids_of_other_patches_are_resized_as_published(size):
 def test_tables_of_other_patches_are_resized_along_each_axis(kind):
     positions, size = FactorisedPositions(8, 64, 12, kind), PatchSize(32, 32, 16, keep=False)
     freq, time = grid_positions(*size.grid(128, 1024))
-    found = positions(at_places(freq, time, size))
+    found = positions(freq, time, lambda: torch.full_like(time, 32), size)
     axes = (positions.freq, 4), (positions.time, 32)
     options = {"mode": "bilinear", "antialias": True}
     rows = [F.interpolate(table.T[None, None], size=(12, n), **options)[0, 0].T for table, n in axes]

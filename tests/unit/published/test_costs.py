@@ -1,8 +1,11 @@
 """What a suite cost, from the benchmark files of its jobs."""
 
+import math
+
+import pandas as pd
 import pytest
 
-from elasticast.published.costs import core_minutes, describe, job_table
+from elasticast.published.costs import CORE_HOUR, GPU_HOUR, core_minutes, describe, dollars, job_table
 
 
 def test_every_job_of_the_suite_has_a_row(finished, suite):
@@ -47,3 +50,10 @@ def test_a_run_that_does_not_exist_has_no_row(finished, suite):
     (finished / "runs/ast64/seed1/run.json").unlink()
     jobs = job_table(suite, finished.parent)
     assert (jobs["job"] == "train").sum() == len(suite.runs) * 2 - 1
+
+
+def test_dollars_are_core_time_or_gpu_time_at_the_stated_prices():
+    jobs = pd.DataFrame({"device": [None, "cpu", "NVIDIA H200", "cpu"], "seconds": [3600.0, 7200, 1800, math.nan]})
+    jobs["cpu_seconds"] = [3600.0, 3600, 36000, math.nan]
+    assert dollars(jobs) == pytest.approx(2 * CORE_HOUR + GPU_HOUR / 2)
+    assert math.isnan(dollars(jobs.iloc[3:]))

@@ -15,7 +15,6 @@ PUBLISHED = sorted(path.parent for path in (REPOSITORY / ROOT).glob("*/published
 REDRAW = "publish again if the data are right, then: snakemake redraw --forceall --config suite="
 WITHOUT_DATA = {
     "audit_length.png": "of an audit, whose page is not published; docs/audit.md has the command",
-    "fsdd_fig4.png": "of a run whose tables do not exist",
     "fsdd_eval_token_drop.png": "of an ablation of an older run, whose tables do not exist; see docs/ablations.md",
     "fsdd_fixed_baselines.png": "of an ablation of an older run, whose tables do not exist; see docs/ablations.md",
 }

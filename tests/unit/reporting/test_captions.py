@@ -171,6 +171,16 @@ def test_chance_is_a_line_near_the_curves_and_a_number_far_from_them(project, mo
     assert ("Chance" in caption) == (chance is not None)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_known_ceiling_is_a_line_in_figure_legend_and_caption(project, monkeypatch, known):
+    values = [0.7, 0.8, 0.9, 0.95] if known else None
+    monkeypatch.setattr("elasticast.reporting.panels.ceilings", lambda *_: values)
+    figure, caption = drawn_figure(project, monkeypatch, "fig4_length_curves", from_metrics(project))
+    lines = [list(line.get_ydata()) for line in figure.axes[0].get_lines()]
+    assert ([100 * value for value in values or ()] in lines) == known
+    assert ("ceiling" in line_texts(figure)) == ("ceiling" in caption) == known
+
+
 def test_a_training_length_outside_the_sweep_has_no_marker_and_no_words(project, monkeypatch):
     path = project / "config" / "suites" / "toy_suite.yaml"
     raw = yaml.safe_load(path.read_text())

@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from elasticast.evaluation.records import write_table
-from elasticast.reporting.overview import HELD, NOT_HELD, NOT_TESTED, caveats, headline, judged
+from elasticast.reporting.claims import FAILS, HELD, HOLDS, NOT_HELD, UNDECIDED, UNTESTED, conclude
+from elasticast.reporting.overview import caveats, headline, judged
 from elasticast.reporting.overview_data import MOST_STEPS
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.read_tables import PAIRS
 from elasticast.reporting.style import line_styles
+from elasticast.reporting.verdict import claim_table
 from tests.unit.reporting.toy_suite import (
     EVALUATIONS,
     experiments,
@@ -76,7 +78,7 @@ def test_runs_that_are_missing_are_said(project):
         ({"within_own": 5.0}, (), HELD),
         ({"better": "beyond"}, (), HELD),
         ({"better": "elsewhere"}, (), NOT_HELD),
-        ({"within_own": 5.0}, ("ast64",), NOT_TESTED),
+        ({"within_own": 5.0}, ("ast64",), UNTESTED),
     ],
 )
 def test_claims_held_did_not_hold_or_were_not_tested(project, claim, skip, outcome):
@@ -88,8 +90,24 @@ def test_claims_held_did_not_hold_or_were_not_tested(project, claim, skip, outco
     metrics = metrics_table(skip)
     metrics.loc[(metrics["experiment"] == "elastic") & (outcome == NOT_HELD), "value"] -= 0.2
     suite, panels = panels_of(project, metrics)
-    (found,) = judged(suite, panels)
-    assert (found.name, found.ours, found.released) == ("length", outcome, NOT_TESTED)
+    rules = claim_table(suite, panels)
+    (found,) = judged(rules)
+    assert (found.name, found.ours, found.released) == ("length", outcome, UNTESTED)
+
+
+@pytest.mark.parametrize(
+    ("ps", "outcome"),
+    [
+        ((0.9, 0.01, 0.9), NOT_HELD),  # one of the failures is clear
+        ((0.9, None, 0.9), NOT_HELD),
+        ((0.01, 0.2, 0.3), UNDECIDED),  # the clear difference is of a rule that holds
+    ],
+)
+def test_a_claim_that_fails_by_chance_is_undecided(ps, outcome):
+    outcomes = pd.Series([HOLDS, FAILS, FAILS])
+    assert conclude(outcomes, pd.Series(ps, dtype=float)) == outcome
+    assert conclude(outcomes[:1], pd.Series(ps[:1], dtype=float)) == HELD
+    assert conclude(outcomes) == NOT_HELD
 
 
 # ---------------------------------------------------------------------------------------------

@@ -122,6 +122,28 @@ def test_elsewhere_looks_at_both_sides(suite, released):
     assert tests["better elsewhere than 1024 frames"].x == 640
 
 
+@pytest.mark.parametrize(("half_width", "outcome"), [(0.01, "holds"), (0.03, "does not hold")])
+def test_native_compares_whole_clips_with_the_length_of_training(suite, half_width, outcome):
+    """The model is 5 points better there; the intervals must be apart, whatever the curves do elsewhere."""
+    claim = suite.claims["voxceleb1"].model_copy(
+        update={"better": "native", "within_own": None, "against": ["voxceleb1_ast1024"]}
+    )
+    judged = suite.model_copy(update={"claims": {"native": claim}})
+    xs = suite.evaluations[claim.evaluation].x
+    own, model = pd.Series(0.1, index=xs), pd.Series(0.0, index=xs)
+    own[1024.0], model[max(xs)] = 0.6, 0.65
+    metrics = metrics_of({"voxceleb1_ast1024": own, "voxceleb1_elastic": model})
+    table = metrics.groupby([c for c in INTERVALS if c in metrics and c != "value"], as_index=False)["value"].mean()
+    table = table.assign(low=table["value"] - half_width, high=table["value"] + half_width)
+    panels = sweep_panels(judged, metrics, "max_frames", intervals=table)
+    (test,) = judge_claims(judged, panels)
+    assert (test.x, test.outcome) == (max(xs), outcome)
+    assert test.difference == pytest.approx(5)
+    assert claim_table(judged, panels, pd.DataFrame(columns=list(PAIRS)))["p"].isna().all()
+    (missing,) = judge_claims(judged, panels, released=True)
+    assert missing.outcome == "not run"
+
+
 def test_a_rule_with_no_x_to_test_says_so(suite, released):
     short = {name: e.model_copy(update={"x": [400.0]}) for name, e in suite.evaluations.items() if name == "length"}
     tests = judge_claims(suite.model_copy(update={"evaluations": short}), panels_of(suite, released, {}), released=True)

@@ -1,0 +1,88 @@
+"""The subcommand `elasticast listen`."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from elasticast.cli.options import TrustCode
+
+if TYPE_CHECKING:
+    from elasticast.data.live import LiveAudio
+
+# Imports are inside the functions, as in `elasticast.cli`.
+
+
+def listen(
+    source: Annotated[
+        Literal["-", "microphone"], typer.Argument(help="- for samples on standard input, or the microphone")
+    ],
+    model: Annotated[str, typer.Option(help="folder of a trained run, or other weights, see docs/inference.md")],
+    window: Annotated[float | None, typer.Option(help="windows: length (s); default: the training length")] = None,
+    hop: Annotated[float | None, typer.Option(help="windows: time between them (s); default: half a window")] = None,
+    chunk: Annotated[float | None, typer.Option(help="chunks: length (s); default: that of model.context")] = None,
+    context: Annotated[
+        float | None,
+        typer.Option(help="chunks: how far they attend into the past (s), or inf; default: that of model.context or 0"),
+    ] = None,
+    form: Annotated[
+        Literal["wav", "s16le", "f32le"], typer.Option("--format", help="standard input: WAV, or raw samples")
+    ] = "wav",
+    rate: Annotated[
+        int | None, typer.Option(min=1, help="sample rate of raw samples (Hz); default: that of the model")
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, max=256, help="number of channels of raw samples")] = 1,
+    device: Annotated[
+        str | None, typer.Option(help="microphone: name or number, see `python -m sounddevice`; default: the first")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="stop if no samples come for this long (s)")] = 10.0,
+    silence: Annotated[
+        float, typer.Option(min=0, help="stop if all samples are equal for longer than this (s); inf: never")
+    ] = 60.0,
+    top_k: Annotated[int, typer.Option(min=1, help="number of labels per score")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per line")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="number of CPU threads; default: PyTorch's choice")] = None,
+    trust_code: TrustCode = False,
+) -> None:
+    """Classify live audio from a pipe or the microphone; docs/streams.md has examples."""
+    import torch
+
+    from elasticast.inference.classifier import load_pretrained
+    from elasticast.inference.stream import as_json_line, as_line, plan_stream, summary
+
+    if threads:
+        torch.set_num_threads(threads)
+    classifier = load_pretrained(model, trust_code=trust_code)
+    trained_rate = classifier.config.front_end.sample_rate
+    pieces = {"window": window, "hop": hop, "chunk": chunk, "context": context}
+    plan_stream(classifier.config, rate or trained_rate, **pieces)  # before anything is waited for
+    audio = _open(source, form, rate or trained_rate, channels, device, timeout)
+    stream = classifier.stream(
+        audio.blocks, sample_rate=audio.sample_rate, top_k=top_k, longest_silence=silence, **pieces
+    )
+    print(f"{audio.name}: {audio.sample_rate} Hz, {audio.channels} channels; {stream.plan}", file=sys.stderr)
+    line = as_json_line if as_json else as_line
+    try:
+        for score in stream:
+            print(line(score), flush=True)
+    except BrokenPipeError:  # what reads the scores has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        print(summary(stream), file=sys.stderr)
+
+
+def _open(source: str, form: str, rate: int, channels: int, device: str | None, timeout: float) -> "LiveAudio":
+    from elasticast.data.live import microphone, read_pipe
+
+    if source == "microphone":
+        named = int(device) if device and device.isdecimal() else device
+        return microphone(rate, device=named, timeout=timeout)
+    return read_pipe(
+        0,
+        form=None if form == "wav" else form,
+        sample_rate=rate,
+        channels=channels,
+        timeout=timeout,
+        name="standard input",
+    )

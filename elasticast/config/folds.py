@@ -1,0 +1,94 @@
+"""Cross-validation: every experiment on a dataset is repeated on each fold of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from elasticast.config.dataset import DatasetConfig
+from elasticast.config.names import name_error, no_such_file
+from elasticast.config.reading import validate
+from elasticast.config.resolving import load_dataset
+from elasticast.config.run import OF_RUN, RunSettings
+from elasticast.config.suite import Claim, Suite, fold_name
+from elasticast.errors import ConfigError, Problem
+
+
+def with_folds(suite: Suite, file: str, config_dir: Path) -> Suite:
+    """Replace each experiment on a dataset with folds by one experiment per fold, and so its claims.
+
+    Parameters
+    ----------
+    suite : Suite
+        A suite without mistakes. Its `folds` name datasets in ``config_dir/datasets``.
+    file : str
+        Its file, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If `folds` names a dataset that no experiment uses, or a fold that does not exist or is of another source.
+    """
+    if not suite.folds:
+        return suite
+    datasets = _datasets(suite, file, config_dir / "datasets")
+    experiments, runs, claims = {}, {}, {}
+    for name, run in suite.runs.items():
+        for fold, one in _copies(suite, name):
+            experiments[one], runs[one] = suite.experiments[name], _on_fold(suite, run, fold)
+    for name, claim in suite.claims.items():
+        for fold, one in _copies(suite, name, claim.model):
+            claims[one] = _of_fold(claim, fold)
+    if problems := [Problem(file, ("folds",), error, name) for name in runs if (error := name_error(name))]:
+        raise ConfigError(problems)
+    fields = {name: getattr(suite, name) for name in Suite.model_fields}
+    return validate(
+        Suite, fields | {"experiments": experiments, "runs": runs, "claims": claims, "datasets": datasets}, file
+    )
+
+
+def _datasets(suite: Suite, file: str, folder: Path) -> dict[str, DatasetConfig]:
+    """The datasets of the suite, each replaced by its folds."""
+    found, problems = {n: d for n, d in suite.datasets.items() if n not in suite.folds}, []
+    for name, folds in suite.folds.items():
+        whole = suite.datasets.get(name)
+        if whole is None:
+            message = f"no experiment uses this dataset. Used: {', '.join(suite.datasets)}"
+            problems.append(Problem(file, ("folds", name), message))
+            continue
+        for fold in folds:
+            if missing := no_such_file(folder, fold):
+                problems.append(Problem(file, ("folds", name), missing, fold))
+                continue
+            found[fold] = load_dataset(folder / f"{fold}.yaml")
+            if found[fold].source != whole.source:
+                message = f"has source {found[fold].source!r}, and {name} has {whole.source!r}; expected a fold of it"
+                problems.append(Problem(file, ("folds", name), message, fold))
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _copies(suite: Suite, name: str, experiment: str | None = None) -> Iterator[tuple[int | None, str]]:
+    """Number of each fold, and the name of an experiment (or of a claim about `experiment`) there."""
+    folds = suite.folds.get(suite.runs[experiment or name].dataset)
+    if folds is None:
+        yield None, name
+        return
+    yield from ((number, fold_name(name, number)) for number in range(1, len(folds) + 1))
+
+
+def _on_fold(suite: Suite, run: RunSettings, fold: int | None) -> RunSettings:
+    """The settings of a run on a fold; weights of other experiments are those of the same fold."""
+    if fold is None:
+        return run
+    changed = run.model_copy(update={"dataset": suite.folds[run.dataset][fold - 1]})
+    for key, other in run.trained_first.items():
+        if suite.runs[other].dataset in suite.folds:
+            changed = changed.with_source(key, OF_RUN + fold_name(other, fold))
+    return changed
+
+
+def _of_fold(claim: Claim, fold: int | None) -> Claim:
+    if fold is None:
+        return claim
+    against = [fold_name(name, fold) for name in claim.against]
+    return claim.model_copy(update={"model": fold_name(claim.model, fold), "against": against})
