@@ -131,7 +131,7 @@ class ElasticAST(nn.Module):
         return self.head(self.head_norm(self._pooled(tokens, backend)))
 
     def _tokens(
-        self, x: Tensor, rotation: Rotation | None, batch: PackedBatch, backend: str, present: Tensor | None
+        self, x: Tensor, rotation: Rotation | None, batch: PackedBatch, backend: str, present: Tensor | None = None
     ) -> MergedTokens:
         """Run the trunk; `present` `[N]` is False for padding."""
         lengths, context = batch.lengths, self.settings.context

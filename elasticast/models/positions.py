@@ -129,7 +129,7 @@ class ClipGridPositions(nn.Module):
         self.table = nn.Parameter(torch.randn(1, dim, *grid) / dim**0.5)
 
     def forward(self, batch: PackedBatch) -> Tensor:
-        """Embed the positions of all tokens, `[N, D]`. It needs the lengths of clips as integers, to resize the table."""
+        """Embed the positions of all tokens, `[N, D]`."""
         freq, time = self.table.shape[2:]
         if batch.patch_size is not None:
             freq, _ = batch.patch_size.rows(freq, time)

@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
         return self.proj(self.attend(q, k, v, mask, rotation).flatten(1)), self.attend.k_norm(k)
 
     def with_received(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
-        """The same as :meth:`forward`, and the attention that each token receives, see :func:`~elasticast.models.attention.received`."""
+        """The same as :meth:`forward`, and the attention that each token receives, `[N]`."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
         attended = self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
         return attended, received(*self.attend.prepared(q, k, rotation), mask.q, self.attend.scale)

@@ -200,10 +200,8 @@ class ElasticASTSettings(TransformerSettings):
     @property
     def described(self) -> str:
         """The kind of model, for messages."""
-        settings = "context", "padding"
-        return super().described + "".join(
-            f" with model.{name}" for name in settings if getattr(self, name) is not None
-        )
+        others = [name for name in ("context", "padding") if getattr(self, name) is not None]
+        return super().described + "".join(f" with model.{name}" for name in others)
 
     def flops(self, tokens: int, classes: int) -> int | None:
         """As for all transformers; with `context` they are counted, since they depend on the chunk of each token."""
