@@ -54,7 +54,7 @@ _NUMBER = re.compile(r"\[Errno (\d+)\]|os error (\d+)|errno = (\d+)|\[errno (\d+
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 _MEMORY = re.compile(
     r"out of memory|not enough memory|(can't|cannot|unable to|failed to) allocate|bad_alloc|can't start new thread|"
-    r"failed to map segment|unable to mmap",
+    r"failed to map segment|unable to mmap|could not (create|execute) a primitive",
     re.IGNORECASE,
 )
 _SHARED = re.compile(r"shared memory|/torch_\w+|/dev/shm", re.IGNORECASE)
@@ -182,8 +182,9 @@ def message_of(error: BaseException, stage: str) -> str | None:
         return f"{stage}: not enough shared memory in {SHARED_MEMORY}: {SHARED}"
     if _KILLED.search(text) or isinstance(error, BrokenExecutor):
         return f"a process of {stage} was killed, probably because memory ran out: {_less_memory(stage)}"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | ImportError) and _MEMORY.search(text)):
-        return f"{stage}: not enough memory{f' ({_first_line(text)})' if text else ''}: {_less_memory(stage)}"
+    if lacking := _without_memory(error):
+        reason = _first_line(_text(lacking))
+        return f"{stage}: not enough memory{f' ({reason})' if reason else ''}: {_less_memory(stage)}"
     if isinstance(error, ElasticASTError):
         return text
     number = error_number(error)
@@ -195,6 +196,17 @@ def message_of(error: BaseException, stage: str) -> str | None:
     reason = os.strerror(number) if file or number in REMEDIES else text
     remedy = f" (while running {stage}): {REMEDIES[number]}; then run again" if number in REMEDIES else ""
     return f"{f'{file}: ' if file else ''}{reason}{remedy}"
+
+
+def _without_memory(error: BaseException | None) -> BaseException | None:
+    """The error, or that during whose handling it was raised, if it says that there is no memory; else None."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return error
+        if isinstance(error, RuntimeError | ImportError | OSError) and _MEMORY.search(_text(error)):
+            return error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
 
 
 def error_number(error: BaseException) -> int | None:

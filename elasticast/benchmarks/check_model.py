@@ -7,6 +7,7 @@ Each check is a function of a :class:`~elasticast.benchmarks.check_subject.Subje
 import math
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,6 +21,7 @@ from elasticast.config import PatchSize
 from elasticast.data.packing import pack
 from elasticast.errors import ElasticASTError
 from elasticast.evaluation.flops import count_flops
+from elasticast.models.chunks import ChunkMemory
 from elasticast.models.embeddings import embed
 from elasticast.progress import track
 
@@ -136,6 +138,22 @@ def dropped_tokens(subject: Subject) -> str:
         clip, generator = subject.clip(length, seed), torch.Generator().manual_seed(seed)
         clips.append(clip.select(torch.randperm(len(clip.patches), generator=generator)[: 3 + seed].sort().values))
     return _equal(model(pack(clips)), alone(model, clips))
+
+
+@torch.inference_mode()
+def chunk_by_chunk(subject: Subject) -> str:
+    """The same chunk by chunk, as in streams."""
+    if not subject.traits.chunks:
+        raise NotApplicableError("it keeps no chunks of a stream")
+    context = getattr(subject.config.model, "context", None)
+    size, count = (4, 1) if context is None else (context.chunk, 3)  # without the mask, tokens attend to later chunks
+    if context is not None and context.past is not None:  # scores of a stream pool over the context only
+        count = min(count, context.past_chunks + 1)
+    model, clip, memory = subject.model(), subject.clip(size * count), ChunkMemory(count)
+    for number in range(count):
+        part = clip.select(torch.nonzero(clip.time // size == number)[:, 0])
+        logits = model.next_chunk(pack([replace(part, time=part.time - number * size, time_patches=size)]), memory)
+    return f"{count} of {size} time patches; {_equal(logits, model(pack([clip])))}"
 
 
 @torch.inference_mode()
@@ -288,8 +306,11 @@ def memory(subject: Subject) -> str:
 def flops(subject: Subject) -> str:
     """The formula of FLOPs is what runs."""
     model, length = subject.model(), min(16, subject.limit or 16)
-    formula = model.settings.flops(subject.traits.row_tokens(length * subject.freq), subject.classes)
-    counted = count_flops(model, subject.batch([length]))
+    settings, frames = model.settings, model.settings.traits.frames
+    formula = settings.flops(subject.traits.row_tokens(length * subject.freq), subject.classes)
+    if formula is not None and frames:
+        formula += settings.frame_flops(length, subject.classes)
+    counted = count_flops(model, subject.batch([length]), frames=frames)
     text = f"{counted / 1e6:,.1f} MFLOP for {length} time patches"
     if formula is None:
         raise NotApplicableError(
@@ -306,6 +327,7 @@ CHECKS = (
     mixtures,
     packed_alone,
     dropped_tokens,
+    chunk_by_chunk,
     other_patches,
     order_of_clips,
     repeated,

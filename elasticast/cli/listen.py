@@ -61,7 +61,7 @@ def listen(
     stream = classifier.stream(
         audio.blocks, sample_rate=audio.sample_rate, top_k=top_k, longest_silence=silence, **pieces
     )
-    print(f"{audio.name}: {audio.sample_rate} Hz, {audio.channels} channels; {stream.plan}", file=sys.stderr)
+    print(f"{audio.name}: {audio.sample_rate} Hz, channels: {audio.channels}; {stream.plan}", file=sys.stderr)
     line = as_json_line if as_json else as_line
     try:
         for score in stream:

@@ -19,13 +19,14 @@ from elasticast.data.audio import quantised, to_mono
 from elasticast.data.containers.extent import is_placeholder
 from elasticast.data.level import INT16_STEP, Level
 from elasticast.data.recordings import UnusableAudioError
-from elasticast.errors import DataError
+from elasticast.errors import DataError, ElasticASTError
 
 FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 """Raw samples, by the names that ffmpeg has for them."""
 _WAV = {(1, 16): "s16le", (3, 32): "f32le"}
 _EXTENSIBLE = 0xFFFE
 _MOST_BYTES = 1 << 16
+_LONGEST_TIMEOUT = 86_400  # s
 _MIC_BLOCK = 0.02  # s
 _MIC_BEHIND = 10.0  # s
 
@@ -97,7 +98,10 @@ def read_pipe(
     DataError
         If the header is not that of a WAV file with 16-bit integers or 32-bit floats. While blocks are read: if no
         samples come for `timeout`, or if they end within a sample or before the header says so.
+    ElasticASTError
+        If `timeout` is not above 0, or longer than a day.
     """
+    _check_timeout(timeout)
     try:
         terminal = os.isatty(descriptor)
         os.fstat(descriptor)
@@ -111,6 +115,11 @@ def read_pipe(
     if form is None:
         form, sample_rate, channels, length = _wav_header(pipe)
     return LiveAudio(name, sample_rate, channels, _pipe_blocks(pipe, FORMATS[form], channels, length))
+
+
+def _check_timeout(timeout: float) -> None:
+    if not 0 < timeout <= _LONGEST_TIMEOUT:
+        raise ElasticASTError(f"timeout = {timeout} s: expected a length above 0, at most {_LONGEST_TIMEOUT} s")
 
 
 def _wav_header(pipe: _Pipe) -> tuple[str, int, int, int | None]:
@@ -182,6 +191,7 @@ def microphone(sample_rate: int, *, device: str | int | None = None, timeout: fl
         If there is no `sounddevice`, or no such microphone. While blocks are read: if no samples come for `timeout`, or
         if samples are lost because they are read too slowly.
     """
+    _check_timeout(timeout)
     try:
         import sounddevice
     except ImportError:

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from elasticast.config import Evaluation, RunConfig
+from elasticast.config import Evaluation, PatchSize, RunConfig
 from elasticast.config.evaluation import COSTED, REDUCING, Detection, swept_patches
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
@@ -15,7 +15,7 @@ from elasticast.data.events import check_frame_head
 from elasticast.data.manifest import read_listed
 from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
-from elasticast.data.views import ViewRule, view_tokens
+from elasticast.data.views import ClipView, ViewRule, view_tokens
 from elasticast.evaluation.flops import forward_flops
 from elasticast.evaluation.frames import FrameScores, event_metrics, layout_of
 from elasticast.evaluation.metrics import metrics, ranking_scores
@@ -146,13 +146,21 @@ def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluatio
     """
     costs, sizes = {}, swept_patches(config, evaluation)
     for x, rule in view_rules(config, evaluation).items():
-        clip_tokens = [view_tokens(config, rule(int(samples)), sizes.get(x)) for samples in clips.samples]
+        views, size = [rule(int(samples)) for samples in clips.samples], sizes.get(x)
+        clip_tokens = [view_tokens(config, view, size) for view in views]
         drops, method = evaluation.x_name == "token_drop", REDUCING.get(evaluation.x_name)
         kept = [kept_count(tokens, x) for tokens in clip_tokens] if drops else clip_tokens
         at_x = merging_model(model, method, x) if method else model
-        flops = {n: forward_flops(at_x, config, n, len(clips.classes)) for n in set(kept)}
-        costs[x] = sum(flops[n] for n in kept) / len(kept) / 1e9
+        grids = [_time_patches(config, view, size) if clips.kind == "frames" else None for view in views]
+        shapes = list(zip(kept, grids, strict=True))
+        flops = {shape: forward_flops(at_x, config, shape[0], len(clips.classes), shape[1]) for shape in set(shapes)}
+        costs[x] = sum(flops[shape] for shape in shapes) / len(shapes) / 1e9
     return costs
+
+
+def _time_patches(config: RunConfig, view: ClipView, size: PatchSize | None) -> int:
+    """Number of time patches of the grid of a view."""
+    return config.model.patches(view.grid_frames) if size is None else size.count(view.grid_frames, size.time)
 
 
 def evaluate(

@@ -2,73 +2,20 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from elasticast.config import RunConfig
-from elasticast.config.base import PRIMARY_METRIC
-from elasticast.config.dataset.licences import licence_of
-from elasticast.config.load_suite import load_resolved_suite
 from elasticast.config.model.own_code import code_sha256
-from elasticast.files import is_file
 from elasticast.models.pretrained import Pretrained
 from elasticast.models.trained import CODE_FILE
-from elasticast.reporting.read_tables import read_run_metrics
 from elasticast.text import markdown
-
-SCORES = "metrics.csv"
-
-
-def evidence(run: Path, pretrained: Pretrained, record: dict[str, Any]) -> dict[str, str]:
-    """What a model card says of scores and data, from the files of a finished run.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-    pretrained : Pretrained
-        Its model.
-    record : dict
-        Its record, `run.json`.
-
-    Raises
-    ------
-    DataError
-        If its scores were changed.
-    """
-    return {"test scores": _test_scores(run, pretrained), "data": _data_of(run, record)}
-
-
-def _test_scores(run: Path, pretrained: Pretrained) -> str:
-    """The main metric (%) of a run at each point of its sweeps of the test split."""
-    if not is_file(run / SCORES):
-        return "not evaluated"
-    record, table = read_run_metrics(run / SCORES)
-    table, texts = table[table["metric"] == PRIMARY_METRIC[pretrained.kind]], []
-    for name, sweep in record["evaluations"].items():
-        rows = table[table["evaluation"] == name]
-        if sweep["split"] == "test" and len(rows):
-            points = ", ".join(f"{100 * row.value:.1f} at {row.x:g}" for row in rows.itertuples())
-            texts.append(f"{rows['metric'].iloc[0]} over {sweep['x_name']}: {points} ({rows['n'].max()} clips)")
-    return "; ".join(texts) or "not evaluated"
-
-
-def _data_of(run: Path, record: dict[str, Any]) -> str:
-    """What the suite of a run says of its data, and their checksum."""
-    path, checksum = run.parents[2] / "summary" / "suite.yaml", f"sha256 {record.get('data_sha256')}"
-    if not is_file(path):
-        return f"{checksum}; licence not known"
-    dataset = load_resolved_suite(path).datasets.get(record["dataset"])
-    licence = licence_of(dataset) if dataset else None
-    about = f"{dataset.origin}; " if dataset else ""
-    return f"{about}{f'licence {licence}' if licence else 'licence: see the source of the dataset'}; {checksum}"
 
 
 def model_card(
     pretrained: Pretrained,
     provenance: dict[str, Any],
     digest: str,
-    evidence: dict[str, str],
+    evidence: dict[str, str] | None = None,
     use: str | None = None,
     notes: Iterable[str] = (),
 ) -> str:
@@ -82,8 +29,8 @@ def model_card(
         Record of its run.
     digest : str
         SHA-256 of the file of the model.
-    evidence : dict of str to str
-        Further rows, see :func:`evidence`.
+    evidence : dict of str to str, optional
+        Further rows: test scores and data.
     use : str, optional
         How to use the folder, in Markdown. By default, how to load it with this package.
     notes : iterable of str
@@ -105,8 +52,8 @@ def model_card(
         "output": f"{'one label' if pretrained.kind == 'single' else 'several labels'} a clip: {labels}",
         "scores": "softmax of the logits" if config.train.loss == "ce" else "sigmoid of the logits",
         "code": f"git {provenance.get('git_commit')}",
+        **(evidence or {}),
         "weights": f"sha256 {digest}",
-        **evidence,
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     remarks = "".join(f"- {markdown(note)}\n" for note in notes)

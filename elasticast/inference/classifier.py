@@ -37,7 +37,7 @@ from elasticast.evaluation.frames import nearest_seen
 from elasticast.inference.events import check_frames, find_events
 from elasticast.inference.pending import PendingClip
 from elasticast.inference.prediction import Prediction, Timeline, best_scores, probabilities
-from elasticast.inference.stream import NO_SILENCE_LIMIT, ScoreStream, plan_stream
+from elasticast.inference.stream import ScoreStream, plan_stream
 from elasticast.models.device import default_device
 from elasticast.models.frame_head import split_clips
 from elasticast.models.pretrained import Pretrained, load_model
@@ -170,7 +170,7 @@ class AudioClassifier:
         chunk: float | None = None,
         context: float | None = None,
         top_k: int | None = None,
-        longest_silence: float = NO_SILENCE_LIMIT,
+        longest_silence: float = math.inf,
     ) -> ScoreStream:
         """Classify live audio while it comes in, with a delay that is known before.
 
@@ -198,7 +198,8 @@ class AudioClassifier:
         top_k : int, optional
             Number of scores. None for all.
         longest_silence : float
-            A stream whose samples are all equal for longer than this (s) ends with an error.
+            A stream whose samples are all equal for longer than this (s) ends with an error. By default, any silence is
+            allowed.
 
         Returns
         -------

@@ -11,7 +11,8 @@ from elasticast.checksums import FILES, OWN, read_record, write_record
 from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.inference import encoder_files, graph, hugging_face
-from elasticast.inference.card import evidence, model_card
+from elasticast.inference.card import model_card
+from elasticast.inference.evidence import evidence
 from elasticast.inference.exported import CARD, EXPORT_RECORD, Exported
 from elasticast.models.pretrained import load_model
 from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES
@@ -25,6 +26,9 @@ PRIVATE = ("command", "machine")
 
 def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = False) -> None:
     """Write a trained run to a folder, with a model card, `README.md`.
+
+    The model card has the test scores of the run, if it was evaluated, and the licence of its data, if the suite says
+    what they are.
 
     Parameters
     ----------
@@ -57,7 +61,7 @@ def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = F
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}
     write, _ = FORMATS[to]
-    write(Exported(run, pretrained, provenance, evidence(run, pretrained, record)), out)
+    write(Exported(run, pretrained, provenance, evidence(run, pretrained.kind, record)), out)
 
 
 def _check_folder(run: Path, out: Path, to: str) -> None:
@@ -83,8 +87,7 @@ def _write_own(exported: Exported, out: Path) -> None:
         for name in (name for name in (WEIGHTS, CODE_FILE) if is_file(run / name)):
             write_atomic(out / name, lambda file, name=name: shutil.copyfile(run / name, file))
         write_record(out / ABOUT, about)  # keeps the checksum of the run's weights
-    card = model_card(pretrained, exported.provenance, pretrained.sha256, exported.evidence)
-    write_text(out / CARD, card)
+    write_text(out / CARD, model_card(pretrained, exported.provenance, pretrained.sha256, exported.evidence))
 
 
 def _write_whole(run: Path, out: Path, about: dict[str, Any]) -> None:
@@ -110,7 +113,7 @@ FORMATS: dict[str, tuple[Callable[[Exported, Path], None], tuple[str, ...]]] = {
     "elasticast": (_write_own, (WEIGHTS, ABOUT, CODE_FILE)),
     "huggingface": (hugging_face.write, (WEIGHTS, *hugging_face.FILES, EXPORT_RECORD)),
     "torch-export": (graph.write_torch, (graph.TORCH, graph.FRONT_END, EXPORT_RECORD)),
-    "encoders": (_write_encoders, (WEIGHTS, ABOUT, *encoder_files.NAMES)),
     "onnx": (graph.write_onnx, (graph.ONNX, graph.FRONT_END, EXPORT_RECORD)),
+    "encoders": (_write_encoders, (WEIGHTS, ABOUT, *encoder_files.NAMES)),
 }
 """For each format, what writes it, and the files besides the model card."""

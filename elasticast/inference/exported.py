@@ -1,7 +1,7 @@
 """What every format of an export is written from."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ class Exported:
     provenance : dict
         Its record, without what it says of the machine.
     evidence : dict of str to str
-        See :func:`elasticast.inference.card.evidence`.
+        Its test scores and data, see :func:`elasticast.inference.evidence.evidence`.
     """
 
     run: Path
     pretrained: Pretrained
     provenance: dict[str, Any]
-    evidence: dict[str, str]
+    evidence: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def weights(self) -> Weights:

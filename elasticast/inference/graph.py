@@ -9,7 +9,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ from elasticast.models import build_model
 from elasticast.models.graph import TensorModel, problems
 
 TORCH, ONNX, FRONT_END = "model.pt2", "model.onnx", Path(frontend.__file__).name
-INPUTS, OUTPUT = ("patches", "freq", "time", "seqlens"), "logits"
+INPUTS, OUTPUTS = ("patches", "freq", "time", "seqlens"), ("logits", "frame_logits")
 EXTRA = "pip install 'elasticast[onnx]'"
 TOLERANCE = 1e-4
 """Largest difference allowed between the logits of a graph and of its model."""
 Args = tuple[Tensor, ...]
-Program = Callable[..., Tensor]
+Program = Callable[..., Tensor | Sequence[Tensor]]
 
 
 def write_torch(exported: Exported, out: Path) -> None:
@@ -44,7 +44,8 @@ def write_torch(exported: Exported, out: Path) -> None:
         torch.export.save(program, file)
         return file.getvalue(), torch.export.load(io.BytesIO(file.getvalue())).module()
 
-    call = f'model = torch.export.load("{TORCH}").module()\nlogits = model(*encode([waveform]))'
+    call = f"""model = torch.export.load("{TORCH}").module()
+{", ".join(_outputs(exported))} = model(*encode([waveform]))"""
     _write(exported, out, TORCH, save, f"import torch\nfrom frontend import encode\n\n{call}")
 
 
@@ -56,21 +57,23 @@ def write_onnx(exported: Exported, out: Path) -> None:
     except ImportError as error:
         raise DataError(f"--to onnx: needs the packages onnx, onnxscript and onnxruntime: {EXTRA} ({error})") from None
 
+    outputs = _outputs(exported)
+
     def save(graph: nn.Module, args: Args, dynamic: dict[str, Any]) -> tuple[bytes, Program]:
-        names = {"input_names": list(INPUTS), "output_names": [OUTPUT]}
+        names = {"input_names": list(INPUTS), "output_names": list(outputs)}
         program = torch.onnx.export(graph, args, dynamo=True, verbose=False, dynamic_shapes=dynamic, **names)
         content = program.model_proto.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
-        def run(*inputs: Tensor) -> Tensor:
+        def run(*inputs: Tensor) -> list[Tensor]:
             values = {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)}
-            return torch.from_numpy(session.run([OUTPUT], values)[0])
+            return [torch.from_numpy(value) for value in session.run(outputs, values)]
 
         return content, run
 
     call = f"""session = onnxruntime.InferenceSession("{ONNX}")
 inputs = dict(zip({INPUTS}, (x.numpy() for x in encode([waveform]))))
-(logits,) = session.run(None, inputs)"""
+{", ".join(outputs)}{"," * (len(outputs) == 1)} = session.run(None, inputs)"""
     _write(exported, out, ONNX, save, f"import onnxruntime\nfrom frontend import encode\n\n{call}")
 
 
@@ -103,17 +106,17 @@ def _write(exported: Exported, out: Path, name: str, save: Callable, use: str) -
         files.append(FRONT_END)
     else:
         notes.append("No file computes the inputs: use elasticast.data.encoder.ClipEncoder of the package elasticast")
-    if config.model.frame_head:
-        notes.append("The graph has no logits of time patches")
     about = {"format": name, "input": settings, "largest_difference": difference}
     exported.describe(out, files, _use(use, config), notes, **about)
 
 
 def _use(code: str, config: RunConfig) -> str:
     """How to use a graph, in Markdown."""
+    frames = "; `frame_logits` `[N, C]` are those of the time patch of each patch, so take rows with `freq` = 0"
+    outputs = f"`logits` `[B, C]`{frames if config.model.frame_head else ''}"
     return (
         f"Inputs are `patches` `[N, {config.model.patch**2}]` float32, `freq` and `time` `[N]` int64, and `seqlens` "
-        "`[B]` int64, for B clips of N patches in all; the output is `logits` `[B, C]`. In this folder:\n\n"
+        f"`[B]` int64, for B clips of N patches in all. The output is {outputs}. In this folder:\n\n"
         f"```python\n{code}  # waveform [S]: mono, {config.front_end.sample_rate} Hz, full scale 1\n```\n"
     )
 
@@ -131,11 +134,20 @@ def _example(config: RunConfig, clips: int) -> tuple[Any, Args]:
     return batch, (batch.patches, batch.freq, batch.time, torch.tensor(batch.seqlens))
 
 
+def _outputs(exported: Exported) -> Sequence[str]:
+    """Names of the outputs of a graph."""
+    return OUTPUTS[: 1 + exported.pretrained.config.model.traits.frames]
+
+
 @torch.no_grad()
 def _difference(model: nn.Module, program: Program, config: RunConfig, clips: int) -> float:
     """Largest difference between the logits of a graph and of its model."""
-    batch, args = _example(config, clips)
-    return (program(*args) - model(batch)).abs().max().item()
+    (batch, args), frames = _example(config, clips), config.model.frame_head
+    found, expected = program(*args), model(batch, frames=frames)
+    pairs = [(found if isinstance(found, Tensor) else found[0], expected.clips if frames else expected)]
+    if frames:
+        pairs.append((found[1][batch.freq == 0], expected.frames))
+    return max((a - b).abs().max().item() for a, b in pairs)
 
 
 def _input_settings(config: RunConfig, norm: Norm) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.config import RunConfig
+from elasticast.config import Context, ModelSettings, RunConfig
 from elasticast.config.frames import patch_frames
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.live import checked
@@ -32,9 +32,6 @@ from elasticast.inference.prediction import best_scores, probabilities
 from elasticast.models.chunks import ChunkMemory
 from elasticast.models.pretrained import Pretrained
 from elasticast.text import printable
-
-NO_SILENCE_LIMIT = math.inf
-"""By default, a stream may be silent for any time: a recording of a quiet night is no fault."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,7 @@ def plan_stream(
     return _plan_windows(config, window, hop)
 
 
-def _trained_context(config: RunConfig):
+def _trained_context(config: RunConfig) -> Context | None:
     return getattr(config.model, "context", None)  # a model of the user may have no such setting
 
 
@@ -175,17 +172,19 @@ def _plan_chunks(config: RunConfig, chunk: float | None, context: float | None) 
         )
     if context is None:
         past = 0 if trained is None else longest if trained.past is None else trained.past
-        past = -(-past // patches)
-    elif context == math.inf:
-        past = -(-longest // patches)
-    else:
-        past = max(1, round(context / pieces.seconds(pieces.step))) if context else 0
-    if past and not model.traits.chunks:
+    else:  # a length above 0 is at least one chunk
+        past = longest if context == math.inf else context and max(patches, context / pieces.seconds(model.stride))
+    return StreamPlan(pieces, _past_chunks(model, past / patches, context))
+
+
+def _past_chunks(model: ModelSettings, chunks: float, context: float | None) -> int:
+    """Number of chunks that are kept: `chunks`, rounded; the model must be able to."""
+    if chunks and not model.traits.chunks:
         reason = getattr(model, "no_chunks", None) or "it lacks the trait `chunks`"
         raise ElasticASTError(
             f"context = {context} s: not possible with {model.described}: {reason}; use context = 0, or windows"
         )
-    return StreamPlan(pieces, past)
+    return math.ceil(chunks) if context in (None, math.inf) else round(chunks)
 
 
 class ScoreStream(Iterator[StreamScore]):
@@ -206,6 +205,11 @@ class ScoreStream(Iterator[StreamScore]):
     longest_silence : float
         A stream that is silent for longer (s) is an error.
 
+    Raises
+    ------
+    ElasticASTError
+        If `longest_silence` is negative or NaN.
+
     Attributes
     ----------
     computing : float
@@ -221,8 +225,10 @@ class ScoreStream(Iterator[StreamScore]):
         plan: StreamPlan,
         blocks: Iterable[np.ndarray | Tensor],
         top_k: int | None = None,
-        longest_silence: float = NO_SILENCE_LIMIT,
+        longest_silence: float = math.inf,
     ):
+        if not longest_silence >= 0:
+            raise ElasticASTError(f"longest_silence = {longest_silence} s: expected 0, a length above 0, or inf")
         self.pretrained, self.encoder, self.plan, self.top_k = pretrained, encoder, plan, top_k
         self.computing = self.seconds = 0.0
         by_chunk = plan.pieces.chunks and pretrained.config.model.traits.chunks

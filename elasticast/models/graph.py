@@ -76,8 +76,8 @@ class TensorModel(nn.Module):
         self.time_patches = model.settings.patches(config.view.frames) if fixed else None
         self.rotary = isinstance(model, ElasticAST) and model.settings.positions == "rotary"
 
-    def forward(self, patches: Tensor, freq: Tensor, time: Tensor, seqlens: Tensor) -> Tensor:
-        """Compute the logits of packed clips.
+    def forward(self, patches: Tensor, freq: Tensor, time: Tensor, seqlens: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Compute the logits of packed clips; of a model with a frame head, also those of time patches.
 
         Parameters
         ----------
@@ -91,7 +91,9 @@ class TensorModel(nn.Module):
         Returns
         -------
         Tensor
-            `[B, C]`.
+            `[B, C]`, logits of the clips.
+        Tensor
+            `[N, C]`, for each patch the logits of its time patch; only with a frame head.
         """
         model, clips = self.model, seqlens.shape[0]
         token, clip = torch.arange(patches.shape[0]), torch.arange(clips)
@@ -106,7 +108,13 @@ class TensorModel(nn.Module):
         rotation = self._rotation(freq, time, clips * count) if self.rotary else None
         x = model.trunk(x, GivenMask(self._allowed(owner, time)), rotation)
         first, rest = x[: clips * count].unflatten(0, (clips, count)) if count else None, x[clips * count :]
-        return model.head(model.head_norm(self._pooled(first, rest, clip[:, None] == owner[clips * count :])))
+        owner = owner[clips * count :]
+        logits = model.head(model.head_norm(self._pooled(first, rest, clip[:, None] == owner)))
+        if not self.settings.frame_head:
+            return logits
+        together = (owner[:, None] == owner) & (time[:, None] == time)
+        means = together.to(rest.dtype) @ rest / together.sum(1, keepdim=True)
+        return logits, nn.functional.linear(means, model.frame_head.weight, model.frame_head.bias)
 
     def _allowed(self, owner: Tensor, time: Tensor) -> Tensor:
         """Which tokens of the same clip each token attends to, `[N, N]`."""

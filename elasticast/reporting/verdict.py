@@ -12,7 +12,16 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.reporting.captions import Coverage
-from elasticast.reporting.claims import FAILS, HOLDS, RuleTest, combine_outcomes, conclude, format_place, judge_claims
+from elasticast.reporting.claims import (
+    FAILS,
+    HOLDS,
+    UNTESTED,
+    RuleTest,
+    combine_outcomes,
+    conclude,
+    format_place,
+    judge_claims,
+)
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.tables import LATEX, MARKDOWN, latex_row, markdown_table, signed, tidy_csv, write_tables
 
@@ -204,7 +213,8 @@ def claim_blocks(rules: pd.DataFrame, suite: Suite) -> list[Block]:
     labels = {name: experiment.label for name, experiment in suite.experiments.items()}
     for (claim, says), rows in rules.groupby(["claim", "says"], sort=False):
         title = f"{claim}: {says}: {conclude(rows['outcome'], rows['p_corrected'])}"
-        title += f" (released values: {conclude(rows['released_outcome'])})"
+        released = conclude(rows["released_outcome"])
+        title += "" if released == UNTESTED else f" (released values: {released})"
         blocks.append((title, _RULES, [_rule_cells(row, labels) for _, row in rows.iterrows()]))
     return blocks
 

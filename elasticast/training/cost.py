@@ -34,34 +34,48 @@ class ForwardCost:
         Settings of the run.
     classes : int
         Number of classes.
+    frames : bool
+        Whether logits of time patches are computed too.
     """
 
-    def __init__(self, settings: ModelSettings, config: RunConfig, classes: int):
-        self.settings, self.config, self.classes = settings, config, classes
-        self._known: dict[int, int] = {}
+    def __init__(self, settings: ModelSettings, config: RunConfig, classes: int, *, frames: bool = False):
+        self.settings, self.config, self.classes, self.frames = settings, config, classes, frames
+        self._known: dict[tuple[int, int | None], int] = {}
         self._counting: torch.nn.Module | None = None
 
-    def clip(self, tokens: int) -> int:
-        """Operations for one clip of `tokens` patch tokens, and the padding that it has in a batch of its own."""
+    def clip(self, tokens: int, time_patches: int | None = None) -> int:
+        """Operations for one clip of `tokens` patch tokens, by default on the smallest grid that has so many.
+
+        A model that is given padded batches computes the padding of a batch with this clip alone.
+        """
         tokens = self.settings.traits.row_tokens(tokens)
-        if tokens not in self._known:
+        time_patches = (time_patches or -(-tokens // self._rows)) if self.frames else None
+        key = tokens, time_patches
+        if key not in self._known:
             formula = self.settings.flops(tokens, self.classes)
-            self._known[tokens] = self._counted(tokens) if formula is None else formula
-        return self._known[tokens]
+            head = self.settings.frame_flops(time_patches, self.classes) if self.frames else 0
+            self._known[key] = self._counted(tokens) if formula is None else formula + head
+        return self._known[key]
 
     def batch(self, batch: PackedBatch) -> int:
         """Operations for a batch. A model that is given padded batches computes its padding too."""
         pads = self.settings.traits.pads
-        return sum(map(self.clip, [max(batch.seqlens)] * len(batch) if pads else batch.seqlens))
+        tokens = [max(batch.seqlens)] * len(batch) if pads else batch.seqlens
+        return sum(map(self.clip, tokens, batch.clip_time_patches))
+
+    @property
+    def _rows(self) -> int:
+        """Number of frequency patches."""
+        return self.config.model.patches(self.config.front_end.mel_bins)
 
     def _counted(self, tokens: int) -> int:
-        freq = self.config.model.patches(self.config.front_end.mel_bins)
-        whole = -(-tokens // freq) * freq
+        columns = -(-tokens // self._rows)
         with torch.random.fork_rng(devices=[]):  # a training must not depend on what is counted
             if self._counting is None:
                 model = self.config.model.model_copy(update={"backend": "auto"})
                 self._counting = build_model(self.config.model_copy(update={"model": model}), self.classes).eval()
-            return forward_flops(self._counting, self.config, whole, self.classes)
+            time_patches = columns if self.frames else None
+            return forward_flops(self._counting, self.config, columns * self._rows, self.classes, time_patches)
 
 
 def mean_step(dataset: ClipDataset, sampler: BatchSampler, cost: ForwardCost, teacher: float = 0.0) -> float:

@@ -77,7 +77,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         model = build_model(config, len(clips.classes))
         self.init = self._start(model)
-        self.cost = ForwardCost(model.settings, config, len(clips.classes))
+        self.cost = ForwardCost(model.settings, config, len(clips.classes), frames=clips.kind == "frames")
         self.teacher = self._teacher()
         budgeted = config.train.flops is not None and self.teacher is not None
         asked = self.teacher.mean_flops(clips.samples) if budgeted else 0.0

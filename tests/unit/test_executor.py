@@ -14,13 +14,16 @@ from types import SimpleNamespace
 import pytest
 from snakemake_executor_plugin_submitit import checks, executor
 from snakemake_executor_plugin_submitit.clusters import State
-from snakemake_executor_plugin_submitit.describe import Watched
+from snakemake_executor_plugin_submitit.describe import Watched, request_of
 from snakemake_executor_plugin_submitit.executor import Executor
 from snakemake_executor_plugin_submitit.interrupts import InterruptibleExecutor
 from snakemake_executor_plugin_submitit.quoting import quote_for_shells
 from snakemake_executor_plugin_submitit.records import Record, RecordError, read_records, remove_leftovers
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.utils import format_cli_arg
+
+from tests.complaints import assert_names
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "workflow/plugin/snakemake_executor_plugin_submitit"
@@ -255,6 +258,22 @@ def test_a_shell_reads_the_arguments_of_a_job_as_they_are():
     printed = format_cli_arg("--config", values) + " " + format_cli_arg("--snakefile", "'$(touch pwned)'")
     expected = ["--config", *(f"{k}={v}" for k, v in values.items()), "--snakefile", "'$(touch pwned)'"]
     assert shlex.split(printed) == expected
+
+
+def test_a_folder_of_logs_whose_name_slurm_would_change_is_refused(tmp_path):
+    plugin = Executor.__new__(Executor)
+    settings = SimpleNamespace(cluster="local", folder=tmp_path / "100%/%j")
+    plugin.workflow = SimpleNamespace(executor_settings=settings)
+    with pytest.raises(WorkflowError) as caught:
+        plugin.__post_init__()
+    assert_names(str(caught.value), settings.folder, "--submitit-folder")
+    assert not (tmp_path / "100%").exists()
+
+
+def test_the_name_of_a_job_has_only_plain_characters():
+    job = SimpleNamespace(name="prepare", wildcards_dict={"dataset": "%j %x $(a)\n"}, is_group=lambda: False)
+    job.resources = {"_cores": 1}
+    assert request_of(job, "smk:a:b:c").name == "prepare-j-x-a-"
 
 
 def test_records_that_a_killed_process_left_are_deleted(tmp_path):

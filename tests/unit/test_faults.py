@@ -154,6 +154,15 @@ def test_too_little_memory_says_what_lowers_it(allocation):
     assert_names(message_of(caught.value, "elasticast resample"), "--draws")
 
 
+def test_an_error_that_hides_a_lack_of_memory_says_so():
+    hiding = OSError("cannot load library 'libsndfile.so': no such file")
+    hiding.__context__ = OSError("libsndfile_x86_64.so: failed to map segment from shared object")
+    for error in (hiding, RuntimeError("could not create a primitive")):
+        assert_names(message_of(error, STAGE), STAGE, "memory", "mem_mb")
+    hiding.__suppress_context__ = True
+    assert "mem_mb" not in message_of(hiding, STAGE)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -53,8 +53,8 @@ TINY = {
 }
 DATASET = {"source": "soundscapes", "clips": {"train": 12, "test": 6}}
 
-HOSTILE_FOLDER = """a b's "é" $(touch pwned) `touch pwned`;touch pwned"""
-"""A name of a folder of which a shell runs a part, unless it is quoted."""
+HOSTILE_FOLDER = """a b's "é" %d %(x)s 100% $(touch pwned) `touch pwned`;touch pwned"""
+"""A name of a folder of which a shell runs a part unless it is quoted, and formatting replaces a part."""
 
 
 class Project:

@@ -48,8 +48,8 @@ def fresh(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.name == "pwned"], "a shell ran a part of a name"
 
 
-NAME = '-a b\'s "é" $(touch pwned) `touch pwned`;touch pwned'
-"""A folder whose name a shell would run, and a program would take for an option."""
+NAME = '-a b\'s "é" %j %x 100% $(touch pwned) `touch pwned`;touch pwned'
+"""A folder whose name a shell would run, a program would take for an option, and Slurm would replace a part of."""
 
 
 @pytest.mark.slow

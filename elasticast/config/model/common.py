@@ -117,6 +117,10 @@ class ModelSettings(Settings):
         """
         return None
 
+    def frame_flops(self, time_patches: int, classes: int) -> int:
+        """Operations that ``forward(batch, frames=True)`` adds to :meth:`flops` for one clip; see `Traits.frames`."""
+        return 0
+
     def lengthened(self, frames: int) -> dict[str, Any]:
         """The settings to change, so that the positions cover clips of `frames` frames."""
         return {}

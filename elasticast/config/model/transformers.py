@@ -124,6 +124,10 @@ class TransformerSettings(ModelSettings):
             left = after
         return cost + (4 * width * (left * (width + 1) + width) if self.pooling == "attention" else 0)
 
+    def frame_flops(self, time_patches: int, classes: int) -> int:
+        """Floating-point operations of the frame head on one clip, 2 D C per time patch; 0 without one."""
+        return 2 * time_patches * self.dim * classes if self.frame_head else 0
+
 
 class ElasticASTSettings(TransformerSettings):
     """`elasticast.models.elasticast.ElasticAST`."""

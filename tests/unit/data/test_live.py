@@ -14,7 +14,7 @@ import soundfile as sf
 import torch
 
 from elasticast.data.live import FORMATS, checked, microphone, read_pipe
-from elasticast.errors import DataError
+from elasticast.errors import DataError, ElasticASTError
 from tests.complaints import complains
 
 RATE = 16000
@@ -113,6 +113,13 @@ def test_a_closed_descriptor():
     os.close(writing)
     with complains(DataError, "the pipe"):
         read_pipe(reading, form=None, sample_rate=RATE, timeout=1, name="the pipe")
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_timeout_that_is_none(pipe, sounddevice, timeout):
+    for source in (pipe, lambda _, timeout: microphone(RATE, timeout=timeout)):
+        with complains(ElasticASTError, "timeout", timeout):
+            source(b"", timeout=timeout)
 
 
 def listened(blocks, silence=1.0):

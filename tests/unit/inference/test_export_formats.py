@@ -4,21 +4,24 @@ import importlib.util
 import json
 import re
 import sys
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
+from elasticast import cli
 from elasticast.config.reading import deep_merge
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.packing import pack
 from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 from elasticast.inference.classifier import AudioClassifier
-from elasticast.inference.export import export
+from elasticast.inference.export import FORMATS, export
 from elasticast.models.pretrained import load_model
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
 from tests.complaints import complains
+from tests.unit.conftest import TIMED
 
 AST = {"kind": "ast", "prefix_tokens": 2, "stride": 10, "norm_eps": 1e-5}
 
@@ -143,7 +146,12 @@ def torch_program(folder):
 def onnx_program(folder):
     session = pytest.importorskip("onnxruntime").InferenceSession(folder / "model.onnx")
     names = [i.name for i in session.get_inputs()]
-    return lambda *x: torch.from_numpy(session.run(None, {k: v.numpy() for k, v in zip(names, x, strict=True)})[0])
+
+    def run(*inputs):
+        found = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+        return torch.from_numpy(found[0]) if len(found) == 1 else tuple(map(torch.from_numpy, found))
+
+    return run
 
 
 def front_end(folder):
@@ -236,3 +244,18 @@ def test_the_code_on_the_card_runs(trained, tmp_path, monkeypatch, to):
     exec(code.replace("this folder", "."), names)
     found = torch.as_tensor(names["logits"]).detach()
     torch.testing.assert_close(found, evaluated(run, [waveform]), atol=1e-4, rtol=0)
+
+
+def test_a_graph_of_a_frame_head_has_both_outputs(timed_clips, tiny, norm, tmp_path, graph, cpu):
+    config = tiny(**TIMED, train={"steps": 1, "loss": "bce"})
+    Trainer(config, RunInputs(timed_clips, norm, "data"), tmp_path / "run").fit()
+    folder, program = graph(tmp_path / "run")
+    patches, freq, time, seqlens = front_end(folder)(waves(0.2, 0.7))
+    clips, frames = program(patches, freq, time, seqlens)
+    assert clips.shape == (2, len(timed_clips.classes))
+    assert frames[freq == 0].shape == (2 + 5, len(timed_clips.classes))
+    assert "frame_logits = " in (folder / "README.md").read_text()
+
+
+def test_the_command_offers_all_formats():
+    assert get_args(get_type_hints(cli.export)["to"]) == tuple(FORMATS)

@@ -132,13 +132,16 @@ def test_a_score_pools_over_its_context(chunked):
     assert found[3].end == pytest.approx(1.295)
 
 
-def test_a_log_mel_in_pieces_is_that_of_the_whole(chunked, windowed):
-    wave = torch.from_numpy(floats(3.0)) * 0.2 + 0.3  # with an offset, which the mean of the whole removes
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+def test_a_log_mel_in_pieces_is_that_of_the_whole(chunked, windowed, offset):
+    wave = torch.from_numpy(floats(3.0)) * 0.2 + offset  # an offset that the mean of the whole removes
     for model in (chunked, windowed):
         front_end, pieces = model.config.front_end, model.stream([], sample_rate=RATE, chunk=0.32).plan.pieces
         whole = log_mel(wave, front_end)
         parts = [log_mel(piece.wave, front_end, whole=False) for piece in pieces.cut(wave.split(777))]
-        torch.testing.assert_close(torch.cat(parts, 1)[:, : whole.shape[1]], whole, **TOLERANCE)
+        error = (torch.cat(parts, 1)[:, : whole.shape[1]] - whole).abs()
+        assert error.mean() < 1e-5
+        assert error.max() < 5e-3  # of energies near the floor, of which rounding is a larger share
 
 
 @pytest.mark.parametrize(
@@ -183,6 +186,8 @@ def test_the_delay_is_what_was_stated(tiny, tmp_path, options, kind):
         ({"chunk": 0.32, "hop": 0.1}, ["chunk", "0.32", "hop"]),
         ({"context": 1.0}, ["context", "1.0"]),
         ({"top_k": 0}, ["top_k", 0]),
+        ({"longest_silence": -1.0}, ["longest_silence", "-1.0"]),
+        ({"longest_silence": math.nan}, ["longest_silence", "nan"]),
     ],
     ids=str,
 )

@@ -55,3 +55,16 @@ def test_logits_are_those_of_the_model(tiny, model, view):
 def test_a_table_that_is_resized_to_each_clip_has_no_graph(tiny):
     (problem,) = problems(tiny(model={"positions": "grid"}))
     assert "model.positions = 'grid'" in problem
+
+
+@pytest.mark.parametrize("model", [{}, {"pooling": "cls"}, {"kind": "ast", "prefix_tokens": 2}])
+def test_logits_of_time_patches_are_those_of_the_model(tiny, model):
+    config = tiny(model={"frame_head": True, **model})
+    torch.manual_seed(0)
+    net = build_model(config, 5).eval()
+    batch = packed([4, 4] if "kind" in model else [3, 1, 7], None)
+    with torch.no_grad():
+        expected = net(batch, frames=True)
+        clips, frames = TensorModel(net, config)(batch.patches, batch.freq, batch.time, torch.tensor(batch.seqlens))
+    torch.testing.assert_close(clips, expected.clips, atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames[batch.freq == 0], expected.frames, atol=1e-5, rtol=0)

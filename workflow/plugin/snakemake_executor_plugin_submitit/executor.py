@@ -57,6 +57,12 @@ class Executor(InterruptibleExecutor):
                 "--submitit-cluster local, or leave out --profile slurm"
             )
         self.root = Path(settings.folder).absolute()
+        if "%" in str(self.root):
+            raise WorkflowError(
+                f"{self.root}: the path of the folder for logs and records of jobs contains %. submitit and Slurm "
+                "replace %j, %t, %x and others: set --submitit-folder (submitit-folder in profiles/slurm/config.yaml) "
+                "to a folder without %, which all nodes share"
+            )
         self.run = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
         (self.root / self.run).mkdir(parents=True)
         remove_leftovers(self.root)
