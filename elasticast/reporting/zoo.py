@@ -87,8 +87,8 @@ def zoo_table(suite: Suite, panels: list[Panel], points: pd.DataFrame, runs: pd.
     Returns
     -------
     DataFrame
-        ``suite``, ``dataset``, ``task``, ``metric``, ``experiment``, ``label``, ``seeds``; ``score`` in the view of
-        training with ``low`` and ``high`` (its band, see `elasticast.reporting.panels.Series`); ``length_mean``,
+        ``suite``, ``dataset``, ``task``, ``title`` (of both), ``metric``, ``experiment``, ``label``, ``seeds``;
+        ``score`` in the view of training with ``low`` and ``high`` (its band, see `elasticast.reporting.panels.Series`); ``length_mean``,
         ``length_worst``, ``resolution_mean`` and ``resolution_worst`` over these sweeps; ``gflops`` of a forward pass
         in the view of training; ``front``: whether any of its points is on the Pareto front; ``parameters``,
         ``training_tflops`` and ``minutes``; ``earlier_tflops``, those of runs that were trained first, such as a
@@ -111,8 +111,8 @@ def _scores(own: dict[str, tuple[Panel, Series]]) -> dict[str, str | float]:
     # the point with the length and resolution of training; a model of any length is given whole clips
     whole = 0.0 if x_name not in _SWEEPS else panel.native_x
     point = series.points.reindex([whole if series.trained_at is None else series.trained_at]).iloc[0]
-    row = {"dataset": panel.dataset, "task": panel.task, "metric": panel.metric, "experiment": series.experiment}
-    row |= {"label": series.label, "seeds": series.seeds_run, "score": point["mean"]}
+    row = {"dataset": panel.dataset, "task": panel.task, "title": panel.title, "metric": panel.metric}
+    row |= {"experiment": series.experiment, "label": series.label, "seeds": series.seeds_run, "score": point["mean"]}
     row |= {end: point[end] for end in ("low", "high")}
     for x_name, sweep in _SWEEPS.items():
         means = own[x_name][1].points["mean"] if x_name in own else pd.Series(dtype=float)
@@ -130,7 +130,7 @@ def _training(suite: Suite, name: str, costs: pd.DataFrame) -> dict[str, float]:
     """Cost of the training of an experiment, and of what was trained first."""
     own, first = costs.reindex([name]).iloc[0], costs["training_flops"].reindex(_trained_first(suite, name))
     row = {"parameters": own["parameters"], "minutes": own["seconds"] / 60}
-    return row | {"training_tflops": own["training_flops"] / 1e12, "earlier_tflops": first.sum() / 1e12}
+    return row | {"training_tflops": own["training_flops"] / 1e12, "earlier_tflops": first.sum(min_count=1) / 1e12}
 
 
 def _trained_first(suite: Suite, name: str) -> list[str]:
@@ -154,7 +154,7 @@ def printed_rows(table: pd.DataFrame, other: pd.DataFrame | None, markup: Markup
     """The cells of each row, escaped; `other` is the table of another suite, of which two columns are added."""
     rows = []
     for row in table.to_dict("records"):
-        words = [f"{row['dataset']} · {row['task']} ({row['metric']})", row["label"]]
+        words = [f"{row['title']} ({row['metric']})", row["label"]]
         band = f"{_percent(row['low'])}–{_percent(row['high'])}" if not np.isnan(row["low"]) else ""
         numbers = [_text(row["parameters"] / 1e6, ".3g"), _percent(row["score"]), band]
         numbers += [_percent(row[key]) for key in ("length_mean", "length_worst", "resolution_mean")]

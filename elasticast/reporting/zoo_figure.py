@@ -71,7 +71,7 @@ def _of(rows: pd.DataFrame, task: tuple[str, str]) -> pd.Series:
 def _draw_inference(ax: Axes, points: pd.DataFrame, styles: Styles) -> None:
     """Draw each sweep of each model over the operations of a forward pass, and the Pareto front."""
     front = points[points["front"]].sort_values("gflops")
-    ax.plot(front["gflops"], 100 * front["score"], **_FRONT)
+    ax.plot(front["gflops"], 100 * front["score"], drawstyle="steps-post", **_FRONT)
     for (label, x_name), curve in points.groupby(["label", "x_name"], sort=False):
         look = styles[label].line() | {"marker": MARKERS[x_name], "markersize": 3.5}
         ax.plot(curve["gflops"], 100 * curve["score"], **look)
@@ -95,7 +95,7 @@ def _draw_training(ax: Axes, table: pd.DataFrame, styles: Styles, other: pd.Data
 
 def _finish(ax: Axes, label: str) -> None:
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.set_ylabel(label)
