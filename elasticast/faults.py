@@ -8,6 +8,7 @@ import errno
 import mmap
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -33,6 +34,8 @@ REMEDIES = {
     errno.ESTALE: "the network file system has lost the file: try again",
 }
 """What to do about an error of the operating system."""
+PASSING = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of the operating system that say nothing of the file which could not be read."""
 LESS_MEMORY = {
     "elasticast prepare": "--workers (`threads` of the rule)",
     "elasticast stats": "--workers (`threads` of the rule)",
@@ -57,6 +60,7 @@ _MEMORY = re.compile(
     r"failed to map segment|unable to mmap|could not (create|execute) a primitive",
     re.IGNORECASE,
 )
+_UNEXPLAINED = re.compile("without (setting an )?exception")
 _SHARED = re.compile(r"shared memory|/torch_\w+|/dev/shm", re.IGNORECASE)
 _FILES = re.compile(r"Too many open files|received 0 items of ancdata")
 _KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)|Pin memory thread exited")
@@ -183,7 +187,7 @@ def message_of(error: BaseException, stage: str) -> str | None:
     if _KILLED.search(text) or isinstance(error, BrokenExecutor):
         return f"a process of {stage} was killed, probably because memory ran out: {_less_memory(stage)}"
     if lacking := _without_memory(error):
-        reason = _first_line(_text(lacking))
+        reason = _line_on_memory(_text(lacking))
         return f"{stage}: not enough memory{f' ({reason})' if reason else ''}: {_less_memory(stage)}"
     if isinstance(error, ElasticASTError):
         return text
@@ -198,15 +202,31 @@ def message_of(error: BaseException, stage: str) -> str | None:
     return f"{f'{file}: ' if file else ''}{reason}{remedy}"
 
 
+def raise_if_passing(error: Exception, path: Path) -> None:
+    """Raise an error again, with the name of the file, if the machine is at fault and not the file."""
+    if _without_memory(error):
+        raise error
+    if (number := error_number(error)) in PASSING:
+        raise OSError(number, os.strerror(number), str(path)) from None
+
+
 def _without_memory(error: BaseException | None) -> BaseException | None:
     """The error, or that during whose handling it was raised, if it says that there is no memory; else None."""
     while error is not None:
+        text = _text(error)
         if isinstance(error, MemoryError):
             return error
-        if isinstance(error, RuntimeError | ImportError | OSError) and _MEMORY.search(_text(error)):
+        if isinstance(error, RuntimeError | ImportError | OSError) and _MEMORY.search(text):
             return error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if isinstance(error, SystemError) and _UNEXPLAINED.search(text) and _is_limited():
+            return error
+        error = error.__cause__ or error.__context__
     return None
+
+
+def _is_limited() -> bool:
+    """Whether this process may use only so much memory; else Linux refuses none, and kills it when it is used."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def error_number(error: BaseException) -> int | None:
@@ -257,8 +277,10 @@ def _text(error: BaseException) -> str:
     return text
 
 
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0][:200]
+def _line_on_memory(text: str) -> str:
+    """The line of a message that is about memory, or else its first."""
+    lines = [line.strip() for line in text.strip().splitlines()] or [""]
+    return next(filter(_MEMORY.search, lines), lines[0])[:200]
 
 
 def _less_memory(stage: str) -> str:

@@ -21,6 +21,7 @@ from elasticast.data.containers.extent import FileBytes
 from elasticast.data.ffmpeg import FfmpegTrack
 from elasticast.data.level import INT16_STEP, Level
 from elasticast.data.recordings import BLOCK, Hdf5Dataset, NotReadableError, Recording, SoundFile, UnusableAudioError
+from elasticast.faults import raise_if_passing
 
 MIN_SECONDS = 0.025  # one analysis window
 SPAN_TOLERANCE_SECONDS = 0.001  # annotations are often rounded to milliseconds
@@ -170,7 +171,8 @@ def _status(path: Path) -> os.stat_result:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise UnusableAudioError("missing") from None
-    except OSError:
+    except OSError as error:
+        raise_if_passing(error, path)
         raise UnusableAudioError("unreadable") from None
     if not stat.S_ISREG(status.st_mode):
         raise UnusableAudioError("not a file")  # opening a pipe would block until something writes to it

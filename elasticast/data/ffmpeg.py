@@ -4,6 +4,7 @@ import math
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -90,6 +91,8 @@ class FfmpegTrack(Recording):
             status = self._process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             raise UnusableAudioError("ffmpeg hangs") from None
+        if status == -signal.SIGKILL:
+            raise MemoryError("ffmpeg was killed")
         messages = os.pread(self._messages, 1 << 20, 0).decode(errors="replace")
         if re.search("moov atom not found|ended prematurely|partial file", messages):
             raise UnusableAudioError("truncated")

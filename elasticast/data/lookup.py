@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from elasticast.errors import DataError
+from elasticast.faults import raise_if_passing
 from elasticast.text import decodable, printable
 
 LOG = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ def scan_audio(folder: Path, remedy: str) -> Iterator[tuple[str, str]]:
                         name = decodable(name)
                     yield f"{current}/{name}", relative + name.rpartition(".")[0]
         except OSError as error:
+            raise_if_passing(error, Path(current))
             if not relative:
                 raise DataError(f"{folder}: cannot be read: {error.strerror}; {remedy}") from None
             skipped.append(f"{printable(current)}: {error.strerror}")
@@ -186,8 +188,8 @@ def _files(entries: Iterable[os.DirEntry], folders: list[str]) -> Iterator[str]:
                 yield name
             elif entry.is_dir():
                 folders.append(name)
-        except OSError:  # a link to itself or into an unreadable folder; skip it like a broken link
-            continue
+        except OSError as error:  # a link to itself or into an unreadable folder; skip it like a broken link
+            raise_if_passing(error, Path(entry.path))
 
 
 def _rename(folder: str, name: str) -> str:

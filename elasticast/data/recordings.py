@@ -1,6 +1,6 @@
 """Read audio from sound files and from datasets in HDF5 files; see also `elasticast.data.ffmpeg`.
 
-If audio cannot be read, an `UnusableAudioError` with the reason is raised.
+Unusable audio raises an `UnusableAudioError` with the reason; faults of the machine are raised as they are.
 """
 
 import math
@@ -17,6 +17,7 @@ import soundfile as sf
 
 from elasticast.data.containers import locate
 from elasticast.data.containers.extent import Extent, FileBytes, NotReadableError, UnusableAudioError
+from elasticast.faults import raise_if_passing
 from elasticast.files import no_stderr
 
 BLOCK = 1 << 18
@@ -82,6 +83,7 @@ class SoundFile(Recording):
     """A file that libsndfile reads, once `elasticast.data.containers` has found where its samples are."""
 
     def __init__(self, path: Path, status: os.stat_result):
+        self._path = path
         try:
             find = _extent if status.st_size > LARGE else _extent.__wrapped__
             extent = find(path, _stamp(status))
@@ -90,7 +92,8 @@ class SoundFile(Recording):
                 stack.callback(os.close, self._descriptor)
                 self._open(stack, extent)
                 self._opened = stack.pop_all()
-        except OSError:
+        except OSError as error:
+            raise_if_passing(error, path)
             raise UnusableAudioError("unreadable") from None
 
     def _open(self, stack: ExitStack, extent: Extent | None) -> None:
@@ -126,7 +129,8 @@ class SoundFile(Recording):
         try:
             with no_stderr():  # a library for MP3 prints warnings of lengths that are corrected here
                 file = stack.enter_context(sf.SoundFile(source, closefd=False))
-        except (sf.LibsndfileError, TypeError):  # TypeError: headerless formats
+        except (sf.LibsndfileError, TypeError) as error:  # TypeError: headerless formats
+            self._check_machine(error)
             raise NotReadableError("not audio") from None
         if file.subtype.startswith("DWVW"):  # soundfile cannot read it in blocks
             raise NotReadableError("needs another program (DWVW)")
@@ -149,9 +153,19 @@ class SoundFile(Recording):
                 if len(block) < size and first + len(block) < min(last, self._required):
                     raise UnusableAudioError("truncated")
                 yield block
-        except sf.LibsndfileError:
+        except sf.LibsndfileError as error:
             read_to_its_end = os.lseek(self._descriptor, 0, os.SEEK_CUR) >= self._size
+            self._check_machine(error)
             raise UnusableAudioError("truncated" if read_to_its_end else "damaged") from None
+
+    def _check_machine(self, error: Exception) -> None:
+        """Raise an error if the machine is at fault and not the file. libsndfile gives few of its errors."""
+        raise_if_passing(error, self._path)
+        try:
+            for place in range(0, self._size, LARGE):
+                os.pread(self._descriptor, LARGE, place)
+        except OSError as failure:
+            raise_if_passing(failure, self._path)
 
     def _skip(self, begin: int, kind: str) -> None:
         if self._file.seekable():
@@ -240,9 +254,11 @@ class Hdf5Dataset(Recording):
         except PermissionError:
             raise UnusableAudioError("unreadable") from None
         except (OSError, RuntimeError, ValueError, TypeError) as error:
+            raise_if_passing(error, path)
             kinds = {"signature not found": "not HDF5", "truncated file": "truncated"}
             reason = next((kind for text, kind in kinds.items() if text in str(error)), "damaged")
             raise UnusableAudioError(reason) from None
+        self._path = path
         self.rate, self.frames = rate if stored_rate is None else stored_rate, len(self._samples)
 
     def blocks(self, begin: int, end: float) -> Iterator[np.ndarray]:
@@ -250,7 +266,8 @@ class Hdf5Dataset(Recording):
         # Read everything at once: a compressed chunk larger than the cache is decompressed again for every block.
         try:
             block = self._samples[begin : int(end)]
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError) as error:
+            raise_if_passing(error, self._path)
             raise UnusableAudioError("damaged") from None
         yield block.reshape(-1, 1).astype(np.float32 if block.dtype.kind == "f" else np.int16, copy=False)
 

@@ -57,6 +57,7 @@ def model_card(
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     remarks = "".join(f"- {markdown(note)}\n" for note in notes)
+    remarks += "\n" if remarks else ""
     return f"# {markdown(config.experiment)}\n\n| | |\n| --- | --- |\n{table}\n\n{remarks}{use or _use(config)}"
 
 

@@ -88,11 +88,12 @@ def zoo_table(suite: Suite, panels: list[Panel], points: pd.DataFrame, runs: pd.
     -------
     DataFrame
         ``suite``, ``dataset``, ``task``, ``title`` (of both), ``metric``, ``experiment``, ``label``, ``seeds``;
-        ``score`` in the view of training with ``low`` and ``high`` (its band, see `elasticast.reporting.panels.Series`); ``length_mean``,
-        ``length_worst``, ``resolution_mean`` and ``resolution_worst`` over these sweeps; ``gflops`` of a forward pass
-        in the view of training; ``front``: whether any of its points is on the Pareto front; ``parameters``,
-        ``training_tflops`` and ``minutes``; ``earlier_tflops``, those of runs that were trained first, such as a
-        teacher. Scores are fractions; what is not known is NaN.
+        ``score`` in the view of training with ``low`` and ``high`` (its band, see
+        `elasticast.reporting.panels.Series`); ``length_mean``, ``length_worst``, ``resolution_mean`` and
+        ``resolution_worst`` over these sweeps; ``gflops`` of a forward pass in the view of training; ``front``: whether
+        any of its points is on the Pareto front; ``parameters``, ``training_tflops`` and ``minutes``;
+        ``earlier_tflops``, those of runs that were trained first, such as a teacher. Scores are fractions; what is not
+        known is NaN.
     """
     costs = runs.groupby("experiment")[["parameters", "training_flops", "seconds"]].mean()
     rows = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot  # noqa: F401
+import pyarrow.parquet  # noqa: F401
 import scipy.stats  # noqa: F401
 import sklearn.metrics  # noqa: F401
 import torch._dynamo  # noqa: F401
@@ -67,25 +68,21 @@ class Command:
             time.sleep(0.002)
         self._kill()
 
-    def running(self) -> bool:
-        """Whether the command has not ended."""
-        return not self._ended()
-
     @property
     def seconds(self) -> float:
         """Duration of the command, after `wait`."""
         return self._end - self.begun
 
-    def wait(self) -> Ended:
-        """Wait until the command has ended; kill it if it hangs."""
-        while time.monotonic() - self.begun < SECONDS:
-            if self._ended():
-                self._wait_for_words()
-                return Ended(self.status, self.log.read_text(errors="replace"))
+    def wait(self, seconds: float = SECONDS) -> Ended:
+        """Wait until the command has ended; kill it if it runs for more than `seconds`."""
+        while not self._ended():
+            if time.monotonic() - self.begun >= seconds:
+                self._kill()
+                self._ended(block=True)
+                return Ended(None, self.log.read_text(errors="replace"))
             time.sleep(0.002)
-        self._kill()
-        self._ended(block=True)
-        return Ended(None, self.log.read_text(errors="replace"))
+        self._wait_for_words()
+        return Ended(self.status, self.log.read_text(errors="replace"))
 
     def _wait_for_words(self) -> None:
         """Wait until the process has ended that tells of a crash."""
@@ -107,9 +104,11 @@ class Command:
         return True
 
 
-def elasticast(*arguments: object, log: Path, prepare: Callable[[], object] | None = None) -> Ended:
+def elasticast(
+    *arguments: object, log: Path, prepare: Callable[[], object] | None = None, seconds: float = SECONDS
+) -> Ended:
     """Run a subcommand of `elasticast`; `prepare` is called in its process before it begins."""
-    return Command(list(arguments), log, prepare).wait()
+    return Command(list(arguments), log, prepare).wait(seconds)
 
 
 def _child(arguments: list[str], log: Path, prepare: Callable[[], object] | None) -> None:

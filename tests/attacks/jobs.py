@@ -5,7 +5,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -34,10 +34,10 @@ class Job(NamedTuple):
     arguments: list[str]
     outputs: list[str]
 
-    def run(self, folder: Path, prepare: Callable[[], object] | None = None, log: Path | None = None) -> Ended:
-        """Run the job in the project `folder`."""
+    def run(self, folder: Path, prepare: Callable[[], object] | None = None, **options: Any) -> Ended:
+        """Run the job in the project `folder`; see `tests.attacks.forked.elasticast`."""
         with inside(folder):
-            return elasticast(*self.arguments, log=log or folder / "attack.log", prepare=prepare)
+            return elasticast(*self.arguments, prepare=prepare, **{"log": folder / "attack.log", **options})
 
     def clear(self, folder: Path) -> None:
         """Delete its outputs in the project `folder`."""

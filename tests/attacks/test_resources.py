@@ -16,6 +16,7 @@ import yaml
 from elasticast.config import RunConfig
 from elasticast.data.packing import pack, pack_clip
 from elasticast.models import build_model
+from tests.attacks.forked import SECONDS
 from tests.attacks.jobs import copied, long_training
 from tests.attacks.test_files import RUN, job_of
 from tests.unit.inference.test_inference import trained
@@ -161,7 +162,7 @@ def test_a_long_run(finished, jobs, scratch, tries):
     path.write_text(yaml.safe_dump(config))
     (project / RUN / "model.safetensors").unlink()
     log = project / "resources.log"
-    ended = long_training(jobs).run(project, lambda: _watch(log))
+    ended = long_training(jobs).run(project, lambda: _watch(log), seconds=SECONDS * tries.count)
     assert ended.status == 0, ended.text
     rows = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
     settled = rows[len(rows) // 4 :]

@@ -154,13 +154,27 @@ def test_too_little_memory_says_what_lowers_it(allocation):
     assert_names(message_of(caught.value, "elasticast resample"), "--draws")
 
 
-def test_an_error_that_hides_a_lack_of_memory_says_so():
+def test_an_error_that_hides_a_lack_of_memory_says_so(monkeypatch):
     hiding = OSError("cannot load library 'libsndfile.so': no such file")
     hiding.__context__ = OSError("libsndfile_x86_64.so: failed to map segment from shared object")
     for error in (hiding, RuntimeError("could not create a primitive")):
         assert_names(message_of(error, STAGE), STAGE, "memory", "mem_mb")
-    hiding.__suppress_context__ = True
-    assert "mem_mb" not in message_of(hiding, STAGE)
+    advice = ImportError("\n\nIMPORTANT: READ THIS\n\nOriginal error: libx.so: failed to map segment\nand so on\n")
+    assert "libx.so: failed to map segment)" in message_of(advice, STAGE)
+    unexplained = SystemError("error return without exception set")
+    assert message_of(unexplained, STAGE) is None
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 30, 1 << 30))
+    assert_names(message_of(unexplained, STAGE), STAGE, "memory", "mem_mb")
+
+
+def test_lack_of_memory_is_not_taken_for_a_damaged_file():
+    try:
+        try:
+            raise MemoryError
+        except MemoryError:
+            raise DataError("model.safetensors: cannot be loaded") from None
+    except DataError as error:
+        assert_names(message_of(error, STAGE), STAGE, "memory", "mem_mb")
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ describe("redraw_verdict", "Verdict, from published results.")
 
 
 rule redraw_record:
+    """Data and checksums of the figures drawn from published results."""
     input:
         redrawn,
     output:
@@ -148,11 +149,6 @@ rule redraw_record:
         inputs=drawn_from,
     shell:
         "python -m elasticast pictures --inputs {params.inputs:q} --out {output:q} 2> {log:q}"
-
-
-describe(
-    "redraw_record", "Data and checksums of the figures drawn from published results."
-)
 
 
 # a rule without output: Snakemake looks for missing files only among the inputs of such a rule

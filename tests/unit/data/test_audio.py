@@ -1,3 +1,4 @@
+import errno
 import math
 import os
 import struct
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from elasticast.data.audio import UnusableAudioError, decode
+from elasticast.data.audio import UnusableAudioError, decode, open_recording
 from elasticast.data.manifest import reason_kind
+from elasticast.faults import PASSING
 from tests.complaints import complains
 
 RATE = 16000
@@ -264,6 +266,40 @@ def test_unreadable(tmp_path, wav, key):
     assert reason(wav, key=key) == "unreadable"
     (tmp_path / "closed").mkdir(mode=0)
     assert reason(tmp_path / "closed/clip.wav", key=key) == "unreadable"
+
+
+@pytest.mark.parametrize("number", PASSING)
+@pytest.mark.parametrize("place", ["os.stat", "os.open", "h5py.File"])
+def test_a_fault_of_the_machine_is_no_fault_of_the_file(wav, hdf5, monkeypatch, place, number):
+    """It would leave the clip out, and the scores would be those of fewer clips."""
+    path, key = (hdf5, "int16") if place == "h5py.File" else (wav, "")
+
+    def fail(*_, **__):
+        raise OSError(number, "")
+
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(OSError, match=path.name) as caught:
+        open_recording(path, key)
+    monkeypatch.undo()
+    assert (caught.value.errno, caught.value.filename) == (number, str(path))
+
+
+def test_a_file_that_can_no_longer_be_read_is_not_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "clip.flac"
+    sf.write(path, noise(5.0), RATE)
+    content = bytearray(path.read_bytes())
+    content[9000] ^= 0x55
+    path.write_bytes(content)
+    assert reason(path) == "damaged"
+
+    def fail(*_):
+        raise OSError(errno.EIO, "")
+
+    with open_recording(path) as recording:
+        monkeypatch.setattr(os, "pread", fail)
+        with pytest.raises(OSError, match="clip") as caught:
+            list(recording.blocks(0, recording.frames))
+    assert caught.value.errno == errno.EIO
 
 
 @pytest.mark.parametrize("kept", [8, 12, 30, 44, 45, 1000, 16043])

@@ -8,6 +8,7 @@ import pytest
 
 from elasticast.data.lookup import EXTENSIONS, index_audio
 from elasticast.errors import DataError
+from elasticast.faults import PASSING
 from tests.complaints import assert_names, complains
 
 
@@ -197,6 +198,24 @@ def test_an_audio_folder_that_cannot_be_read_is_an_error(tmp_path, as_anybody):
     text = as_anybody(tmp_path / "audio")
     (tmp_path / "audio").chmod(0o755)
     assert_names(text, f"{tmp_path}/audio", "Permission denied", "`audio`")
+
+
+@pytest.mark.parametrize("number", PASSING)
+def test_a_folder_that_the_machine_cannot_read_now_is_not_skipped(tmp_path, monkeypatch, number):
+    """The clips in it would be missing."""
+    touch(tmp_path, "a.wav", "more/b.wav")
+    scan = os.scandir
+
+    def failing(folder):
+        if folder == f"{tmp_path}/more":
+            raise OSError(number, "")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(OSError, match="more") as caught:
+        index_audio(tmp_path)
+    monkeypatch.undo()
+    assert (caught.value.errno, caught.value.filename) == (number, f"{tmp_path}/more")
 
 
 def test_names_that_are_not_utf8_do_no_harm(tmp_path, caplog):

@@ -15,6 +15,7 @@ from elasticast.encoders.interfaces import Embedder, Hear, Maeb, XAres, XAresLLM
 from elasticast.encoders.native import NativeEncoder
 from elasticast.encoders.random_weights import _shake
 from elasticast.errors import DataError
+from elasticast.inference import encoder_files
 from elasticast.inference.classifier import AudioClassifier
 from elasticast.inference.export import export
 from elasticast.models import build_model
@@ -206,7 +207,7 @@ def load_file(path):
     return module
 
 
-def test_an_export_has_the_files_of_all_benchmarks(tiny, train_clips, norm, tmp_path, cpu):
+def test_an_export_has_the_files_of_all_benchmarks(tiny, train_clips, norm, tmp_path, monkeypatch, cpu):
     from elasticast.training.inputs import RunInputs
     from elasticast.training.loop import Trainer
 
@@ -219,6 +220,10 @@ def test_an_export_has_the_files_of_all_benchmarks(tiny, train_clips, norm, tmp_
         (name,) = [n for n in dir(module) if n.endswith("Encoder")]  # as X-ARES finds it
         model = getattr(module, name)()
         assert torch.equal(model.frames([clip], 16000)[0].embeddings, expected.frames([clip], 16000)[0].embeddings)
+    with monkeypatch.context() as patched, complains(DataError, tmp_path / "run", "model.kind", "elasticast"):
+        patched.setattr(encoder_files, "code_sha256", lambda _: "of a file of the user")
+        export(tmp_path / "run", tmp_path / "mine", "encoders")
+    assert not (tmp_path / "mine").exists()
     module = load_file(tmp_path / "out" / "hear_model.py")
     assert module.get_scene_embeddings(clip[None], module.load_model()).equal(expected.clips([clip], 16000))
     assert load_file(tmp_path / "out" / "maeb_model.py").model.clips([clip], 16000).equal(expected.clips([clip], 16000))

@@ -170,3 +170,16 @@ def test_frozen_parameters_that_the_weights_lack_are_refused(trainer, runs):
         trainer("adapted", "lora", init="run:rotary", model={"kind": "elasticast"})
     with complains(DataError, "model.init", "prefix", "prefix_positions"):
         trainer("adapted", "lora", init="run:rotary", model=AST)
+
+
+def test_other_formats_have_low_rank_updates_added_and_refuse_prompts(trainer, runs, tmp_path):
+    trainer("lora", "lora").fit()
+    export(runs / "lora" / "seed0", tmp_path / "hf", "huggingface")
+    batch = pack([random_clip(0, 64)])
+    with torch.inference_mode():
+        found, expected = (load_model(folder).model(batch) for folder in (tmp_path / "hf", runs / "lora" / "seed0"))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    trainer("prompts", "prompts").fit()
+    for to in ("huggingface", "torch-export"):
+        with complains(DataError, runs / "prompts" / "seed0", "model.adapt", "prompts"):
+            export(runs / "prompts" / "seed0", tmp_path / to, to)

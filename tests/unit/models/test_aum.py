@@ -207,3 +207,16 @@ def test_it_keeps_the_contract(direction):
     subject = open_subject("aum", {"direction": direction})
     subject.longest = subject.time_patches(5.0)
     assert {result.outcome for result in check_model(subject)} <= {"passed", "not applicable"}
+
+
+@pytest.mark.parametrize("order", ["frequency", "time"])
+@pytest.mark.parametrize("place", [None, "first", "middle", "last"])
+def test_embeddings_over_time_are_means_over_frequency_in_the_order_of_time(order, place):
+    pooling = {"pooling": "mean"} if place is None else {"pooling": "cls", "cls_place": place}
+    model, batch = build(order=order, **pooling), pack(clips())
+    model.blocks = torch.nn.ModuleList()  # the states of a token are those of its embedding
+    states = model.norm(model.patch_embed(batch.patches) + model._positions(batch)).split(batch.seqlens)
+    times = batch.time.split(batch.seqlens)
+    for found, x, time in zip(model.frame_embeddings(batch), states, times, strict=True):
+        expected = torch.stack([x[time == t].mean(0) for t in range(int(time.max()) + 1)])
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)

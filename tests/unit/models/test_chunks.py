@@ -9,6 +9,7 @@ from elasticast.data.packing import Lengths, pack
 from elasticast.models.attention import attend, chunk_mask
 from elasticast.models.chunks import ChunkMemory
 from elasticast.models.token_merging import MergedTokens
+from tests.gpu import gpu, skip_without
 from tests.unit.models.test_models import model_of, random_clip
 
 STREAMED = {"positions": "rotary", "init": "none"}
@@ -89,6 +90,28 @@ def test_the_backends_agree_if_tokens_are_left_out(tiny, clips, equal):
     dense.load_state_dict(model.state_dict())
     clips = [clip.select(torch.randperm(len(clip.patches))[: 5 + clip.index].sort().values) for clip in clips]
     equal("chunks, sdpa = dense mask", model(pack(clips)), dense(pack(clips)))
+
+
+@gpu
+@pytest.mark.parametrize("backend", ["varlen", "xformers", "sdpa"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 5e-2)])
+@torch.no_grad()
+def test_chunks_on_the_gpu_are_those_of_a_dense_mask(tiny, clips, equal, backend, dtype, tolerance):
+    skip_without(backend, dtype)
+    model, dense = (chunked_model(tiny, {"backend": name}, chunk=2, past=2).cuda() for name in (backend, "dense"))
+    dense.load_state_dict(model.state_dict())
+    batch = pack(clips).to("cuda")
+    with torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
+        found, expected = model(batch).float(), dense(batch).float()
+        equal(
+            f"chunks on the GPU, {backend} = dense mask, {dtype}",
+            found,
+            expected,
+            tolerance * expected.abs().max().item(),
+        )
+        memory, part = ChunkMemory(1), next(in_chunks(clips[1], 2))
+        for _ in range(3):
+            assert model.next_chunk(pack([part]).to("cuda"), memory).isfinite().all()
 
 
 @torch.no_grad()

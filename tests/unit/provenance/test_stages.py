@@ -113,7 +113,7 @@ NO_CODE = {
     "resolved_suite": "writes settings of which it has the digest",
     "resolved_ablation": "writes settings of which it has the digest",
     "decoded": "writes an empty file",
-    "redraw": "writes checksums of files, which are its inputs",
+    "redraw_record": "writes checksums of files, which are its inputs",
 }
 """Rules without a digest of code in params: why."""
 
