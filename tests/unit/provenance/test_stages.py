@@ -65,6 +65,7 @@ NEVER = {
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",
     "provenance/stages.py": "computes these digests, which change with it",
+    "training/energy.py": "measures the energy of a run that trains",
     "training/finite.py": "stops a run that diverges",
     "reporting/check_tables.py": "stops a job",
     "reporting/data_overview.py": "draws what was prepared; no stage reads it",
