@@ -84,7 +84,7 @@ def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
                 os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(scratch).free - random.randrange(needed))
             ended = job.run(project, log=tmp_path / "log")
             ballast.unlink()
-            if ended.crashed or (ended.status and not re.search(r"/|standard output", ended.text)):
+            if ended.crashed or ended.status < 0 or (ended.status and not re.search(r"/|standard output", ended.text)):
                 tries.add("traceback", ended.text[-3000:])
             elif ended.status:
                 again = job.run(project)
