@@ -68,7 +68,7 @@ _EVENTS = (
 )
 _SWEEPS = (
     *_EVENTS,
-    "config/evaluation.py:PATCHES,swept_patches",
+    "config/evaluation.py:COSTED,PATCHES,REDUCING,swept_patches",
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",
@@ -219,6 +219,15 @@ STAGES = {
     "curves": (*_PANELS, *_CURVES),
     "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
+    "zoo": (
+        *_PANELS,
+        *_CURVES,
+        "config/evaluation.py:COSTED,PATCHES,REDUCING",
+        "reporting/tables.py",
+        "reporting/zoo.py",
+        "reporting/zoo_figure.py",
+        "text.py:csv_cell,latex,markdown",
+    ),
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
         *_TABLE,
