@@ -25,6 +25,7 @@ _RUN = (
     "config/run.py:RunConfig",
     "config/training.py:Train",
     "config/view.py",
+    "text.py:counted",
 )
 _SUITE = (*_RUN, "config/base.py", "config/dataset", "config/suite.py:Suite")
 _CLIPS = (

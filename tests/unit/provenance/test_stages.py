@@ -65,7 +65,6 @@ NEVER = {
     "progress.py": "tells of a job that runs",
     "provenance/record.py": "says where a result comes from, beside it",
     "provenance/stages.py": "computes these digests, which change with it",
-    "text.py:counted": "words of a description for people",
     "training/energy.py": "measures the energy of a run, beside it",
     "training/finite.py": "stops a run that diverges",
     "reporting/check_tables.py": "stops a job",
