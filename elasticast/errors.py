@@ -2,11 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 NO_VALUE: Any = object()
 """Marks a problem without a value, such as a missing key or an unreadable file."""
 MAX_VALUE_CHARACTERS = 120
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return a question that ends with a space and names what is like `name`, for messages; "" if nothing is.
+
+    Names are alike if they have similar letters, or if one has the initials of the other: ``learning_rate``, ``lr``.
+    """
+    known = list(known)
+    initials = "".join(word[0] for word in str(name).split("_") if word)
+    similar = get_close_matches(str(name), known, 3) or [other for other in known if other == initials]
+    return f"did you mean {' or '.join(f'`{other}`' for other in similar)}? " if similar else ""
 
 
 class ElasticASTError(Exception):

@@ -39,6 +39,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural: ``1 block``, ``12 blocks``."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
 def decodable(text: str) -> str:
     r"""Replace bytes that are not UTF-8 by escapes such as ``\xff``; Python keeps them as lone surrogates."""
     if text.isascii():

@@ -164,15 +164,19 @@ def new_suite(
         typer.Option(help="column with labels; repeat for several tasks. Default: the column with a usual name"),
     ] = None,
     minutes: Annotated[float, typer.Option(min=0, help="time that all trainings may take on this machine")] = 30.0,
+    all_test: Annotated[
+        bool, typer.Option("--all-test", help="write only a dataset file: all clips are for testing trained models")
+    ] = False,
 ) -> None:
     """Write a dataset file and a suite for a folder of recordings."""
     from elasticast.new_suite import new_suite as write
     from elasticast.reporting.data_overview import describe
 
-    survey, paths = write(folder, name, table=table, labels=labels, minutes=minutes)
+    survey, paths = write(folder, name, table=table, labels=labels, minutes=minutes, all_test=all_test)
     typer.echo(describe(survey.clips, survey.classes))
     typer.echo("\n".join(f"written: {path}" for path in paths))
-    typer.echo(f"next:    make run SUITE={paths[0].stem}")
+    prepare = f"elasticast prepare --dataset {paths[0].stem} --root data --out results/data/{paths[0].stem}"
+    typer.echo(f"next:    {prepare if all_test else f'make run SUITE={paths[0].stem}'}")
 
 
 @app.command(rich_help_panel=DATA)

@@ -1,7 +1,7 @@
 """The subcommand `elasticast audit`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ def audit(
     data: Annotated[
         Path | None, typer.Option(help="folder of a prepared dataset; default: a small built-in set")
     ] = None,
-    split: Annotated[str, typer.Option(help="with --data: split of the clips")] = "test",
+    split: Annotated[Literal["train", "dev", "test"], typer.Option(help="with --data: split of the clips")] = "test",
     task: Annotated[str | None, typer.Option(help="with --data: task of the labels; default: the first")] = None,
     clips: Annotated[int, typer.Option(min=4, help="number of clips")] = 40,
     budget: Annotated[float, typer.Option(min=1, help="time to spend on each encoder (s), a guide")] = 60.0,

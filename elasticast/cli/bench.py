@@ -22,7 +22,7 @@ Lengths = StrEnum("Lengths", ["log-uniform", "voxceleb", "uniform", "speech", "e
 @bench.command()
 def reading(
     data: Data,
-    split: Annotated[str, typer.Option(help="split to read")] = "train",
+    split: Annotated[Literal["train", "dev", "test"], typer.Option(help="split to read")] = "train",
     clips: Annotated[int, typer.Option(min=2, help="number of clips per measurement")] = 1000,
     workers: Annotated[
         list[int] | None, typer.Option(min=0, help="number of loader processes; repeatable; default: 0, 2 and 4")
@@ -95,7 +95,9 @@ def packing(
     data: Annotated[
         Path | None, typer.Option(help="prepared dataset to take the clip lengths from; default: log-uniform lengths")
     ] = None,
-    split: Annotated[str, typer.Option(help="with --data: split to take the lengths from")] = "train",
+    split: Annotated[
+        Literal["train", "dev", "test"], typer.Option(help="with --data: split to take the lengths from")
+    ] = "train",
     clips: Annotated[
         list[int] | None, typer.Option(min=1, help="number of clips per batch; repeatable; default: 12")
     ] = None,

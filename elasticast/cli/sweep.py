@@ -1,7 +1,7 @@
 """The subcommand `elasticast sweep`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ def sweep(
     contexts: Annotated[
         str, typer.Option(help="with --chunks: how far chunks attend into the past, such as 0s,1s,inf")
     ] = "0s",
-    split: Annotated[str, typer.Option(help="split of the clips")] = "test",
+    split: Annotated[Literal["dev", "test"], typer.Option(help="split of the clips")] = "test",
     task: Annotated[str | None, typer.Option(help="task of the labels; default: the one that fits the model")] = None,
     threads: Threads = 1,
     trust_code: TrustCode = False,

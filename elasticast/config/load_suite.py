@@ -21,6 +21,8 @@ from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
 
 WORKFLOW_FILE = "config/config.yaml"
+WORKFLOW_SETTINGS = f"{WORKFLOW_FILE} or --config"
+"""Where Snakemake takes the settings of the workflow from, for messages."""
 
 
 def load_workflow_config(value: dict[str, Any], file: str = WORKFLOW_FILE) -> WorkflowConfig:
@@ -114,7 +116,7 @@ def load_other_suite(settings: WorkflowConfig, suite: Suite, config_dir: Path = 
         return None
 
     def refuse(message: str) -> ConfigError:
-        return ConfigError([Problem(WORKFLOW_FILE, ("beside",), message, name)])
+        return ConfigError([Problem(WORKFLOW_SETTINGS, ("beside",), message, name)])
 
     if missing := no_such_file(config_dir / "suites", name):
         raise refuse(missing)

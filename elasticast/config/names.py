@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from elasticast.errors import did_you_mean
 from elasticast.text import one_line
 
 Line = Annotated[str, AfterValidator(one_line)]
@@ -59,12 +60,15 @@ def no_such_file(folder: Path, name: Any) -> str | None:
     if error := name_error(name, folder.name):
         return error
     path = folder / f"{name}.yaml"
-    return None if path.is_file() else f"there is no {path}. Expected one of: {known_files(folder)}"
+    if path.is_file():
+        return None
+    names = known_files(folder)
+    return f"there is no {path}; {did_you_mean(name, names)}Expected one of: {', '.join(names) or 'none'}"
 
 
-def known_files(folder: Path) -> str:
-    """The names of the YAML files in a folder, for messages."""
-    return ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+def known_files(folder: Path) -> list[str]:
+    """The names of the YAML files in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def _checked(name: str) -> str:

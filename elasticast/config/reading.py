@@ -1,7 +1,6 @@
 """Read YAML files and validate settings. All problems are reported at once, each with file, key and value."""
 
 import copy
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from elasticast.config import strict_yaml
 from elasticast.config.model.adapting import ADAPTATIONS
 from elasticast.config.model.kinds import BUILT_IN
 from elasticast.config.names import known_files
-from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, distinct
+from elasticast.errors import NO_VALUE, ConfigError, Problem, SettingsError, did_you_mean, distinct
 
 OWN_FILE = f"delete the file to create it again, or delete its first line and the key `{FOLDER}` to use it as it is"
 MAX_BYTES = 32 * 2**20
@@ -34,7 +33,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         If the file begins with a checksum and does not match it, see :mod:`elasticast.checksums`.
     """
     if not path.is_file():
-        raise ConfigError([Problem(str(path), (), f"no such file. Files in this folder: {known_files(path.parent)}")])
+        names = known_files(path.parent)
+        message = f"no such file; {did_you_mean(path.stem, names)}Files in this folder: {', '.join(names) or 'none'}"
+        raise ConfigError([Problem(str(path), (), message)])
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -98,8 +99,7 @@ def _number_hint(text: str, *, whole: bool) -> str:
 
 
 def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
-    similar = difflib.get_close_matches(str(key), allowed, n=1)
-    return f"unknown key{f', did you mean `{similar[0]}`?' if similar else '.'} Allowed: {', '.join(sorted(allowed))}"
+    return f"unknown key; {did_you_mean(key, allowed)}Allowed: {', '.join(sorted(allowed))}"
 
 
 def unknown_keys(value: dict, allowed: Iterable[str], file: str, *section: str) -> list[Problem]:

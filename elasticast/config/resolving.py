@@ -95,6 +95,8 @@ class Resolver:
             dataset = self._dataset(run.dataset)
         except ConfigError as error:
             return error.problems
+        if problems := _training_problems(run, dataset):
+            return problems
         self.experiments[name], self.runs[name] = experiment, run.settings
         return [
             *_own_problems(run),
@@ -151,6 +153,17 @@ def _curve_problems(run: RunConfig, experiment: Experiment, evaluations: dict[st
 def _own_problems(run: RunConfig) -> list[Problem]:
     """Problems that a model in a file finds; those of the models of this package are found with the other settings."""
     return problems_of(run.model, run) if isinstance(run.model, FileModelSettings) else []
+
+
+def _training_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:
+    """The problem of a dataset without training clips."""
+    if "train" in dataset.splits():
+        return []
+    message = (
+        "no model can train on it: all its clips are in split test, as `all_test` in "
+        f"config/datasets/{run.dataset}.yaml says; evaluate trained models on it with `elasticast sweep`"
+    )
+    return [Problem("", ("dataset",), message, run.dataset)]
 
 
 def _dataset_problems(run: RunConfig, dataset: DatasetConfig) -> list[Problem]:

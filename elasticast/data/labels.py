@@ -130,7 +130,7 @@ def report_classes(clips: pd.DataFrame, lists: dict[str, dict], complete: bool) 
         names = content["classes"]
         counts = _counts(clips[clips["status"] == "ok"], task)
         untrained = [name for name in names if not counts["train"][name] and counts["test"][name]]
-        if untrained:
+        if untrained and (clips["split"] == "train").any():
             text = "task %s: no model can learn classes with test clips but without a usable training clip (%d): %s"
             LOG.warning(text, task, len(untrained), _named(untrained))
         untested = [name for name in names if not counts["test"][name]]

@@ -73,7 +73,7 @@ def prepare(config: DatasetConfig, data_root: Path, out: Path, *, workers: int =
         decode_parts(parts, config, workers)
         clips = _add_outcomes(annotations.clips, parts)
         write_csv(clips.loc[clips["status"] == "rejected", ["id", "split", "path", "reason"]], out / "rejected.csv")
-        _check_usable(clips, config.max_rejected, out)
+        _check_usable(clips, config, out)
         events = event_table(annotations.events, clips, config.tasks)
         check_duplicates(clips, list(config.tasks), refuse=not getattr(config, "allow_leakage", True))
         classes = class_lists(clips, config.tasks, annotations.classes)
@@ -240,8 +240,8 @@ def _write_dataset(
     write_csv(table, out / "summary.csv")
 
 
-def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
-    rejected = clips[clips["status"] == "rejected"]
+def _check_usable(clips: pd.DataFrame, config: DatasetConfig, out: Path) -> None:
+    rejected, allowed = clips[clips["status"] == "rejected"], config.max_rejected
     share = len(rejected) / len(clips)
     where = f"see {out / 'rejected.csv'}"
     if share > allowed:
@@ -251,7 +251,7 @@ def _check_usable(clips: pd.DataFrame, allowed: float, out: Path) -> None:
         )
     for split in SPLITS:
         of_split = clips[clips["split"] == split]
-        if not (of_split["status"] == "ok").any() and (len(of_split) or split != "dev"):
+        if not (of_split["status"] == "ok").any() and (len(of_split) or split in config.splits() - {"dev"}):
             reasons = (
                 f": {_counted(of_split)}; {where}"
                 if len(of_split)

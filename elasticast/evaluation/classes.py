@@ -59,6 +59,8 @@ def _check_same_names(weights: Pretrained, classes: list[str], where: str, data:
     raise DataError(
         f"{where}: {weights.description}: its {len(weights.classes)} classes are not the {len(classes)} of {data}; "
         + "; ".join(names)
+        + ". Name the folders or labels of the data as the classes of the weights, or, if the weights are of Hugging "
+        "Face, set `id2label` in their config.json to the names of the data"
     )
 
 

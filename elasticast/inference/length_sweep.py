@@ -153,13 +153,17 @@ def as_text(table: pd.DataFrame) -> str:
     index = [name for name in COLUMNS if name in rows]
     wide = rows.pivot(index=index, columns="metric", values="value")
     wide = wide[list(dict.fromkeys(rows["metric"]))].reset_index().rename_axis(columns=None)
-    return wide.rename(columns=COLUMNS).to_string(index=False, float_format="{:.3g}".format)
+    return wide.rename(columns=COLUMNS).to_string(index=False, float_format="{:.4g}".format)
 
 
 def _points(model: Pretrained, lengths: list[float]) -> dict[float, float]:
     """Number of frames of each length, a multiple of the patch, and its seconds."""
     hop_ms, patch = model.config.front_end.hop_ms, model.config.model.patch
     frames = [float(max(1, round(1000 * seconds / hop_ms / patch)) * patch) for seconds in lengths]
+    for asked, x in zip(lengths, frames, strict=True):
+        if not math.isclose(asked, x * hop_ms / 1000):
+            text = "--lengths: %g s is evaluated at %g s, as lengths are whole patches of %d frames"
+            LOG.info(text, asked, x * hop_ms / 1000, patch)
     return {x: x * hop_ms / 1000 for x in dict.fromkeys(frames)}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from elasticast.config.load_suite import load_suite
 from elasticast.config.names import name_error
+from elasticast.config.resolving import load_dataset
 from elasticast.errors import ConfigError, ElasticASTError, Problem
 from elasticast.files import write_text
 from elasticast.new_suite.machine import measure_machine
@@ -23,6 +24,7 @@ def new_suite(
     table: str | None = None,
     labels: list[str] | None = None,
     minutes: float = 30.0,
+    all_test: bool = False,
     config_dir: Path = Path("config"),
 ) -> tuple[Survey, list[Path]]:
     """Write ``datasets/NAME.yaml`` and ``suites/NAME.yaml`` for the recordings in a folder.
@@ -39,6 +41,8 @@ def new_suite(
         Columns with labels, one task each; by default the one with a usual name.
     minutes : float
         Time that training all models may take on this machine.
+    all_test : bool
+        Whether all clips are for evaluating trained models. Only the dataset file is then written.
     config_dir : Path
         Folder that holds ``datasets`` and ``suites``.
 
@@ -47,7 +51,7 @@ def new_suite(
     survey : Survey
         What the folder contains.
     paths : list of Path
-        The two files.
+        The files.
 
     Raises
     ------
@@ -57,18 +61,20 @@ def new_suite(
     if not (config_dir / "suites").is_dir():
         raise ElasticASTError(f"{config_dir}: contains no folder `suites`; run this command in the repository")
     name = name or default_name(folder)
-    paths = [config_dir / kind / f"{name}.yaml" for kind in ("datasets", "suites")]
+    paths = [config_dir / kind / f"{name}.yaml" for kind in ("datasets", "suites")[: 1 if all_test else 2]]
     _check_name(name, paths)
-    survey = look_at(Path(os.path.abspath(folder)), table, labels or [])
+    survey = look_at(Path(os.path.abspath(folder)), table, labels or [], all_test=all_test)
     if len(survey.unusable):
         text = "%d of %d clips cannot be used as they are, such as %s (%s); `prepare` lists them all"
         row = survey.unusable.index[0]
         LOG.warning(text, len(survey.unusable), len(survey.clips), survey.clips["id"][row], survey.unusable[row])
-    plan = size_suite(survey, measure_machine(), minutes)
+    plan = None if all_test else size_suite(survey, measure_machine(), minutes)
     try:
         write_text(paths[0], dataset_text(survey, name))
-        write_text(paths[1], suite_text(survey, plan, name))
-        load_suite(name, config_dir)
+        load_dataset(paths[0])
+        if plan is not None:
+            write_text(paths[1], suite_text(survey, plan, name))
+            load_suite(name, config_dir)
     except BaseException:
         for path in paths:
             path.unlink(missing_ok=True)

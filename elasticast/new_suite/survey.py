@@ -78,7 +78,7 @@ def default_name(folder: Path) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:40] or "mine"
 
 
-def look_at(folder: Path, table: str | None, labels: list[str]) -> Survey:
+def look_at(folder: Path, table: str | None, labels: list[str], *, all_test: bool = False) -> Survey:
     """Look at a folder; parameters as in :func:`elasticast.new_suite.new_suite`.
 
     Raises
@@ -86,7 +86,7 @@ def look_at(folder: Path, table: str | None, labels: list[str]) -> Survey:
     DataError
         If there is no table and no folder of a class, or they cannot be used.
     """
-    settings = _layout(folder, table, labels)
+    settings = _layout(folder, table, labels, all_test)
     settings = {key: value for key, value in settings.items() if value is not None}
     seed, annotations = _best_seed(settings)
     config = _config(settings)
@@ -110,20 +110,20 @@ def _config(settings: dict) -> OwnRecordings:
 # ---------------------------------------------------------------------------------------------
 
 
-def _layout(folder: Path, table: str | None, labels: list[str]) -> dict[str, Any]:
+def _layout(folder: Path, table: str | None, labels: list[str], all_test: bool) -> dict[str, Any]:
     """Settings of the dataset, without its drawn splits."""
-    common = {"folder": str(folder)}
+    common = {"folder": str(folder), **({"all_test": True} if all_test else {})}
     paths = _tables(folder, table)
     if not paths:
         if labels:
             raise DataError(f"{folder}: contains no table, so there is no column {labels[0]!r} (--labels)")
-        return {"source": "folders", **common, **_folder_splits(folder)}
+        return {"source": "folders", **common, **({} if all_test else _folder_splits(folder))}
     names = {split: path.relative_to(folder).as_posix() for split, path in paths.items()}
     settings = {"source": "table", **common, "table": names.get("", names)}
     rows = [read_table(path) for path in paths.values()]
     columns = resolve_columns(rows[0], _config(settings))
     named = {use: name for use, name in columns.items() if name}
-    if len(paths) > 1:
+    if len(paths) > 1 or all_test:
         named.pop("split", None)
         named.pop("fold", None)
     elif columns["split"]:

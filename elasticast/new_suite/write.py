@@ -41,6 +41,8 @@ def dataset_text(survey: Survey, name: str) -> str:
 
 def _splits(survey: Survey) -> list[str]:
     settings = survey.settings
+    if "all_test" in settings:
+        return ["# All clips are for evaluating trained models, none for training.", "all_test: true"]
     if survey.drawn:
         return [
             "# The splits are drawn: a hash of the group (speaker) or of the id gives the fold of a clip.",

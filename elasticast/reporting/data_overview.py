@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from elasticast.config.dataset import SPLITS
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.reporting.style import DOUBLE_COLUMN, new_figure, paper_style, save
-from elasticast.text import one_line
+from elasticast.text import counted, one_line
 
 NAME = "overview"
 """Name of the figure in the folder of a prepared dataset, without extension."""
@@ -87,7 +87,9 @@ def _classes(clips: pd.DataFrame, task: str, classes: list[str]) -> list[str]:
     kept = counts.loc[totals.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]]
     splits = [split for split in SPLITS if (clips["split"] == split).any()]
     ends = ["  ".join(f"{split} {kept[split][name]:,}" for split in splits) for name in kept.index]
-    head = f"task {task}: {len(classes)} classes of {totals.min():,} to {totals.max():,} clips"
+    low, high = totals.min(), totals.max()
+    each = f"{counted(low, 'clip')} each" if low == high else f"{low:,} to {high:,} clips"
+    head = f"task {task}: {counted(len(classes), 'class')} of {each}"
     head += f"; the {MOST_CLASSES} most frequent are" if len(classes) > MOST_CLASSES else ""
     return [head, *_bars(kept.index.tolist(), kept.sum(axis=1).tolist(), ends)]
 

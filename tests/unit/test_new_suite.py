@@ -7,6 +7,7 @@ import soundfile as sf
 import yaml
 
 from elasticast.config.load_suite import load_suite
+from elasticast.config.resolving import load_dataset
 from elasticast.data.tables.read import Rows
 from elasticast.errors import ConfigError, ElasticASTError
 from elasticast.new_suite import default_name, new_suite
@@ -123,6 +124,27 @@ def test_folders_without_a_table(tmp_path, config):
     dataset, suite = written(config, "x")
     assert (dataset["source"], dataset["task"], dataset["folds"]) == ("folders", "label", 5)
     assert suite["defaults"]["task"] == "label"
+
+
+def test_a_dataset_of_test_clips_has_no_suite(folder, config):
+    table(folder, split=["train"] * 20 + ["test"] * 20)
+    survey, paths = new_suite(folder, config_dir=config, all_test=True)
+    assert paths == [config / "datasets/my_birds.yaml"]
+    assert paths[0].is_file()
+    assert not (config / "suites/my_birds.yaml").exists()
+    assert load_dataset(paths[0]).splits() == {"test"}
+    assert (survey.clips["split"] == "test").all()
+
+
+def test_no_suite_trains_on_a_dataset_of_test_clips(folder, config):
+    table(folder)
+    new_suite(folder, config_dir=config)
+    path = config / "datasets/my_birds.yaml"
+    dataset = {k: v for k, v in written(config)[0].items() if k not in ("folds", "test_fold", "split_seed")}
+    path.write_text(yaml.safe_dump(dataset | {"all_test": True}))
+    with complains(ConfigError, config / "suites/my_birds.yaml", "dataset", "my_birds", "all_test") as caught:
+        load_suite("my_birds", config)
+    assert len(caught.value.problems) == 1
 
 
 def test_folders_of_splits(tmp_path, config):

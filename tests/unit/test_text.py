@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from elasticast.text import (
     LONGEST_STEM,
+    counted,
     csv_cell,
     decodable,
     file_name,
@@ -37,6 +38,14 @@ BROKEN = [
     "a\n.. raw:: html\n\n   <b>",
     "a\n| b |",
 ]
+
+
+def test_one_thing_is_singular():
+    assert [counted(n, noun) for n, noun in ((1, "block"), (1200, "block"), (0, "class"))] == [
+        "1 block",
+        "1,200 blocks",
+        "0 classes",
+    ]
 
 
 @pytest.mark.parametrize("text", BROKEN)

@@ -26,7 +26,8 @@ def changed(**experiments):
 
 def test_raw_audio_to_figures(finished):
     figures = finished.folder / "paper_figures" / "tiny"
-    for name in ("fig1_teaser", "fig2_native_lengths", "fig3_packing", "fig4_length_curves", "fig5_resolution_curves"):
+    names = "fig1_teaser", "fig2_native_lengths", "fig3_packing", "fig4_length_curves", "fig5_resolution_curves", "zoo"
+    for name in names:
         assert_drawn(figures / name)
     assert "AST 64" in (figures / "table1.md").read_text()
     assert not list(figures.glob("verdict*"))  # the suite has no claims
@@ -187,9 +188,9 @@ def test_one_figure_by_name(project):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"suite": "mimi"}, ["config/suites/mimi.yaml", "tiny"]),
+        ({"suite": "mimi"}, ["config/suites/mimi.yaml", "tiny", "`mini`"]),
         ({"suite": "tiny", "beside": "mimi"}, ["config/config.yaml", "beside", "'mimi'", "tiny"]),
-        ({"suit": "tiny"}, ["config/config.yaml", "suit", "`suite`"]),
+        ({"suit": "tiny"}, ["config/config.yaml", "--config", "suit", "`suite`"]),
         ({"train_threads": 0}, ["config/config.yaml", "train_threads", 0]),
     ],
 )

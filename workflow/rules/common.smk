@@ -16,17 +16,17 @@ from elasticast import __version__ as VERSION
 from elasticast.config import digest
 from elasticast.config.load_ablation import load_ablations
 from elasticast.config.load_suite import load_other_suite, load_suite
-from elasticast.config.load_suite import load_workflow_config
+from elasticast.config.load_suite import WORKFLOW_SETTINGS, load_workflow_config
 from elasticast.config.names import name_error
 from elasticast.config.reading import read_yaml
-from elasticast.errors import ConfigError, ElasticASTError
+from elasticast.errors import ConfigError, ElasticASTError, did_you_mean
 from elasticast.jobs.messages import TerminalMessages, stored_seconds
 from elasticast.plan import Plan
 from elasticast.provenance import STAGES, code_digest, git_commit
 
 try:
     read_yaml(Path("config/config.yaml"))  # Snakemake accepts keys that appear twice
-    SETTINGS = load_workflow_config(config)
+    SETTINGS = load_workflow_config(config, WORKFLOW_SETTINGS)
     SUITE = load_suite(SETTINGS.suite)
     load_other_suite(SETTINGS, SUITE)  # raises an error if `beside` is not valid
     ABLATIONS, ABLATION_ERRORS = load_ablations(SUITE)
@@ -130,8 +130,7 @@ def check_targets():
                 experiment_of(wildcards)
         if makers or workflow.is_rule(target):
             continue
-        similar = get_close_matches(target, known, 3)
-        hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+        hint = did_you_mean(target, known)
         name = target.removeprefix("ablation_")
         if name != target:
             hint += f"an ablation is a file, here config/ablations/{name}.yaml. "

@@ -40,20 +40,25 @@ def norm_sources():
 # ---- figures.smk
 
 
-def other_suite(_):
-    """Settings and metrics of the suite in the setting `beside`. They must exist: no rule makes them."""
+def other_suite(_, tables=("metrics",)):
+    """Settings and tables of the suite in the setting `beside`. They must exist: no rule makes them."""
     if SETTINGS.beside is None:
         return []
     folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
-    files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
-    needed = [*files, f"{folder}/metrics.json"]
+    files = [f"{folder}/suite.yaml", *(f"{folder}/{name}.csv" for name in tables)]
+    needed = [*files, *(f"{folder}/{name}.json" for name in tables)]
     if missing := [file for file in needed if not Path(file).is_file()]:
         partial = " partial=true" if SETTINGS.partial else ""
         raise WorkflowError(
-            f"config/config.yaml: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. To make it, run: "
+            f"config/config.yaml or --config: beside: {SETTINGS.beside!r}: {missing[0]} does not exist. To make it, run: "
             f"snakemake summary --config suite={SETTINGS.beside}{partial} (with all other settings unchanged)"
         )
     return files
+
+
+def other_suite_and_runs(_):
+    """Like :func:`other_suite`, with the table of its runs."""
+    return other_suite(_, ("metrics", "runs"))
 
 
 def comparison_options(_, input):
@@ -141,7 +146,7 @@ def released_weights(wildcards):
     """File with the authors' weights for an experiment."""
     if SETTINGS.released_weights is None:
         raise WorkflowError(
-            "config/config.yaml: released_weights: expected the folder that holds the authors' weights, for example "
+            "config/config.yaml or --config: released_weights: expected the folder that holds the authors' weights, for example "
             "--config released_weights=/weights; docs/paper.md names the files"
         )
     return f"{SETTINGS.released_weights}/{PLAN.released_weights[wildcards.experiment]}"
@@ -172,7 +177,7 @@ def audited_encoders():
     for name in sources:
         if name.startswith(OF_RUN) and name not in names:
             raise WorkflowError(
-                f"config/config.yaml: audits: {name!r}: suite {SUITE.name!r} has no such experiment; expected one of: "
+                f"config/config.yaml or --config: audits: {name!r}: suite {SUITE.name!r} has no such experiment; expected one of: "
                 f"{', '.join(names)}"
             )
     return [

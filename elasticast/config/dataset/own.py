@@ -1,6 +1,6 @@
 """Settings of your own recordings."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,11 @@ class OwnRecordings(DatasetSettings):
     """Settings common to the two sources of your own recordings, see :mod:`elasticast.data.tables`."""
 
     folder: str = Field(description="Folder of the recordings; absolute, or relative to `data_root`.")
+    all_test: bool = Field(
+        False,
+        description="All clips are split `test`: data on which trained models are evaluated, as with `elasticast "
+        "sweep`. No split is read or drawn.",
+    )
     split_values: dict[Literal["train", "dev", "test"], Files] | None = Field(
         None,
         description="Names that each split has in the table or the folders. `null` expects splits train and test "
@@ -41,12 +46,28 @@ class OwnRecordings(DatasetSettings):
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""
+        if self.all_test:
+            return {"test"}
         return set(self.split_values or ("train", "test")) | ({"dev"} if self.dev_fold is not None else set())
 
     @property
     def dev_remedy(self) -> str:
         """See `DatasetSettings.dev_remedy`."""
         return "set `split_values`, `dev_fold` or `dev_share`"
+
+    def split_settings(self) -> dict[str, Any]:
+        """Settings that `all_test` excludes, by key; those that are not set are None."""
+        keys = ("split_values", "test_fold", "dev_fold")
+        return {key: getattr(self, key) for key in keys} | {"dev_share": self.dev_share or None}
+
+    @model_validator(mode="after")
+    def _all_or_divided(self):
+        if self.all_test:
+            settings = {key: value for key, value in self.split_settings().items() if value is not None}
+            message = "all clips are in split test (`all_test: true`); leave one of the two settings out"
+            if settings:
+                raise SettingsError([Problem("", tuple(k.split(".")), message, v) for k, v in settings.items()])
+        return self
 
     @model_validator(mode="after")
     def _splits_fit(self):
@@ -89,6 +110,11 @@ class Table(OwnRecordings):
     def tasks(self) -> dict[str, TaskKind]:
         """Kind of each task."""
         return {name: labels.kind for name, labels in self.labels.items()}
+
+    def split_settings(self) -> dict[str, Any]:
+        """See `OwnRecordings.split_settings`."""
+        columns = {"columns.split": self.columns.split or None, "columns.fold": self.columns.fold or None}
+        return super().split_settings() | columns | {"table": self.table if isinstance(self.table, dict) else None}
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""

@@ -8,6 +8,7 @@ from pydantic import Field
 from elasticast.config.base import PositiveFloat, PositiveInt
 from elasticast.config.model.common import ModelSettings
 from elasticast.config.model.traits import Traits
+from elasticast.text import counted
 
 SCAN_OPERATIONS = 9
 """Operations per token, channel and state that count as the cost of a scan, the usual number."""
@@ -73,7 +74,7 @@ class AuMSettings(ModelSettings):
     def summary(self) -> str:
         """The model in words, after its kind."""
         direction = {"fo_fo": "Fo-Fo", "fo_bi": "Fo-Bi", "bi_bi": "Bi-Bi"}[self.direction]
-        return f"{direction}, {self.depth} blocks, {self.dim} wide, {super().summary}"
+        return f"{direction}, {counted(self.depth, 'block')}, {self.dim} wide, {super().summary}"
 
     def flops(self, tokens: int, classes: int) -> int:
         """Floating-point operations of the forward pass of one clip; a multiplication and an addition count as two.

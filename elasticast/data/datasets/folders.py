@@ -7,8 +7,9 @@ Description
 Layout
     ``FOLDER/dog/1.wav``, or with splits ``FOLDER/train/dog/1.wav``, ``FOLDER/test/dog/2.wav``. Splits have their usual
     names (train, training; dev, val, valid, validation; test, testing, eval, evaluation) or those in `split_values`.
-    All folders in FOLDER are splits, or none is. Without splits, a hash of the path draws folds. Further sub-folders
-    are allowed below the folder of a class. Audio has any format, sample rate and number of channels.
+    All folders in FOLDER are splits, or none is. Without splits, a hash of the path draws folds. With `all_test`, all
+    clips are split test, whatever the folders. Further sub-folders are allowed below the folder of a class.
+    Audio has any format, sample rate and number of channels.
 
 Source
     You.
@@ -29,7 +30,7 @@ from elasticast.data.annotations import Annotations
 from elasticast.data.labels import clean
 from elasticast.data.lookup import EXTENSIONS, scan_audio
 from elasticast.data.tables.labels import check_classes, first_rows, read_classes
-from elasticast.data.tables.splits import Division, drawn_splits, named_splits, split_of_names
+from elasticast.data.tables.splits import Division, all_test, drawn_splits, named_splits, split_of_names
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def annotate(config: Folders, data_root: Path, out: Path) -> Annotations:
     division = _divide(config, folder, clips["id"].tolist(), [part[0] for part in parts] if split_folders else None)
     LOG.info("%s: %d audio files; splits %s", folder, len(clips), division.description)
     columns = {"split": division.splits, "reason": ["" if names else NO_CLASS for names in labels], config.task: labels}
-    notes = {"files": len(clips), "split": division.description, "drawn": not split_folders}
+    notes = {"files": len(clips), "split": division.description, "drawn": division.drawn}
     return Annotations(clips.assign(**columns), {config.task: classes} if classes else {}, notes=notes)
 
 
@@ -82,7 +83,14 @@ def _files(folder: Path) -> list[tuple[str, str]]:
 
 
 def has_splits(config: Folders, folder: Path, parts: list[list[str]]) -> bool:
-    """Whether the folders in `folder` are splits. A single class may have the name of a split."""
+    """Whether the folders in `folder` are splits. One of several classes may have the name of a split.
+
+    Raises
+    ------
+    DataError
+        If only some of the folders are splits, or if the only one is a split, which is an error unless all clips are
+        split test.
+    """
     names, known = sorted({part[0] for part in parts if len(part) > 1}), split_of_names(config)
     splits = [name for name in names if clean(name).casefold() in known]
     others = [name for name in names if name not in splits]
@@ -92,10 +100,20 @@ def has_splits(config: Folders, folder: Path, parts: list[list[str]]) -> bool:
             f"{'have' if len(others) > 1 else 'has'} not; move the folders of classes into those of splits, or name "
             "the splits with `split_values` in the dataset's settings"
         )
-    return len(splits) > 1 and not others
+    if len(splits) != 1 or others or not any(len(part) > 2 for part in parts):
+        return len(splits) > 1
+    if not config.all_test:
+        raise DataError(
+            f"{folder / splits[0]}: has the name of a split, but there is no other split in {folder}; add the other "
+            "split, or, if no model trains on these clips, set `all_test: true` in the dataset's settings "
+            "(`elasticast new-suite --all-test`)"
+        )
+    return True
 
 
 def _divide(config: Folders, folder: Path, ids: list[str], names: list[str] | None) -> Division:
+    if config.all_test:
+        return all_test(len(ids))
     if names is None:
         return drawn_splits(ids, config, "path", folder)
     train = next(name for name, split in split_of_names(config).items() if split == "train")

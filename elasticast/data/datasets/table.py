@@ -8,9 +8,9 @@ Description
     column per class that holds 0 or 1 (`one_hot`). Spaces at the ends of labels are removed. Labels that differ only in
     case or spaces, and values that a spreadsheet program has changed, are errors. Regression is not supported.
 
-    Splits: those of the column `split`; else those of the column `fold`, of which `test_fold` is the test split; else
-    folds that a hash draws, of the group (speaker, recording) or of the id if there are no groups. A clip that is a
-    span of a file belongs to the group of its file.
+    Splits: with `all_test`, all clips are split test. Otherwise those of the column `split`; else those of the column
+    `fold`, of which `test_fold` is the test split; else folds that a hash draws, of the group (speaker, recording) or
+    of the id if there are no groups. A clip that is a span of a file belongs to the group of its file.
 
 Layout
     A CSV file (UTF-8; separated by commas, semicolons, tabs or vertical bars), TSV or Parquet file whose first row
@@ -39,7 +39,7 @@ from elasticast.data.tables.columns import label_columns, resolve_columns
 from elasticast.data.tables.files import Files, find_files
 from elasticast.data.tables.labels import read_classes, read_labels
 from elasticast.data.tables.read import Rows, find_table, read_table
-from elasticast.data.tables.splits import Division, drawn_splits, fold_splits, named_splits
+from elasticast.data.tables.splits import Division, all_test, drawn_splits, fold_splits, named_splits
 from elasticast.errors import DataError
 
 LOG = logging.getLogger(__name__)
@@ -204,6 +204,8 @@ def _groups(rows: Rows, columns: dict[str, str], ids: list[str]) -> tuple[list[s
 
 
 def _divide(rows: Rows, columns: dict[str, str], config: Table, groups: list[str], kind: str) -> Division:
+    if config.all_test:
+        return all_test(len(rows))
     by_fold = config.test_fold is not None and not config.columns.split
     if columns["split"] and not (by_fold and columns["fold"]):
         source = f"column {columns['split']!r}"

@@ -34,6 +34,11 @@ class Division(NamedTuple):
     drawn: bool
 
 
+def all_test(clips: int) -> Division:
+    """All clips are split test, see `all_test` in the dataset's settings."""
+    return Division(["test"] * clips, "from `all_test`: all clips are split test", drawn=False)
+
+
 def split_of_names(settings: OwnRecordings) -> dict[str, str]:
     """Name of a split in a table or folder, in lower case, to the split."""
     names = settings.split_values or USUAL
@@ -76,9 +81,10 @@ def named_splits(values: Sequence[str], settings: OwnRecordings, place: Place, s
     for split in settings.split_values or ("train", "test"):
         if split not in splits:
             names = ", ".join(sorted({repr(value) for value in values})[:10])
+            only = ". If no model trains on these clips, set `all_test: true`" if split == "train" else ""
             raise DataError(
                 f"{place(0).rpartition(',')[0] or place(0)}: no clip is in split {split}; {source} has: {names}. Set "
-                f"`split_values` in the dataset's settings, such as {{train: [train], test: [val]}}, or {remedy}"
+                f"`split_values` in the dataset's settings, such as {{train: [train], test: [val]}}, or {remedy}{only}"
             )
     if "dev" in splits and "dev" not in settings.splits():
         LOG.info("split dev has clips; name it in `split_values` of the dataset's settings to select checkpoints on it")

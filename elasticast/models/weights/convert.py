@@ -12,6 +12,7 @@ from elasticast.data.norm import Norm
 from elasticast.data.stats import RELEASED
 from elasticast.errors import DataError
 from elasticast.models.weights.layouts import AST, ELASTIC, HUGGING_FACE, SSAST, VIT, Layout
+from elasticast.text import counted
 
 MEL_BINS = 128
 HEAD_DIM = 64
@@ -250,7 +251,7 @@ def _config(
 
 def _describe(layout: Layout, config: RunConfig, classes: int | None) -> str:
     model, view = config.model, config.view
-    size = f"{model.depth} blocks, width {model.dim}"
+    size = f"{counted(model.depth, 'block')}, width {model.dim}"
     frames = view.max_frames if view.frames == "native" else view.frames
     if layout is VIT:
         return f"{layout.name}: {size}, images of {frames} x {frames}"

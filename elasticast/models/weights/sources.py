@@ -16,7 +16,7 @@ from elasticast.config import RunConfig
 from elasticast.config.model.own_code import code_sha256
 from elasticast.config.reading import validate
 from elasticast.data.norm import Norm, checked_norm
-from elasticast.errors import DataError
+from elasticast.errors import DataError, did_you_mean
 from elasticast.files import is_file, read_json
 from elasticast.models import build_model
 from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES, first_nonfinite
@@ -83,8 +83,8 @@ def _read_source(source: str | Path) -> Weights:
         return _from_folder(path)
     if not is_file(path):
         raise DataError(
-            f"{path}: no such file or folder; a timm model is named with {TIMM}NAME, and a "
-            f"repository of Hugging Face with {HF}OWNER/NAME"
+            f"{path}: no such file or folder; {did_you_mean(source, [DEMO])}a timm model is named with {TIMM}NAME, "
+            f"and a repository of Hugging Face with {HF}OWNER/NAME"
         )
     if path.name == MODEL_FILES[0] and is_file(path.with_name(MODEL_FILES[1])):
         return _from_run(path.parent)

@@ -9,7 +9,9 @@ from elasticast.config.ablation_names import run_name
 from elasticast.config.load_ablation import load_ablation, load_ablations
 from elasticast.config.load_suite import load_suite, load_workflow_config
 from elasticast.config.names import MAX_NAME, NAME, RUN_NAME, name_error, no_such_file
-from elasticast.errors import ConfigError
+from elasticast.config.reading import read_yaml
+from elasticast.errors import ConfigError, did_you_mean
+from tests.complaints import assert_names, complains
 from tests.workflow.conftest import DATASET, ROOT, TINY
 
 RULES = ROOT / "workflow/rules"
@@ -61,6 +63,22 @@ def refused(call, name):
         call()
     assert all(name in (problem.value, *problem.key) for problem in caught.value.problems)
     return {problem.file for problem in caught.value.problems}
+
+
+def test_a_misspelt_name_gets_the_name_that_is_meant(tmp_path):
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    for name in ("mine", "fsdd"):
+        (folder / f"{name}.yaml").touch()
+    assert_names(no_such_file(folder, "mien"), folder / "mien.yaml", "`mine`", "fsdd")
+    assert "`" not in no_such_file(folder, "zzz")
+    with complains(ConfigError, folder / "fsd.yaml", "`fsdd`", "mine"):
+        read_yaml(folder / "fsd.yaml")
+
+
+@pytest.mark.parametrize(("word", "meant"), [("siute", "suite"), ("learning_rate", "lr"), ("zzz", None)])
+def test_what_is_meant_is_like_a_word_or_its_initials(word, meant):
+    assert did_you_mean(word, ["lr", "suite", "mixup"]) == (f"did you mean `{meant}`? " if meant else "")
 
 
 @pytest.mark.parametrize("name", HOSTILE)

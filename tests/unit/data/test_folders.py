@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from elasticast.config import FrontEnd
 from elasticast.config.dataset import Esc50, Folders, Table
+from elasticast.config.reading import validate
+from elasticast.data.dataset import Clips
 from elasticast.data.datasets import folders
 from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.prepare import prepare
+from elasticast.data.stats import write_stats
 from elasticast.data.tables.changes import annotation_sums
-from elasticast.errors import DataError
+from elasticast.errors import ConfigError, DataError
 from tests.complaints import assert_names, complains
 
 
@@ -57,6 +61,45 @@ def test_splits_with_names_of_their_own(tmp_path):
 def test_a_single_class_may_have_the_name_of_a_split(tmp_path):
     make(tmp_path, *(f"{label}/{i}.wav" for label in ("train", "helicopter") for i in range(10)))
     assert {name for labels in clips_of(tmp_path)["label"] for name in labels} == {"train", "helicopter"}
+
+
+@pytest.mark.parametrize("split", ["test", "Validation", "train"])
+def test_a_lone_folder_of_a_split_is_no_class(tmp_path, split):
+    make(tmp_path, f"{split}/dog/1.wav", f"{split}/cat/2.wav", "outside.wav")
+    with complains(DataError, tmp_path / "mine" / split, "all_test: true", "--all-test"):
+        clips_of(tmp_path)
+    clips = clips_of(tmp_path, all_test=True)
+    assert clips["label"].to_dict() == {f"{split}/dog/1.wav": ["dog"], f"{split}/cat/2.wav": ["cat"], "outside.wav": []}
+    assert set(clips["split"]) == {"test"}
+
+
+@pytest.mark.parametrize("prefix", [("",), ("train/", "test/")])
+def test_all_clips_can_be_test_clips(tmp_path, prefix):
+    make(tmp_path, *(f"{split}{label}/{i}.wav" for split in prefix for label in "ab" for i in range(2)))
+    annotations = folders.annotate(config(all_test=True), tmp_path, tmp_path)
+    assert set(annotations.clips["split"]) == {"test"}
+    assert annotations.clips["label"].tolist() == [["a"], ["a"], ["b"], ["b"]] * len(prefix)
+    assert not annotations.notes["drawn"]
+
+
+def test_a_dataset_of_test_clips_is_prepared(tmp_path, caplog):
+    make(tmp_path, "dog/1.wav", "cat/1.wav", "cat/2.wav")
+    prepare(config(all_test=True), tmp_path, tmp_path / "out")
+    assert set(read_manifest(tmp_path / "out/manifest.parquet")["split"]) == {"test"}
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(Clips(tmp_path / "out", "test", "label")) == 3
+    with complains(DataError, tmp_path / "out", "train"):
+        write_stats(tmp_path / "out", FrontEnd(), tmp_path / "norm.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("split_values", {"train": ["a"], "test": ["b"]}), ("test_fold", 2), ("dev_fold", 2), ("dev_share", 0.1)],
+)
+def test_all_test_excludes_settings_of_splits(key, value):
+    with complains(ConfigError, "all_test", key):
+        validate(Folders, {"source": "folders", "folder": "mine", "all_test": True, key: value}, "mine.yaml")
+    assert config(all_test=True).splits() == {"test"}
 
 
 def test_splits_next_to_classes_are_an_error(tmp_path):
@@ -105,6 +148,9 @@ def test_an_empty_split_is_an_error(tmp_path):
     make(tmp_path, "train/a/x.wav", "dev/a/x.wav")
     with complains(DataError, tmp_path / "mine", "test", "split_values"):
         clips_of(tmp_path)
+    make(tmp_path / "2", "test/a/x.wav", "dev/a/x.wav")
+    with complains(DataError, tmp_path / "2/mine", "train", "split_values", "all_test: true"):
+        clips_of(tmp_path / "2")
 
 
 def test_folders_are_prepared(tmp_path, caplog):

@@ -13,6 +13,7 @@ import soundfile as sf
 import yaml
 
 from elasticast.config.dataset import Table
+from elasticast.config.reading import validate
 from elasticast.config.resolving import load_dataset
 from elasticast.data.datasets import table
 from elasticast.data.manifest import read_classes, read_manifest
@@ -526,6 +527,27 @@ def test_one_table_per_split(folder):
     assert clips["split"].tolist() == ["train"] * 6 + ["test"] * 4
     assert clips.index[0] == "train/0.wav"
     assert clips["path"].iloc[0] == str(folder / "train/0.wav")
+
+
+def test_all_clips_can_be_test_clips(folder):
+    write(folder, [f"{row},{('train', 'other')[i % 2]}" for i, row in enumerate(rows())], header="file,label,split")
+    assert set(clips_of(folder, all_test=True)["split"]) == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("table", {"train": "a.csv", "test": "b.csv"}),
+        ("columns.split", "set"),
+        ("columns.fold", "part"),
+        ("test_fold", 2),
+    ],
+)
+def test_all_test_excludes_settings_of_splits(key, value):
+    outer, _, inner = key.partition(".")
+    settings = {"source": "table", "folder": "mine", "all_test": True, outer: {inner: value} if inner else value}
+    with complains(ConfigError, "all_test", key):
+        validate(Table, settings, "mine.yaml")
 
 
 def test_a_speaker_in_two_named_splits_is_a_warning(folder, caplog):

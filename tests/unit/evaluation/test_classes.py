@@ -67,7 +67,7 @@ def test_classes_in_another_order_are_reordered_and_noted(save, caplog):
 )
 def test_other_classes_are_refused(save, classes, named):
     weights = load_model(save(["dog", "cat", "car", "bird"]))
-    with complains(DataError, "weights.pth", "sounds of data", *named):
+    with complains(DataError, "weights.pth", "sounds of data", "`id2label`", *named):
         match_classes(weights, classes, "weights.pth", "sounds of data")
 
 

@@ -30,6 +30,11 @@ def test_it_hears_the_sounds_of_clips_it_has_not_seen(tmp_path):
     assert higher > 0.85
 
 
+def test_a_misspelt_name_is_refused_with_the_name():
+    with complains(DataError, "dmeo", "`demo`"):
+        load_model("dmeo")
+
+
 def test_a_folder_of_the_name_is_named_as_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("demo").mkdir()

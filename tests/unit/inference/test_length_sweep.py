@@ -15,7 +15,7 @@ from elasticast.inference.length_sweep import length_sweep, parse_lengths
 from elasticast.models import build_model
 from elasticast.models.pretrained import load_model
 from elasticast.training.checkpoint import save_model
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 
 pytestmark = pytest.mark.usefixtures("cpu")
 
@@ -55,6 +55,23 @@ def test_the_command_prints_scores_and_writes_table_and_figure(saved, prepared, 
     assert "mAP (%)" in done.output
     assert {path.name for path in out.iterdir()} == {"sweep.csv", "sweep.json", "sweep.png", "sweep.pdf"}
     assert set(pd.read_csv(out / "sweep.csv")["n"]) == {6}
+
+
+@pytest.mark.parametrize("split", ["train", "tset"])
+@pytest.mark.parametrize("what", [["--lengths", "1s"], ["--chunks", "1s"]])
+def test_another_split_is_refused_with_the_choices(prepared, tmp_path, split, what):
+    done = CliRunner().invoke(app, ["sweep", "demo", str(prepared), *what, "--out", str(tmp_path), "--split", split])
+    assert done.exit_code == 2
+    assert_names(done.output, "--split", split, "dev", "test")
+
+
+def test_a_rounded_length_is_stated(saved, prepared, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        table = length_sweep(saved(), prepared, [0.25, 0.64], tmp_path / "out")
+    rounded = [record.getMessage() for record in caplog.records if "--lengths" in record.getMessage()]
+    assert table["seconds"].unique().tolist() == [0.32, 0.64]
+    assert len(rounded) == 1
+    assert_names(rounded[0], 0.25, 0.32)
 
 
 def test_more_classes_than_the_data_has_are_left_out(saved, prepared, tmp_path, caplog):

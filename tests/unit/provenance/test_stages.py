@@ -27,6 +27,7 @@ ENTRIES = {
     "curves": tuple(f"{SCRIPTS}/{name}.py" for name in ("fig1_teaser", "fig4_length_curves", "fig5_resolution_curves")),
     "patches": (f"{SCRIPTS}/patch_sizes.py",),
     "table": (f"{SCRIPTS}/table1.py",),
+    "zoo": (f"{SCRIPTS}/zoo.py",),
     "verdict": (f"{SCRIPTS}/verdict.py",),
     "overview": (f"{SCRIPTS}/overview.py",),
     "ablation": (f"{SCRIPTS}/ablation.py",),

@@ -56,6 +56,14 @@ def test_clips_of_unknown_length_are_left_out_of_lengths_only():
     assert describe(clips(np.array([np.nan])), {"label": list(NAMES)})
 
 
+@pytest.mark.parametrize(
+    ("each", "said"), [([2, 2], "2 clips each"), ([1, 1], "1 clip each"), ([1, 3], "1 to 3 clips")]
+)
+def test_classes_of_equal_size_are_said_once(each, said):
+    names = [name for name, count in zip("ab", each, strict=True) for _ in range(count)]
+    assert f"2 classes of {said}" in describe(clips(np.linspace(1, 2, len(names)), names), {"label": ["a", "b"]})
+
+
 def test_only_the_most_frequent_classes_are_listed():
     names = [f"class {i}" for i in range(100)]
     text = describe(clips(np.linspace(1, 2, 150), names), {"label": names})
