@@ -97,7 +97,13 @@ def one_message(stage: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watched(stage: str) -> Iterator[None]:
-    """Let another process print a message if this process ends inside the block."""
+    """Let another process print a message if this process ends inside the block.
+
+    Of the processes of a run on several GPUs, the others do, see :mod:`elasticast.training.distributed`.
+    """
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        yield
+        return
     words = (
         f"error: {stage} was killed or crashed; unless somebody stopped it, memory probably ran out: "
         f"{_less_memory(stage)}\n"

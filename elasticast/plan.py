@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, RunConfig, Suite, deciding, digest
 from elasticast.config.deciding import without_effect
-from elasticast.config.evaluation import PATCHES
+from elasticast.config.evaluation import COSTED, PATCHES
 from elasticast.config.model.own_code import allowed_file
 from elasticast.config.run import INIT, TEACHER, RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
 """Names of the x axes of the figures: length and resolution."""
+_SHARES = set(COSTED) - set(PATCHES)
 
 
 def front_end_name(front_end: FrontEnd) -> str:
@@ -190,6 +191,7 @@ class Plan:
             "fig4": "max_frames" in self.curves,
             "fig5": "compression" in self.curves,
             "patch_sizes": any(self.suite.curve(name, x_name) for name in experiments for x_name in PATCHES),
+            "zoo": any(self.suite.curve(name, x_name) for name in experiments for x_name in _SHARES),
             "table1": True,
             "verdict": bool(self.suite.claims) or self.has_released_curves,
         }

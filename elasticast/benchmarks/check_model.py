@@ -307,7 +307,7 @@ def flops(subject: Subject) -> str:
     """The formula of FLOPs is what runs."""
     model, length = subject.model(), min(16, subject.limit or 16)
     settings, frames = model.settings, model.settings.traits.frames
-    formula = settings.flops(length * subject.freq, subject.classes)
+    formula = settings.flops(subject.traits.row_tokens(length * subject.freq), subject.classes)
     if formula is not None and frames:
         formula += settings.frame_flops(length, subject.classes)
     counted = count_flops(model, subject.batch([length]), frames=frames)

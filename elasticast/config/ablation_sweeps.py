@@ -15,9 +15,10 @@ SWEEPS = {
     "patch_width": "patch width",
     "token_drop": "tokens left out",
     "token_merge": "tokens merged",
+    "token_prune": "tokens pruned",
     "sample_rate": "sample rate",
 }
-SHARES = (SWEEPS["token_drop"], SWEEPS["token_merge"])
+SHARES = (SWEEPS["token_drop"], SWEEPS["token_merge"], SWEEPS["token_prune"])
 """Sweeps over a share of the tokens."""
 COSTLY = (SWEEPS["patch_size"], SWEEPS["patch_width"], *SHARES)
 """Sweeps whose results include the operations per clip."""

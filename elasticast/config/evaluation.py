@@ -12,6 +12,10 @@ from elasticast.errors import Problem, SettingsError
 LOWEST_RATE = 1000
 PATCHES = {"patch_size": "both", "patch_width": "time"}
 """Sweeps over patches, and the axes along which they vary."""
+REDUCING = {"token_merge": "merge", "token_prune": "prune"}
+"""Sweeps over a share of tokens that the blocks take away, and the method of `model.merge`."""
+COSTED = ("token_drop", *REDUCING, *PATCHES)
+"""Sweeps whose results include the operations of a forward pass, `gflops_per_clip`."""
 _NEEDED = {"windows": ("max_frames",), "compression": ("max_frames",), "remainder": tuple(PATCHES)}
 """Settings of an evaluation that belong to some sweeps only."""
 Seconds = Annotated[float, Field(ge=0)]
@@ -50,11 +54,19 @@ class Evaluation(Settings):
     """A sweep of one trained model: over lengths, resolutions, patches, tokens left out or merged, or sample rates."""
 
     x_name: Literal[
-        "max_frames", "compression", "patch_size", "patch_width", "token_drop", "token_merge", "sample_rate"
+        "max_frames",
+        "compression",
+        "patch_size",
+        "patch_width",
+        "token_drop",
+        "token_merge",
+        "token_prune",
+        "sample_rate",
     ] = Field(
         description="What varies: the length (`max_frames`), the resolution (`compression`), the height and width of "
-        "the patches (`patch_size`) or only their width (`patch_width`), the share of tokens left out (`token_drop`) "
-        "or merged into others (`token_merge`), or the sample rate (`sample_rate`)."
+        "the patches (`patch_size`) or only their width (`patch_width`), the share of tokens left out at random "
+        "(`token_drop`), merged into others (`token_merge`) or left out by attention (`token_prune`), or the sample "
+        "rate (`sample_rate`)."
     )
     x: list[Annotated[float, Field(ge=0)]] = Field(
         min_length=1,
@@ -99,7 +111,7 @@ class Evaluation(Settings):
             message = "expected numbers of frames: whole numbers above 0"
         elif self.x_name in PATCHES and any(x != int(x) or not x for x in self.x):
             message = "expected sizes in mel bins and frames: whole numbers above 0"
-        elif self.x_name in ("token_drop", "token_merge") and max(self.x) >= 1:
+        elif self.x_name in ("token_drop", *REDUCING) and max(self.x) >= 1:
             message = "expected shares below 1: at least one token must remain"
         elif self.x_name == "sample_rate" and any(x != int(x) or x < LOWEST_RATE for x in self.x):
             message = f"expected sample rates in Hz: whole numbers of at least {LOWEST_RATE}"
@@ -133,8 +145,11 @@ def sweep_problems(run: RunSettings, sweep: Evaluation, kind: TaskKind | None = 
     if sweep.x_name == "token_drop" and run.model.traits.missing_tokens == "never":
         message = f"a model of kind `{run.model.kind}` takes no clips of which tokens are left out"
         return [Problem.between("x_name", sweep.x_name, message)]
-    if sweep.x_name == "token_merge" and not run.model.traits.merges:
-        message = f"{run.model.described} does not merge tokens"
+    if sweep.x_name in REDUCING and not run.model.traits.merges:
+        message = f"{run.model.described} does not {REDUCING[sweep.x_name]} tokens"
+        return [Problem.between("x_name", sweep.x_name, message)]
+    if sweep.x_name == "token_prune" and kind == "frames":
+        message = f"task {run.task!r} is of kind 'frames', which need the states of all tokens"
         return [Problem.between("x_name", sweep.x_name, message)]
     if sweep.x_name in PATCHES and (problems := _patch_size_problems(run, sweep)):
         return problems

@@ -122,7 +122,7 @@ def _has_base(folder: Path, base: str) -> bool:
 def _resolve(name: str, settings: dict, path: str, suite: Suite, file: SuiteFile, config_dir: Path) -> Ablation:
     head = validate(AblationFile, settings, path)
     problems = _key_problems(head, path)
-    merged = {} if problems else _merge_variants(head, file, path, problems)
+    merged = {} if problems else _merge_variants(head, suite, file, path, problems)
     resolver = Resolver({**file.merged["evaluations"], **head.evaluations}, config_dir)
     problems += [problem.at(path, "evaluations") for problem in resolver.problems]
     by_variant = {variant: resolver.add(variant, difference) for variant, difference in merged.items()}
@@ -164,15 +164,17 @@ def _grid_problems(key: str, keys: list[str], path: str) -> list[Problem]:
 
 
 def _merge_variants(
-    head: AblationFile, file: SuiteFile, path: str, problems: list[Problem]
+    head: AblationFile, suite: Suite, file: SuiteFile, path: str, problems: list[Problem]
 ) -> dict[str, dict[str, Any]]:
     """The settings of the base and of each variant; unknown bases are added to `problems`."""
-    known, merged = file.merged["experiments"], {}
+    known, merged = [name for name in file.merged["experiments"] if name in suite.runs], {}
     for variant, difference in {BASE: {}, **head.differences()}.items():
         base = _base_of(variant, head)
         if base not in known:
             key = ("variants", variant, "base") if "base" in difference else ("base",)
-            problems.append(Problem(path, key, f"no such experiment. Expected one of: {', '.join(known)}", base))
+            of_folds = base in file.merged["experiments"]
+            message = "is repeated on `folds`; ablations need one without" if of_folds else "no such experiment"
+            problems.append(Problem(path, key, f"{message}. Expected one of: {', '.join(known)}", base))
             continue
         start = merge_difference(merge_experiment(file, base), {"released": None, **head.every}, file.folders)
         merged[variant] = merge_difference(start, {k: v for k, v in difference.items() if k != "base"}, file.folders)

@@ -204,14 +204,14 @@ def patch_size_refused(run: RunSettings) -> str | None:
 
 
 def _buckets(run: RunSettings) -> list[Problem]:
-    padded_batches = run.model.traits.one_length and run.view.frames == "native"
-    if run.train.batch.buckets and not padded_batches:
+    native, traits = run.view.frames == "native", run.model.traits
+    if run.train.batch.buckets and not (native and (traits.one_length or traits.pads)):
         message = (
-            "needs a model of one length (such as model.kind = 'ast') and view.frames = 'native': only their batches "
-            "are padded to the longest clip"
+            "needs view.frames = 'native', and a model of one length (such as model.kind = 'ast') or with "
+            "model.padding: only their batches are padded to the longest clip"
         )
         return [Problem.between("train.batch.buckets", True, message)]
-    if padded_batches and run.view.cut_from is not None:
+    if native and traits.one_length and run.view.cut_from is not None:
         message = (
             f"needs a model that takes any lengths: a model of kind `{run.model.kind}` pads the shortened clips again"
         )

@@ -23,8 +23,8 @@ class Batch(Settings):
     )
     buckets: bool = Field(
         False,
-        description="Group clips of similar length and pad them to the longest of the batch. For models of one length, "
-        "such as `ast`, with `view.frames: native`.",
+        description="Group clips of similar length. For models that pad clips to the longest of the batch: those of "
+        "one length, such as `ast`, with `view.frames: native`, and those with `model.padding`.",
     )
     last: Literal["drop", "keep"] = Field(
         "drop", description="With `clips`: drop or keep the incomplete last batch of an epoch."
@@ -132,8 +132,15 @@ OneOrRange = Annotated[
 class Train(Settings):
     """Optimisation."""
 
-    steps: PositiveInt | None = Field(None, description="Length of training. Set either this or `epochs`. [steps]")
+    steps: PositiveInt | None = Field(
+        None, description="Length of training. Set one of `steps`, `epochs` and `flops`. [steps]"
+    )
     epochs: PositiveInt | None = Field(None, description="Length of training. [epochs]")
+    flops: PositiveFloat | None = Field(
+        None,
+        description="Length of training, as the floating-point operations that it may cost: as many steps as are "
+        "expected to cost this, with those of a teacher. [FLOPs]",
+    )
     batch: Batch = Field(description="Size of a batch, shared by all GPUs.")
     optimizer: Literal["adam", "adamw"] = Field(
         "adamw",
@@ -195,8 +202,8 @@ class Train(Settings):
     )
     phase_shares: Literal["length", "flops"] = Field(
         "length",
-        description="What phases have shares of: of the `length` of the training, in `steps` or `epochs`, or of the "
-        "`flops` that this training would need without phases.",
+        description="What phases have shares of: of the `length` of the training, in `steps`, `epochs` or `flops`, or "
+        "of the `flops` that this training would need without phases.",
     )
     sampler: Literal["shuffle", "balanced"] = Field(
         "shuffle",
@@ -233,8 +240,8 @@ class Train(Settings):
 
     @model_validator(mode="after")
     def _one_length(self):
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("set exactly one of `steps` and `epochs` (null removes an inherited one)")
+        if sum(length is not None for length in (self.steps, self.epochs, self.flops)) != 1:
+            raise ValueError("set exactly one of `steps`, `epochs` and `flops` (null removes an inherited one)")
         if self.warmup_epochs is not None and self.warmup_steps:
             message = f"is already set as warmup_steps = {self.warmup_steps}; set that to 0"
             raise SettingsError([Problem("", ("warmup_epochs",), message, self.warmup_epochs)])

@@ -37,7 +37,9 @@ class WorkflowConfig(Settings):
         None, description="Folder with the authors' four ElasticAST files, for `snakemake released`."
     )
     beside: Name | None = Field(
-        None, description="Another suite whose curves are added to figures 4 and 5. Its results must exist."
+        None,
+        description="Another suite whose results are added to figures 4 and 5 and to the figure `zoo`. Its results "
+        "must exist.",
     )
     partial: bool = Field(
         False, description="Draw and judge with the runs that exist, without training or evaluating anything."

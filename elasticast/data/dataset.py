@@ -207,11 +207,10 @@ class ClipDataset(Dataset):
         return Generator().manual_seed(zlib.crc32(key.encode()))
 
     def _view(self, request: ClipRequest, draw: float, length: float) -> ClipView:
-        """The view of a clip. With length buckets, it is as long as the longest clip of the batch."""
-        view = self.rule(int(self.clips.samples[request.index]), draw, length)
-        if not request.fill_to:
+        """The view of a clip. With length buckets, a model of one length is given the longest one of the batch."""
+        view, model = self.rule(int(self.clips.samples[request.index]), draw, length), self.config.model
+        if not (request.fill_to and model.traits.one_length):
             return view
-        model = self.config.model
         time_patches = request.fill_to // model.patches(self.config.front_end.mel_bins)
         frames = patch_frames(time_patches, model.patch, model.stride)
         # A random time offset needs the grid of the longest view, not that of this batch's longest clip.

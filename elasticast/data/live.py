@@ -26,6 +26,7 @@ FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 _WAV = {(1, 16): "s16le", (3, 32): "f32le"}
 _EXTENSIBLE = 0xFFFE
 _MOST_BYTES = 1 << 16
+_MOST_HEADER = 1 << 20  # bytes of a chunk before the samples
 _LONGEST_TIMEOUT = 86_400  # s
 _MIC_BLOCK = 0.02  # s
 _MIC_BEHIND = 10.0  # s
@@ -135,16 +136,12 @@ def _wav_header(pipe: _Pipe) -> tuple[str, int, int, int | None]:
         name, length = struct.unpack("<4sI", chunk)
         if name == b"data" and layout:
             return *layout, None if is_placeholder(length) or head[:4] == b"RF64" else length
-        content = pipe.exactly(length + length % 2) if name == b"fmt " else _skip(pipe, length + length % 2)
+        if length > _MOST_HEADER:  # samples would be skipped, perhaps for hours
+            raise DataError(f"{pipe.name}: damaged: a header of a WAV file with {length} bytes of {name!r}")
+        content = pipe.exactly(length + length % 2)
         if name == b"fmt " and len(content) >= 16:
             layout = _wav_layout(pipe.name, content)
     raise DataError(f"{pipe.name}: truncated: it ended within the header of a WAV file")
-
-
-def _skip(pipe: _Pipe, count: int) -> bytes:
-    while count and (data := pipe.some(min(count, _MOST_BYTES))):
-        count -= len(data)
-    return b""
 
 
 def _wav_layout(name: str, form: bytes) -> tuple[str, int, int]:

@@ -1,9 +1,9 @@
 """Padded batches, for models that take no packed ones.
 
-Shape legend: B clips, N tokens of all clips, L tokens of the longest clip, P patch edge.
+Shape legend: B clips, N tokens of all clips, L tokens of each clip, padding included, P patch edge.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from elasticast.data.packing import PackedBatch
 
 @dataclass
 class PaddedBatch:
-    """A batch of clips, each padded with zeros to the longest one.
+    """A batch of clips, padded with zeros to the same number of tokens.
 
     Attributes
     ----------
@@ -40,11 +40,19 @@ class PaddedBatch:
     def __len__(self) -> int:
         return len(self.mask)
 
+    def rows(self) -> PackedBatch:
+        """The clips with their padding, as packed clips of L tokens each; without targets."""
+        clips, length = self.mask.shape
+        tokens = (x.flatten(0, 1) for x in (self.patches, self.freq, self.time))
+        targets = self.patches.new_zeros(clips, 0)
+        rows = PackedBatch(*tokens, [length] * clips, targets, list(range(clips)), self.clip_time_patches)
+        return replace(rows, patch_size=self.patch_size)
 
-def padded(batch: PackedBatch) -> PaddedBatch:
-    """Pad the clips of a packed batch to the longest one."""
+
+def padded(batch: PackedBatch, length: int | None = None) -> PaddedBatch:
+    """Pad the clips of a packed batch to `length` tokens, by default those of the longest clip."""
     lengths = torch.tensor(batch.seqlens)
-    mask = (torch.arange(max(batch.seqlens)) < lengths[:, None]).to(batch.patches.device)
+    mask = (torch.arange(length or max(batch.seqlens)) < lengths[:, None]).to(batch.patches.device)
 
     def pad(x: Tensor) -> Tensor:
         return x.new_zeros(*mask.shape, *x.shape[1:]).index_put((mask,), x)

@@ -31,7 +31,8 @@ class ClipRequest(NamedTuple):
         How many times this epoch has already drawn the clip. Each draw is augmented differently. Draws are counted over
         the whole epoch, so they do not depend on the batches, the workers, or the step at which a run is resumed.
     fill_to : int
-        Number of tokens to pad the clip to: those of the longest clip of the batch if buckets are used, otherwise 0.
+        Number of tokens of the longest clip of the batch if buckets are used, otherwise 0. For a model of one length,
+        the clip is padded to it.
     patch_size : PatchSize or None
         Size of the patches of the batch, None for `model.patch`.
     """
@@ -57,7 +58,7 @@ class Batches(Sequence[list[ClipRequest]]):
     repeats : bool
         Whether a clip may be drawn more than once.
     tokens : ndarray, optional
-        Number of tokens per clip. If given, the clips of a batch are padded to its longest clip.
+        Number of tokens per clip. If given, `fill_to` of each request is that of the longest clip of the batch.
     """
 
     def __init__(

@@ -24,13 +24,13 @@ def forward_flops(
     config : RunConfig
         Settings of the run.
     tokens : int
-        Number of patch tokens.
+        Number of patch tokens. A model that is given padded batches computes its padding too.
     classes : int
         Number of classes.
     time_patches : int, optional
         Number of time patches of which a frame head computes logits. None if they are not computed.
     """
-    formula = model.settings.flops(tokens, classes)
+    formula = model.settings.flops(model.settings.traits.row_tokens(tokens), classes)
     if formula is not None:
         return formula + (0 if time_patches is None else model.settings.frame_flops(time_patches, classes))
     freq = config.model.patches(config.front_end.mel_bins)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import Evaluation, PatchSize, RunConfig, TokenMerging
-from elasticast.config.evaluation import swept_patches
+from elasticast.config.evaluation import REDUCING, swept_patches
 from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
@@ -38,8 +38,8 @@ class ClipPass(NamedTuple):
         Share of its tokens that are dropped.
     rate : float
         Sample rate (Hz) that the clip is reduced to. Infinite for the whole clip.
-    merged : float or None
-        Share of its tokens that are merged. None for what `model.merge` says.
+    merged : tuple of (str, float) or None
+        Method of `model.merge`, and share of its tokens that are merged or pruned. None for what `model.merge` says.
     patch_size : PatchSize or None
         Size of the patches. None for `model.patch`.
     """
@@ -48,7 +48,7 @@ class ClipPass(NamedTuple):
     clip: int
     dropped: float = 0.0
     rate: float = math.inf
-    merged: float | None = None
+    merged: tuple[str, float] | None = None
     patch_size: PatchSize | None = None
 
 
@@ -60,8 +60,10 @@ def clip_passes(
         compression = config.default_compression
         views = window_views(samples, ViewRule(config), compression, int(x / compression))
         return [(ClipPass(view, clip), weight) for view, weight in views]
-    places = {"token_drop": "dropped", "token_merge": "merged", "sample_rate": "rate"}
-    place = {places[evaluation.x_name]: x} if evaluation.x_name in places else {}
+    places = {"token_drop": "dropped", "sample_rate": "rate"}
+    place: dict = {places[evaluation.x_name]: x} if evaluation.x_name in places else {}
+    if evaluation.x_name in REDUCING:
+        place["merged"] = REDUCING[evaluation.x_name], x
     if sizes := swept_patches(config, evaluation):
         place["patch_size"] = sizes[x]
     return [(ClipPass(rule(samples), clip, **place), 1.0)]
@@ -76,7 +78,7 @@ def run_passes(
     pass_logits: dict[ClipPass, tuple[Tensor, ...]] = {}
     for batch in _batches(clips, encoder, passes):
         merged = batch[0][0].merged
-        merging = model if merged is None else merging_model(model, merged)
+        merging = model if merged is None else merging_model(model, *merged)
         packed = pack([clip for _, clip in batch]).to(device)
         if frames:
             rows = split_clips(merging(packed, frames=True), packed.clip_time_patches)
@@ -86,10 +88,10 @@ def run_passes(
     return pass_logits
 
 
-def merging_model(model: nn.Module, share: float) -> nn.Module:
-    """The model, merging this share of the tokens with the schedule of `model.merge`; a constant one if it has none."""
+def merging_model(model: nn.Module, method: str, share: float) -> nn.Module:
+    """The model with this method and share of `model.merge`, and its schedule; a constant one if it has none."""
     schedule = {} if model.settings.merge is None else {"schedule": model.settings.merge.schedule}
-    return with_merging(model, TokenMerging(share=share, **schedule) if share else None)
+    return with_merging(model, TokenMerging(share=share, method=method, **schedule) if share else None)
 
 
 def _batches(clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]) -> Iterator[list[tuple[ClipPass, PackedClip]]]:

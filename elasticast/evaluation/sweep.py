@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elasticast.config import Evaluation, PatchSize, RunConfig
-from elasticast.config.evaluation import PATCHES, Detection, swept_patches
+from elasticast.config.evaluation import COSTED, REDUCING, Detection, swept_patches
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
 from elasticast.data.events import check_frame_head
@@ -140,7 +140,7 @@ def frame_scores(
 
 
 def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
-    """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over patch sizes, dropped or merged tokens.
+    """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over patch sizes or shares of tokens.
 
     Resizing patches is not counted. See :func:`~elasticast.evaluation.flops.forward_flops`.
     """
@@ -148,9 +148,9 @@ def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluatio
     for x, rule in view_rules(config, evaluation).items():
         views, size = [rule(int(samples)) for samples in clips.samples], sizes.get(x)
         clip_tokens = [view_tokens(config, view, size) for view in views]
-        merges, drops = (evaluation.x_name == name for name in ("token_merge", "token_drop"))
+        drops, method = evaluation.x_name == "token_drop", REDUCING.get(evaluation.x_name)
         kept = [kept_count(tokens, x) for tokens in clip_tokens] if drops else clip_tokens
-        at_x = merging_model(model, x) if merges else model
+        at_x = merging_model(model, method, x) if method else model
         grids = [_time_patches(config, view, size) if clips.kind == "frames" else None for view in views]
         shapes = list(zip(kept, grids, strict=True))
         flops = {shape: forward_flops(at_x, config, shape[0], len(clips.classes), shape[1]) for shape in set(shapes)}
@@ -201,8 +201,7 @@ def evaluate(
         clips, listed = Clips(prepared, evaluation.split, config.task), read_listed(prepared, evaluation.split)
         head = {"experiment": config.experiment, "seed": config.seed, "evaluation": name}
         head |= {"dataset": config.dataset, "task": config.task, "x_name": evaluation.x_name}
-        costly = evaluation.x_name in (*PATCHES, "token_drop", "token_merge")
-        costs = gflops_per_clip(model, clips, config, evaluation) if costly else {}
+        costs = gflops_per_clip(model, clips, config, evaluation) if evaluation.x_name in COSTED else {}
         if saved:
             saved.begin(name, evaluation, clips, listed)
         for compression in evaluation.compression or [None]:

@@ -27,9 +27,6 @@ PRIVATE = ("command", "machine")
 def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = False) -> None:
     """Write a trained run to a folder, with a model card, `README.md`.
 
-    The model card has the test scores of the run, if it was evaluated, and the licence of its data, if the suite says
-    what they are.
-
     Parameters
     ----------
     run : Path

@@ -153,7 +153,7 @@ def as_text(table: pd.DataFrame) -> str:
     index = [name for name in COLUMNS if name in rows]
     wide = rows.pivot(index=index, columns="metric", values="value")
     wide = wide[list(dict.fromkeys(rows["metric"]))].reset_index().rename_axis(columns=None)
-    return wide.rename(columns=COLUMNS).to_string(index=False, float_format="{:.3g}".format)
+    return wide.rename(columns=COLUMNS).to_string(index=False, float_format="{:.4g}".format)
 
 
 def _points(model: Pretrained, lengths: list[float]) -> dict[float, float]:

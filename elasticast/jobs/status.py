@@ -123,7 +123,8 @@ def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta |
     if train.phases is not None:  # the number of steps of a phase depends on the clips
         return f"{step} (epoch {rows[-1]['epoch']})", ""
     if train.steps is None:
-        return f"{step} (epoch {rows[-1]['epoch']} of {train.epochs})", None
+        of = f" of {train.epochs}" if train.epochs is not None else ""
+        return f"{step} (epoch {rows[-1]['epoch']}{of})", None
     unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)
     seconds = (train.steps - step) * size / float(rows[-1][f"{unit}_per_s"])
     return f"{step} of {train.steps}", timedelta(seconds=round(seconds))

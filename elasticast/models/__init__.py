@@ -45,10 +45,11 @@ def build_model(config: RunConfig, classes: int) -> nn.Module:
     model.settings = settings
     if settings.adaptation is not None:
         adapt(model, settings.adaptation)
-    if settings.traits.lengths == "padded":
+    if settings.traits.pads:
         model.register_forward_pre_hook(_pad)
     return model
 
 
-def _pad(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return padded(inputs[0]), *inputs[1:]
+def _pad(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    batch = inputs[0]
+    return padded(batch, model.settings.traits.row_tokens(max(batch.seqlens))), *inputs[1:]

@@ -18,6 +18,10 @@ from elasticast.errors import ElasticASTError
 
 HALF = (torch.bfloat16, torch.float16)
 """Types that flash attention computes in."""
+QUERIES = 1024
+"""Number of queries whose weights are in memory at once, where the weights themselves are needed."""
+LOG_OF_ZERO = -1000.0
+"""A score so low that its softmax is 0, and yet far from the limits of 16 bits."""
 
 
 def resolve_backend(name: str, device: torch.device | str, dtype: torch.dtype = torch.float32) -> str:
@@ -107,7 +111,7 @@ class ClipMask:
         `varlen`, `xformers`, `sdpa`, or `dense`.
     sizes : Tensor, optional
         `[Nkv]` float32, number of tokens that each key stands for after token merging: it counts like as many equal
-        keys. Default: 1 for all.
+        keys. No query attends to a key of size 0, which is padding. Default: 1 for all.
     rows : Tensor, optional
         `[Nkv]` int64, the token that each key is of. A token may be a key of several chunks, see :func:`chunk_mask`.
         Default: the tokens in their order.
@@ -257,10 +261,10 @@ def with_size_channels(q: Tensor, k: Tensor, v: Tensor, sizes: Tensor, scale: fl
     """Append channels to q, k and v, so that the scores include the logarithm of the sizes of keys.
 
     Two channels hold the logarithm and what is lost of it in 16 bits. Zeros fill up to a multiple of 8 channels, as
-    fused kernels need. The channels appended to v are zeros.
+    fused kernels need. The channels appended to v are zeros. For the logarithm of 0 they hold :data:`LOG_OF_ZERO`.
     """
     width = -(-(q.shape[-1] + 2) // 8) * 8
-    exact = (sizes.log() / scale)[:, None, None].expand(-1, k.shape[1], 1)
+    exact = (sizes.log().clamp(min=LOG_OF_ZERO) / scale)[:, None, None].expand(-1, k.shape[1], 1)
     rounded = exact.to(k.dtype)
     k = torch.cat([k, rounded, (exact - rounded.float()).to(k.dtype)], -1)
     q = torch.cat([q, q.new_ones(*q.shape[:-1], 2)], -1)
@@ -280,6 +284,35 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None 
     """PyTorch's attention on `[B, L, H, E]`; `allowed` is a boolean mask or a bias of the scores."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale).transpose(1, 2)
+
+
+@torch.no_grad()
+def received(q: Tensor, k: Tensor, lengths: Lengths, scale: float) -> Tensor:
+    """Attention that each token receives: the mean of its weights over the heads and queries of its clip.
+
+    It is the importance of a token in Learned Token Pruning (Kim et al. 2022), times the number of tokens:
+    1 if all tokens are equal.
+
+    Parameters
+    ----------
+    q, k : Tensor
+        `[N, H, E]`.
+    lengths : Lengths
+        Number of tokens of each clip.
+    scale : float
+        Factor applied to the scores before the softmax.
+
+    Returns
+    -------
+    Tensor
+        `[N]` float32.
+    """
+    totals = []
+    with torch.autocast(q.device.type, enabled=False):  # 16 bits would make many tokens equal
+        for queries, keys in zip(q.float().split(lengths.counts), k.float().split(lengths.counts), strict=True):
+            parts = (part.transpose(0, 1) @ keys.permute(1, 2, 0) for part in queries.split(QUERIES))
+            totals.append(sum((scale * scores).softmax(-1).sum((0, 1)) for scores in parts) / q.shape[1])
+    return torch.cat(totals)
 
 
 @dataclass
@@ -329,7 +362,10 @@ class AttentionScale(nn.Module):
 
         `rotation` is that of the keys. If there are fewer queries, they are the last tokens.
         """
-        q, k = self.q_norm(q), self.k_norm(k)
-        if rotation is not None:
-            q, k = rotation.of(slice(k.shape[0] - q.shape[0], None))(q), rotation(k)
+        q, k = self.prepared(q, k, rotation)
         return attend(q.to(v.dtype), k.to(v.dtype), v, mask, self.scale)
+
+    def prepared(self, q: Tensor, k: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys `[N, H, E]`, normalised and rotated; `rotation` as in :meth:`forward`."""
+        q, k = self.q_norm(q), self.k_norm(k)
+        return (q, k) if rotation is None else (rotation.of(slice(k.shape[0] - q.shape[0], None))(q), rotation(k))

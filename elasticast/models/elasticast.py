@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from elasticast.config import ElasticASTSettings
 from elasticast.data.packing import Lengths, PackedBatch
+from elasticast.data.padding import PaddedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, chunk_mask, computed_as, pooling_mask, resolve_backend
 from elasticast.models.chunks import ChunkMemory
@@ -16,7 +17,9 @@ from elasticast.models.transformer import Trunk, init_head, init_weights
 
 
 class ElasticAST(nn.Module):
-    """Audio Spectrogram Transformer for packed batches of clips of different lengths.
+    """Audio Spectrogram Transformer for packed or padded batches of clips of different lengths.
+
+    The logits of padded clips are those of packed ones: no token attends to padding, and pooling leaves it out.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ class ElasticAST(nn.Module):
         self.apply(init_weights)
         init_head(self.head, settings.head_init)
 
-    def forward(self, batch: PackedBatch, *, frames: bool = False) -> Tensor | FrameLogits:
+    def forward(self, batch: PackedBatch | PaddedBatch, *, frames: bool = False) -> Tensor | FrameLogits:
         """Compute logits `[B, C]`, in the order of the clips; with `frames`, also those of every time patch.
 
         Raises
@@ -55,7 +58,10 @@ class ElasticAST(nn.Module):
         DataError
             If a clip has more time patches than the table of time positions has rows.
         """
-        tokens, backend = self._states(batch)
+        present = None
+        if isinstance(batch, PaddedBatch):
+            batch, present = batch.rows(), batch.mask.flatten()
+        tokens, backend = self._states(batch, present)
         logits = self.head(self.head_norm(self._pooled(tokens, backend)))
         if not frames:
             return logits
@@ -66,8 +72,8 @@ class ElasticAST(nn.Module):
         means, _ = time_means(self._patches(self._states(batch)[0], batch), batch)
         return list(means.split(batch.clip_time_patches))
 
-    def _states(self, batch: PackedBatch) -> tuple[MergedTokens, str]:
-        """Tokens after the last block, and the attention backend."""
+    def _states(self, batch: PackedBatch, present: Tensor | None = None) -> tuple[MergedTokens, str]:
+        """Tokens after the last block, and the attention backend; `present` `[N]` is False for padding."""
         limit, size = self.settings.limit, batch.patch_size
         rows = limit and (self.settings.patches(limit) if size is None else size.count(limit, size.time))
         if rows and batch.time_patches > rows:
@@ -76,7 +82,7 @@ class ElasticAST(nn.Module):
                 "lower view.max_frames, or train with a larger model.max_frames"
             )
         backend = resolve_backend(self.settings.backend, *computed_as(self.patch_embed.weight))
-        return self._tokens(*self._embedded(batch), batch, backend), backend
+        return self._tokens(*self._embedded(batch), batch, backend, present), backend
 
     def _patches(self, tokens: MergedTokens, batch: PackedBatch) -> Tensor:
         """Last states `[N, D]` of the patches."""
@@ -98,6 +104,8 @@ class ElasticAST(nn.Module):
         # the residual stream is float32: adding positions converts autocast's 16-bit tokens, rotary ones need .to
         if rotary:
             x, (freq, time) = x.to(self.head.weight.dtype), stored_places(freq, time, batch.patch_size)
+        elif self.settings.positions == "grid":
+            x = x + self.positions(batch)
         else:
             x = x + self.positions(freq, time, batch.grid_lengths, batch.patch_size)
         if cls:
@@ -122,18 +130,23 @@ class ElasticAST(nn.Module):
         tokens = MergedTokens(states, Lengths.of([len(states)], states.device))
         return self.head(self.head_norm(self._pooled(tokens, backend)))
 
-    def _tokens(self, x: Tensor, rotation: Rotation | None, batch: PackedBatch, backend: str) -> MergedTokens:
-        """Run the trunk."""
+    def _tokens(
+        self, x: Tensor, rotation: Rotation | None, batch: PackedBatch, backend: str, present: Tensor | None = None
+    ) -> MergedTokens:
+        """Run the trunk; `present` `[N]` is False for padding."""
         lengths, context = batch.lengths, self.settings.context
         if context is not None:
             mask, order = chunk_mask(lengths, batch.time // context.chunk, context.past_chunks, backend)
             x = self.trunk(x.index_select(0, order), mask, rotation.of(order))
             return MergedTokens(x.index_select(0, order.argsort()), lengths)
         merging, cls = self.settings.merge, int(self.settings.pooling == "cls")
-        all_tokens = lengths.plus(1) if cls else lengths
-        mask = ClipMask(all_tokens, all_tokens, backend)
+        all_tokens, sizes = lengths.plus(1) if cls else lengths, None
+        if present is not None:
+            sizes = present.float()
+            sizes = prepend_tokens(sizes.new_ones(len(lengths), 1), sizes, lengths) if cls else sizes
+        mask = ClipMask(all_tokens, all_tokens, backend, sizes)
         if merging is None:
-            return MergedTokens(self.trunk(x, mask, rotation), lengths)
+            return MergedTokens(self.trunk(x, mask, rotation), lengths, sizes)
         return merged_trunk(self.trunk, x, mask, merging, cls, rotation)
 
     def _pooled(self, tokens: MergedTokens, backend: str) -> Tensor:

@@ -51,6 +51,8 @@ def problems(config: RunConfig) -> list[str]:
         found.append("model.merge: which tokens merge depends on their values (expected null)")
     if model.adapt is not None:
         found.append(f"model.adapt.kind = {model.adapt.kind!r}: prompts and adapters are not supported (expected null)")
+    if getattr(model, "positions", None) == "grid":
+        found.append("model.positions = 'grid': the table is resized to each clip (expected other positions)")
     if model.kind == "ast" and view.frames == "native":
         found.append("view.frames = 'native': positions are interpolated for each batch (expected a number of frames)")
     return found

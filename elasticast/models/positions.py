@@ -1,18 +1,18 @@
 """Position embeddings: on the grid of each clip for ElasticAST, a resizable 2-D grid for AST."""
 
 from collections.abc import Callable
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elasticast.config import ElasticASTSettings, PatchSize
+from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import Rotation
 
 SINUSOIDAL_BASE = 10000.0
 """Longest wavelength of sinusoidal positions, divided by 2 pi, in patches (Vaswani et al. 2017)."""
-ROTARY_BASE = 100.0
-"""The same for rotary positions. It is smaller because grids are shorter than texts (Heo et al. 2024, axial)."""
 
 
 def clip_positions(settings: ElasticASTSettings, freq_patches: int) -> nn.Module:
@@ -21,7 +21,10 @@ def clip_positions(settings: ElasticASTSettings, freq_patches: int) -> nn.Module
         case "sinusoidal":
             return SinusoidalPositions(settings.dim)
         case "rotary":
-            return RotaryPositions(settings.dim // settings.heads)
+            return RotaryPositions(settings.dim // settings.heads, settings.rotary_base)
+        case "grid":
+            grid = freq_patches, settings.patches(settings.max_frames)
+            return ClipGridPositions(grid, settings.dim, settings.grid_resize)
         case kind:
             return FactorisedPositions(freq_patches, settings.patches(settings.max_frames), settings.dim, kind)
 
@@ -105,14 +108,47 @@ class FactorisedPositions(nn.Module):
         self.time.copy_(_between_rows(self.time, row))
 
 
-def resized(table: Tensor, size: tuple[int, int]) -> Tensor:
-    """A grid of positions `[1, D, F, T]`, resized to F by T = `size` by bilinear interpolation with antialiasing.
+class ClipGridPositions(nn.Module):
+    """2-D positions of NaFlexVit (timm): one table, stretched over the grid of each clip.
+
+    A fraction of a clip stays the same place when clips get more patches, so that phases of training change nothing.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        Number of frequency patches and of time patches of the table.
+    dim : int
+        Width D.
+    mode : {"bicubic", "bilinear"}
+        How the table is resized, with antialiasing.
+    """
+
+    def __init__(self, grid: tuple[int, int], dim: int, mode: str = "bicubic"):
+        super().__init__()
+        self.mode = mode
+        self.table = nn.Parameter(torch.randn(1, dim, *grid) / dim**0.5)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Embed the positions of all tokens, `[N, D]`."""
+        freq, time = self.table.shape[2:]
+        if batch.patch_size is not None:
+            freq, _ = batch.patch_size.rows(freq, time)
+        counts = sorted(set(batch.clip_time_patches))
+        grids = [resized(self.table, (freq, count), self.mode)[0].flatten(1).T for count in counts]
+        first = dict(zip(counts, accumulate((len(grid) for grid in grids), initial=0), strict=False))
+        starts = torch.tensor([first[count] for count in batch.clip_time_patches])
+        starts = starts.to(batch.freq.device, non_blocking=True).index_select(0, batch.lengths.owners())
+        return _rows(torch.cat(grids), starts + batch.freq * batch.grid_lengths() + batch.time)
+
+
+def resized(table: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """A grid of positions `[1, D, F, T]`, resized to F by T = `size` by interpolation with antialiasing.
 
     A grid of this size is returned as it is.
     """
     if tuple(table.shape[2:]) == size:
         return table
-    return F.interpolate(table, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(table, size=size, mode=mode, align_corners=False, antialias=True)
 
 
 def stored_places(freq: Tensor, time: Tensor, patch_size: PatchSize | None) -> tuple[Tensor, Tensor]:
@@ -174,15 +210,17 @@ class RotaryPositions(nn.Module):
     ----------
     head_dim : int
         Channels E per head, a multiple of 4.
+    base : float
+        Longest wavelength, divided by 2 pi, in patches.
     """
 
-    def __init__(self, head_dim: int):
+    def __init__(self, head_dim: int, base: float):
         super().__init__()
-        self.count = head_dim // 4
+        self.count, self.base = head_dim // 4, base
 
     def forward(self, freq: Tensor, time: Tensor) -> Rotation:
         """Rotation for tokens at the positions `freq`, `time` `[N]` on the grid of their clips."""
-        angles = torch.cat([_angles(positions, self.count, ROTARY_BASE) for positions in (freq, time)], 1)[:, None]
+        angles = torch.cat([_angles(positions, self.count, self.base) for positions in (freq, time)], 1)[:, None]
         return Rotation(angles.cos(), angles.sin())
 
 

@@ -5,6 +5,8 @@ A selects the token of B whose key is most similar. The most similar pairs are m
 its tokens, and its size says how many they are. Attention adds the logarithm of the size to the scores of a key
 ("proportional attention"), so that a token of size 2 counts like two equal tokens.
 
+Instead of merging, a block can prune: the tokens that receive the least attention are left out at the same place.
+
 Shapes: N tokens of all clips, M those that are left, B clips, D width, H heads, E channels per head. Tokens stay in
 order, and the prefix tokens of a clip come first; they are never merged.
 """
@@ -36,9 +38,10 @@ class MergedTokens:
     lengths : Lengths
         Number of tokens that are left of each clip, without prefix tokens.
     sizes : Tensor or None
-        `[M]` float32, number of tokens that each token is the mean of. None if no tokens were merged.
+        `[M]` float32, number of tokens that each token is the mean of; 0 for padding. None if all are 1.
     sources : Tensor or None
-        `[N]` int64, index of the merged token that holds each token of the input. None if no tokens were merged.
+        `[N]` int64, index of the merged token that holds each token of the input. None if no tokens were merged, or
+        if some were pruned.
     """
 
     x: Tensor
@@ -48,7 +51,7 @@ class MergedTokens:
 
 
 def with_merging(model: nn.Module, merging: TokenMerging | None) -> nn.Module:
-    """A model with the same weights, in the same memory, that merges tokens as `merging` says, or not at all."""
+    """A model with the same weights, in the same memory, that merges or prunes as `merging` says, or does neither."""
     other = copy.copy(model)
     other.settings = model.settings.model_copy(update={"merge": merging})
     return other
@@ -62,7 +65,7 @@ def merged_trunk(
     prefix: int,
     rotation: Rotation | None = None,
 ) -> MergedTokens:
-    """Run the blocks of a trunk and merge tokens in each of them. It is never compiled.
+    """Run the blocks of a trunk, and merge or prune tokens in each of them. It is never compiled.
 
     Parameters
     ----------
@@ -73,23 +76,31 @@ def merged_trunk(
     mask : ClipMask
         Mask of N tokens, prefix tokens included.
     merging : TokenMerging
-        How many tokens are merged.
+        How many tokens are merged or pruned.
     prefix : int
         Number of prefix tokens of each clip.
     rotation : Rotation, optional
         Rotation of queries and keys. A merged token keeps the position of its token in set B.
     """
     lengths, sizes, sources = mask.q, None, torch.arange(len(x), device=x.device)
+    prunes = merging.method == "prune"
     plans = [merging.counts(n - prefix, len(trunk.blocks)) for n in lengths.counts]
     for block, left in zip(trunk.blocks, zip(*plans, strict=True), strict=True):
-        normed = block.norm1(x)
-        attended, keys = block.attn.with_keys(normed, mask, rotation)
+        after, normed = [n + prefix for n in left], block.norm1(x)
+        changes = after != lengths.counts
+        attention = block.attn.with_received if prunes and changes else block.attn.with_keys
+        attended, measured = attention(normed, mask, rotation)
         x = x + block.adapted("attn", normed, attended, mask)
-        after = [n + prefix for n in left]
-        if after != lengths.counts:
-            into, kept = match(keys, lengths, after, prefix)
-            x, sizes = merge(x, sizes, into, len(kept))
-            lengths, sources = Lengths.of(after, x.device), into[sources]
+        if changes:
+            fewer = Lengths.of(after, x.device)
+            if prunes:
+                kept = most_attended(measured, lengths, fewer, prefix)
+                x, sources = x[kept], None
+            else:
+                into, kept = match(measured, lengths, after, prefix)
+                x, sizes = merge(x, sizes, into, len(kept))
+                sources = into[sources]
+            lengths = fewer
             mask = ClipMask(lengths, lengths, mask.backend, sizes)
             if rotation is not None:
                 rotation = Rotation(rotation.cos[kept], rotation.sin[kept])
@@ -161,6 +172,34 @@ def match(keys: Tensor, lengths: Lengths, after: list[int], prefix: int = 0) -> 
     into = order[target]
     # all tokens of a new token write the same number
     return into, torch.empty(sum(after), dtype=torch.int64, device=device).scatter_(0, into, target)
+
+
+@torch.no_grad()
+def most_attended(received: Tensor, lengths: Lengths, fewer: Lengths, prefix: int = 0) -> Tensor:
+    """Indices of the tokens that pruning leaves, in order.
+
+    Parameters
+    ----------
+    received : Tensor
+        `[N]`, attention that each token receives, see :func:`~elasticast.models.attention.received`. Of equals, the
+        first ones stay.
+    lengths, fewer : Lengths
+        Number of tokens of each clip now and afterwards, prefix tokens included.
+    prefix : int
+        Number of tokens at the start of each clip that always stay.
+
+    Returns
+    -------
+    Tensor
+        `[M]` int64.
+    """
+    owners = lengths.owners()
+    in_prefix = torch.arange(len(owners), device=owners.device) - lengths.bounds[owners] < prefix
+    scores = (received * LEVELS).round().masked_fill(in_prefix, torch.inf)
+    order = scores.argsort(descending=True, stable=True)
+    order = order[owners[order].argsort(stable=True)]  # clip by clip, the most attended first
+    places = torch.arange(sum(fewer.counts), device=owners.device)
+    return order[places + (lengths.bounds - fewer.bounds)[fewer.owners()]].sort().values
 
 
 def _groups(lengths: Lengths, after: list[int]) -> list[list[int]]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elasticast.config import TransformerSettings
-from elasticast.models.attention import AttentionScale, ClipMask, Rotation
+from elasticast.models.attention import AttentionScale, ClipMask, Rotation, received
 
 
 class SelfAttention(nn.Module):
@@ -36,6 +36,12 @@ class SelfAttention(nn.Module):
         """The same, and the keys `[N, H, E]` before they are rotated."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
         return self.proj(self.attend(q, k, v, mask, rotation).flatten(1)), self.attend.k_norm(k)
+
+    def with_received(self, x: Tensor, mask: ClipMask, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """The same as :meth:`forward`, and the attention that each token receives, `[N]`."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        attended = self.proj(self.attend(q, k, v, mask, rotation).flatten(1))
+        return attended, received(*self.attend.prepared(q, k, rotation), mask.q, self.attend.scale)
 
 
 class MLP(nn.Module):

@@ -25,6 +25,7 @@ _RUN = (
     "config/run.py:RunConfig",
     "config/training.py:Train",
     "config/view.py",
+    "text.py:counted",
 )
 _SUITE = (*_RUN, "config/base.py", "config/dataset", "config/suite.py:Suite")
 _CLIPS = (
@@ -68,7 +69,7 @@ _EVENTS = (
 )
 _SWEEPS = (
     *_EVENTS,
-    "config/evaluation.py:PATCHES,swept_patches",
+    "config/evaluation.py:COSTED,PATCHES,REDUCING,swept_patches",
     "data/audio.py:ratio",
     "data/bandwidth.py",
     "data/manifest.py:read_listed",
@@ -219,6 +220,15 @@ STAGES = {
     "curves": (*_PANELS, *_CURVES),
     "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
+    "zoo": (
+        *_PANELS,
+        *_CURVES,
+        "config/evaluation.py:COSTED,PATCHES,REDUCING",
+        "reporting/tables.py",
+        "reporting/zoo.py",
+        "reporting/zoo_figure.py",
+        "text.py:csv_cell,latex,markdown",
+    ),
     "verdict": (*_TABLE, "reporting/claims.py", "reporting/verdict.py"),
     "overview": (
         *_TABLE,

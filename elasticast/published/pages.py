@@ -19,6 +19,7 @@ from elasticast.published import costs
 from elasticast.published.layout import FIGURES, RECORD, ROOT, Published, read_published
 from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
+from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 
 COMMAND = "python -m elasticast.published.pages"
@@ -68,8 +69,8 @@ def claims(*suites: str) -> str:
             found[UNTESTED].append(f"`{suite}`, which has not run; {_released(groups)}")
             continue
         for claim, rules in groups.items():
-            shortfall = _worst(suite, rules) if outcomes[claim] in (NOT_HELD, UNDECIDED) else ""
-            found[outcomes[claim]].append(f"`{suite}` {_words(claim)}{shortfall}")
+            smallest = "" if outcomes[claim] == UNTESTED else _smallest(suite, rules)
+            found[outcomes[claim]].append(f"`{suite}` {_words(claim)}{smallest}")
     return "".join(f"- **{outcome}**: {'; '.join(texts) or 'none'}\n" for outcome, texts in found.items())
 
 
@@ -88,11 +89,16 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _worst(suite: str, rules: pd.DataFrame) -> str:
-    """Where a claim fails most, clearly if it does so anywhere: the difference, its place and corrected p-value."""
-    failed = rules[rules["outcome"] == FAILS].sort_values("difference")
+def _smallest(suite: str, rules: pd.DataFrame) -> str:
+    """The smallest difference of a claim, its place and corrected p-value, of the rules that decide.
+
+    Those are the rules that fail, clearly if one does; if none fails, those that ask for a better model.
+    """
+    failed = rules[rules["outcome"] == FAILS]
     clear = failed[failed["p_corrected"] < LEVEL]
-    row = (clear if len(clear) else failed).iloc[0]
+    better = rules[rules["rule"].str.startswith("better")]
+    deciding = next(some for some in (clear, failed, better, rules) if len(some))
+    row = deciding.sort_values("difference").iloc[0]
     p = "" if pd.isna(row["p_corrected"]) else f", p {_p(row['p_corrected'])}"
     return f" ({signed(row['difference'])} at {_place(suite, row)}{p})"
 
@@ -132,6 +138,21 @@ def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
     return markdown_table([HEAD[i] for i in chosen], align, rows)
 
 
+def ceilings(suite: str) -> str:
+    """Scores (%) at each length, with the ceiling, of the tasks of which it is known."""
+    published = _published(suite)
+    panels = [p for p in sweep_panels(published.suite, published.metrics, "max_frames") if p.ceiling is not None]
+    labels = list(dict.fromkeys(series.label for panel in panels for series in panel.series))
+    rows = []
+    for panel in panels:
+        means = {series.label: series.points["mean"] for series in panel.series}
+        for x, ceiling in panel.ceiling.items():
+            scores = [f"{100 * means[label][x]:.1f}" if label in means else "–" for label in labels]
+            rows.append([MARKDOWN.words(panel.title), f"{x:g}", f"{100 * ceiling:.1f}", *scores])
+    head = ["Data set · task", "Frames", "Ceiling", *map(MARKDOWN.words, labels)]
+    return markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)
+
+
 def cost(*suites: str) -> str:
     """Core-minutes of the jobs of suites, by kind of job, and what they would cost."""
     kinds = {"prepare": "prepare", "stats": "prepare", "train": "train", "evaluate": "evaluate", "resample": "resample"}
@@ -150,7 +171,8 @@ def cost(*suites: str) -> str:
         cells = [f"{minutes.get(kind, 0):.1f}" for kind in dict.fromkeys(kinds.values())]
         total = f"**{costs.core_minutes(jobs):.0f}**"
         trainings = str((jobs["job"] == "train").sum())
-        price = f"{costs.dollars(jobs):.2f}"
+        price = costs.dollars(jobs)
+        price = f"{price:.2f}" if price >= 0.005 else "< 0.01"
         rows.append([f"`{suite}`", trainings, *cells, total, price, " and ".join(jobs["processor"].dropna().unique())])
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 
@@ -192,7 +214,9 @@ def moved(suite: str, task: str = "") -> str:
     return f"{table.loc[table['run'].str.startswith(task), 'difference'].abs().max():.2g}"
 
 
-TABLES: dict[str, Callable[..., str]] = {"claims": claims, "rules": rules, "table1": table1, "cost": cost}
+TABLES: dict[str, Callable[..., str]] = {
+    "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost,
+}  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
     "core-minutes": core_minutes, "score": score, "interval": interval, "moved": moved,
 }  # fmt: skip

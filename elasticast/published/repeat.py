@@ -112,16 +112,27 @@ def _missing(published: Published, results: Path, repeat: Repeat, job: Job) -> s
         return f"{data}: the data are not prepared here"
     if read_record(data / SUMMARY, REMEDY)["sha256"] != published_data(published)[job.config.dataset]:
         return f"{data}: the data are not those of the published run"
+    if absent := [name for name in _stores(published, repeat, job) if not (data / name).is_file()]:
+        command = f"elasticast prepare --dataset {job.config.dataset} --root data --out {data}"
+        return f"{data}: has no {' and '.join(absent)}, the clips are not here; run: {command}"
     norm = _norm(published, results, job)
     if repeat == "training" and norm is not None and not norm.is_file():
         return f"{norm}: the statistics of the data are not computed here"
     if repeat == "training":
         others = " and ".join(dict.fromkeys(job.config.trained_first.values()))
         return f"needs the weights of {others}; name another --run" if others else ""
-    if not (run / "run.json").is_file():
+    if not all((run / name).is_file() for name in ("run.json", "model.safetensors")):
         return f"{run}: the weights are not here, and are not published; --repeat training trains a run again"
     weights = read_training(run / "run.json")["files"]["model.safetensors"]
     return "" if weights == job.row["weights_sha256"] else f"{run}: the weights are not those of the published run"
+
+
+def _stores(published: Published, repeat: Repeat, job: Job) -> list[str]:
+    """Files with the clips that are needed to compute a run again."""
+    splits = {sweep.split for sweep in published.suite.sweep(job.experiment).values()}
+    if repeat == "training":
+        splits |= set(Plan(published.suite).needs(job.experiment).splits)
+    return [f"{split}.h5" for split in sorted(splits)]
 
 
 def _folder(published: Published, results: Path, job: Job) -> Path:

@@ -16,7 +16,7 @@ from elasticast.reporting.tables import LATEX, MARKDOWN, Markup, latex_row, mark
 SWEEPS = {"max_frames": "length", "compression": "resolution"}
 _ROW = ["dataset", "task", "sweep", "metric", "fixed", "flexible", "trained_at"]
 # the quantities of a group are compared with each other; the best one is bold
-_GROUPS = (("fixed_own", "flexible_there", "flexible_native"), ("fixed_worst", "flexible_worst"))
+_GROUPS = (("fixed_own", "flexible_there"), ("fixed_native", "flexible_native"), ("fixed_worst", "flexible_worst"))
 _CELLS = tuple(q for group in _GROUPS for q in group)
 
 
@@ -60,6 +60,7 @@ def _cells(panel: Panel, fixed: Series | None, flexible: Series | None) -> list[
     scores = {
         "fixed_own": (fixed, fixed.at(x) if fixed else absent),
         "flexible_there": (flexible, flexible.at(x) if flexible and fixed else absent),
+        "fixed_native": (fixed, fixed.at(panel.native_x) if fixed else absent),
         "flexible_native": (flexible, flexible.at(panel.native_x) if flexible else absent),
         "fixed_worst": (fixed, fixed.worst() if fixed else absent),
         "flexible_worst": (flexible, flexible.worst() if flexible else absent),
@@ -145,7 +146,8 @@ def _printed(table: pd.DataFrame, markup: Markup) -> list[tuple[dict, list[str]]
 
 
 SCORES = (
-    "Fixed-length, there", "Any-length, there", "Any-length, native", "Fixed-length, worst", "Any-length, worst",
+    "Fixed-length, there", "Any-length, there", "Fixed-length, native", "Any-length, native", "Fixed-length, worst",
+    "Any-length, worst",
 )  # fmt: skip
 HEAD = (
     "Data set · task", "Sweep", "Metric (%)", "Fixed-length model", "Trained at", SCORES[0], "Any-length model",
@@ -165,23 +167,23 @@ def printed_rows(table: pd.DataFrame, markup: Markup) -> list[list[str]]:
 
 def markdown(table: pd.DataFrame) -> str:
     """Print the table as Markdown."""
-    align = ["---"] * 5 + [":---:", "---"] + [":---:"] * 4 + ["---:"] * 2
+    align = ["---"] * 5 + [":---:", "---"] + [":---:"] * 5 + ["---:"] * 2
     return markdown_table(HEAD, align, printed_rows(table, MARKDOWN))
 
 
 def latex(table: pd.DataFrame) -> str:
     """Print the table as a LaTeX ``tabular`` that only needs booktabs, one block per dataset, task and sweep."""
-    lines = [r"\begin{tabular}{llcccccrr}", r"\toprule"]
-    lines.append(r" & & Fixed & \multicolumn{2}{c}{Any length} & \multicolumn{2}{c}{Worst of the sweep} & & \\")
-    lines.append(r"\cmidrule(lr){3-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}")
-    lines.append(r"Model & Trained at & own & there & native & fixed & any & Seeds & Clips \\")
+    lines = [r"\begin{tabular}{llccccccrr}", r"\toprule"]
+    lines.append(r" & & \multicolumn{2}{c}{There} & \multicolumn{2}{c}{Native} & \multicolumn{2}{c}{Worst} & & \\")
+    lines.append(r"\cmidrule(lr){3-4}\cmidrule(lr){5-6}\cmidrule(lr){7-8}")
+    lines.append(rf"Model & Trained at {'& fixed & any ' * 3}& Seeds & Clips \\")
     block = None
     for row, cells in _printed(table, LATEX):
         title = (
             f"{row['dataset']} · {row['task']}, {row['sweep']} sweep, {row['metric']} (%), against {row['flexible']}"
         )
         if title != block:
-            lines += [r"\midrule", rf"\multicolumn{{9}}{{l}}{{\emph{{{LATEX.words(title)}}}}} \\"]
+            lines += [r"\midrule", rf"\multicolumn{{10}}{{l}}{{\emph{{{LATEX.words(title)}}}}} \\"]
             block = title
         lines.append(latex_row([LATEX.words(row["fixed"]), LATEX.words(row["trained_at"]), *cells]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

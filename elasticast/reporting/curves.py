@@ -30,6 +30,7 @@ _X_LABEL = {
     "patch_width": "Patch width (frames)",
     "token_drop": "Share of tokens left out",
     "token_merge": "Share of tokens merged",
+    "token_prune": "Share of tokens pruned",
     "sample_rate": "Sample rate (Hz)",
 }
 _TOP_LABEL = {"max_frames": "seconds", "compression": "hop (ms)"}
@@ -39,6 +40,7 @@ _TICKS = {
     "patch_width": 8,
     "token_drop": 0.2,
     "token_merge": 0.2,
+    "token_prune": 0.2,
     "sample_rate": 4000,
 }
 """Distances of ticks on a linear x axis; over lengths they are computed."""

@@ -10,7 +10,7 @@ from elasticast.text import printable
 
 PANEL = ["dataset", "task", "sweep", "metric"]
 COLUMNS = [*PANEL, "suite", "fixed", "flexible", "quantity", "experiment", "mean", "sd", "status"]
-TRAINED, WORST = ("flexible_native", "fixed_own"), ("flexible_worst", "fixed_worst")
+NATIVE, WORST = ("flexible_native", "fixed_native"), ("flexible_worst", "fixed_worst")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -44,13 +44,13 @@ def headline(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        One line per panel: scores (%) at the length or hop of training, and at the worst point of the sweep.
+        One line per panel: scores (%) on whole clips at the finest hop, and at the worst point of the sweep.
     """
-    head = ["score in %", "at the length or hop of training", "at the worst point of the sweep"]
+    head = ["score in %", "on whole clips, at the finest hop", "at the worst point of the sweep"]
     lines = [head]
     for (dataset, task, sweep, metric), rows in table.groupby(PANEL, sort=False):
         name = f"{dataset} · {task}, {sweep}, {metric}"
-        lines.append([name.replace("_", " "), _best(rows, TRAINED), _best(rows, WORST)])
+        lines.append([name.replace("_", " "), _best(rows, NATIVE), _best(rows, WORST)])
     lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)

@@ -30,7 +30,12 @@ CHARACTER = 4.2  # mean width of a character at a font size of 7 points, in poin
 RELEASED_LINE = {"linewidth": 0.8, "alpha": 0.85, "marker": "x", "markersize": 3, "markeredgewidth": 0.7}
 OTHER_LINE = {"linewidth": 0.9, "linestyle": (0, (1, 1.4))}
 CHANCE_LINE = {"linewidth": 0.6, "linestyle": "-", "color": "#9A9A9A", "zorder": 1}
-CEILING_LINE = {**CHANCE_LINE, "linewidth": 0.8, "linestyle": (0, (5, 2)), "color": "#6A6A6A"}
+CEILING_LINE = {
+    "linewidth": 0.8,
+    "linestyle": (0, (4, 2)),
+    "color": "#8C8C8C",
+    "zorder": 7,
+}  # above curves that reach it
 _CHANCE = {"accuracy": "always answering the most frequent class", "mAP": "clips in random order"}
 _TRAINED_AT = {"max_frames": "length", "compression": "resolution"}
 

@@ -57,7 +57,8 @@ def curve_table(
         for series in panel.series:
             about = {"suite": suite.name, "experiment": series.experiment, "dataset": panel.dataset, "task": panel.task}
             about |= {"sweep": panel.x_name, "metric": panel.metric, "label": series.label, "hop_ms": panel.hop_ms}
-            outcomes = [t.outcome for t in tests if series.experiment in (t.model, t.against)]
+            here = [t for t in tests if suite.evaluations[suite.claims[t.claim].evaluation].x_name == panel.x_name]
+            outcomes = [t.outcome for t in here if series.experiment in (t.model, t.against)]
             row = about | _values(series, panel) | {"claim": combine_outcomes(outcomes)}
             if tolerance is not None:
                 row["agrees"] = _agrees(row, tolerance)
@@ -179,7 +180,7 @@ def _rule_cells(row: pd.Series, labels: dict[str, str]) -> list[str]:
     return [labels[row["against"]], row["rule"], ours, *ps, row["outcome"], theirs, row["released_outcome"]]
 
 
-_CURVES = ["Model", "At", "Ours (%)", "Released (%)", "Mean difference", "Largest difference", "Seeds", "Claim"]
+_CURVES = ["Model", "At", "Ours (%)", "Released (%)", "Mean difference", "Largest difference", "Seeds", "Its rules"]
 _RULES = ["Against", "Rule (points)", "Smallest difference", "p", "p, corrected", "Outcome", "Released: smallest"]
 _RULES += ["Released: outcome"]
 

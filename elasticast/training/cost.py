@@ -1,9 +1,13 @@
 """Floating-point operations of a training."""
 
+import numpy as np
 import torch
 
-from elasticast.config import ModelSettings, RunConfig
-from elasticast.data.packing import PackedBatch
+from elasticast.config import ModelSettings, PatchSize, RunConfig
+from elasticast.data.dataset import ClipDataset
+from elasticast.data.packing import PackedBatch, kept_count
+from elasticast.data.sampler import Batches, BatchSampler
+from elasticast.data.views import ViewRule
 from elasticast.evaluation.flops import forward_flops
 from elasticast.models import build_model
 
@@ -40,7 +44,11 @@ class ForwardCost:
         self._counting: torch.nn.Module | None = None
 
     def clip(self, tokens: int, time_patches: int | None = None) -> int:
-        """Operations for one clip of `tokens` patch tokens, by default on the smallest grid that has so many."""
+        """Operations for one clip of `tokens` patch tokens, by default on the smallest grid that has so many.
+
+        A model that is given padded batches computes the padding of a batch with this clip alone.
+        """
+        tokens = self.settings.traits.row_tokens(tokens)
         time_patches = (time_patches or -(-tokens // self._rows)) if self.frames else None
         key = tokens, time_patches
         if key not in self._known:
@@ -51,8 +59,8 @@ class ForwardCost:
 
     def batch(self, batch: PackedBatch) -> int:
         """Operations for a batch. A model that is given padded batches computes its padding too."""
-        padded = self.settings.traits.lengths == "padded"
-        tokens = [max(batch.seqlens)] * len(batch) if padded else batch.seqlens
+        pads = self.settings.traits.pads
+        tokens = [max(batch.seqlens)] * len(batch) if pads else batch.seqlens
         return sum(map(self.clip, tokens, batch.clip_time_patches))
 
     @property
@@ -68,3 +76,69 @@ class ForwardCost:
                 self._counting = build_model(self.config.model_copy(update={"model": model}), self.classes).eval()
             time_patches = columns if self.frames else None
             return forward_flops(self._counting, self.config, columns * self._rows, self.classes, time_patches)
+
+
+def mean_step(dataset: ClipDataset, sampler: BatchSampler, cost: ForwardCost, teacher: float = 0.0) -> float:
+    """Expected floating-point operations of a training step, from the batches of the first epoch.
+
+    Clips count with their largest lengths and with the mean token dropout. All sizes of patches count equally, and
+    compressions are drawn once.
+
+    Parameters
+    ----------
+    dataset : ClipDataset
+        Clips and settings of the training.
+    sampler : BatchSampler
+        Its batches.
+    cost : ForwardCost
+        Cost of a forward pass.
+    teacher : float
+        Mean operations of the teacher for one clip.
+    """
+    model, batches = dataset.config.model, sampler.epoch(0)
+    sizes = model.patch_sizes
+    drawn = [None] if sizes is None else [sizes.at(size, model.patch) for size in sizes.sizes]
+    of_sizes = [_operations(_computed(dataset, batches, size), cost) for size in drawn]
+    student = step_passes(model) * sum(of_sizes) / len(of_sizes)
+    return (student + teacher * len(batches.order)) / len(batches)
+
+
+def _computed(dataset: ClipDataset, batches: Batches, size: PatchSize | None) -> np.ndarray:
+    """Number of tokens `[n]` that a model computes of each clip of an epoch, padding included."""
+    config, samples = dataset.config, dataset.clips.samples
+    train, traits, compressions = config.train, config.model.traits, config.view.compression
+    tokens = np.stack([_tokens(config, samples, compression, size) for compression in compressions])
+    draws = np.random.default_rng(config.seed).integers(len(compressions), size=len(batches.order))
+    seen = tokens[draws, batches.order]
+    if traits.one_length and train.batch.buckets:
+        seen = _longest(seen, batches)
+    counts, places = np.unique(seen, return_inverse=True)
+    share = sum(train.dropout_range) / 2
+    kept = np.array([kept_count(int(n), share, train.token_rounding) for n in counts])[places]
+    return _longest(kept, batches) if traits.pads else kept
+
+
+def _longest(tokens: np.ndarray, batches: Batches) -> np.ndarray:
+    """The largest of the `tokens` `[n]` of each batch, for each of its clips."""
+    return np.repeat(np.maximum.reduceat(tokens, batches.bounds[:-1]), np.diff(batches.bounds))
+
+
+def _tokens(config: RunConfig, samples: np.ndarray, compression: float, size: PatchSize | None = None) -> np.ndarray:
+    """Number of tokens of the largest views of clips of these lengths, `[n]` int64."""
+    model, bins = config.model, config.front_end.mel_bins
+    frames = ViewRule(config, compression=compression).most_frames(samples)
+    if size is None:
+        return model.patches(frames) * model.patches(bins)
+    rows, columns = size.grid(bins, frames)
+    return rows * columns
+
+
+def _operations(tokens: np.ndarray, cost: ForwardCost) -> int:
+    """Operations of a forward pass for each of these numbers of tokens `[n]`, in total."""
+    counted = zip(*(values.tolist() for values in np.unique(tokens, return_counts=True)), strict=True)
+    return sum(clips * cost.clip(n) for n, clips in counted)
+
+
+def mean_clip(config: RunConfig, samples: np.ndarray, cost: ForwardCost) -> float:
+    """Mean operations of a forward pass in evaluation, over clips of these lengths `[n]`."""
+    return _operations(_tokens(config, samples, config.default_compression), cost) / len(samples)

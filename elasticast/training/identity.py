@@ -57,7 +57,9 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
 
 
 def compiles(config: RunConfig, backend: str) -> bool:
-    """Whether `train.compile` compiles the model; one that merges tokens, attends by chunks, or has prompts is not.
+    """Whether `train.compile` compiles the model.
+
+    One that pads clips, merges tokens, attends by chunks, or has prompts is not compiled.
 
     Raises
     ------
@@ -69,9 +71,9 @@ def compiles(config: RunConfig, backend: str) -> bool:
             f"train.compile: 'on' needs the attention backend varlen (CUDA, bf16 or fp16), this run has {backend}; "
             "use 'auto' or 'off'"
         )
-    adaptation = config.model.adaptation
+    adaptation, pads = config.model.adaptation, config.model.traits.pads
     changes_lengths = any(getattr(config.model, name, None) is not None for name in ("merge", "context"))
-    changes_lengths |= adaptation is not None and not adaptation.compiles
+    changes_lengths |= pads or (adaptation is not None and not adaptation.compiles)
     return config.train.compile != "off" and backend == "varlen" and not changes_lengths
 
 

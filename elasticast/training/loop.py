@@ -78,10 +78,12 @@ class Trainer:
         model = build_model(config, len(clips.classes))
         self.init = self._start(model)
         self.cost = ForwardCost(model.settings, config, len(clips.classes), frames=clips.kind == "frames")
-        self.phases = plan_phases(config, clips, norm, self.cost)
+        self.teacher = self._teacher()
+        budgeted = config.train.flops is not None and self.teacher is not None
+        asked = self.teacher.mean_flops(clips.samples) if budgeted else 0.0
+        self.phases = plan_phases(config, clips, norm, self.cost, asked)
         self.total = self.phases[-1].end
         self.model = model.to(self.device)
-        self.teacher = self._teacher()
         self.objective = Objective(config, self.world, self.teacher)
         fast = compiles(config, self.backend)
         self.graphs = fast and config.train.cuda_graphs and self.world.size == 1

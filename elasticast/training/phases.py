@@ -13,7 +13,7 @@ from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
 from elasticast.data.sampler import BatchSampler
-from elasticast.training.cost import ForwardCost
+from elasticast.training.cost import ForwardCost, mean_step
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class TrainingPhase:
         return {"compression": self.compression, "resolution": view.resolution, "steps": self.steps}
 
 
-def plan_phases(config: RunConfig, clips: Clips, norm: Norm, cost: ForwardCost) -> list[TrainingPhase]:
+def plan_phases(
+    config: RunConfig, clips: Clips, norm: Norm, cost: ForwardCost, teacher: float = 0.0
+) -> list[TrainingPhase]:
     """Phases of a run, from the first to the last.
 
     Parameters
@@ -72,21 +74,27 @@ def plan_phases(config: RunConfig, clips: Clips, norm: Norm, cost: ForwardCost) 
         Normalisation statistics.
     cost : ForwardCost
         Cost of a forward pass.
+    teacher : float
+        Mean operations of the teacher for one clip.
     """
     weights = clips.weights if config.train.sampler == "balanced" else None
     configs, shares = phase_settings(config), [Fraction(1)]
     if config.train.phases:
         given = [Fraction(str(phase.share)) for phase in config.train.phases]
         shares = [share / sum(given) for share in given]  # they sum to 1 only up to rounding
-    tokens = [ClipDataset(clips, at_phase, norm).tokens() for at_phase in configs]
-    samplers = [BatchSampler(counts, config.train.batch, config.seed, weights) for counts in tokens]
+    datasets = [ClipDataset(clips, at_phase, norm) for at_phase in configs]
+    samplers = [BatchSampler(dataset.tokens(), config.train.batch, config.seed, weights) for dataset in datasets]
     phases: list[TrainingPhase] = []
     earlier = Fraction(0)
-    for at_phase, share, sampler in zip(configs, shares, samplers, strict=True):
-        if config.train.phase_shares == "flops":
-            share *= _cost_ratio(samplers[-1], sampler, cost, config)
+    for at_phase, share, dataset, sampler in zip(configs, shares, datasets, samplers, strict=True):
         first_step, first_epoch = (phases[-1].end, _next_epoch(phases[-1])) if phases else (0, 0)
-        steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
+        if config.train.flops is not None:
+            per_step = mean_step(dataset, sampler, cost, teacher)
+            steps, per_epoch = max(1, round(float(share) * config.train.flops / per_step)), sampler.count(first_epoch)
+        else:
+            if config.train.phase_shares == "flops":
+                share *= _cost_ratio(samplers[-1], sampler, cost, config)
+            steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
         earlier += share
         phases.append(TrainingPhase(at_phase, sampler, first_step, first_epoch, steps, per_epoch))
     return phases

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from elasticast.data.packing import PackedBatch, equally_long
 from elasticast.errors import DataError
 from elasticast.evaluation.classes import match_classes
 from elasticast.models.pretrained import Pretrained, load_model
-from elasticast.training.cost import ForwardCost
+from elasticast.training.cost import ForwardCost, mean_clip
 
 
 def load_teacher(source: str, config: RunConfig, classes: list[str]) -> Pretrained:
@@ -61,8 +62,13 @@ class Teacher:
         self.model = pretrained.model.to(device).eval().requires_grad_(False)
         # it may have been trained on a machine with other attention backends than this one
         self.model.settings = self.model.settings.model_copy(update={"backend": "auto"})
+        self.config = pretrained.config
         self.one_length = pretrained.config.model.traits.one_length
         self.cost = ForwardCost(self.model.settings, pretrained.config, len(pretrained.classes))
+
+    def mean_flops(self, samples: np.ndarray) -> float:
+        """Mean floating-point operations for one clip, over clips of these lengths `[n]`."""
+        return mean_clip(self.config, samples, self.cost)
 
     @torch.no_grad()
     def __call__(self, batch: PackedBatch) -> Tensor:

@@ -84,7 +84,7 @@ def test_a_full_disk(rule, finished, jobs, scratch, tmp_path, tries):
                 os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(scratch).free - random.randrange(needed))
             ended = job.run(project, log=tmp_path / "log")
             ballast.unlink()
-            if ended.crashed or (ended.status and not re.search(r"/|standard output", ended.text)):
+            if ended.crashed or ended.status < 0 or (ended.status and not re.search(r"/|standard output", ended.text)):
                 tries.add("traceback", ended.text[-3000:])
             elif ended.status:
                 again = job.run(project)
@@ -143,10 +143,10 @@ def test_a_long_stream(tries, tiny, tmp_path):
     classifier = trained(tmp_path, tiny(model=model, view={"max_frames": 1024}, front_end={"mel_bins": 16}))
     second = 0.1 * torch.randn(16000).clamp(-5, 5)
     stream = classifier.stream((second for _ in range(3600 * tries.count)), sample_rate=16000)
-    used = [memory()[1] for _ in stream]
+    used = [memory()[1] for number, _ in enumerate(stream) if number % 100 == 0]  # a longer list would need memory
     assert stream.seconds == 3600 * tries.count
     settled = used[len(used) // 8 :]
-    assert max(settled[-100:]) <= min(settled[:100]) + (4 << 20)
+    assert max(settled[-5:]) <= min(settled[:5]) + (4 << 20)
     for _ in tries:
         tries.add("memory flat")
 

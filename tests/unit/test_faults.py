@@ -238,6 +238,12 @@ def test_nothing_is_told_of_a_process_that_ends_by_itself(end, status):
     assert (done.returncode, done.stderr) == (status, "")
 
 
+def test_a_rank_of_several_is_not_watched(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = run_watched("os.kill(os.getpid(), 9)")
+    assert (done.returncode, done.stderr) == (-9, "")
+
+
 def test_hooks_are_as_before_after_a_command():
     before = threading.excepthook, sys.unraisablehook
     with one_message(STAGE):

@@ -14,6 +14,7 @@ localrules:
     fig4,
     fig5,
     patch_sizes,
+    zoo,
     table1,
     verdict,
     overview,
@@ -179,6 +180,47 @@ rule patch_sizes:
         out=subpath(output[0], strip_suffix=".png"),
         options=comparison_options,
         code=CODE["patches"],
+    shell:
+        "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
+        " {params.options:q} 2> {log:q}"
+
+
+rule zoo:
+    """Models and methods: scores over the operations of inference and of training, and a table."""
+    input:
+        script="paper_figures/zoo.py",
+        metrics=rules.collect_metrics.output.metrics,
+        metrics_record=rules.collect_metrics.output.record,
+        runs=rules.collect_runs.output.table,
+        runs_record=rules.collect_runs.output.record,
+        beside=other_suite_and_runs,
+        intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        records=[] if SETTINGS.partial else rules.intervals.output.records,
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure(
+            "zoo",
+            "../report/zoo.rst",
+            "Models and methods: score and cost",
+            CURVE_DIR,
+        ),
+        report(
+            f"{CURVE_DIR}/zoo.csv",
+            caption="../report/zoo_table.rst",
+            category="Tables",
+            labels={"table": "Models and methods"},
+        ),
+        f"{CURVE_DIR}/zoo.md",
+        f"{CURVE_DIR}/zoo.tex",
+        caption=f"{CURVE_DIR}/zoo.rst",
+    log:
+        f"{SUITE_DIR}/logs/zoo.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        options=comparison_options,
+        code=CODE["zoo"],
     shell:
         "python {input.script:q} --suite {input.suite:q} --metrics {input.metrics:q} --out {params.out:q}"
         " {params.options:q} 2> {log:q}"

@@ -40,13 +40,13 @@ def norm_sources():
 # ---- figures.smk
 
 
-def other_suite(_):
-    """Settings and metrics of the suite in the setting `beside`. They must exist: no rule makes them."""
+def other_suite(_, tables=("metrics",)):
+    """Settings and tables of the suite in the setting `beside`. They must exist: no rule makes them."""
     if SETTINGS.beside is None:
         return []
     folder = f"{RESULTS}/{SETTINGS.beside}/{Path(SUMMARY_DIR).name}"
-    files = [f"{folder}/suite.yaml", f"{folder}/metrics.csv"]
-    needed = [*files, f"{folder}/metrics.json"]
+    files = [f"{folder}/suite.yaml", *(f"{folder}/{name}.csv" for name in tables)]
+    needed = [*files, *(f"{folder}/{name}.json" for name in tables)]
     if missing := [file for file in needed if not Path(file).is_file()]:
         partial = " partial=true" if SETTINGS.partial else ""
         raise WorkflowError(
@@ -54,6 +54,11 @@ def other_suite(_):
             f"snakemake summary --config suite={SETTINGS.beside}{partial} (with all other settings unchanged)"
         )
     return files
+
+
+def other_suite_and_runs(_):
+    """Like :func:`other_suite`, with the table of its runs."""
+    return other_suite(_, ("metrics", "runs"))
 
 
 def comparison_options(_, input):

@@ -9,6 +9,8 @@ localrules:
     redraw_fig2,
     redraw_fig4,
     redraw_fig5,
+    redraw_patch_sizes,
+    redraw_zoo,
     redraw_table1,
     redraw_verdict,
     redraw_record,
@@ -69,6 +71,39 @@ use rule fig5 as redraw_fig5 with:
 
 
 describe("redraw_fig5", "Figure 5, from published results.")
+
+
+use rule patch_sizes as redraw_patch_sizes with:
+    input:
+        **published_curves("patch_sizes"),
+    output:
+        f"{DRAWN_DIR}/patch_sizes.png",
+        f"{DRAWN_DIR}/patch_sizes.pdf",
+        caption=f"{DRAWN_DIR}/patch_sizes.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_patch_sizes.log",
+
+
+describe("redraw_patch_sizes", "Figure of patch sizes, from published results.")
+
+
+use rule zoo as redraw_zoo with:
+    input:
+        **published("zoo", "metrics", "intervals", "runs"),
+    output:
+        f"{DRAWN_DIR}/zoo.png",
+        f"{DRAWN_DIR}/zoo.pdf",
+        f"{DRAWN_DIR}/zoo.csv",
+        f"{DRAWN_DIR}/zoo.md",
+        f"{DRAWN_DIR}/zoo.tex",
+        caption=f"{DRAWN_DIR}/zoo.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_zoo.log",
+
+
+describe(
+    "redraw_zoo", "Figure and table of models and methods, from published results."
+)
 
 
 use rule table1 as redraw_table1 with:

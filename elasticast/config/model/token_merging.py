@@ -1,4 +1,4 @@
-"""Settings of token merging: how many tokens of a clip are left after each block."""
+"""Settings of token merging and pruning: how many tokens of a clip are left after each block."""
 
 import functools
 from fractions import Fraction
@@ -11,7 +11,7 @@ from elasticast.errors import Problem, SettingsError
 
 
 class TokenMerging(Settings):
-    """Token merging (Bolya et al. 2023): each block merges the most similar tokens of a clip in pairs."""
+    """Token merging (Bolya et al. 2023): each block merges the most similar tokens of a clip in pairs, or prunes."""
 
     share: Share | None = Field(
         None,
@@ -22,6 +22,11 @@ class TokenMerging(Settings):
         None,
         description="Number of tokens of each clip that a block merges into others (on average, if the `schedule` "
         "falls), as published. [tokens]",
+    )
+    method: Literal["merge", "prune"] = Field(
+        "merge",
+        description="`merge`: the most similar tokens become one. `prune`: the tokens that get the least attention are "
+        "left out.",
     )
     schedule: Literal["constant", "falling"] = Field(
         "constant",
@@ -45,8 +50,8 @@ class TokenMerging(Settings):
     def counts(self, tokens: int, depth: int) -> list[int]:
         """Number of tokens that are left after each block.
 
-        A block merges at most half of the tokens, since they merge in pairs. What one block cannot merge is left to
-        those after it.
+        A block merges or prunes at most half of the tokens, since they merge in pairs. What one block cannot do is left
+        to those after it.
 
         Parameters
         ----------

@@ -13,6 +13,9 @@ class Traits:
     lengths : {"any", "one", "padded"}
         Which clips a batch may hold. ``any``: packed clips of any lengths. ``one``: packed clips of one length.
         ``padded``: clips of any lengths, but the model is given a :class:`~elasticast.data.padding.PaddedBatch`.
+    pad_to : tuple of int
+        With ``padded``: ascending numbers of tokens. The clips of a batch are padded to the smallest that is not below
+        the longest clip; without one, to the longest clip.
     views : tuple of {"native", "fixed"}
         Which kinds of `view.frames` it can train on. A model of one length trains on native views in length buckets.
     missing_tokens : {"train", "evaluate", "never"}
@@ -43,6 +46,7 @@ class Traits:
     """
 
     lengths: Literal["any", "one", "padded"] = "any"
+    pad_to: tuple[int, ...] = ()
     views: tuple[Literal["native", "fixed"], ...] = ("native", "fixed")
     missing_tokens: Literal["train", "evaluate", "never"] = "train"
     extra_tokens: int = 0
@@ -59,3 +63,12 @@ class Traits:
     def one_length(self) -> bool:
         """Whether all clips of a batch must have the same length."""
         return self.lengths == "one"
+
+    @property
+    def pads(self) -> bool:
+        """Whether the model is given padded batches."""
+        return self.lengths == "padded"
+
+    def row_tokens(self, longest: int) -> int:
+        """Number of tokens, padding included, that each clip has in a batch whose longest clip has `longest`."""
+        return next((size for size in self.pad_to if size >= longest), longest)

@@ -1,6 +1,6 @@
 """Settings of ElasticAST and AST, which share the transformer blocks."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -53,7 +53,7 @@ class TransformerSettings(ModelSettings):
         "LayerNorm of the weights in `init` (`trunk`, as in the released ElasticAST for VoxCeleb1).",
     )
     merge: TokenMerging | None = Field(
-        None, description="Token merging in training and evaluation; `null` does not merge."
+        None, description="Token merging or pruning in training and evaluation; `null` does neither."
     )
     frame_head: bool = Field(
         False,
@@ -95,6 +95,9 @@ class TransformerSettings(ModelSettings):
         if self.head_norm_init == "trunk" and self.init is None:
             message = "needs model.init: the LayerNorm is copied from these weights"
             problems.append(Problem.between("model.head_norm_init", "trunk", message))
+        if self.frame_head and self.merge is not None and self.merge.method == "prune":
+            message = "needs model.merge.method = 'merge': pruned tokens have no state to compute frames from"
+            problems.append(Problem.between("model.frame_head", True, message))
         return problems + (self.adapt.problems(self) if self.adapt else [])
 
     def flops(self, tokens: int, classes: int) -> int:
@@ -107,15 +110,17 @@ class TransformerSettings(ModelSettings):
 
         where attention pooling costs 2 n D 2D + 4 n D + 4 D D. Only matrix products and convolutions count, as in
         `torch.utils.flop_counter`. With token merging, n and m fall from block to block, and comparing the n tokens of
-        a block that merges costs 2 (n^2 / 4) E, with E channels per head. Prompts count in m; for adapters see
-        `Adaptation.flops`.
+        a block that merges costs 2 (n^2 / 4) E, with E channels per head. A block that prunes computes its attention a
+        second time, 2 m^2 D. Prompts count in m; for adapters see `Adaptation.flops`.
         """
         width, hidden, extra = self.dim, round(self.dim * self.mlp_ratio), self.traits.extra_tokens
         extra += self.adapt.extra_tokens if self.adapt else 0
         left, cost = tokens, 2 * tokens * self.patch**2 * width + 2 * width * classes
         for after in self.merge.counts(tokens, self.depth) if self.merge else [tokens] * self.depth:
             cost += 4 * (left + extra) * width * (2 * width + left + extra) + 4 * (after + extra) * width * hidden
-            cost += 2 * (left * left // 4) * (width // self.heads) if after < left else 0
+            if after < left:
+                compared = (left * left // 4) * (width // self.heads)
+                cost += 2 * (compared if self.merge.method == "merge" else (left + extra) ** 2 * width)
             cost += self.adapt.flops(width, left + extra, after + extra) if self.adapt else 0
             left = after
         return cost + (4 * width * (left * (width + 1) + width) if self.pooling == "attention" else 0)
@@ -134,11 +139,27 @@ class ElasticASTSettings(TransformerSettings):
         description="Length of the table of time positions. With `positions: table` it is also the longest clip "
         "allowed. [frames]",
     )
-    positions: Literal["table", "interpolated", "fractional", "sinusoidal", "rotary"] = Field(
+    positions: Literal["table", "interpolated", "fractional", "grid", "sinusoidal", "rotary"] = Field(
         "table",
         description="`table`: learned, for frequency and time. `interpolated`: longer clips are squeezed onto the "
-        "table. `fractional`: every clip is stretched over the table, as in NaViT. `sinusoidal`: "
-        "fixed. `rotary`: rotates queries and keys.",
+        "table. `fractional`: every clip is stretched over the table, as in NaViT. `grid`: the same with one table "
+        "of frequency by time, as in NaFlexVit. `sinusoidal`: fixed. `rotary`: rotates queries and keys.",
+    )
+    grid_resize: Literal["bicubic", "bilinear"] = Field(
+        "bicubic",
+        description="With `positions: grid`: how the table is resized to a clip, with antialiasing. `bicubic` as in "
+        "timm, `bilinear` as in SigLIP 2.",
+    )
+    rotary_base: PositiveFloat = Field(
+        100.0,
+        description="With `positions: rotary`: longest wavelength, divided by 2 pi. 100 as in Heo et al. 2024, 10000 "
+        "as in timm and in the audio tower of open_clip. [patches]",
+    )
+    padding: Literal["longest"] | Annotated[list[PositiveInt], Field(min_length=1)] | None = Field(
+        None,
+        description="`null` packs clips. Otherwise clips are padded, and attention is masked, as in NaFlexVit: to the "
+        "`longest` clip of the batch, or to the smallest number in a list that is not below it. A batch with a longer "
+        "clip is padded to that clip. The weights and logits are those of packed clips. [tokens]",
     )
     pooling: Literal["attention", "mean", "cls"] = Field(
         "attention",
@@ -153,13 +174,15 @@ class ElasticASTSettings(TransformerSettings):
 
     @property
     def traits(self) -> Traits:
-        """Packed clips of any lengths, up to the end of a table of positions."""
+        """Packed or padded clips of any lengths, up to the end of a table of positions."""
         return Traits(
+            lengths="any" if self.padding is None else "padded",
+            pad_to=tuple(sorted(self.padding)) if isinstance(self.padding, list) else (),
             extra_tokens=int(self.pooling == "cls"),
             longest=self.max_frames if self.positions == "table" else None,
-            merges=not isinstance(self.adapt, Prompts) and self.context is None,
+            merges=self.padding is None and not isinstance(self.adapt, Prompts) and self.context is None,
             chunks=self.no_chunks is None,
-            frames=self.frame_head,
+            frames=self.frame_head and self.padding is None,
             patch_sizes=self.context is None,
             starts_from=("ast",),
             head=self.head,
@@ -176,12 +199,14 @@ class ElasticASTSettings(TransformerSettings):
             return "needs model.pooling = 'attention' or 'mean', got 'cls': this token attends to all chunks"
         if isinstance(self.adapt, Prompts | Conformer):
             return f"cannot be combined with model.adapt.kind = {self.adapt.kind!r}"
-        return None if self.merge is None else "cannot be combined with model.merge"
+        clashing = next((name for name in ("merge", "padding") if getattr(self, name) is not None), None)
+        return None if clashing is None else f"cannot be combined with model.{clashing}"
 
     @property
     def described(self) -> str:
         """The kind of model, for messages."""
-        return super().described + (" with model.context" if self.context else "")
+        others = [name for name in ("context", "padding") if getattr(self, name) is not None]
+        return super().described + "".join(f" with model.{name}" for name in others)
 
     def flops(self, tokens: int, classes: int) -> int | None:
         """As for all transformers; with `context` they are counted, since they depend on the chunk of each token."""
@@ -203,6 +228,18 @@ class ElasticASTSettings(TransformerSettings):
         elif self.positions == "rotary" and width % 4:
             message = f"needs model.dim / model.heads as a multiple of 4, got {width:g}"
             problems.append(Problem.between("model.positions", self.positions, message))
+        if self.padding is not None:
+            problems += self._padding_problems()
+        return problems
+
+    def _padding_problems(self) -> list[Problem]:
+        problems = []
+        if self.frame_head:
+            message = "needs model.padding = null: frames are computed from packed clips"
+            problems.append(Problem.between("model.frame_head", True, message))
+        if self.adapt is not None:
+            message = "needs model.padding = null: weights are adapted with packed clips"
+            problems.append(Problem.between("model.adapt", self.adapt.kind, message))
         return problems
 
     def lengthened(self, frames: int) -> dict[str, Any]:

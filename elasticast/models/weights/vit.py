@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elasticast.config import ASTSettings, ElasticASTSettings, TransformerSettings
+from elasticast.config import ElasticASTSettings, TransformerSettings
 from elasticast.data.patch_sizes import resized_kernel
 from elasticast.models.ast import AST
 from elasticast.models.elasticast import ElasticAST
@@ -20,7 +20,7 @@ POOL_INIT_DIVISOR = {"mean": 1.0, "released": 6.0}
 
 def adapt_elasticast(model: ElasticAST, weights: Weights, notes: list[str]) -> dict[str, Tensor]:
     """All tensors of an ElasticAST but those of its head, from the weights of an ElasticAST or AST."""
-    return _adapt(model, weights, notes, _tables, _cls)
+    return _adapt(model, weights, notes, _grid if model.settings.positions == "grid" else _tables, _cls)
 
 
 def adapt_ast(model: AST, weights: Weights, notes: list[str]) -> dict[str, Tensor]:
@@ -81,9 +81,9 @@ def _tables(
 
 
 def _grid(
-    given: dict[str, Tensor], state: dict[str, Tensor], weights: Weights, _: ASTSettings, notes: list[str]
+    given: dict[str, Tensor], state: dict[str, Tensor], weights: Weights, _: TransformerSettings, notes: list[str]
 ) -> dict[str, Tensor]:
-    """Positions of an AST: a grid of frequency and time."""
+    """Positions of an AST, or of an ElasticAST with `positions: grid`: a grid of frequency and time."""
     table = given.get("positions.table")
     if table is None:
         table = (given["positions.freq"][:, None] + given["positions.time"][None]).permute(2, 0, 1)[None]

@@ -21,6 +21,7 @@ from elasticast.config.dataset import Soundscapes
 from elasticast.config.load_suite import load_resolved_suite, load_suite
 from elasticast.errors import DataError
 from elasticast.evaluation.records import KEYS, write_table
+from elasticast.published.layout import TABLES as PUBLISHED
 from tests.unit.reporting.toy_suite import EVALUATIONS, experiments
 
 VALIDATORS = os.environ.get("ELASTICAST_VALIDATORS")
@@ -143,6 +144,10 @@ def test_what_was_changed_or_is_missing_is_refused(finished, file, change):
     with pytest.raises(DataError) as caught:
         contents(suite, results, Path("paper_figures/toy"), weights=False)
     assert str(path) in str(caught.value)
+
+
+def test_it_holds_all_tables_that_publishing_needs():
+    assert set(PUBLISHED) <= set(TABLES)
 
 
 def test_without_a_checkout_there_is_no_archive(finished, tmp_path):

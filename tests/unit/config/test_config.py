@@ -124,6 +124,8 @@ WRONG_VALUES = [
     ("experiments.ast64.train", {"batch": {"buckets": True}}, "experiments.ast64.train.batch.buckets", True, ""),
     (f"{E}.train.betas", [0.9], f"{E}.train.betas", [0.9], ""),
     (f"{E}.train.epochs", 3, f"{E}.train", NO_VALUE, ""),
+    (f"{E}.train.flops", 1e9, f"{E}.train", NO_VALUE, ""),
+    (f"{E}.train.flops", 0, f"{E}.train.flops", 0, ""),
     (f"{E}.train.batch", {"tokens": 64}, f"{E}.train.batch", NO_VALUE, ""),
     (f"{E}.train.loss", "ce", f"{E}.train.loss", "ce", ""),
     (f"{E}.model", None, f"{E}.model", None, ""),

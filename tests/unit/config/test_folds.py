@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from elasticast.config.load_ablation import load_ablations
 from elasticast.config.load_suite import load_resolved_suite, load_suite
 from elasticast.errors import ConfigError
 from elasticast.reporting.comparison import comparison_table, markdown
 from elasticast.reporting.read_tables import METRICS
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 
 ROOT = Path(__file__).parents[3]
 SUITE = {
@@ -84,6 +85,17 @@ def test_the_resolved_suite_is_not_repeated_again(load, tmp_path):
 def test_a_wrong_fold_is_an_error_that_names_it(load, folds, key, value):
     with complains(ConfigError, "toy.yaml", "folds", key, value):
         load(folds=folds)
+
+
+def test_an_ablation_of_an_experiment_with_folds_is_refused(load, tmp_path):
+    suite = load()
+    (tmp_path / "ablations").mkdir()
+    text = {"title": "T", "question": "Q?", "grid": {"model.depth": [1, 2]}, "plot": "factor"}
+    for base in ("fixed", "other"):
+        (tmp_path / "ablations" / f"{base}.yaml").write_text(yaml.safe_dump({**text, "base": base}))
+    ablations, broken = load_ablations(suite, tmp_path)
+    assert list(ablations) == ["other"]
+    assert_names(str(broken["fixed"]), "fixed.yaml", "base", "fixed", "folds", "other")
 
 
 def test_table_1_has_mean_and_deviation_over_folds(load):

@@ -48,9 +48,15 @@ def test_a_model_that_merges_is_not_compiled(tiny):
 def test_a_sweep_needs_a_model_that_merges(tiny, monkeypatch):
     config, merged = tiny(), Evaluation(x_name="token_merge", x=[0.0, 0.5])
     assert not sweep_problems(config, merged)
+    pruned = Evaluation(x_name="token_prune", x=[0.0, 0.5])
+    assert not sweep_problems(config, pruned, "multi")
+    assert_names(str(*sweep_problems(config, pruned, "frames")), "x_name", "token_prune", "frames")
+    with complains(ValueError, "model.frame_head", "model.merge.method"):
+        tiny(model={"frame_head": True, "merge": {"share": 0.5, "method": "prune"}})
     kind, traits = type(config.model), config.model.traits
     monkeypatch.setattr(kind, "traits", property(lambda self: type(traits)(merges=False)))
     (problem,) = sweep_problems(config, merged)
     assert_names(str(problem), "x_name", "token_merge", config.model.kind)
+    assert_names(str(*sweep_problems(config, pruned)), "x_name", "token_prune", config.model.kind)
     with complains(ValueError, "model.merge"):
         tiny(model={"merge": {"share": 0.5}})

@@ -101,6 +101,15 @@ def test_samples_that_end_too_early(pipe):
             list(audio.blocks)
 
 
+def test_a_damaged_header_skips_no_samples(pipe):
+    data = wav(wave(100))
+    for name in (b"fmt ", b"LIST"):
+        with complains(DataError, "the pipe", 0x7F000000):
+            pipe(data[:12] + name + struct.pack("<I", 0x7F000000) + bytes(1000))
+    kept = pipe(data[:12] + b"LIST" + struct.pack("<I", 5) + bytes(6) + data[12:])
+    assert sum(map(len, kept.blocks)) == 100
+
+
 @pytest.mark.parametrize("data", [b"fLaC" + bytes(100), b"\0" * 100, wav(wave(99), "PCM_24"), wav(wave(99), "ULAW")])
 def test_what_is_no_wav_file_of_a_known_format(pipe, data):
     with complains(DataError, "the pipe"):

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from elasticast.config import Evaluation, PatchSize, TokenMerging
-from elasticast.config.evaluation import sweep_problems
+from elasticast.config.evaluation import REDUCING, sweep_problems
 from elasticast.config.frames import native_frames
 from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
@@ -481,29 +481,32 @@ def test_published_weights_of_other_data_are_refused(asked, published, prepared,
 
 
 MERGE = Evaluation(x_name="token_merge", x=[0.0, 0.3, 0.9])
+PRUNE = Evaluation(x_name="token_prune", x=[0.0, 0.3, 0.9])
 
 
-def test_tokens_are_merged_in_evaluation_whatever_training_did(setting, test_clips, norm, monkeypatch):
+@pytest.mark.parametrize("evaluation", [MERGE, PRUNE], ids=["merge", "prune"])
+def test_tokens_are_merged_in_evaluation_whatever_training_did(setting, test_clips, norm, monkeypatch, evaluation):
     model, config = setting
-    found = run(model, test_clips, config, norm, MERGE)
+    found = run(model, test_clips, config, norm, evaluation)
     own = Evaluation(x_name="compression", x=[config.default_compression])
     plain = run(model, test_clips, config, norm, own)[config.default_compression]
     assert_close(found[0.0], plain)
     assert (found[0.9] - plain).abs().max() > (found[0.3] - plain).abs().max() > 1e-4
-    merging = with_merging(model, TokenMerging(share=0.3))
+    merging = with_merging(model, TokenMerging(share=0.3, method=REDUCING[evaluation.x_name]))
     assert_close(run(merging, test_clips, config, norm, own)[config.default_compression], found[0.3])
-    assert_close(run(merging, test_clips, config, norm, MERGE), found)
+    assert_close(run(merging, test_clips, config, norm, evaluation), found)
     monkeypatch.setattr(passes, "TOKEN_BUDGET", 1)
-    assert_close(run(model, test_clips, config, norm, MERGE)[0.9], found[0.9])
+    assert_close(run(model, test_clips, config, norm, evaluation)[0.9], found[0.9])
 
 
 def test_merging_tokens_costs_less_and_says_how_much(setting, test_clips, prepared, norm):
     model, config = setting
-    table = evaluate(model, prepared, config, norm, {"merge": MERGE, "drop": DROP})
+    table = evaluate(model, prepared, config, norm, {"merge": MERGE, "drop": DROP, "prune": PRUNE})
     costs = table[table["metric"] == "gflops_per_clip"].set_index(["evaluation", "x"])["value"]
     assert costs["merge"].is_monotonic_decreasing
     assert costs["merge", 0.0] == costs["drop", 0.0]
-    assert costs["merge", 0.9] > costs["drop", 0.9]
+    assert costs["prune", 0.9] > costs["merge", 0.9] > costs["drop", 0.9]
+    assert costs["prune", 0.9] < costs["prune", 0.0] == costs["drop", 0.0]
     rule, merging = ViewRule(config, compression=config.default_compression), TokenMerging(share=0.3)
     cost = config.model.model_copy(update={"merge": merging}).flops
     expected = [cost(8 * rule(int(n)).frames // 16, len(test_clips.classes)) for n in test_clips.samples]

@@ -28,7 +28,12 @@ def packed(columns, grid):
     return pack(clips)
 
 
-@pytest.mark.parametrize(("model", "view"), [*ELASTIC, *FIXED, *MASKED, *CHUNKS, ({"attention_scale": "qk_norm"}, {})])
+PADDED = [({"padding": "longest"}, {})]
+
+
+@pytest.mark.parametrize(
+    ("model", "view"), [*ELASTIC, *FIXED, *MASKED, *CHUNKS, *PADDED, ({"attention_scale": "qk_norm"}, {})]
+)
 def test_logits_are_those_of_the_model(tiny, model, view):
     config = tiny(model=model, view=view)
     torch.manual_seed(0)
@@ -45,6 +50,11 @@ def test_logits_are_those_of_the_model(tiny, model, view):
         found = TensorModel(net, config)(batch.patches, batch.freq, batch.time, torch.tensor(batch.seqlens))
     assert expected.std() > 1e-2
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_table_that_is_resized_to_each_clip_has_no_graph(tiny):
+    (problem,) = problems(tiny(model={"positions": "grid"}))
+    assert "model.positions = 'grid'" in problem
 
 
 @pytest.mark.parametrize("model", [{}, {"pooling": "cls"}, {"kind": "ast", "prefix_tokens": 2}])

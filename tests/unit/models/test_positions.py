@@ -8,6 +8,7 @@ from elasticast.config import ElasticASTSettings, PatchSize
 from elasticast.data.packing import PackedClip, grid_positions, kept_tokens, pack
 from elasticast.models.attention import Rotation
 from elasticast.models.positions import (
+    ClipGridPositions,
     FactorisedPositions,
     GridPositions,
     RotaryPositions,
@@ -20,7 +21,7 @@ from tests.gpu import gpu
 from tests.unit.models.test_models import FRAMES, TOLERANCE, model_of, random_clip
 
 POOLINGS = ["attention", "mean", "cls"]
-KINDS = ["table", "interpolated", "fractional", "sinusoidal", "rotary"]
+KINDS = ["table", "interpolated", "fractional", "grid", "sinusoidal", "rotary"]
 LONGER = (16, 96, 272, 48, 1024)
 """Frames; the table of the tiny model reaches 256."""
 
@@ -134,9 +135,26 @@ def test_dropped_tokens_do_not_shorten_a_clip(tiny):
     assert pack([part, random_clip(1, 16)]).grid_lengths().tolist() == [8] * 32 + [1] * 8
 
 
-def test_rotary_scores_depend_on_distances_only():
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+def test_a_grid_is_resized_to_each_clip_and_is_itself_at_its_own_size(mode):
     torch.manual_seed(0)
-    positions, q, k = RotaryPositions(16), torch.randn(1, 2, 16), torch.randn(1, 2, 16)
+    positions = ClipGridPositions((8, 16), 12, mode).requires_grad_(False)
+    clips = []
+    for count in (16, 5, 40, 5):
+        freq, time = grid_positions(8, count)
+        clips.append(PackedClip(0, torch.zeros(len(freq), 1), freq, time, torch.zeros(1)))
+    found = positions(pack(clips)).split([8 * clip.time_patches for clip in clips])
+    assert torch.equal(found[0], positions.table[0].flatten(1).T)
+    assert torch.equal(found[1], found[3])
+    for rows, count in ((found[1], 5), (found[2], 40)):
+        expected = F.interpolate(positions.table, size=(8, count), mode=mode, antialias=True)
+        assert torch.equal(rows, expected[0].flatten(1).T)
+
+
+@pytest.mark.parametrize("base", [100.0, 10000.0])
+def test_rotary_scores_depend_on_distances_only(base):
+    torch.manual_seed(0)
+    positions, q, k = RotaryPositions(16, base), torch.randn(1, 2, 16), torch.randn(1, 2, 16)
 
     def score(freq_q, time_q, freq_k, time_k):
         turned = [positions(torch.tensor([f]), torch.tensor([t]))(x) for f, t, x in
@@ -164,10 +182,11 @@ def test_a_rotary_model_does_not_know_where_a_clip_begins(tiny, pooling):
 
 def test_a_rotation_keeps_lengths_and_place_0_as_it_is():
     x = torch.randn(5, 2, 16)
-    turned = RotaryPositions(16)(torch.arange(5), 10 * torch.arange(5))(x)
+    positions = RotaryPositions(16, 100.0)
+    turned = positions(torch.arange(5), 10 * torch.arange(5))(x)
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
     assert torch.equal(turned[0], x[0])
-    assert isinstance(RotaryPositions(16)(torch.arange(2), torch.arange(2)), Rotation)
+    assert isinstance(positions(torch.arange(2), torch.arange(2)), Rotation)
 
 
 def test_sinusoidal_positions_tell_all_places_apart():
@@ -203,8 +222,11 @@ def test_every_kind_starts_from_every_other(tiny, norm, tmp_path, start, kind):
     save_model(tmp_path, model_of(config), config, norm, list("abcde"), "multi")
     model = model_of(tiny(model={"positions": kind, "max_frames": 128}, view={"max_frames": 128}))
     notes = " ".join(start_from(str(tmp_path), model, tiny(model={"positions": kind}), list("abcde"))["notes"])
-    tables = {"table", "interpolated", "fractional"}
-    if kind in tables and start in tables:
+    tables = {"table", "interpolated", "fractional", "grid"}
+    if "grid" in (kind, start) and {kind, start} <= tables:
+        resized = {"grid": {"grid": "8 x 16 to 8 x 8"}, "fractional": {"grid": "8 x 16 to 8 x 8"}}
+        assert resized.get(kind, {}).get(start, "positions") in notes
+    elif kind in tables and start in tables:
         how = "interpolated from 16 to 8 rows" if kind == "fractional" else "first 8 of 16 rows"
         assert how in notes
         assert (f"trained with model.positions: {start}, used with {kind}" in notes) == (kind != start)

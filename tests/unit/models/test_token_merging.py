@@ -6,10 +6,10 @@ import torch
 from elasticast.config import TokenMerging
 from elasticast.data.packing import Lengths, pack
 from elasticast.evaluation.flops import count_flops
-from elasticast.models import build_model
-from elasticast.models.attention import ClipMask, attend, pooling_mask, with_size_channels
+from elasticast.models import attention, build_model
+from elasticast.models.attention import ClipMask, attend, pooling_mask, received, with_size_channels
 from elasticast.models.pooling import mean_pooling
-from elasticast.models.token_merging import match, merge, merged_trunk, with_merging
+from elasticast.models.token_merging import match, merge, merged_trunk, most_attended, with_merging
 from tests.unit.models.test_models import model_of, of_one_length, random_clip
 
 MODELS = {
@@ -24,6 +24,7 @@ MODELS = {
     "ast attention": {"kind": "ast", "pooling": "attention", "prefix_tokens": 0},
 }
 HALF = {"share": 0.5}
+PRUNED = {"share": 0.7, "method": "prune"}
 every_model = pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
 
 
@@ -32,7 +33,7 @@ def merging_model(tiny, settings, **amount):
 
 
 @every_model
-@pytest.mark.parametrize("amount", [{"share": 0.0}, {"tokens": 0}, {"share": 0.0, "schedule": "falling"}], ids=str)
+@pytest.mark.parametrize("amount", [{"share": 0.0}, {"tokens": 0}, {"share": 0.0, "method": "prune"}], ids=str)
 @torch.no_grad()
 def test_merging_nothing_is_no_merging(tiny, clips, settings, amount):
     model, batch = merging_model(tiny, settings, **amount), pack(of_one_length(settings, clips))
@@ -40,7 +41,7 @@ def test_merging_nothing_is_no_merging(tiny, clips, settings, amount):
 
 
 @every_model
-@pytest.mark.parametrize("amount", [HALF, {"share": 0.8, "schedule": "falling"}, {"tokens": 9}], ids=str)
+@pytest.mark.parametrize("amount", [HALF, {"share": 0.8, "schedule": "falling"}, {"tokens": 9}, PRUNED], ids=str)
 @torch.no_grad()
 def test_packed_equals_one_by_one(tiny, clips, settings, amount, equal):
     model, clips = merging_model(tiny, settings, **amount), of_one_length(settings, clips)
@@ -207,10 +208,38 @@ def test_gradients_reach_all_weights_and_no_other_clip(tiny, clips, settings):
 
 
 @every_model
-@pytest.mark.parametrize("amount", [HALF, {"share": 0.8, "schedule": "falling"}, {"tokens": 3}], ids=str)
+@pytest.mark.parametrize("amount", [HALF, {"share": 0.8, "schedule": "falling"}, {"tokens": 3}, PRUNED], ids=str)
 @pytest.mark.parametrize("frames", [16, 64, 128])
 def test_the_formula_of_operations_is_what_runs(tiny, settings, amount, frames):
     model = merging_model(tiny, settings, **amount)
     found = count_flops(model, pack([random_clip(0, frames)]))
     assert model.settings.flops(frames // 2, 5) == found
     assert found < with_merging(model, None).settings.flops(frames // 2, 5)
+
+
+@pytest.mark.parametrize("prefix", [0, 2])
+@torch.no_grad()
+def test_pruning_leaves_the_tokens_that_get_most_attention(monkeypatch, prefix):
+    monkeypatch.setattr(attention, "QUERIES", 7)
+    counts = [1, 2, 9, 30, 17]
+    lengths, fewer = Lengths.of(counts), Lengths.of([max(1, n - n // 3) for n in counts])
+    q, k = torch.randn(sum(counts), 2, 4), torch.randn(sum(counts), 2, 4)
+    found = received(q, k, lengths, 0.5)
+    kept = most_attended(found, lengths, fewer, prefix).tolist()
+    for clip, rows in enumerate(torch.arange(sum(counts)).split(counts)):
+        weights = torch.stack([(0.5 * q[rows, head] @ k[rows, head].T).softmax(1) for head in range(2)])
+        expected = weights.mean((0, 1)) * len(rows)
+        torch.testing.assert_close(found[rows], expected)
+        order = sorted(range(len(rows)), key=lambda i: (i >= prefix, -expected[i].item()))
+        assert [i for i in kept if i in rows] == sorted(rows[i].item() for i in order[: fewer.counts[clip]])
+
+
+def test_of_equally_attended_tokens_the_first_stay():
+    assert most_attended(torch.ones(7), Lengths.of([4, 3]), Lengths.of([2, 1])).tolist() == [0, 1, 4]
+
+
+@every_model
+def test_pruned_tokens_leave_gradients_for_all_weights(tiny, clips, settings):
+    model = merging_model(tiny, settings, **PRUNED).train()
+    model(pack(of_one_length(settings, clips))).square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())

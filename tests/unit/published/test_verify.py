@@ -16,7 +16,7 @@ from elasticast.published.repeat import TOLERANCE, choose, compare
 from elasticast.published.verify import verify
 from elasticast.reporting.comparison import comparison_table
 from elasticast.reporting.comparison import write_table as write_table1
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 from tests.records import rewrite_record
 
 RUN = "elastic/seed1"
@@ -195,14 +195,26 @@ def test_what_is_missing_for_a_repetition_is_named(published):
     assert "results/data/toy" in finding.detail
 
 
-def test_weights_are_not_published(published, finished):
+@pytest.mark.parametrize("name", ["run.json", "model.safetensors"])
+def test_weights_are_not_published(published, finished, name):
     folder = finished.parent / "data/toy"
     folder.mkdir(parents=True)
     write_record(folder / "summary.json", {"sha256": "d" * 64})
-    (finished / f"runs/{RUN}/run.json").unlink()
+    (folder / "test.h5").touch()
+    (finished / f"runs/{RUN}/{name}").unlink(missing_ok=True)
     (*_, finding) = verify(published, None, "evaluation", RUN)
     assert finding.outcome == NOT_CHECKED
     assert RUN in finding.detail
+
+
+@pytest.mark.parametrize(("repeat", "stores"), [("evaluation", ["test.h5"]), ("training", ["test.h5", "train.h5"])])
+def test_an_archive_has_records_of_data_and_no_clips(published, finished, repeat, stores):
+    folder = finished.parent / "data/toy"
+    folder.mkdir(parents=True)
+    write_record(folder / "summary.json", {"sha256": "d" * 64})
+    (*_, finding) = verify(published, None, repeat, RUN)
+    assert finding.outcome == NOT_CHECKED
+    assert_names(finding.detail, "results/data/toy", *stores, "elasticast prepare")
 
 
 def test_the_exit_status_says_whether_anything_differs(published):

@@ -29,11 +29,11 @@ def row(quantity, mean, fixed="AST 64", status="ok", **other):
 @pytest.fixture
 def table(tmp_path):
     rows = [
-        row("fixed_own", 0.61),
+        row("fixed_native", 0.61),
         row("fixed_worst", 0.59),
         row("flexible_native", 0.84, sd=0.012),
         row("flexible_worst", 0.6),
-        row("fixed_own", 0.845, "AST 512, masked"),
+        row("fixed_native", 0.845, "AST 512, masked"),
         row("fixed_worst", "not run", "AST 512, masked", status="not run"),
     ]
     path = tmp_path / "it's a table1.csv"

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from elasticast.config.phases import phase_settings
+from elasticast.config.reading import deep_merge
 from elasticast.data.views import ViewRule
 from elasticast.models.positions import FactorisedPositions, GridPositions
+from elasticast.training.batches import TrainingBatches
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.optim import learning_rate
@@ -223,3 +225,30 @@ def test_three_phases_keep_the_places_of_a_grid_that_is_cut(trainer, kind):
         refine_positions(found.model, before, after)
     # away from the ends: patch t of the last phase is at t / 4 of the first one, which had 4 patches
     assert torch.allclose(table[0, 0, 0, 3:13], (torch.arange(3, 13) + 0.5) / 4 - 0.5, atol=1e-6)
+
+
+BUDGETS = {
+    "packed": {},
+    "token budget": {"train": {"batch": {"clips": None, "tokens": 150}}},
+    "dropout": {"train": {"token_dropout": [0.0, 0.5]}},
+    "padded": {"model": {"padding": [24, 64]}, "train": {"batch": {"buckets": True}, "token_dropout": 0.3}},
+    "buckets": {"model": {"kind": "ast"}, "view": {"frames": "native"}, "train": {"batch": {"buckets": True}}},
+    "patch sizes": {"model": {"patch_sizes": {"sizes": [12, 16, 20], "remainder": "drop"}}},
+    "merged": {"model": {"merge": {"share": 0.5}}},
+    "phases": {"train": {"phases": PHASES}},
+    "hops": {"view": {"compression": [1.0, 2.0, 4.0]}, "model": {"padding": "longest"}},
+    "cnn": {"model": {"kind": "cnn"}},
+}
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_a_training_costs_what_it_may(tiny, train_clips, norm, tmp_path, name):
+    budget = 8 * 3 * len(train_clips) * tiny(**BUDGETS[name]).model.flops(48, 5)
+    config = tiny(**deep_merge(BUDGETS[name], {"train": {"steps": None, "flops": budget}}))
+    found = Trainer(config, RunInputs(train_clips, norm, "data"), tmp_path)
+    costs = [0] * len(found.phases)
+    for step in TrainingBatches(found.phases, found.inputs, found.world, graphs=False, start=print).after(0):
+        costs[step.phase] += 3 * found.cost.batch(step.batch)
+    assert sum(costs) == pytest.approx(budget, rel=0.1)
+    if name == "phases":
+        assert [cost / budget for cost in costs] == pytest.approx([0.3, 0.3, 0.4], abs=0.03)

@@ -99,6 +99,14 @@ def test_a_distilled_run_goes_on_bit_for_bit(trainer, write_teacher, tmp_path, n
     assert record(tmp_path / "parts")["distill"] == record(tmp_path / "whole")["distill"]
 
 
+def test_the_budget_of_a_training_includes_its_teacher(trainer, write_teacher, tmp_path):
+    budget = 2e9
+    trainer("run", write_teacher(**TEACHERS["cnn"]), train={"steps": None, "flops": budget}).fit()
+    found = record(tmp_path / "run")
+    assert found["training_flops"] == pytest.approx(budget, rel=0.1)
+    assert found["distill"]["flops"] > 0.1 * budget
+
+
 def test_a_student_that_is_its_teacher_has_no_gradient(tiny, train_clips, norm, trainer, tmp_path):
     trainer("teacher").fit()
     loaded = load_teacher(str(tmp_path / "teacher"), tiny(), train_clips.classes)

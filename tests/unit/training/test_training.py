@@ -125,6 +125,11 @@ OPTIONS = {
         "view": {"frames": "native", "max_frames": 192},
         "train": {"batch": {"clips": 4, "buckets": True}},
     },
+    "padded, buckets of tokens": {
+        "model": {"positions": "grid", "padding": [24, 40, 64]},
+        "view": {"max_frames": 192},
+        "train": {"batch": {"clips": None, "tokens": 300, "buckets": True}, "token_dropout": 0.1},
+    },
     "buckets of tokens, shifted": {
         "model": {"kind": "ast", "time_offset": True},
         "view": {"frames": "native", "max_frames": 192},

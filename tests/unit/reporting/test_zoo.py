@@ -1,0 +1,126 @@
+"""The table and the figure of models and methods."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from elasticast.config.load_suite import load_suite
+from elasticast.evaluation.records import write_table
+from elasticast.reporting.read_tables import METRICS, RUNS
+from elasticast.reporting.zoo import cost_points, on_front, read_zoo
+from tests.unit.reporting.toy_suite import drawn_figure, line_texts, metrics_table, run_script
+
+SWEEPS = {
+    "dropped": {"x_name": "token_drop", "x": [0.0, 0.5]},
+    "merged": {"x_name": "token_merge", "x": [0.0, 0.5]},
+}
+COSTS = {"token_drop": {0.0: 2.0, 0.5: 1.0}, "token_merge": {0.0: 2.0, 0.5: 1.5}}
+SCORES = {"ast64": {0.0: 0.4, 0.5: 0.3}, "elastic": {0.0: 0.6, 0.5: 0.2}}
+
+
+def costed_rows(suite):
+    rows = []
+    for name, scores in SCORES.items():
+        for evaluation, sweep in SWEEPS.items():
+            for seed in (0, 1):
+                for x in sweep["x"]:
+                    about = [suite, name, seed, evaluation, "toy", "events", sweep["x_name"], x]
+                    rows.append([*about, "mAP", scores[x] + 0.01 * seed, 50, 60])
+                    rows.append([*about, "gflops_per_clip", COSTS[sweep["x_name"]][x], 50, 60])
+    return pd.DataFrame(rows, columns=list(METRICS))
+
+
+def runs_table(names, flops=3e12):
+    rows = []
+    for number, name in enumerate(names):
+        for seed in (0, 1):
+            known = {"experiment": name, "seed": seed, "steps": 10, "seconds": 120.0, "parameters": 500_000}
+            known |= {"run": f"runs/{name}/seed{seed}", "training_flops": flops * (1 + number)}
+            rows.append({**dict.fromkeys(RUNS, 1), **known})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def zoo(project):
+    """The toy suite with sweeps over tokens; hop20 learns from ast64. Returns the arguments of the script."""
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["evaluations"] |= SWEEPS
+    for name in SCORES:
+        raw["experiments"][name]["evaluations"] += list(SWEEPS)
+    raw["experiments"]["hop20"]["train"] = {"distill": {"teacher": "run:ast64", "weight": 0.5}}
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    write_table(project / "metrics.csv", pd.concat([metrics_table(), costed_rows("toy_suite")]), {})
+    write_table(project / "runs.csv", runs_table(raw["experiments"]), {})
+    return ["--metrics", str(project / "metrics.csv"), "--runs", str(project / "runs.csv")]
+
+
+def test_the_front_has_the_points_that_no_cheaper_one_beats():
+    costs, scores = pd.Series([1.0, 2.0, 2.0, 3.0, 4.0, 0.5]), pd.Series([0.3, 0.5, 0.6, 0.6, 0.7, 0.1])
+    assert on_front(costs, scores).tolist() == [True, False, True, False, True, True]
+    rng = np.random.default_rng(0)
+    costs, scores = (pd.Series(rng.integers(0, 8, 60).astype(float)) for _ in range(2))
+    front = on_front(costs, scores)
+    for cost, score, kept in zip(costs, scores, front, strict=True):
+        beaten = ((costs <= cost) & (scores > score)) | ((costs < cost) & (scores >= score))
+        assert not (kept and beaten.any())
+        assert ((costs[front] <= cost) & (scores[front] >= score)).any()  # one of the front is as good as any other
+
+
+def test_every_point_with_a_cost_is_there(zoo, project):
+    suite = load_suite("toy_suite", project / "config")
+    metrics = pd.read_csv(project / "metrics.csv")
+    found = read_zoo(suite, metrics, pd.read_csv(project / "runs.csv"), None)
+    assert len(found.points) == len(SCORES) * 4
+    front = found.points[found.points["front"]].sort_values("gflops")
+    assert list(zip(front["gflops"], front["score"].round(3), strict=True)) == [(1.0, 0.305), (2.0, 0.605)]
+    assert cost_points(found.panels, metrics[metrics["metric"] == "mAP"]).empty
+
+
+def test_the_table_has_scores_and_costs(zoo, project):
+    run_script(project, "zoo", *zoo)
+    table = pd.read_csv(project / "out" / "zoo.csv").set_index("experiment")
+    assert table.loc["ast64", "score"] == pytest.approx(0.61)  # at its own length, 64
+    assert table.loc["elastic", "score"] == pytest.approx(0.5 + 0.256 + 0.01)  # at the largest
+    assert table.loc["elastic", "length_mean"] == pytest.approx(0.5 + (32 + 64 + 128 + 256) / 4000 + 0.01)
+    assert table.loc["elastic", "gflops"] == 2.0
+    assert table.loc["ast128", "gflops"] != table.loc["ast128", "gflops"]  # not known
+    assert table["training_tflops"].to_dict() == {"ast64": 3.0, "ast128": 6.0, "hop20": 9.0, "elastic": 12.0}
+    assert table["earlier_tflops"].dropna().to_dict() == {"hop20": 3.0}
+    assert table["minutes"].tolist() == [2.0] * 4
+    for kind in ("md", "tex"):
+        text = (project / "out" / f"zoo.{kind}").read_text()
+        assert "ElasticAST" in text
+        assert "76.6" in text
+
+
+def test_a_suite_beside_it_is_drawn_open(zoo, project, monkeypatch):
+    resolved = load_suite("toy_suite", project / "config").model_dump(mode="json")
+    (project / "other.yaml").write_text(yaml.safe_dump({**resolved, "title": "Equal operations", "name": "other"}))
+    table = pd.read_csv(project / "metrics.csv").assign(suite="other")
+    write_table(project / "other.csv", table, {})
+    write_table(project / "other_runs.csv", runs_table(["ast64", "elastic"], 1e12), {})
+    beside = ["--beside", *(str(project / name) for name in ("other.yaml", "other.csv", "other_runs.csv"))]
+    figure, caption = drawn_figure(project, monkeypatch, "zoo", [*zoo, *beside])
+    inference, training = figure.axes
+    curves = [line for line in inference.get_lines() if len(line.get_xdata()) == 2 and line.get_marker() != "None"]
+    assert len(curves) == 4
+    drawn = {tuple(line.get_xdata()) for line in training.get_lines() if len(line.get_xdata()) == 1}
+    assert {(3.0,), (12.0,), (1.0,), (2.0,)} <= drawn
+    assert "Equal operations" in caption
+    assert "Pareto front" in line_texts(figure)
+    rows = [line.split(" | ") for line in (project / "out" / "zoo.md").read_text().splitlines()[2:]]
+    last = {row[1]: row[-1].strip(" |") for row in rows}
+    assert last == {"AST 64": "1", "AST 128": "", "AST 20 ms": "", "ElasticAST": "2"}
+
+
+def test_a_suite_that_has_not_run_is_drawn_without_points(zoo, project, monkeypatch):
+    write_table(project / "metrics.csv", metrics_table().iloc[:0], {})
+    write_table(project / "runs.csv", runs_table(["elastic"]).iloc[:0], {})
+    figure, caption = drawn_figure(project, monkeypatch, "zoo", zoo)
+    assert not [line for ax in figure.axes for line in ax.get_lines() if len(line.get_xdata())]
+    assert caption
+    table = pd.read_csv(project / "out" / "zoo.csv")
+    assert len(table) == 4
+    assert table[["score", "gflops", "training_tflops"]].isna().all(axis=None)
