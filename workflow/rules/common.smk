@@ -74,9 +74,8 @@ def warn_about_gpus():
     needing = [n for n, run in SUITE.runs.items() if run.train.precision == "fp16"]
     if SETTINGS.train_gpus or not needing or "snakemake" not in sys.argv[0]:
         return
-    with redirect_stderr(
-        StringIO()
-    ):  # Snakemake has said already which profiles it reads
+    # Snakemake has said already which profiles it reads
+    with redirect_stderr(StringIO()):
         executor = parse_args(sys.argv[1:])[1].executor
     if executor in (None, "local", "dryrun", "touch"):
         return
