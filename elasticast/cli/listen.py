@@ -49,6 +49,7 @@ def listen(
     import torch
 
     from elasticast.inference.classifier import load_pretrained
+    from elasticast.inference.prediction import print_any_character
     from elasticast.inference.stream import as_json_line, as_line, plan_stream, summary
 
     if threads:
@@ -62,6 +63,7 @@ def listen(
         audio.blocks, sample_rate=audio.sample_rate, top_k=top_k, longest_silence=silence, **pieces
     )
     print(f"{audio.name}: {audio.sample_rate} Hz, channels: {audio.channels}; {stream.plan}", file=sys.stderr)
+    print_any_character()
     line = as_json_line if as_json else as_line
     try:
         for score in stream:

@@ -88,10 +88,15 @@ def best_scores(scores: Tensor, classes: Sequence[str], top_k: int | None = None
     return {classes[i]: best.values[k].item() for k, i in enumerate(best.indices[:top_k].tolist())}
 
 
+def print_any_character() -> None:
+    """Print characters of labels that the terminal lacks as escapes from now on."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def print_predictions(predictions: Sequence[Prediction], form: Literal["table", "csv", "json"]) -> None:
     """Print predictions to stdout, and the errors of failed files to stderr."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack characters of labels
-        sys.stdout.reconfigure(errors="backslashreplace")
+    print_any_character()
     if form == "table":
         if any(p.error is None for p in predictions):
             _print_table(predictions)
