@@ -60,7 +60,7 @@ class WorkflowConfig(Settings):
     train_gpus: NaturalInt = Field(
         0,
         description="GPUs that a training run asks a cluster for, one process each. With 0, a run uses the GPU it "
-        "sees.",
+        "sees; jobs of a cluster that ask for no GPU usually see none.",
     )
 
     @field_validator("results", "released_weights")

@@ -12,7 +12,7 @@ import yaml
 
 from tests.complaints import assert_names
 from tests.drawn import assert_drawn
-from tests.workflow.conftest import DATASET, TINY
+from tests.workflow.conftest import DATASET, TINY, Project
 
 RUN = "results/tiny/runs/elastic/seed0"
 
@@ -218,6 +218,12 @@ def test_an_unknown_target_is_one_clear_error(finished, targets, expected):
     output = result.stderr + result.stdout
     assert_names(output, *expected)
     assert "Traceback" not in output
+
+
+def test_jobs_of_a_cluster_that_ask_for_no_gpu_are_a_warning(tmp_path):
+    result = Project(tmp_path).snakemake("--list", "--profile", "slurm", config={"suite": "paper_flexi"})
+    assert result.returncode == 0, result.stderr
+    assert_names(result.stderr, "'paper_flexi'", "train.precision: fp16", "--config train_gpus=1")
 
 
 def test_unusable_clips_are_an_error_and_are_listed(project):

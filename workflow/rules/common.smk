@@ -2,12 +2,14 @@
 # what each of them needs.
 
 import sys
+from contextlib import redirect_stderr
 from difflib import get_close_matches
 from glob import glob
+from io import StringIO
 from os.path import relpath
 from pathlib import Path
 
-from snakemake.cli import get_argument_parser
+from snakemake.cli import get_argument_parser, parse_args
 from snakemake.exceptions import WorkflowError
 from snakemake.iocontainers import Wildcards
 from snakemake.logging import logger
@@ -67,8 +69,25 @@ def warn_about_ablations():
         )
 
 
+def warn_about_gpus():
+    """Log a warning if the jobs of a cluster ask for no GPU, but runs need one."""
+    needing = [n for n, run in SUITE.runs.items() if run.train.precision == "fp16"]
+    if SETTINGS.train_gpus or not needing or "snakemake" not in sys.argv[0]:
+        return
+    # Snakemake has said already which profiles it reads
+    with redirect_stderr(StringIO()):
+        executor = parse_args(sys.argv[1:])[1].executor
+    if executor in (None, "local", "dryrun", "touch"):
+        return
+    logger.warning(
+        f"suite {SUITE.name!r}: {len(needing)} of {len(SUITE.runs)} experiments have train.precision: fp16, which needs "
+        "a GPU, but with train_gpus: 0 their jobs ask the cluster for none; add: --config train_gpus=1"
+    )
+
+
 if workflow.is_main_process:  # the jobs of a cluster read the Snakefile again
     warn_about_ablations()
+    warn_about_gpus()
 
 
 # With `partial` it matches nothing, so that no run is started. It does not list the names: Snakemake would copy thousands
