@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from elasticast.checksums import FILES, file_sha256, read_record, verify
 from elasticast.config import RunConfig
@@ -63,11 +64,25 @@ def read_weights(source: str | Path) -> Weights:
     return weights
 
 
+class _WithoutValues(TorchFunctionMode):
+    """Leave new tensors unfilled, which takes no time for a model of any size.
+
+    On the meta device they would have no values either, but there arithmetic imports PyTorch's compiler (1.5 s).
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__"):  # in place, such as `normal_`
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _expected_state(weights: Weights) -> dict[str, Tensor]:
-    """State dict of the model in `weights.config`, on the meta device; without a head if the weights have none."""
+    """State dict of the model in `weights.config`, without values; without a head if the weights have none."""
     head = weights.tensors.get("head.bias")
     headless = head is None and weights.classes is None
-    with torch.device("meta"):
+    with _WithoutValues():
         model = build_model(weights.config, len(weights.classes or (() if head is None else head)) or 1)
     heads = tuple(f"{name}." for name in weights.config.model.traits.head)
     return {k: v for k, v in model.state_dict().items() if not (headless and k.startswith(heads))}
