@@ -3,7 +3,6 @@
 Shapes: R rows, L tokens per row, Q clips in the fullest row, B clips, H heads, E channels per head, C classes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +25,12 @@ class RowMask:
     allowed : Tensor
         Booleans `[R, 1, queries per row, L]`, True where a query may attend to a key. A size of 1 along the queries
         applies to all queries of the row.
-    q : sequence
-        One entry per pooling query; empty for self-attention.
+    queries : int
+        Number of pooling queries; 0 for self-attention.
     """
 
     allowed: Tensor
-    q: Sequence = ()
+    queries: int = 0
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
         """Softmax attention from queries `[queries, H, E]` to keys and values `[R*L, H, E]`."""
@@ -83,7 +82,7 @@ class RowIndices:
     def pooling(self) -> RowMask:
         """Mask for pooling queries; unused queries attend to all tokens, because softmax needs at least one."""
         allowed = (self.queries[:, :, None] == self.owner[:, None]) | (self.queries < 0)[:, :, None]
-        return RowMask(allowed[:, None], range(self.queries.numel()))
+        return RowMask(allowed[:, None], self.queries.numel())
 
 
 def row_batch(clips: list[PackedClip], layout: Layout) -> PackedBatch:

@@ -59,6 +59,8 @@ _FILLS = {
     "buckets": _Family(210, 190, 0.95, "v"),
     "edge": _Family(85, 85, 0.6, "P"),
 }
+_NAFLEX = _Family(20, 50, 0.9, "P")
+"""ElasticAST with padding, or with a table of positions that is resized to each clip."""
 _FLEXIBLE = _Family(185, 165, 0.9, "*")
 """Models trained with patches of several sizes, besides ElasticAST."""
 _OTHERS = tuple(
@@ -105,16 +107,17 @@ def styles_of(
         Colours by label that replace ours.
     base : str, optional
         Label of the base of an ablation. If several labels are ElasticAST, only the base (or, with another base, the
-        first of them) has the look of ElasticAST; the others are variants of it. In a suite all of them have it.
+        first of them) has the look of ElasticAST; the others are variants of it. In a suite all of them have it, except
+        those with another training method or with merged tokens.
     """
-    elastic = [label for label, run in runs.items() if _LOOKS.get(run.model.kind) == "elastic"]
-    elastic.sort(key=lambda label: (label != base, len(runs[label].view.compression) > 1))
+    elastic = [label for label, run in runs.items() if _LOOKS.get(run.model.kind) == "elastic" and not _naflex(run)]
+    elastic.sort(key=lambda label: (label != base, _changed(runs[label]), len(runs[label].view.compression) > 1))
     taken: list[tuple[set[str], tuple]] = []
     styles: dict[str, LineStyle] = {}
     for label in sorted(runs, key=lambda label: label not in (*elastic[:1], base)):
         places = figures[label] if figures else {""}
         if label in elastic:
-            tries = _elastic(variant=base is not None and label != elastic[0])
+            tries = _elastic(variant=_changed(runs[label]) or (base is not None and label != elastic[0]))
         else:
             equal = [styles[other].color for other in styles if runs[other] == runs[label]]
             tries = _of_family(runs[label], _family(runs[label]), next(iter(equal), None))
@@ -151,7 +154,18 @@ def _elastic(*, variant: bool) -> Iterator[LineStyle]:
         yield LineStyle(color, dashes, "Hd8"[i % 3], _WIDTH, 3)
 
 
+def _naflex(run: RunSettings) -> bool:
+    return run.model.kind == "elasticast" and (run.model.padding is not None or run.model.positions == "grid")
+
+
+def _changed(run: RunSettings) -> bool:
+    """Whether a model of a suite is a variant of another one."""
+    return run.model.merge is not None or bool(run.train.phases) or run.train.distill is not None
+
+
 def _family(run: RunSettings) -> _Family:
+    if _naflex(run):
+        return _NAFLEX
     if run.model.kind not in _LOOKS:
         return _OTHERS[_number(run.model.kind) % len(_OTHERS)]
     if run.model.patch_sizes is not None:

@@ -55,13 +55,13 @@ def test_labels_are_one_line_of_text(project, label):
 def test_tables_have_the_same_rows_and_columns(project, label):
     out = run_script(project, "table1", *from_metrics(project))
     head, *rows = rows_of_markdown(out.with_suffix(".md").read_text())
-    assert {len(row) for row in (head, *rows)} == {13}
+    assert {len(row) for row in (head, *rows)} == {14}
     assert {row[3] for row in rows} == {f"{label} too", "AST 128", "AST 20 ms"}
     assert {row[6] for row in rows} == {label}
     lines = out.with_suffix(".tex").read_text().splitlines()
     assert len(lines) == 5 + 2 * 2 + 3 + 2  # head, titles of two blocks, three rows, end
     assert not [line for line in lines if re.search(r"\\\\$", line) and line.startswith(("[", "*"))]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines if "pm" in line} == {8}
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in lines if "pm" in line} == {9}
 
 
 def test_cells_of_csv_are_no_formulas(project, label):
