@@ -204,7 +204,7 @@ def legend_below(figure: Figure, handles: list[Artist]) -> None:
         return
     room = int(figure.get_figwidth() * 72 / CHARACTER)
     title = textwrap.fill(" · ".join(texts), room, break_on_hyphens=False)
-    widths = [(len(h.get_label()) * CHARACTER + 36) / 72 for h in marked]  # inches, with line and gap
+    widths = [(len(h.get_label()) * CHARACTER + 48) / 72 for h in marked]  # inches, with line and gap
     columns = next((n for n in range(len(widths), 1, -1) if _width(widths, n) < figure.get_figwidth()), 1)
     _grow(figure, -(-len(widths) // columns) + (title.count("\n") + 1 if title else 0))
     figure.legend(handles=marked, loc="outside lower center", ncols=columns, title=title or None, title_fontsize=7)

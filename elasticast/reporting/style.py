@@ -46,7 +46,7 @@ _SIZES = {
     "ytick.major.pad": 2,
     "hatch.linewidth": 0.5,
     "legend.frameon": False,
-    "legend.handlelength": 2.6,
+    "legend.handlelength": 4.2,  # two periods of every dash pattern
     "legend.columnspacing": 1.4,
     "legend.handletextpad": 0.6,
 }
