@@ -16,7 +16,7 @@ def test_a_published_suite_is_drawn_without_its_results(project):
     assert published.returncode == 0, published.stderr
     shutil.rmtree(project.folder / "results")
     jobs = project.planned("redraw")
-    names = {"redraw_fig1", "redraw_fig2", "redraw_fig4", "redraw_fig5", "redraw_table1"}
+    names = {"redraw_fig1", "redraw_fig2", "redraw_fig4", "redraw_fig5", "redraw_table1", "redraw_zoo"}
     assert jobs == dict.fromkeys((*names, "redraw_record", "redraw"), 1)
     result = project.snakemake("redraw")
     assert result.returncode == 0, result.stderr
