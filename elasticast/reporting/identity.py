@@ -155,7 +155,8 @@ def _elastic(*, variant: bool) -> Iterator[LineStyle]:
 
 
 def _naflex(run: RunSettings) -> bool:
-    return run.model.kind == "elasticast" and (run.model.padding is not None or run.model.positions == "grid")
+    elastic = _LOOKS.get(run.model.kind) == "elastic"
+    return elastic and (run.model.padding is not None or run.model.positions == "grid")
 
 
 def _changed(run: RunSettings) -> bool:
