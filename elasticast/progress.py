@@ -1,5 +1,6 @@
 """Report progress: as a bar on a terminal, as lines in a log."""
 
+import contextlib
 import logging
 import re
 import time
@@ -18,6 +19,17 @@ LOG_EVERY_SECONDS = 60.0
 _REPORTED = re.compile(r": (\d+ of \d+), \d+ s, (\d+) s to go ")
 """Lines of :class:`Progress` in a log."""
 _TAIL = 4096
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Log no warnings and less important messages inside the block."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class Progress:

@@ -46,14 +46,14 @@ def ceilings(dataset: DatasetConfig, task: str, split: str, seconds: Sequence[fl
 
 
 def _of_tones(clips: list[Clip], seconds: Sequence[float]) -> list[float]:
-    """The share of clips whose tone is heard, and of the others the share of right guesses."""
+    """Share of right answers: a tone that is heard is named, another one is guessed."""
     begins = np.array([min(clip.sounding) * SLOT_SECONDS + LEAD_SECONDS for clip in clips])
     heard = [float((begins < length).mean()) for length in seconds]
     return [share + (1 - share) / len(TONES) for share in heard]
 
 
 def _of_scenes(clips: list[Score], seconds: Sequence[float]) -> list[float]:
-    """The share of clips of which the most probable scene, given the sounds that are heard, is right."""
+    """Share of right answers, if the answer is the most probable scene of the sounds that are heard."""
 
     def right(clip: Score, length: float) -> bool:
         heard = tuple(event for event in clip.events if event.start < length)

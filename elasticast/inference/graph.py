@@ -6,7 +6,6 @@ an export holds a copy.
 
 import contextlib
 import io
-import logging
 import math
 import os
 import warnings
@@ -28,6 +27,7 @@ from elasticast.inference import frontend
 from elasticast.inference.exported import Exported
 from elasticast.models import build_model
 from elasticast.models.graph import TensorModel, problems
+from elasticast.progress import quiet
 
 TORCH, ONNX, FRONT_END = "model.pt2", "model.onnx", Path(frontend.__file__).name
 INPUTS, OUTPUTS = ("patches", "freq", "time", "seqlens"), ("logits", "frame_logits")
@@ -178,11 +178,6 @@ def _input_settings(config: RunConfig, norm: Norm) -> dict[str, Any] | None:
 @contextlib.contextmanager
 def _quiet():
     """Hide warnings and messages of the exporters, which say nothing that a user could change."""
-    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), quiet():
         warnings.simplefilter("ignore")
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)
+        yield

@@ -115,15 +115,12 @@ def length_sweep(
         If the model cannot take one of the lengths.
     """
     model = on_task(load_model(source, trust_code=trust_code), source, data, task)
-    config, device = model.config, default_device()
+    config = model.config
     points = _points(model, lengths)
     evaluation = Evaluation(x_name="max_frames", x=list(points), split=split)
     if problems := sweep_problems(config, evaluation):
         raise ConfigError([Problem("--lengths", (), f"{source}: {p.message}", lengths) for p in problems])
-    record = job_record(
-        code_digest("evaluate"), config, read_data_hash(data), **compute_record(config.model.backend, device)
-    )
-    rows = evaluate(model.model.to(device), data, config, model.norm, {"length": evaluation})
+    rows = evaluate(model.model.to(default_device()), data, config, model.norm, {"length": evaluation})
     table = pd.DataFrame(
         {
             "model": source,
@@ -135,11 +132,18 @@ def length_sweep(
             **{name: rows[name] for name in ("metric", "value", "n")},
         }
     )
-    write_text(out / TABLE, table.to_csv(index=False))
-    record |= {"weights": source, "weights_sha256": model.sha256, "notes": model.notes}
-    write_record(out / "sweep.json", record, [out / TABLE])
+    write_sweep(table, out / TABLE, model, source, data)
     write_length_figure(table, PRIMARY_METRIC[model.kind], out / "sweep", config)
     return table
+
+
+def write_sweep(table: pd.DataFrame, path: Path, model: Pretrained, source: str, data: Path, *code: str) -> None:
+    """Write the table of a sweep, and its record, `.json`: model, data, and the code that evaluates, with `code`."""
+    write_text(path, table.to_csv(index=False))
+    computed = compute_record(model.config.model.backend, default_device())
+    record = job_record(code_digest("evaluate", *code), model.config, read_data_hash(data), **computed)
+    record |= {"weights": source, "weights_sha256": model.sha256, "notes": model.notes}
+    write_record(path.with_suffix(".json"), record, [path])
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -8,18 +8,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from elasticast.checksums import write_record
 from elasticast.data.dataset import Clips
-from elasticast.data.manifest import read_data_hash
 from elasticast.evaluation.metrics import metrics, ranking_scores
-from elasticast.files import write_text
 from elasticast.inference.classifier import AudioClassifier
-from elasticast.inference.length_sweep import on_task
+from elasticast.inference.length_sweep import on_task, write_sweep
 from elasticast.inference.stream import StreamPlan, plan_stream
-from elasticast.models.device import compute_record, default_device
+from elasticast.models.device import default_device
 from elasticast.models.pretrained import load_model
 from elasticast.progress import Progress
-from elasticast.provenance import code_digest, job_record
 
 TABLE = "stream.csv"
 _CODE = ("data/live.py", "data/pieces.py", "inference/stream.py")
@@ -90,9 +86,9 @@ def stream_sweep(
     ElasticASTError
         If a chunk or context is not possible with the model; before any clip is read.
     """
-    model, device = on_task(load_model(source, trust_code=trust_code), source, data, task), default_device()
+    model = on_task(load_model(source, trust_code=trust_code), source, data, task)
     config, points = model.config, _points(model.config, chunks, contexts)
-    model.model.to(device)
+    model.model.to(default_device())
     classifier, clips = AudioClassifier(model), Clips(data, split, config.task)
     with Progress("sweep", len(clips) * len(points)) as progress:
         for number, point in enumerate(points):
@@ -101,11 +97,7 @@ def stream_sweep(
                 progress.update(number * len(clips) + clip + 1)
     head = {"model": source, "dataset": config.dataset, "task": config.task, "split": split}
     table = pd.DataFrame([head | row for point in points for row in _rows(point, clips, config.train.loss)])
-    write_text(out / TABLE, table.to_csv(index=False))
-    computed = compute_record(config.model.backend, device)
-    record = job_record(code_digest("evaluate", *_CODE), config, read_data_hash(data), **computed)
-    record |= {"weights": source, "weights_sha256": model.sha256, "notes": model.notes}
-    write_record(out / "stream.json", record, [out / TABLE])
+    write_sweep(table, out / TABLE, model, source, data, *_CODE)
     return table
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from elasticast.config import ASTSettings
 from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, computed_as, pooling_mask, resolve_backend
-from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens, time_means
+from elasticast.models.frame_head import FrameHead, FrameLogits, clip_time_means, patch_tokens
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
 from elasticast.models.token_merging import MergedTokens, merged_trunk
@@ -65,8 +65,7 @@ class AST(nn.Module):
 
     def frame_embeddings(self, batch: PackedBatch) -> list[Tensor]:
         """Mean `[time patches, D]` of the last states of each time patch, of each clip; 0 without tokens."""
-        means, _ = time_means(self._patches(self._states(batch)[0], batch), batch)
-        return list(means.split(batch.clip_time_patches))
+        return clip_time_means(self._patches(self._states(batch)[0], batch), batch)
 
     def _states(self, batch: PackedBatch) -> tuple[MergedTokens, str]:
         """Tokens after the last block, and the attention backend."""

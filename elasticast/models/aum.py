@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elasticast.config import AuMSettings
 from elasticast.data.packing import Lengths, PackedBatch
-from elasticast.models.frame_head import time_means
+from elasticast.models.frame_head import clip_time_means
 from elasticast.models.pooling import mean_pooling
 from elasticast.models.positions import GridPositions
 from elasticast.models.scan import selective_scan
@@ -187,7 +187,7 @@ class AuM(nn.Module):
             x = x[is_patch]
         if self.settings.order == "time":
             x = torch.empty_like(x).index_copy(0, time_major(batch), x)
-        return list(time_means(self.norm(x), batch)[0].split(batch.clip_time_patches))
+        return clip_time_means(self.norm(x), batch)
 
     def _states(self, batch: PackedBatch) -> tuple[Tensor, Tensor | None]:
         """Tokens after the last block, in the order of the scan, and the rows `[B]` of CLS tokens, if there are any."""

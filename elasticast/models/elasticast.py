@@ -9,7 +9,7 @@ from elasticast.data.padding import PaddedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, chunk_mask, computed_as, pooling_mask, resolve_backend
 from elasticast.models.chunks import ChunkMemory
-from elasticast.models.frame_head import FrameHead, FrameLogits, patch_tokens, time_means
+from elasticast.models.frame_head import FrameHead, FrameLogits, clip_time_means, patch_tokens
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions, stored_places
 from elasticast.models.token_merging import MergedTokens, merged_trunk
@@ -69,8 +69,7 @@ class ElasticAST(nn.Module):
 
     def frame_embeddings(self, batch: PackedBatch) -> list[Tensor]:
         """Mean `[time patches, D]` of the last states of each time patch, of each clip; 0 without tokens."""
-        means, _ = time_means(self._patches(self._states(batch)[0], batch), batch)
-        return list(means.split(batch.clip_time_patches))
+        return clip_time_means(self._patches(self._states(batch)[0], batch), batch)
 
     def _states(self, batch: PackedBatch, present: Tensor | None = None) -> tuple[MergedTokens, str]:
         """Tokens after the last block, and the attention backend; `present` `[N]` is False for padding."""

@@ -51,6 +51,11 @@ def time_means(x: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor]:
     return sums / tokens.clamp(min=1)[:, None], tokens > 0
 
 
+def clip_time_means(x: Tensor, batch: PackedBatch) -> list[Tensor]:
+    """Mean `[time patches, D]` over the tokens `[N, D]` of each time patch, of each clip; 0 without tokens."""
+    return list(time_means(x, batch)[0].split(batch.clip_time_patches))
+
+
 def patch_tokens(tokens: MergedTokens, lengths: Lengths, prefix: int) -> Tensor:
     """The last states `[N, D]` of the patches: without prefix tokens, and before tokens were merged.
 

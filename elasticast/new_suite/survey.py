@@ -1,13 +1,10 @@
 """Look at a folder of recordings: layout, labels, splits, lengths."""
 
-import logging
 import math
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -29,7 +26,7 @@ from elasticast.data.tables.read import Rows, find_table, read_table, tables_in
 from elasticast.data.tables.splits import SEEDS, USUAL, EmptySplitError
 from elasticast.errors import DataError
 from elasticast.new_suite.labels import guess_labels
-from elasticast.progress import track
+from elasticast.progress import quiet, track
 
 MOST_MEASURED = 5000
 """Files whose length is read, evenly spaced; the quartiles of more would hardly differ."""
@@ -190,7 +187,7 @@ def _best_seed(settings: dict) -> tuple[int | None, Annotations]:
     for seed in range(SEEDS):
         config = _config(settings | {"split_seed": seed})
         try:
-            with _quiet():
+            with quiet():
                 annotations = reader_of(config).annotate(config, Path(), Path())
         except EmptySplitError as empty:
             error = empty
@@ -215,17 +212,6 @@ def _lacking(clips: pd.DataFrame, tasks: list[str]) -> int:
         of_split = [set(chain.from_iterable(clips.loc[clips["split"] == s, task])) for s in ("train", "test")]
         number += sum(counts[name] > 1 for name in of_split[0] ^ of_split[1])
     return number
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Log nothing: the annotations are read once more."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -54,10 +54,10 @@ def curve_table(
     """
     rows = []
     for panel in panels:
+        here = [t for t in tests if suite.evaluations[suite.claims[t.claim].evaluation].x_name == panel.x_name]
         for series in panel.series:
             about = {"suite": suite.name, "experiment": series.experiment, "dataset": panel.dataset, "task": panel.task}
             about |= {"sweep": panel.x_name, "metric": panel.metric, "label": series.label, "hop_ms": panel.hop_ms}
-            here = [t for t in tests if suite.evaluations[suite.claims[t.claim].evaluation].x_name == panel.x_name]
             outcomes = [t.outcome for t in here if series.experiment in (t.model, t.against)]
             row = about | _values(series, panel) | {"claim": combine_outcomes(outcomes)}
             if tolerance is not None:

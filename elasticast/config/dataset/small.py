@@ -51,7 +51,8 @@ class Controls(DatasetSettings):
 
     def code(self) -> tuple[str, ...]:
         """See `DatasetSettings.code`."""
-        return (*super().code(), "data/datasets/soundscapes.py:Event,SAMPLE_RATE,STREAMS,mix")
+        names = "Event,SAMPLE_RATE,clip_names,clip_rng,generate,mix"
+        return (*super().code(), f"data/datasets/soundscapes.py:{names}")
 
 
 class FsddDigits(DatasetSettings):

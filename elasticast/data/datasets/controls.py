@@ -36,9 +36,7 @@ import pandas as pd
 
 from elasticast.config.dataset import Controls
 from elasticast.data.annotations import Annotations
-from elasticast.data.datasets.soundscapes import SAMPLE_RATE, STREAMS, Event, mix
-from elasticast.data.synthesis import audio_folder, write_wav
-from elasticast.progress import track
+from elasticast.data.datasets.soundscapes import SAMPLE_RATE, Event, clip_names, clip_rng, generate, mix
 
 SLOT_SECONDS = 0.32
 LEAD_SECONDS = 0.04
@@ -56,20 +54,16 @@ class Clip(NamedTuple):
     sounding: tuple[int, ...]
 
 
-def _rng(config: Controls, split: str, index: int, step: int) -> np.random.Generator:
-    return np.random.default_rng([config.seed, STREAMS[split], index, step])
-
-
 def compose(config: Controls, split: str, index: int) -> Clip:
     """Draw tone, length and slots of clip `index` of `split`."""
-    rng = _rng(config, split, index, step=0)
+    rng = clip_rng(config, split, index, step=0)
     tone, slots = str(rng.choice(list(TONES))), int(rng.integers(config.slots[0], config.slots[1] + 1))
     return Clip(tone, slots, (int(rng.integers(slots)),) if config.tones == "once" else tuple(range(slots)))
 
 
 def render(config: Controls, split: str, index: int) -> np.ndarray:
     """Generate the samples of clip `index` of `split`; int16 ``[samples]`` at 16 kHz."""
-    clip, rng = compose(config, split, index), _rng(config, split, index, step=1)
+    clip, rng = compose(config, split, index), clip_rng(config, split, index, step=1)
     seconds, level = SLOT_SECONDS - 2 * LEAD_SECONDS, rng.uniform(*config.snr_db)
     events = [Event(clip.tone, slot * SLOT_SECONDS + LEAD_SECONDS, seconds, level) for slot in clip.sounding]
     return mix(rng, events, round(clip.slots * SLOT_SECONDS * SAMPLE_RATE), _tone)
@@ -80,22 +74,15 @@ def _tone(rng: np.random.Generator, kind: str, samples: int) -> np.ndarray:
     return np.sin(2 * np.pi * (frequency * np.arange(samples) / SAMPLE_RATE + rng.uniform()))
 
 
-def _clips(config: Controls) -> list[tuple[str, int, str]]:
-    return [(split, i, f"{split}_{i:06d}") for split in STREAMS for i in range(config.clips.get(split, 0))]
-
-
 def fetch(config: Controls, data_root: Path, out: Path) -> None:
     """Write the wav files that do not exist yet to ``out/audio``."""
-    folder = audio_folder(out, config)
-    todo = [clip for clip in _clips(config) if not (folder / f"{clip[2]}.wav").is_file()]
-    for split, index, name in track(todo, len(todo), "controls generated"):
-        write_wav(folder / f"{name}.wav", render(config, split, index), SAMPLE_RATE)
+    generate(config, out, render, "controls generated")
 
 
 def annotate(config: Controls, data_root: Path, out: Path) -> Annotations:
     """Return one row per clip."""
     rows = []
-    for split, index, name in _clips(config):
+    for split, index, name in clip_names(config):
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "start": 0.0}
         rows.append(row | {"duration": math.nan, "reason": "", "tone": [compose(config, split, index).tone]})
     return Annotations(pd.DataFrame(rows))

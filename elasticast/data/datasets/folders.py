@@ -88,8 +88,7 @@ def has_splits(config: Folders, folder: Path, parts: list[list[str]]) -> bool:
     Raises
     ------
     DataError
-        If only some of the folders are splits, or if the only one is a split, which is an error unless all clips are
-        split test.
+        If only some of the folders are splits. Also if there is one folder, it is a split, and `all_test` is not set.
     """
     names, known = sorted({part[0] for part in parts if len(part) > 1}), split_of_names(config)
     splits = [name for name in names if clean(name).casefold() in known]

@@ -34,16 +34,18 @@ Licence
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from elasticast.config.dataset import Soundscapes
+from elasticast.config.dataset import Controls, Soundscapes
 from elasticast.data.annotations import Annotations
 from elasticast.data.event_lists import events_of
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, to_int16, unit_rms, write_wav
 from elasticast.progress import track
+
+Generated = TypeVar("Generated", Soundscapes, Controls)
 
 SAMPLE_RATE = 16000
 EVENT_SECONDS = (0.12, 0.6)
@@ -94,13 +96,14 @@ class Score(NamedTuple):
     events: tuple[Event, ...]
 
 
-def _rng(config: Soundscapes, split: str, index: int, step: int) -> np.random.Generator:
+def clip_rng(config: Generated, split: str, index: int, step: int) -> np.random.Generator:
+    """Random stream of one step in the generation of clip `index` of `split`."""
     return np.random.default_rng([config.seed, STREAMS[split], index, step])
 
 
 def compose(config: Soundscapes, split: str, index: int) -> Score:
     """Draw the scene, length and events of clip `index` of `split`."""
-    rng = _rng(config, split, index, step=0)
+    rng = clip_rng(config, split, index, step=0)
     scene = str(rng.choice(list(SCENES)))
     seconds = draw_seconds(rng, *config.seconds)
     return Score(scene, seconds, draw_events(rng, seconds, np.array(SCENES[scene]) / 100, config.snr_db))
@@ -142,7 +145,7 @@ def draw_seconds(rng: np.random.Generator, shortest: float, longest: float) -> f
 
 def render(config: Soundscapes, split: str, index: int) -> np.ndarray:
     """Generate the samples of clip `index` of `split`; int16 ``[samples]`` at 16 kHz."""
-    score, rng = compose(config, split, index), _rng(config, split, index, step=1)
+    score, rng = compose(config, split, index), clip_rng(config, split, index, step=1)
     return mix(rng, score.events, round(score.seconds * SAMPLE_RATE), _new_sound)
 
 
@@ -272,22 +275,28 @@ SOUNDS: dict[str, Callable[[np.random.Generator, np.ndarray], np.ndarray]] = {
 # ---------------------------------------------------------------------------------------------
 
 
-def _clips(config: Soundscapes) -> list[tuple[str, int, str]]:
+def clip_names(config: Generated) -> list[tuple[str, int, str]]:
+    """Split, index and name of every clip."""
     return [(split, i, f"{split}_{i:06d}") for split in STREAMS for i in range(config.clips.get(split, 0))]
 
 
 def fetch(config: Soundscapes, data_root: Path, out: Path) -> None:
     """Write the wav files that do not exist yet to ``out/audio``."""
+    generate(config, out, render, "soundscapes generated")
+
+
+def generate(config: Generated, out: Path, render: Callable[[Generated, str, int], np.ndarray], what: str) -> None:
+    """Write the clips that do not exist yet to ``out/audio``; `what` names them in the progress."""
     folder = audio_folder(out, config)
-    todo = [clip for clip in _clips(config) if not (folder / f"{clip[2]}.wav").is_file()]
-    for split, index, name in track(todo, len(todo), "soundscapes generated"):
+    todo = [clip for clip in clip_names(config) if not (folder / f"{clip[2]}.wav").is_file()]
+    for split, index, name in track(todo, len(todo), what):
         write_wav(folder / f"{name}.wav", render(config, split, index), SAMPLE_RATE)
 
 
 def annotate(config: Soundscapes, data_root: Path, out: Path) -> Annotations:
     """Return one row per soundscape, and its events."""
     rows, events = [], []
-    for split, index, name in _clips(config):
+    for split, index, name in clip_names(config):
         score = compose(config, split, index)
         row = {"id": name, "split": split, "path": str(out / "audio" / f"{name}.wav"), "start": 0.0}
         row |= {"duration": math.nan, "reason": "", "scene": [score.scene]}
