@@ -183,6 +183,10 @@ def _check_same_evaluations(path: Path, metrics: Path | None) -> None:
     if metrics is None:
         return
     theirs, ours = (read_record(record_of(p), _make_again(p)).get("predictions", {}) for p in (path, metrics))
+    if theirs and ours and not ours.keys() & theirs.keys():
+        raise DataError(
+            f"{path} and {metrics}: are of different runs, such as {min(theirs)} and {min(ours)}; {_make_again(path)}"
+        )
     for run in sorted(ours.keys() & theirs.keys()):
         if ours[run] != theirs[run]:
             raise DataError(f"{path} and {metrics}: are of different evaluations of {run}; {_make_again(path)}")

@@ -277,6 +277,9 @@ def test_intervals_and_metrics_of_different_evaluations_are_refused(evaluated, t
     write_table(other, pd.DataFrame(rows, columns=list(INTERVALS)), {"predictions": {**predictions, "ast/seed1": "f"}})
     with complains(DataError, path, other, "ast/seed1"):
         read_intervals(other, path)
+    write_table(other, pd.DataFrame(rows, columns=list(INTERVALS)), {"predictions": {"foreign/seed0": "f"}})
+    with complains(DataError, path, other, "foreign/seed0", "ast/seed0"):
+        read_intervals(other, path)
 
 
 @pytest.mark.parametrize(
