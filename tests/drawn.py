@@ -27,7 +27,8 @@ def _streams(document: bytes) -> list[bytes]:
     found = []
     for packed in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", document, re.DOTALL):
         try:
-            found.append(zlib.decompress(packed))
+            # the last byte of the data may be a `\r`, which the pattern takes for the end of a line
+            found.append(zlib.decompressobj().decompress(packed))
         except zlib.error:
             continue  # not compressed
     return found

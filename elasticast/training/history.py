@@ -5,7 +5,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,20 @@ class History:
         writer.writeheader()
         writer.writerows(kept)
         write_text(self.path, lines.getvalue())
-        self.board = SummaryWriter(str(folder), purge_step=step + 1)
+        self._purge_step = step + 1
 
     def __enter__(self) -> "History":
-        self.file = self.path.open("a", newline="", buffering=1)
-        # the thread that writes TensorBoard events passes its errors on to this one; Python would print them as well
-        self._hook, threading.excepthook = threading.excepthook, self._print_other_errors
+        with self._naming(), ExitStack() as opened:
+            opened.enter_context(_errors_of_threads_quiet())
+            self.board = SummaryWriter(str(self.path.parent), purge_step=self._purge_step)
+            opened.callback(self.board.close)
+            self.file = opened.enter_context(self.path.open("a", newline="", buffering=1))
+            self._opened = opened.pop_all()
         return self
-
-    def _print_other_errors(self, error: threading.ExceptHookArgs) -> None:
-        if not isinstance(error.exc_value, OSError):
-            self._hook(error)
 
     def __exit__(self, *exc: object) -> None:
         with self._naming():
-            self.file.close()
-            self.board.close()
-        threading.excepthook = self._hook
+            self._opened.close()
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
@@ -90,7 +87,24 @@ class History:
         lines = [",".join(str(row[name]) for name in VALIDATION_FIELDS) for row in rows]
         write_text(self.path.with_name("validation.csv"), "\n".join([",".join(VALIDATION_FIELDS), *lines, ""]))
         last = rows[-1]
-        self.board.add_scalar(f"{last['split']}/{last['metric']}", last["value"], last["step"])
+        with self._naming():
+            self.board.add_scalar(f"{last['split']}/{last['metric']}", last["value"], last["step"])
+
+
+@contextmanager
+def _errors_of_threads_quiet() -> Iterator[None]:
+    """The thread that writes TensorBoard events passes its errors on to the main thread; Python would print them as well."""
+    before = threading.excepthook
+
+    def print_others(error: threading.ExceptHookArgs) -> None:
+        if not isinstance(error.exc_value, OSError):
+            before(error)
+
+    threading.excepthook = print_others
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class Report:
