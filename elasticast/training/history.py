@@ -93,7 +93,7 @@ class History:
 
 @contextmanager
 def _errors_of_threads_quiet() -> Iterator[None]:
-    """The thread that writes TensorBoard events passes its errors on to the main thread; Python would print them as well."""
+    """The thread that writes TensorBoard events passes its errors on to the main one; Python would print them too."""
     before = threading.excepthook
 
     def print_others(error: threading.ExceptHookArgs) -> None:
