@@ -88,6 +88,7 @@ _COLUMNS = {
     "\nclips/s": lambda row: f"{row.clips_per_s:,.1f}",
     "\ntokens/s": lambda row: f"{row.tokens_per_s:,.0f}",
     "% of\npeak": lambda row: f"{100 * row.peak_share:.1f}",
+    "CPU %\nof peak": lambda row: f"{100 * row.cpu_peak_share:.1f}",
     "time\nratio": lambda row: f"{row.ratio:.2f}",
     "CPU time\nratio": lambda row: f"{row.cpu_ratio:.2f}",
 }
@@ -95,7 +96,7 @@ _COLUMNS = {
 _COMMON = ("tokens\ncomputed", "peak\nMiB", "ms\na step", "\nquartiles", "\nclips/s", "\ntokens/s")
 _OTHERS_COLUMNS = {
     "\nparameters": lambda row: f"{row.parameters:,}",
-    **{head: _COLUMNS[head] for head in (*_COMMON, "time\nratio", "CPU time\nratio")},
+    **{head: _COLUMNS[head] for head in (*_COMMON, "% of\npeak", "CPU %\nof peak", "time\nratio", "CPU time\nratio")},
 }
 
 
