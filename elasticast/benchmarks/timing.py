@@ -1,5 +1,8 @@
 """Measure time and memory of steps to compare them."""
 
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 
@@ -92,6 +95,17 @@ def time_with_peak(
         wall, cpu = np.median(peak / times, 0) * operations / size
         shares[name] = {"peak_share": wall, "cpu_peak_share": cpu}
     return seconds, shares
+
+
+def import_seconds(module: str, rounds: int = 3) -> float:
+    """Processor time of a Python process that only imports a module, in seconds: the fastest of some processes."""
+    times = []
+    for _ in range(rounds):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return min(times)
 
 
 def saved_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:

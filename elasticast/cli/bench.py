@@ -18,6 +18,15 @@ bench = typer.Typer(no_args_is_help=True, help="Measure speed. What is compared 
 
 Lengths = StrEnum("Lengths", ["log-uniform", "voxceleb", "uniform", "speech", "equal"])
 
+STAGE_IMPORTS = {
+    "prepare": "elasticast.data.prepare",
+    "stats": "elasticast.data.stats",
+    "train": "elasticast.training.loop",
+    "evaluate": "elasticast.evaluation.run",
+    "resample": "elasticast.evaluation.intervals",
+}
+"""Kind of job to the module that it imports."""
+
 # Imports are inside the subcommands, as in `elasticast.cli`.
 
 
@@ -182,6 +191,43 @@ def sweep_(
     _report(table, {"model": model, **options}, threads, out, torch.device("cpu"))
 
 
+@bench.command()
+def suite(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SUITE", help="summary/suite.yaml of a finished suite, or jobs.csv of a published one"),
+    ],
+    results: Annotated[Path, typer.Option(help="folder with the results of all suites")] = Path("results"),
+) -> None:
+    """Print where the processor time of a finished suite went, stage by stage, and how much of it are imports."""
+    import pandas as pd
+
+    from elasticast.benchmarks.timing import import_seconds
+    from elasticast.config.load_suite import load_resolved_suite
+    from elasticast.published.costs import by_stage, describe, job_table
+
+    jobs = pd.read_csv(source) if source.suffix == ".csv" else job_table(load_resolved_suite(source), results)
+    starts = {job: import_seconds(module) for job, module in STAGE_IMPORTS.items()}
+    typer.echo(by_stage(jobs, starts).round(3).to_string(index=False))
+    typer.echo(describe(jobs))
+    drawing = import_seconds("elasticast.reporting.curves")
+    typer.echo(f"jobs that collect tables and draw are not measured; each imports for {drawing:.1f} s")
+
+
+@bench.command()
+def figure(
+    tables: Annotated[list[Path], typer.Argument(metavar="CSV...", help="CSV files that the other subcommands wrote")],
+    out: Annotated[Path, typer.Option(help="file to write, without extension")],
+) -> None:
+    """Draw the results of the other subcommands."""
+    from elasticast.reporting.bench_figure import bench_caption, draw_bench, read_benches
+    from elasticast.reporting.style import paper_style, save
+
+    benches = read_benches(tables)
+    with paper_style():
+        save(draw_bench(benches), out, bench_caption(benches))
+
+
 def _rounded(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -244,6 +290,7 @@ def packing(
     ] = "auto",
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="precision, set by autocast")] = "fp32",
     threads: Threads = 1,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print tables as Markdown")] = False,
     out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
 ) -> None:
     """Compare ways to batch the same clips: packed, padded, in buckets, in rows, one at a time."""
@@ -265,7 +312,7 @@ def packing(
         timings = measure_packing(config, tokens, ways, device=target, precision=precision, rounds=rounds, seed=seed)
         source = str(data) if data else f"log-uniform {shortest}-{max_frames}" if drawn == "log-uniform" else drawn
         typer.echo(f"{count} clips, {source}, {sum(tokens):,} tokens")
-        show(timings, left_out)
+        show(timings, left_out, markdown=markdown)
         tables.append(timings.assign(lengths=source, clips=count))
     if out is not None:
         options = {"model": model, "precision": precision, "rounds": rounds, "seed": seed}
@@ -284,6 +331,7 @@ def others(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="as for `packing`")] = "auto",
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="precision, set by autocast")] = "fp32",
     threads: Threads = 1,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print tables as Markdown")] = False,
     out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
 ) -> None:
     """Compare ElasticAST with NaViT of vit-pytorch, NaFlexVit of timm and Hugging Face's AST on the same clips."""
@@ -306,7 +354,7 @@ def others(
         options = {"device": target, "precision": precision, "rounds": rounds, "seed": seed}
         table, left_out = measure_others(config, tokens, names, usable_backends(target, precision)[0], **options)
         typer.echo(f"{count} clips, {drawn}, {sum(tokens):,} patches, {precision}, {threads} threads")
-        show_others(table, left_out)
+        show_others(table, left_out, markdown=markdown)
         tables.append(table.assign(lengths=str(drawn), clips=count))
     if out is not None:
         write(pd.concat(tables), {"model": model, "precision": precision, "rounds": rounds, "seed": seed}, target, out)

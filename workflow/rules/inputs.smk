@@ -267,3 +267,9 @@ def every_ablation(_):
         problems = [p for error in ABLATION_ERRORS.values() for p in error.problems]
         raise WorkflowError(str(ConfigError(problems)))
     return [file for name in ABLATIONS for file in ablation_results(name)]
+
+
+def bench_data(wildcards, input):
+    """Option with the folder of the data, for benchmarks that need data."""
+    needs_data = wildcards.bench in ("loader", "sweep")
+    return ["--data", str(Path(input.store).parent)] if needs_data else []
