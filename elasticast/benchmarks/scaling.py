@@ -4,6 +4,7 @@ A cost that grows as ``x ** e`` is a straight line of slope e over logarithmic a
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,8 +65,8 @@ def measure_scaling(
     -------
     DataFrame
         One row per ``axis`` (``clips``, ``length``, ``budget``) and value ``x``: ``clips``, ``tokens``; ``gflop``,
-        operations of a step; ``saved_mib``, memory that the forward pass keeps; ``seconds`` and ``cpu_seconds`` of a
-        step, medians over rounds; ``tokens_per_s``.
+        operations of a step; ``saved_mib``, memory that the forward pass keeps; ``seconds`` and ``cpu_seconds`` (CPU
+        only) of a step, medians over rounds; ``tokens_per_s``.
 
     Raises
     ------
@@ -83,12 +84,12 @@ def measure_scaling(
         saved[key], steps[key] = _step(WholeModel(config, tokens, device, precision, seed), backend)
     named = {f"{axis} {x}": key for key in batches for axis, x in [key]}
     times = time_alternately({name: steps[key] for name, key in named.items()}, rounds, device)
-    rows = []
+    rows, on_cpu = [], device.type == "cpu"
     for name, (axis, x) in named.items():
         tokens, (wall, cpu) = batches[axis, x], np.median(times[name], 0)
         flop = (1 + BACKWARD) * sum(config.model.flops(n, CLASSES) for n in tokens)
         size = {"axis": axis, "x": x, "clips": len(tokens), "tokens": sum(tokens), "gflop": flop / 1e9}
-        cost = {"saved_mib": saved[axis, x] / MIB, "seconds": wall, "cpu_seconds": cpu}
+        cost = {"saved_mib": saved[axis, x] / MIB, "seconds": wall, "cpu_seconds": cpu if on_cpu else math.nan}
         rows.append({**size, **cost, "tokens_per_s": sum(tokens) / wall})
     return pd.DataFrame(rows)
 
@@ -129,6 +130,7 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for axis, part in table.groupby("axis", sort=False):
         if part["tokens"].nunique() > 1:
-            slopes = {cost: np.polyfit(np.log(part["tokens"]), np.log(part[cost]), 1)[0] for cost in COSTS}
+            costs = [cost for cost in COSTS if part[cost].notna().all()]
+            slopes = {cost: np.polyfit(np.log(part["tokens"]), np.log(part[cost]), 1)[0] for cost in costs}
             rows.append({"axis": axis, **slopes})
     return pd.DataFrame(rows, columns=["axis", *COSTS])

@@ -6,10 +6,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from elasticast.errors import DataError
-from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, new_figure
+from elasticast.reporting.style import DOUBLE_COLUMN, INK, new_figure
 
+BAR = "#9DB2C4"
+"""Colour of all bars."""
 Benches = dict[str, pd.DataFrame]
 """Kind of benchmark, a key of :data:`PANELS`, to its table."""
 
@@ -38,7 +41,7 @@ def read_benches(paths: Sequence[Path]) -> Benches:
 def draw_bench(benches: Benches) -> Figure:
     """Draw one panel per benchmark, two in a row."""
     rows = -(-len(benches) // 2)
-    figure = new_figure(DOUBLE_COLUMN, 2.0 * rows)
+    figure = new_figure(DOUBLE_COLUMN, 1.7 * rows)
     axes = figure.subplots(rows, 2, squeeze=False).flatten()
     for ax, (kind, table) in zip(axes, benches.items(), strict=False):
         _, title, draw = PANELS[kind]
@@ -54,12 +57,13 @@ def bench_caption(benches: Benches) -> str:
     """Where the benchmarks ran."""
     about = pd.concat([table[["device", "threads", "torch"]] for table in benches.values()]).drop_duplicates()
     machines = [f"{row.device}, {row.threads} threads, PyTorch {row.torch}" for row in about.itertuples()]
-    return f"Medians of processor time on a CPU and of elapsed time on a GPU. {'; '.join(machines)}."
+    times = "Medians of processor time on a CPU (waiting: of elapsed time), and of elapsed time on a GPU."
+    return f"{times} {'; '.join(machines)}."
 
 
 def _draw_bars(ax: Axes, values: dict[str, float], label: str) -> None:
     """Horizontal bars with their values; a line marks 1."""
-    bars = ax.barh(list(values), list(values.values()), color=MUTED, height=0.6)
+    bars = ax.barh(list(values), list(values.values()), color=BAR, height=0.6)
     ax.bar_label(bars, fmt="%.2f", padding=2, fontsize=6.5, color=INK)
     ax.axvline(1, color=INK, linewidth=0.6)
     ax.margins(x=0.12)
@@ -92,11 +96,11 @@ def _draw_sweep(ax: Axes, table: pd.DataFrame) -> None:
 
 
 def _draw_loader(ax: Axes, table: pd.DataFrame) -> None:
-    bars = ax.bar(table["workers"].astype(str), 100 * table["wait_share"], color=MUTED, width=0.5)
+    bars = ax.bar(table["workers"].astype(str), 100 * table["wait_share"], color=BAR, width=0.5)
     labels = [f"{rate:,.0f} clips/s" for rate in table["loader_clips_per_s"]]
     ax.bar_label(bars, labels, padding=2, fontsize=6.5, color=INK)
     ax.margins(y=0.2)
-    ax.set_xlabel("Loader processes (label: speed of the loader alone)")
+    ax.set_xlabel("Loader processes; above: the loader alone")
     ax.set_ylabel("Waiting, % of a step")
 
 
@@ -107,6 +111,10 @@ def _draw_scaling(ax: Axes, table: pd.DataFrame) -> None:
         ordered = part.sort_values("tokens")
         ax.plot(ordered["tokens"], ordered[column], marker=marker, markersize=3.5, label=names[axis])
     ax.set(xscale="log", yscale="log", xlabel="Tokens in the batch", ylabel="Training step (s)")
+    for scale in (ax.xaxis, ax.yaxis):
+        scale.set_major_locator(LogLocator(subs=(1, 3)))
+        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        scale.set_minor_locator(NullLocator())
     ax.legend()
 
 
