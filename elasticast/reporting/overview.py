@@ -124,9 +124,9 @@ def caveats(suite: Suite, panels: list[Panel], runs: pd.DataFrame) -> list[str]:
 
 def _convergence(suite: Suite, runs: pd.DataFrame) -> list[str]:
     """Which of the runs with `train.select.patience` reached their full length before they converged."""
-    if "converged" not in runs:
+    asked = runs.dropna(subset="converged") if "converged" in runs else runs[:0]
+    if asked.empty:
         return []
-    asked = runs.dropna(subset="converged")
     stopped = asked.loc[~asked["converged"].astype(bool), "experiment"].value_counts(sort=False)
     if stopped.empty:
         return ["Every run was trained until its score on held-out clips no longer rose (train.select.patience)."]
