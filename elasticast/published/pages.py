@@ -165,8 +165,8 @@ def zoo(suite: str, beside: str, *columns: str) -> str:
 
 def _zoo(suite: str) -> pd.DataFrame:
     published = _published(suite)
-    intervals = published.intervals if published.has("intervals.csv") else None
-    return read_zoo(published.suite, published.metrics, published.runs, intervals).table
+    resampled = (published.intervals, published.pairs) if published.has("intervals.csv") else ()
+    return read_zoo(published.suite, published.metrics, published.runs, *resampled).table
 
 
 def cost(*suites: str) -> str:

@@ -13,7 +13,16 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.config.evaluation import COSTED
 from elasticast.reporting.panels import Panel, Series, sweep_panels
-from elasticast.reporting.tables import LATEX, MARKDOWN, Markup, latex_row, markdown_table, tidy_csv, write_tables
+from elasticast.reporting.tables import (
+    LATEX,
+    MARKDOWN,
+    Markup,
+    latex_row,
+    markdown_table,
+    signed,
+    tidy_csv,
+    write_tables,
+)
 
 OPERATIONS = "gflops_per_clip"
 OVER_SWEEPS = {"max_frames": "length", "compression": "resolution"}
@@ -44,18 +53,25 @@ class Zoo(NamedTuple):
     table: pd.DataFrame
 
 
-def read_zoo(suite: Suite, metrics: pd.DataFrame, runs: pd.DataFrame, intervals: pd.DataFrame | None) -> Zoo:
+def read_zoo(
+    suite: Suite,
+    metrics: pd.DataFrame,
+    runs: pd.DataFrame,
+    intervals: pd.DataFrame | None = None,
+    pairs: pd.DataFrame | None = None,
+) -> Zoo:
     """Join the results of a suite.
 
     Parameters
     ----------
-    metrics, runs, intervals : pandas.DataFrame
+    metrics, runs, intervals, pairs : pandas.DataFrame
         Tables of the suite, see `elasticast.reporting.read_tables`.
     """
     swept = [x for x in (*OVER_SWEEPS, *COSTED) if any(suite.curve(name, x) for name in suite.experiments)]
     panels = [panel for x in swept for panel in sweep_panels(suite, metrics, x, intervals=intervals)]
     points, lengths = cost_points(panels, metrics), length_costs(suite, metrics)
-    return Zoo(panels, points, lengths, zoo_table(suite, panels, points, lengths, runs))
+    table = zoo_table(suite, panels, points, lengths, runs)
+    return Zoo(panels, points, lengths, table.join(_differences(suite, panels, pairs), on="experiment"))
 
 
 def cost_points(panels: list[Panel], metrics: pd.DataFrame) -> pd.DataFrame:
@@ -123,7 +139,8 @@ def zoo_table(
         ``resolution_worst`` over these sweeps; ``gflops`` of a forward pass in the view of training; ``front``: whether
         any of its points is on the Pareto front; ``gflops_long``, of a clip of the longest of `SECONDS`;
         ``parameters``, ``training_tflops`` and ``minutes``; ``earlier_tflops``, those of runs that were trained first,
-        such as a teacher. Scores are fractions; what is not known is NaN.
+        such as a teacher. Scores are fractions; what is not known is NaN. :func:`read_zoo` adds ``difference`` and
+        ``p``, see :func:`_differences`.
     """
     columns = ["experiment", "parameters", "training_flops", "seconds"]
     costs = runs.reindex(columns=columns).groupby("experiment").mean()  # runs of earlier versions have no operations
@@ -180,14 +197,32 @@ def _trained_first(suite: Suite, name: str) -> list[str]:
     return list(dict.fromkeys(other for one in first for other in (one, *_trained_first(suite, one))))
 
 
+def _differences(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None) -> pd.DataFrame:
+    """``difference`` from the reference of a suite, and its ``p`` (corrected), on whole clips at the finest hop.
+
+    The index is the experiment. A reference, and what was not tested, has no row.
+    """
+    found = {}
+    for panel in [] if pairs is None else panels:
+        if panel.x_name not in OVER_SWEEPS:
+            continue
+        here = pairs[(pairs["x"] == panel.native_x) & pairs["experiment"].isin(suite.references)]
+        for series in panel.series:
+            evaluations = suite.curve(series.experiment, panel.x_name)
+            rows = here[(here["against"] == series.experiment) & here["evaluation"].isin(evaluations)]
+            if len(rows):
+                found.setdefault(series.experiment, (-rows["difference"].iloc[0], rows["p_corrected"].iloc[0]))
+    return pd.DataFrame(found.values(), index=list(found), columns=["difference", "p"], dtype=float)
+
+
 # ---------------------------------------------------------------------------------------------
 # Printing
 # ---------------------------------------------------------------------------------------------
 
 _HEAD = (
-    "Data set · task", "Model", "Parameters (M)", "Score (%)", "95 % or seeds", "Mean over lengths", "Worst length",
-    "Mean over hops", "GFLOPs per clip", "GFLOPs, 10 minutes", "Front", "Training (TFLOPs)", "Trained first (TFLOPs)",
-    "Minutes", "Seeds",
+    "Data set · task", "Model", "Parameters (M)", "Score (%)", "95 % or seeds", "Difference", "p, corrected",
+    "Mean over lengths", "Worst length", "Mean over hops", "GFLOPs per clip", "GFLOPs, 10 minutes", "Front",
+    "Training (TFLOPs)", "Trained first (TFLOPs)", "Minutes", "Seeds",
 )  # fmt: skip
 _OTHER = ("Score, other (%)", "Training, other (TFLOPs)")
 _WORDS = 2  # columns of words; the others are numbers
@@ -200,6 +235,7 @@ def printed_rows(table: pd.DataFrame, other: pd.DataFrame | None, markup: Markup
         words = [f"{row['title']} ({row['metric']})", row["label"]]
         band = f"{_percent(row['low'])}–{_percent(row['high'])}" if not np.isnan(row["low"]) else ""
         numbers = [_digits(row["parameters"] / 1e6), _percent(row["score"]), band]
+        numbers += ["", ""] if np.isnan(row["difference"]) else [signed(100 * row["difference"]), _p(row["p"])]
         numbers += [_percent(row[key]) for key in ("length_mean", "length_worst", "resolution_mean")]
         numbers += [_digits(row["gflops"]), _digits(row["gflops_long"]), "yes" if row["front"] else ""]
         numbers += [_digits(row[key]) for key in ("training_tflops", "earlier_tflops")]
@@ -209,6 +245,10 @@ def printed_rows(table: pd.DataFrame, other: pd.DataFrame | None, markup: Markup
             numbers += [_percent(same[0]["score"]), _digits(same[0]["training_tflops"])] if same else ["", ""]
         rows.append([*map(markup.words, words), *map(markup.numbers, numbers)])
     return rows
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else _text(p, ".3f" if p < 0.01 else ".2f")
 
 
 def _percent(value: float) -> str:

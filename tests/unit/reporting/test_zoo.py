@@ -142,6 +142,28 @@ def test_part_of_the_runs_and_one_seed_are_drawn(zoo, project, monkeypatch):
     assert "one seed" in caption.lower()
 
 
+def test_differences_from_the_reference_are_on_whole_clips(zoo, project):
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"references": ["elastic"]}, sort_keys=False))
+    about = {"x_name": "max_frames", "metric": "mAP", "low": -0.5, "high": 0.5, "p": 0.01, "comparisons": 4}
+    rows = [
+        about
+        | {"evaluation": evaluation, "x": x, "experiment": one, "against": other, "difference": d, "p_corrected": p}
+        for evaluation, x, one, other, d, p in (
+            ("lengths", 64.0, "elastic", "ast64", 0.1, 0.5),
+            ("lengths", 256.0, "elastic", "ast64", 0.25, 0.0004),
+            ("hops", 1.0, "elastic", "hop20", -0.125, 0.75),
+            ("lengths", 256.0, "ast64", "ast128", 0.3, 0.1),
+        )
+    ]
+    write_table(project / "pairs.csv", pd.DataFrame(rows), {})
+    run_script(project, "zoo", *zoo, "--pairs", str(project / "pairs.csv"))
+    table = pd.read_csv(project / "out" / "zoo.csv").set_index("experiment")
+    assert table["difference"].dropna().to_dict() == {"ast64": -0.25, "hop20": 0.125}
+    assert table["p"].dropna().to_dict() == {"ast64": 0.0004, "hop20": 0.75}
+    assert "−25.0 | < 0.001" in (project / "out" / "zoo.md").read_text()
+
+
 def test_the_operations_of_a_model_that_merges_are_those_of_its_own_share(zoo, project):
     path = project / "config" / "suites" / "toy_suite.yaml"
     raw = yaml.safe_load(path.read_text())
