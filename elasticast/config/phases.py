@@ -48,7 +48,7 @@ def phase_settings(run: Any) -> list[Any]:
 def _at_phase(run: Any, phase: Phase) -> Any:
     view, model = run.view, run.model
     if phase.resolution == PATCH:
-        widths = PatchSizes(sizes=[round(patch_width(run, phase))], axes="time", remainder="keep")
+        widths = PatchSizes(sizes=[max(1, round(patch_width(run, phase)))], axes="time", remainder="keep")
         return run.model_copy(update={"model": model.model_copy(update={"patch_sizes": widths})})
     changes = {"compression": [phase.compression], "resolution": phase.resolution or view.resolution}
     if view.frames != "native":  # a fixed view counts its frames at its own compression

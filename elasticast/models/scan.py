@@ -4,7 +4,7 @@ Shapes: L tokens of all clips, E channels, S states per channel.
 """
 
 import functools
-import importlib.util
+import importlib
 from collections.abc import Iterator
 
 import torch
@@ -57,8 +57,14 @@ def selective_scan(
 
 @functools.cache
 def has_kernel(device: str) -> bool:
-    """Whether :func:`kernel_scan` works on a kind of device: mamba_ssm is installed, and the device is a CUDA GPU."""
-    return device == "cuda" and importlib.util.find_spec("mamba_ssm") is not None
+    """Whether :func:`kernel_scan` works on a kind of device: on CUDA, if mamba_ssm can be imported."""
+    if device != "cuda":
+        return False
+    try:
+        importlib.import_module("mamba_ssm.ops.selective_scan_interface")
+    except (ImportError, OSError):  # not installed, or built for another version of PyTorch
+        return False
+    return True
 
 
 def kernel_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, first: Tensor, clips: int) -> Tensor:

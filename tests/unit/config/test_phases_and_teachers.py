@@ -75,6 +75,7 @@ def test_phases_that_do_not_fit_are_refused(suite, name):
 
 WIDER = {
     "a fraction of a frame": ({}, 1.3, "16"),
+    "finer than the last phase": ({"view": {"compression": [100.0]}}, 2.0, "100"),
     "longer than any clip": ({}, 100.0, "1600"),
     "a model of one size": ({"model": {"kind": "cnn", "width": 8}}, 2.0, "cnn"),
     "patches that overlap": ({"model": {"kind": "elasticast", "stride": 10}}, 2.0, "model.stride"),

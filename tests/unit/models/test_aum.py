@@ -14,6 +14,7 @@ from elasticast.config import AuMSettings
 from elasticast.data.packing import Lengths, PackedClip, grid_positions, pack
 from elasticast.models import AuM, aum
 from elasticast.models.aum import MambaBlock, Mixer, Places, insert_cls, time_major
+from elasticast.models.scan import has_kernel
 from tests.unit.models.test_scan import loop
 
 DIRECTIONS = ["fo_fo", "fo_bi", "bi_bi"]
@@ -42,6 +43,11 @@ def kernel(monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(aum, "has_kernel", lambda _: True)
     return given
+
+
+def test_a_kernel_that_cannot_be_imported_is_not_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mamba_ssm", None)
+    assert not any(has_kernel.__wrapped__(device) for device in ("cpu", "cuda"))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
