@@ -16,7 +16,6 @@ from tests.complaints import complains
 REPOSITORY = Path(__file__).parents[3]
 WITHOUT_TABLES = {
     "adapt.md": "of runs of single models, whose tables do not exist",
-    "ablations.md": "of an older run, whose tables do not exist, as the page says",
     "architecture.md": "no results",
     "audit.md": "examples of the output of `elasticast audit`",
     "cluster.md": "no results",
