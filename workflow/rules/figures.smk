@@ -195,6 +195,7 @@ rule zoo:
         runs_record=rules.collect_runs.output.record,
         beside=other_suite_and_runs,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
         records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:

@@ -89,7 +89,7 @@ describe("redraw_patch_sizes", "Figure of patch sizes, from published results.")
 
 use rule zoo as redraw_zoo with:
     input:
-        **published("zoo", "metrics", "intervals", "runs"),
+        **published("zoo", "metrics", "intervals", "pairs", "runs"),
     output:
         f"{DRAWN_DIR}/zoo.png",
         f"{DRAWN_DIR}/zoo.pdf",
