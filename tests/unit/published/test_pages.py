@@ -17,9 +17,11 @@ REPOSITORY = Path(__file__).parents[3]
 WITHOUT_TABLES = {
     "adapt.md": "of runs of single models, whose tables do not exist",
     "ablations.md": "of an older run, whose tables do not exist, as the page says",
+    "api.md": "no results",
     "architecture.md": "no results",
     "audit.md": "examples of the output of `elasticast audit`",
     "cluster.md": "no results",
+    "commands.md": "no results",
     "comparison.md": "no results; what other tools say of themselves",
     "datasets.md": "sizes of datasets, and how long preparing them took",
     "events.md": "of a run whose tables do not exist",
