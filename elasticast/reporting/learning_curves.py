@@ -19,8 +19,8 @@ NO_LOG = "no run has a log"
 LOSS = "training loss"
 AVERAGED = 5
 """Logged steps over which a training loss is averaged: each is the loss of one batch, and noisy."""
-_THIN = 0.6
-"""Width of the lines, relative to those of figures 4 and 5: a panel has one per run."""
+_THIN = 0.7
+"""Width of the lines, relative to those of figures 4 and 5."""
 
 
 class LearningCurve(NamedTuple):
@@ -114,12 +114,8 @@ def draw_learning(panels: list[LearningPanel], styles: Styles) -> Figure:
 
 
 def _draw_panel(ax: Axes, panel: LearningPanel, looks: dict[str, dict]) -> None:
-    for curve in panel.curves:
-        values = pd.Series(curve.values, curve.steps)
-        values = values[np.isfinite(values)]  # a loss may be infinite
-        if panel.quantity == LOSS:
-            values = values.rolling(AVERAGED, center=True, min_periods=1).mean()
-        ax.plot(values, **looks[curve.label])
+    for label in dict.fromkeys(curve.label for curve in panel.curves):
+        ax.plot(_mean([curve for curve in panel.curves if curve.label == label], panel.quantity), **looks[label])
     ax.set(xlabel="Step", ylabel=panel.quantity[0].upper() + panel.quantity[1:])
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -127,6 +123,13 @@ def _draw_panel(ax: Axes, panel: LearningPanel, looks: dict[str, dict]) -> None:
     ax.grid(axis="y")
     ax.set_axisbelow(True)
     ax.spines[["right", "top"]].set_visible(False)
+
+
+def _mean(curves: list[LearningCurve], quantity: str) -> pd.Series:
+    """The mean over runs at the steps that all of them logged; a loss may be infinite, and such steps are left out."""
+    values = pd.concat([pd.Series(curve.values, curve.steps) for curve in curves], axis=1, join="inner").mean(axis=1)
+    values = values[np.isfinite(values)]
+    return values.rolling(AVERAGED, center=True, min_periods=1).mean() if quantity == LOSS else values
 
 
 def _looks(panels: list[LearningPanel], styles: Styles) -> dict[str, dict]:
@@ -147,6 +150,9 @@ def learning_caption(panels: list[LearningPanel]) -> str:
     runs = {(curve.experiment, curve.seed) for panel in panels for curve in panel.curves}
     if not runs:
         return "No run of this suite has a log."
-    averaged = f" The training loss is the mean over {AVERAGED} logged steps, with one batch each."
-    loss = averaged if any(panel.quantity == LOSS for panel in panels) else ""
-    return f"One line per run, {len(runs)} in all; seeds of a model share a colour.{loss}"
+    seeds = len({seed for _, seed in runs})
+    line = f"The line of a model is the mean over its seeds, up to {seeds}, at the steps that all of them logged."
+    averaged = f"The training loss is the mean over {AVERAGED} logged steps, with one batch each."
+    sentences = [f"The logs of {len(runs)} runs.", line if seeds > 1 else ""]
+    sentences.append(averaged if any(panel.quantity == LOSS for panel in panels) else "")
+    return " ".join(filter(None, sentences))
