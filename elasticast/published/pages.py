@@ -16,14 +16,16 @@ import pandas as pd
 from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.published import costs
+from elasticast.published.ablations import published_variants
 from elasticast.published.layout import FIGURES, RECORD, ROOT, Published, read_published
+from elasticast.reporting.ablation.variant_table import sweep_table
 from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 
 COMMAND = "python -m elasticast.published.pages"
-PAGES = (Path("README.md"), Path("docs/results.md"), Path("docs/suites.md"))
+PAGES = (Path("README.md"), *(Path("docs") / name for name in ("results.md", "suites.md", "ablations.md")))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
 _VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
@@ -177,6 +179,11 @@ def cost(*suites: str) -> str:
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 
 
+def ablation(suite: str, name: str, sweep: str) -> str:
+    """The variants of an ablation over one sweep, compared with its base."""
+    return sweep_table(published_variants(suite, name), sweep.replace("_", " "))
+
+
 # ---------------------------------------------------------------------------------------------
 # Values
 # ---------------------------------------------------------------------------------------------
@@ -216,6 +223,7 @@ def moved(suite: str, task: str = "") -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost,
+    "ablation": ablation,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
     "core-minutes": core_minutes, "score": score, "interval": interval, "moved": moved,
