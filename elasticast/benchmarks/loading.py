@@ -102,7 +102,8 @@ def _row(workers: int, times: np.ndarray, clips: int) -> dict[str, float]:
 
 def _batches(config: RunConfig, samples: Clips, device: torch.device) -> Iterator[PackedBatch]:
     """Batches of the first epoch of a training."""
-    warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores are worth a measurement
+    # more processes than cores are worth a measurement
+    warnings.filterwarnings("ignore", "This DataLoader will create")
     dataset = ClipDataset(samples, config, NORM)
     epoch = BatchSampler(dataset.tokens(), config.train.batch, config.seed).epoch(0)
     return load_batches(dataset, epoch, _nothing, pin_memory=device.type == "cuda")
