@@ -23,9 +23,10 @@ from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED,
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
+from elasticast.reporting.zoo import markdown_zoo, read_zoo
 
 COMMAND = "python -m elasticast.published.pages"
-PAGES = (Path("README.md"), *(Path("docs") / name for name in ("results.md", "suites.md", "ablations.md")))
+PAGES = (Path("README.md"), *(Path("docs") / name for name in ("results.md", "suites.md", "ablations.md", "zoo.md")))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
 _VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
@@ -155,6 +156,21 @@ def ceilings(suite: str) -> str:
     return markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)
 
 
+def zoo(suite: str, beside: str, *columns: str) -> str:
+    """Table of models and methods: the columns with these numbers.
+
+    Those after the last are of the suite `beside`, and are left out if it is not published.
+    """
+    other = _zoo(beside) if is_published(beside) else None
+    return markdown_zoo(_zoo(suite), other, list(map(int, columns)))
+
+
+def _zoo(suite: str) -> pd.DataFrame:
+    published = _published(suite)
+    resampled = (published.intervals, published.pairs) if published.has("intervals.csv") else ()
+    return read_zoo(published.suite, published.metrics, published.runs, *resampled).table
+
+
 def cost(*suites: str) -> str:
     """Core-minutes of the jobs of suites, by kind of job, and what they would cost."""
     kinds = {"prepare": "prepare", "stats": "prepare", "train": "train", "evaluate": "evaluate", "resample": "resample"}
@@ -222,7 +238,7 @@ def moved(suite: str, task: str = "") -> str:
 
 
 TABLES: dict[str, Callable[..., str]] = {
-    "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost,
+    "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
     "ablation": ablation,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {

@@ -191,7 +191,7 @@ class Trainer:
         refine_positions(self.model, before, phase)
         self.optimizer = build_optimizer(self.model, self.config.train)
         if self.world.main:
-            LOG.info("%s: step %d: compression %g", self.config.experiment, self.step, phase.compression)
+            LOG.info("%s: step %d: compression %g", self.config.experiment, self.step, phase.settings.compression)
 
     def _evaluate_if_due(self, report: Callable[..., None]) -> float:
         """Evaluate the model if that is due. Returns the seconds this took, which do not count as training time."""
