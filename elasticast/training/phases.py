@@ -1,24 +1,31 @@
-"""Phases of a training: for how many steps it sees which view of the clips. Without `train.phases` there is one."""
+"""Phases of a training: its parts of different resolution (`train.phases`) or its stages (`train.stages`).
 
-from dataclasses import dataclass
+Without these settings there is one phase.
+"""
+
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import nn
 
-from elasticast.config import RunConfig
+from elasticast.config import Batch, RunConfig
 from elasticast.config.phases import phase_settings
+from elasticast.config.stages import StageSettings, stage_settings
 from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
-from elasticast.data.sampler import BatchSampler
+from elasticast.data.sampler import Batches, BatchSampler, ClipRequest
+from elasticast.errors import DataError
 from elasticast.training.cost import ForwardCost, mean_step
+from elasticast.training.objective import Unsupervised
 
 
 @dataclass(frozen=True)
 class TrainingPhase:
-    """A part of a training in which all clips have the same kind of view.
+    """A part of a training in which all clips have the same kind of view, and the same parameters train.
 
     Attributes
     ----------
@@ -33,6 +40,10 @@ class TrainingPhase:
         Number of steps.
     steps_per_epoch : float
         Mean number of steps per epoch.
+    stage : StageSettings or None
+        What trains, and which losses count; None without `train.stages`.
+    unlabelled : BatchSampler or None
+        Clips without labels that each batch has besides; None if there are none.
     """
 
     config: RunConfig
@@ -41,11 +52,27 @@ class TrainingPhase:
     first_epoch: int
     steps: int
     steps_per_epoch: float
+    stage: StageSettings | None = None
+    unlabelled: BatchSampler | None = None
 
     @property
     def end(self) -> int:
         """Number of steps of the training when this phase ends."""
         return self.first_step + self.steps
+
+    def extra(self, step: int) -> list[ClipRequest]:
+        """The clips without labels of the batch after `step` steps of the training."""
+        if self.unlabelled is None:
+            return []
+        epoch, number = divmod(step, self.unlabelled.count(0))
+        return _epoch(self.unlabelled, epoch)[number]
+
+    def unsupervised(self, step: int) -> Unsupervised:
+        """Weights of the losses that need no labels, after `step` steps of the training."""
+        if self.stage is None:
+            return Unsupervised()
+        consistency = self.stage.consistency_at(step - self.first_step)
+        return Unsupervised(consistency, self.stage.pseudo_labels, self.unlabelled is not None)
 
     @property
     def compression(self) -> float:
@@ -55,8 +82,15 @@ class TrainingPhase:
     @property
     def record(self) -> dict[str, float | str]:
         """What `run.json` records."""
+        if self.stage is not None:
+            return {"frozen": self.stage.frozen, "steps": self.steps}
         view = self.config.view
         return {"compression": self.compression, "resolution": view.resolution, "steps": self.steps}
+
+
+@lru_cache(maxsize=2)
+def _epoch(sampler: BatchSampler, epoch: int) -> Batches:
+    return sampler.epoch(epoch)
 
 
 def plan_phases(
@@ -78,12 +112,14 @@ def plan_phases(
         Mean operations of the teacher for one clip.
     """
     weights = clips.weights if config.train.sampler == "balanced" else None
-    configs, shares = phase_settings(config), [Fraction(1)]
-    if config.train.phases:
-        given = [Fraction(str(phase.share)) for phase in config.train.phases]
+    configs, shares = stage_settings(config) if config.train.stages else phase_settings(config), [Fraction(1)]
+    if parts := config.train.phases or config.train.stages:
+        given = [Fraction(str(part.share)) for part in parts]
         shares = [share / sum(given) for share in given]  # they sum to 1 only up to rounding
     datasets = [ClipDataset(clips, at_phase, norm) for at_phase in configs]
-    samplers = [BatchSampler(dataset.tokens(), config.train.batch, config.seed, weights) for dataset in datasets]
+    with_labels = None if datasets[0].labelled is None else np.flatnonzero(datasets[0].labelled)
+    drawn = config.train.batch, config.seed, weights, with_labels
+    samplers = [BatchSampler(dataset.tokens(), *drawn) for dataset in datasets]
     phases: list[TrainingPhase] = []
     earlier = Fraction(0)
     for at_phase, share, dataset, sampler in zip(configs, shares, datasets, samplers, strict=True):
@@ -97,7 +133,26 @@ def plan_phases(
             steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
         earlier += share
         phases.append(TrainingPhase(at_phase, sampler, first_step, first_epoch, steps, per_epoch))
-    return phases
+    if config.train.stages is None:
+        return phases
+    return [
+        replace(phase, stage=stage, unlabelled=_unlabelled(datasets[0], stage))
+        for phase, stage in zip(phases, config.train.stages, strict=True)
+    ]
+
+
+def _unlabelled(dataset: ClipDataset, stage: StageSettings) -> BatchSampler | None:
+    """Batches of the clips without labels that a stage uses; None if it uses none."""
+    settings = dataset.config.train.unlabelled
+    if settings is None or not stage.uses_unlabelled:
+        return None
+    clips = np.flatnonzero(~dataset.labelled)
+    if settings.clips > len(clips):
+        raise DataError(
+            f"train.unlabelled.clips = {settings.clips} is more than the {len(clips)} clips without labels of the "
+            "training split"
+        )
+    return BatchSampler(dataset.tokens(), Batch(clips=settings.clips), dataset.config.seed, clips=clips)
 
 
 def _length(

@@ -42,7 +42,8 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "trained_parameters": trained_parameters(trainer.model),
         "steps": trainer.step,
-        "phases": _phases(trainer),
+        "phases": _parts(trainer, trainer.config.train.phases),
+        "stages": _parts(trainer, trainer.config.train.stages),
         "training_flops": sum(flops["phases"]) + flops["teacher"],
         "energy": trainer.energy.record(),
         "seconds": round(seconds, 3),
@@ -53,9 +54,9 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
     }
 
 
-def _phases(trainer: Any) -> list[dict[str, Any]] | None:
-    """Compression, resolution, steps and floating-point operations of each phase; None without `train.phases`."""
-    if trainer.config.train.phases is None:
+def _parts(trainer: Any, settings: list[Any] | None) -> list[dict[str, Any]] | None:
+    """What is recorded of each phase or stage, with its floating-point operations; None if a run has none."""
+    if settings is None:
         return None
     return [
         {**phase.record, "flops": flops} for phase, flops in zip(trainer.phases, trainer.flops["phases"], strict=True)

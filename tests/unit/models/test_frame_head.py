@@ -21,6 +21,13 @@ MODELS = [
     {"kind": "ast", "prefix_tokens": 0, "pooling": "mean"},
     {"kind": "ast", "prefix_tokens": 2},
 ]
+CRNN = {"channels": [4, 6], "width": 5, "layers": 2}
+CRNNS = [
+    {"kind": "elasticast", "crnn": CRNN},
+    {"kind": "elasticast", "pooling": "cls", "crnn": {**CRNN, "channels": [3]}},
+    {"kind": "ast", "crnn": CRNN},
+    {"kind": "ast", "patch": 8, "crnn": {**CRNN, "channels": [3, 3, 3, 3, 3]}},
+]
 CLASSES = 5
 
 
@@ -40,8 +47,8 @@ def built(tiny, settings):
 def clips(model, lengths, seed=1):
     generator, found = torch.Generator().manual_seed(seed), []
     for index, length in enumerate(lengths):
-        freq, time = grid_positions(8 if model.settings.stride == 16 else 15, length)
-        patches = torch.randn(len(freq), 256, generator=generator)
+        freq, time = grid_positions(model.settings.patches(128), length)
+        patches = torch.randn(len(freq), model.settings.patch**2, generator=generator)
         target = torch.rand(length, CLASSES, generator=generator)
         found.append(PackedClip(index, patches, freq, time, target.max(0).values, length, frame_target=target))
     return found
@@ -51,7 +58,7 @@ def lengths(model):
     return [6, 6, 6] if model.settings.traits.one_length else [3, 9, 1, 14]
 
 
-@pytest.mark.parametrize("settings", MODELS, ids=str)
+@pytest.mark.parametrize("settings", [*MODELS, *CRNNS], ids=str)
 def test_packed_clips_have_the_logits_of_clips_alone(tiny, equal, settings):
     model = built(tiny, settings)
     found = clips(model, lengths(model))
@@ -62,7 +69,7 @@ def test_packed_clips_have_the_logits_of_clips_alone(tiny, equal, settings):
     assert packed.seen.all()
 
 
-@pytest.mark.parametrize("settings", MODELS, ids=str)
+@pytest.mark.parametrize("settings", [*MODELS, *CRNNS], ids=str)
 def test_clips_have_the_same_logits_with_and_without_frames(tiny, settings):
     model = built(tiny, settings)
     batch = pack(clips(model, lengths(model)))
