@@ -61,9 +61,8 @@ class CRNNHead(FrameHead):
         counts = torch.tensor(batch.clip_time_patches).to(x.device, non_blocking=True)
         inside = torch.arange(batch.time_patches, device=x.device) < counts[:, None]
         for convolution in self.convolutions:
-            x = self.dropout(convolution(x))
             pools = [2 if size % 2 == 0 else 1 for size in (x.shape[2], x.shape[3] // batch.time_patches)]
-            x = F.avg_pool2d(x, pools)
+            x = self.dropout(convolution(x, pools))
             # what a clip has after its end would reach it through the next convolution
             x = x * inside.repeat_interleave(x.shape[3] // batch.time_patches, 1)[:, None, None]
         return x.mean(2).unflatten(2, (batch.time_patches, -1)).mean(3).transpose(1, 2)[inside]
@@ -76,16 +75,16 @@ class CRNNHead(FrameHead):
 
 
 class GatedConvolution(nn.Module):
-    """A 3 x 3 convolution, a LayerNorm over channels, and a gate for each channel (Dauphin et al. 2017)."""
+    """A 3 x 3 convolution, pooling, a LayerNorm over channels, and a gate for each channel (Dauphin et al. 2017)."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.norm, self.gate = nn.LayerNorm(outputs), nn.Linear(outputs, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, c, F, T]` to `[B, c', F, T]`."""
-        x = self.norm(self.conv(x).movedim(1, -1))
+    def forward(self, x: Tensor, pools: list[int]) -> Tensor:
+        """`[B, c, F, T]` to `[B, c', F / pools[0], T / pools[1]]`."""
+        x = self.norm(F.avg_pool2d(self.conv(x), pools).movedim(1, -1))
         return (x * self.gate(x).sigmoid()).movedim(-1, 1)
 
 
