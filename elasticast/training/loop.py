@@ -186,6 +186,8 @@ class Trainer:
             self.energy.start(self.step)
         with self._reporting() as report:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
+            if self.selection is not None and self.selection.converged:
+                return
             options = {"graphs": self.graphs, "start": _ignore_signals, "pseudo_labels": self._pseudo_labels()}
             batches = TrainingBatches(self.phases, self.inputs, self.world, **options)
             for number, epoch, clips, batch, weight in batches.after(self.step):
@@ -213,6 +215,8 @@ class Trainer:
                 if due or (self.step % train.checkpoint_every == 0 and self.step < total):
                     self._save()
                 begun += self._evaluate_if_due(report)
+                if due and self.selection.converged:
+                    break
 
     def _begin(self, before: TrainingPhase, phase: TrainingPhase) -> None:
         """Begin a phase: the weights are kept, the positions interpolated, and the optimiser starts anew."""
