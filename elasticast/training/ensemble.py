@@ -40,8 +40,12 @@ def load_member(source: str, config: RunConfig, classes: list[str]) -> Pretraine
     return member
 
 
-def pseudo_labels(members: list[Pretrained], clips: Clips, config: RunConfig, device: torch.device) -> PseudoLabels:
+def pseudo_labels(
+    members: list[Pretrained], clips: Clips, config: RunConfig, device: torch.device
+) -> PseudoLabels | None:
     """Compute the pseudo-labels of all clips, each clip at its whole length and as in the evaluation of each model.
+
+    None without `train.ensemble`.
 
     Parameters
     ----------
@@ -59,6 +63,8 @@ def pseudo_labels(members: list[Pretrained], clips: Clips, config: RunConfig, de
     DataError
         If a model cannot be given a clip as a whole.
     """
+    if config.train.ensemble is None:
+        return None
     logits = []
     for source, member in zip(config.train.ensemble, members, strict=True):
         LOG.info("%s: pseudo-labels of %d clips by %s", config.experiment, len(clips), source)

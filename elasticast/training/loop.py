@@ -14,11 +14,10 @@ from torch import nn
 from elasticast.checksums import write_record
 from elasticast.config import RunConfig
 from elasticast.data.packing import PackedBatch
-from elasticast.data.pseudo_labels import PseudoLabels
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
 from elasticast.models import build_model
-from elasticast.models.adapters import follows_blocks, load_trained, trained_state
+from elasticast.models.adapters import load_trained, trained_state
 from elasticast.models.attention import explain_backend, resolve_backend
 from elasticast.models.device import PRECISIONS, device_name
 from elasticast.models.fast_trunk import speed_up
@@ -36,10 +35,10 @@ from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
 from elasticast.training.identity import circumstances, compiles, continued, run_identity
 from elasticast.training.inputs import RunInputs
-from elasticast.training.mean_teacher import MeanTeacher
+from elasticast.training.mean_teacher import mean_teacher_of
 from elasticast.training.objective import Objective, Unsupervised
 from elasticast.training.optim import build_optimizer, learning_rate, restore_optimizer
-from elasticast.training.phases import TrainingPhase, plan_phases, refine_positions
+from elasticast.training.phases import TrainingPhase, let_train, plan_phases, refine_positions
 from elasticast.training.record import training_record
 from elasticast.training.selection import Selection, due_steps
 from elasticast.training.teacher import Teacher
@@ -87,7 +86,7 @@ class Trainer:
         self.phases = plan_phases(config, clips, norm, self.cost, asked)
         self.total = self.phases[-1].end
         self.model = model.to(self.device)
-        self.mean_teacher = self._mean_teacher()
+        self.mean_teacher = mean_teacher_of(self.model, config.train)
         self.objective = Objective(config, self.world, self.teacher, self.mean_teacher)
         fast = compiles(config, self.backend)
         self.graphs = fast and config.train.cuda_graphs and self.world.size == 1
@@ -130,24 +129,11 @@ class Trainer:
         assert (teacher is None) == (self.config.train.distill is None), "set inputs.teacher if train.distill is set"
         return teacher and Teacher(teacher, self.device)
 
-    def _mean_teacher(self) -> MeanTeacher | None:
-        train = self.config.train
-        used = any(stage.consistency for stage in train.stages or []) or train.mean_teacher.keep == "teacher"
-        return MeanTeacher(self.model, train.mean_teacher.ema) if used else None
-
-    def _pseudo_labels(self) -> PseudoLabels | None:
-        members = self.inputs.ensemble
-        assert bool(members) == bool(self.config.train.ensemble), "set inputs.ensemble if train.ensemble is set"
-        return pseudo_labels(members, self.inputs.clips, self.config, self.device) if members else None
-
     def _enter(self, phase: TrainingPhase) -> None:
         """Let the parameters of a phase train, with a new optimiser."""
-        stage = phase.stage
-        if stage is not None:
-            self.model.zero_grad(set_to_none=True)
-            for name, parameter in self.model.named_parameters():
-                parameter.requires_grad_(not stage.frozen or follows_blocks(name, self.model))
-        self.optimizer = build_optimizer(self.model, phase.config.train, stage and stage.transformer_lr)
+        if phase.stage is not None:
+            let_train(self.model, phase.stage)
+        self.optimizer = build_optimizer(self.model, phase.config.train, phase.stage and phase.stage.transformer_lr)
 
     @property
     def kept(self) -> nn.Module:
@@ -188,7 +174,8 @@ class Trainer:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
             if self.selection is not None and self.selection.converged:
                 return
-            options = {"graphs": self.graphs, "start": _ignore_signals, "pseudo_labels": self._pseudo_labels()}
+            labels = pseudo_labels(self.inputs.ensemble, self.inputs.clips, self.config, self.device)
+            options = {"graphs": self.graphs, "start": _ignore_signals, "pseudo_labels": labels}
             batches = TrainingBatches(self.phases, self.inputs, self.world, **options)
             for number, epoch, clips, batch, weight in batches.after(self.step):
                 phase = self.phases[number]
@@ -225,8 +212,7 @@ class Trainer:
         if phase.stage is not None:
             self.replica = self.world.replicate(self.model)  # it knows which parameters train
         if self.world.main:
-            what = f"compression {phase.compression:g}" if phase.stage is None else f"stage {phase.stage}"
-            LOG.info("%s: step %d: %s", self.config.experiment, self.step, what)
+            LOG.info("%s: step %d: %s", self.config.experiment, self.step, phase.described)
 
     def _evaluate_if_due(self, report: Callable[..., None]) -> float:
         """Evaluate the model if that is due. Returns the seconds this took, which do not count as training time."""

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from elasticast.config import Train
 from elasticast.data.packing import PackedBatch
 from elasticast.models.frame_head import FrameLogits
 
@@ -38,3 +39,9 @@ class MeanTeacher:
         """Logits of clips `[B, C]`; in tasks of kind ``frames`` also those of time patches."""
         frames = {"frames": True} if batch.frame_targets is not None else {}
         return self.model.eval()(batch.teacher, **frames)
+
+
+def mean_teacher_of(model: nn.Module, train: Train) -> MeanTeacher | None:
+    """The mean teacher of a run that starts with this model; None if no stage compares with it and it is not kept."""
+    used = any(stage.consistency for stage in train.stages or []) or train.mean_teacher.keep == "teacher"
+    return MeanTeacher(model, train.mean_teacher.ema) if used else None

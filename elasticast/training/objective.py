@@ -75,7 +75,12 @@ class Objective:
     def _supervised(self, output: Tensor | FrameLogits, batch: PackedBatch, weight: float, unlabelled: bool) -> Tensor:
         """Loss of the labels, and the difference from the teacher of `train.distill`."""
         by_token, kind = self.train.loss_weights == "token", self.train.loss
-        sizes = batch.bounds.diff().float() if by_token else batch.labelled.float() if unlabelled else None
+        labelled = torch.ones(len(batch)) if batch.labelled is None else batch.labelled
+        sizes = None
+        if by_token:
+            sizes = batch.bounds.diff().float()
+        elif unlabelled:
+            sizes = labelled.to(batch.targets)
         logits = output.clips if isinstance(output, FrameLogits) else output
         loss = compute_loss(logits, batch.targets, kind, sizes)
         if self.teacher is not None:
@@ -87,7 +92,7 @@ class Objective:
             loss = weights.clips * loss + weights.frames * frames_loss(output, batch.frame_targets, batch, sizes)
         if by_token:
             return loss * self._share(len(batch.patches), weight)
-        return loss * (self._share(int(batch.labelled.sum()), weight) if unlabelled else weight)
+        return loss * (self._share(int(labelled.sum()), weight) if unlabelled else weight)
 
     def _share(self, count: int, weight: float) -> float:
         """What share of a whole batch this rank's part has, of something that it has `count` of."""

@@ -19,6 +19,7 @@ from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
 from elasticast.data.sampler import Batches, BatchSampler, ClipRequest
 from elasticast.errors import DataError
+from elasticast.models.adapters import follows_blocks
 from elasticast.training.cost import ForwardCost, mean_step
 from elasticast.training.objective import Unsupervised
 
@@ -78,6 +79,13 @@ class TrainingPhase:
     def compression(self) -> float:
         """Compression of the clips; the first one, if training draws one of several per clip."""
         return self.config.view.compression[0]
+
+    @property
+    def described(self) -> str:
+        """The phase in words, for messages."""
+        if self.stage is None:
+            return f"compression {self.compression:g}"
+        return "a stage with a frozen transformer" if self.stage.frozen else "a stage in which all parameters train"
 
     @property
     def record(self) -> dict[str, float | str]:
@@ -194,6 +202,13 @@ def _next_epoch(phase: TrainingPhase) -> int:
         steps += phase.sampler.count(epoch)
         epoch += 1
     return epoch
+
+
+def let_train(model: nn.Module, stage: StageSettings) -> None:
+    """Let the parameters train that train in a stage."""
+    model.zero_grad(set_to_none=True)  # gradients of parameters that no longer train would count in their norm
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not stage.frozen or follows_blocks(name, model))
 
 
 @torch.no_grad()

@@ -180,7 +180,6 @@ def test_clips_without_labels_add_no_supervised_loss(mixed):
     parts, total = (clips[:2], clips[2:7], clips[7:]), float(len(batch))
     losses = []
     for part in map(pack, parts):
-        part.labelled = torch.ones(len(part), dtype=torch.bool) if part.labelled is None else part.labelled
         rank = Objective(config, Part(total))
         losses.append(rank(model(part, frames=True), part, len(part) / len(clips), Unsupervised(unlabelled=True)))
     torch.testing.assert_close(sum(losses), found)
