@@ -39,6 +39,7 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "computed": trainer.computed,
         "init": trainer.init,
         "distill": _distill(trainer),
+        "ensemble": _ensemble(trainer),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "trained_parameters": trained_parameters(trainer.model),
         "steps": trainer.step,
@@ -70,3 +71,12 @@ def _distill(trainer: Any) -> dict[str, Any] | None:
         return None
     record = teacher_record(distill.teacher, trainer.inputs.teacher, trainer.config)
     return {**record, "flops": trainer.flops["teacher"]}
+
+
+def _ensemble(trainer: Any) -> list[dict[str, Any]] | None:
+    """Record of each model of an ensemble; None without `train.ensemble`."""
+    config = trainer.config
+    if config.train.ensemble is None:
+        return None
+    members = zip(config.train.ensemble, trainer.inputs.ensemble, strict=True)
+    return [teacher_record(source, member, config) for source, member in members]

@@ -123,7 +123,10 @@ def test_a_run_goes_on_bit_for_bit_in_every_stage(trainer, write, tmp_path):
         assert caught.value.code == EXIT_CHECKPOINTED
     trainer("parts", stages, **train).fit()
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
-    assert record(tmp_path / "parts")["stages"] == record(tmp_path / "whole")["stages"]
+    found, expected = (record(tmp_path / name) for name in ("parts", "whole"))
+    assert found["stages"] == expected["stages"]
+    (member,) = found["ensemble"]
+    assert (member["teacher"], member["sha256"]) == (ensemble[0], load_model(ensemble[0]).sha256)
 
 
 def test_without_weights_of_other_losses_a_stage_is_the_plain_run(trainer, tmp_path):
