@@ -3,7 +3,7 @@
 Without these settings there is one phase.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from elasticast.config import Batch, RunConfig
-from elasticast.config.phases import phase_settings
+from elasticast.config.phases import Phase, phase_settings
 from elasticast.config.stages import StageSettings, stage_settings
 from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.norm import Norm
@@ -31,7 +31,9 @@ class TrainingPhase:
     Attributes
     ----------
     config : RunConfig
-        Settings of the run, with the view of this phase.
+        Settings of the run, with the view or the patches of this phase.
+    settings : Phase, StageSettings or None
+        Its settings in `train.phases` or `train.stages`. None for a training without them.
     sampler : BatchSampler
         Batches of each epoch.
     first_step, first_epoch : int
@@ -41,20 +43,23 @@ class TrainingPhase:
         Number of steps.
     steps_per_epoch : float
         Mean number of steps per epoch.
-    stage : StageSettings or None
-        What trains, and which losses count; None without `train.stages`.
     unlabelled : BatchSampler or None
         Clips without labels that each batch has besides; None if there are none.
     """
 
     config: RunConfig
+    settings: Phase | StageSettings | None
     sampler: BatchSampler
     first_step: int
     first_epoch: int
     steps: int
     steps_per_epoch: float
-    stage: StageSettings | None = None
     unlabelled: BatchSampler | None = None
+
+    @property
+    def stage(self) -> StageSettings | None:
+        """What trains, and which losses count; None without `train.stages`."""
+        return self.settings if isinstance(self.settings, StageSettings) else None
 
     @property
     def end(self) -> int:
@@ -77,23 +82,26 @@ class TrainingPhase:
 
     @property
     def compression(self) -> float:
-        """Compression of the clips; the first one, if training draws one of several per clip."""
+        """Compression of the clips; the first one, if training draws one of several per clip.
+
+        Wider patches do not count: tables of positions are resized to them in every batch.
+        """
         return self.config.view.compression[0]
 
     @property
     def described(self) -> str:
         """The phase in words, for messages."""
         if self.stage is None:
-            return f"compression {self.compression:g}"
+            return f"compression {self.settings.compression:g}"
         return "a stage with a frozen transformer" if self.stage.frozen else "a stage in which all parameters train"
 
     @property
     def record(self) -> dict[str, float | str]:
-        """What `run.json` records."""
+        """What `run.json` records; only with `train.phases` or `train.stages`."""
         if self.stage is not None:
             return {"frozen": self.stage.frozen, "steps": self.steps}
-        view = self.config.view
-        return {"compression": self.compression, "resolution": view.resolution, "steps": self.steps}
+        resolution = self.settings.resolution or self.config.view.resolution
+        return {"compression": self.settings.compression, "resolution": resolution, "steps": self.steps}
 
 
 @lru_cache(maxsize=2)
@@ -121,8 +129,9 @@ def plan_phases(
     """
     weights = clips.weights if config.train.sampler == "balanced" else None
     configs, shares = stage_settings(config) if config.train.stages else phase_settings(config), [Fraction(1)]
-    if parts := config.train.phases or config.train.stages:
-        given = [Fraction(str(part.share)) for part in parts]
+    settings = config.train.phases or config.train.stages or [None]
+    if settings != [None]:
+        given = [Fraction(str(part.share)) for part in settings]
         shares = [share / sum(given) for share in given]  # they sum to 1 only up to rounding
     datasets = [ClipDataset(clips, at_phase, norm) for at_phase in configs]
     with_labels = None if datasets[0].labelled is None else np.flatnonzero(datasets[0].labelled)
@@ -130,7 +139,7 @@ def plan_phases(
     samplers = [BatchSampler(dataset.tokens(), *drawn) for dataset in datasets]
     phases: list[TrainingPhase] = []
     earlier = Fraction(0)
-    for at_phase, share, dataset, sampler in zip(configs, shares, datasets, samplers, strict=True):
+    for at_phase, setting, share, dataset, sampler in zip(configs, settings, shares, datasets, samplers, strict=True):
         first_step, first_epoch = (phases[-1].end, _next_epoch(phases[-1])) if phases else (0, 0)
         if config.train.flops is not None:
             per_step = mean_step(dataset, sampler, cost, teacher)
@@ -140,13 +149,9 @@ def plan_phases(
                 share *= _cost_ratio(samplers[-1], sampler, cost, config)
             steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
         earlier += share
-        phases.append(TrainingPhase(at_phase, sampler, first_step, first_epoch, steps, per_epoch))
-    if config.train.stages is None:
-        return phases
-    return [
-        replace(phase, stage=stage, unlabelled=_unlabelled(datasets[0], stage))
-        for phase, stage in zip(phases, config.train.stages, strict=True)
-    ]
+        extra = _unlabelled(dataset, setting) if config.train.stages else None
+        phases.append(TrainingPhase(at_phase, setting, sampler, first_step, first_epoch, steps, per_epoch, extra))
+    return phases
 
 
 def _unlabelled(dataset: ClipDataset, stage: StageSettings) -> BatchSampler | None:
