@@ -9,6 +9,7 @@ localrules:
     redraw_fig2,
     redraw_fig4,
     redraw_fig5,
+    redraw_learning_curves,
     redraw_patch_sizes,
     redraw_zoo,
     redraw_table1,
@@ -71,6 +72,20 @@ use rule fig5 as redraw_fig5 with:
 
 
 describe("redraw_fig5", "Figure 5, from published results.")
+
+
+use rule learning_curves as redraw_learning_curves with:
+    input:
+        **published("learning_curves", "history"),
+    output:
+        f"{DRAWN_DIR}/learning_curves.png",
+        f"{DRAWN_DIR}/learning_curves.pdf",
+        caption=f"{DRAWN_DIR}/learning_curves.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_learning_curves.log",
+
+
+describe("redraw_learning_curves", "Learning curves, from published results.")
 
 
 use rule patch_sizes as redraw_patch_sizes with:
