@@ -3,11 +3,20 @@
 import struct
 from collections.abc import Iterator
 
-from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError, is_placeholder, resolve
+from elasticast.data.containers import ffmpeg_only
+from elasticast.data.containers.extent import (
+    Extent,
+    FileBytes,
+    NotReadableError,
+    UnusableAudioError,
+    is_placeholder,
+    resolve,
+)
 from elasticast.data.containers.tail import check_tail, end_of_stream, follows
 
 MAX_FORMAT = 4096  # bytes of a `fmt ` chunk
 _MAX_SIZE = (1 << 32) - (1 << 16)
+_LINEAR, _MPEG, _EXTENSIBLE = (1, 3), (0x50, 0x55), 0xFFFE
 _GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of the chunks of a Wave64 file, after their names
 
 
@@ -31,6 +40,8 @@ def _is_name(text: bytes) -> bool:
 def wav(data: FileBytes, base: int) -> Extent | None:
     """Samples of a WAV file; None for other RIFF files, such as AVI."""
     magic, kind = data.at(base, 4), data.at(base + 8, 4)
+    if kind == b"AVI ":
+        return ffmpeg_only.avi(data, base)
     if not b"WAVE".startswith(kind):
         return None
     order, long, form = ">" if magic == b"RIFX" else "<", None, b""
@@ -59,8 +70,25 @@ def _samples(data: FileBytes, base: int, chunk: tuple[int, int, bool], end: int,
         check_tail(data, stop + length % 2 * (data.at(stop, 1) == b"\0"), order, end=end)
     else:
         stop = end_of_stream(data, start, order)
+    _check_format(form, order)
     trusted = trusted and data.at(base, 4) != b"BW64"
     return Extent(start, stop, header(form, stop - start, order), trusted)
+
+
+def _check_format(form: bytes, order: str) -> None:
+    """Refuse a `fmt ` chunk that libsndfile reads in another way than it says."""
+    if not form:
+        return
+    if len(form) < 16:
+        raise UnusableAudioError(f"damaged (format of {len(form)} bytes)")
+    kind, channels, _, _, block, bits = struct.unpack_from(order + "HHIIHH", form)
+    if kind == _EXTENSIBLE and len(form) >= 26:
+        (kind,) = struct.unpack_from(order + "H", form, 24)
+    if kind in _MPEG:  # libsndfile guesses the number of samples
+        raise NotReadableError("needs ffmpeg (MP3 in WAV)")
+    width = -(-bits // 8) * channels
+    if kind in _LINEAR and width and block > width and (bits, block) != (24, 4 * channels):
+        raise UnusableAudioError(f"damaged ({block} bytes per sample of all channels, {width} expected)")
 
 
 def header(form: bytes, length: int, order: str = "<") -> bytes:
@@ -101,4 +129,5 @@ def _w64_samples(data: FileBytes, base: int, start: int, length: int, raw: int, 
         check_tail(data, min(offset, data.size), end=base + data.number(base + 16, 8, "<"))
     else:
         stop = end_of_stream(data, start)
+    _check_format(form, "<")
     return Extent(start, stop, header(form, stop - start), trusted)

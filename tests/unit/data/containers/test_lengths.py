@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from elasticast.data.manifest import reason_kind
-from tests.unit.data.sounds import LENGTH, prepared, tone, written
+from tests.unit.data.sounds import LENGTH, RATE, prepared, tone, written
 
 JOINED = "several recordings in one file"
 SIZES = [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFF00, 0x80000000, 0x80000024, 0xFFFFFFDB, 0x7FFFFFFE]
@@ -209,3 +209,45 @@ def test_joined_streams_of_pipes_are_refused(tmp_path):
 def test_a_chunk_of_odd_length_without_padding(tmp_path):
     content = written("WAV")
     same(prepared(tmp_path / "clip", content[:36] + struct.pack("<4sI", b"note", 3) + b"abc" + content[36:]))
+
+
+def with_format(content, form):
+    """A WAV with another `fmt ` chunk."""
+    body = content[8:12] + b"fmt " + struct.pack("<I", len(form)) + form + content[36:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        struct.pack("<HHIIH", 1, 1, RATE, 2 * RATE, 2),  # without the number of bits
+        struct.pack("<HHIIHH", 1, 1, RATE, 4 * RATE, 4, 16),  # 16 bits in 4 bytes
+        struct.pack("<HHIIHH", 1, 2, RATE, 8 * RATE, 8, 16),
+    ],
+)
+def test_a_format_that_would_give_another_number_of_samples(tmp_path, form):
+    assert reason_kind(prepared(tmp_path / "clip.wav", with_format(written("WAV"), form))) == "damaged"
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_size_of_blocks_that_cannot_be(tmp_path, block):
+    form = struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, block, 16)
+    same(prepared(tmp_path / "clip.wav", with_format(written("WAV"), form)))
+
+
+def test_a_caf_with_more_bytes_than_bits(tmp_path):
+    content = bytearray(written("CAF", "PCM_16"))
+    place = content.index(b"desc") + 12 + 16
+    content[place : place + 4] = struct.pack(">I", 4)
+    assert reason_kind(prepared(tmp_path / "clip.caf", bytes(content))) == "damaged"
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_channels_that_cancel(tmp_path, kind):
+    wave = np.stack([tone(), -tone()], axis=1)
+    assert prepared(tmp_path / "clip", written(kind, wave=wave)) == "silent (the channels cancel each other)"
+    assert prepared(tmp_path / "clip", written(kind, wave=0 * wave)) == "silent"
+
+
+def test_one_sample_is_too_short(tmp_path):
+    assert reason_kind(prepared(tmp_path / "clip", written("WAV", wave=tone(length=1)))) == "too short"
