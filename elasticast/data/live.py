@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.data.audio import quantised, to_mono
+from elasticast.data.audio import MIN_SECONDS, quantised, to_mono
 from elasticast.data.level import INT16_STEP, Level
 from elasticast.data.recordings import UnusableAudioError
 from elasticast.data.stream import MAX_CHANNELS
@@ -147,6 +147,8 @@ def checked(blocks: Iterable[np.ndarray | Tensor], sample_rate: int, longest_sil
     try:
         if not level.samples:
             raise UnusableAudioError("empty: it ended before the first sample")
+        if level.samples < MIN_SECONDS * sample_rate:
+            raise UnusableAudioError(f"too short (< {MIN_SECONDS * 1000:.0f} ms)")
         level.check()
     except UnusableAudioError as error:
         raise DataError(f"stream, after {level.samples / sample_rate:.2f} s: {error}") from None

@@ -11,13 +11,13 @@ import numpy as np
 
 from elasticast.data.audio import to_mono
 from elasticast.data.containers.extent import TAIL, is_placeholder
+from elasticast.data.containers.riff import contradictions, format_tag
 from elasticast.data.live import LiveAudio, check_timeout
 from elasticast.errors import DataError
 
 FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 """Raw samples, by the names that ffmpeg has for them."""
 _WAV = {(1, 16): "s16le", (3, 32): "f32le"}
-_EXTENSIBLE = 0xFFFE
 _MOST_BYTES = 1 << 16
 _MOST_HEADER = 1 << 20  # bytes of a chunk before or after the samples
 _REST_SECONDS = 1.0  # how long to wait for what may follow the samples
@@ -119,16 +119,15 @@ def _wav_header(pipe: _Pipe) -> tuple[str, int, int, int | None]:
 
 
 def _wav_layout(name: str, form: bytes) -> tuple[str, int, int]:
-    tag, channels, rate, _, block, bits = struct.unpack("<HHIIHH", form[:16])
-    if tag == _EXTENSIBLE and len(form) >= 26:
-        (tag,) = struct.unpack("<H", form[24:26])
+    _, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
+    tag = format_tag(form, "<")
     if (tag, bits) not in _WAV or not channels:
         raise DataError(
             f"{name}: a WAV file with {channels} channels, samples of {bits} bits and format {tag}: expected 16-bit "
             "integers or 32-bit floats (in ffmpeg: -c:a pcm_s16le)"
         )
-    if block > (width := channels * bits // 8):
-        raise DataError(f"{name}: damaged: {block} bytes per sample of all channels, {width} expected")
+    if contradiction := contradictions(form, "<"):
+        raise DataError(f"{name}: {contradiction}")
     return _WAV[tag, bits], rate, channels
 
 

@@ -16,7 +16,8 @@ from elasticast.data.containers.tail import check_tail, end_of_stream, follows
 
 MAX_FORMAT = 4096  # bytes of a `fmt ` chunk
 _MAX_SIZE = (1 << 32) - (1 << 16)
-_LINEAR, _MPEG, _EXTENSIBLE = (1, 3), (0x50, 0x55), 0xFFFE
+_LINEAR, _EIGHT_BITS, _MPEG, _EXTENSIBLE = (1, 3), (6, 7), (0x50, 0x55), 0xFFFE
+_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 176400, 192000)
 _GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of the chunks of a Wave64 file, after their names
 
 
@@ -76,19 +77,41 @@ def _samples(data: FileBytes, base: int, chunk: tuple[int, int, bool], end: int,
 
 
 def _check_format(form: bytes, order: str) -> None:
-    """Refuse a `fmt ` chunk that libsndfile reads in another way than it says."""
+    """Refuse a `fmt ` chunk that contradicts itself, or that libsndfile reads in another way than it says."""
     if not form:
         return
     if len(form) < 16:
         raise UnusableAudioError(f"damaged (format of {len(form)} bytes)")
-    kind, channels, _, _, block, bits = struct.unpack_from(order + "HHIIHH", form)
+    if format_tag(form, order) in _MPEG:  # libsndfile guesses the number of samples
+        raise NotReadableError("needs ffmpeg (MP3 in WAV)")
+    if contradiction := contradictions(form, order):
+        raise UnusableAudioError(contradiction)
+
+
+def format_tag(form: bytes, order: str) -> int:
+    """The coding that a `fmt ` chunk of at least 16 bytes gives."""
+    (kind,) = struct.unpack_from(order + "H", form)
     if kind == _EXTENSIBLE and len(form) >= 26:
         (kind,) = struct.unpack_from(order + "H", form, 24)
-    if kind in _MPEG:  # libsndfile guesses the number of samples
-        raise NotReadableError("needs ffmpeg (MP3 in WAV)")
-    width = -(-bits // 8) * channels
-    if kind in _LINEAR and width and block > width and (bits, block) != (24, 4 * channels):
-        raise UnusableAudioError(f"damaged ({block} bytes per sample of all channels, {width} expected)")
+    return kind
+
+
+def contradictions(form: bytes, order: str) -> str:
+    """A reason if a `fmt ` chunk contradicts itself in the number of channels and bits, or in the sample rate, or "".
+
+    Samples of PCM are described twice: by these, and by the bytes per sample and per second. Programs write wrong bytes
+    now and then. So they count only where they agree with each other, and a sample rate only if it is unusual itself.
+    """
+    _, channels, rate, per_second, block, bits = struct.unpack_from(order + "HHIIHH", form)
+    kind = format_tag(form, order)
+    width = channels if kind in _EIGHT_BITS else -(-bits // 8) * channels
+    if kind not in (*_LINEAR, *_EIGHT_BITS) or not (width and block) or (bits, block) == (24, 4 * channels):
+        return ""
+    if block != width and per_second == rate * block:
+        return f"damaged ({block} bytes per sample of all channels, {width} expected)"
+    if block == width and rate not in _RATES and per_second in [width * usual for usual in _RATES]:
+        return f"unlikely sample rate ({rate} Hz)"
+    return ""
 
 
 def header(form: bytes, length: int, order: str = "<") -> bytes:

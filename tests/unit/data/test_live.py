@@ -136,7 +136,7 @@ def test_an_rf64_in_a_pipe_has_its_long_length(pipe):
 
 def test_a_format_that_contradicts_itself(pipe):
     data = bytearray(wav(wave(100)))
-    data[32:34] = struct.pack("<H", 4)
+    data[28:34] = struct.pack("<IH", 4 * RATE, 4)
     with complains(DataError, "the pipe", "damaged", "4 bytes"):
         pipe(bytes(data))
 
@@ -207,6 +207,12 @@ def test_a_silent_stream_ends(level):
 def test_a_broken_block_ends_the_stream(block, named):
     with complains(DataError, "0.10", *named):
         listened([wave(1600)[:, 0], block])
+
+
+def test_a_stream_that_predict_would_find_too_short():
+    with complains(DataError, "0.02", "too short"):
+        listened([wave(399)[:, 0]])
+    listened([wave(400)[:, 0]])
 
 
 def test_a_stream_beyond_full_scale_does_not_have_to_end():

@@ -223,16 +223,45 @@ def with_format(content, form):
         struct.pack("<HHIIH", 1, 1, RATE, 2 * RATE, 2),  # without the number of bits
         struct.pack("<HHIIHH", 1, 1, RATE, 4 * RATE, 4, 16),  # 16 bits in 4 bytes
         struct.pack("<HHIIHH", 1, 2, RATE, 8 * RATE, 8, 16),
+        struct.pack("<HHIIHH", 1, 2, RATE, 2 * RATE, 2, 16),  # one channel
+        struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 24),
+        struct.pack("<HHIIHH", 1, 1, RATE + 1, 2 * RATE, 2, 16),
     ],
 )
-def test_a_format_that_would_give_another_number_of_samples(tmp_path, form):
-    assert reason_kind(prepared(tmp_path / "clip.wav", with_format(written("WAV"), form))) == "damaged"
+def test_a_format_that_contradicts_itself(tmp_path, form):
+    found = reason_kind(prepared(tmp_path / "clip.wav", with_format(written("WAV"), form)))
+    assert found in ("damaged", "unlikely sample rate")
 
 
 @pytest.mark.parametrize("block", [0, 1])
 def test_a_size_of_blocks_that_cannot_be(tmp_path, block):
     form = struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, block, 16)
     same(prepared(tmp_path / "clip.wav", with_format(written("WAV"), form)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_flipped_bit_of_the_format_is_never_another_clip(tmp_path, subtype, channels):
+    content = written("WAV", subtype, tone(channels=channels))
+    expected, number = prepared(tmp_path / "clip.wav", content), 0
+    for place in range(160, 288):
+        changed_bit = bytearray(content)
+        changed_bit[place // 8] ^= 1 << place % 8
+        found = prepared(tmp_path / "clip.wav", bytes(changed_bit))
+        number += isinstance(found, str)
+        assert isinstance(found, str) or np.array_equal(found, expected), place
+    assert number > 30
+
+
+def test_floats_that_are_called_integers(tmp_path):
+    samples = (tone() / 32768).astype("<f4")
+    samples[:100] = 0
+    form = struct.pack("<HHIIHH", 1, 1, RATE, 4 * RATE, 4, 32)
+    content = with_format(written("WAV"), form)
+    place = content.index(b"data") + 4
+    content = content[:place] + struct.pack("<I", samples.nbytes) + samples.tobytes()
+    assert reason_kind(prepared(tmp_path / "clip.wav", content)) == "damaged"
+    same(prepared(tmp_path / "clip.wav", written("WAV", "PCM_32")))
 
 
 def test_a_caf_with_more_bytes_than_bits(tmp_path):
