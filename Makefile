@@ -2,6 +2,7 @@
 # make run      set up .venv, run the suite named in config/config.yaml, build the report, print the results
 # make test     set up .venv, run the tests, as many at a time as there are cores
 # make setup    only set up .venv
+# make docs     build the documentation from these pages and the docstrings, into docs/_build/html
 # make lint     the checks CI runs besides the tests
 # make attacks  damage files, kill jobs, fill disks: each many times; a few hours
 # make gpu      on a machine with an NVIDIA GPU: tests, benchmark and a training to the end, into results/gpu
@@ -10,7 +11,7 @@
 #
 # make run SUITE=fsdd DATA_ROOT=/data    another suite, data from elsewhere
 # EXTRAS=dev,equality also installs Hugging Face transformers and timm, for the tests that compare with them
-# LOCKED=yes installs the exact versions and files of requirements.lock (with the extras dev and equality) and no others
+# LOCKED=yes installs the exact versions and files of requirements.lock (with the extras dev, docs and equality) and no others
 # CONFIG passes other keys of config/config.yaml; ARGS passes options to snakemake or pytest:
 # make run CONFIG="train_threads=2" ARGS="--cores 2", make test ARGS="-k packed"
 
@@ -23,6 +24,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3, \
 	$(shell command -v $(p) >/dev/null && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.ready-docs
 # the environment provides snakemake, and the commands that the suite calls (python, elasticast)
 # `-m snakemake` and not the program: its first line names the interpreter, which no quotes can protect
 SNAKEMAKE := PATH=$(call quote,$(BIN)):"$$PATH" $(call quote,$(BIN)/python) -m snakemake
@@ -40,7 +42,7 @@ RESULTS ?= $(eval RESULTS := $$(call setting,results))$(RESULTS)
 TABLE = $(call quote,paper_figures/$(SUITE)/table1.csv)
 SETTINGS = --config $(call quote,suite=$(SUITE)) $(call quote,data_root=$(DATA_ROOT)) $(call quote,results=$(RESULTS)) $(CONFIG)
 
-.PHONY: run test attacks gpu lint setup clean help
+.PHONY: run test attacks gpu docs lint setup clean help
 .DEFAULT_GOAL := run
 
 # the comments at the top of this file
@@ -96,6 +98,15 @@ gpu: $(READY)
 	    --row-tokens 2048 --bucket 6 --way packed-graphs --way packed-varlen --way padded-longest --way bucketed \
 	    --way rows-2048 --way one-by-one --out "$(RESULTS)/gpu/packing.csv"
 	$(SNAKEMAKE) fig1 fig4 fig5 table1 --config suite=fsdd_gpu data_root="$(DATA_ROOT)" results="$(RESULTS)/gpu" $(CONFIG)
+
+$(DOCS_READY): $(READY)
+	$(PIP) -e '.[docs]'
+	@touch $(DOCS_READY)
+
+# a warning, such as a link that leads nowhere, is an error
+docs: $(DOCS_READY)
+	$(call quote,$(BIN)/python) -m sphinx -b html -c docs -d docs/_build/doctrees -W --keep-going -q . docs/_build/html
+	@echo docs/_build/html/index.html
 
 lint: $(READY)
 	$(call quote,$(BIN)/python) -m ruff check .

@@ -24,6 +24,7 @@ include: "workflow/rules/released.smk"
 include: "workflow/rules/ablations.smk"
 include: "workflow/rules/audits.smk"
 include: "workflow/rules/archive.smk"
+include: "workflow/rules/bench.smk"
 
 
 rule all:

@@ -190,6 +190,7 @@ class Plan:
             "fig3": self.packed_dataset is not None,
             "fig4": "max_frames" in self.curves,
             "fig5": "compression" in self.curves,
+            "learning_curves": True,
             "patch_sizes": any(self.suite.curve(name, x_name) for name in experiments for x_name in PATCHES),
             "zoo": any(self.suite.curve(name, x_name) for name in experiments for x_name in _SHARES),
             "table1": True,

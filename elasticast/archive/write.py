@@ -25,6 +25,8 @@ from elasticast.config.dataset.licences import licence_of
 from elasticast.errors import DataError
 from elasticast.evaluation.records import read_training
 from elasticast.files import replacing
+from elasticast.inference.export import run_card
+from elasticast.inference.exported import CARD
 from elasticast.progress import LOG
 
 SUMS = "checksums.txt"
@@ -62,7 +64,7 @@ def archive(
     out : Path
         Zip file to write. All its members are in one folder with the name of the file.
     weights : bool
-        Add the weights of the runs.
+        Add the weights of the runs, each with a model card.
     checkout : Path
         Git checkout of the code.
 
@@ -100,8 +102,9 @@ def _about(checkout: Path, files: dict[str, Path]) -> dict[str, Any]:
 
 def _description(suite: Suite, files: dict[str, Path], about: dict[str, Any], citation: str) -> dict[str, str]:
     """Text of the files that describe the archive, by place."""
-    weights = "are" if any(Path(place).name == WEIGHTS for place in files) else "are not"
-    names = {"sums": SUMS, "crate": CRATE, "croissant": CROISSANT, "weights": f"The weights {weights} in the archive."}
+    has_weights = any(Path(place).name == WEIGHTS for place in files)
+    weights = f"are in the archive, each with a model card, `{CARD}`" if has_weights else "are not in the archive"
+    names = {"sums": SUMS, "crate": CRATE, "croissant": CROISSANT, "weights": f"The weights {weights}."}
     texts = {"ARCHIVE.md": _README.format(title=suite.title, name=suite.name, **about, **names)}
     texts["environment.txt"] = _installed()
     published = {"version": __version__, "datePublished": about["date"], "url": PAPER, "citeAs": "See CITATION.cff."}
@@ -112,7 +115,14 @@ def _description(suite: Suite, files: dict[str, Path], about: dict[str, Any], ci
             texts[f"{folder}/{CROISSANT}"] = json.dumps(described, indent=1, ensure_ascii=False)
     sums = {place: file_sha256(file) for place, file in files.items() if "/runs/" not in place}
     sums |= {place: hashlib.sha256(text.encode()).hexdigest() for place, text in texts.items()}
-    return texts | {CRATE: crate_metadata(suite, sums, citation, about)}
+    return texts | {CRATE: crate_metadata(suite, sums, citation, about)} | _cards(files)
+
+
+def _cards(files: dict[str, Path]) -> dict[str, str]:
+    """Model cards of the runs whose weights are in the archive, by place."""
+    weights = {Path(place).parent: file.parent for place, file in files.items() if Path(place).name == WEIGHTS}
+    # a suite that names a file with a model trusts its code
+    return {(place / CARD).as_posix(): run_card(run, trust_code=True) for place, run in weights.items()}
 
 
 def _code(checkout: Path, folder: Path) -> dict[str, Path]:

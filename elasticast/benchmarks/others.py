@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elasticast.benchmarks.batching import CLASSES, Layout
+from elasticast.benchmarks.batching import BACKWARD, CLASSES, Layout
 from elasticast.benchmarks.padding import PASSES, run_step, speed
 from elasticast.benchmarks.passes import Pass, Trained, WholeModel
-from elasticast.benchmarks.timing import peak_bytes, time_alternately
+from elasticast.benchmarks.timing import peak_bytes, time_with_peak
 from elasticast.config import RunConfig
 from elasticast.errors import ElasticASTError
 from elasticast.progress import track
@@ -222,7 +222,8 @@ def measure_others(
     table : DataFrame
         One row per ``pass`` (see :data:`~elasticast.benchmarks.padding.PASSES`) and ``implementation``. Other columns:
         ``parameters``, ``tokens`` (patches of the clips), ``tokens_computed`` (with padding and extra tokens),
-        ``peak_mib`` (GPU only), and those of :func:`~elasticast.benchmarks.padding.speed`; ratios are to ElasticAST.
+        ``peak_mib`` (GPU only), those of :func:`~elasticast.benchmarks.padding.speed`, with ratios to ElasticAST, and
+        those of :func:`~elasticast.benchmarks.timing.time_with_peak`, for the operations that ElasticAST needs.
     left_out : dict of str to str
         Implementations that could not be built or run here, with the reason.
     """
@@ -244,9 +245,10 @@ def measure_others(
             left_out[name] = f"fails with torch {torch.__version__} on {device.type}: {str(error).splitlines()[0]}"
             continue
         subjects[name] = other, passes, built.computed
-    rows = []
+    rows, forward = [], sum(config.model.flops(n, CLASSES) for n in tokens)
     for what in track(PASSES, len(PASSES), "bench others"):
-        rows += _time(subjects, what, tokens, rounds, device)
+        operations = forward * (1 if what == "forward" else 1 + BACKWARD)
+        rows += _time(subjects, what, tokens, rounds, device, precision, operations)
     return pd.DataFrame(rows), left_out
 
 
@@ -263,10 +265,12 @@ def _time(
     tokens: Sequence[int],
     rounds: int,
     device: torch.device,
+    precision: str,
+    operations: float,
 ) -> list[dict]:
     steps = {name: functools.partial(run_step, of, passes, what) for name, (of, passes, _) in subjects.items()}
     peaks = {name: peak_bytes(step, device) for name, step in steps.items()}  # also warms up
-    seconds = time_alternately(steps, rounds, device)
+    seconds, shares = time_with_peak(steps, rounds, device, precision, operations)
     return [
         {
             "pass": what,
@@ -277,5 +281,6 @@ def _time(
             "peak_mib": None if peaks[name] is None else peaks[name] / MIB,
         }
         | speed(seconds[name], seconds["elasticast"], tokens)
+        | shares[name]
         for name, (of, _, computed) in subjects.items()
     ]

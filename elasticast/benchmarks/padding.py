@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elasticast.benchmarks.batching import Layout, Ways, count_costs
 from elasticast.benchmarks.passes import AttentionAlone, Pass, Subject, WholeModel
-from elasticast.benchmarks.timing import gemm_peak, peak_bytes, saved_bytes, time_alternately
+from elasticast.benchmarks.timing import Step, peak_bytes, saved_bytes, time_with_peak
 from elasticast.config import RunConfig
 from elasticast.errors import ElasticASTError
 from elasticast.progress import track
@@ -157,35 +157,34 @@ def measure_packing(
         ``saved_mib`` (kept for the backward pass), ``peak_mib`` (GPU only), ``error`` (see :func:`differences`),
         ``seconds`` (median over rounds), ``seconds_q1`` and ``seconds_q3`` (quartiles), ``tokens_per_s`` and
         ``clips_per_s`` (without padding), ``ratio`` (median over rounds of the seconds divided by those of the first
-        way), ``cpu_ratio`` (the same for processor time), and ``peak_share`` (operations per second, without padding,
-        divided by :func:`~elasticast.benchmarks.timing.gemm_peak`).
+        way), ``cpu_ratio`` (the same for processor time), and those of
+        :func:`~elasticast.benchmarks.timing.time_with_peak`.
     """
-    rows, peak = [], gemm_peak(device, precision)
+    rows = []
     combinations = [(m, p) for m in ("attention", "model") for p in PASSES if (m, p) != ("attention", "step")]
     for measure, what in track(combinations, len(combinations), "bench packing"):
         if what == "forward":
             make = functools.partial(_subject, measure, config, tokens, device, seed)
             errors, subject = _checked(make, ways, len(tokens)), make(precision)
-        memory, seconds = _costs(subject, ways, what, rounds, device)
         both = what != "forward"
-        useful = count_costs([_packed(len(tokens))], tokens, config, measure, both)
+        useful = 1e9 * count_costs([_packed(len(tokens))], tokens, config, measure, both)["total_gflop"]
+        memory, steps = _prepare(subject, ways, what, device)
+        seconds, shares = time_with_peak(steps, rounds, device, precision, useful)
         for name, way in ways.items():
             count = count_costs(way, tokens, config, measure, both)
             rate = speed(seconds[name], seconds[next(iter(ways))], tokens)
-            share = {"peak_share": useful["total_gflop"] * 1e9 / rate["seconds"] / peak}
             head = {"measure": measure, "pass": what, "way": name}
-            rows.append(head | count | memory[name] | {"error": errors[name]} | rate | share)
+            rows.append(head | count | memory[name] | {"error": errors[name]} | rate | shares[name])
     return pd.DataFrame(rows)
 
 
-def _costs(
-    subject: Subject, ways: Ways, what: str, rounds: int, device: torch.device
-) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
-    """Memory of each way, and its times in all rounds, see :func:`~elasticast.benchmarks.timing.time_alternately`."""
+def _prepare(
+    subject: Subject, ways: Ways, what: str, device: torch.device
+) -> tuple[dict[str, dict[str, float]], dict[str, Step]]:
+    """Memory of each way, and its step, which has run once."""
     passes = {name: [subject.prepare(layout) for layout in way] for name, way in ways.items()}
-    memory = {name: _memory(subject, of_way, what, device) for name, of_way in passes.items()}  # also warms up
-    steps = {name: functools.partial(run_step, subject, of_way, what) for name, of_way in passes.items()}
-    return memory, time_alternately(steps, rounds, device)
+    memory = {name: _memory(subject, of_way, what, device) for name, of_way in passes.items()}
+    return memory, {name: functools.partial(run_step, subject, of_way, what) for name, of_way in passes.items()}
 
 
 def _memory(subject: Subject, passes: list[Pass], what: str, device: torch.device) -> dict[str, float]:

@@ -47,21 +47,31 @@ def _machine(device: torch.device) -> dict[str, str | int]:
     }
 
 
-def show(results: pd.DataFrame, left_out: dict[str, str]) -> None:
-    """Print one table per measure and pass, and the ways that are left out with the reasons."""
+def show(results: pd.DataFrame, left_out: dict[str, str], *, markdown: bool = False) -> None:
+    """Print one table per measure and pass, and the ways that are left out with the reasons.
+
+    Parameters
+    ----------
+    results : DataFrame
+        Results of `elasticast bench packing`.
+    left_out : dict of str to str
+        Name of each way that is left out to the reason.
+    markdown : bool
+        Whether to print Markdown, for the documentation.
+    """
     console = _console()
     for title, part in results.groupby(["measure", "pass"], sort=False):
-        console.print(_table(", ".join(title), part, "way", _COLUMNS))
+        _print_table(console, ", ".join(title), part, "way", _COLUMNS, markdown)
     _show_left_out(console, left_out)
     if results["peak_mib"].isna().all():
         console.print("peak memory: measured on a GPU only")
 
 
-def show_others(results: pd.DataFrame, left_out: dict[str, str]) -> None:
-    """Print one table per pass of `elasticast bench others`, and the implementations that are left out."""
+def show_others(results: pd.DataFrame, left_out: dict[str, str], *, markdown: bool = False) -> None:
+    """Print one table per pass of `elasticast bench others`, and the implementations that are left out; see `show`."""
     console = _console()
     for title, part in results.groupby("pass", sort=False):
-        console.print(_table(title, part, "implementation", _OTHERS_COLUMNS))
+        _print_table(console, title, part, "implementation", _OTHERS_COLUMNS, markdown)
     _show_left_out(console, left_out)
 
 
@@ -88,6 +98,7 @@ _COLUMNS = {
     "\nclips/s": lambda row: f"{row.clips_per_s:,.1f}",
     "\ntokens/s": lambda row: f"{row.tokens_per_s:,.0f}",
     "% of\npeak": lambda row: f"{100 * row.peak_share:.1f}",
+    "CPU %\nof peak": lambda row: f"{100 * row.cpu_peak_share:.1f}",
     "time\nratio": lambda row: f"{row.ratio:.2f}",
     "CPU time\nratio": lambda row: f"{row.cpu_ratio:.2f}",
 }
@@ -95,17 +106,29 @@ _COLUMNS = {
 _COMMON = ("tokens\ncomputed", "peak\nMiB", "ms\na step", "\nquartiles", "\nclips/s", "\ntokens/s")
 _OTHERS_COLUMNS = {
     "\nparameters": lambda row: f"{row.parameters:,}",
-    **{head: _COLUMNS[head] for head in (*_COMMON, "time\nratio", "CPU time\nratio")},
+    **{head: _COLUMNS[head] for head in (*_COMMON, "% of\npeak", "CPU %\nof peak", "time\nratio", "CPU time\nratio")},
 }
 
 
-def _table(title: str, part: pd.DataFrame, key: str, columns: dict[str, Callable[[Any], str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(key, no_wrap=True)
+def _print_table(
+    console: Console, title: str, part: pd.DataFrame, key: str, columns: dict[str, Callable[[Any], str]], markdown: bool
+) -> None:
     on_gpu = part["peak_mib"].notna().all()
     columns = {head: text for head, text in columns.items() if not head.startswith(("CPU", "peak")[not on_gpu])}
-    for head in columns:
+    rows = [[getattr(row, key), *(text(row) for text in columns.values())] for row in part.itertuples()]
+    if markdown:
+        heads = [key, *(" ".join(head.split()) for head in columns)]
+        lines = [heads, ["---"] * len(heads), *rows]
+        console.print(f"{title}\n", *(f"| {' | '.join(line)} |" for line in lines), "", sep="\n", soft_wrap=True)
+    else:
+        console.print(_table(title, key, list(columns), rows))
+
+
+def _table(title: str, key: str, heads: list[str], rows: list[list[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(key, no_wrap=True)
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    for row in part.itertuples():
-        table.add_row(getattr(row, key), *(text(row) for text in columns.values()))
+    for row in rows:
+        table.add_row(*row)
     return table

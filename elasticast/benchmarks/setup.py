@@ -1,7 +1,7 @@
 """Inputs of `elasticast bench packing`: the model, the clips, the ways and the device."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.attention import why_not
 from elasticast.models.device import PRECISIONS, default_device
 
-MODELS = {"tiny": "mini/events_elastic", "base": "paper/voxceleb1_elastic"}
+MODELS = {"tiny": "mini/events_elastic", "ti": "paper/voxceleb1_elastic", "base": "paper/voxceleb1_elastic"}
 """Short names of models: SUITE/EXPERIMENT."""
+SIZES = {"ti": {"dim": 192, "heads": 3}}
+"""Settings of the model that differ: a ViT-Ti has the depth of a ViT-B."""
 
 
 def model_config(name: str, max_frames: int) -> RunConfig:
@@ -53,7 +55,8 @@ def model_config(name: str, max_frames: int) -> RunConfig:
         config = suite.run_config(experiment, suite.seeds[0])
     if not (isinstance(config.model, RowElasticAST.Settings) and config.model.pooling == "attention"):
         raise ElasticASTError(f"--model {name}: expected a model of kind `elasticast` with pooling `attention`")
-    longest = {"view": {"frames": "native", "max_frames": max_frames}, "model": {"max_frames": max_frames}}
+    sizes = {"max_frames": max_frames, **SIZES.get(name, {})}
+    longest = {"view": {"frames": "native", "max_frames": max_frames}, "model": sizes}
     return validate(RunConfig, deep_merge(config.model_dump(mode="json"), longest), f"--max-frames {max_frames}")
 
 
@@ -96,14 +99,16 @@ def batch_tokens(
         Shortest length in frames with ``log-uniform``.
     """
     rng = np.random.default_rng(seed)
-    if prepared is not None:
-        frames = _lengths_of_split(config, clips, rng, prepared, split)
-    elif lengths == "log-uniform":
-        frames = _random_lengths(config, clips, rng, shortest)
-    else:
-        rule, rate = ViewRule(config), config.front_end.sample_rate
-        frames = [rule.largest(round(seconds * rate)).frames for seconds in LENGTHS[lengths](rng, clips)]
-    return _token_counts(config, frames)
+    if prepared is None and lengths == "log-uniform":
+        return _token_counts(config, _random_lengths(config, clips, rng, shortest))
+    drawn = LENGTHS[lengths](rng, clips) if prepared is None else _seconds_of_split(clips, rng, prepared, split)
+    return clip_tokens(config, drawn)
+
+
+def clip_tokens(config: RunConfig, seconds: Iterable[float]) -> list[int]:
+    """Number of tokens of clips of these lengths in seconds; a longer clip has the length of its longest view."""
+    rule, rate = ViewRule(config), config.front_end.sample_rate
+    return _token_counts(config, [rule.largest(round(length * rate)).frames for length in seconds])
 
 
 def _random_lengths(config: RunConfig, clips: int, rng: np.random.Generator, shortest: int) -> list[int]:
@@ -115,13 +120,12 @@ def _random_lengths(config: RunConfig, clips: int, rng: np.random.Generator, sho
     return [compressed_frames(frames, 1.0, model.patch, model.stride) for frames in drawn]
 
 
-def _lengths_of_split(config: RunConfig, clips: int, rng: np.random.Generator, prepared: Path, split: str) -> list[int]:
-    """Lengths in frames of clips drawn without replacement; a longer clip has the length of its longest view."""
+def _seconds_of_split(clips: int, rng: np.random.Generator, prepared: Path, split: str) -> np.ndarray:
+    """Lengths in seconds of clips drawn without replacement."""
     seconds = read_manifest(prepared / "manifest.parquet", split)["duration"].to_numpy()
     if len(seconds) < clips:
         raise DataError(f"{prepared}: split {split!r} has {len(seconds)} usable clips, fewer than --clips = {clips}")
-    rule, rate = ViewRule(config), config.front_end.sample_rate
-    return [rule.largest(round(seconds[i] * rate)).frames for i in rng.permutation(len(seconds))[:clips]]
+    return seconds[rng.permutation(len(seconds))[:clips]]
 
 
 def resolve_device(name: str) -> torch.device:

@@ -1,5 +1,8 @@
 """Measure time and memory of steps to compare them."""
 
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 
@@ -35,10 +38,10 @@ def time_alternately(steps: dict[str, Step], rounds: int, device: torch.device) 
     seconds = {name: np.empty((rounds, 2)) for name in steps}
     for number in range(rounds):
         for name in list(steps)[:: -1 if number % 2 else 1]:
-            _wait(device)
+            wait(device)
             begun = time.perf_counter(), time.process_time()
             steps[name]()
-            _wait(device)
+            wait(device)
             seconds[name][number] = time.perf_counter() - begun[0], time.process_time() - begun[1]
     return seconds
 
@@ -54,12 +57,55 @@ def peak_bytes(step: Step, device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def gemm_peak(device: torch.device, precision: str) -> float:
-    """Operations per second of a large matrix product, ``2 n**3 / seconds``: the fastest of five."""
+def large_product(device: torch.device, precision: str) -> tuple[Step, int]:
+    """A large matrix product, whose speed is the machine's peak, and its number of operations ``2 n**3``."""
     size = 8192 if device.type == "cuda" else 2048
     a = torch.randn(size, size, device=device, dtype=PRECISIONS[precision])
-    fastest = time_alternately({"matmul": lambda: a @ a}, 6, device)["matmul"][1:, 0].min()
-    return 2 * size**3 / fastest
+    product = torch.empty_like(a)
+    return lambda: torch.mm(a, a, out=product), 2 * size**3
+
+
+def time_with_peak(
+    steps: dict[str, Step], rounds: int, device: torch.device, precision: str, operations: float
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, float]]]:
+    """Time steps and a large matrix product alternately.
+
+    Parameters
+    ----------
+    steps, rounds, device
+        See :func:`time_alternately`.
+    precision : str
+        Type of the matrix product, a key of :data:`~elasticast.models.device.PRECISIONS`.
+    operations : float
+        Number of operations that each step needs, without those on padding.
+
+    Returns
+    -------
+    seconds : dict of str to ndarray
+        As of :func:`time_alternately`.
+    shares : dict of str to dict of str to float
+        Name to ``peak_share`` and ``cpu_peak_share``: operations per second (of wall-clock and of processor time)
+        divided by those of the matrix product, the median over rounds. The first is the model FLOP utilisation.
+    """
+    product, size = large_product(device, precision)
+    product()  # warm up
+    seconds = time_alternately({**steps, "": product}, rounds, device)
+    peak, shares = seconds.pop(""), {}
+    for name, times in seconds.items():
+        wall, cpu = np.median(peak / times, 0) * operations / size
+        shares[name] = {"peak_share": wall, "cpu_peak_share": cpu}
+    return seconds, shares
+
+
+def import_seconds(module: str, rounds: int = 3) -> float:
+    """Processor time of a Python process that only imports a module, in seconds: the fastest of some processes."""
+    times = []
+    for _ in range(rounds):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return min(times)
 
 
 def saved_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
@@ -87,6 +133,7 @@ def saved_bytes(forward: Callable[[], Tensor], known: Iterable[Tensor]) -> int:
     return sum(kept.values())
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Wait until the device has computed everything."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

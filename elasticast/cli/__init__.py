@@ -284,12 +284,16 @@ def resample(
 def intervals(
     resampled: Annotated[list[Path], typer.Argument(help="files that `elasticast resample` wrote, one per experiment")],
     out: Annotated[Path, typer.Option(help="table of the intervals to write")],
-    pairs: Annotated[Path, typer.Option(help="table to write of the differences between models of different kinds")],
+    pairs: Annotated[Path, typer.Option(help="table to write of the differences between two experiments")],
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="experiment to compare with all others, not models of different kinds; may be repeated"),
+    ] = None,
 ) -> None:
     """Write confidence intervals over seeds and clips, and paired comparisons of models on the same clips."""
     from elasticast.evaluation.intervals import write_tables
 
-    write_tables(resampled, out, pairs)
+    write_tables(resampled, out, pairs, reference or ())
 
 
 app.command(rich_help_panel=USE)(predict)

@@ -55,10 +55,19 @@ def publish(
     partial: Annotated[
         bool, typer.Option("--partial", help="publish what `--config partial=true` made of the runs that exist")
     ] = False,
+    ablation: Annotated[
+        str | None,
+        typer.Option(help="publish this ablation of the suite instead: to docs/results/SUITE/ablations/ABLATION"),
+    ] = None,
 ) -> None:
     """Write the published results of a finished suite: summary tables with their records, settings and costs."""
     from elasticast.published.publish import publish as write
 
+    if ablation is not None:
+        from elasticast.published.ablations import publish_ablation
+
+        typer.echo(f"written: {publish_ablation(results, ablation, out)}")
+        return
     folder = write(results, out, partial=partial)
     typer.echo(f"written: {folder}\nnext:    snakemake redraw --config suite={results.name}")
 

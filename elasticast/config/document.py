@@ -165,7 +165,7 @@ def tables() -> dict[str, list[Row]]:
     """The rows of each table of the page, by the name in the table's marker."""
     by_name = {
         "config.yaml": rows(WorkflowConfig),
-        "suite": [*SUITE_KEYS, *rows(SuiteHead, only=("seeds", "claims", "folds"))],
+        "suite": [*SUITE_KEYS, *rows(SuiteHead, only=("seeds", "claims", "references", "folds"))],
         "experiment": [BASE_KEY, *rows(Experiment)],
         "run": rows(RunSettings, only=("dataset", "task", "norm")),
         "front_end": rows(FrontEnd, "front_end."),

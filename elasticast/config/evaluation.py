@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from elasticast.config.base import PositiveFloat, Scores, Settings, Share, TaskKind
 from elasticast.config.model.patch_sizes import PatchSize, PatchSizes
-from elasticast.config.run import RunSettings, invalid_compressions, patch_size_refused
+from elasticast.config.run import RunSettings, invalid_compressions
 from elasticast.errors import Problem, SettingsError
 
 LOWEST_RATE = 1000
@@ -184,7 +184,7 @@ def _swept_sizes(run: RunSettings, sweep: Evaluation) -> PatchSizes:
 
 
 def _patch_size_problems(run: RunSettings, sweep: Evaluation) -> list[Problem]:
-    if refused := patch_size_refused(run):
+    if refused := run.model.no_patch_sizes:
         return [Problem.between("x_name", sweep.x_name, refused)]
     frames = run.most_frames(run.default_compression)
     wrong = _swept_sizes(run, sweep).wrong(run.model.patch, run.front_end.mel_bins, frames)

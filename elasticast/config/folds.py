@@ -40,12 +40,12 @@ def with_folds(suite: Suite, file: str, config_dir: Path) -> Suite:
     for name, claim in suite.claims.items():
         for fold, one in _copies(suite, name, claim.model):
             claims[one] = _of_fold(claim, fold)
+    references = [one for name in suite.references for _, one in _copies(suite, name)]
     if problems := [Problem(file, ("folds",), error, name) for name in runs if (error := name_error(name))]:
         raise ConfigError(problems)
     fields = {name: getattr(suite, name) for name in Suite.model_fields}
-    return validate(
-        Suite, fields | {"experiments": experiments, "runs": runs, "claims": claims, "datasets": datasets}, file
-    )
+    fields |= {"experiments": experiments, "runs": runs, "claims": claims, "references": references}
+    return validate(Suite, fields | {"datasets": datasets}, file)
 
 
 def _datasets(suite: Suite, file: str, folder: Path) -> dict[str, DatasetConfig]:

@@ -16,7 +16,7 @@ from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_run_yaml, read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
 from elasticast.config.run import OF_RUN, TEACHER, RunConfig, RunSettings, init_problems, teacher_problems
-from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems
+from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems, reference_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
 
@@ -82,7 +82,7 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     if error := name_error(name, folder.name):
         raise ConfigError([Problem(str(folder), (), error, name)])
     file = read_suite(name, folder)
-    head = {"title": name, "claims": {}, "folds": {}} | {
+    head = {"title": name, "claims": {}, "references": [], "folds": {}} | {
         k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged
     }
     _, head_problems = collect({"head": (SuiteHead, head, "")})
@@ -98,6 +98,8 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     problems = [problem.at("", run) for run in suite.runs for problem in order_problems(run, suite.runs)]
     if problems := [*problems, *hop_problems(suite)]:
         raise ConfigError([problem.at(file.path, "experiments") for problem in problems])
+    if problems := reference_problems(suite):
+        raise ConfigError([problem.at(file.file_of(("references",))) for problem in problems])
     if problems := claim_problems(suite):
         raise ConfigError([problem.at(file.file_of(("claims",), problem.key), "claims") for problem in problems])
     return with_folds(suite, file.file_of(("folds",)), config_dir)

@@ -19,7 +19,7 @@ from elasticast.config.suite import Experiment
 from elasticast.errors import ConfigError, Problem, distinct
 
 REQUIRED = ("defaults", "evaluations", "experiments", "seeds")
-OPTIONAL = ("claims", "datasets", "every", "extends", "folds", "title")
+OPTIONAL = ("claims", "datasets", "every", "extends", "folds", "references", "title")
 SECTIONS = ("defaults", "experiments", "evaluations", "every", "datasets", "claims", "folds")
 """Keys whose values are mappings. Those in `REQUIRED` must not be empty."""
 NAMED = ("experiments", "evaluations", "claims")

@@ -9,6 +9,7 @@ from elasticast.config.evaluation import PATCHES, Evaluation, sweep_problems, sw
 from elasticast.config.model.own import FileModelSettings, names_file
 from elasticast.config.model.own_code import problems_of, resolve
 from elasticast.config.names import no_such_file
+from elasticast.config.phases import PATCH, refused_phases
 from elasticast.config.reading import read_yaml, validate
 from elasticast.config.run import RunConfig, RunSettings
 from elasticast.config.suite import Experiment
@@ -199,6 +200,8 @@ def _frames_problems(run: RunConfig, kind: TaskKind) -> list[Problem]:
     if getattr(model, "patch_sizes", None) is not None:
         message = f"{task}: labels do not follow patches of other sizes; use null"
         problems.append(Problem.between("model.patch_sizes", model.patch_sizes, message))
+    if any(phase.resolution == PATCH for phase in run.train.phases or []):
+        problems.append(refused_phases(run, f"{task}: labels do not follow wider patches; use another resolution"))
     if run.train.distill is not None and not run.train.event_loss.clips:
         message = "expected a weight above 0: with train.distill, the teacher's term is part of the loss of clips"
         problems.append(Problem.between("train.event_loss.clips", run.train.event_loss.clips, message))

@@ -6,7 +6,7 @@ from elasticast.config.base import Seed, Settings
 from elasticast.config.frames import compressed_frames
 from elasticast.config.model.own import ModelConfig
 from elasticast.config.names import RUN_NAME, Name
-from elasticast.config.phases import phase_problems, phase_settings
+from elasticast.config.phases import PATCH, phase_problems, phase_settings, refused_phases
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
@@ -172,11 +172,10 @@ def _adapting(run: RunSettings) -> list[Problem]:
         problems.append(Problem.between("train.compile", "on", message))
     if train.cuda_graphs:
         problems.append(Problem.between("train.cuda_graphs", True, "needs model.adapt = null"))
-    coarser = {phase.compression for phase in train.phases or []} - set(run.view.compression)
-    if coarser and getattr(run.model, "positions", "table") in ("table", "interpolated"):
+    coarser = {phase.compression for phase in train.phases or [] if phase.resolution != PATCH}
+    if coarser - set(run.view.compression) and getattr(run.model, "positions", "table") in ("table", "interpolated"):
         message = "needs model.adapt = null: a phase interpolates the table of positions, which does not train"
-        phases = [phase.model_dump(exclude_none=True) for phase in train.phases]
-        problems.append(Problem.between("train.phases", phases, message))
+        problems.append(refused_phases(run, message))
     return problems
 
 
@@ -184,7 +183,7 @@ def _patch_sizes(run: RunSettings) -> list[Problem]:
     sizes, problems = run.model.patch_sizes, []
     if sizes is None:
         return []
-    if wrong := patch_size_refused(run):
+    if wrong := run.model.no_patch_sizes:
         problems.append(Problem.between("model.patch_sizes", sizes.sizes, wrong))
     if run.train.batch.buckets:
         message = "expected false: with model.patch_sizes, clips are not padded to the longest of a batch"
@@ -193,14 +192,6 @@ def _patch_sizes(run: RunSettings) -> list[Problem]:
     frames = run.most_frames(max([*run.view.compression, *phases]))
     unfit = sizes.wrong(run.model.patch, run.front_end.mel_bins, frames)
     return problems + [Problem.between("model.patch_sizes.sizes", *pair) for pair in unfit]
-
-
-def patch_size_refused(run: RunSettings) -> str | None:
-    """Why the model of a run takes no patches of other sizes, or None if it does."""
-    if not run.model.traits.patch_sizes:
-        return f"{run.model.described} takes patches of one size only"
-    overlap = run.model.stride != run.model.patch
-    return f"needs model.stride = model.patch = {run.model.patch}, got {run.model.stride}" if overlap else None
 
 
 def _buckets(run: RunSettings) -> list[Problem]:

@@ -75,6 +75,11 @@ class SuiteHead(Settings):
     title: Line = Field(description="Title of the report and figures.")
     seeds: list[Seed] = Field(min_length=1, description="Every experiment is trained once per seed.")
     claims: dict[Name, Claim] = Field({}, description="Claims of the paper that the suite tests, by name.")
+    references: list[str] = Field(
+        [],
+        description="Experiments that paired tests compare with all others of the same dataset and task. Without one, "
+        "they compare all models of different kinds.",
+    )
     folds: dict[Name, list[Name]] = Field(
         {},
         description="Cross-validation: datasets, and for each the datasets that are its folds. Experiments and claims "
@@ -158,6 +163,12 @@ def hop_problems(suite: Suite) -> list[Problem]:
             )
             problems.append(Problem.between("front_end.hop_ms", run.front_end.hop_ms, message).at("", name))
     return problems
+
+
+def reference_problems(suite: Suite) -> list[Problem]:
+    """Problems of references that are no experiments."""
+    message = f"no such experiment. Expected one of: {', '.join(suite.runs)}"
+    return [Problem.between("references", name, message) for name in suite.references if name not in suite.runs]
 
 
 def claim_problems(suite: Suite) -> list[Problem]:

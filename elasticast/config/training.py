@@ -96,6 +96,12 @@ class Select(Settings):
     every_epochs: PositiveInt = Field(
         1, description="Time between these evaluations; the last one is at the end of training. [epochs]"
     )
+    patience: PositiveInt | None = Field(
+        None,
+        description="Training ends early, as converged, once so many evaluations in a row were not better than the "
+        "best one before; `null` always trains to the end. Best with `schedule: {kind: constant}`: a rate that falls "
+        "until the end, as with `cosine`, would be cut off while it is high. [evaluations]",
+    )
     scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
 

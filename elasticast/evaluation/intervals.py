@@ -179,12 +179,12 @@ class _Point:
         return Resampled(self.group.file.attrs["experiment"], self.group["values"][:], self.group["draws"][:])
 
 
-def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
-    """Write a table of the intervals of all experiments, and one that compares models of different kinds.
+def write_tables(files: list[Path], intervals: Path, pairs: Path, references: Sequence[str] = ()) -> None:
+    """Write a table of the intervals of all experiments, and one that compares two experiments at a time.
 
-    Models that take any length come first, so that differences are theirs minus those of models of one length.
-
-    Two experiments are compared if their models are of different kinds, and their dataset and task the same. P-values
+    Two experiments are compared if their models are of different kinds, and their dataset and task the same. Models
+    that take any length come first, so that differences are theirs minus those of models of one length. With
+    `references`, each reference is compared with all others instead, whatever their kinds, and comes first. P-values
     are corrected for the number of comparisons in the table (column ``comparisons``).
 
     Parameters
@@ -195,6 +195,8 @@ def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
         CSV file to write, with the columns :data:`INTERVAL_COLUMNS`.
     pairs : Path
         CSV file to write, with the columns :data:`PAIR_COLUMNS`.
+    references : sequence of str
+        Names of experiments.
 
     Raises
     ------
@@ -216,7 +218,7 @@ def write_tables(files: list[Path], intervals: Path, pairs: Path) -> None:
         content = {"pieces": {path.as_posix(): record[OWN] for path, record in records.items()}}
         content["predictions"] = predictions
         write_table(intervals, pd.DataFrame(rows, columns=list(INTERVAL_COLUMNS)), content)
-        rows = _compare([pair for first, second in _pairs(runs) for pair in _same_points(first, second)])
+        rows = _compare([pair for first, second in _pairs(runs, references) for pair in _same_points(first, second)])
         write_table(pairs, pd.DataFrame(rows, columns=list(PAIR_COLUMNS)), content)
 
 
@@ -227,14 +229,18 @@ def _interval(point: _Point) -> dict:
     return {**point.columns, "value": resampled.value, "low": low, "high": high, **of_clips}
 
 
-def _pairs(runs: list[h5py.File]) -> Iterator[tuple[h5py.Group, h5py.Group]]:
-    """Pairs of evaluations with the same name, dataset and task, of models of different kinds."""
-    ordered = sorted(
-        runs, key=lambda run: bool(_attribute(run, "one_length", RESAMPLE_AGAIN))
-    )  # keeps the order within both groups
-    for one, other in itertools.combinations(ordered, 2):
-        same = all(one.attrs[name] == other.attrs[name] for name in ("dataset", "task"))
-        if same and one.attrs["model"] != other.attrs["model"]:
+def _pairs(runs: list[h5py.File], references: Sequence[str] = ()) -> Iterator[tuple[h5py.Group, h5py.Group]]:
+    """Pairs of evaluations with the same name, dataset and task, of two experiments that are compared."""
+
+    def rank(run: h5py.File) -> bool:
+        """Whether a run comes second. Sorting keeps the order of equal ones."""
+        if references:
+            return run.attrs["experiment"] not in references
+        return bool(_attribute(run, "one_length", RESAMPLE_AGAIN))
+
+    for one, other in itertools.combinations(sorted(runs, key=rank), 2):
+        compared = rank(one) != rank(other) if references else one.attrs["model"] != other.attrs["model"]
+        if compared and all(one.attrs[name] == other.attrs[name] for name in ("dataset", "task")):
             yield from ((one[name], other[name]) for name in one if name in other)
 
 

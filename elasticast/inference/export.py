@@ -52,13 +52,23 @@ def export(run: Path, out: Path, to: str = "elasticast", *, trust_code: bool = F
     if to not in FORMATS:
         raise ElasticASTError(f"to = {to!r}: expected one of {', '.join(FORMATS)}")
     _check_folder(run, out, to)
+    write, _ = FORMATS[to]
+    write(_read(run, trust_code), out)
+
+
+def run_card(run: Path, *, trust_code: bool = False) -> str:
+    """The model card of a finished run, in Markdown; parameters and errors are as in :func:`export`."""
+    exported = _read(run, trust_code)
+    return model_card(exported.pretrained, exported.provenance, exported.pretrained.sha256, exported.evidence)
+
+
+def _read(run: Path, trust_code: bool) -> Exported:
     record = read_record(run / "run.json", "give the folder of a finished run")
     pretrained = load_model(run, trust_code=trust_code)
     provenance = {key: value for key, value in record.items() if key not in (*PRIVATE, FILES, OWN)}
     if provenance.get("init"):
         provenance["init"] |= {"source": Path(provenance["init"]["source"]).name}
-    write, _ = FORMATS[to]
-    write(Exported(run, pretrained, provenance, evidence(run, pretrained.kind, record)), out)
+    return Exported(run, pretrained, provenance, evidence(run, pretrained.kind, record))
 
 
 def _check_folder(run: Path, out: Path, to: str) -> None:

@@ -3,6 +3,7 @@
 Shapes: B clips, N tokens of all clips, D width, E channels of a block, S states per channel, R rank of step sizes.
 """
 
+import functools
 import math
 
 import torch
@@ -14,7 +15,7 @@ from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.models.frame_head import clip_time_means
 from elasticast.models.pooling import mean_pooling
 from elasticast.models.positions import GridPositions
-from elasticast.models.scan import selective_scan
+from elasticast.models.scan import has_kernel, kernel_scan, selective_scan
 
 STEP_SIZES = 1e-3, 1e-1
 """Range of the initial step sizes."""
@@ -34,10 +35,12 @@ class Places:
     ----------
     before, after : Tensor
         `[N]`, number of tokens of the clip before and after the token.
+    clips : int
+        Number of clips.
     """
 
     def __init__(self, lengths: Lengths):
-        owners, bounds = lengths.owners(), lengths.bounds.long()
+        owners, bounds, self.clips = lengths.owners(), lengths.bounds.long(), len(lengths)
         index = torch.arange(len(owners), device=owners.device)
         self.before = index - bounds.index_select(0, owners)
         self.after = bounds.index_select(0, owners + 1) - 1 - index
@@ -86,13 +89,15 @@ def initial_a_log(channels: int, states: int) -> Tensor:
     return torch.arange(1, states + 1, dtype=torch.float32).log().repeat(channels, 1)
 
 
-def scan(inputs: tuple[Tensor, ...], a_log: Tensor, places: Places, *, backward: bool = False) -> Tensor:
-    """Selective scan `[N, E]` of the clips, forwards or from their last token to the first."""
-    u, delta, b, c = inputs
-    if backward:
-        u, delta, b, c = (x.flip(0) for x in inputs)
-        return selective_scan(u, delta, -a_log.exp(), b, c, places.after.flip(0) == 0).flip(0)
-    return selective_scan(u, delta, -a_log.exp(), b, c, places.before == 0)
+def scan(
+    inputs: tuple[Tensor, ...], a_log: Tensor, places: Places, *, backward: bool = False, kernel: bool = False
+) -> Tensor:
+    """Selective scan `[N, E]` of the clips, forwards or from their last token to the first; `kernel`: by mamba_ssm."""
+    before = places.after.flip(0) if backward else places.before
+    u, delta, b, c = (x.flip(0) for x in inputs) if backward else inputs
+    compute = functools.partial(kernel_scan, clips=places.clips) if kernel else selective_scan
+    y = compute(u, delta, -a_log.exp(), b, c, before == 0)
+    return y.flip(0) if backward else y
 
 
 class Mixer(nn.Module):
@@ -109,7 +114,7 @@ class Mixer(nn.Module):
 
     def __init__(self, settings: AuMSettings):
         super().__init__()
-        channels, self.direction = settings.expand * settings.dim, settings.direction
+        channels, self.direction, self.kind = settings.expand * settings.dim, settings.direction, settings.scan
         self.in_proj = nn.Linear(settings.dim, 2 * channels, bias=False)
         self.forwards = Direction(settings)
         if self.direction == "bi_bi":
@@ -121,13 +126,16 @@ class Mixer(nn.Module):
     def forward(self, x: Tensor, places: Places) -> Tensor:
         """`[N, D]` to `[N, D]`, without mixing clips."""
         x, z = self.in_proj(x).chunk(2, -1)
+        kernel = self.kind == "auto" and has_kernel(x.device.type)
         inputs = self.forwards(x, places)
-        y = scan(inputs, self.forwards.a_log, places) + self.forwards.d * inputs[0]
+        y = scan(inputs, self.forwards.a_log, places, kernel=kernel) + self.forwards.d * inputs[0]
         if self.direction == "fo_bi":
-            y = y + scan(inputs, self.backward_a_log, places, backward=True) + self.forwards.d * inputs[0]
+            backward = scan(inputs, self.backward_a_log, places, backward=True, kernel=kernel)
+            y = y + backward + self.forwards.d * inputs[0]
         elif self.direction == "bi_bi":
             inputs = self.backwards(x, places, backward=True)
-            backward = scan(inputs, self.backwards.a_log, places, backward=True) + self.backwards.d * inputs[0]
+            backward = scan(inputs, self.backwards.a_log, places, backward=True, kernel=kernel)
+            backward = backward + self.backwards.d * inputs[0]
             y = (y + backward) / 2
         return self.out_proj(y.to(z.dtype) * F.silu(z))
 

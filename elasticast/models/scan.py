@@ -1,8 +1,10 @@
-"""The selective scan of Mamba over packed clips, in PyTorch alone (Gu and Dao 2023, algorithm 2).
+"""The selective scan of Mamba over packed clips (Gu and Dao 2023, algorithm 2), in PyTorch or by a kernel of mamba_ssm.
 
 Shapes: L tokens of all clips, E channels, S states per channel.
 """
 
+import functools
+import importlib
 from collections.abc import Iterator
 
 import torch
@@ -51,6 +53,46 @@ def selective_scan(
     dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
     chunk = chunk or max(1, CHUNK_VALUES.get(u.device.type, CHUNK_VALUES["cuda"]) // a.numel())
     return _scan(*(x.to(dtype).contiguous() for x in (u, delta, a, b, c)), first.contiguous(), chunk)[0]
+
+
+@functools.cache
+def has_kernel(device: str) -> bool:
+    """Whether :func:`kernel_scan` works on a kind of device: on CUDA, if mamba_ssm can be imported."""
+    if device != "cuda":
+        return False
+    try:
+        importlib.import_module("mamba_ssm.ops.selective_scan_interface")
+    except (ImportError, OSError):  # not installed, or built for another version of PyTorch
+        return False
+    return True
+
+
+def kernel_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, first: Tensor, clips: int) -> Tensor:
+    """Compute :func:`selective_scan` with the CUDA kernel of mamba_ssm, in float32.
+
+    The kernel knows no clips. Before each clip is a row of input 0 with the step size :data:`ENDLESS`, which clears the
+    state. Such a step at the first token itself would give a wrong gradient of `a`: the kernel computes it as a
+    difference of two nearly equal numbers, times the step size.
+
+    Parameters
+    ----------
+    u, delta, a, b, c, first : Tensor
+        See :func:`selective_scan`.
+    clips : int
+        Number of clips.
+    """
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    rows = torch.arange(len(u), device=u.device) + first.cumsum(0)
+
+    def spread(x: Tensor, fill: float = 0.0) -> Tensor:
+        """`[L, ...]` to `[1, ..., L + clips]`."""
+        return x.new_full((len(x) + clips, x.shape[1]), fill).index_copy(0, rows, x).T[None].contiguous()
+
+    with torch.autocast(u.device.type, enabled=False):
+        u, delta, a, b, c = (x.float() for x in (u, delta, a, b, c))
+        y = selective_scan_fn(spread(u), spread(delta, ENDLESS), a, spread(b), spread(c))
+    return y[0].T.index_select(0, rows)
 
 
 @torch.library.custom_op("elasticast::selective_scan", mutates_args=())

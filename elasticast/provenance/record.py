@@ -12,7 +12,10 @@ from elasticast.config import RunConfig, deciding, digest
 from elasticast.config.model.own_code import code_sha256
 from elasticast.provenance.stages import PACKAGE
 
-PACKAGES = ("elasticast", "torch", "torchaudio", "xformers", "numpy", "pandas", "scikit-learn", "h5py", "snakemake")
+PACKAGES = (
+    "elasticast", "torch", "torchaudio", "xformers", "mamba_ssm", "numpy", "pandas", "scikit-learn", "h5py",
+    "snakemake",
+)  # fmt: skip
 
 
 def git_commit(folder: Path = PACKAGE) -> str | None:

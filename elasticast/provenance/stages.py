@@ -138,7 +138,7 @@ _CEILINGS = (
     "data/datasets/controls.py:Clip,LEAD_SECONDS,SLOT_SECONDS,TONES,compose",
     "data/datasets/soundscapes.py:STREAMS,Score,bayes_scene,compose",
 )
-_SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py", "text.py:one_line")
+_SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py")
 _PANELS = (
     *_SCRIPT,
     *_CEILINGS,
@@ -148,14 +148,14 @@ _PANELS = (
     "reporting/read_tables.py",
     "reporting/released_curves.py",
 )
-_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:rst")
+_CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:one_line,rst")
 _TABLE = (
     *_PANELS,
     "config/suite.py:fold_name",
     "reporting/comparison.py",
     "reporting/folds.py",
     "reporting/tables.py",
-    "text.py:csv_cell,latex,markdown",
+    "text.py:csv_cell,latex,markdown,one_line",
 )
 
 STAGES = {
@@ -218,6 +218,13 @@ STAGES = {
         "reporting/read_tables.py:read_run_metrics",
     ),
     "curves": (*_PANELS, *_CURVES),
+    "learning": (
+        *_SCRIPT,
+        "reporting/captions.py:title_of",
+        "reporting/learning_curves.py",
+        "reporting/legend.py:CHARACTER,Styles,legend_below",
+        "reporting/read_tables.py",
+    ),
     "patches": (*_PANELS, *_CURVES, "config/evaluation.py:PATCHES,swept_patches", "reporting/patch_sizes.py"),
     "table": _TABLE,
     "zoo": (
@@ -236,6 +243,7 @@ STAGES = {
         "config/frames.py",
         "data/views.py",
         "reporting/claims.py",
+        "reporting/learning_curves.py",
         "reporting/overview.py",
         "reporting/overview_data.py",
         "reporting/verdict.py",
@@ -264,7 +272,7 @@ STAGES = {
         "reporting/native_lengths.py",
         "reporting/read_tables.py:read_durations",
         "reporting/token_shares.py",
-        "text.py:rst",
+        "text.py:one_line,rst",
     ),
     "audit": (
         *_SUITE,
@@ -298,7 +306,7 @@ STAGES = {
         "reporting/style.py",
         "text.py:csv_cell,file_name,printable",
     ),
-    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py", "text.py:rst"),
+    "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py", "text.py:one_line,rst"),
 }
 """Modules by stage, or ``MODULE:NAME,NAME`` for some definitions of a module; see `Source.select`.
 

@@ -12,6 +12,7 @@ from elasticast.config.names import no_such_file
 from elasticast.data.prepared import REMEDY, SUMMARY
 from elasticast.errors import ElasticASTError
 from elasticast.provenance import code_digest, training_code
+from elasticast.published.ablations import FOLDER, check_ablation
 from elasticast.published.layout import FIGURES, PICTURES, RECORD, Published, read_published
 from elasticast.published.pictures import changes
 from elasticast.published.publish import publish
@@ -57,6 +58,12 @@ def check_files(published: Published) -> Finding:
     commits = ", ".join(sorted({str(commit)[:7] for commit in published.runs["git_commit"]})) or "none"
     detail = f"{len(published.record[FILES])} files have the checksums in {RECORD}; commit of the runs: {commits}"
     return Finding(AGREES, "files", detail)
+
+
+def check_ablations(published: Published) -> Iterator[Finding]:
+    """That the files of published ablations have their checksums."""
+    for folder in sorted(path for path in (published.folder / FOLDER).glob("*") if path.is_dir()):
+        yield Finding(AGREES, f"ablation {folder.name}", f"{check_ablation(folder)} files have their checksums")
 
 
 def check_settings(published: Published, config: Path = Path("config")) -> Finding:

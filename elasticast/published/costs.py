@@ -4,7 +4,7 @@ Jobs that take seconds, such as collecting tables and drawing, have no benchmark
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,34 @@ def _evaluated(folder: Path) -> dict[str, Any] | None:
 def _origin(record: dict[str, Any]) -> dict[str, Any]:
     about = {key: record[key] for key in RUN_KEYS} | {"processor": record["machine"]["processor"]}
     return about | {"torch": record["versions"]["torch"], "record_sha256": record[OWN]}
+
+
+def by_stage(jobs: pd.DataFrame, starts: Mapping[str, float]) -> pd.DataFrame:
+    """Where the processor time of a suite went.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        From :func:`job_table`.
+    starts : mapping of str to float
+        Job to the processor time of its imports (s).
+
+    Returns
+    -------
+    DataFrame
+        One row per kind of job: ``job``; ``jobs``, their number, and ``measured``, how many of them have a benchmark
+        file; ``seconds``, ``cpu_seconds`` and ``import_seconds`` of the measured ones; ``share`` of the processor time
+        of the suite; ``peak_mib`` of the largest job.
+    """
+    rows = []
+    for job, part in jobs.groupby("job", sort=False):
+        times = part.dropna(subset=["cpu_seconds"])
+        total = times["cpu_seconds"].sum()
+        counts = {"job": job, "jobs": len(part), "measured": len(times)}
+        spent = {"seconds": times["seconds"].sum(), "cpu_seconds": total}
+        imports = {"import_seconds": len(times) * starts[job], "share": total / jobs["cpu_seconds"].sum()}
+        rows.append({**counts, **spent, **imports, "peak_mib": part["peak_mib"].max()})
+    return pd.DataFrame(rows)
 
 
 def core_minutes(jobs: pd.DataFrame) -> float:

@@ -16,14 +16,17 @@ import pandas as pd
 from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.published import costs
+from elasticast.published.ablations import published_variants
 from elasticast.published.layout import FIGURES, RECORD, ROOT, Published, read_published
+from elasticast.reporting.ablation.variant_table import sweep_table
 from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
 from elasticast.reporting.panels import sweep_panels
 from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
+from elasticast.reporting.zoo import markdown_zoo, read_zoo
 
 COMMAND = "python -m elasticast.published.pages"
-PAGES = (Path("README.md"), Path("docs/results.md"), Path("docs/suites.md"))
+PAGES = (Path("README.md"), *(Path("docs") / name for name in ("results.md", "suites.md", "ablations.md", "zoo.md")))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
 _VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
@@ -153,6 +156,21 @@ def ceilings(suite: str) -> str:
     return markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)
 
 
+def zoo(suite: str, beside: str, *columns: str) -> str:
+    """Table of models and methods: the columns with these numbers.
+
+    Those after the last are of the suite `beside`, and are left out if it is not published.
+    """
+    other = _zoo(beside) if is_published(beside) else None
+    return markdown_zoo(_zoo(suite), other, list(map(int, columns)))
+
+
+def _zoo(suite: str) -> pd.DataFrame:
+    published = _published(suite)
+    resampled = (published.intervals, published.pairs) if published.has("intervals.csv") else ()
+    return read_zoo(published.suite, published.metrics, published.runs, *resampled).table
+
+
 def cost(*suites: str) -> str:
     """Core-minutes of the jobs of suites, by kind of job, and what they would cost."""
     kinds = {"prepare": "prepare", "stats": "prepare", "train": "train", "evaluate": "evaluate", "resample": "resample"}
@@ -175,6 +193,11 @@ def cost(*suites: str) -> str:
         price = f"{price:.2f}" if price >= 0.005 else "< 0.01"
         rows.append([f"`{suite}`", trainings, *cells, total, price, " and ".join(jobs["processor"].dropna().unique())])
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
+
+
+def ablation(suite: str, name: str, sweep: str) -> str:
+    """The variants of an ablation over one sweep, compared with its base."""
+    return sweep_table(published_variants(suite, name), sweep.replace("_", " "))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -215,7 +238,8 @@ def moved(suite: str, task: str = "") -> str:
 
 
 TABLES: dict[str, Callable[..., str]] = {
-    "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost,
+    "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
+    "ablation": ablation,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
     "core-minutes": core_minutes, "score": score, "interval": interval, "moved": moved,

@@ -58,7 +58,8 @@ def _compare(published: Published, results: Path) -> Iterator[Finding]:
     yield checks.check_settings(published)
     yield from checks.check_code(published)
     yield from checks.check_data(published, results)
-    for name, check in (("tables", checks.check_tables), ("figures", checks.check_pictures)):
+    later = {"tables": checks.check_tables, "figures": checks.check_pictures, "ablations": checks.check_ablations}
+    for name, check in later.items():
         try:
             yield from check(published)
         except ElasticASTError as error:

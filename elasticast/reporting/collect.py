@@ -82,10 +82,16 @@ def runs(files: list[Path], out: Path) -> None:
     check_together(records)
     rows = []
     for file, record in records.items():
-        row = {"run": file.parent.as_posix(), **{k: record[k] for k in RUN_COLUMNS}}
+        row = {"run": file.parent.as_posix(), **{k: record[k] for k in RUN_COLUMNS}, **_converged(record)}
         rows.append({**row, **{f"version_{k}": v for k, v in record["versions"].items()}})
     columns = dict.fromkeys(("run", *RUN_COLUMNS)) | dict.fromkeys(key for row in rows for key in row)
     write_table(out, pd.DataFrame(rows, columns=list(columns)), {"pieces": _pieces(records)})
+
+
+def _converged(record: dict) -> dict[str, bool]:
+    """Column `converged`, for runs with `train.select.patience`."""
+    selection = record.get("selection") or {}
+    return {"converged": selection["converged"]} if "converged" in selection else {}
 
 
 def history(files: list[Path], out: Path) -> None:

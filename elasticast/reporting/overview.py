@@ -108,17 +108,31 @@ def _interval(
     return None
 
 
-def caveats(panels: list[Panel]) -> list[str]:
-    """What limits the results: seeds, test clips, missing runs, and how the best model was chosen."""
+def caveats(suite: Suite, panels: list[Panel], runs: pd.DataFrame) -> list[str]:
+    """What limits the results: seeds, test clips, missing runs, runs that did not converge, the choice of the best."""
     fewest, most = marks_of(panels).seeds
     missing = dict.fromkeys(f"{s.label}: {s.shortfall}" for p in panels for s in p.series if s.shortfall)
     sentences = [describe_means(fewest, most)] if panels else []
     sentences += [ONE_SEED] if most == 1 else []
     sentences += describe_coverage(panel.coverage for panel in panels)
     sentences += [f"Missing: {'; '.join(missing)}."] if missing else []
+    sentences += _convergence(suite, runs)
     if any(len(panel.fixed) > 1 for panel in panels):
         sentences.append("The best fixed-length model is chosen by the same test clips, which favours it.")
     return [_plain(sentence) for sentence in sentences]
+
+
+def _convergence(suite: Suite, runs: pd.DataFrame) -> list[str]:
+    """Which of the runs with `train.select.patience` reached their full length before they converged."""
+    asked = runs.dropna(subset="converged") if "converged" in runs else runs[:0]
+    if asked.empty:
+        return []
+    stopped = asked.loc[~asked["converged"].astype(bool), "experiment"].value_counts(sort=False)
+    if stopped.empty:
+        return ["Every run was trained until its score on held-out clips no longer rose (train.select.patience)."]
+    of = asked["experiment"].value_counts()
+    names = (f"{suite.experiments[name].label} ({count} of {of[name]} runs)" for name, count in stopped.items())
+    return [f"Not converged within the steps of the suite: {'; '.join(names)}."]
 
 
 def _plain(text: str) -> str:
@@ -157,7 +171,7 @@ def overview(suite: Suite, results: Results, panels: dict[str, list[Panel]], tem
         name=suite.name,
         claims=judged(rules),
         headline=headline(suite, every, results.pairs),
-        caveats=caveats(every),
+        caveats=caveats(suite, every, results.runs),
         table=(HEAD, printed_rows(comparison_table(suite, results.metrics), _HTML)),
         verdict=claim_blocks(rules, suite),
         costs=(COST_HEAD, cost_rows(suite, results.runs)),

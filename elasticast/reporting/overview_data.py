@@ -15,11 +15,10 @@ import yaml
 from matplotlib.markers import MarkerStyle
 
 from elasticast.config import RunConfig, Suite
-from elasticast.config.run import RunSettings
 from elasticast.data.views import ViewRule, view_tokens
-from elasticast.reporting.captions import title_of
 from elasticast.reporting.curves import METRIC_LABEL, is_logarithmic
 from elasticast.reporting.identity import LineStyle
+from elasticast.reporting.learning_curves import LearningCurve, learning_panels, task_title
 from elasticast.reporting.panels import NOT_RUN, Panel, Series
 from elasticast.reporting.read_tables import DECIMALS
 
@@ -151,24 +150,17 @@ def learning_data(suite: Suite, history: pd.DataFrame) -> list[dict[str, Any]]:
     history : pandas.DataFrame
         Logs of the runs, see `elasticast.reporting.read_tables.read_history`.
     """
-    panels: dict[tuple[str, ...], dict[str, Any]] = {}
-    by_curve = history.groupby(["experiment", "seed", "split", "metric"], sort=False)
-    for (experiment, seed, split, metric), rows in by_curve:
-        if experiment not in suite.runs:
-            continue
-        title = _title(suite, suite.runs[experiment])
-        scale = 1 if metric == "loss" else 100
-        name = "training loss" if metric == "loss" else f"{metric} on {split} (%)"
-        panel = panels.setdefault((title, name), {"title": title, "metric": name, "curves": []})
-        thin = rows.iloc[:: -(-len(rows) // MOST_STEPS)]
-        curve = {"experiment": experiment, "label": suite.experiments[experiment].label, "seed": int(seed)}
-        curve |= {"x": thin["step"].tolist(), "y": [_significant(scale * y) for y in thin["value"]]}
-        panel["curves"].append(curve)
-    return list(panels.values())
+    return [
+        {"title": panel.title, "metric": panel.quantity, "curves": [_learning_curve(curve) for curve in panel.curves]}
+        for panel in learning_panels(suite, history)
+    ]
 
 
-def _title(suite: Suite, run: RunSettings) -> str:
-    return f"{title_of(suite.datasets, run.dataset)} · {run.task.replace('_', ' ')}"
+def _learning_curve(curve: LearningCurve) -> dict[str, Any]:
+    thin = slice(None, None, -(-len(curve.steps) // MOST_STEPS))
+    values = [_significant(value) for value in curve.values[thin]]
+    about = {"experiment": curve.experiment, "label": curve.label, "seed": curve.seed}
+    return {**about, "x": curve.steps[thin].tolist(), "y": values}
 
 
 def _significant(value: float) -> float | None:
@@ -178,9 +170,9 @@ def _significant(value: float) -> float | None:
 def cost_rows(suite: Suite, runs: pd.DataFrame) -> list[list[str]]:
     """What the runs of each experiment cost, below `COST_HEAD`; means over seeds."""
     rows = []
-    for name, run in suite.runs.items():
+    for name in suite.runs:
         found = runs[runs["experiment"] == name]
-        about = [suite.experiments[name].label, _title(suite, run)]
+        about = [suite.experiments[name].label, task_title(suite, name)]
         if found.empty:
             rows.append([*about, *[NOT_RUN] * (len(COST_HEAD) - len(about))])
             continue

@@ -3,6 +3,7 @@
 Shapes: n points.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +13,22 @@ import pandas as pd
 from elasticast.config import Suite
 from elasticast.config.evaluation import COSTED
 from elasticast.reporting.panels import Panel, Series, sweep_panels
-from elasticast.reporting.tables import LATEX, MARKDOWN, Markup, latex_row, markdown_table, tidy_csv, write_tables
+from elasticast.reporting.tables import (
+    LATEX,
+    MARKDOWN,
+    Markup,
+    latex_row,
+    markdown_table,
+    signed,
+    tidy_csv,
+    write_tables,
+)
 
 OPERATIONS = "gflops_per_clip"
-_SWEEPS = {"max_frames": "length", "compression": "resolution"}
+OVER_SWEEPS = {"max_frames": "length", "compression": "resolution"}
+"""Sweeps over what a model is given of a clip, and their names in the table."""
+SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+"""Lengths of clips whose cost is computed."""
 
 
 class Zoo(NamedTuple):
@@ -28,27 +41,37 @@ class Zoo(NamedTuple):
     points : DataFrame
         Points of the sweeps in `COSTED` that ran: ``dataset``, ``task``, ``experiment``, ``label``, ``x_name``, ``x``,
         ``gflops`` and ``score`` (a fraction), and ``front``, see :func:`on_front`.
+    lengths : DataFrame
+        Cost of clips of the lengths `SECONDS`, see :func:`length_costs`.
     table : DataFrame
         One row per experiment, see :func:`zoo_table`.
     """
 
     panels: list[Panel]
     points: pd.DataFrame
+    lengths: pd.DataFrame
     table: pd.DataFrame
 
 
-def read_zoo(suite: Suite, metrics: pd.DataFrame, runs: pd.DataFrame, intervals: pd.DataFrame | None) -> Zoo:
+def read_zoo(
+    suite: Suite,
+    metrics: pd.DataFrame,
+    runs: pd.DataFrame,
+    intervals: pd.DataFrame | None = None,
+    pairs: pd.DataFrame | None = None,
+) -> Zoo:
     """Join the results of a suite.
 
     Parameters
     ----------
-    metrics, runs, intervals : pandas.DataFrame
+    metrics, runs, intervals, pairs : pandas.DataFrame
         Tables of the suite, see `elasticast.reporting.read_tables`.
     """
-    swept = [x for x in (*_SWEEPS, *COSTED) if any(suite.curve(name, x) for name in suite.experiments)]
+    swept = [x for x in (*OVER_SWEEPS, *COSTED) if any(suite.curve(name, x) for name in suite.experiments)]
     panels = [panel for x in swept for panel in sweep_panels(suite, metrics, x, intervals=intervals)]
-    points = cost_points(panels, metrics)
-    return Zoo(panels, points, zoo_table(suite, panels, points, runs))
+    points, lengths = cost_points(panels, metrics), length_costs(suite, metrics)
+    table = zoo_table(suite, panels, points, lengths, runs)
+    return Zoo(panels, points, lengths, table.join(_differences(suite, panels, pairs), on="experiment"))
 
 
 def cost_points(panels: list[Panel], metrics: pd.DataFrame) -> pd.DataFrame:
@@ -71,6 +94,27 @@ def cost_points(panels: list[Panel], metrics: pd.DataFrame) -> pd.DataFrame:
     return points
 
 
+def length_costs(suite: Suite, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Operations of a forward pass over whole clips, by the formulas of the models that ran.
+
+    A model of one length is given the whole clip, too. The linear layer of the classes does not count.
+
+    Returns
+    -------
+    DataFrame
+        ``experiment``, ``label``, ``seconds`` and ``gflops``. Models without a formula have no rows.
+    """
+    rows = []
+    for name in dict.fromkeys(metrics["experiment"]):
+        run, label = suite.runs[name], suite.experiments[name].label
+        for seconds in SECONDS:
+            frames = round(1000 * seconds / run.front_end.hop_ms)
+            tokens = run.model.patches(frames) * run.model.patches(run.front_end.mel_bins)
+            if (cost := run.model.flops(run.model.traits.row_tokens(tokens), 0)) is not None:
+                rows.append((name, label, seconds, cost / 1e9))
+    return pd.DataFrame(rows, columns=["experiment", "label", "seconds", "gflops"])
+
+
 def on_front(costs: pd.Series, scores: pd.Series) -> np.ndarray:
     """Which of n points are on the Pareto front: no other one is as cheap and better, or cheaper and as good."""
     order = np.lexsort((-scores.to_numpy(), costs.to_numpy()))
@@ -81,7 +125,9 @@ def on_front(costs: pd.Series, scores: pd.Series) -> np.ndarray:
     return front
 
 
-def zoo_table(suite: Suite, panels: list[Panel], points: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def zoo_table(
+    suite: Suite, panels: list[Panel], points: pd.DataFrame, lengths: pd.DataFrame, runs: pd.DataFrame
+) -> pd.DataFrame:
     """Score and cost of every experiment.
 
     Returns
@@ -91,40 +137,51 @@ def zoo_table(suite: Suite, panels: list[Panel], points: pd.DataFrame, runs: pd.
         ``score`` in the view of training with ``low`` and ``high`` (its band, see
         `elasticast.reporting.panels.Series`); ``length_mean``, ``length_worst``, ``resolution_mean`` and
         ``resolution_worst`` over these sweeps; ``gflops`` of a forward pass in the view of training; ``front``: whether
-        any of its points is on the Pareto front; ``parameters``, ``training_tflops`` and ``minutes``;
-        ``earlier_tflops``, those of runs that were trained first, such as a teacher. Scores are fractions; what is not
-        known is NaN.
+        any of its points is on the Pareto front; ``gflops_long``, of a clip of the longest of `SECONDS`;
+        ``parameters``, ``training_tflops`` and ``minutes``; ``earlier_tflops``, those of runs that were trained first,
+        such as a teacher. Scores are fractions; what is not known is NaN. :func:`read_zoo` adds ``difference`` and
+        ``p``, see :func:`_differences`.
     """
-    costs = runs.groupby("experiment")[["parameters", "training_flops", "seconds"]].mean()
+    columns = ["experiment", "parameters", "training_flops", "seconds"]
+    costs = runs.reindex(columns=columns).groupby("experiment").mean()  # runs of earlier versions have no operations
+    long = lengths[lengths["seconds"] == SECONDS[-1]].set_index("experiment")["gflops"]
     rows = []
     for name in suite.runs:
         own = {p.x_name: (p, s) for p in panels for s in p.series if s.experiment == name}
         if own:
-            rows.append({"suite": suite.name, **_scores(own), **_inference(points[points["experiment"] == name])})
-            rows[-1] |= _training(suite, name, costs)
+            rows.append({"suite": suite.name, **_scores(own)})
+            rows[-1] |= _inference(points[points["experiment"] == name], _merged(suite, name))
+            rows[-1] |= {"gflops_long": long.get(name, np.nan), **_training(suite, name, costs)}
     return pd.DataFrame(rows)
 
 
 def _scores(own: dict[str, tuple[Panel, Series]]) -> dict[str, str | float]:
     """Scores of an experiment, from its panel and series of each kind of sweep."""
-    x_name = next(x for x in (*_SWEEPS, *COSTED) if x in own)
+    x_name = next(x for x in (*OVER_SWEEPS, *COSTED) if x in own)
     panel, series = own[x_name]
     # the point with the length and resolution of training; a model of any length is given whole clips
-    whole = 0.0 if x_name not in _SWEEPS else panel.native_x
+    whole = 0.0 if x_name not in OVER_SWEEPS else panel.native_x
     point = series.points.reindex([whole if series.trained_at is None else series.trained_at]).iloc[0]
     row = {"dataset": panel.dataset, "task": panel.task, "title": panel.title, "metric": panel.metric}
     row |= {"experiment": series.experiment, "label": series.label, "seeds": series.seeds_run, "score": point["mean"]}
     row |= {end: point[end] for end in ("low", "high")}
-    for x_name, sweep in _SWEEPS.items():
+    for x_name, sweep in OVER_SWEEPS.items():
         means = own[x_name][1].points["mean"] if x_name in own else pd.Series(dtype=float)
         row |= {f"{sweep}_mean": means.mean(), f"{sweep}_worst": means.min()}
     return row
 
 
-def _inference(points: pd.DataFrame) -> dict[str, float | bool]:
-    """Operations of an experiment for all tokens, and whether it is on the front."""
-    whole = points[(points["x_name"] == "token_drop") & (points["x"] == 0)]["gflops"]
+def _inference(points: pd.DataFrame, merged: float | None) -> dict[str, float | bool]:
+    """Operations of an experiment with the share of tokens that it merges, and whether it is on the front."""
+    trained = ("token_drop", 0.0) if merged is None else ("token_merge", merged)
+    whole = points[(points["x_name"] == trained[0]) & (points["x"] == trained[1])]["gflops"]
     return {"gflops": whole.iloc[0] if len(whole) else np.nan, "front": bool(points["front"].any())}
+
+
+def _merged(suite: Suite, name: str) -> float | None:
+    """The share of tokens that the model of an experiment merges; None if it merges none, or a number of them."""
+    merge = getattr(suite.runs[name].model, "merge", None)  # a model of the user may have no such setting
+    return merge and merge.share
 
 
 def _training(suite: Suite, name: str, costs: pd.DataFrame) -> dict[str, float]:
@@ -140,15 +197,35 @@ def _trained_first(suite: Suite, name: str) -> list[str]:
     return list(dict.fromkeys(other for one in first for other in (one, *_trained_first(suite, one))))
 
 
+def _differences(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None) -> pd.DataFrame:
+    """``difference`` from the reference of a suite, and its ``p`` (corrected), on whole clips at the finest hop.
+
+    The index is the experiment. A reference, and what was not tested, has no row.
+    """
+    found = {}
+    for panel in [] if pairs is None else panels:
+        if panel.x_name not in OVER_SWEEPS:
+            continue
+        here = pairs[(pairs["x"] == panel.native_x) & pairs["experiment"].isin(suite.references)]
+        for series in panel.series:
+            evaluations = suite.curve(series.experiment, panel.x_name)
+            rows = here[(here["against"] == series.experiment) & here["evaluation"].isin(evaluations)]
+            if len(rows):
+                found.setdefault(series.experiment, (-rows["difference"].iloc[0], rows["p_corrected"].iloc[0]))
+    return pd.DataFrame(found.values(), index=list(found), columns=["difference", "p"], dtype=float)
+
+
 # ---------------------------------------------------------------------------------------------
 # Printing
 # ---------------------------------------------------------------------------------------------
 
 _HEAD = (
-    "Data set · task", "Model", "Parameters (M)", "Score (%)", "95 % or seeds", "Mean over lengths", "Worst length",
-    "Mean over hops", "GFLOPs per clip", "Front", "Training (TFLOPs)", "Trained first (TFLOPs)", "Minutes", "Seeds",
+    "Data set · task", "Model", "Parameters (M)", "Score (%)", "95 % or seeds", "Difference", "p, corrected",
+    "Mean over lengths", "Worst length", "Mean over hops", "GFLOPs per clip", "GFLOPs, 10 minutes", "Front",
+    "Training (TFLOPs)", "Trained first (TFLOPs)", "Minutes", "Seeds",
 )  # fmt: skip
 _OTHER = ("Score, other (%)", "Training, other (TFLOPs)")
+_WORDS = 2  # columns of words; the others are numbers
 
 
 def printed_rows(table: pd.DataFrame, other: pd.DataFrame | None, markup: Markup) -> list[list[str]]:
@@ -157,31 +234,53 @@ def printed_rows(table: pd.DataFrame, other: pd.DataFrame | None, markup: Markup
     for row in table.to_dict("records"):
         words = [f"{row['title']} ({row['metric']})", row["label"]]
         band = f"{_percent(row['low'])}–{_percent(row['high'])}" if not np.isnan(row["low"]) else ""
-        numbers = [_text(row["parameters"] / 1e6, ".3g"), _percent(row["score"]), band]
+        numbers = [_digits(row["parameters"] / 1e6), _percent(row["score"]), band]
+        numbers += ["", ""] if np.isnan(row["difference"]) else [signed(100 * row["difference"]), _p(row["p"])]
         numbers += [_percent(row[key]) for key in ("length_mean", "length_worst", "resolution_mean")]
-        numbers += [_text(row["gflops"], ".3g"), "yes" if row["front"] else ""]
-        numbers += [_text(row[key], ".3g") for key in ("training_tflops", "earlier_tflops")]
+        numbers += [_digits(row["gflops"]), _digits(row["gflops_long"]), "yes" if row["front"] else ""]
+        numbers += [_digits(row[key]) for key in ("training_tflops", "earlier_tflops")]
         numbers += [_text(row["minutes"], ".1f"), str(row["seeds"])]
         if other is not None:
             same = other[other["experiment"] == row["experiment"]].to_dict("records")
-            numbers += [_percent(same[0]["score"]), _text(same[0]["training_tflops"], ".3g")] if same else ["", ""]
+            numbers += [_percent(same[0]["score"]), _digits(same[0]["training_tflops"])] if same else ["", ""]
         rows.append([*map(markup.words, words), *map(markup.numbers, numbers)])
     return rows
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else _text(p, ".3f" if p < 0.01 else ".2f")
 
 
 def _percent(value: float) -> str:
     return _text(100 * value, ".1f")
 
 
+def _digits(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return "" if np.isnan(value) else np.format_float_positional(float(f"{value:.3g}"), trim="-")
+
+
 def _text(value: float, form: str) -> str:
     return "" if np.isnan(value) else format(value, form)
 
 
+def markdown_zoo(table: pd.DataFrame, other: pd.DataFrame | None, columns: Sequence[int] | None = None) -> str:
+    """The table in Markdown, with the columns of these numbers; by default all."""
+    head = _head(other)
+    chosen = range(len(head)) if columns is None else [column for column in columns if column < len(head)]
+    rows = [[row[i] for i in chosen] for row in printed_rows(table, other, MARKDOWN)]
+    return markdown_table([head[i] for i in chosen], ["---" if i < _WORDS else "---:" for i in chosen], rows)
+
+
+def _head(other: pd.DataFrame | None) -> list[str]:
+    return [*_HEAD, *(() if other is None else _OTHER)]
+
+
 def write_zoo(table: pd.DataFrame, other: pd.DataFrame | None, out: Path) -> None:
     """Write ``OUT.csv`` (tidy, full precision, with the rows of the other suite), ``OUT.md`` and ``OUT.tex``."""
-    head = [*_HEAD, *(_OTHER if other is not None else ())]
-    markdown = markdown_table(head, ["---"] * 2 + ["---:"] * (len(head) - 2), printed_rows(table, other, MARKDOWN))
-    lines = [rf"\begin{{tabular}}{{ll{'r' * (len(head) - 2)}}}", r"\toprule", latex_row(map(LATEX.words, head))]
-    lines += [r"\midrule", *map(latex_row, printed_rows(table, other, LATEX)), r"\bottomrule", r"\end{tabular}", ""]
+    head = _head(other)
+    aligned = "l" * _WORDS + "r" * (len(head) - _WORDS)
+    lines = [rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", latex_row(map(LATEX.words, head)), r"\midrule"]
+    lines += [*map(latex_row, printed_rows(table, other, LATEX)), r"\bottomrule", r"\end{tabular}", ""]
     both = table if other is None else pd.concat([table, other])
-    write_tables(out, csv=tidy_csv(both), md=markdown, tex="\n".join(lines))
+    write_tables(out, csv=tidy_csv(both), md=markdown_zoo(table, other), tex="\n".join(lines))

@@ -158,6 +158,8 @@ class Trainer:
             self.energy.start(self.step)
         with self._reporting() as report:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
+            if self.selection is not None and self.selection.converged:
+                return
             batches = TrainingBatches(self.phases, self.inputs, self.world, graphs=self.graphs, start=_ignore_signals)
             for number, epoch, clips, batch, weight in batches.after(self.step):
                 phase = self.phases[number]
@@ -181,13 +183,15 @@ class Trainer:
                 if due or (self.step % train.checkpoint_every == 0 and self.step < total):
                     self._save()
                 begun += self._evaluate_if_due(report)
+                if due and self.selection.converged:
+                    break
 
     def _begin(self, before: TrainingPhase, phase: TrainingPhase) -> None:
         """Begin a phase: the weights are kept, the positions interpolated, and the optimiser starts anew."""
         refine_positions(self.model, before, phase)
         self.optimizer = build_optimizer(self.model, self.config.train)
         if self.world.main:
-            LOG.info("%s: step %d: compression %g", self.config.experiment, self.step, phase.compression)
+            LOG.info("%s: step %d: compression %g", self.config.experiment, self.step, phase.settings.compression)
 
     def _evaluate_if_due(self, report: Callable[..., None]) -> float:
         """Evaluate the model if that is due. Returns the seconds this took, which do not count as training time."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from elasticast.config import RunConfig
-from elasticast.config.phases import phase_settings
+from elasticast.config.phases import Phase, phase_settings
 from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
@@ -24,7 +24,9 @@ class TrainingPhase:
     Attributes
     ----------
     config : RunConfig
-        Settings of the run, with the view of this phase.
+        Settings of the run, with the view or the patches of this phase.
+    settings : Phase or None
+        Its settings in `train.phases`. None for a training without phases.
     sampler : BatchSampler
         Batches of each epoch.
     first_step, first_epoch : int
@@ -37,6 +39,7 @@ class TrainingPhase:
     """
 
     config: RunConfig
+    settings: Phase | None
     sampler: BatchSampler
     first_step: int
     first_epoch: int
@@ -50,14 +53,17 @@ class TrainingPhase:
 
     @property
     def compression(self) -> float:
-        """Compression of the clips; the first one, if training draws one of several per clip."""
+        """Compression of the clips; the first one, if training draws one of several per clip.
+
+        Wider patches do not count: tables of positions are resized to them in every batch.
+        """
         return self.config.view.compression[0]
 
     @property
     def record(self) -> dict[str, float | str]:
-        """What `run.json` records."""
-        view = self.config.view
-        return {"compression": self.compression, "resolution": view.resolution, "steps": self.steps}
+        """What `run.json` records; only with `train.phases`."""
+        resolution = self.settings.resolution or self.config.view.resolution
+        return {"compression": self.settings.compression, "resolution": resolution, "steps": self.steps}
 
 
 def plan_phases(
@@ -84,15 +90,15 @@ def plan_phases(
         If `train.flops` allows no step.
     """
     weights = clips.weights if config.train.sampler == "balanced" else None
-    configs, shares = phase_settings(config), [Fraction(1)]
+    configs, settings, shares = phase_settings(config), config.train.phases or [None], [Fraction(1)]
     if config.train.phases:
-        given = [Fraction(str(phase.share)) for phase in config.train.phases]
+        given = [Fraction(str(phase.share)) for phase in settings]
         shares = [share / sum(given) for share in given]  # they sum to 1 only up to rounding
     datasets = [ClipDataset(clips, at_phase, norm) for at_phase in configs]
     samplers = [BatchSampler(dataset.tokens(), config.train.batch, config.seed, weights) for dataset in datasets]
     phases: list[TrainingPhase] = []
     earlier = Fraction(0)
-    for at_phase, share, dataset, sampler in zip(configs, shares, datasets, samplers, strict=True):
+    for at_phase, setting, share, dataset, sampler in zip(configs, settings, shares, datasets, samplers, strict=True):
         first_step, first_epoch = (phases[-1].end, _next_epoch(phases[-1])) if phases else (0, 0)
         if config.train.flops is not None:
             per_step = mean_step(dataset, sampler, cost, teacher)
@@ -102,7 +108,7 @@ def plan_phases(
                 share *= _cost_ratio(samplers[-1], sampler, cost, config)
             steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
         earlier += share
-        phases.append(TrainingPhase(at_phase, sampler, first_step, first_epoch, steps, per_epoch))
+        phases.append(TrainingPhase(at_phase, setting, sampler, first_step, first_epoch, steps, per_epoch))
     return phases
 
 

@@ -59,6 +59,18 @@ class Selection:
         """Whether the model has to be evaluated after `step`, and has not been yet."""
         return step in self._due and (not self.history or self.history[-1]["step"] < step)
 
+    @property
+    def converged(self) -> bool:
+        """Whether the last `train.select.patience` evaluations were not better than the best one before."""
+        patience = self.config.train.select.patience
+        if patience is None or not self.history:
+            return False
+        return len(self.history) - 1 - self.history.index(self._best_row()) >= patience
+
+    def _best_row(self) -> dict[str, float]:
+        """The best evaluation; the first one if several have the same value."""
+        return max(self.history, key=lambda row: row["value"])
+
     def evaluate(self, model: nn.Module, step: int) -> None:
         """Evaluate the model after `step`, and keep its weights if they are the best so far."""
         value = self.world.broadcast(self._value(model))
@@ -82,6 +94,9 @@ class Selection:
             step,
             ", best" * better,
         )
+        if self.converged:
+            patience = self.config.train.select.patience
+            LOG.info("%s: converged: none of the last %d evaluations was better", self.config.experiment, patience)
 
     def _value(self, model: nn.Module) -> float:
         """The metric of the model; NaN on all ranks except rank 0."""
@@ -121,9 +136,12 @@ class Selection:
         self.history, self.best = state["history"], state["best"] if self.world.main else None
 
     def record(self) -> dict[str, Any]:
-        """Split, metric, `step`, `epoch` and `value` of the kept weights, and the `history` of all evaluations."""
-        best = max(self.history, key=lambda row: row["value"])
-        return {"split": self.split, "metric": self.metric, **best, "history": self.history}
+        """Split, metric, `step`, `epoch` and `value` of the kept weights, and the `history` of all evaluations.
+
+        With `train.select.patience`, `converged` says whether that many evaluations were not better than the best one.
+        """
+        ended = {} if self.config.train.select.patience is None else {"converged": self.converged}
+        return {"split": self.split, "metric": self.metric, **self._best_row(), **ended, "history": self.history}
 
 
 def due_steps(

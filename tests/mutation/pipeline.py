@@ -204,7 +204,14 @@ class Pipeline:
         prepared = {f"prepare {name}": Path(f"results/data/{name}/summary.csv") for name in SETTINGS["datasets"]}
         manifests = {"prepare toy": Path("results/data/toy/manifest.parquet")}
         norms = self.norms | {"suite": self.out / "runs/continued/seed0/config.yaml"}
-        tables = {"metrics": measured, "runs": trained, "data": prepared, "lengths": manifests, "norms": norms}
+        tables = {
+            "metrics": measured,
+            "runs": trained,
+            "history": trained,
+            "data": prepared,
+            "lengths": manifests,
+            "norms": norms,
+        }
         for table, inputs in tables.items():
             out = summary / f"{table}.csv"
             call = lambda t=table, i=inputs, o=out: cli("collect", t, *i.values(), "--out", o)  # noqa: E731
@@ -228,6 +235,8 @@ class Pipeline:
         self.figure("fig1_teaser", "curves", inputs, *curves)
         lengths = ["--suite", suite, "--lengths", summary / "lengths.csv"]
         self.figure("fig2_native_lengths", "lengths", ["suite", "collect lengths"], *lengths)
+        history = ["--suite", suite, "--history", summary / "history.csv"]
+        self.figure("learning_curves", "learning", ["suite", "collect history"], *history)
         data = ["--suite", suite, "--data", "results/data/toy"]
         self.figure("fig3_packing", "packing", ["suite", "prepare toy"], *data)
         self.figure("fig4_length_curves", "curves", with_intervals, *curves, *extra)

@@ -1,14 +1,16 @@
 """The pages: links lead somewhere, files that they name exist, the README stays short."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
+import elasticast
+
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("paper_figures/*/README.md")]
-)
+PATTERNS = ("*.md", "docs/*.md", "[!.]*/README.md", "paper_figures/*/README.md", "elasticast/models/*/README.md")
+PAGES = sorted(page for pattern in PATTERNS for page in ROOT.glob(pattern))
 ARCHITECTURE = ROOT / "docs/architecture.md"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"`([\w/.-]+\.(?:py|yaml|toml|yml|smk))`")
@@ -53,3 +55,36 @@ def test_every_module_has_a_room_on_the_architecture_page():
     files = [p for p in (ROOT / "elasticast").glob("*.py") if not p.name.startswith("__")]
     missing = [p.name for p in [*rooms, *files] if f"`{p.name}" not in text]
     assert not missing
+
+
+# ---------------------------------------------------------------------------------------------
+# The documentation that `make docs` builds
+# ---------------------------------------------------------------------------------------------
+
+API = (ROOT / "docs/api.md").read_text()
+DOCUMENTED = re.findall(r"^\.\. auto\w+:: (\S+)$", API, re.MULTILINE)
+EXAMPLE = re.compile(r"^(?:from (elasticast[\w.]*) import ([\w, ]+)$)", re.MULTILINE)
+
+
+def test_every_page_has_a_place_in_the_documentation():
+    listed = set(re.findall(r"^(?:.* <)?([\w/]+)>?$", (ROOT / "docs/contents.txt").read_text(), re.MULTILINE))
+    pages = {str(page.relative_to(ROOT).with_suffix("")) for page in [*PAGES, *ROOT.glob("docs/*.ipynb")]}
+    assert listed == pages - {"README"}
+
+
+def test_the_reference_has_every_public_name_and_every_import_of_an_example():
+    imported = {
+        f"{module}.{name.strip()}"
+        for page in PAGES
+        for module, names in EXAMPLE.findall("".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)))
+        for name in names.split(",")
+    }
+    public = {f"elasticast.{name}" for name in dir(elasticast) if not name.startswith("__")}
+    constants = {name for name in imported if name.rpartition(".")[2].isupper()}
+    assert imported | public <= {*DOCUMENTED, *constants}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_names_of_the_reference_exist_and_have_a_docstring(name):
+    module, _, attribute = name.rpartition(".")
+    assert getattr(importlib.import_module(module), attribute).__doc__

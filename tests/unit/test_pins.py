@@ -1,6 +1,7 @@
 """What is installed: the same in all files, and only what has wheels on each platform; one version of the package."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_extras_are_for_every_platform(extra):
 # The lock, the image and CI
 # ---------------------------------------------------------------------------------------------
 
-LOCKED_EXTRAS = ("dev", "equality")
+LOCKED_EXTRAS = ("dev", "docs", "equality")
 LOCK = (ROOT / "requirements.lock").read_text()
 
 
@@ -98,12 +99,21 @@ def test_everything_in_the_lock_has_a_version_and_checksums():
     assert all(f"--extra {extra}" in LOCK for extra in LOCKED_EXTRAS)
 
 
+WORKFLOWS = sorted(path.stem for path in (ROOT / ".github/workflows").iterdir())
+
+
+def steps_of(workflow: str) -> list[dict]:
+    """Steps of the one job of a workflow of GitHub Actions."""
+    (job,) = yaml.safe_load((ROOT / f".github/workflows/{workflow}.yml").read_text())["jobs"].values()
+    return job["steps"]
+
+
 def test_image_lock_conda_and_ci_have_one_python():
     image = re.search(r"^FROM python:(\d+\.\d+)-slim$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
     conda = next(pin for pin in conda_pins() if isinstance(pin, str) and pin.startswith("python="))
-    ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["checks"]["steps"]
-    python = next(step["with"]["python-version"] for step in ci if "with" in step)
-    assert {conda.removeprefix("python="), python, re.search(r"--python-version (\S+)", LOCK)[1]} == {image}
+    steps = [step for name in WORKFLOWS for step in steps_of(name)]
+    hosted = {step["with"]["python-version"] for step in steps if "python-version" in step.get("with", ())}
+    assert {conda.removeprefix("python="), *hosted, re.search(r"--python-version (\S+)", LOCK)[1]} == {image}
     assert PROJECT["requires-python"] == f">={image}"
 
 
@@ -113,8 +123,33 @@ def test_the_image_installs_the_lock_alone_and_ci_calls_the_same_script():
         "--require-hashes",
         "--no-deps",
     ]
-    steps = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["checks"]["steps"]
-    assert [step["run"] for step in steps if step.get("run", "").startswith(".")] == [".ci/run"]
+    assert [step["run"] for step in steps_of("ci") if step.get("run", "").startswith(".")] == [".ci/run"]
+
+
+def test_the_hosted_documentation_is_what_make_docs_builds():
+    steps = steps_of("docs")
+    assert [step["run"] for step in steps if "run" in step] == ["make docs"]
+    (folder,) = (step["with"]["path"] for step in steps if "path" in step.get("with", ()))
+    assert f". {folder}\n" in (ROOT / "Makefile").read_text()
+
+
+def test_a_release_passes_all_checks_and_has_its_section_of_the_changelog():
+    commands = [step.get("run", "") for step in steps_of("release")]
+    notes, checks, release = (
+        next(i for i, command in enumerate(commands) if command.startswith(start))
+        for start in (".ci/release-notes", ".ci/run", "gh release create")
+    )
+    assert notes < checks < release
+    notes = subprocess.run([ROOT / ".ci/release-notes", f"v{__version__}"], capture_output=True, text=True, check=True)
+    section = (ROOT / "CHANGELOG.md").read_text().split(f"\n## {__version__} ")[1].split("\n## ")[0]
+    assert notes.stdout.strip() == section.partition("\n")[2].strip()
+
+
+def test_a_tag_of_another_version_is_refused():
+    found = subprocess.run([ROOT / ".ci/release-notes", "v999.0.0"], capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert not found.stdout
+    assert all(part in found.stderr for part in ("v999.0.0", "pyproject.toml", "version", f"v{__version__}"))
 
 
 def test_citation_and_catalog_are_complete():

@@ -134,10 +134,14 @@ def test_evaluations_of_experiments_and_variants(plan):
 @pytest.mark.parametrize(
     ("evaluations", "curves", "figures"),
     [
-        (["length"], ["max_frames"], ["fig1", "fig2", "fig3", "fig4", "table1"]),
-        (["resolution"], ["compression"], ["fig2", "fig3", "fig5", "table1"]),
-        (["length", "resolution"], ["max_frames", "compression"], ["fig1", "fig2", "fig3", "fig4", "fig5", "table1"]),
-        (["held_out", "cost"], [], ["fig2", "fig3", "zoo", "table1"]),
+        (["length"], ["max_frames"], ["fig1", "fig2", "fig3", "fig4", "learning_curves", "table1"]),
+        (["resolution"], ["compression"], ["fig2", "fig3", "fig5", "learning_curves", "table1"]),
+        (
+            ["length", "resolution"],
+            ["max_frames", "compression"],
+            ["fig1", "fig2", "fig3", "fig4", "fig5", "learning_curves", "table1"],
+        ),
+        (["held_out", "cost"], [], ["fig2", "fig3", "learning_curves", "zoo", "table1"]),
     ],
 )
 def test_a_suite_has_figures_of_the_curves_that_it_measures_on_the_test_split(plan, evaluations, curves, figures):

@@ -16,12 +16,18 @@ def test_a_published_suite_is_drawn_without_its_results(project):
     assert published.returncode == 0, published.stderr
     shutil.rmtree(project.folder / "results")
     jobs = project.planned("redraw")
-    names = {"redraw_fig1", "redraw_fig2", "redraw_fig4", "redraw_fig5", "redraw_table1", "redraw_zoo"}
-    assert jobs == dict.fromkeys((*names, "redraw_record", "redraw"), 1)
+    names = ("fig1", "fig2", "fig4", "fig5", "learning_curves", "table1", "zoo")
+    assert jobs == dict.fromkeys((*(f"redraw_{name}" for name in names), "redraw_record", "redraw"), 1)
     result = project.snakemake("redraw")
     assert result.returncode == 0, result.stderr
     published = project.folder / "docs/results/tiny"
-    for name in ("fig1_teaser.png", "fig2_native_lengths.png", "fig4_length_curves.png", "table1.csv"):
+    for name in (
+        "fig1_teaser.png",
+        "fig2_native_lengths.png",
+        "fig4_length_curves.png",
+        "learning_curves.png",
+        "table1.csv",
+    ):
         drawn = (published / "figures" / name).read_bytes()
         assert drawn == (project.folder / "paper_figures/tiny" / name).read_bytes()
     assert changes(published, project.folder) == []

@@ -26,8 +26,8 @@ def changed(**experiments):
 
 def test_raw_audio_to_figures(finished):
     figures = finished.folder / "paper_figures" / "tiny"
-    names = "fig1_teaser", "fig2_native_lengths", "fig3_packing", "fig4_length_curves", "fig5_resolution_curves", "zoo"
-    for name in names:
+    paper = ("fig1_teaser", "fig2_native_lengths", "fig3_packing", "fig4_length_curves", "fig5_resolution_curves")
+    for name in (*paper, "learning_curves", "zoo"):
         assert_drawn(figures / name)
     assert "AST 64" in (figures / "table1.md").read_text()
     assert not list(figures.glob("verdict*"))  # the suite has no claims

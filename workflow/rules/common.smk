@@ -56,6 +56,18 @@ PAGE_DIR = "/".join(
     + [f"beside_{SETTINGS.beside}"] * (SETTINGS.beside is not None)
 )
 PUBLISHED = f"docs/results/{SUITE.name}"
+BENCH_DIR = f"{SUITE_DIR}/bench"
+# `snakemake bench`: subcommand of `elasticast bench` to its options; together some 10 minutes on one quiet core
+BENCHES = {
+    "packing": "--model ti --lengths voxceleb --bucket 6 --row-tokens 2048 --way padded-longest --way bucketed "
+    "--way rows-2048 --way one-by-one --rounds 5",
+    "others": "--model ti --rounds 5",
+    "frontend": "",
+    "loader": "",
+    "sweep": "",
+    "scaling": "--seconds 10 --seconds 30 --seconds 60 --seconds 120",
+}
+BENCHES = {name: options.split() for name, options in BENCHES.items()}
 # Git and `make lint` ignore this folder
 CUSTOM_RULES = sorted(glob("workflow/custom/*.smk")) if SETTINGS.custom else []
 

@@ -160,5 +160,7 @@ rule intervals:
         "../../environment.yml"
     params:
         code=CODE["intervals"],
+        references=[word for name in SUITE.references for word in ("--reference", name)],
     shell:
-        "python -m elasticast intervals {input.resampled:q} --out {output.intervals:q} --pairs {output.pairs:q} 2> {log:q}"
+        "python -m elasticast intervals {input.resampled:q} --out {output.intervals:q} --pairs {output.pairs:q}"
+        " {params.references:q} 2> {log:q}"

@@ -13,6 +13,7 @@ localrules:
     fig3,
     fig4,
     fig5,
+    learning_curves,
     patch_sizes,
     zoo,
     table1,
@@ -155,6 +156,27 @@ use rule fig4 as fig5 with:
 describe("fig5", "Figure 5: scores over time resolution.")
 
 
+rule learning_curves:
+    """Learning curves of all runs: training loss, and scores on held-out clips."""
+    input:
+        script="paper_figures/learning_curves.py",
+        history=rules.collect_history.output.table,
+        record=rules.collect_history.output.record,
+        suite=rules.resolved_suite.output[0],
+    output:
+        figure("learning_curves", "../report/learning_curves.rst", "Learning curves"),
+        caption=f"{FIGURE_DIR}/learning_curves.rst",
+    log:
+        f"{SUITE_DIR}/logs/learning_curves.log",
+    conda:
+        "../../environment.yml"
+    params:
+        out=subpath(output[0], strip_suffix=".png"),
+        code=CODE["learning"],
+    shell:
+        "python {input.script:q} --suite {input.suite:q} --history {input.history:q} --out {params.out:q} 2> {log:q}"
+
+
 rule patch_sizes:
     """Figure of patch sizes: scores over the size of the patches and over tokens per second."""
     input:
@@ -195,6 +217,7 @@ rule zoo:
         runs_record=rules.collect_runs.output.record,
         beside=other_suite_and_runs,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
+        pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,
         records=[] if SETTINGS.partial else rules.intervals.output.records,
         suite=rules.resolved_suite.output[0],
     output:

@@ -110,9 +110,9 @@ def published_curves(script, *names):
 
 def redraw_rules():
     """The rules of the figures and tables whose data are published, by the file that each makes first."""
-    without = (
-        ["fig3"] if Path(f"{PUBLISHED}/lengths.csv").is_file() else ["fig2", "fig3"]
-    )
+    without = {"fig3"}
+    if not Path(f"{PUBLISHED}/lengths.csv").is_file():  # nothing has run
+        without |= {"fig2", "learning_curves"}
     names = [name for name in PLAN.figures if name not in without]
     drawn = [getattr(rules, f"redraw_{name}") for name in names]
     return {str(made.output[0]): made for made in drawn}
@@ -267,3 +267,9 @@ def every_ablation(_):
         problems = [p for error in ABLATION_ERRORS.values() for p in error.problems]
         raise WorkflowError(str(ConfigError(problems)))
     return [file for name in ABLATIONS for file in ablation_results(name)]
+
+
+def bench_data(wildcards, input):
+    """Option with the folder of the data, for benchmarks that need data."""
+    needs_data = wildcards.bench in ("loader", "sweep")
+    return ["--data", str(Path(input.store).parent)] if needs_data else []

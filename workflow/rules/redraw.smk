@@ -9,6 +9,7 @@ localrules:
     redraw_fig2,
     redraw_fig4,
     redraw_fig5,
+    redraw_learning_curves,
     redraw_patch_sizes,
     redraw_zoo,
     redraw_table1,
@@ -73,6 +74,20 @@ use rule fig5 as redraw_fig5 with:
 describe("redraw_fig5", "Figure 5, from published results.")
 
 
+use rule learning_curves as redraw_learning_curves with:
+    input:
+        **published("learning_curves", "history"),
+    output:
+        f"{DRAWN_DIR}/learning_curves.png",
+        f"{DRAWN_DIR}/learning_curves.pdf",
+        caption=f"{DRAWN_DIR}/learning_curves.rst",
+    log:
+        f"{SUITE_DIR}/logs/redraw_learning_curves.log",
+
+
+describe("redraw_learning_curves", "Learning curves, from published results.")
+
+
 use rule patch_sizes as redraw_patch_sizes with:
     input:
         **published_curves("patch_sizes"),
@@ -89,7 +104,7 @@ describe("redraw_patch_sizes", "Figure of patch sizes, from published results.")
 
 use rule zoo as redraw_zoo with:
     input:
-        **published("zoo", "metrics", "intervals", "runs"),
+        **published("zoo", "metrics", "intervals", "pairs", "runs"),
     output:
         f"{DRAWN_DIR}/zoo.png",
         f"{DRAWN_DIR}/zoo.pdf",

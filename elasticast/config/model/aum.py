@@ -48,6 +48,11 @@ class AuMSettings(ModelSettings):
         "its first columns (`cut`). For longer clips the table is always resized.",
     )
     norm_eps: PositiveFloat = Field(1.0e-5, description="Epsilon of the RMSNorms.")
+    scan: Literal["auto", "torch"] = Field(
+        "auto",
+        description="What computes the scan: PyTorch (`torch`), or on CUDA the kernel of mamba_ssm if it is installed "
+        "(`auto`).",
+    )
     backward_dt: Literal["same", "released"] = Field(
         "same",
         description="How step sizes of the backward scan of `bi_bi` start: as those of the forward scan, or near 0.69 "

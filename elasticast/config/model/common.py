@@ -75,6 +75,14 @@ class ModelSettings(Settings):
         """The kind of model, for messages."""
         return f"a model of kind `{self.kind}`" + (f" with {self.adaptation.kind}" if self.adaptation else "")
 
+    @property
+    def no_patch_sizes(self) -> str | None:
+        """Why the model takes no patches of other sizes, or None if it does."""
+        if not self.traits.patch_sizes:
+            return f"{self.described} takes patches of one size only"
+        overlap = self.stride != self.patch
+        return f"needs model.stride = model.patch = {self.patch}, got {self.stride}" if overlap else None
+
     def patches(self, length: int) -> int:
         """Number of patches along an axis of `length` mel bins or frames."""
         return patch_count(length, self.patch, self.stride)

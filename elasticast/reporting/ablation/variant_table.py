@@ -279,10 +279,8 @@ def markdown(results: AblationResults, table: pd.DataFrame) -> str:
     """Print the table as Markdown: one block per sweep, then the costs, then the notes."""
     first, parts = name_varied_settings(results.ablation), []
     parts.append(MARKDOWN.bold(MARKDOWN.words(_caption(results, table))) + "\n")
-    for sweep, rows in table.groupby("sweep", sort=False):
-        align = ["---", *[":---:"] * 6, "---:"]
-        parts.append(f"Over {sweep} ({_where(results, sweep)}):\n")
-        parts.append(markdown_table([first, *_HEAD], align, _rows(rows, MARKDOWN)))
+    for sweep in table["sweep"].unique():
+        parts += [f"Over {sweep} ({_where(results, sweep)}):\n", sweep_table(table, sweep, first)]
     head, rows = _cost_rows(first, table, MARKDOWN)
     parts += ["Cost, medians over runs:\n", markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)]
     return "\n".join([*parts, " ".join(notes(table)) + "\n"])
@@ -303,9 +301,28 @@ def latex(results: AblationResults, table: pd.DataFrame) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
+def sweep_table(table: pd.DataFrame, sweep: str, first: str = "Variant") -> str:
+    """Print the scores over one sweep as Markdown; `first` is the heading of the variants."""
+    align = ["---", *[":---:"] * 6, "---:"]
+    return markdown_table([first, *_HEAD], align, _rows(table[table["sweep"] == sweep], MARKDOWN))
+
+
 def write_table(results: AblationResults, table: pd.DataFrame, out: Path) -> None:
     """Write ``OUT.csv`` (tidy, full precision), ``OUT.md`` and ``OUT.tex``."""
+    write_tables(out, csv=printed_csv(table), md=markdown(results, table), tex=latex(results, table))
+
+
+def printed_csv(table: pd.DataFrame) -> str:
+    """The table as CSV, with "not run" where nothing ran."""
     missing = [*_NUMBERS, *(key for key in COSTS if key != "gflops_per_clip" or table[key].notna().any())]
     printed = table.astype(object)
     printed[missing] = printed[missing].where(printed[missing].notna(), NOT_RUN)
-    write_tables(out, csv=tidy_csv(printed), md=markdown(results, table), tex=latex(results, table))
+    return tidy_csv(printed)
+
+
+def read_variants(path: Path) -> pd.DataFrame:
+    """Read the CSV file of a table again; numbers that are missing are NaN."""
+    numbers = ("x", "compression", "sd", *_NUMBERS, *COSTS)
+    missing = {key: ["n/a", NOT_RUN] for key in numbers}
+    types = {"base": bool, **dict.fromkeys(numbers, float)}
+    return pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=types)

@@ -33,6 +33,8 @@ RUN = "toy/runs/elastic/seed1"
 def finished(tmp_path, monkeypatch):
     """Folder with the results of a suite, relative as in a project, and a Git checkout with its code."""
     monkeypatch.chdir(tmp_path)
+    # the weights of these runs cannot be loaded
+    monkeypatch.setattr("elasticast.archive.write.run_card", lambda run, **_: f"# Card of {run.parent.name}\n")
     write_suite(Path("config"))
     suite = load_suite("toy", Path("config"))
     results = Path("results")
@@ -127,6 +129,14 @@ def test_it_holds_what_others_need_and_weights_if_asked(finished, weights):
     assert {"results/data/toy/manifest.parquet", "results/data/toy/summary.json"} <= set(files)
     assert sum(name.endswith("model.safetensors") for name in files) == weights * len(runs)
     assert not [name for name in files if "events.out" in name]  # their names hold the host
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_weights_come_with_model_cards(finished, tmp_path, weights):
+    folder = unpacked(finished, tmp_path, weights=weights)
+    cards = {path.parents[1].name: path.read_text() for path in folder.glob("results/toy/runs/*/*/README.md")}
+    assert cards == ({name: f"# Card of {name}\n" for name in finished[0].experiments} if weights else {})
+    assert ("README.md" in (folder / "ARCHIVE.md").read_text()) == weights
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from elasticast.benchmarks.others import OTHERS, measure_others, select_others
+from elasticast.benchmarks.report import show_others
 from elasticast.errors import ElasticASTError
 from tests.complaints import assert_names
 
@@ -54,3 +55,12 @@ def test_an_unknown_implementation_is_named():
     with pytest.raises(ElasticASTError) as error:
         select_others(["navit"])
     assert_names(str(error.value), "--other navit", "vit-pytorch-navit")
+
+
+def test_tables_as_markdown(tiny, capsys):
+    table, left_out = measure(tiny, [])
+    show_others(table, left_out, markdown=True)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(lines) == 3 * 3  # heads, rule and one row for each pass
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2].split("|")[1].strip() == "elasticast"

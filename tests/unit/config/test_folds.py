@@ -92,6 +92,14 @@ def test_a_wrong_fold_is_an_error_that_names_it(load, folds, key, value):
         load(folds=folds)
 
 
+def test_references_are_repeated_on_each_fold(load):
+    first, other = list(SUITE["experiments"])[:2]
+    found = load(references=[first, other]).references
+    assert set(found) == {name for name in load().runs if name.startswith((f"{first}_", f"{other}_")) or name == other}
+    with complains(ConfigError, "toy.yaml", "references", "nobody"):
+        load(references=["nobody"])
+
+
 def test_an_ablation_of_an_experiment_with_folds_is_refused(load, tmp_path):
     suite = load()
     (tmp_path / "ablations").mkdir()

@@ -52,6 +52,12 @@ def test_what_does_not_fit_events_is_named(problems, changes, key, value):  # no
     assert (keys([problem]), problem.value) == ([f"{E}.{key}"], value)
 
 
+def test_events_do_not_follow_the_wider_patches_of_a_phase(problems):  # noqa: F811
+    phases = [{"compression": 2.0, "share": 0.5, "resolution": "patch"}, {"compression": 1.0, "share": 0.5}]
+    (problem,) = problems(only_elastic(changed(TASK, HEAD, (f"{E}.train.phases", phases))), TIMED)
+    assert (keys([problem]), problem.value) == ([f"{E}.train.phases"], phases)
+
+
 def test_a_model_that_cannot_have_a_frame_head_is_named(problems):  # noqa: F811
     suite = only_elastic(changed(TASK))
     suite["experiments"]["elastic"]["model"] = {"kind": "aum"}

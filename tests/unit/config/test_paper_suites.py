@@ -193,7 +193,7 @@ def test_the_sweeps_are_those_of_the_released_curves(paper):
         assert set(curves) == {n for n, e in paper.experiments.items() if e.evaluations == [name]}
         assert all(list(curve.index) == paper.evaluations[name].x for curve in curves.values())
     own = [e.released.model_dump_json() for name, e in paper.experiments.items() if not name.endswith("repeat")]
-    of_paper = table[table["axis"] != "patch_size"]
+    of_paper = table[table["source"].str.startswith("JiuFengSC/ElasticAST@")]
     assert len(set(own)) == len(own) == len(of_paper[["dataset", "series"]].drop_duplicates())
     weights = {n: e.released.weights for n, e in paper.experiments.items() if e.released.weights}
     assert set(weights) == {"audioset_elastic", "vggsound_elastic", "voxceleb1_elastic", "epic_elastic"}
@@ -248,11 +248,20 @@ def test_the_patch_sizes_are_those_of_the_released_curve():
     assert released_curves(suite, read_released(CURVES), "patch_width") == {}
 
 
+def test_the_scores_of_audio_mamba_are_points_of_the_sweeps():
+    suite, table = load_suite("paper_zoo", ROOT / "config"), read_released(CURVES)
+    found = {x_name: released_curves(suite, table, x_name) for x_name in ("compression", "max_frames")}
+    points = {name: dict(curve) for curves in found.values() for name, curve in curves.items()}
+    assert points["audioset_aum"] == {1.0: 0.3274}
+    assert points["epic_aum"] == {1024.0: 0.4492}
+    assert len(points) == 4
+
+
 def test_released_curves_are_complete_fractions():
     table = read_released(CURVES)
-    assert len(table) == 4 * (25 + 25) + 5 * (16 + 16) + 10
+    assert len(table) == 4 * (25 + 25) + 5 * (16 + 16) + 10 + 2 * 4
     assert table["value"].between(0, 1).all()
-    repositories = {"JiuFengSC/ElasticAST", "JiuFengSC/FlexiAST_INTERSPEECH23"}
+    repositories = {"JiuFengSC/ElasticAST", "JiuFengSC/FlexiAST_INTERSPEECH23", "kaistmm/Audio-Mamba-AuM"}
     assert set(table["source"].str.split("@").str[0]) == repositories
 
 
@@ -261,7 +270,7 @@ def test_released_curves_are_complete_fractions():
     [
         (lambda t: t.drop(columns="series"), ["series"]),
         (lambda t: t.assign(value="high"), ["line 2", "value", "'high'"]),
-        (lambda t: pd.concat([t, t.head(1)]), ["line 372", "x"]),
+        (lambda t: pd.concat([t, t.head(1)]), ["line 380", "x"]),
     ],
 )
 def test_a_damaged_reference_file_is_one_clear_error(tmp_path, change, named):

@@ -60,6 +60,7 @@ WRONG = {
         "10",
     ),
     "none": ({"phases": []}, "phases"),
+    "wide patches at the end": ({"phases": [{"compression": 1.0, "share": 1.0, "resolution": "patch"}]}, "hop"),
 }
 
 
@@ -70,6 +71,26 @@ def test_phases_that_do_not_fit_are_refused(suite, name):
         suite(elastic={"train": train})
     assert refused(caught) == {("suite.yaml", "experiments.elastic.train.phases")}
     assert_names(str(caught.value), value)
+
+
+WIDER = {
+    "a fraction of a frame": ({}, 1.3, "16"),
+    "finer than the last phase": ({"view": {"compression": [100.0]}}, 2.0, "100"),
+    "longer than any clip": ({}, 100.0, "1600"),
+    "a model of one size": ({"model": {"kind": "cnn", "width": 8}}, 2.0, "cnn"),
+    "patches that overlap": ({"model": {"kind": "elasticast", "stride": 10}}, 2.0, "model.stride"),
+    "drawn sizes": ({"model": {"kind": "elasticast", "patch_sizes": {"sizes": [8, 16]}}}, 2.0, "model.patch_sizes"),
+}
+
+
+@pytest.mark.parametrize("name", WIDER)
+def test_wider_patches_that_do_not_fit_are_refused(suite, name):
+    difference, compression, value = WIDER[name]
+    phases = [{"compression": compression, "share": 0.5, "resolution": "patch"}, {"compression": 1.0, "share": 0.5}]
+    with pytest.raises(ConfigError) as caught:
+        suite(elastic={**difference, "train": {"phases": phases}})
+    assert ("suite.yaml", "experiments.elastic.train.phases") in refused(caught)
+    assert_names(str(caught.value), value, f"{compression:g}")
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5, "half"])

@@ -62,11 +62,12 @@ def evaluated(tiny, prepared, norm, tmp_path):
 def tables(evaluated, tmp_path):
     """Tables of intervals and pairs of some experiments, each a tuple of name, kind of model and task, of two seeds."""
 
-    def make(*experiments):
+    def make(*experiments, references=()):
         for name, kind, task in experiments:
             files = [evaluated(name, seed, kind, task) / "predictions.h5" for seed in (0, 1)]
             resample(files, tmp_path / f"{name}.h5", 100)
-        write_tables([tmp_path / f"{e[0]}.h5" for e in experiments], tmp_path / "i.csv", tmp_path / "p.csv")
+        files = [tmp_path / f"{e[0]}.h5" for e in experiments]
+        write_tables(files, tmp_path / "i.csv", tmp_path / "p.csv", references)
         return pd.read_csv(tmp_path / "i.csv"), pd.read_csv(tmp_path / "p.csv")
 
     return make
@@ -247,6 +248,15 @@ def test_models_of_different_kinds_are_compared_those_of_any_length_first(tmp_pa
         runs[-1].create_group("length")
     pairs = [tuple(Path(group.file.filename).stem for group in pair) for pair in _pairs(runs)]
     assert pairs == [("m1", "e"), ("m1", "a"), ("e", "m2"), ("e", "a"), ("m2", "a")]
+
+
+def test_references_are_compared_with_all_others_of_their_task(tables):
+    names = {"e1": "scene", "e22": "scene", "a333": "scene", "f1": "events", "f22": "events"}
+    experiments = [(name, "ast" if name == "a333" else "elasticast", task) for name, task in names.items()]
+    _, pairs = tables(*experiments, references=["e22", "f1"])
+    found = set(zip(pairs["experiment"], pairs["against"], strict=True))
+    assert found == {("e22", "e1"), ("e22", "a333"), ("f1", "f22")}
+    assert (pairs["comparisons"] == len(pairs)).all()
 
 
 def test_files_of_an_earlier_version_are_refused(evaluated, tmp_path):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from elasticast.errors import DataError
 from elasticast.inference.card import model_card
-from elasticast.inference.export import export
+from elasticast.inference.export import export, run_card
 from elasticast.models.pretrained import load_model
 from elasticast.text import one_line
 from elasticast.training.inputs import RunInputs
@@ -74,6 +74,7 @@ def test_the_card_has_scores_and_licence_where_they_are_known(run, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| test scores | not evaluated |" in card
     assert "licence not known" in card
+    assert run_card(run) == card
 
 
 def test_a_fresh_process_loads_it_without_the_suite(run, tmp_path):

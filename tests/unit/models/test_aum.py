@@ -1,6 +1,8 @@
 """Audio Mamba: the published equations, and clips that do not meet in a packed batch."""
 
 import itertools
+import sys
+import types
 
 import pytest
 import torch
@@ -10,8 +12,9 @@ from elasticast.benchmarks.check_model import check_model
 from elasticast.benchmarks.check_subject import alone, difference, open_subject
 from elasticast.config import AuMSettings
 from elasticast.data.packing import Lengths, PackedClip, grid_positions, pack
-from elasticast.models import AuM
+from elasticast.models import AuM, aum
 from elasticast.models.aum import MambaBlock, Mixer, Places, insert_cls, time_major
+from elasticast.models.scan import has_kernel
 from tests.unit.models.test_scan import loop
 
 DIRECTIONS = ["fo_fo", "fo_bi", "bi_bi"]
@@ -20,6 +23,50 @@ CASES = [{"direction": "fo_fo", "pooling": "mean"}, {"direction": "fo_bi"}, {"di
 
 def settings(**values):
     return AuMSettings.model_validate({"kind": "aum", "dim": 16, "depth": 2, "d_state": 4, **values})
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """The interface of mamba_ssm, as a loop over tokens that knows no clips. Returns the step sizes it was given."""
+    given = []
+
+    def selective_scan_fn(u, delta, A, B, C):
+        given.append(delta)
+        assert all(x.dtype == torch.float32 and x.is_contiguous() for x in (u, delta, A, B, C))
+        whole = torch.zeros(u.shape[-1], dtype=torch.bool)
+        return loop(*(x[0].T for x in (u, delta)), A, *(x[0].T for x in (B, C)), whole).T[None]
+
+    module = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
+    module.selective_scan_fn = selective_scan_fn
+    for name in ("mamba_ssm", "mamba_ssm.ops"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(aum, "has_kernel", lambda _: True)
+    return given
+
+
+def test_a_kernel_that_cannot_be_imported_is_not_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mamba_ssm", None)
+    assert not any(has_kernel.__wrapped__(device) for device in ("cpu", "cuda"))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_kernel_that_knows_no_clips_gives_the_same_values_and_gradients(kernel, direction):
+    torch.manual_seed(0)
+    mixer = shaken(Mixer(settings(direction=direction)))
+    lengths = Lengths.of([3, 1, 9, 2], torch.device("cpu"))
+    x, places = torch.randn(15, 16), Places(lengths)
+    results = []
+    for kind in ("auto", "torch"):
+        mixer.kind = kind
+        mixer.zero_grad()
+        y = mixer(x, places)
+        (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+        results.append([y, *(parameter.grad for parameter in mixer.parameters())])
+    for found, expected in zip(*results, strict=True):
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert {delta.shape[-1] for delta in kernel} == {15 + 4}  # a row per clip
+    assert len(kernel) == (1 if direction == "fo_fo" else 2)
 
 
 def shaken(module, amount=0.1):

@@ -242,6 +242,27 @@ def test_attention_matches_the_definition():
         torch.testing.assert_close(found, torch.stack(expected), **TOLERANCE)
 
 
+@pytest.mark.parametrize("backend", ["sdpa", "dense"])
+@pytest.mark.parametrize("in_float32", [True, False])
+def test_attention_in_bf16_on_a_cpu_is_that_in_float32(monkeypatch, backend, in_float32):
+    """Rounded once if it is computed in float32, as on x86 processors without AMX; else within the error of bf16."""
+    monkeypatch.setattr(attention, "faster_in_float32", lambda _, dtype: in_float32 and dtype == torch.bfloat16)
+    mask, gradient = clip_mask([16, 40, 1], [16, 40, 1], backend), torch.randn(57, 2, 8).bfloat16()
+    values = [torch.randn(57, 2, 8).bfloat16().requires_grad_() for _ in range(3)]
+    exact = [x.detach().float().requires_grad_() for x in values]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attend(*values, mask, 0.3)
+    expected = attend(*exact, mask, 0.3)
+    assert found.dtype == torch.bfloat16
+    found.backward(gradient)
+    expected.backward(gradient.float())
+    for one, other in [(found, expected), *((a.grad, b.grad) for a, b in zip(values, exact, strict=True))]:
+        if in_float32:
+            assert torch.equal(one, other.bfloat16())
+        else:
+            assert (one - other).norm() <= 2e-2 * other.norm()
+
+
 @gpu
 @pytest.mark.parametrize("backend", ["varlen", "xformers", "sdpa"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

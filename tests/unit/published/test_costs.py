@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from elasticast.published.costs import CORE_HOUR, GPU_HOUR, core_minutes, describe, dollars, job_table
+from elasticast.published.costs import CORE_HOUR, GPU_HOUR, by_stage, core_minutes, describe, dollars, job_table
 
 
 def test_every_job_of_the_suite_has_a_row(finished, suite):
@@ -57,3 +57,19 @@ def test_dollars_are_core_time_or_gpu_time_at_the_stated_prices():
     jobs["cpu_seconds"] = [3600.0, 3600, 36000, math.nan]
     assert dollars(jobs) == pytest.approx(2 * CORE_HOUR + GPU_HOUR / 2)
     assert math.isnan(dollars(jobs.iloc[3:]))
+
+
+def test_processor_time_by_stage_by_hand():
+    jobs = pd.DataFrame(
+        {
+            "job": ["prepare", "train", "train", "evaluate"],
+            "seconds": [1.0, 10.0, 20.0, math.nan],
+            "cpu_seconds": [2.0, 8.0, 30.0, math.nan],
+            "peak_mib": [5.0, 7.0, 6.0, math.nan],
+        }
+    )
+    table = by_stage(jobs, {"prepare": 0.5, "train": 2.0, "evaluate": 1.0}).set_index("job")
+    assert table["jobs"].to_dict() == {"prepare": 1, "train": 2, "evaluate": 1}
+    assert table["measured"].to_dict() == {"prepare": 1, "train": 2, "evaluate": 0}
+    assert table.loc["train", ["seconds", "cpu_seconds", "import_seconds", "peak_mib"]].tolist() == [30, 38, 4, 7]
+    assert table["share"].tolist() == pytest.approx([2 / 40, 38 / 40, 0])

@@ -91,6 +91,6 @@ def test_every_picture_in_docs_is_drawn_from_published_data():
         for published in PUBLISHED
         for name in read_record(published / FIGURES / PICTURES, "")[FILES]
     }
-    found = set((REPOSITORY / "docs").rglob("*.png"))
+    found = {path for path in (REPOSITORY / "docs").rglob("*.png") if "_build" not in path.parts}
     without = {path.name for path in found - recorded}
     assert without == set(WITHOUT_DATA), "draw it with `snakemake redraw`, or say in WITHOUT_DATA why not"

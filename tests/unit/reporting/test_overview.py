@@ -1,6 +1,7 @@
 """The first page of the report: its sentences follow from the results and from paired tests on the same clips."""
 
 import html
+import io
 import json
 import re
 from pathlib import Path
@@ -65,11 +66,28 @@ def test_a_difference_without_a_test_is_not_called_one(project, found):
 def test_runs_that_are_missing_are_said(project):
     suite, panels = panels_of(project, metrics_table(skip=("ast64", "ast128"), seeds=(0,)))
     assert "No fixed-length model has run" in headline(suite, panels, None)[0]
-    text = " ".join(caveats(panels))
+    text = " ".join(caveats(suite, panels, pd.DataFrame()))
     assert "AST 64: not run" in text
     assert "ElasticAST: 1 of 2 seeds" in text
     assert "one seed" in text
     assert headline(suite, panels_of(project, metrics_table(skip=("elastic",)))[1], None) == []
+
+
+@pytest.mark.parametrize(
+    ("converged", "said", "unsaid"),
+    [
+        ([True, True, True, None], ["Every run", "train.select.patience"], ["Not converged"]),
+        ([True, False, False, None], ["Not converged", "AST 64 (1 of 2 runs)", "ElasticAST (1 of 1 runs)"], ["Every"]),
+        ([None] * 4, [], ["onverged", "train.select"]),
+    ],
+)
+def test_runs_that_did_not_converge_are_said(project, converged, said, unsaid):
+    suite, panels = panels_of(project)
+    runs = pd.DataFrame({"experiment": ["ast64", "ast64", "elastic", "ast128"], "converged": converged})
+    for table in (runs, pd.read_csv(io.StringIO(runs.to_csv(index=False)))):
+        text = " ".join(caveats(suite, panels, table))
+        assert [words for words in said if words not in text] == []
+        assert [words for words in unsaid if words in text] == []
 
 
 @pytest.mark.parametrize(

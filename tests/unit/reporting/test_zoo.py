@@ -8,7 +8,7 @@ import yaml
 from elasticast.config.load_suite import load_suite
 from elasticast.evaluation.records import write_table
 from elasticast.reporting.read_tables import METRICS, RUNS
-from elasticast.reporting.zoo import cost_points, on_front, read_zoo
+from elasticast.reporting.zoo import SECONDS, cost_points, on_front, read_zoo
 from tests.unit.reporting.toy_suite import drawn_figure, line_texts, metrics_table, run_script
 
 SWEEPS = {
@@ -103,11 +103,9 @@ def test_a_suite_beside_it_is_drawn_open(zoo, project, monkeypatch):
     write_table(project / "other_runs.csv", runs_table(["ast64", "elastic"], 1e12), {})
     beside = ["--beside", *(str(project / name) for name in ("other.yaml", "other.csv", "other_runs.csv"))]
     figure, caption = drawn_figure(project, monkeypatch, "zoo", [*zoo, *beside])
-    inference, training = figure.axes
-    curves = [line for line in inference.get_lines() if len(line.get_xdata()) == 2 and line.get_marker() != "None"]
-    assert len(curves) == 4
-    drawn = {tuple(line.get_xdata()) for line in training.get_lines() if len(line.get_xdata()) == 1}
-    assert {(3.0,), (12.0,), (1.0,), (2.0,)} <= drawn
+    scores = figure.axes[-1]
+    assert sorted(trainings(scores)) == ["12 · 2", "3 · 1", "6", "9"]
+    assert len([line for line in scores.get_lines() if line.get_markerfacecolor() == "white"]) == 4
     assert "Equal operations" in caption
     assert "Pareto front" in line_texts(figure)
     rows = [line.split(" | ") for line in (project / "out" / "zoo.md").read_text().splitlines()[2:]]
@@ -115,11 +113,74 @@ def test_a_suite_beside_it_is_drawn_open(zoo, project, monkeypatch):
     assert last == {"AST 64": "1", "AST 128": "", "AST 20 ms": "", "ElasticAST": "2"}
 
 
+def trainings(ax):
+    """The operations of training in words."""
+    return [text.get_text() for text in ax.texts if text.get_text()[:1].isdigit()]
+
+
+def test_lines_join_the_points_of_a_model_that_no_other_of_its_points_beats(zoo, project, monkeypatch):
+    figure, _ = drawn_figure(project, monkeypatch, "zoo", zoo)
+    lengths, hops, cost, inference, scores = figure.axes
+    _front, *lines = [line for line in inference.get_lines() if line.get_linestyle() != "None"]
+    assert [line.get_xdata().tolist() for line in lines] == [[1.0, 2.0]] * 2  # 1.5 merged is as bad as 1 without tokens
+    points = [line for line in inference.get_lines() if line.get_linestyle() == "None"]
+    assert sum(len(line.get_xdata()) for line in points) == len(SCORES) * 4
+    assert [label.get_text() for label in scores.get_yticklabels()][-1] == "ElasticAST"  # the best is at the top
+    assert {len(line.get_xdata()) for line in cost.get_lines()} == {len(SECONDS)}
+    assert len(lengths.get_lines()) >= 3
+    assert len(hops.get_lines()) >= 2
+
+
+def test_part_of_the_runs_and_one_seed_are_drawn(zoo, project, monkeypatch):
+    metrics, runs = (pd.read_csv(project / f"{name}.csv") for name in ("metrics", "runs"))
+    some = [table[(table["experiment"] != "ast64") & (table["seed"] == 0)] for table in (metrics, runs)]
+    for name, table in zip(("metrics", "runs"), some, strict=True):
+        write_table(project / f"{name}.csv", table, {})
+    figure, caption = drawn_figure(project, monkeypatch, "zoo", zoo)
+    assert "AST 64" not in [label.get_text() for label in figure.axes[-1].get_yticklabels()]
+    assert len(trainings(figure.axes[-1])) == 3
+    assert "one seed" in caption.lower()
+
+
+def test_differences_from_the_reference_are_on_whole_clips(zoo, project):
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"references": ["elastic"]}, sort_keys=False))
+    about = {"x_name": "max_frames", "metric": "mAP", "low": -0.5, "high": 0.5, "p": 0.01, "comparisons": 4}
+    rows = [
+        about
+        | {"evaluation": evaluation, "x": x, "experiment": one, "against": other, "difference": d, "p_corrected": p}
+        for evaluation, x, one, other, d, p in (
+            ("lengths", 64.0, "elastic", "ast64", 0.1, 0.5),
+            ("lengths", 256.0, "elastic", "ast64", 0.25, 0.0004),
+            ("hops", 1.0, "elastic", "hop20", -0.125, 0.75),
+            ("lengths", 256.0, "ast64", "ast128", 0.3, 0.1),
+        )
+    ]
+    write_table(project / "pairs.csv", pd.DataFrame(rows), {})
+    run_script(project, "zoo", *zoo, "--pairs", str(project / "pairs.csv"))
+    table = pd.read_csv(project / "out" / "zoo.csv").set_index("experiment")
+    assert table["difference"].dropna().to_dict() == {"ast64": -0.25, "hop20": 0.125}
+    assert table["p"].dropna().to_dict() == {"ast64": 0.0004, "hop20": 0.75}
+    assert "−25.0 | < 0.001" in (project / "out" / "zoo.md").read_text()
+
+
+def test_the_operations_of_a_model_that_merges_are_those_of_its_own_share(zoo, project):
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    raw = yaml.safe_load(path.read_text())
+    raw["experiments"]["elastic"]["model"]["merge"] = {"share": 0.5}
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    run_script(project, "zoo", *zoo)
+    table = pd.read_csv(project / "out" / "zoo.csv").set_index("experiment")
+    assert table.loc["elastic", "gflops"] == COSTS["token_merge"][0.5]
+    assert table.loc["elastic", "gflops_long"] < table.loc["ast64", "gflops_long"]
+
+
 def test_a_suite_that_has_not_run_is_drawn_without_points(zoo, project, monkeypatch):
     write_table(project / "metrics.csv", metrics_table().iloc[:0], {})
     write_table(project / "runs.csv", runs_table(["elastic"]).iloc[:0], {})
     figure, caption = drawn_figure(project, monkeypatch, "zoo", zoo)
     assert not [line for ax in figure.axes for line in ax.get_lines() if len(line.get_xdata())]
+    assert all("not run" in [text.get_text() for text in ax.texts] for ax in figure.axes)
     assert caption
     table = pd.read_csv(project / "out" / "zoo.csv")
     assert len(table) == 4

@@ -23,6 +23,7 @@ from tests.unit.training.ranks import stop_at
 pytestmark = pytest.mark.usefixtures("cpu")
 
 PHASES = [{"compression": 4.0, "share": 0.3}, {"compression": 2.0, "share": 0.3}, {"compression": 1.0, "share": 0.4}]
+WIDE = [{**phase, "resolution": "patch"} for phase in PHASES[:2]] + PHASES[2:]
 BUSY = {"token_dropout": 0.2, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}}
 KINDS = {
     "table": {},
@@ -202,6 +203,42 @@ def test_the_measured_cost_of_phases_is_that_of_their_clips(trainer, tmp_path):
     assert [phase["flops"] / plain for phase in phases] == pytest.approx([cost / costs[2] for cost in expected])
     assert [phase["compression"] for phase in phases] == [4, 2, 1]
     assert [phase["steps"] for phase in phases] == [3, 3, 4]
+
+
+@pytest.mark.parametrize("kind", ["table", "rotary", "ast", "aum"])
+def test_wider_patches_have_as_many_tokens_as_longer_hops(trainer, tmp_path, kind):
+    difference = {**KINDS[kind], "view": {"frames": 256}}
+    wide, coarse = (trainer(name, {"phases": phases}, **difference) for name, phases in (("a", WIDE), ("b", PHASES)))
+    for ours, theirs in zip(wide.phases, coarse.phases, strict=True):
+        assert (ours.sampler.tokens == theirs.sampler.tokens).all()
+    before = {name: value.clone() for name, value in wide.model.state_dict().items()}
+    for earlier, later in pairwise(wide.phases):
+        refine_positions(wide.model, earlier, later)  # tables are resized in every batch, not between phases
+    assert all(torch.equal(value, before[name]) for name, value in wide.model.state_dict().items())
+    wide.fit(), coarse.fit()
+    found, expected = (record(tmp_path / name)["phases"] for name in ("a", "b"))
+    assert [phase["flops"] for phase in found] == [phase["flops"] for phase in expected]
+    assert [(phase["compression"], phase["resolution"]) for phase in found] == [(4, "patch"), (2, "patch"), (1, "hop")]
+
+
+def test_a_run_goes_on_bit_for_bit_in_a_phase_of_wider_patches(trainer, tmp_path):
+    trainer("whole", BUSY | {"phases": WIDE}).fit()
+    for step in (2, 4):
+        stopped = trainer("parts", BUSY | {"phases": WIDE})
+        stop_at(stopped, step)
+        with pytest.raises(SystemExit):
+            stopped.fit()
+    trainer("parts", BUSY | {"phases": WIDE}).fit()
+    assert result(tmp_path / "parts") == result(tmp_path / "whole")
+
+
+def test_patches_of_a_phase_keep_the_last_frames(tiny):
+    sizes = [run.model.patch_sizes for run in phase_settings(tiny(train={"phases": WIDE}))]
+    assert [s and (s.sizes, s.axes, s.remainder) for s in sizes] == [
+        ([64], "time", "keep"),
+        ([32], "time", "keep"),
+        None,
+    ]
 
 
 def test_every_phase_has_the_same_seconds_of_clips(tiny):

@@ -130,6 +130,49 @@ def test_the_weights_are_those_of_a_run_that_ends_there_and_the_first_of_equals(
     assert not same_weights(tmp_path / "run", tmp_path / "long")
 
 
+@pytest.mark.parametrize(
+    ("patience", "values", "steps", "converged"),
+    [
+        (1, [0.2, 0.5, 0.5], 9, True),  # an equal score is not better
+        (2, [0.2, 0.1, 0.3, 0.3, 0.2], 15, True),  # at the last step of the whole training
+        (2, [0.2, 0.1, 0.3, 0.2, 0.4], 15, False),
+        (5, [0.5, 0.4, 0.3, 0.2, 0.1], 15, False),
+        (None, [0.5, 0.4, 0.3, 0.2, 0.1], 15, None),
+    ],
+)
+def test_training_ends_once_the_score_no_longer_rises(
+    trainer, tmp_path, monkeypatch, patience, values, steps, converged
+):
+    left = iter(values)
+    monkeypatch.setattr(Selection, "_value", lambda *_: next(left))
+    trainer("run", {"select": {"split": "dev", "patience": patience}}).fit()
+    found = record(tmp_path / "run")
+    assert found["steps"] == steps
+    assert [row["value"] for row in found["selection"]["history"]] == values
+    assert found["selection"].get("converged") == converged
+    best = found["selection"]["step"]
+    assert best == 3 * (1 + values.index(max(values)))
+    trainer("short", {"epochs": best // 3, "select": None}).fit()
+    assert same_weights(tmp_path / "run", tmp_path / "short")
+
+
+def test_a_run_killed_while_it_converges_ends_at_the_same_step(trainer, tmp_path, monkeypatch):
+    values = {3: 0.2, 6: 0.5, 9: 0.4, 12: 0.3}
+    monkeypatch.setattr(Selection, "_value", lambda self, _: values[3 * (1 + len(self.history))])
+    patient = {"select": {"split": "dev", "patience": 2}}
+    trainer("whole", patient).fit()
+    parts = trainer("parts", patient)
+    evaluate = parts.selection.evaluate
+    parts.selection.evaluate = lambda *args: (
+        pytest.fail("killed") if len(parts.selection.history) == 3 else evaluate(*args)
+    )
+    with pytest.raises(pytest.fail.Exception):
+        parts.fit()
+    trainer("parts", patient).fit()
+    assert record(tmp_path / "parts")["steps"] == 12
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
 def test_it_changes_nothing_of_the_training(trainer, tmp_path):
     trainer("with").fit()
     trainer("without", {"select": None}).fit()

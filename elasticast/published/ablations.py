@@ -1,0 +1,108 @@
+"""Published results of an ablation, in ``docs/results/SUITE/ablations/NAME``.
+
+``ablation.yaml`` has all settings, ``scores.csv`` every score of every run, ``variants.csv`` the table that compares
+the variants, and ``runs.csv`` the trainings. ``published.json`` is the record of these files and of the figure.
+"""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from elasticast.checksums import FILES, read_record, verify, write_record
+from elasticast.config.load_ablation import Ablation, load_resolved_ablation
+from elasticast.errors import DataError
+from elasticast.files import write_text
+from elasticast.provenance import git_commit, versions
+from elasticast.published.layout import RECORD, REMEDY, ROOT
+from elasticast.reporting import collect
+from elasticast.reporting.ablation.captions import figure_caption
+from elasticast.reporting.ablation.figures import draw
+from elasticast.reporting.ablation.read_results import read_results
+from elasticast.reporting.ablation.run_table import run_table
+from elasticast.reporting.ablation.variant_table import compare_variants, printed_csv, read_variants
+from elasticast.reporting.style import save
+from elasticast.reporting.tables import tidy_csv
+
+FOLDER, SETTINGS, SCORES, VARIANTS, RUNS, FIGURE = (
+    "ablations", "ablation.yaml", "scores.csv", "variants.csv", "runs.csv", "figure",
+)  # fmt: skip
+
+
+def publish_ablation(results: Path, name: str, out: Path | None = None) -> Path:
+    """Publish an ablation: its settings, scores, comparison and figure, without weights.
+
+    Parameters
+    ----------
+    results : Path
+        Results of one suite, ``results/SUITE``.
+    name : str
+        The ablation.
+    out : Path, optional
+        Folder to write; by default ``docs/results/SUITE/ablations/NAME``.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DataError
+        If a run is missing, or a file was changed or has results of another run. Nothing is written then.
+    """
+    folder, remedy = results / FOLDER / name, f"run `snakemake ablation_{name} --config suite={results.name}` first"
+    if not (folder / SETTINGS).is_file():
+        raise DataError(f"{folder / SETTINGS}: no such file; {remedy}")
+    ablation = load_resolved_ablation(folder / SETTINGS)
+    found = read_results(ablation, folder)
+    table, out = compare_variants(found), out or ROOT / ablation.suite / FOLDER / name
+    unfinished = table[(table["seeds"] < table["seeds_planned"]) | table["low"].isna()]
+    if len(unfinished):
+        raise DataError(f"{folder}: variant {unfinished['variant'].iloc[0]!r} has not run with all seeds; {remedy}")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RECORD).unlink(missing_ok=True)  # without it, nothing is published until all files are written
+    shutil.copyfile(folder / SETTINGS, out / SETTINGS)
+    write_text(out / SCORES, tidy_csv(run_table(found)))
+    write_text(out / VARIANTS, printed_csv(table))
+    collect.runs(sorted(set(_runs(ablation, results))), out / RUNS)
+    save(draw(found, table), out / FIGURE, figure_caption(found, table))
+    files = [SETTINGS, SCORES, VARIANTS, RUNS, f"{Path(RUNS).stem}.json", f"{FIGURE}.png", f"{FIGURE}.rst"]
+    about = {"suite": ablation.suite, "ablation": name, "published_with": {"git_commit": git_commit(), **versions()}}
+    write_record(out / RECORD, about, [out / file for file in files])
+    return out
+
+
+def _runs(ablation: Ablation, results: Path) -> list[Path]:
+    """The records of its trainings."""
+    return [results / f"runs/{run}/seed{seed}/run.json" for run in ablation.trained.values() for seed in ablation.seeds]
+
+
+def published_variants(suite: str, name: str) -> pd.DataFrame:
+    """Read the table of a published ablation, after all its files were verified.
+
+    Raises
+    ------
+    DataError
+        If the ablation is not published, or a file is missing or was changed.
+    """
+    folder = ROOT / suite / FOLDER / name
+    check_ablation(folder)
+    return read_variants(folder / VARIANTS)
+
+
+def check_ablation(folder: Path) -> int:
+    """Verify the files of a published ablation, and return their number.
+
+    Raises
+    ------
+    DataError
+        If the ablation is not published, or a file is missing or was changed.
+    """
+    source = folder / RECORD
+    if not source.is_file():
+        raise DataError(f"{folder}: holds no published ablation: it has no {RECORD}; {REMEDY}")
+    record = read_record(source, REMEDY)
+    for file in record[FILES]:
+        verify(folder / file, record, source, REMEDY)
+    return len(record[FILES])

@@ -1,0 +1,78 @@
+"""Published ablations: complete or none, verified when read, and printed in pages as the suite prints them."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from elasticast.errors import DataError
+from elasticast.files import read_json
+from elasticast.published import pages
+from elasticast.published.ablations import check_ablation, publish_ablation, published_variants
+from elasticast.reporting.ablation.read_results import read_results
+from elasticast.reporting.ablation.variant_table import compare_variants, markdown, sweep_table
+from elasticast.reporting.collect import RUN_COLUMNS
+from tests.complaints import complains
+from tests.records import rewrite_record
+from tests.unit.reporting.ablation_results import write_results
+from tests.unit.reporting.test_ablation_report import ablation, config, folder, quality  # noqa: F401
+
+POOLING = {"grid": {"model.pooling": ["attention", "mean"]}}
+
+
+@pytest.fixture
+def trial(ablation, folder, tmp_path, monkeypatch):  # noqa: F811
+    """A finished ablation; the results are in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    made = ablation(**POOLING)
+    write_results(made, folder, quality)
+    (folder / "ablation.yaml").write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    for path in (tmp_path / "results/toy/runs").rglob("run.json"):
+        about = read_json(path)
+        rest = {key: 0 for key in RUN_COLUMNS if key not in about}
+        rewrite_record(path, versions={"torch": "2"}, files=about["files"], **rest)
+    return made
+
+
+@pytest.fixture
+def results(trial, tmp_path):
+    return (tmp_path / "results/toy").relative_to(tmp_path)
+
+
+def test_it_prints_as_the_suite_does(trial, results):
+    out = publish_ablation(results, "trial")
+    assert out.as_posix() == "docs/results/toy/ablations/trial"
+    found = read_results(trial, results / "ablations/trial")
+    expected = compare_variants(found)
+    table = published_variants("toy", "trial")
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False)
+    printed = pages.ablation("toy", "trial", "length")
+    assert printed == sweep_table(expected, "length")
+    assert printed.split("\n", 1)[1] in markdown(found, expected)
+    assert set(pd.read_csv(out / "scores.csv")["variant"]) == {"attention", "mean"}
+    assert len(pd.read_csv(out / "runs.csv")) == 4
+    assert (out / "figure.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["variants.csv", "scores.csv", "runs.csv", "ablation.yaml", "figure.png"])
+def test_a_file_was_changed(results, name):
+    out = publish_ablation(results, "trial")
+    assert check_ablation(out) == 7
+    content = bytearray((out / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / name).write_bytes(content)
+    with complains(DataError, out / name):
+        published_variants("toy", "trial")
+
+
+def test_a_variant_has_not_run(results):
+    (results / "ablations/trial/runs/mean/resampled.h5").unlink()
+    with complains(DataError, results / "ablations/trial", "'mean'", "snakemake ablation_trial --config suite=toy"):
+        publish_ablation(results, "trial")
+    assert not (results.parents[1] / "docs").exists()
+
+
+def test_an_ablation_that_was_not_run_or_not_published(results):
+    with complains(DataError, "ablations/other/ablation.yaml", "snakemake ablation_other"):
+        publish_ablation(results, "other")
+    with complains(DataError, "docs/results/toy/ablations/trial", "published.json"):
+        published_variants("toy", "trial")
