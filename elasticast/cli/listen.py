@@ -75,7 +75,8 @@ def listen(
 
 
 def _open(source: str, form: str, rate: int, channels: int, device: str | None, timeout: float) -> "LiveAudio":
-    from elasticast.data.live import microphone, read_pipe
+    from elasticast.data.live import microphone
+    from elasticast.data.pipes import read_pipe
 
     if source == "microphone":
         named = int(device) if device and device.isdecimal() else device

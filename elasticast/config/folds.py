@@ -11,6 +11,9 @@ from elasticast.config.run import OF_RUN, RunSettings
 from elasticast.config.suite import Claim, Suite, fold_name
 from elasticast.errors import ConfigError, Problem
 
+_NO_DATA = ("title", "shards", "max_rejected")
+"""Settings of a dataset that do not say which clips it has."""
+
 
 def with_folds(suite: Suite, file: str, config_dir: Path) -> Suite:
     """Replace each experiment on a dataset with folds by one experiment per fold, and so its claims.
@@ -62,9 +65,25 @@ def _datasets(suite: Suite, file: str, folder: Path) -> dict[str, DatasetConfig]
             if found[fold].source != whole.source:
                 message = f"has source {found[fold].source!r}, and {name} has {whole.source!r}; expected a fold of it"
                 problems.append(Problem(file, ("folds", name), message, fold))
+        if len(folds) > 1 and found.keys() >= set(folds) and (message := _no_folds(folds, found)):
+            problems.append(Problem(file, ("folds", name), message))
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _no_folds(names: list[str], datasets: dict[str, DatasetConfig]) -> str | None:
+    """Why datasets are no folds of one dataset: each setting is the same in all of them, or another one in each."""
+    distinct = False
+    for key in type(datasets[names[0]]).model_fields:
+        values = [repr(getattr(datasets[name], key, None)) for name in names]
+        if key in _NO_DATA or len(set(values)) == 1:
+            continue
+        if len(set(values)) < len(names):
+            listed = ", ".join(f"{name}: {value}" for name, value in zip(names, values, strict=True))
+            return f"{key} differs in some folds only ({listed}); expected one value for all, or another one in each"
+        distinct = True
+    return None if distinct else f"{', '.join(names)} have the same settings; expected another test split in each"
 
 
 def _copies(suite: Suite, name: str, experiment: str | None = None) -> Iterator[tuple[int | None, str]]:

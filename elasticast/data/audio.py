@@ -91,21 +91,21 @@ def decode(
         too short.
     """
     with open_recording(path, key, rate) as recording:
-        mono = _read_span(recording, start, duration, longest)
+        mono, sound = _read_span(recording, start, duration, longest)
         file_rate, channels = recording.rate, recording.channels
-    _check_samples(mono)
+    _check_duration(mono, file_rate)
+    _check_samples(mono, sound)
     if trim:
         nonzero = np.flatnonzero(np.abs(mono) > INT16_STEP / 2)
         mono = mono[nonzero[0] : nonzero[-1] + 1] if len(nonzero) else mono[:0]
-    if len(mono) < MIN_SECONDS * file_rate:
-        raise UnusableAudioError(f"too short (< {MIN_SECONDS * 1000:.0f} ms)")
+        _check_duration(mono, file_rate)
     blocks = resampled(torch.from_numpy(mono).split(BLOCK), file_rate, rate)
     samples = torch.cat([quantised(block).to(torch.int16) for block in blocks])
     return Clip(samples.numpy(), rate, file_rate, channels)
 
 
-def _read_span(recording: Recording, start: float, duration: float, longest: float) -> np.ndarray:
-    """Read a span and average its channels. Returns float32 ``[samples]``."""
+def _read_span(recording: Recording, start: float, duration: float, longest: float) -> tuple[np.ndarray, bool]:
+    """Read a span and average its channels. Returns float32 ``[samples]``, and whether any channel has sound."""
     rate, frames = recording.rate, recording.frames
     if not frames:
         raise UnusableAudioError("empty")
@@ -115,13 +115,23 @@ def _read_span(recording: Recording, start: float, duration: float, longest: flo
     begin, end = max(0, round(start * rate)), frames if math.isnan(duration) else min(round(stop * rate), frames)
     if end < math.inf:
         _check_length((end - begin) / rate, longest)
-    mono = np.concatenate([np.empty(0, np.float32), *map(to_mono, recording.blocks(begin, end))])
+    parts, sound = [np.empty(0, np.float32)], False
+    for block in recording.blocks(begin, end):
+        parts.append(to_mono(block))
+        sound = sound or (len(block) > 0 and _has_sound(block))
+    mono = np.concatenate(parts)
     if frames == math.inf:  # the length is only known after decoding
         required = min(begin, 1) if end == math.inf else end - begin - SPAN_TOLERANCE_SECONDS * rate
         if len(mono) < required:
             raise UnusableAudioError("span outside the file")
         _check_length(len(mono) / rate, longest)
-    return mono
+    return mono, sound
+
+
+def _has_sound(block: np.ndarray) -> bool:
+    """Whether the samples of a channel differ by more than a step of 16 bit."""
+    spans = block.max(axis=0).astype(np.float64) - block.min(axis=0)
+    return bool(spans.max() > (INT16_STEP if block.dtype.kind == "f" else 1))
 
 
 def _check_length(seconds: float, longest: float) -> None:
@@ -129,14 +139,19 @@ def _check_length(seconds: float, longest: float) -> None:
         raise UnusableAudioError(f"longer than its segment ({round(seconds, 3)} s of {round(longest, 3)} s)")
 
 
-def _check_samples(mono: np.ndarray) -> None:
+def _check_duration(mono: np.ndarray, rate: int) -> None:
     if not len(mono):
         raise UnusableAudioError("empty")
+    if len(mono) < MIN_SECONDS * rate:
+        raise UnusableAudioError(f"too short (< {MIN_SECONDS * 1000:.0f} ms)")
+
+
+def _check_samples(mono: np.ndarray, sound: bool) -> None:
     level = Level()
     level.add(mono)
     level.check()
     if level.silent:
-        raise UnusableAudioError("silent")
+        raise UnusableAudioError("silent (the channels cancel each other)" if sound else "silent")
 
 
 def open_recording(path: Path, key: str = "", rate: int = 0) -> Recording:
@@ -189,10 +204,19 @@ def _open_file(path: Path, status: os.stat_result) -> Recording:
         if content is not None and not content.audio:
             raise UnusableAudioError(f"not audio ({content.name})") from None
         if shutil.which("ffmpeg") is not None:
-            return FfmpegTrack(path)
+            return _ffmpeg_track(path, content)
         if str(error) == "not audio":
             error = f"needs ffmpeg ({content.name})" if content else "not audio (unknown format)"
         raise UnusableAudioError(str(error)) from None
+
+
+def _ffmpeg_track(path: Path, content: Content | None) -> FfmpegTrack:
+    try:
+        return FfmpegTrack(path)
+    except UnusableAudioError as error:
+        if content is None or str(error) != "not audio":
+            raise
+        raise UnusableAudioError(f"damaged, or of an unknown coding ({content.name})") from None
 
 
 def _content(path: Path, size: int) -> Content | None:

@@ -1,13 +1,10 @@
-"""Live audio: samples of a pipe or a microphone, in blocks, and the checks of a stream.
+"""Live audio: samples of a microphone, in blocks, and the checks of every stream; pipes: `elasticast.data.pipes`.
 
 Nothing waits for ever: a source that gives no samples for `timeout` seconds is an error.
 """
 
 import math
-import os
 import queue
-import select
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -15,18 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elasticast.data.audio import quantised, to_mono
-from elasticast.data.containers.extent import is_placeholder
+from elasticast.data.audio import MIN_SECONDS, quantised, to_mono
 from elasticast.data.level import INT16_STEP, Level
 from elasticast.data.recordings import UnusableAudioError
+from elasticast.data.stream import MAX_CHANNELS
 from elasticast.errors import DataError, ElasticASTError
 
-FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
-"""Raw samples, by the names that ffmpeg has for them."""
-_WAV = {(1, 16): "s16le", (3, 32): "f32le"}
-_EXTENSIBLE = 0xFFFE
-_MOST_BYTES = 1 << 16
-_MOST_HEADER = 1 << 20  # bytes of a chunk before the samples
+_LEVEL_AFTER = 10.0  # s; a shorter stream may begin with a loud sound
 _LONGEST_TIMEOUT = 86_400  # s
 _MIC_BLOCK = 0.02  # s
 _MIC_BEHIND = 10.0  # s
@@ -54,120 +46,10 @@ class LiveAudio:
     blocks: Iterator[np.ndarray]
 
 
-class _Pipe:
-    """Bytes of a file descriptor."""
-
-    def __init__(self, descriptor: int, name: str, timeout: float):
-        self.descriptor, self.name, self.timeout = descriptor, name, timeout
-
-    def some(self, most: int = _MOST_BYTES) -> bytes:
-        """At least one byte, as soon as there is one; none at the end."""
-        if not select.select([self.descriptor], [], [], self.timeout)[0]:
-            raise DataError(
-                f"{self.name}: no samples for {self.timeout:g} s: their source has stalled, or --timeout is too short"
-            )
-        return os.read(self.descriptor, most)
-
-    def exactly(self, count: int) -> bytes:
-        """Read `count` bytes, or fewer at the end."""
-        data = b""
-        while len(data) < count and (more := self.some(min(count - len(data), _MOST_BYTES))):
-            data += more
-        return data
-
-
-def read_pipe(
-    descriptor: int, *, form: str | None, sample_rate: int, channels: int = 1, timeout: float, name: str
-) -> LiveAudio:
-    """Read audio from a file descriptor.
-
-    Parameters
-    ----------
-    descriptor : int
-        The descriptor, 0 for standard input.
-    form : {"s16le", "f32le"} or None
-        Format of raw samples. None for a WAV file, whose header is read at once.
-    sample_rate, channels : int
-        Sample rate (Hz) and number of channels of raw samples. A WAV file has its own.
-    timeout : float
-        Longest time without any samples (s).
-    name : str
-        Name of the source, for messages.
-
-    Raises
-    ------
-    DataError
-        If the header is not that of a WAV file with 16-bit integers or 32-bit floats. While blocks are read: if no
-        samples come for `timeout`, or if they end within a sample or before the header says so.
-    ElasticASTError
-        If `timeout` is not above 0, or longer than a day.
-    """
-    _check_timeout(timeout)
-    try:
-        terminal = os.isatty(descriptor)
-        os.fstat(descriptor)
-    except OSError:
-        raise DataError(f"{name}: is closed; pipe audio into it") from None
-    if terminal:
-        raise DataError(
-            f"{name}: is a terminal; pipe audio into it, as in `ffmpeg -i FILE ... - | elasticast listen -`"
-        )
-    pipe, length = _Pipe(descriptor, name, timeout), None
-    if form is None:
-        form, sample_rate, channels, length = _wav_header(pipe)
-    return LiveAudio(name, sample_rate, channels, _pipe_blocks(pipe, FORMATS[form], channels, length))
-
-
-def _check_timeout(timeout: float) -> None:
+def check_timeout(timeout: float) -> None:
+    """Raise an `ElasticASTError` unless a time without samples (s) is above 0, and at most a day."""
     if not 0 < timeout <= _LONGEST_TIMEOUT:
         raise ElasticASTError(f"timeout = {timeout} s: expected a length above 0, at most {_LONGEST_TIMEOUT} s")
-
-
-def _wav_header(pipe: _Pipe) -> tuple[str, int, int, int | None]:
-    """Format, sample rate, number of channels, and number of bytes of samples; None if the header does not say."""
-    head, layout = pipe.exactly(12), None
-    if not head:
-        raise DataError(f"{pipe.name}: empty: it ended before the first byte")
-    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        raise DataError(
-            f"{pipe.name}: begins with {head[:4]!r}, no WAV file; for raw samples give --format s16le or f32le"
-        )
-    while len(chunk := pipe.exactly(8)) == 8:
-        name, length = struct.unpack("<4sI", chunk)
-        if name == b"data" and layout:
-            return *layout, None if is_placeholder(length) or head[:4] == b"RF64" else length
-        if length > _MOST_HEADER:  # samples would be skipped, perhaps for hours
-            raise DataError(f"{pipe.name}: damaged: a header of a WAV file with {length} bytes of {name!r}")
-        content = pipe.exactly(length + length % 2)
-        if name == b"fmt " and len(content) >= 16:
-            layout = _wav_layout(pipe.name, content)
-    raise DataError(f"{pipe.name}: truncated: it ended within the header of a WAV file")
-
-
-def _wav_layout(name: str, form: bytes) -> tuple[str, int, int]:
-    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
-    if tag == _EXTENSIBLE and len(form) >= 26:
-        (tag,) = struct.unpack("<H", form[24:26])
-    if (tag, bits) not in _WAV or not channels:
-        raise DataError(
-            f"{name}: a WAV file with {channels} channels, samples of {bits} bits and format {tag}: expected 16-bit "
-            "integers or 32-bit floats (in ffmpeg: -c:a pcm_s16le)"
-        )
-    return _WAV[tag, bits], rate, channels
-
-
-def _pipe_blocks(pipe: _Pipe, kind: np.dtype, channels: int, length: int | None) -> Iterator[np.ndarray]:
-    """Blocks of mono samples; `length` is the number of bytes, None if the end of the pipe is that of the samples."""
-    width, rest, left = kind.itemsize * channels, b"", math.inf if length is None else length
-    while left and (data := pipe.some(int(min(left, _MOST_BYTES)))):
-        left -= len(data)
-        data = rest + data
-        whole = len(data) // width * width
-        rest = data[whole:]
-        if whole:
-            yield to_mono(np.frombuffer(data[:whole], kind).reshape(-1, channels))
-    if rest or (left and left != math.inf):
-        raise DataError(f"{pipe.name}: truncated: it ended {'within a sample' if rest else f'{left} bytes too early'}")
 
 
 def microphone(sample_rate: int, *, device: str | int | None = None, timeout: float) -> LiveAudio:
@@ -188,7 +70,7 @@ def microphone(sample_rate: int, *, device: str | int | None = None, timeout: fl
         If there is no `sounddevice`, or no such microphone. While blocks are read: if no samples come for `timeout`, or
         if samples are lost because they are read too slowly.
     """
-    _check_timeout(timeout)
+    check_timeout(timeout)
     try:
         import sounddevice
     except ImportError:
@@ -252,6 +134,8 @@ def checked(blocks: Iterable[np.ndarray | Tensor], sample_rate: int, longest_sil
         try:
             mono = _mono(block)
             level.add(mono)
+            if level.samples > _LEVEL_AFTER * sample_rate:
+                level.check()
         except UnusableAudioError as error:
             raise DataError(f"stream, after {level.samples / sample_rate:.2f} s: {error}") from None
         if silence.after(mono) > longest_silence * sample_rate:
@@ -263,6 +147,8 @@ def checked(blocks: Iterable[np.ndarray | Tensor], sample_rate: int, longest_sil
     try:
         if not level.samples:
             raise UnusableAudioError("empty: it ended before the first sample")
+        if level.samples < MIN_SECONDS * sample_rate:
+            raise UnusableAudioError(f"too short (< {MIN_SECONDS * 1000:.0f} ms)")
         level.check()
     except UnusableAudioError as error:
         raise DataError(f"stream, after {level.samples / sample_rate:.2f} s: {error}") from None
@@ -277,7 +163,10 @@ def _mono(block: np.ndarray | Tensor) -> np.ndarray:
         raise UnusableAudioError(f"expected blocks [samples] or [channels, samples], got {shape}")
     if block.dtype.kind != "f" and block.dtype != np.int16:
         raise UnusableAudioError(f"expected blocks of floats with full scale 1 or of int16, got {block.dtype}")
-    return to_mono(np.atleast_2d(block).T)
+    rows = np.atleast_2d(block)
+    if rows.size and len(rows) > min(MAX_CHANNELS, rows.shape[1]):
+        raise UnusableAudioError(f"expected blocks [channels, samples], got {block.shape}: transpose them")
+    return to_mono(rows.T)
 
 
 class _Silence:

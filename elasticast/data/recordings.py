@@ -17,6 +17,7 @@ import soundfile as sf
 
 from elasticast.data.containers import locate
 from elasticast.data.containers.extent import Extent, FileBytes, NotReadableError, UnusableAudioError
+from elasticast.data.level import MAX_CLIPPED, MAX_PEAK
 from elasticast.faults import raise_if_passing
 from elasticast.files import no_stderr
 
@@ -100,6 +101,8 @@ class SoundFile(Recording):
         if extent and extent.start >= extent.stop:
             raise UnusableAudioError("empty")
         file = self._agreed(stack, extent)
+        if file.subtype == "PCM_32" and _holds_floats(file):
+            raise UnusableAudioError("damaged (32-bit integers by the header, but the samples are floats)")
         self._file = file
         estimated = extent and extent.delay and not extent.trusted
         self._required = extent.frames - extent.delay if estimated else file.frames
@@ -200,6 +203,17 @@ def _agree(file: sf.SoundFile, extent: Extent | None) -> bool:
         return extent.frames - extent.delay <= file.frames <= extent.frames
     width = 0 if file.format == "OGG" else WIDTHS.get(file.subtype, 0)
     return not width or file.frames == (extent.stop - extent.start) // (width * file.channels)
+
+
+def _holds_floats(file: sf.SoundFile) -> bool:
+    """Whether the 32-bit integers at the start of a file are the bytes of floats within full scale.
+
+    As integers, these are all near half of full scale. As floats, integers of a recording have any exponent.
+    """
+    samples = file.read(BLOCK, dtype="int32")
+    file.seek(0)
+    floats = np.abs(samples[samples != 0].view(np.float32))
+    return len(floats) > 0 and float(np.mean((floats > 1e-7) & (floats < MAX_PEAK))) > 1 - MAX_CLIPPED
 
 
 class Spliced:

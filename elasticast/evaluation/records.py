@@ -29,6 +29,8 @@ KEYS = (
     "data_sha256", "notes",
 )  # fmt: skip
 """Keys of the record of an evaluation that later stages use."""
+TRAINING_KEYS = ("experiment", "seed")
+"""Keys of the record of a training that later stages use."""
 
 
 def read_evaluation(file: Path) -> dict[str, Any]:
@@ -59,9 +61,14 @@ def read_training(run: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If the file is missing, was changed, or is a copy from another run.
+        If the file is missing, was changed, is a copy from another run, or is the record of something else.
     """
     record = read_record(run, TRAIN_AGAIN)
+    missing = [key for key in TRAINING_KEYS if key not in record]
+    if missing or MODEL_SUMS["weights_sha256"] not in record.get(FILES, {}):
+        raise DataError(
+            f"{run}: is no record of a training: it has no {', '.join(missing) or 'weights'}; {TRAIN_AGAIN}"
+        )
     check_folder(run, record, TRAIN_AGAIN)
     return record
 

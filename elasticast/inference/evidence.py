@@ -6,6 +6,8 @@ from typing import Any
 from elasticast.config.base import PRIMARY_METRIC, TaskKind
 from elasticast.config.dataset.licences import licence_of
 from elasticast.config.load_suite import load_resolved_suite
+from elasticast.errors import DataError
+from elasticast.evaluation.records import EVALUATION, mismatch_with_run
 from elasticast.files import is_file
 from elasticast.reporting.read_tables import read_run_metrics
 
@@ -27,16 +29,19 @@ def evidence(run: Path, kind: TaskKind, record: dict[str, Any]) -> dict[str, str
     Raises
     ------
     DataError
-        If its scores or the settings of its suite were changed.
+        If its scores or the settings of its suite were changed, or if the scores are of other weights.
     """
-    return {"test scores": _test_scores(run / SCORES, kind), "data": _data(run.parents[2], record)}
+    return {"test scores": _test_scores(run, kind), "data": _data(run.parents[2], record)}
 
 
-def _test_scores(path: Path, kind: TaskKind) -> str:
+def _test_scores(run: Path, kind: TaskKind) -> str:
     """The main metric (%) at each point of the sweeps of the test split."""
+    path = run / SCORES
     if not is_file(path):
         return "not evaluated"
     record, table = read_run_metrics(path)
+    if wrong := mismatch_with_run(path.with_name(EVALUATION), record, run / "run.json"):
+        raise DataError(wrong)
     table, texts = table[table["metric"] == PRIMARY_METRIC[kind]], []
     for name, sweep in record["evaluations"].items():
         rows = table[table["evaluation"] == name]

@@ -13,9 +13,9 @@ from elasticast.files import is_file, read_json, write_atomic, write_text
 from elasticast.inference import encoder_files, graph, hugging_face
 from elasticast.inference.card import model_card
 from elasticast.inference.evidence import evidence
-from elasticast.inference.exported import CARD, EXPORT_RECORD, Exported
+from elasticast.inference.exported import CARD, Exported
 from elasticast.models.pretrained import load_model
-from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES
+from elasticast.models.trained import BASE, CODE_FILE, EXPORT_RECORD, MODEL_FILES
 from elasticast.models.weights.adapted import plain
 from elasticast.models.weights.sources import read_weights
 

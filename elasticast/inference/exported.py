@@ -10,11 +10,12 @@ from elasticast.checksums import file_sha256, write_record
 from elasticast.files import write_text
 from elasticast.inference.card import model_card
 from elasticast.models.pretrained import Pretrained
+from elasticast.models.trained import EXPORT_RECORD
 from elasticast.models.weights.adapted import plain
 from elasticast.models.weights.content import Weights
 from elasticast.models.weights.sources import read_weights
 
-CARD, EXPORT_RECORD = "README.md", "export.json"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)

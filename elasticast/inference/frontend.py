@@ -4,14 +4,19 @@
 torchaudio, and reads the settings from `export.json` in its folder.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchaudio.compliance.kaldi as kaldi
 from torch import Tensor
+
+LARGEST = 4.0
+"""Largest sample that can still be a recording with full scale 1."""
 
 
 def encode(
@@ -35,12 +40,42 @@ def encode(
         `[N]` int64, place of each patch on the grid of its clip.
     seqlens : Tensor
         `[B]` int64, number of patches of each clip.
+
+    Raises
+    ------
+    ValueError
+        If a waveform is not a mono clip of floats with full scale 1, or if a file of the export was changed.
     """
     if settings is None:
-        settings = json.loads((Path(__file__).parent / "export.json").read_text())["input"]
+        settings = _verified(Path(__file__).parent)["input"]
+    for number, wave in enumerate(waveforms):
+        if wrong := _problem(wave):
+            raise ValueError(f"waveforms[{number}]: expected floats [S] with full scale 1: {wrong}")
     clips = [_patches(_log_mel(wave, settings), settings) for wave in waveforms]
     patches, freq, time = (torch.cat(parts) for parts in zip(*clips, strict=True))
     return patches, freq, time, torch.tensor([len(clip[0]) for clip in clips])
+
+
+@cache
+def _verified(folder: Path) -> dict[str, Any]:
+    """Content of `export.json`, after comparing it and the files that it names with their SHA-256."""
+    source = folder / "export.json"
+    record = json.loads(source.read_text())
+    content = json.dumps({key: record[key] for key in record if key != "record_sha256"}, sort_keys=True)
+    sums = {source: (content.encode(), record.get("record_sha256"))}
+    sums |= {folder / name: ((folder / name).read_bytes(), expected) for name, expected in record["files"].items()}
+    for path, (data, expected) in sums.items():
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise ValueError(f"{path}: was damaged, edited or exchanged; export the model again")
+    return record
+
+
+def _problem(wave: Tensor) -> str:
+    """Why a waveform cannot be used; empty if it can."""
+    if wave.dim() != 1 or not wave.is_floating_point() or not len(wave):
+        return f"got {wave.dtype} of shape {list(wave.shape)}"
+    largest = wave.abs().max().item()
+    return "" if largest <= LARGEST else f"a sample is {largest:g}"  # also if it is NaN
 
 
 def _log_mel(waveform: Tensor, settings: dict[str, Any]) -> Tensor:

@@ -312,6 +312,7 @@ STAGES = {
         "reporting/style.py",
         "text.py:csv_cell,file_name,printable",
     ),
+    "bench": (*_SUITE, "reporting/bench_figure.py", "reporting/identity.py", "reporting/style.py"),
     "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py", "text.py:one_line,rst"),
 }
 """Modules by stage, or ``MODULE:NAME,NAME`` for some definitions of a module; see `Source.select`.

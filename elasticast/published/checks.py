@@ -152,7 +152,7 @@ def check_tables(published: Published) -> Iterator[Finding]:
         yield Finding(AGREES if close else DIFFERS, "means", detail if close else different)
     printed = published.folder / FIGURES / "table1.csv"
     if printed.is_file():
-        same = _table1(published) == printed.read_text(encoding="utf-8")
+        same = _table1(published).encode() == printed.read_bytes()
         detail = f"{printed} {'follows' if same else 'does not follow'} from metrics.csv"
         yield Finding(AGREES if same else DIFFERS, "table 1", detail)
 

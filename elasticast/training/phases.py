@@ -18,7 +18,7 @@ from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
 from elasticast.data.sampler import Batches, BatchSampler, ClipRequest
-from elasticast.errors import DataError
+from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.adapters import follows_blocks
 from elasticast.training.cost import ForwardCost, mean_step
 from elasticast.training.objective import Unsupervised
@@ -126,6 +126,11 @@ def plan_phases(
         Cost of a forward pass.
     teacher : float
         Mean operations of the teacher for one clip.
+
+    Raises
+    ------
+    ElasticASTError
+        If `train.flops` allows no step.
     """
     weights = clips.weights if config.train.sampler == "balanced" else None
     configs, shares = stage_settings(config) if config.train.stages else phase_settings(config), [Fraction(1)]
@@ -143,7 +148,7 @@ def plan_phases(
         first_step, first_epoch = (phases[-1].end, _next_epoch(phases[-1])) if phases else (0, 0)
         if config.train.flops is not None:
             per_step = mean_step(dataset, sampler, cost, teacher)
-            steps, per_epoch = max(1, round(float(share) * config.train.flops / per_step)), sampler.count(first_epoch)
+            steps, per_epoch = _budgeted(config, share, per_step), sampler.count(first_epoch)
         else:
             if config.train.phase_shares == "flops":
                 share *= _cost_ratio(samplers[-1], sampler, cost, config)
@@ -166,6 +171,14 @@ def _unlabelled(dataset: ClipDataset, stage: StageSettings) -> BatchSampler | No
             "training split"
         )
     return BatchSampler(dataset.tokens(), Batch(clips=settings.clips), dataset.config.seed, clips=clips)
+
+
+def _budgeted(config: RunConfig, share: Fraction, per_step: float) -> int:
+    """Steps for a share of `train.flops`."""
+    budget = float(share) * config.train.flops
+    if not (steps := round(budget / per_step)):
+        raise ElasticASTError(f"train.flops: {budget:.3g} are less than one step, which needs {per_step:.3g}")
+    return steps
 
 
 def _length(

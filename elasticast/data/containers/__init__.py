@@ -10,11 +10,12 @@ libsndfile reads what is there and says nothing if the header promised more, and
 - The header gives any other length that is not there: the file is truncated.
 - Compressed streams (MP3, FLAC, Ogg) are counted by the headers of their frames or pages. A count in the header of the
   file is used only if it agrees.
+- Files for ffmpeg (MP4, WMA, Flash video, AVI, WavPack, TTA, SoX, transport streams) have to be as long as they say.
 """
 
 from collections.abc import Callable
 
-from elasticast.data.containers import flac, headers, iff, mpeg, ogg, riff
+from elasticast.data.containers import ffmpeg_only, flac, headers, iff, mpeg, ogg, riff
 from elasticast.data.containers.content import recognise
 from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError, id3_length
 
@@ -35,6 +36,12 @@ _MAGIC: dict[bytes, Callable[[FileBytes, int], Extent | None]] = {
     b"MATL": headers.mat5,
     b"fLaC": flac.flac,
     b"OggS": ogg.ogg,
+    ffmpeg_only.ASF_HEADER[:4]: ffmpeg_only.asf,
+    b"FLV\1": ffmpeg_only.flv,
+    b"wvpk": ffmpeg_only.wavpack,
+    b"TTA1": ffmpeg_only.tta,
+    b".SoX": ffmpeg_only.sox,
+    b"XoS.": ffmpeg_only.sox,
 }
 
 
@@ -55,6 +62,10 @@ def locate(data: FileBytes) -> Extent | None:
     found = _MAGIC.get(data.at(base, 4))
     if found is not None:
         return found(data, base)
+    if data.at(base + 4, 4) in ffmpeg_only.BOXES:
+        return ffmpeg_only.mp4(data, base)
+    if ffmpeg_only.is_transport_stream(data, base):
+        return ffmpeg_only.transport_stream(data, base)
     if data.size - base < 4 and any(magic.startswith(data.at(base, 4)) for magic in _MAGIC):
         return None
     for read in (headers.mpc2k, headers.mat4, headers.sds):

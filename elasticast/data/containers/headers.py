@@ -60,21 +60,23 @@ def voc(data: FileBytes, base: int) -> Extent | None:
     if data.at(base, 19) != b"Creative Voice File":
         return None
     offset, found = base + data.number(base + 20, 2, "<"), None
+    several = False
     while offset < data.size and (kind := data.at(offset, 1)[0]):
         length = data.number(offset + 1, 3, "<")
         if kind in (1, 2, 9):
-            if found:
-                raise NotReadableError("needs ffmpeg (VOC with several blocks)")
+            several = several or found is not None
             start = offset + 4 + {1: 2, 2: 0, 9: 12}[kind]
             found = start, *resolve(data, start, offset + 4 + length - start, length == 0, base)
         elif kind in (3, 6):  # silence, repetition
-            raise NotReadableError("needs ffmpeg (VOC with several blocks)")
+            several = True
         elif kind > 9:
             raise UnusableAudioError("damaged")
         offset += 4 + length
     if not found:
         raise UnusableAudioError("empty")
     check_tail(data, min(offset + 1, data.size))
+    if several:
+        raise NotReadableError("needs ffmpeg (VOC with several blocks)")
     start, stop, trusted = found
     return Extent(start, stop, data.at(base, start - base), trusted)
 

@@ -96,12 +96,23 @@ def caf(data: FileBytes, base: int) -> Extent | None:
                 break
         elif name == b"pakt":
             packets = data.at(offset + 12, length) if length <= data.size else b""
+        elif name == b"desc":
+            _check_description(data.at(offset + 12, 32))
         offset += 12 + length
     if samples is None:
         raise UnusableAudioError("truncated")
     if packets is not None and samples.trusted and sum(_packets(packets)) != samples.stop - samples.start:
         raise UnusableAudioError("damaged")
     return samples
+
+
+def _check_description(text: bytes) -> None:
+    """Refuse samples that take more bytes than their bits, which libsndfile reads as if they were packed."""
+    if len(text) == 32 and text[8:12] == b"lpcm":
+        block, _, channels, bits = struct.unpack_from(">4I", text, 16)
+        width = -(-bits // 8) * channels
+        if block > width:
+            raise UnusableAudioError(f"damaged ({block} bytes per sample of all channels, {width} expected)")
 
 
 def _packets(table: bytes) -> list[int]:

@@ -3,11 +3,21 @@
 import struct
 from collections.abc import Iterator
 
-from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError, is_placeholder, resolve
+from elasticast.data.containers import ffmpeg_only
+from elasticast.data.containers.extent import (
+    Extent,
+    FileBytes,
+    NotReadableError,
+    UnusableAudioError,
+    is_placeholder,
+    resolve,
+)
 from elasticast.data.containers.tail import check_tail, end_of_stream, follows
 
 MAX_FORMAT = 4096  # bytes of a `fmt ` chunk
 _MAX_SIZE = (1 << 32) - (1 << 16)
+_LINEAR, _EIGHT_BITS, _MPEG, _EXTENSIBLE = (1, 3), (6, 7), (0x50, 0x55), 0xFFFE
+_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 176400, 192000)
 _GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of the chunks of a Wave64 file, after their names
 
 
@@ -31,6 +41,8 @@ def _is_name(text: bytes) -> bool:
 def wav(data: FileBytes, base: int) -> Extent | None:
     """Samples of a WAV file; None for other RIFF files, such as AVI."""
     magic, kind = data.at(base, 4), data.at(base + 8, 4)
+    if kind == b"AVI ":
+        return ffmpeg_only.avi(data, base)
     if not b"WAVE".startswith(kind):
         return None
     order, long, form = ">" if magic == b"RIFX" else "<", None, b""
@@ -59,8 +71,47 @@ def _samples(data: FileBytes, base: int, chunk: tuple[int, int, bool], end: int,
         check_tail(data, stop + length % 2 * (data.at(stop, 1) == b"\0"), order, end=end)
     else:
         stop = end_of_stream(data, start, order)
+    _check_format(form, order)
     trusted = trusted and data.at(base, 4) != b"BW64"
     return Extent(start, stop, header(form, stop - start, order), trusted)
+
+
+def _check_format(form: bytes, order: str) -> None:
+    """Refuse a `fmt ` chunk that contradicts itself, or that libsndfile reads in another way than it says."""
+    if not form:
+        return
+    if len(form) < 16:
+        raise UnusableAudioError(f"damaged (format of {len(form)} bytes)")
+    if format_tag(form, order) in _MPEG:  # libsndfile guesses the number of samples
+        raise NotReadableError("needs ffmpeg (MP3 in WAV)")
+    if contradiction := contradictions(form, order):
+        raise UnusableAudioError(contradiction)
+
+
+def format_tag(form: bytes, order: str) -> int:
+    """The coding that a `fmt ` chunk of at least 16 bytes gives."""
+    (kind,) = struct.unpack_from(order + "H", form)
+    if kind == _EXTENSIBLE and len(form) >= 26:
+        (kind,) = struct.unpack_from(order + "H", form, 24)
+    return kind
+
+
+def contradictions(form: bytes, order: str) -> str:
+    """A reason if a `fmt ` chunk contradicts itself in the number of channels and bits, or in the sample rate, or "".
+
+    Samples of PCM are described twice: by these, and by the bytes per sample and per second. Programs write wrong bytes
+    now and then. So they count only where they agree with each other, and a sample rate only if it is unusual itself.
+    """
+    _, channels, rate, per_second, block, bits = struct.unpack_from(order + "HHIIHH", form)
+    kind = format_tag(form, order)
+    width = channels if kind in _EIGHT_BITS else -(-bits // 8) * channels
+    if kind not in (*_LINEAR, *_EIGHT_BITS) or not (width and block) or (bits, block) == (24, 4 * channels):
+        return ""
+    if block != width and per_second == rate * block:
+        return f"damaged ({block} bytes per sample of all channels, {width} expected)"
+    if block == width and rate not in _RATES and per_second in [width * usual for usual in _RATES]:
+        return f"unlikely sample rate ({rate} Hz)"
+    return ""
 
 
 def header(form: bytes, length: int, order: str = "<") -> bytes:
@@ -101,4 +152,5 @@ def _w64_samples(data: FileBytes, base: int, start: int, length: int, raw: int, 
         check_tail(data, min(offset, data.size), end=base + data.number(base + 16, 8, "<"))
     else:
         stop = end_of_stream(data, start)
+    _check_format(form, "<")
     return Extent(start, stop, header(form, stop - start), trusted)

@@ -17,6 +17,7 @@ _RECORDINGS = (
     b"fLaC",
     b"OggS",
     b"NIST",
+    b"Crea",  # tive Voice File
 )
 _HEADERS = (b"WAVEfmt ", b"\x8afmt \xf3\xac\xd3\x11", b"caff\0\1\0\0desc", b"AIFFCOMM", b"AIFCFVER", b"fLaC\0\0\0\x22")
 _AFTER = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"smpl", b"PEAK", b"_PMX", b"afsp", b"JUNK", b"FLLR")

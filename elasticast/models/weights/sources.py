@@ -20,7 +20,7 @@ from elasticast.data.norm import Norm, checked_norm
 from elasticast.errors import DataError, did_you_mean
 from elasticast.files import is_file, read_json
 from elasticast.models import build_model
-from elasticast.models.trained import BASE, CODE_FILE, MODEL_FILES, first_nonfinite
+from elasticast.models.trained import BASE, CODE_FILE, EXPORT_RECORD, MODEL_FILES, first_nonfinite
 from elasticast.models.weights.adapted import check_base, complete
 from elasticast.models.weights.content import Weights
 from elasticast.models.weights.convert import convert_state
@@ -172,9 +172,20 @@ def _base(record: dict[str, Any], path: Path) -> Weights:
 
 def _from_file(path: Path) -> Weights:
     digest = file_sha256(path)  # first, because its error says why a file cannot be read
+    if is_file(record := path.with_name(EXPORT_RECORD)):
+        _verify_export(path, record)
     layout, state = recognise(read_tensors(path), str(path))
     hf_files = _hugging_face_files(path.parent) if layout is HUGGING_FACE else {}
     return Weights(**convert_state(layout, state, str(path), hf_files), sha256=digest)
+
+
+def _verify_export(path: Path, source: Path) -> None:
+    """Verify the files of an export of this package with their record, if `path` is one of them."""
+    remedy = f"export the model again, or delete {source.name} to use the files as they are"
+    record = read_record(source, remedy)
+    if path.name in record.get(FILES, {}):
+        for name in record[FILES]:
+            verify(source.with_name(name), record, source, remedy)
 
 
 def _hugging_face_files(folder: Path) -> dict[str, Any]:

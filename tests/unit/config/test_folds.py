@@ -38,6 +38,8 @@ SUITE = {
     },
 }
 DATASETS = {name: {"source": "esc50", "test_fold": i} for i, name in enumerate(("first", "second", "third"), 1)}
+DATASETS |= {"copied": {"source": "esc50", "test_fold": 2, "title": "Fold 3"}}
+DATASETS |= {"trimmed": {"source": "esc50", "test_fold": 3, "trim_silence": True}}
 DATASETS |= {"whole": {"source": "esc50"}, "unfolded": {"source": "soundscapes", "clips": {"train": 2, "test": 2}}}
 
 
@@ -78,6 +80,9 @@ def test_the_resolved_suite_is_not_repeated_again(load, tmp_path):
         ({"hole": ["first"]}, "hole", "whole"),
         ({"whole": ["first", "frist"]}, "whole", "frist"),
         ({"whole": ["first", "unfolded"]}, "whole", "soundscapes"),
+        ({"whole": ["first", "first"]}, "whole", "first"),
+        ({"whole": ["first", "second", "copied"]}, "whole", "test_fold"),
+        ({"whole": ["first", "second", "trimmed"]}, "whole", "trim_silence"),
         ({"whole": "first"}, "whole", "first"),
         (["first"], "folds", "first"),
     ],

@@ -230,7 +230,7 @@ def test_silent(wav):
 
 def test_channels_that_cancel_are_silent(wav):
     sf.write(wav, np.stack([noise(), -noise()], axis=1), RATE)
-    assert reason(wav) == "silent"
+    assert reason(wav) == "silent (the channels cancel each other)"
 
 
 # ---------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def test_a_playlist_leads_to_no_network(tmp_path):
     ("name", "options", "expected"),
     [
         ("clip.mp4", [], "truncated"),  # the index at the end is missing
-        ("first.mp4", ["-movflags", "faststart"], "damaged"),
+        ("first.mp4", ["-movflags", "faststart"], "truncated"),
         ("clip.m4a", [], "truncated"),
         ("clip.mkv", [], "truncated"),
         ("clip.webm", [], "truncated"),
@@ -198,7 +198,7 @@ def test_a_hanging_ffmpeg_is_given_up(tmp_path, monkeypatch, begin):
     (tmp_path / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
-    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x0cftypisom")
     assert reason(tmp_path / "clip.mp4") == "ffmpeg hangs"
 
 

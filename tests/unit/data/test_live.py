@@ -13,7 +13,8 @@ import pytest
 import soundfile as sf
 import torch
 
-from elasticast.data.live import FORMATS, checked, microphone, read_pipe
+from elasticast.data.live import checked, microphone
+from elasticast.data.pipes import FORMATS, read_pipe
 from elasticast.errors import DataError, ElasticASTError
 from tests.complaints import complains
 
@@ -110,6 +111,36 @@ def test_a_damaged_header_skips_no_samples(pipe):
     assert sum(map(len, kept.blocks)) == 100
 
 
+def test_a_second_file_in_a_pipe_is_not_left_out_silently(pipe):
+    audio = pipe(2 * wav(wave(1000)))
+    assert len(next(audio.blocks)) == 1000
+    with complains(DataError, "the pipe", "data after the end"):
+        next(audio.blocks)
+
+
+@pytest.mark.parametrize("after", [b"", b"\0" * 100, b"LIST\4\0\0\0INFO", b"abc"])
+def test_chunks_after_the_samples_in_a_pipe_are_no_samples(pipe, after):
+    assert sum(map(len, pipe(wav(wave(1000)) + after).blocks)) == 1000
+
+
+def test_a_pipe_that_stays_open_after_all_samples(pipe):
+    assert sum(map(len, pipe(wav(wave(1000)), stays_open=True, timeout=0.05).blocks)) == 1000
+
+
+def test_an_rf64_in_a_pipe_has_its_long_length(pipe):
+    data = wav(wave(1000), form="RF64")
+    assert sum(map(len, pipe(data + b"LIST\4\0\0\0INFO").blocks)) == 1000
+    with complains(DataError, "the pipe", "truncated"):
+        list(pipe(data[:-10]).blocks)
+
+
+def test_a_format_that_contradicts_itself(pipe):
+    data = bytearray(wav(wave(100)))
+    data[28:34] = struct.pack("<IH", 4 * RATE, 4)
+    with complains(DataError, "the pipe", "damaged", "4 bytes"):
+        pipe(bytes(data))
+
+
 @pytest.mark.parametrize("data", [b"fLaC" + bytes(100), b"\0" * 100, wav(wave(99), "PCM_24"), wav(wave(99), "ULAW")])
 def test_what_is_no_wav_file_of_a_known_format(pipe, data):
     with complains(DataError, "the pipe"):
@@ -168,6 +199,7 @@ def test_a_silent_stream_ends(level):
         (np.array([300.0, -20.0], np.float32), ["300"]),
         (np.zeros(8, np.int32), ["int32"]),
         (np.zeros((2, 2, 2), np.float32), []),
+        (np.zeros((320, 1), np.float32), ["(320, 1)", "transpose"]),  # as sounddevice gives them
         ([0.1, 0.2], ["list"]),
     ],
     ids=str,
@@ -175,6 +207,21 @@ def test_a_silent_stream_ends(level):
 def test_a_broken_block_ends_the_stream(block, named):
     with complains(DataError, "0.10", *named):
         listened([wave(1600)[:, 0], block])
+
+
+def test_a_stream_that_predict_would_find_too_short():
+    with complains(DataError, "0.02", "too short"):
+        listened([wave(399)[:, 0]])
+    listened([wave(400)[:, 0]])
+
+
+def test_a_stream_beyond_full_scale_does_not_have_to_end():
+    def endless():
+        while True:
+            yield 6 * wave(1600)[:, 0]
+
+    with complains(DataError, "stream, after 10.", "not scaled"):
+        listened(endless())
 
 
 def test_no_samples_at_all():

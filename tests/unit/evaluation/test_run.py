@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from elasticast.checksums import FILES, FOLDER, file_sha256, folder_of, with_checksum
 from elasticast.errors import DataError, ElasticASTError
@@ -13,6 +14,7 @@ from elasticast.evaluation.intervals import resample, write_tables
 from elasticast.evaluation.records import mismatch_with_run, read_evaluation
 from elasticast.evaluation.run import evaluate_run
 from elasticast.files import read_json
+from elasticast.inference.export import export
 from elasticast.reporting.collect import metrics, runs
 from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs
 from tests.complaints import complains
@@ -48,6 +50,18 @@ def test_a_record_names_all_that_an_evaluation_came_from(evaluated, prepared):
     assert (record["suite"], record["notes"], set(record["evaluations"])) == ("s", [], set(SWEEPS))
     assert record["trained_on"] == read_json(prepared / "summary.json")["sha256"]
     assert mismatch_with_run(folder / "evaluation.json", record, folder / "run.json") is None
+
+
+def test_scores_of_other_weights_are_on_no_model_card(evaluated, tmp_path):
+    folder = evaluated(seed=3)
+    export(folder, tmp_path / "out")
+    assert "mAP over max_frames" in (tmp_path / "out" / "README.md").read_text()
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: 1.01 * tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    for name in ("model.json", "run.json"):  # as if it had been trained again
+        rewrite_record(folder / name)
+    with complains(DataError, folder / "evaluation.json", folder / "run.json"):
+        export(folder, tmp_path / "again")
 
 
 def test_an_evaluation_that_is_interrupted_while_writing_leaves_nothing_valid(evaluated, prepared, monkeypatch):

@@ -17,6 +17,7 @@ from elasticast.data.views import ViewRule
 from elasticast.errors import DataError
 from elasticast.inference.classifier import AudioClassifier
 from elasticast.inference.export import FORMATS, export
+from elasticast.inference.frontend import encode
 from elasticast.models.pretrained import load_model
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
@@ -84,6 +85,19 @@ def test_an_export_for_transformers_is_read_back(trained, tmp_path):
     assert record["files"].keys() == {"config.json", "model.safetensors", "preprocessor_config.json"}
     assert record["provenance"]["data_sha256"] == "data"
     assert str(tmp_path) not in json.dumps(record)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "preprocessor_config.json", "export.json"])
+def test_a_changed_export_for_transformers_is_not_read_back(trained, tmp_path, name):
+    export(trained(model=AST, view={"frames": 128}), tmp_path / "hf", "huggingface")
+    path = tmp_path / "hf" / name
+    content = bytearray(path.read_bytes())
+    content[-6 if name == "model.safetensors" else content.index(b"0.")] ^= 1
+    path.write_bytes(content)
+    with complains(DataError, path, "export.json"):
+        load_model(tmp_path / "hf")
+    (tmp_path / "hf" / "export.json").unlink()  # files of the user's own
+    load_model(tmp_path / "hf")
 
 
 def test_two_epsilons_become_one_and_the_card_says_so(trained, tmp_path):
@@ -222,6 +236,32 @@ def test_without_the_packages_of_onnx_the_extra_is_named(trained, tmp_path, monk
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with complains(DataError, "onnxruntime", "pip install 'elasticast[onnx]'"):
         export(trained(), tmp_path / "graph", "onnx")
+
+
+@pytest.mark.parametrize("name", ["export.json", "model.pt2", "frontend.py"])
+def test_a_changed_file_of_a_graph_is_named(trained, tmp_path, name):
+    export(trained(), tmp_path / "graph", "torch-export")
+    encode, path = front_end(tmp_path / "graph"), tmp_path / "graph" / name
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"mean": -', b'"mean": -1', 1) if name == "export.json" else content + b" ")
+    with complains(ValueError, path):
+        encode(waves(0.3))
+
+
+@pytest.mark.parametrize(
+    "wave",
+    [
+        torch.zeros(1, 8000),
+        torch.zeros(8000, dtype=torch.int16),
+        torch.zeros(0),
+        torch.full((8000,), 300.0),
+        torch.full((8000,), torch.nan),
+    ],
+    ids=["channels", "integers", "empty", "not scaled", "NaN"],
+)
+def test_what_is_no_waveform_is_refused_by_the_front_end(wave):
+    with complains(ValueError, "waveforms[1]"):
+        encode([torch.zeros(8000), wave], {})
 
 
 def test_a_front_end_that_the_file_does_not_compute_is_not_written(trained, tmp_path):

@@ -35,6 +35,7 @@ ENTRIES = {
     "lengths": (f"{SCRIPTS}/fig2_native_lengths.py",),
     "audit": ("audit/run.py:audit", "audit/clips.py"),
     "packing": (f"{SCRIPTS}/fig3_packing.py",),
+    "bench": ("reporting/bench_figure.py",),
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
@@ -112,6 +113,7 @@ BY_DATASET = ("synthesis", "decode", "prepare")
 OTHER_DATASETS = {place_of(d) for d in DATASETS} | {Place("config/dataset/__init__.py", "DatasetConfig")}
 NO_CODE = {
     "archive": "has the commit, which decides what it holds",
+    "bench_table": "measures the machine, which an edit does not change",
     "configure": "writes its params",
     "configure_sweeps": "writes its params",
     "resolved_suite": "writes settings of which it has the digest",

@@ -1,5 +1,7 @@
 """Published results are the verified tables of a finished suite, complete or none."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -91,3 +93,11 @@ def test_a_folder_without_a_record(published):
     (published / RECORD).unlink()
     with complains(DataError, published, RECORD):
         read_published(published)
+
+
+@pytest.mark.parametrize("other", ["evaluation.json", "../../../summary/metrics.json"])
+def test_another_record_in_the_place_of_that_of_a_training(finished, other):
+    run = finished / "runs/elastic/seed0/run.json"
+    shutil.copy(run.parent / other, run)
+    with complains(DataError, run):
+        publish(finished)

@@ -223,3 +223,10 @@ def test_the_exit_status_says_whether_anything_differs(published):
     differs = CliRunner().invoke(app, ["verify", str(published), "--repeat", "nothing"])
     assert (agrees.exit_code, differs.exit_code) == (0, 1)
     assert "runs.csv" in differs.output
+
+
+def test_a_table_that_is_no_text_differs(published):
+    folder = published / FIGURES
+    folder.mkdir()
+    (folder / "table1.csv").write_bytes(b"\xc1\xff")
+    assert outcomes(published)["table 1"] == DIFFERS

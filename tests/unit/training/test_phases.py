@@ -10,12 +10,14 @@ import torch
 from elasticast.config.phases import phase_settings
 from elasticast.config.reading import deep_merge
 from elasticast.data.views import ViewRule
+from elasticast.errors import ElasticASTError
 from elasticast.models.positions import FactorisedPositions, GridPositions
 from elasticast.training.batches import TrainingBatches
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.optim import learning_rate
 from elasticast.training.phases import refine_positions
+from tests.complaints import complains
 from tests.unit.training.ranks import stop_at
 
 pytestmark = pytest.mark.usefixtures("cpu")
@@ -160,6 +162,12 @@ def test_the_learning_rate_and_the_optimiser_start_anew(trainer, tmp_path):
     lengths = [3, 3, 4]
     expected = [learning_rate(found.config.train, k, n, 3) for n in lengths for k in range(n)]
     assert rates == expected
+
+
+@pytest.mark.parametrize("phases", [None, PHASES])
+def test_a_budget_below_one_step_is_an_error(trainer, phases):
+    with complains(ElasticASTError, "train.flops"):
+        trainer(train={"steps": None, "flops": 1000.0, "phases": phases})
 
 
 @pytest.mark.parametrize("batch", [{"clips": 4}, {"clips": None, "tokens": 150}])

@@ -67,9 +67,9 @@ NEEDS_FFMPEG = {
     "WMA": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + bytes(500),
     "AC-3": b"\x0b\x77" + b"\x81" * 500,
     "DTS": b"\x7f\xfe\x80\x01" + b"\x81" * 500,
-    "WavPack": b"wvpk" + b"\x81" * 500,
+    "WavPack": struct.pack("<4sIIIII8x", b"wvpk", 524, 0x410, 0xFFFFFFFF, 0, 9000) + b"\x81" * 500,
     "Monkey's Audio": b"MAC \x96\x0f" + b"\x81" * 500,
-    "TTA": b"TTA1\1\0" + b"\x81" * 500,
+    "TTA": struct.pack("<4sHHHIIIII", b"TTA1", 1, 1, 16, 16000, 9000, 0, 500, 0) + b"\x81" * 500,
     "AVI": b"RIFF\0\1\0\0AVI LIST" + bytes(500),
     "MPEG transport stream": (b"\x47\x40\0\x10" + b"\x81" * 184) * 4,
 }

@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from elasticast.data.manifest import reason_kind
-from tests.unit.data.sounds import LENGTH, prepared, tone, written
+from tests.unit.data.sounds import LENGTH, RATE, prepared, tone, written
 
 JOINED = "several recordings in one file"
 SIZES = [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFF00, 0x80000000, 0x80000024, 0xFFFFFFDB, 0x7FFFFFFE]
@@ -209,3 +209,74 @@ def test_joined_streams_of_pipes_are_refused(tmp_path):
 def test_a_chunk_of_odd_length_without_padding(tmp_path):
     content = written("WAV")
     same(prepared(tmp_path / "clip", content[:36] + struct.pack("<4sI", b"note", 3) + b"abc" + content[36:]))
+
+
+def with_format(content, form):
+    """A WAV with another `fmt ` chunk."""
+    body = content[8:12] + b"fmt " + struct.pack("<I", len(form)) + form + content[36:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        struct.pack("<HHIIH", 1, 1, RATE, 2 * RATE, 2),  # without the number of bits
+        struct.pack("<HHIIHH", 1, 1, RATE, 4 * RATE, 4, 16),  # 16 bits in 4 bytes
+        struct.pack("<HHIIHH", 1, 2, RATE, 8 * RATE, 8, 16),
+        struct.pack("<HHIIHH", 1, 2, RATE, 2 * RATE, 2, 16),  # one channel
+        struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, 2, 24),
+        struct.pack("<HHIIHH", 1, 1, RATE + 1, 2 * RATE, 2, 16),
+    ],
+)
+def test_a_format_that_contradicts_itself(tmp_path, form):
+    found = reason_kind(prepared(tmp_path / "clip.wav", with_format(written("WAV"), form)))
+    assert found in ("damaged", "unlikely sample rate")
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_size_of_blocks_that_cannot_be(tmp_path, block):
+    form = struct.pack("<HHIIHH", 1, 1, RATE, 2 * RATE, block, 16)
+    same(prepared(tmp_path / "clip.wav", with_format(written("WAV"), form)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_a_flipped_bit_of_the_format_is_never_another_clip(tmp_path, subtype, channels):
+    content = written("WAV", subtype, tone(channels=channels))
+    expected, number = prepared(tmp_path / "clip.wav", content), 0
+    for place in range(160, 288):
+        changed_bit = bytearray(content)
+        changed_bit[place // 8] ^= 1 << place % 8
+        found = prepared(tmp_path / "clip.wav", bytes(changed_bit))
+        number += isinstance(found, str)
+        assert isinstance(found, str) or np.array_equal(found, expected), place
+    assert number > 30
+
+
+def test_floats_that_are_called_integers(tmp_path):
+    samples = (tone() / 32768).astype("<f4")
+    samples[:100] = 0
+    form = struct.pack("<HHIIHH", 1, 1, RATE, 4 * RATE, 4, 32)
+    content = with_format(written("WAV"), form)
+    place = content.index(b"data") + 4
+    content = content[:place] + struct.pack("<I", samples.nbytes) + samples.tobytes()
+    assert reason_kind(prepared(tmp_path / "clip.wav", content)) == "damaged"
+    same(prepared(tmp_path / "clip.wav", written("WAV", "PCM_32")))
+
+
+def test_a_caf_with_more_bytes_than_bits(tmp_path):
+    content = bytearray(written("CAF", "PCM_16"))
+    place = content.index(b"desc") + 12 + 16
+    content[place : place + 4] = struct.pack(">I", 4)
+    assert reason_kind(prepared(tmp_path / "clip.caf", bytes(content))) == "damaged"
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_channels_that_cancel(tmp_path, kind):
+    wave = np.stack([tone(), -tone()], axis=1)
+    assert prepared(tmp_path / "clip", written(kind, wave=wave)) == "silent (the channels cancel each other)"
+    assert prepared(tmp_path / "clip", written(kind, wave=0 * wave)) == "silent"
+
+
+def test_one_sample_is_too_short(tmp_path):
+    assert reason_kind(prepared(tmp_path / "clip", written("WAV", wave=tone(length=1)))) == "too short"

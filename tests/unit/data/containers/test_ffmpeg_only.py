@@ -1,0 +1,94 @@
+"""Files that only ffmpeg decodes: cut or joined ones are refused, whatever ffmpeg makes of them."""
+
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+from elasticast.data.manifest import reason_kind
+from tests.unit.data.sounds import LENGTH, RATE, prepared, tone, written
+
+pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+FAST = ["-movflags", "faststart"]
+KINDS = {
+    "m4a": ["-c:a", "aac"],
+    "m4a with its table first": ["-c:a", "aac", *FAST, "-f", "mp4"],
+    "mov": ["-c:a", "pcm_s16le", *FAST],
+    "wma": ["-c:a", "wmav2"],
+    "flv": ["-c:a", "aac"],
+    "flv with mp3": ["-c:a", "libmp3lame", "-ar", "44100", "-f", "flv"],
+    "avi": ["-c:a", "libmp3lame"],
+    "wv": ["-c:a", "wavpack"],
+    "tta": ["-c:a", "tta"],
+    "sox": [],
+    "ts": ["-c:a", "aac", "-f", "mpegts"],
+    "wav with mp3": ["-c:a", "libmp3lame", "-f", "wav"],
+}
+READ_WHOLE_IF_JOINED = ("avi", "ts")
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """Return a function that gives the bytes of a file of a kind."""
+    folder, known = tmp_path_factory.mktemp("encoded"), {}
+    (folder / "tone.wav").write_bytes(written("WAV"))
+
+    def encode(kind):
+        if kind not in known:
+            target = folder / f"clip.{kind.split()[0]}"
+            command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", folder / "tone.wav", *KINDS[kind], target]
+            subprocess.run(command, check=True)
+            known[kind] = target.read_bytes()
+        return known[kind]
+
+    return encode
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_file_is_read_whole(tmp_path, encoded, kind):
+    found = prepared(tmp_path / "clip", encoded(kind))
+    assert not isinstance(found, str), found
+    assert abs(len(found) - LENGTH) < 0.15 * RATE  # coders work in frames
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.2, 0.51, 0.8, 0.97])
+def test_a_cut_file_is_truncated(tmp_path, encoded, kind, share):
+    content = encoded(kind)
+    assert prepared(tmp_path / "clip", content[: int(share * len(content)) | 1]) == "truncated"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_left_out_of_joined_files(tmp_path, encoded, kind):
+    found = prepared(tmp_path / "clip", 2 * encoded(kind))
+    if kind in READ_WHOLE_IF_JOINED:
+        assert len(found) > 1.9 * LENGTH
+    else:
+        reasons = (
+            "several recordings in one file",
+            "data after the end of the samples",
+            "damaged, or of an unknown coding",
+        )
+        assert reason_kind(found) in reasons
+
+
+def test_wavpack_cut_between_two_blocks(tmp_path, encoded):
+    content = bytearray(encoded("wv"))
+    content[12:16] = struct.pack("<I", 2 * LENGTH)  # samples of all blocks
+    assert prepared(tmp_path / "clip", bytes(content)) == "truncated"
+
+
+def test_flash_video_cut_between_two_tags(tmp_path, encoded):
+    content, offset = encoded("flv"), 13
+    while offset < 0.6 * len(content):
+        offset += 15 + int.from_bytes(content[offset + 1 : offset + 4], "big")
+    assert prepared(tmp_path / "clip", content[:offset]) == "truncated"
+
+
+@pytest.mark.parametrize(("text", "place"), [(b"\0\0", 24), (b"\0\0", 34), (b"\x99\x99", 20)])
+def test_a_damaged_header_of_a_known_format_is_not_called_something_else(tmp_path, text, place):
+    """The number of channels, bits per sample and the coding of a WAV file."""
+    content = bytearray(written("WAV", wave=tone()))
+    content[place : place + 4 if place == 24 else place + 2] = text * (2 if place == 24 else 1)
+    assert reason_kind(prepared(tmp_path / "clip.wav", bytes(content))) == "damaged, or of an unknown coding"
