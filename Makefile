@@ -103,9 +103,9 @@ $(DOCS_READY): $(READY)
 	$(PIP) -e '.[docs]'
 	@touch $(DOCS_READY)
 
-# a warning, such as a link that leads nowhere, is an error
+# A warning, such as a link that leads nowhere, is an error. -E: Sphinx does not know all files that a page is made from.
 docs: $(DOCS_READY)
-	$(call quote,$(BIN)/python) -m sphinx -b html -c docs -d docs/_build/doctrees -W --keep-going -q . docs/_build/html
+	$(call quote,$(BIN)/python) -m sphinx -b html -c docs -d docs/_build/doctrees -E -W --keep-going -q . docs/_build/html
 	@echo docs/_build/html/index.html
 
 lint: $(READY)

@@ -22,7 +22,7 @@ version = release = elasticast.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
+    "numpydoc",
     "sphinx.ext.viewcode",
     "sphinxcontrib.mermaid",
 ]
@@ -44,10 +44,7 @@ mermaid_fullscreen = False
 default_role = "literal"  # `name`
 autodoc_typehints = "none"  # types are in the docstrings, with shapes
 autodoc_member_order = "bysource"
-napoleon_google_docstring = False
-napoleon_preprocess_types = True
-napoleon_use_ivar = True
-napoleon_use_rtype = False
+numpydoc_show_class_members = False  # the page says which members it shows
 
 # looks
 html_theme = "furo"

@@ -12,7 +12,7 @@ from elasticast.config import Ablation, DatasetConfig, Evaluation, FrontEnd, Run
 from elasticast.config.deciding import without_effect
 from elasticast.config.evaluation import COSTED, PATCHES
 from elasticast.config.model.own_code import allowed_file
-from elasticast.config.run import INIT, TEACHER, RunSettings
+from elasticast.config.run import INIT, RunSettings
 from elasticast.provenance import code_digest, training_code
 
 CURVES = ("max_frames", "compression")
@@ -116,10 +116,10 @@ class Plan:
         return [] if path is None else str(path)
 
     def training_files(self, run: str) -> list[str]:
-        """Files of the classes that a training runs: of its model, and of its teacher."""
+        """Files of the classes that a training runs: of its model, and of its teachers."""
         settings = self.runs[run]
-        teacher = settings.trained_first.get(TEACHER)
-        models = [settings.model, *([self.runs[teacher].model] if teacher else [])]
+        teachers = [other for key, other in settings.trained_first.items() if key != INIT]
+        models = [settings.model, *(self.runs[teacher].model for teacher in teachers)]
         return list(dict.fromkeys(str(path) for path in map(allowed_file, models) if path is not None))
 
     def deciding_settings(self, run: str, seed: int) -> str:

@@ -200,13 +200,11 @@ def suite(
     results: Annotated[Path, typer.Option(help="folder with the results of all suites")] = Path("results"),
 ) -> None:
     """Print where the processor time of a finished suite went, stage by stage, and how much of it are imports."""
-    import pandas as pd
-
     from elasticast.benchmarks.timing import import_seconds
     from elasticast.config.load_suite import load_resolved_suite
-    from elasticast.published.costs import by_stage, describe, job_table
+    from elasticast.published.costs import by_stage, describe, job_table, read_jobs
 
-    jobs = pd.read_csv(source) if source.suffix == ".csv" else job_table(load_resolved_suite(source), results)
+    jobs = read_jobs(source) if source.suffix == ".csv" else job_table(load_resolved_suite(source), results)
     starts = {job: import_seconds(module) for job, module in STAGE_IMPORTS.items()}
     typer.echo(by_stage(jobs, starts).round(3).to_string(index=False))
     typer.echo(describe(jobs))

@@ -22,6 +22,7 @@ from elasticast.config.model.adapting import ADAPTATIONS
 from elasticast.config.model.kinds import BUILT_IN
 from elasticast.config.phases import Phase
 from elasticast.config.run import RunSettings
+from elasticast.config.stages import StageSettings
 from elasticast.config.suite import Claim, Experiment, SuiteHead
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, View
@@ -174,6 +175,7 @@ def tables() -> dict[str, list[Row]]:
         "model transformer": rows(TransformerSettings, "model.", _added_fields(TransformerSettings, ModelSettings)),
         "train": rows(Train, "train."),
         "phase": rows(Phase, "train.phases[]."),
+        "stage": rows(StageSettings, "train.stages[]."),
         "evaluation": rows(Evaluation),
         "claim": rows(Claim),
         "ablation": rows(AblationFile),

@@ -15,7 +15,7 @@ from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_run_yaml, read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
-from elasticast.config.run import OF_RUN, TEACHER, RunConfig, RunSettings, init_problems, teacher_problems
+from elasticast.config.run import INIT, OF_RUN, RunConfig, RunSettings, init_problems, teacher_problems
 from elasticast.config.suite import Suite, SuiteHead, claim_problems, hop_problems, reference_problems
 from elasticast.config.workflow import WorkflowConfig
 from elasticast.errors import ConfigError, Problem, distinct
@@ -152,10 +152,10 @@ def order_problems(name: str, runs: dict[str, RunSettings]) -> list[Problem]:
             message = "leads back to itself"
         if message:
             problems.append(Problem.between(key, OF_RUN + other, message))
-        elif key == TEACHER:
-            problems += teacher_problems(runs[name], runs[other])
-        else:
+        elif key == INIT:
             problems += init_problems(runs[name], runs[other])
+        else:
+            problems += teacher_problems(runs[name], key, OF_RUN + other, runs[other])
     return problems
 
 

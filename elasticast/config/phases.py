@@ -28,13 +28,13 @@ class Phase(Settings):
     share: float = Field(gt=0, le=1, description="Length of this phase, as a share; see `train.phase_shares`.")
 
 
-def share_problem(phases: list[Phase]) -> Problem | None:
-    """The problem of phases whose shares do not sum to 1, or None if they do."""
-    total = sum(Fraction(str(phase.share)) for phase in phases)
+def share_problem(key: str, given: list[float]) -> Problem | None:
+    """The problem of parts of a training, in a setting `key`, whose shares do not sum to 1; None if they do."""
+    total = sum(Fraction(str(share)) for share in given)
     if abs(total - 1) <= TOLERANCE:
         return None
-    shares = " + ".join(f"{phase.share:g}" for phase in phases)
-    return Problem("", ("phases",), f"expected shares that sum to 1, got {shares} = {float(total):g}")
+    shares = " + ".join(f"{share:g}" for share in given)
+    return Problem("", (key,), f"expected shares that sum to 1, got {shares} = {float(total):g}")
 
 
 def phase_settings(run: Any) -> list[Any]:

@@ -7,13 +7,14 @@ from elasticast.config.frames import compressed_frames
 from elasticast.config.model.own import ModelConfig
 from elasticast.config.names import RUN_NAME, Name
 from elasticast.config.phases import PATCH, phase_problems, phase_settings, refused_phases
+from elasticast.config.stages import stage_problems
 from elasticast.config.training import Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.errors import Problem, SettingsError
 
 OF_RUN = "run:"
 """Prefix of `model.init` and `train.distill.teacher` for weights of another experiment."""
-INIT, TEACHER = "model.init", "train.distill.teacher"
+INIT, TEACHER, ENSEMBLE = "model.init", "train.distill.teacher", "train.ensemble"
 """Settings that can name weights of another experiment."""
 
 
@@ -47,12 +48,17 @@ class RunSettings(Settings):
         """The experiments that are trained before this one, by the setting that names them."""
         distill = self.train.distill
         sources = {INIT: self.model.init, TEACHER: distill and distill.teacher}
+        sources |= {f"{ENSEMBLE}.{number}": source for number, source in enumerate(self.train.ensemble or [])}
         return {key: name.removeprefix(OF_RUN) for key, name in sources.items() if name and name.startswith(OF_RUN)}
 
     def with_source(self, key: str, source: str) -> "RunSettings":
         """The settings with other weights in a setting of :attr:`trained_first`."""
         if key == INIT:
             return self.model_copy(update={"model": self.model.model_copy(update={"init": source})})
+        if key.startswith(ENSEMBLE):
+            ensemble = list(self.train.ensemble)
+            ensemble[int(key.rpartition(".")[2])] = source
+            return self.model_copy(update={"train": self.train.model_copy(update={"ensemble": ensemble})})
         distill = self.train.distill.model_copy(update={"teacher": source})
         return self.model_copy(update={"train": self.train.model_copy(update={"distill": distill})})
 
@@ -96,6 +102,7 @@ def run_problems(run: RunSettings) -> list[Problem]:
         _mask_fill,
         phase_problems,
         _phase_resolutions,
+        stage_problems,
     )
     return [*(problem for check in checks for problem in check(run)), *run.model.problems(run)]
 
@@ -269,9 +276,19 @@ def init_problems(run: RunSettings, start: RunSettings) -> list[Problem]:
     return [Problem.between(INIT, run.model.init, message + f"it adapts, {start.model.init}")]
 
 
-def teacher_problems(run: RunSettings, teacher: RunSettings) -> list[Problem]:
-    """Problems of a teacher that is another run: its classes, its sample rate, and its loss."""
-    name, message = run.train.distill.teacher, None
+def teacher_problems(run: RunSettings, key: str, name: str, teacher: RunSettings) -> list[Problem]:
+    """Problems of a teacher that is another run: its classes, its sample rate, its loss, and in an ensemble its frames.
+
+    Parameters
+    ----------
+    run : RunSettings
+        The run that learns from it.
+    key, name : str
+        Setting that names the teacher, and its value.
+    teacher : RunSettings
+        Settings of the teacher.
+    """
+    message = None
     if run.dataset == teacher.dataset and run.task != teacher.task:
         message = f"has the classes of task {teacher.task!r}, but this run learns task {run.task!r}"
     elif run.front_end.sample_rate != teacher.front_end.sample_rate:
@@ -279,7 +296,9 @@ def teacher_problems(run: RunSettings, teacher: RunSettings) -> list[Problem]:
         message = f"has front_end.sample_rate = {rates}"
     elif wrong := teacher_loss_error(run, teacher):
         message = wrong
-    return [Problem.between(TEACHER, name, message)] if message else []
+    elif key != TEACHER and not teacher.model.traits.frames:
+        message = "has no frame head (model.frame_head), so it makes no pseudo-labels of time patches"
+    return [Problem.between(key, name, message)] if message else []
 
 
 def teacher_loss_error(run: RunSettings, teacher: RunSettings) -> str | None:

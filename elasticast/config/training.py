@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from elasticast.config.base import NaturalInt, PositiveFloat, PositiveInt, Scores, Settings, Share
 from elasticast.config.deciding import NO_EFFECT
 from elasticast.config.phases import Phase, share_problem
+from elasticast.config.stages import Averaging, StageSettings, Unlabelled
 from elasticast.errors import Problem, SettingsError
 
 
@@ -211,6 +212,22 @@ class Train(Settings):
         description="What phases have shares of: of the `length` of the training, in `steps`, `epochs` or `flops`, or "
         "of the `flops` that this training would need without phases.",
     )
+    stages: list[StageSettings] | None = Field(
+        None,
+        min_length=1,
+        description="Multi-stage training: what trains, how fast, and which losses count besides that of labels. "
+        "Warm-up, learning rate and optimiser start anew in each stage; `null` has no stages.",
+    )
+    unlabelled: Unlabelled | None = Field(
+        None, description="Training clips whose labels are not used; `null` uses all labels."
+    )
+    mean_teacher: Averaging = Field(Averaging(), description="With `stages`: the mean teacher.")
+    ensemble: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="With `stages`: models with a frame head, named as in `model.init`. Pseudo-labels are the sigmoids "
+        "of the mean of their logits. Each needs the classes and the sample rate of the run.",
+    )
     sampler: Literal["shuffle", "balanced"] = Field(
         "shuffle",
         description="What an epoch is. `shuffle`: every clip once. `balanced`: as many draws with replacement, "
@@ -258,8 +275,10 @@ class Train(Settings):
         if low > high:
             message = "the smaller number comes first"
             raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
-        if self.phases is not None and (problem := share_problem(self.phases)):
-            raise SettingsError([problem])
+        for name in ("phases", "stages"):
+            parts = getattr(self, name)
+            if parts is not None and (problem := share_problem(name, [part.share for part in parts])):
+                raise SettingsError([problem])
         return self
 
     @property

@@ -22,8 +22,10 @@ from elasticast.data.manifest import read_classes, read_manifest
 from elasticast.data.norm import Norm
 from elasticast.data.packing import PackedClip, kept_tokens
 from elasticast.data.prepared import REMEDY, verified_file
+from elasticast.data.pseudo_labels import PseudoLabels
 from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
+from elasticast.data.unlabelled import labelled_clips
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError
 
@@ -145,6 +147,10 @@ class ClipDataset(Dataset):
         Normalisation statistics.
     teacher : callable, optional
         Encodes the same clips for a teacher, see :class:`~elasticast.data.teacher.TeacherView`.
+    mean_teacher : bool
+        Whether each clip is also encoded for a mean teacher: the same part of it, with all tokens and without masks.
+    pseudo_labels : PseudoLabels, optional
+        Probabilities of the classes of the clips over time, by other models.
     """
 
     def __init__(
@@ -153,10 +159,15 @@ class ClipDataset(Dataset):
         config: RunConfig,
         norm: Norm,
         teacher: Callable[[int, Tensor | None, float], PackedClip] | None = None,
+        *,
+        mean_teacher: bool = False,
+        pseudo_labels: PseudoLabels | None = None,
     ):
         clips.check_rate(config.front_end)
         check_frame_head(config, clips.kind)
         self.clips, self.config, self.teacher = clips, config, teacher
+        self.mean_teacher, self.pseudo_labels = mean_teacher, pseudo_labels
+        self.labelled = labelled_clips(config, clips.ids)
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
         # Worker processes are restarted every epoch, so what they keep would be lost.
@@ -189,15 +200,21 @@ class ClipDataset(Dataset):
         mixed, target, partner = self._mixture(request.index, generator)
         spectrogram = self.log_mels(request.index, view.compression, mixed)
         labels = self._labels(request.index, partner, spectrogram, view.compression)
+        pseudo = self._pseudo_labels(request.index, partner, spectrogram, view.compression)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
         options = {"augment": partial(spec_augment, fill=self.fill, **masks), "warp": partial(warped_labels, **masks)}
         options |= {"index": request.index, "target": target, "start": start, "labels": labels}
-        options["patch_size"] = request.patch_size
+        options |= {"patch_size": request.patch_size, "pseudo_labels": pseudo}
         clip = self.encoder.encode(spectrogram, view, **options)
         seen = self._drop_tokens(self._shift(clip, generator), generator)
+        if self.labelled is not None and not self.labelled[request.index]:
+            seen.labelled = False
+            seen.target.zero_()  # so that no label can be used by mistake
         if self.teacher is not None:
             seen.teacher = self.teacher(request.index, mixed, start)
+        if self.mean_teacher:
+            seen.teacher = self.encoder.encode(spectrogram, view, index=request.index, start=start)
         return seen
 
     def _generator(self, request: ClipRequest) -> Generator:
@@ -239,7 +256,8 @@ class ClipDataset(Dataset):
         """Mix a clip with another one, with probability `train.mixup`. Returns waveform, target, and the other clip."""
         if torch.rand((), generator=generator).item() >= self.config.train.mixup:
             return None, self.clips.target(index), None
-        partner = int(torch.rand((), generator=generator).item() * len(self.clips))
+        draw = torch.rand((), generator=generator).item()
+        partner = self._partner(index, draw)
         # Beta(10, 10), as in AST, from two gamma variables
         gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
         share = (gammas[0] / gammas.sum()).item()
@@ -248,11 +266,27 @@ class ClipDataset(Dataset):
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return mixed, target, Mixed(partner, share)
 
+    def _partner(self, index: int, draw: float) -> int:
+        """The clip that `draw` in [0, 1) selects to be mixed with another one; if that has labels, it has some too."""
+        if self.labelled is None or not self.labelled[index]:
+            return int(draw * len(self.clips))
+        partners = np.flatnonzero(self.labelled)
+        return int(partners[int(draw * len(partners))])
+
     def _labels(self, index: int, partner: Mixed | None, log_mel: Tensor, compression: float) -> Tensor | None:
         """Share of each frame of a log-mel `[F, T]` that events cover, `[C, T]`; None without events."""
         if self.clips.events is None:
             return None
+        if self.labelled is not None and not self.labelled[index]:
+            return torch.zeros(len(self.clips.classes), log_mel.shape[1])
         seconds = self.clips.samples / self.config.front_end.sample_rate
         hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)
         size, fill = (len(self.clips.classes), log_mel.shape[1], hop), self.config.train.mixup_fill
         return frame_labels(self.clips.events, index, partner, seconds, size, fill)
+
+    def _pseudo_labels(self, index: int, partner: Mixed | None, log_mel: Tensor, compression: float) -> Tensor | None:
+        """Probabilities by other models in each frame of a log-mel `[F, T]`, `[C, T]`; None without such models."""
+        if self.pseudo_labels is None:
+            return None
+        hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)
+        return self.pseudo_labels(index, partner, log_mel.shape[1], hop)

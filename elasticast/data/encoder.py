@@ -74,6 +74,7 @@ class ClipEncoder:
         augment: Callable[[Tensor], Tensor] | None = None,
         patch_size: PatchSize | None = None,
         labels: Tensor | None = None,
+        pseudo_labels: Tensor | None = None,
         warp: Callable[[Tensor], Tensor] | None = None,
     ) -> PackedClip:
         """Tokens of a clip.
@@ -94,23 +95,27 @@ class ClipEncoder:
             Function applied to the normalised log-mel `[F, view.frames]`.
         patch_size : PatchSize, optional
             Size of the patches, `model.patch` by default.
-        labels : Tensor, optional
-            `[C, T]`, share of each frame of the spectrogram that each class covers. They are cropped or padded as the
-            spectrogram is.
+        labels, pseudo_labels : Tensor, optional
+            `[C, T]`, share of each frame of the spectrogram that each class covers, and probabilities by other models.
+            They are cropped or padded as the spectrogram is.
         warp : callable, optional
             Function applied to the labels `[C, view.frames]`, before `augment` is called.
         """
         segment = self.config.view.segment
         part = crop_or_pad(spectrogram[:, view.first :], view.frames, start, view.fill, segment)
-        frame_target = None
-        if labels is not None:
+
+        def of_patches(labels: Tensor | None) -> Tensor | None:
+            if labels is None:
+                return None
             labels = crop_or_pad(labels[:, view.first :], view.frames, start, view.fill, segment)
-            frame_target = patch_labels(warp(labels) if warp else labels, self.config.model, view.grid_frames)
+            return patch_labels(warp(labels) if warp else labels, self.config.model, view.grid_frames)
+
+        frame_target, pseudo_target = of_patches(labels), of_patches(pseudo_labels)
         visible = self.norm(part)
         if augment:
             visible = augment(visible)
         clip = pack_clip(index, visible, target, self.config.model, view.grid_frames, patch_size)
-        clip.frame_target = frame_target
+        clip.frame_target, clip.pseudo_target = frame_target, pseudo_target
         return clip
 
 

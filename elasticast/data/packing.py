@@ -42,6 +42,10 @@ class PackedClip:
         The same clip as a teacher is given it, see :class:`~elasticast.data.teacher.TeacherView`.
     frame_target : Tensor or None
         `[time_patches, C]`, share of each time patch that events of each class cover, for tasks of kind ``frames``.
+    pseudo_target : Tensor or None
+        `[time_patches, C]`, probabilities of the classes in each time patch by other models.
+    labelled : bool
+        Whether the labels of the clip may be used.
     """
 
     index: int
@@ -53,6 +57,8 @@ class PackedClip:
     patch_size: PatchSize | None = None
     teacher: "PackedClip | None" = None
     frame_target: Tensor | None = None
+    pseudo_target: Tensor | None = None
+    labelled: bool = True
 
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
@@ -136,8 +142,10 @@ class PackedBatch:
         Size of the patches of all clips before they were resized to P x P. None if they were not.
     teacher : PackedBatch, optional
         The same clips as a teacher is given them.
-    frame_targets : Tensor or None
-        The `frame_target` of each clip, concatenated.
+    frame_targets, pseudo_targets : Tensor or None
+        The `frame_target` and the `pseudo_target` of each clip, concatenated.
+    labelled : Tensor or None
+        `[B]` bool, whether the labels of each clip may be used. None if those of all clips may.
     """
 
     patches: Tensor
@@ -151,6 +159,8 @@ class PackedBatch:
     patch_size: PatchSize | None = None
     teacher: "PackedBatch | None" = None
     frame_targets: Tensor | None = None
+    pseudo_targets: Tensor | None = None
+    labelled: Tensor | None = None
 
     def __post_init__(self):
         if self.bounds is None:
@@ -306,5 +316,11 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         clip_time_patches=[c.time_patches for c in clips],
         patch_size=clips[0].patch_size,
         teacher=pack(teacher) if teacher else None,
-        frame_targets=torch.cat([c.frame_target for c in clips]) if clips[0].frame_target is not None else None,
+        frame_targets=_joined([c.frame_target for c in clips]),
+        pseudo_targets=_joined([c.pseudo_target for c in clips]),
+        labelled=None if all(c.labelled for c in clips) else torch.tensor([c.labelled for c in clips]),
     )
+
+
+def _joined(targets: list[Tensor | None]) -> Tensor | None:
+    return None if targets[0] is None else torch.cat(targets)

@@ -119,6 +119,8 @@ class BatchSampler:
     weights : ndarray, optional
         Sampling weight of each clip. If given, an epoch draws as many clips as there are, with replacement and with
         probabilities proportional to the weights. By default, an epoch contains every clip once.
+    clips : ndarray, optional
+        Indices of the clips that are drawn. By default, all are.
 
     Raises
     ------
@@ -126,29 +128,36 @@ class BatchSampler:
         If the split is smaller than one batch, or a clip is larger than the budget.
     """
 
-    def __init__(self, tokens: Sequence[int], batch: Batch, seed: int, weights: np.ndarray | None = None):
+    def __init__(
+        self,
+        tokens: Sequence[int],
+        batch: Batch,
+        seed: int,
+        weights: np.ndarray | None = None,
+        clips: np.ndarray | None = None,
+    ):
         self.tokens, self.batch, self.seed, self.weights = np.asarray(tokens), batch, seed, weights
-        if batch.clips is not None and batch.clips > len(tokens):
+        self.clips = np.arange(len(self.tokens)) if clips is None else clips
+        if batch.clips is not None and batch.clips > len(self.clips):
+            of = "" if clips is None else "with labels "
             raise DataError(
-                f"train.batch.clips = {batch.clips} is more than the {len(tokens)} clips of the training split"
+                f"train.batch.clips = {batch.clips} is more than the {len(self.clips)} clips {of}of the training split"
             )
-        if batch.tokens is not None and self.tokens.max() > batch.tokens:
-            raise DataError(
-                f"train.batch.tokens = {batch.tokens} is less than the longest clip's {self.tokens.max()} tokens"
-            )
+        if batch.tokens is not None and (longest := self.tokens[self.clips].max()) > batch.tokens:
+            raise DataError(f"train.batch.tokens = {batch.tokens} is less than the longest clip's {longest} tokens")
 
     def count(self, epoch: int) -> int:
         """Number of batches of an epoch. With a fixed number of clips per batch, it is the same for all epochs."""
         if self.batch.clips is None:
             return len(self.epoch(epoch))
-        full, left = divmod(len(self.tokens), self.batch.clips)
+        full, left = divmod(len(self.clips), self.batch.clips)
         return full + (left > 0 and self.batch.last == "keep")
 
     def epoch(self, epoch: int) -> Batches:
         """All batches of an epoch."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         if self.weights is None:
-            order = torch.randperm(len(self.tokens), generator=generator).numpy()
+            order = self.clips[torch.randperm(len(self.clips), generator=generator).numpy()]
         else:
             order = _drawn(self.weights, generator)
         repeats = self.weights is not None

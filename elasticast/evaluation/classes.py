@@ -84,5 +84,5 @@ def _use_rows(weights: Pretrained, classes: list[str]) -> None:
     rows = torch.tensor([weights.classes.index(name) for name in classes])
     traits = weights.config.model.traits
     for head in (traits.head[-1], *(["frame_head"] if traits.frames else [])):
-        for parameter in weights.model.get_submodule(head).parameters():
+        for parameter in weights.model.get_submodule(head).parameters(recurse=False):
             parameter.data = parameter.data[rows]

@@ -67,7 +67,7 @@ def sweep(
     config: RunConfig,
     norm: Norm,
     evaluation: Evaluation,
-    log: Progress,
+    log: Progress | None,
     compression: float | None = None,
     *,
     out: Tensor | None = None,
@@ -91,7 +91,7 @@ def sweep(
         Normalisation statistics.
     evaluation : Evaluation
         Settings of the sweep.
-    log : Progress
+    log : Progress or None
         Updated with the number of finished clips.
     compression : float, optional
         Compression of a grid of lengths and compressions.
@@ -124,7 +124,8 @@ def sweep(
             logits[x][i] = sum(weight * pass_logits[clip_pass][0] for clip_pass, weight in weighted)
             if frames is not None:
                 frames[x].put(i, *pass_logits[weighted[0][0]][1:])
-        log.update(chunk.stop)
+        if log is not None:
+            log.update(chunk.stop)
     return logits
 
 

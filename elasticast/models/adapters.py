@@ -54,12 +54,16 @@ def adapt(model: nn.Module, adaptation: Adaptation) -> None:
 def trains(name: str, model: nn.Module) -> bool:
     """Whether a parameter of an adapted model trains."""
     adaptation, parts = model.settings.adaptation, name.split(".")
-    after_blocks = (*model.settings.traits.head, "pool")
-    if parts[0] in after_blocks or name.startswith("trunk.norm.") or is_added(name):
+    if follows_blocks(name, model) or name.startswith("trunk.norm.") or is_added(name):
         return True
     if not name.startswith("trunk.blocks."):
         return False
     return (isinstance(adaptation, BitFit) and parts[-1] == "bias") or parts[3] in adaptation.norms
+
+
+def follows_blocks(name: str, model: nn.Module) -> bool:
+    """Whether a parameter is one of the heads or of the pooling."""
+    return name.split(".")[0] in (*model.settings.traits.head, "pool")
 
 
 def is_added(name: str) -> bool:

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from elasticast.config import ASTSettings
 from elasticast.data.packing import PackedBatch
 from elasticast.models.attention import ClipMask, computed_as, pooling_mask, resolve_backend
-from elasticast.models.frame_head import FrameHead, FrameLogits, clip_time_means, patch_tokens
+from elasticast.models.crnn import build_frame_head
+from elasticast.models.frame_head import FrameLogits, clip_time_means, patch_tokens
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import GridPositions
 from elasticast.models.token_merging import MergedTokens, merged_trunk
@@ -43,7 +44,7 @@ class AST(nn.Module):
         self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
         if settings.frame_head:
-            self.frame_head = FrameHead(settings.dim, classes)
+            self.frame_head = build_frame_head(settings, grid[0], classes)
         self.apply(init_weights)
         init_head(self.head, settings.head_init)
 

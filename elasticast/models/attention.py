@@ -104,10 +104,9 @@ def faster_in_float32(device_type: str, dtype: torch.dtype) -> bool:
 
     PyTorch's attention for x86 processors without AMX takes longer in 16 bits than in float32.
     """
-    x86_without_amx = (
-        torch.backends.cpu.get_cpu_capability().startswith("AVX") and not torch.cpu._is_amx_tile_supported()
-    )
-    return device_type == "cpu" and dtype in HALF and x86_without_amx
+    if device_type != "cpu" or dtype not in HALF:
+        return False
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX") and not torch.cpu._is_amx_tile_supported()
 
 
 @dataclass

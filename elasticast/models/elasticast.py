@@ -9,7 +9,8 @@ from elasticast.data.padding import PaddedBatch
 from elasticast.errors import DataError
 from elasticast.models.attention import ClipMask, Rotation, chunk_mask, computed_as, pooling_mask, resolve_backend
 from elasticast.models.chunks import ChunkMemory
-from elasticast.models.frame_head import FrameHead, FrameLogits, clip_time_means, patch_tokens
+from elasticast.models.crnn import build_frame_head
+from elasticast.models.frame_head import FrameLogits, clip_time_means, patch_tokens
 from elasticast.models.pooling import AttentionPooling, mean_pooling, prepend_tokens, split_prefix
 from elasticast.models.positions import clip_positions, stored_places
 from elasticast.models.token_merging import MergedTokens, merged_trunk
@@ -46,7 +47,7 @@ class ElasticAST(nn.Module):
         self.head_norm = nn.LayerNorm(settings.dim, eps=settings.head_norm_eps or settings.norm_eps)
         self.head = nn.Linear(settings.dim, classes)
         if settings.frame_head:
-            self.frame_head = FrameHead(settings.dim, classes)
+            self.frame_head = build_frame_head(settings, grid[0], classes)
         self.apply(init_weights)
         init_head(self.head, settings.head_init)
 

@@ -49,6 +49,8 @@ def problems(config: RunConfig) -> list[str]:
     found = []
     if model.merge is not None:
         found.append("model.merge: which tokens merge depends on their values (expected null)")
+    if model.crnn is not None:
+        found.append("model.crnn: a recurrent network over clips of any lengths is not supported (expected null)")
     if model.adapt is not None:
         found.append(f"model.adapt.kind = {model.adapt.kind!r}: prompts and adapters are not supported (expected null)")
     if getattr(model, "positions", None) == "grid":

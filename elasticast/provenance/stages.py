@@ -16,6 +16,7 @@ _RUN = (
     "config/model/cnn.py",
     "config/model/common.py",
     "config/model/context.py",
+    "config/model/crnn.py",
     "config/model/own.py",
     "config/model/patch_sizes.py",
     "config/model/token_merging.py",
@@ -23,6 +24,7 @@ _RUN = (
     "config/model/transformers.py",
     "config/phases.py",
     "config/run.py:RunConfig",
+    "config/stages.py",
     "config/training.py:Train",
     "config/view.py",
     "text.py:counted",
@@ -38,9 +40,11 @@ _CLIPS = (
     "data/norm.py",
     "data/packing.py",
     "data/patch_sizes.py",
+    "data/pseudo_labels.py",
     "data/sampler.py",
     "data/store.py:Store",
     "data/time_warp.py",
+    "data/unlabelled.py",
     "data/views.py",
 )
 _MODELS = (
@@ -52,6 +56,7 @@ _MODELS = (
     "models/aum.py",
     "models/chunks.py",
     "models/cnn.py",
+    "models/crnn.py",
     "models/device.py",
     "models/elasticast.py",
     "models/frame_head.py",
@@ -106,6 +111,7 @@ _TRAINING = (
     "training/identity.py",
     "training/inputs.py",
     "training/loop.py",
+    "training/mean_teacher.py",
     "training/objective.py",
     "training/optim.py",
     "training/phases.py",
@@ -306,6 +312,7 @@ STAGES = {
         "reporting/style.py",
         "text.py:csv_cell,file_name,printable",
     ),
+    "bench": (*_SUITE, "reporting/bench_figure.py", "reporting/identity.py", "reporting/style.py"),
     "packing": (*_SCRIPT, *_CLIPS, "reporting/captions.py", "reporting/packed_batch.py", "text.py:one_line,rst"),
 }
 """Modules by stage, or ``MODULE:NAME,NAME`` for some definitions of a module; see `Source.select`.
@@ -330,6 +337,8 @@ TEACHER = (
     "training/teacher.py",
 )
 """Code that is added to `train` and `select` for runs that learn from a teacher (`train.distill`)."""
+ENSEMBLE = (*TEACHER, *_SWEEPS, "training/ensemble.py")
+"""Code that is added to `train` and `select` for runs that learn from pseudo-labels (`train.ensemble`)."""
 
 
 @cache
@@ -353,5 +362,7 @@ def _source(declarations: bool) -> Source:
 
 def training_code(run: RunSettings) -> str:
     """Digest of the code that determines the weights of a run; it depends on the settings named here."""
-    more = (*(START if run.model.init else ()), *(TEACHER if run.train.distill else ()))
-    return code_digest("select" if run.train.select else "train", *more)
+    train = run.train
+    parts = {START: run.model.init, TEACHER: train.distill, ENSEMBLE: train.ensemble}
+    more = [module for modules, used in parts.items() if used for module in modules]
+    return code_digest("select" if train.select else "train", *more)

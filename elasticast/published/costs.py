@@ -12,6 +12,7 @@ import pandas as pd
 
 from elasticast.checksums import FILES, OWN
 from elasticast.config import Suite
+from elasticast.errors import DataError
 from elasticast.evaluation.records import EVALUATION, read_evaluation, read_training
 from elasticast.jobs.benchmarks import Measured, read_benchmark
 from elasticast.plan import Plan
@@ -95,6 +96,24 @@ def _evaluated(folder: Path) -> dict[str, Any] | None:
 def _origin(record: dict[str, Any]) -> dict[str, Any]:
     about = {key: record[key] for key in RUN_KEYS} | {"processor": record["machine"]["processor"]}
     return about | {"torch": record["versions"]["torch"], "record_sha256": record[OWN]}
+
+
+def read_jobs(path: Path) -> pd.DataFrame:
+    """Read the published table of the jobs of a suite.
+
+    Raises
+    ------
+    DataError
+        If the file is no such table.
+    """
+    try:
+        jobs = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected jobs.csv of a published suite: {error}") from None
+    missing = [column for column in COLUMNS if column not in jobs]
+    if missing:
+        raise DataError(f"{path}: expected jobs.csv of a published suite, but it has no column {missing[0]!r}")
+    return jobs
 
 
 def by_stage(jobs: pd.DataFrame, starts: Mapping[str, float]) -> pd.DataFrame:

@@ -161,7 +161,8 @@ def _naflex(run: RunSettings) -> bool:
 
 def _changed(run: RunSettings) -> bool:
     """Whether a model of a suite is a variant of another one."""
-    return run.model.merge is not None or bool(run.train.phases) or run.train.distill is not None
+    train = run.train
+    return run.model.merge is not None or bool(train.phases or train.stages) or train.distill is not None
 
 
 def _family(run: RunSettings) -> _Family:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from elasticast.config import ModelSettings, PatchSize, RunConfig
+from elasticast.config.stages import StageSettings
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.packing import PackedBatch, kept_count
 from elasticast.data.sampler import Batches, BatchSampler
@@ -15,8 +16,10 @@ STEP = 3
 """Cost of a training step, in forward passes: the backward pass costs two (Kaplan et al. 2020, section 2.1)."""
 
 
-def step_passes(settings: ModelSettings) -> int:
-    """Cost of a training step of a model, in forward passes; less than :data:`STEP` if it is adapted."""
+def step_passes(settings: ModelSettings, stage: StageSettings | None = None) -> int:
+    """Cost of a training step of a model, in forward passes; less than :data:`STEP` if only some parameters train."""
+    if stage is not None and stage.frozen:
+        return 1
     return settings.adaptation.passes if settings.adaptation else STEP
 
 

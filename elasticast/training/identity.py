@@ -22,7 +22,7 @@ def run_identity(
     config : RunConfig
         Settings of the run.
     inputs : RunInputs
-        Its data, normalisation and teacher.
+        Its data, normalisation and teachers.
     code : str
         Digest of the code, see :func:`~elasticast.provenance.training_code`.
     init : dict or None
@@ -38,6 +38,7 @@ def run_identity(
         "norm": {"mean": inputs.norm.mean, "std": inputs.norm.std},
         "init_sha256": init and init["sha256"],
         "teacher_sha256": inputs.teacher and inputs.teacher.sha256,
+        "ensemble_sha256": [member.sha256 for member in inputs.ensemble],
         "processes": world.size if sizes is not None and sizes.draw == "process" else None,
     }
 

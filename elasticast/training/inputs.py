@@ -1,6 +1,6 @@
-"""Inputs of a training run: clips, normalisation statistics, and initial weights."""
+"""Inputs of a training run: clips, normalisation statistics, initial weights, and teachers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elasticast.config import RunConfig
@@ -8,6 +8,7 @@ from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_data_hash
 from elasticast.data.norm import Norm, norm_of
 from elasticast.models.pretrained import Pretrained, init_source
+from elasticast.training.ensemble import load_member
 from elasticast.training.teacher import load_teacher
 
 
@@ -29,6 +30,8 @@ class RunInputs:
         Initial weights, see :func:`~elasticast.models.pretrained.init_source`; required if `model.init` is set.
     teacher : Pretrained, optional
         The teacher; required if `train.distill` is set.
+    ensemble : list of Pretrained
+        The models of `train.ensemble`.
     """
 
     clips: Clips
@@ -37,6 +40,7 @@ class RunInputs:
     held_out: Clips | None = None
     init: str | None = None
     teacher: Pretrained | None = None
+    ensemble: list[Pretrained] = field(default_factory=list)
 
 
 def read_inputs(
@@ -55,9 +59,10 @@ def read_inputs(
     norm : Path, optional
         File of normalisation statistics, see :func:`~elasticast.data.norm.norm_of`.
     weights_root : Path
-        Folder that relative paths in `model.init` and `train.distill.teacher` refer to.
+        Folder that relative paths in `model.init`, `train.distill.teacher` and `train.ensemble` refer to.
     """
-    select, distill, data_sha256 = config.train.select, config.train.distill, read_data_hash(data)
+    train, data_sha256 = config.train, read_data_hash(data)
+    select, distill = train.select, train.distill
     clips = Clips(data, "train", config.task)
     teacher = distill and load_teacher(init_source(distill.teacher, weights_root, out), config, clips.classes)
     return RunInputs(
@@ -67,4 +72,5 @@ def read_inputs(
         Clips(data, select.split, config.task) if select else None,
         init_source(config.model.init, weights_root, out) if config.model.init else None,
         teacher,
+        [load_member(init_source(name, weights_root, out), config, clips.classes) for name in train.ensemble or []],
     )

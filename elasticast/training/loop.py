@@ -30,13 +30,15 @@ from elasticast.training.checkpoint import Checkpoints, base_record, save_model
 from elasticast.training.cost import ForwardCost, step_passes
 from elasticast.training.distributed import World
 from elasticast.training.energy import EnergyMeter
+from elasticast.training.ensemble import pseudo_labels
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
 from elasticast.training.identity import circumstances, compiles, continued, run_identity
 from elasticast.training.inputs import RunInputs
-from elasticast.training.objective import Objective
+from elasticast.training.mean_teacher import mean_teacher_of
+from elasticast.training.objective import Objective, Unsupervised
 from elasticast.training.optim import build_optimizer, learning_rate, restore_optimizer
-from elasticast.training.phases import TrainingPhase, plan_phases, refine_positions
+from elasticast.training.phases import TrainingPhase, let_train, plan_phases, refine_positions
 from elasticast.training.record import training_record
 from elasticast.training.selection import Selection, due_steps
 from elasticast.training.teacher import Teacher
@@ -84,12 +86,13 @@ class Trainer:
         self.phases = plan_phases(config, clips, norm, self.cost, asked)
         self.total = self.phases[-1].end
         self.model = model.to(self.device)
-        self.objective = Objective(config, self.world, self.teacher)
+        self.mean_teacher = mean_teacher_of(self.model, config.train)
+        self.objective = Objective(config, self.world, self.teacher, self.mean_teacher)
         fast = compiles(config, self.backend)
         self.graphs = fast and config.train.cuda_graphs and self.world.size == 1
         if fast:
             speed_up(self.model, graphs=self.graphs)
-        self.optimizer = build_optimizer(self.model, config.train)
+        self._enter(self.phases[0])
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
         self.seen = {"clips": 0, "tokens": 0}  # on all ranks together
@@ -126,6 +129,17 @@ class Trainer:
         assert (teacher is None) == (self.config.train.distill is None), "set inputs.teacher if train.distill is set"
         return teacher and Teacher(teacher, self.device)
 
+    def _enter(self, phase: TrainingPhase) -> None:
+        """Let the parameters of a phase train, with a new optimiser."""
+        if phase.stage is not None:
+            let_train(self.model, phase.stage)
+        self.optimizer = build_optimizer(self.model, phase.config.train, phase.stage and phase.stage.transformer_lr)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model whose weights are selected and saved."""
+        return self.mean_teacher.model if self.config.train.mean_teacher.keep == "teacher" else self.model
+
     def fit(self) -> None:
         """Train and write the model; on a signal, save a checkpoint and exit with :data:`EXIT_CHECKPOINTED`."""
         with exclusive(self.checkpoints.folder, BUSY) if self.world.main else contextlib.nullcontext():
@@ -160,13 +174,18 @@ class Trainer:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
             if self.selection is not None and self.selection.converged:
                 return
-            batches = TrainingBatches(self.phases, self.inputs, self.world, graphs=self.graphs, start=_ignore_signals)
+            labels = pseudo_labels(self.inputs.ensemble, self.inputs.clips, self.config, self.device)
+            options = {"graphs": self.graphs, "start": _ignore_signals, "pseudo_labels": labels}
+            batches = TrainingBatches(self.phases, self.inputs, self.world, **options)
             for number, epoch, clips, batch, weight in batches.after(self.step):
                 phase = self.phases[number]
                 if number and self.step == phase.first_step:
                     self._begin(self.phases[number - 1], phase)
-                lr = learning_rate(train, self.step - phase.first_step, phase.steps, phase.steps_per_epoch)
-                loss, grad_norm = self._update(batch, lr, weight)
+                at_step = self.step - phase.first_step, phase.steps, phase.steps_per_epoch
+                lr = learning_rate(phase.config.train, *at_step)
+                loss, grad_norm = self._update(batch, lr, weight, phase.unsupervised(self.step))
+                if self.mean_teacher:
+                    self.mean_teacher.update(self.model, self.step)
                 self.step += 1
                 self.finite.add(self.step, epoch, clips, loss, grad_norm)
                 self.seconds = time.monotonic() - begun
@@ -189,16 +208,18 @@ class Trainer:
     def _begin(self, before: TrainingPhase, phase: TrainingPhase) -> None:
         """Begin a phase: the weights are kept, the positions interpolated, and the optimiser starts anew."""
         refine_positions(self.model, before, phase)
-        self.optimizer = build_optimizer(self.model, self.config.train)
+        self._enter(phase)
+        if phase.stage is not None:
+            self.replica = self.world.replicate(self.model)  # it knows which parameters train
         if self.world.main:
-            LOG.info("%s: step %d: compression %g", self.config.experiment, self.step, phase.settings.compression)
+            LOG.info("%s: step %d: %s", self.config.experiment, self.step, phase.described)
 
     def _evaluate_if_due(self, report: Callable[..., None]) -> float:
         """Evaluate the model if that is due. Returns the seconds this took, which do not count as training time."""
         if self.selection is None or not self.selection.due(self.step):
             return 0.0
         begun = time.monotonic()
-        self.selection.evaluate(self.model, self.step)
+        self.selection.evaluate(self.kept, self.step)
         seconds = time.monotonic() - begun
         if self.world.main:
             report.log_evaluation(self.selection.record(), seconds)
@@ -210,14 +231,16 @@ class Trainer:
         name = f"train {self.config.experiment} seed {self.config.seed}"
         return report_progress(self.out, name, self.step, self.total, self.seen)
 
-    def _update(self, batch: PackedBatch, lr: float, weight: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _update(
+        self, batch: PackedBatch, lr: float, weight: float, unsupervised: Unsupervised
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take one optimisation step. The losses of all ranks add up to the mean over the batch."""
         train = self.config.train
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("factor", 1.0)
         with self._autocast():
             frames = {"frames": True} if batch.frame_targets is not None else {}
-            loss = self.objective(self.replica(batch, **frames), batch, weight)
+            loss = self.objective(self.replica(batch, **frames), batch, weight, unsupervised)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss * self.world.size).backward()  # gradients are averaged over ranks, but we need their sum
         self.scaler.unscale_(self.optimizer)
@@ -232,11 +255,13 @@ class Trainer:
         counts, teacher = (len(batch), len(batch.patches), self.cost.batch(batch)), 0
         if self.teacher is not None:
             teacher = self.teacher.cost.batch(batch.teacher)
+        elif batch.teacher is not None:
+            teacher = self.cost.batch(batch.teacher)
         counts = (*counts, teacher) if weight else (0, 0, 0, 0)
         requests, clips, tokens, flops, teacher = self.world.sum(self.stop_requested, *counts)
         self.stop = requests > 0
         self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
-        self.flops["phases"][phase] += step_passes(self.config.model) * int(flops)
+        self.flops["phases"][phase] += step_passes(self.config.model, self.phases[phase].stage) * int(flops)
         self.flops["teacher"] += int(teacher)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
@@ -257,6 +282,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
+            "device_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "mean_teacher": self.mean_teacher and self.mean_teacher.model.state_dict(),
             "selection": self.selection and self.selection.state(),
         }
 
@@ -271,9 +298,14 @@ class Trainer:
         if state is None:
             return
         load_trained(self.model, state["model"])
+        self._enter(self._phase_after(state["step"]))
         restore_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])
+        if state["device_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["device_rng"], self.device)
+        if self.mean_teacher:
+            self.mean_teacher.model.load_state_dict(state["mean_teacher"])
         self.step, self.seconds, self.restarts = state["step"], state["seconds"], state["restarts"] + 1
         self.seen, self.flops = state["seen"], state["flops"]
         if self.selection:
@@ -281,14 +313,17 @@ class Trainer:
         LOG.info("%s: resuming from step %d", self.config.experiment, self.step)
         self.computed = continued(state["computed"], self.circumstances, self.step, self.config.experiment)
 
+    def _phase_after(self, step: int) -> TrainingPhase:
+        """The phase of the last of `step` steps. The next one begins with its first step."""
+        return next(phase for phase in self.phases if step <= phase.end)
+
     def _finish(self) -> None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         devices, memories = zip(*self.world.gather((device_name(self.device), memory)), strict=True)
         if not self.world.main:
             return
         record = training_record(self, devices, max(memories))
-        if self.selection:
-            load_trained(self.model, self.selection.best)
+        load_trained(self.model, self.selection.best if self.selection else trained_state(self.kept))
         clips = self.inputs.clips
         save_model(self.out, self.model, self.config, self.inputs.norm, clips.classes, clips.kind, self._base())
         write_record(self.out / "run.json", record, [self.out / name for name in MODEL_FILES])

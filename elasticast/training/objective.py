@@ -1,4 +1,6 @@
-"""What training minimises: the loss of labels, and the difference from a teacher if there is one."""
+"""What training minimises: the loss of labels, and the differences from teachers and pseudo-labels if there are any."""
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,25 @@ from elasticast.config import RunConfig
 from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.models.frame_head import FrameLogits
 from elasticast.training.distributed import World
+from elasticast.training.mean_teacher import MeanTeacher
 from elasticast.training.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Unsupervised:
+    """Weights of the losses that need no labels, at one step.
+
+    Attributes
+    ----------
+    consistency, pseudo_labels : float
+        Weights of the differences from the mean teacher and from pseudo-labels.
+    unlabelled : bool
+        Whether some clips of the batch have no labels, on any rank.
+    """
+
+    consistency: float = 0.0
+    pseudo_labels: float = 0.0
+    unlabelled: bool = False
 
 
 class Objective:
@@ -22,15 +42,45 @@ class Objective:
         The processes that train together.
     teacher : Teacher, optional
         The teacher of `train.distill`.
+    mean_teacher : MeanTeacher, optional
+        The mean teacher of stages.
     """
 
-    def __init__(self, config: RunConfig, world: World, teacher: Teacher | None = None):
-        self.train, self.world, self.teacher = config.train, world, teacher
+    def __init__(
+        self,
+        config: RunConfig,
+        world: World,
+        teacher: Teacher | None = None,
+        mean_teacher: MeanTeacher | None = None,
+    ):
+        self.train, self.world, self.teacher, self.mean_teacher = config.train, world, teacher, mean_teacher
 
-    def __call__(self, output: Tensor | FrameLogits, batch: PackedBatch, weight: float) -> Tensor:
+    def __call__(
+        self,
+        output: Tensor | FrameLogits,
+        batch: PackedBatch,
+        weight: float,
+        unsupervised: Unsupervised = Unsupervised(),
+    ) -> Tensor:
         """Loss of this rank's part of a batch; `weight` is its share of the clips."""
+        loss = self._supervised(output, batch, weight, unsupervised.unlabelled)
+        if unsupervised.consistency:
+            difference = consistency_loss(output, self.mean_teacher(batch), batch, self.train.loss)
+            loss = loss + weight * unsupervised.consistency * difference
+        if unsupervised.pseudo_labels:
+            difference = frames_loss(output, batch.pseudo_targets, batch)
+            loss = loss + weight * unsupervised.pseudo_labels * difference
+        return loss
+
+    def _supervised(self, output: Tensor | FrameLogits, batch: PackedBatch, weight: float, unlabelled: bool) -> Tensor:
+        """Loss of the labels, and the difference from the teacher of `train.distill`."""
         by_token, kind = self.train.loss_weights == "token", self.train.loss
-        sizes = batch.bounds.diff().float() if by_token else None
+        labelled = torch.ones(len(batch)) if batch.labelled is None else batch.labelled
+        sizes = None
+        if by_token:
+            sizes = batch.bounds.diff().float()
+        elif unlabelled:
+            sizes = labelled.to(batch.targets)
         logits = output.clips if isinstance(output, FrameLogits) else output
         loss = compute_loss(logits, batch.targets, kind, sizes)
         if self.teacher is not None:
@@ -39,13 +89,16 @@ class Objective:
             loss = (1 - distill.weight) * loss + distill.weight * soft
         if isinstance(output, FrameLogits):
             weights = self.train.event_loss
-            loss = weights.clips * loss + weights.frames * frames_loss(output, batch, sizes)
-        return loss * (self._share_of_tokens(batch, weight) if by_token else weight)
+            loss = weights.clips * loss + weights.frames * frames_loss(output, batch.frame_targets, batch, sizes)
+        if by_token:
+            return loss * self._share(len(batch.patches), weight)
+        return loss * (self._share(int(labelled.sum()), weight) if unlabelled else weight)
 
-    def _share_of_tokens(self, batch: PackedBatch, weight: float) -> float:
-        tokens = len(batch.patches) if weight else 0
-        (total,) = self.world.sum(tokens)
-        return tokens / total
+    def _share(self, count: int, weight: float) -> float:
+        """What share of a whole batch this rank's part has, of something that it has `count` of."""
+        own = count if weight else 0
+        (total,) = self.world.sum(own)
+        return own / total
 
 
 def compute_loss(logits: Tensor, targets: Tensor, kind: str, sizes: Tensor | None = None) -> Tensor:
@@ -67,7 +120,7 @@ def compute_loss(logits: Tensor, targets: Tensor, kind: str, sizes: Tensor | Non
     return _mean(losses.mean(1) if kind == "bce" else losses, sizes)
 
 
-def frames_loss(logits: FrameLogits, batch: PackedBatch, sizes: Tensor | None = None) -> Tensor:
+def frames_loss(logits: FrameLogits, targets: Tensor, batch: PackedBatch, sizes: Tensor | None = None) -> Tensor:
     """Mean loss of the time patches of a batch, binary cross-entropy.
 
     It is the mean over clips of the mean over the time patches that have tokens, so that every clip counts the same,
@@ -77,16 +130,22 @@ def frames_loss(logits: FrameLogits, batch: PackedBatch, sizes: Tensor | None = 
     ----------
     logits : FrameLogits
         Logits of R time patches.
+    targets : Tensor
+        `[R, C]`, in [0, 1].
     batch : PackedBatch
-        With `frame_targets` `[R, C]`.
+        The clips.
     sizes : Tensor, optional
         `[B]`, weights of the clips in the mean. By default they are equal.
     """
-    losses = F.binary_cross_entropy_with_logits(logits.frames.float(), batch.frame_targets, reduction="none").mean(1)
-    seen, zeros = logits.seen.float(), torch.zeros(len(batch), device=losses.device)
-    clip = Lengths.of(batch.clip_time_patches, losses.device).owners()
-    of_clips = zeros.index_add(0, clip, losses * seen) / zeros.index_add(0, clip, seen)
-    return _mean(of_clips, sizes)
+    losses = F.binary_cross_entropy_with_logits(logits.frames.float(), targets, reduction="none").mean(1)
+    return _mean(_over_clips(losses, logits.seen, batch), sizes)
+
+
+def _over_clips(values: Tensor, seen: Tensor, batch: PackedBatch) -> Tensor:
+    """Mean `[B]` of the values `[R]` of the time patches of each clip that are `seen` `[R]`."""
+    counted, zeros = seen.float(), torch.zeros(len(batch), device=values.device)
+    clip = Lengths.of(batch.clip_time_patches, values.device).owners()
+    return zeros.index_add(0, clip, values * counted) / zeros.index_add(0, clip, counted)
 
 
 def distillation_loss(
@@ -122,5 +181,30 @@ def distillation_loss(
     return temperature**2 * _mean(losses, sizes)
 
 
+def consistency_loss(
+    student: Tensor | FrameLogits, teacher: Tensor | FrameLogits, batch: PackedBatch, kind: str
+) -> Tensor:
+    """Mean squared difference of scores: that of clips, and if there are logits of time patches, also that of these.
+
+    Parameters
+    ----------
+    student, teacher : Tensor or FrameLogits
+        Logits of clips `[B, C]`, and of time patches `[R, C]`. Patches that the student has not seen do not count.
+    batch : PackedBatch
+        The clips.
+    kind : {"bce", "ce"}
+        Kind of the loss of labels: scores are sigmoids or a softmax.
+    """
+    ours, theirs = (logits.clips if isinstance(logits, FrameLogits) else logits for logits in (student, teacher))
+    scores = torch.sigmoid if kind == "bce" else torch.softmax
+    options = () if kind == "bce" else (1,)
+    loss = (scores(ours.float(), *options) - scores(theirs.float(), *options)).square().mean()
+    if isinstance(student, FrameLogits):
+        squares = (student.frames.float().sigmoid() - teacher.frames.float().sigmoid()).square().mean(1)
+        loss = loss + _over_clips(squares, student.seen, batch).mean()
+    return loss
+
+
 def _mean(losses: Tensor, sizes: Tensor | None) -> Tensor:
-    return losses.mean() if sizes is None else (losses * sizes).sum() / sizes.sum()
+    # a rank may have no clip with labels; its mean, 0, then has no weight
+    return losses.mean() if sizes is None else (losses * sizes).sum() / sizes.sum().clamp(min=1)

@@ -6,22 +6,41 @@ import torch
 from torch import nn
 
 from elasticast.config import Train
+from elasticast.models.adapters import follows_blocks
 
 
-def build_optimizer(model: nn.Module, train: Train) -> torch.optim.Optimizer:
-    """Adam with L2 regularisation or AdamW, on the weights that train; all of them, or matrices only, decay."""
+def build_optimizer(model: nn.Module, train: Train, transformer_lr: float | None = None) -> torch.optim.Optimizer:
+    """Adam with L2 regularisation or AdamW, on the weights that train; all of them, or matrices only, decay.
+
+    With `transformer_lr`, the groups of weights that do not follow the blocks have a `factor`: that learning rate,
+    divided by `train.lr`.
+    """
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
     # one kernel for all weights on a GPU, where a small model would otherwise wait for hundreds of launches
     on_gpu = next(model.parameters()).is_cuda
     options = {"lr": train.lr, "betas": tuple(train.betas), "fused": on_gpu or None}
     trained = [p for p in model.parameters() if p.requires_grad]
     if train.decay == "all":
-        return kind(trained, weight_decay=train.weight_decay, **options)
+        groups = [{"params": trained, "weight_decay": train.weight_decay}]
+        return kind(_divided(groups, model, transformer_lr, train.lr), **options)
     linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     decayed = [p for p in trained if id(p) in linear]
     others = [p for p in trained if id(p) not in linear]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return kind(groups, **options)
+    return kind(_divided(groups, model, transformer_lr, train.lr), **options)
+
+
+def _divided(groups: list[dict], model: nn.Module, transformer_lr: float | None, lr: float) -> list[dict]:
+    """Groups of weights, each divided into those of the transformer and those that follow it."""
+    if transformer_lr is None:
+        return groups
+    after = {id(parameter) for name, parameter in model.named_parameters() if follows_blocks(name, model)}
+    divided = []
+    for group in groups:
+        for follows, factor in ((False, transformer_lr / lr), (True, 1.0)):
+            chosen = [p for p in group["params"] if (id(p) in after) == follows]
+            divided.append({**group, "params": chosen, "factor": factor})
+    return divided
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:

@@ -1,32 +1,39 @@
-"""Phases of a training: for how many steps it sees which view of the clips. Without `train.phases` there is one."""
+"""Phases of a training: its parts of different resolution (`train.phases`) or its stages (`train.stages`).
+
+Without these settings there is one phase.
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import nn
 
-from elasticast.config import RunConfig
+from elasticast.config import Batch, RunConfig
 from elasticast.config.phases import Phase, phase_settings
+from elasticast.config.stages import StageSettings, stage_settings
 from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
-from elasticast.data.sampler import BatchSampler
-from elasticast.errors import ElasticASTError
+from elasticast.data.sampler import Batches, BatchSampler, ClipRequest
+from elasticast.errors import DataError, ElasticASTError
+from elasticast.models.adapters import follows_blocks
 from elasticast.training.cost import ForwardCost, mean_step
+from elasticast.training.objective import Unsupervised
 
 
 @dataclass(frozen=True)
 class TrainingPhase:
-    """A part of a training in which all clips have the same kind of view.
+    """A part of a training in which all clips have the same kind of view, and the same parameters train.
 
     Attributes
     ----------
     config : RunConfig
         Settings of the run, with the view or the patches of this phase.
-    settings : Phase or None
-        Its settings in `train.phases`. None for a training without phases.
+    settings : Phase, StageSettings or None
+        Its settings in `train.phases` or `train.stages`. None for a training without them.
     sampler : BatchSampler
         Batches of each epoch.
     first_step, first_epoch : int
@@ -36,20 +43,42 @@ class TrainingPhase:
         Number of steps.
     steps_per_epoch : float
         Mean number of steps per epoch.
+    unlabelled : BatchSampler or None
+        Clips without labels that each batch has besides; None if there are none.
     """
 
     config: RunConfig
-    settings: Phase | None
+    settings: Phase | StageSettings | None
     sampler: BatchSampler
     first_step: int
     first_epoch: int
     steps: int
     steps_per_epoch: float
+    unlabelled: BatchSampler | None = None
+
+    @property
+    def stage(self) -> StageSettings | None:
+        """What trains, and which losses count; None without `train.stages`."""
+        return self.settings if isinstance(self.settings, StageSettings) else None
 
     @property
     def end(self) -> int:
         """Number of steps of the training when this phase ends."""
         return self.first_step + self.steps
+
+    def extra(self, step: int) -> list[ClipRequest]:
+        """The clips without labels of the batch after `step` steps of the training."""
+        if self.unlabelled is None:
+            return []
+        epoch, number = divmod(step, self.unlabelled.count(0))
+        return _epoch(self.unlabelled, epoch)[number]
+
+    def unsupervised(self, step: int) -> Unsupervised:
+        """Weights of the losses that need no labels, after `step` steps of the training."""
+        if self.stage is None:
+            return Unsupervised()
+        consistency = self.stage.consistency_at(step - self.first_step)
+        return Unsupervised(consistency, self.stage.pseudo_labels, self.unlabelled is not None)
 
     @property
     def compression(self) -> float:
@@ -60,10 +89,24 @@ class TrainingPhase:
         return self.config.view.compression[0]
 
     @property
+    def described(self) -> str:
+        """The phase in words, for messages."""
+        if self.stage is None:
+            return f"compression {self.settings.compression:g}"
+        return "a stage with a frozen transformer" if self.stage.frozen else "a stage in which all parameters train"
+
+    @property
     def record(self) -> dict[str, float | str]:
-        """What `run.json` records; only with `train.phases`."""
+        """What `run.json` records; only with `train.phases` or `train.stages`."""
+        if self.stage is not None:
+            return {"frozen": self.stage.frozen, "steps": self.steps}
         resolution = self.settings.resolution or self.config.view.resolution
         return {"compression": self.settings.compression, "resolution": resolution, "steps": self.steps}
+
+
+@lru_cache(maxsize=2)
+def _epoch(sampler: BatchSampler, epoch: int) -> Batches:
+    return sampler.epoch(epoch)
 
 
 def plan_phases(
@@ -90,12 +133,15 @@ def plan_phases(
         If `train.flops` allows no step.
     """
     weights = clips.weights if config.train.sampler == "balanced" else None
-    configs, settings, shares = phase_settings(config), config.train.phases or [None], [Fraction(1)]
-    if config.train.phases:
-        given = [Fraction(str(phase.share)) for phase in settings]
+    configs, shares = stage_settings(config) if config.train.stages else phase_settings(config), [Fraction(1)]
+    settings = config.train.phases or config.train.stages or [None]
+    if settings != [None]:
+        given = [Fraction(str(part.share)) for part in settings]
         shares = [share / sum(given) for share in given]  # they sum to 1 only up to rounding
     datasets = [ClipDataset(clips, at_phase, norm) for at_phase in configs]
-    samplers = [BatchSampler(dataset.tokens(), config.train.batch, config.seed, weights) for dataset in datasets]
+    with_labels = None if datasets[0].labelled is None else np.flatnonzero(datasets[0].labelled)
+    drawn = config.train.batch, config.seed, weights, with_labels
+    samplers = [BatchSampler(dataset.tokens(), *drawn) for dataset in datasets]
     phases: list[TrainingPhase] = []
     earlier = Fraction(0)
     for at_phase, setting, share, dataset, sampler in zip(configs, settings, shares, datasets, samplers, strict=True):
@@ -108,8 +154,23 @@ def plan_phases(
                 share *= _cost_ratio(samplers[-1], sampler, cost, config)
             steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
         earlier += share
-        phases.append(TrainingPhase(at_phase, setting, sampler, first_step, first_epoch, steps, per_epoch))
+        extra = _unlabelled(dataset, setting) if config.train.stages else None
+        phases.append(TrainingPhase(at_phase, setting, sampler, first_step, first_epoch, steps, per_epoch, extra))
     return phases
+
+
+def _unlabelled(dataset: ClipDataset, stage: StageSettings) -> BatchSampler | None:
+    """Batches of the clips without labels that a stage uses; None if it uses none."""
+    settings = dataset.config.train.unlabelled
+    if settings is None or not stage.uses_unlabelled:
+        return None
+    clips = np.flatnonzero(~dataset.labelled)
+    if settings.clips > len(clips):
+        raise DataError(
+            f"train.unlabelled.clips = {settings.clips} is more than the {len(clips)} clips without labels of the "
+            "training split"
+        )
+    return BatchSampler(dataset.tokens(), Batch(clips=settings.clips), dataset.config.seed, clips=clips)
 
 
 def _budgeted(config: RunConfig, share: Fraction, per_step: float) -> int:
@@ -159,6 +220,13 @@ def _next_epoch(phase: TrainingPhase) -> int:
         steps += phase.sampler.count(epoch)
         epoch += 1
     return epoch
+
+
+def let_train(model: nn.Module, stage: StageSettings) -> None:
+    """Let the parameters train that train in a stage."""
+    model.zero_grad(set_to_none=True)  # gradients of parameters that no longer train would count in their norm
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not stage.frozen or follows_blocks(name, model))
 
 
 @torch.no_grad()

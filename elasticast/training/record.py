@@ -39,10 +39,12 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "computed": trainer.computed,
         "init": trainer.init,
         "distill": _distill(trainer),
+        "ensemble": _ensemble(trainer),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "trained_parameters": trained_parameters(trainer.model),
         "steps": trainer.step,
-        "phases": _phases(trainer),
+        "phases": _parts(trainer, trainer.config.train.phases),
+        "stages": _parts(trainer, trainer.config.train.stages),
         "training_flops": sum(flops["phases"]) + flops["teacher"],
         "energy": trainer.energy.record(),
         "seconds": round(seconds, 3),
@@ -53,9 +55,9 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
     }
 
 
-def _phases(trainer: Any) -> list[dict[str, Any]] | None:
-    """Compression, resolution, steps and floating-point operations of each phase; None without `train.phases`."""
-    if trainer.config.train.phases is None:
+def _parts(trainer: Any, settings: list[Any] | None) -> list[dict[str, Any]] | None:
+    """What is recorded of each phase or stage, with its floating-point operations; None if a run has none."""
+    if settings is None:
         return None
     return [
         {**phase.record, "flops": flops} for phase, flops in zip(trainer.phases, trainer.flops["phases"], strict=True)
@@ -69,3 +71,12 @@ def _distill(trainer: Any) -> dict[str, Any] | None:
         return None
     record = teacher_record(distill.teacher, trainer.inputs.teacher, trainer.config)
     return {**record, "flops": trainer.flops["teacher"]}
+
+
+def _ensemble(trainer: Any) -> list[dict[str, Any]] | None:
+    """Record of each model of an ensemble; None without `train.ensemble`."""
+    config = trainer.config
+    if config.train.ensemble is None:
+        return None
+    members = zip(config.train.ensemble, trainer.inputs.ensemble, strict=True)
+    return [teacher_record(source, member, config) for source, member in members]

@@ -106,7 +106,7 @@ class Selection:
         if self.clips.events is not None:
             return self._event_value(model, view, x)
         rank_chunks = all_chunks[self.world.rank :: self.world.size]
-        logits = sweep(model, self.clips, self.config, self.norm, view, _NoProgress(), only=rank_chunks)[x]
+        logits = sweep(model, self.clips, self.config, self.norm, view, None, only=rank_chunks)[x]
         model.train()
         for rank, rows in enumerate(self.world.gather([logits[chunk].clone() for chunk in rank_chunks])):
             for chunk, chunk_logits in zip(all_chunks[rank :: self.world.size], rows, strict=True):
@@ -121,7 +121,7 @@ class Selection:
         if not self.world.main:
             return math.nan
         frames = frame_scores(self.clips, self.config, view, None, torch.empty)
-        sweep(model, self.clips, self.config, self.norm, view, _NoProgress(), frames=frames)
+        sweep(model, self.clips, self.config, self.norm, view, None, frames=frames)
         model.train()
         # a long evaluation would be too long for the ranks that wait
         found = event_metrics(frames[x], self.clips.events, self.clips.classes, Detection(), only_f1=True)
@@ -172,10 +172,3 @@ def due_steps(
             return due | {total: epoch if step == total else epoch - 1}
         if (epoch - first_epoch) % every == 0:
             due[step] = epoch
-
-
-class _NoProgress:
-    """Replaces the progress bar of an evaluation, because the training already has one."""
-
-    def update(self, _: int) -> None:
-        """Do nothing."""

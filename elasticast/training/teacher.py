@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from elasticast.config import RunConfig
-from elasticast.config.run import teacher_loss_error
+from elasticast.config.run import TEACHER, teacher_loss_error
 from elasticast.data.packing import PackedBatch, equally_long
 from elasticast.errors import DataError
 from elasticast.evaluation.classes import match_classes
@@ -15,8 +15,8 @@ from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.training.cost import ForwardCost, mean_clip
 
 
-def load_teacher(source: str, config: RunConfig, classes: list[str]) -> Pretrained:
-    """Load the teacher of a run, with its logits in the order of the classes of the run.
+def load_teacher(source: str, config: RunConfig, classes: list[str], key: str = TEACHER) -> Pretrained:
+    """Load a teacher of a run, with its logits in the order of the classes of the run.
 
     Parameters
     ----------
@@ -26,6 +26,8 @@ def load_teacher(source: str, config: RunConfig, classes: list[str]) -> Pretrain
         Settings of the run.
     classes : list of str
         Classes of the run.
+    key : str
+        The setting that names it, for messages.
 
     Raises
     ------
@@ -35,15 +37,15 @@ def load_teacher(source: str, config: RunConfig, classes: list[str]) -> Pretrain
     try:
         teacher = match_classes(load_model(source), classes, source, f"{config.dataset} ({config.task})")
     except DataError as error:
-        raise DataError(f"train.distill.teacher: {error}") from None
+        raise DataError(f"{key}: {error}") from None
     theirs, ours = teacher.config.front_end.sample_rate, config.front_end.sample_rate
     if theirs != ours:
         raise DataError(
-            f"train.distill.teacher: {source}: front_end.sample_rate = {theirs} Hz, but that of the run is {ours} Hz; "
+            f"{key}: {source}: front_end.sample_rate = {theirs} Hz, but that of the run is {ours} Hz; "
             "use a teacher with the same sample rate"
         )
     if wrong := teacher_loss_error(config, teacher.config):
-        raise DataError(f"train.distill.teacher: {source}: {wrong}")
+        raise DataError(f"{key}: {source}: {wrong}")
     return teacher
 
 

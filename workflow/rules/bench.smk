@@ -50,5 +50,6 @@ rule bench:
         "../../environment.yml"
     params:
         out=subpath(output[0], strip_suffix=".png"),
+        code=CODE["bench"],
     shell:
         "python -m elasticast bench figure {input:q} --out {params.out:q} 2> {log:q}"

@@ -57,11 +57,11 @@ PAGE_DIR = "/".join(
 )
 PUBLISHED = f"docs/results/{SUITE.name}"
 BENCH_DIR = f"{SUITE_DIR}/bench"
-# `snakemake bench`: subcommand of `elasticast bench` to its options; together some 10 minutes on one quiet core
+# `snakemake bench`: subcommand of `elasticast bench` to its options; together about a quarter of an hour on one quiet core
 BENCHES = {
-    "packing": "--model ti --lengths voxceleb --bucket 6 --row-tokens 2048 --way padded-longest --way bucketed "
+    "packing": "--model ti --lengths voxceleb --clips 4 --bucket 2 --row-tokens 2048 --way padded-longest --way bucketed "
     "--way rows-2048 --way one-by-one --rounds 5",
-    "others": "--model ti --rounds 5",
+    "others": "--model ti --clips 4 --rounds 5",
     "frontend": "",
     "loader": "",
     "sweep": "",

@@ -42,7 +42,7 @@ class Traits:
         Kinds of models whose weights it can start from, besides its own kind.
     head : tuple of str
         Names of the submodules that belong to the classes. They start anew if weights have other classes. The last one
-        computes the logits.
+        computes the logits. In stages that freeze the transformer, they train, and the submodule ``pool``.
     """
 
     lengths: Literal["any", "one", "padded"] = "any"

@@ -8,6 +8,7 @@ from elasticast.config.base import PositiveFloat, PositiveInt
 from elasticast.config.model.adapting import Adaptation, AnyAdaptation, Conformer, Prompts
 from elasticast.config.model.common import ModelSettings
 from elasticast.config.model.context import Context
+from elasticast.config.model.crnn import CRNN
 from elasticast.config.model.token_merging import TokenMerging
 from elasticast.config.model.traits import Traits
 from elasticast.errors import Problem
@@ -60,6 +61,11 @@ class TransformerSettings(ModelSettings):
         description="Also compute logits of every time patch: the mean over frequency, and a linear layer. For tasks "
         "of kind `frames`, which need it.",
     )
+    crnn: CRNN | None = Field(
+        None,
+        description="A frame head that also convolves the spectrogram and reads it in time, instead of the mean and "
+        "the linear layer; `null`: these.",
+    )
     adapt: AnyAdaptation | None = Field(
         None,
         discriminator="kind",
@@ -98,10 +104,12 @@ class TransformerSettings(ModelSettings):
         if self.frame_head and self.merge is not None and self.merge.method == "prune":
             message = "needs model.merge.method = 'merge': pruned tokens have no state to compute frames from"
             problems.append(Problem.between("model.frame_head", True, message))
-        return problems + (self.adapt.problems(self) if self.adapt else [])
+        return problems + [problem for part in (self.crnn, self.adapt) if part for problem in part.problems(self)]
 
-    def flops(self, tokens: int, classes: int) -> int:
+    def flops(self, tokens: int, classes: int) -> int | None:
         """Floating-point operations of the forward pass of one clip; a multiplication and an addition count as two.
+
+        None with `crnn`: they are then counted, since they depend on the mel bins too.
 
         With n patch tokens of P x P values, m tokens including prefix or CLS tokens, width D, K blocks, hidden width H
         of the MLP, and C classes::
@@ -113,6 +121,8 @@ class TransformerSettings(ModelSettings):
         a block that merges costs 2 (n^2 / 4) E, with E channels per head. A block that prunes computes its attention a
         second time, 2 m^2 D. Prompts count in m; for adapters see `Adaptation.flops`.
         """
+        if self.crnn is not None:
+            return None
         width, hidden, extra = self.dim, round(self.dim * self.mlp_ratio), self.traits.extra_tokens
         extra += self.adapt.extra_tokens if self.adapt else 0
         left, cost = tokens, 2 * tokens * self.patch**2 * width + 2 * width * classes

@@ -82,6 +82,8 @@ def _head(
     """The head; freshly initialised if the classes differ."""
     fresh = {name: value for name, value in state.items() if _in_head(name, model)}
     given = {name: value for name, value in weights.tensors.items() if name in fresh}
+    if getattr(model, "crnn", None) != getattr(weights.config.model, "crnn", None):
+        given = {name: value for name, value in given.items() if not name.startswith("frame_head.")}
     if keep and given and all(value.shape == fresh[name].shape for name, value in given.items()):
         if missing := sorted({name.partition(".")[0] for name in fresh.keys() - given.keys()}):
             notes.append(f"freshly initialised: {', '.join(missing)}, which the weights do not have")

@@ -57,6 +57,11 @@ def test_a_table_that_is_resized_to_each_clip_has_no_graph(tiny):
     assert "model.positions = 'grid'" in problem
 
 
+def test_a_recurrent_head_has_no_graph(tiny):
+    (problem,) = problems(tiny(model={"frame_head": True, "crnn": {}}))
+    assert "model.crnn" in problem
+
+
 @pytest.mark.parametrize("model", [{}, {"pooling": "cls"}, {"kind": "ast", "prefix_tokens": 2}])
 def test_logits_of_time_patches_are_those_of_the_model(tiny, model):
     config = tiny(model={"frame_head": True, **model})

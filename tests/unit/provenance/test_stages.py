@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elasticast.config.dataset import DatasetConfig, TwinnedDataset
-from elasticast.provenance import PACKAGE, STAGES, START, TEACHER, training_code
+from elasticast.provenance import ENSEMBLE, PACKAGE, STAGES, START, TEACHER, training_code
 from elasticast.provenance.source import Place, Source
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +35,7 @@ ENTRIES = {
     "lengths": (f"{SCRIPTS}/fig2_native_lengths.py",),
     "audit": ("audit/run.py:audit", "audit/clips.py"),
     "packing": (f"{SCRIPTS}/fig3_packing.py",),
+    "bench": ("reporting/bench_figure.py",),
 }
 """What each stage starts with: a verb of the command, a function, or a script, which is an input of its rule."""
 NEVER = {
@@ -85,11 +86,13 @@ UNUSED = {
     "train": {
         "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
         "training/teacher.py": "runs with train.distill add TEACHER",
+        "training/ensemble.py": "runs with train.ensemble add ENSEMBLE",
         "training/selection.py": "runs with train.select have the stage select",
     },
     "select": {
         "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
         "training/teacher.py": "runs with train.distill add TEACHER",
+        "training/ensemble.py": "runs with train.ensemble add ENSEMBLE",
     },
     "evaluate": {
         "models/weights/convert.py": "a run's own weights are not converted; published ones have the stage released",
@@ -110,6 +113,7 @@ BY_DATASET = ("synthesis", "decode", "prepare")
 OTHER_DATASETS = {place_of(d) for d in DATASETS} | {Place("config/dataset/__init__.py", "DatasetConfig")}
 NO_CODE = {
     "archive": "has the commit, which decides what it holds",
+    "bench_table": "measures the machine, which an edit does not change",
     "configure": "writes its params",
     "configure_sweeps": "writes its params",
     "resolved_suite": "writes settings of which it has the digest",
@@ -161,6 +165,12 @@ def cases():
                 (*parts, *TEACHER),
                 ENTRIES[stage],
                 skipped - {"models/pretrained.py", "training/teacher.py"},
+            )
+            yield (
+                f"{stage} of a run with train.ensemble",
+                (*parts, *ENSEMBLE),
+                ENTRIES[stage],
+                skipped - {"models/pretrained.py", "training/teacher.py", "training/ensemble.py"},
             )
 
 
@@ -217,7 +227,7 @@ def test_tables_of_exceptions_name_what_is_imported(source):
         seen[name.split()[0]] |= {place.path for place in reached(source, source.select(parts), entries, skipped)[0]}
     assert set(NEVER) <= set().union(*seen.values())
     assert all(set(modules) <= seen[stage] for stage, modules in UNUSED.items())
-    listed = {path for parts in (*STAGES.values(), START, TEACHER) for path in source.select(parts)}
+    listed = {path for parts in (*STAGES.values(), START, TEACHER, ENSEMBLE) for path in source.select(parts)}
     assert not listed & set(NEVER)
 
 

@@ -5,7 +5,18 @@ import math
 import pandas as pd
 import pytest
 
-from elasticast.published.costs import CORE_HOUR, GPU_HOUR, by_stage, core_minutes, describe, dollars, job_table
+from elasticast.errors import DataError
+from elasticast.published.costs import (
+    CORE_HOUR,
+    GPU_HOUR,
+    by_stage,
+    core_minutes,
+    describe,
+    dollars,
+    job_table,
+    read_jobs,
+)
+from tests.complaints import complains
 
 
 def test_every_job_of_the_suite_has_a_row(finished, suite):
@@ -73,3 +84,12 @@ def test_processor_time_by_stage_by_hand():
     assert table["measured"].to_dict() == {"prepare": 1, "train": 2, "evaluate": 0}
     assert table.loc["train", ["seconds", "cpu_seconds", "import_seconds", "peak_mib"]].tolist() == [30, 38, 4, 7]
     assert table["share"].tolist() == pytest.approx([2 / 40, 38 / 40, 0])
+
+
+def test_a_table_that_is_not_one_of_jobs_is_named(tmp_path):
+    path = tmp_path / "metrics.csv"
+    with complains(DataError, path):
+        read_jobs(path)
+    path.write_text("job,score\ntrain,1\n")
+    with complains(DataError, path, "dataset"):
+        read_jobs(path)

@@ -52,6 +52,15 @@ CASES = {
         "train": {**BUSY, "batch": {"clips": 5}},
     },
     "select": {"train": {**BUSY, "batch": {"clips": 5}, "select": {"split": "test"}}},
+    # in some steps, all clips of a rank have labels, or none has
+    "stages": {
+        "train": {
+            **BUSY,
+            "batch": {"clips": 2},
+            "unlabelled": {"share": 0.5, "clips": 1},
+            "stages": [{"share": 0.5, "consistency": 20.0}, {"share": 0.5, "frozen": True, "consistency": 20.0}],
+        }
+    },
 }
 
 
