@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from elasticast.cli.options import Out, Threads
+from elasticast.cli.options import Out, Threads, only_with
 
 # Imports are inside the function, as in `elasticast.cli`.
 
 
 def audit(
+    context: typer.Context,
     encoders: Annotated[
         list[str],
         typer.Argument(
@@ -30,6 +31,7 @@ def audit(
     threads: Threads = 1,
 ) -> None:
     """Measure how encoders behave: consistency, length, sampling rate, cost. Nothing is trained."""
+    only_with(context, "--data", data is not None, "split", "task")
     import torch
 
     from elasticast.audit.clips import built_in, from_prepared

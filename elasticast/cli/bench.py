@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from elasticast.cli.options import Data, Threads
+from elasticast.cli.options import Data, Threads, only_with
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,6 +249,7 @@ def _report(
 
 @bench.command()
 def packing(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Option(
@@ -292,6 +293,8 @@ def packing(
     out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
 ) -> None:
     """Compare ways to batch the same clips: packed, padded, in buckets, in rows, one at a time."""
+    only_with(context, "--data", data is not None, "split")
+    only_with(context, "drawn lengths: --data has its own", data is None, "lengths", "shortest")
     import pandas as pd
     import torch
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from elasticast.cli.options import Out
+from elasticast.cli.options import Out, only_with
 
 # Imports are inside the functions, as in `elasticast.cli`.
 
@@ -50,6 +50,7 @@ def archive(
 
 
 def publish(
+    context: typer.Context,
     results: Annotated[Path, typer.Argument(help="results of one suite, such as results/mini")],
     out: Annotated[Path | None, typer.Option(help="folder to write; default: docs/results/SUITE")] = None,
     partial: Annotated[
@@ -63,6 +64,7 @@ def publish(
     """Write the published results of a finished suite: summary tables with their records, settings and costs."""
     from elasticast.published.publish import publish as write
 
+    only_with(context, "a suite: an ablation is published when all its runs have finished", ablation is None, "partial")
     if ablation is not None:
         from elasticast.published.ablations import publish_ablation
 
@@ -73,6 +75,7 @@ def publish(
 
 
 def verify(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="published results, docs/results/SUITE, or results/SUITE")],
     repeat: Annotated[
         Literal["nothing", "evaluation", "training"],
@@ -88,6 +91,7 @@ def verify(
     out: Annotated[Path | None, typer.Option(help="CSV file to write: published and repeated scores")] = None,
 ) -> None:
     """Check published results: what agrees, what differs, what could not be checked. Exit status 1 if any differs."""
+    only_with(context, "--repeat evaluation or training", repeat != "nothing", "run", "out")
     from elasticast.published.checks import DIFFERS
     from elasticast.published.verify import line, summary
     from elasticast.published.verify import verify as check

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from elasticast.cli.options import TrustCode
+from elasticast.cli.options import TrustCode, only_with
 
 if TYPE_CHECKING:
     from elasticast.data.live import LiveAudio
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def listen(
+    called: typer.Context,
     source: Annotated[
         Literal["-", "microphone"], typer.Argument(help="- for samples on standard input, or the microphone")
     ],
@@ -46,6 +47,11 @@ def listen(
     trust_code: TrustCode = False,
 ) -> None:
     """Classify live audio from a pipe or the microphone; docs/streams.md has examples."""
+    raw, microphone = form != "wav", source == "microphone"
+    only_with(called, "the microphone", microphone, "device")
+    only_with(called, "- for standard input", not microphone, "form", "channels")
+    only_with(called, "--format of raw samples, or the microphone", raw or microphone, "rate")
+    only_with(called, "--format of raw samples", raw, "channels")
     import torch
 
     from elasticast.inference.classifier import load_pretrained

@@ -33,3 +33,29 @@ class Verbs(TyperGroup):
         """Names of the subcommands."""
         panels = (USE, DATA, INSIDE)
         return sorted(self.commands, key=lambda name: panels.index(self.commands[name].rich_help_panel or INSIDE))
+
+
+def only_with(context: typer.Context, what: str, present: bool, *options: str) -> None:
+    """Refuse options that would have no effect.
+
+    Parameters
+    ----------
+    context : typer.Context
+        Context of the subcommand.
+    what : str
+        What the options need, such as another option, for the message.
+    present : bool
+        Whether it was given.
+    *options : str
+        Names of the parameters of the subcommand.
+
+    Raises
+    ------
+    typer.BadParameter
+        If one of them is on the command line, but what it needs is not.
+    """
+    for option in options:
+        given = context.get_parameter_source(option)
+        if not present and given is not None and given.name == "COMMANDLINE":
+            name = next(p.opts[0] for p in context.command.params if p.name == option)
+            raise typer.BadParameter(f"has no effect without {what}", param_hint=name)

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from elasticast.cli.options import Out, Threads, TrustCode
+from elasticast.cli.options import Out, Threads, TrustCode, only_with
 
 # Imports are inside the function, as in `elasticast.cli`.
 
 
 def sweep(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="folder of a trained run, or other weights, see docs/inference.md")
     ],
@@ -31,6 +32,7 @@ def sweep(
     """Evaluate a model at several lengths, or as a stream: print the scores, and write them."""
     if (lengths is None) == (chunks is None):
         raise typer.BadParameter("give either --lengths or --chunks")
+    only_with(context, "--chunks", chunks is not None, "contexts")
     import torch
 
     from elasticast.inference.length_sweep import as_text, length_sweep, parse_lengths
