@@ -97,6 +97,8 @@ gpu: $(READY)
 	    --lengths voxceleb --lengths uniform --lengths speech --lengths equal --clips 12 --clips 24 --clips 64 \
 	    --row-tokens 2048 --bucket 6 --way packed-graphs --way packed-varlen --way padded-longest --way bucketed \
 	    --way rows-2048 --way one-by-one --out "$(RESULTS)/gpu/packing.csv"
+	"$(BIN)/python" -m elasticast bench others --model base --device cuda --precision bf16 --rounds 5 --out "$(RESULTS)/gpu/others.csv"
+	"$(BIN)/python" -m elasticast bench scaling --model base --device cuda --precision bf16 --out "$(RESULTS)/gpu/scaling.csv"
 	$(SNAKEMAKE) fig1 fig4 fig5 table1 --config suite=fsdd_gpu data_root="$(DATA_ROOT)" results="$(RESULTS)/gpu" $(CONFIG)
 
 $(DOCS_READY): $(READY)

@@ -78,25 +78,27 @@ def measure_scaling(
         "length": {x: clip_tokens(config, [x]) for x in seconds},
         "budget": {n: _within(config, n, seed) for n in budgets},
     }
-    batches = {(axis, x): tokens for axis, sizes in axes.items() for x, tokens in sizes.items()}
-    saved, steps = {}, {}
-    for key, tokens in track(batches.items(), len(batches), "bench scaling"):
-        saved[key], steps[key] = _step(WholeModel(config, tokens, device, precision, seed), backend)
-    named = {f"{axis} {x}": key for key in batches for axis, x in [key]}
-    times = time_alternately({name: steps[key] for name, key in named.items()}, rounds, device)
+    batches = {f"{axis} {x}": (axis, x, tokens) for axis, sizes in axes.items() for x, tokens in sizes.items()}
+    subject = WholeModel(config, [n for *_, tokens in batches.values() for n in tokens], device, precision, seed)
+    saved, steps, first = {}, {}, 0
+    for name, (*_, tokens) in track(batches.items(), len(batches), "bench scaling"):
+        layout = Layout(tuple(range(first, first + len(tokens))), backend)
+        saved[name], steps[name] = _step(subject, layout)
+        first += len(tokens)
+    times = time_alternately(steps, rounds, device)
     rows, on_cpu = [], device.type == "cpu"
-    for name, (axis, x) in named.items():
-        tokens, (wall, cpu) = batches[axis, x], np.median(times[name], 0)
+    for name, (axis, x, tokens) in batches.items():
+        wall, cpu = np.median(times[name], 0)
         flop = (1 + BACKWARD) * sum(config.model.flops(n, CLASSES) for n in tokens)
         size = {"axis": axis, "x": x, "clips": len(tokens), "tokens": sum(tokens), "gflop": flop / 1e9}
-        cost = {"saved_mib": saved[axis, x] / MIB, "seconds": wall, "cpu_seconds": cpu if on_cpu else math.nan}
+        cost = {"saved_mib": saved[name] / MIB, "seconds": wall, "cpu_seconds": cpu if on_cpu else math.nan}
         rows.append({**size, **cost, "tokens_per_s": sum(tokens) / wall})
     return pd.DataFrame(rows)
 
 
-def _step(subject: WholeModel, backend: str) -> tuple[int, Step]:
+def _step(subject: WholeModel, layout: Layout) -> tuple[int, Step]:
     """Bytes that the forward pass keeps, and the step."""
-    passes = [subject.prepare(Layout(tuple(range(len(subject.clips))), backend))]
+    passes = [subject.prepare(layout)]
     saved = saved_bytes(passes[0].forward, subject.weights)  # also warms up
     return saved, functools.partial(run_step, subject, passes, "step")
 

@@ -130,7 +130,8 @@ def _read_span(recording: Recording, start: float, duration: float, longest: flo
 
 def _has_sound(block: np.ndarray) -> bool:
     """Whether the samples of a channel differ by more than a step of 16 bit."""
-    spans = block.max(axis=0).astype(np.float64) - block.min(axis=0)
+    with np.errstate(invalid="ignore"):  # samples that are not finite are refused later
+        spans = block.max(axis=0).astype(np.float64) - block.min(axis=0)
     return bool(spans.max() > (INT16_STEP if block.dtype.kind == "f" else 1))
 
 

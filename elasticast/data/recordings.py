@@ -210,8 +210,11 @@ def _holds_floats(file: sf.SoundFile) -> bool:
 
     As integers, these are all near half of full scale. As floats, integers of a recording have any exponent.
     """
-    samples = file.read(BLOCK, dtype="int32")
-    file.seek(0)
+    try:
+        samples = file.read(BLOCK, dtype="int32")
+        file.seek(0)
+    except sf.LibsndfileError:  # reading the samples will name the fault
+        return False
     floats = np.abs(samples[samples != 0].view(np.float32))
     return len(floats) > 0 and float(np.mean((floats > 1e-7) & (floats < MAX_PEAK))) > 1 - MAX_CLIPPED
 

@@ -17,7 +17,7 @@ _RECORDINGS = (
     b"fLaC",
     b"OggS",
     b"NIST",
-    b"Crea",  # tive Voice File
+    b"Creative Voi",
 )
 _HEADERS = (b"WAVEfmt ", b"\x8afmt \xf3\xac\xd3\x11", b"caff\0\1\0\0desc", b"AIFFCOMM", b"AIFCFVER", b"fLaC\0\0\0\x22")
 _AFTER = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"cue ", b"smpl", b"PEAK", b"_PMX", b"afsp", b"JUNK", b"FLLR")
@@ -43,7 +43,7 @@ def check_tail(data: FileBytes, offset: int, order: str = "", size: int = 4, end
     while offset < data.size:
         offset = _after_padding(data, offset)
         head = data.at(offset, 12)
-        if head[:4] in _RECORDINGS:
+        if head.startswith(_RECORDINGS):
             raise UnusableAudioError(JOINED)
         step = tag_length(data, offset) or (_chunk_length(head, order, size) if order else 0)
         if head[:4] == b"data" and step:
