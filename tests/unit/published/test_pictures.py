@@ -91,6 +91,9 @@ def test_every_picture_in_docs_is_drawn_from_published_data():
         for published in PUBLISHED
         for name in read_record(published / FIGURES / PICTURES, "")[FILES]
     }
+    # the figure of an ablation is published with its data, under one record
+    ablations = (REPOSITORY / ROOT).glob("*/ablations/*/published.json")
+    recorded |= {record.parent / name for record in ablations for name in read_record(record, "")[FILES]}
     found = {path for path in (REPOSITORY / "docs").rglob("*.png") if "_build" not in path.parts}
     without = {path.name for path in found - recorded}
     assert without == set(WITHOUT_DATA), "draw it with `snakemake redraw`, or say in WITHOUT_DATA why not"
