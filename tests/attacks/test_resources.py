@@ -1,6 +1,7 @@
 """Full disks, too little memory, and long runs."""
 
 import contextlib
+import copy
 import os
 import re
 import resource
@@ -13,13 +14,15 @@ import pytest
 import torch
 import yaml
 
-from elasticast.config import RunConfig
+from elasticast.config import RunConfig, deciding, digest
+from elasticast.config.load_suite import load_suite
 from elasticast.data.packing import pack, pack_clip
 from elasticast.models import build_model
 from tests.attacks.forked import SECONDS
 from tests.attacks.jobs import copied, long_training
 from tests.attacks.test_files import RUN, job_of
 from tests.unit.inference.test_inference import trained
+from tests.workflow.conftest import TINY, Project
 
 STAGES = ("prepare", "stats", "train", "evaluate", "resample", "intervals", "collect_metrics", "table1", "fig4")
 
@@ -171,6 +174,23 @@ def test_a_long_run(finished, jobs, scratch, tries):
         assert last <= first + allowed, f"{name}: {first} after a quarter of the steps, {last} at the end"
     for _ in tries:
         tries.add("memory and handles flat")
+
+
+@pytest.mark.tries(50)
+def test_a_large_suite(scratch, tries):
+    """A suite of 100 experiments per try: each is planned once, with the settings of its own"""
+    scratch.mkdir()
+    project, count = Project(scratch), 100 * tries.count
+    project.suite = copy.deepcopy(TINY)
+    for number in range(count - len(TINY["experiments"])):
+        added = {"base": "elastic", "label": f"Model {number}", "train": {"lr": 0.01 + 1.0e-6 * number}}
+        project.suite["experiments"][f"model{number}"] = added
+    jobs = project.planned("all")
+    assert (jobs["configure"], jobs["train"], jobs["evaluate"], jobs["resample"]) == (count,) * 4
+    runs = load_suite("tiny", scratch / "config").runs
+    assert len({digest(deciding(run)) for run in runs.values()}) == count
+    for _ in tries:
+        tries.add("planned")
 
 
 def _watch(log) -> None:
