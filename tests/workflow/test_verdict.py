@@ -63,6 +63,7 @@ def test_partial_marks_missing_runs_and_does_not_make_them(judged):
         "collect_runs",
         "collect_history",
         "resolved_suite",
+        "learning_curves",
         "zoo",
         "table1",
         "verdict",
