@@ -130,7 +130,8 @@ def _code(checkout: Path, folder: Path) -> dict[str, Path]:
     if _git(checkout, "status", "--porcelain", "--untracked-files=no"):
         LOG.warning("changes of the code that are not committed are not in the archive")
     with tarfile.open(fileobj=io.BytesIO(_git(checkout, "archive", "--format=tar", "HEAD"))) as tar:
-        tar.extractall(folder / "code", filter="data")
+        # of this repository; Python 3.11.2, that of Debian 12, has no filters
+        tar.extractall(folder / "code", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     code = folder / "code"
     return {path.relative_to(code).as_posix(): path for path in sorted(code.rglob("*")) if path.is_file()}
 

@@ -201,7 +201,9 @@ def test_a_training_length_outside_the_sweep_has_no_marker_and_no_words(project,
 def rendered(name: str, **output: str) -> str:
     """A caption as the report shows it: text without tags."""
     snakemake = SimpleNamespace(
-        output=SimpleNamespace(**output), config={"suite": "toy_suite"}, wildcards=SimpleNamespace(ablation="trial")
+        output=SimpleNamespace(**output),
+        config={"suite": "toy_suite"},
+        wildcards=SimpleNamespace(ablation="trial", bench="packing"),
     )
     text = Environment(trim_blocks=True).from_string((CAPTIONS / f"{name}.rst").read_text()).render(snakemake=snakemake)
     html = publish_parts(text, writer="html")["body"]

@@ -114,7 +114,7 @@ def test_the_look_of_elasticast_is_its_alone_in_suites(name):
         style = line_styles(suite)[suite.experiments[experiment].label]
         elastic = run.model.kind == "elasticast"
         if elastic:  # NaFlex and variants of ElasticAST have looks of their own
-            changed = (run.model.padding, run.model.merge, run.train.phases, run.train.distill)
+            changed = (run.model.padding, run.model.merge, run.train.phases, run.train.stages, run.train.distill)
             elastic = not any(changed) and run.model.positions != "grid"
         assert (style.color == ELASTICAST) == (style.width > 1.5) == elastic
 
