@@ -46,14 +46,14 @@ def ceilings(dataset: DatasetConfig, task: str, split: str, seconds: Sequence[fl
 
 
 def _of_tones(clips: list[Clip], seconds: Sequence[float]) -> list[float]:
-    """Share of right answers: a tone that is heard is named, another one is guessed."""
+    """Share of right answers if every tone in the input is named, and guessed where there is none."""
     begins = np.array([min(clip.sounding) * SLOT_SECONDS + LEAD_SECONDS for clip in clips])
     heard = [float((begins < length).mean()) for length in seconds]
     return [share + (1 - share) / len(TONES) for share in heard]
 
 
 def _of_scenes(clips: list[Score], seconds: Sequence[float]) -> list[float]:
-    """Share of right answers, if the answer is the most probable scene of the sounds that are heard."""
+    """Share of right answers if the most probable scene is named, given the sounds in the input."""
 
     def right(clip: Score, length: float) -> bool:
         heard = tuple(event for event in clip.events if event.start < length)

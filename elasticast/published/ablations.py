@@ -4,17 +4,16 @@
 the variants, and ``runs.csv`` the trainings. ``published.json`` is the record of these files and of the figure.
 """
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
 
-from elasticast.checksums import FILES, read_record, verify, write_record
+from elasticast.checksums import FILES, write_record
 from elasticast.config.load_ablation import Ablation, load_resolved_ablation
 from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.provenance import git_commit, versions
-from elasticast.published.layout import RECORD, REMEDY, ROOT
+from elasticast.published.layout import RECORD, REMEDY, ROOT, verified_record
 from elasticast.reporting import collect
 from elasticast.reporting.ablation.captions import figure_caption
 from elasticast.reporting.ablation.figures import draw
@@ -49,7 +48,7 @@ def publish_ablation(results: Path, name: str, out: Path | None = None) -> Path:
     Raises
     ------
     DataError
-        If a run is missing, or a file was changed or has results of another run. Nothing is written then.
+        If a run is missing, or a file was changed or has results of another run. Nothing is published then.
     """
     folder, remedy = results / FOLDER / name, f"run `snakemake ablation_{name} --config suite={results.name}` first"
     if not (folder / SETTINGS).is_file():
@@ -62,7 +61,7 @@ def publish_ablation(results: Path, name: str, out: Path | None = None) -> Path:
         raise DataError(f"{folder}: variant {unfinished['variant'].iloc[0]!r} has not run with all seeds; {remedy}")
     out.mkdir(parents=True, exist_ok=True)
     (out / RECORD).unlink(missing_ok=True)  # without it, nothing is published until all files are written
-    shutil.copyfile(folder / SETTINGS, out / SETTINGS)
+    write_text(out / SETTINGS, (folder / SETTINGS).read_text(encoding="utf-8"))
     write_text(out / SCORES, tidy_csv(run_table(found)))
     write_text(out / VARIANTS, printed_csv(table))
     collect.runs(sorted(set(_runs(ablation, results))), out / RUNS)
@@ -87,22 +86,21 @@ def published_variants(suite: str, name: str) -> pd.DataFrame:
         If the ablation is not published, or a file is missing or was changed.
     """
     folder = ROOT / suite / FOLDER / name
-    check_ablation(folder)
+    check_ablation(folder, suite)
     return read_variants(folder / VARIANTS)
 
 
-def check_ablation(folder: Path) -> int:
-    """Verify the files of a published ablation, and return their number.
+def check_ablation(folder: Path, suite: str) -> int:
+    """Verify the files of a published ablation of a suite, and return their number. The folder has its name.
 
     Raises
     ------
     DataError
-        If the ablation is not published, or a file is missing or was changed.
+        If the ablation is not published, if a file is missing or was changed, or if they are of another ablation.
     """
-    source = folder / RECORD
-    if not source.is_file():
-        raise DataError(f"{folder}: holds no published ablation: it has no {RECORD}; {REMEDY}")
-    record = read_record(source, REMEDY)
-    for file in record[FILES]:
-        verify(folder / file, record, source, REMEDY)
+    record = verified_record(folder, {SETTINGS, VARIANTS})
+    expected = {"suite": suite, "ablation": folder.name}
+    for key, value in expected.items():
+        if record[key] != value:
+            raise DataError(f"{folder / RECORD}: {key} is {record[key]!r}, expected {value!r}; {REMEDY}")
     return len(record[FILES])

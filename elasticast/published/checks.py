@@ -63,7 +63,11 @@ def check_files(published: Published) -> Finding:
 def check_ablations(published: Published) -> Iterator[Finding]:
     """That the files of published ablations have their checksums."""
     for folder in sorted(path for path in (published.folder / FOLDER).glob("*") if path.is_dir()):
-        yield Finding(AGREES, f"ablation {folder.name}", f"{check_ablation(folder)} files have their checksums")
+        yield Finding(
+            AGREES,
+            f"ablation {folder.name}",
+            f"{check_ablation(folder, published.suite.name)} files have their checksums",
+        )
 
 
 def check_settings(published: Published, config: Path = Path("config")) -> Finding:

@@ -20,6 +20,8 @@ from elasticast.plan import Plan
 CORE_HOUR, GPU_HOUR = 0.05, 2.50
 """Assumed prices, in US dollars: one core of a rented machine, and one data-centre GPU with its cores."""
 RUN_KEYS = ("device", "attention_backend", "threads", "code_digest")
+TEXT = ("dataset", "experiment", "processor", "code_digest", "torch", "weights_sha256", "record_sha256")
+"""Columns that hold text, also if it looks like a number."""
 COLUMNS = (
     "job", "dataset", "experiment", "seed", "seconds", "cpu_seconds", "peak_mib", "processor", *RUN_KEYS, "torch",
     "weights_sha256", "record_sha256",
@@ -107,13 +109,13 @@ def read_jobs(path: Path) -> pd.DataFrame:
         If the file is no such table.
     """
     try:
-        jobs = pd.read_csv(path)
+        jobs = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected jobs.csv of a published suite: {error}") from None
     missing = [column for column in COLUMNS if column not in jobs]
     if missing:
         raise DataError(f"{path}: expected jobs.csv of a published suite, but it has no column {missing[0]!r}")
-    return jobs
+    return jobs.astype({"seed": "Int64"})
 
 
 def by_stage(jobs: pd.DataFrame, starts: Mapping[str, float]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ what each job cost and where it ran. ``published.json`` is the record of all the
 what ``snakemake redraw`` draws from them.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from elasticast.checksums import FILES, read_record, verify
 from elasticast.config import Suite
 from elasticast.config.load_suite import load_resolved_suite
 from elasticast.errors import DataError
+from elasticast.published.costs import read_jobs
 from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs, read_runs
 
 ROOT = Path("docs/results")
 RECORD = "published.json"
 SUITE = "suite.yaml"
 JOBS = "jobs.csv"
-TEXT_OF_JOBS = ("dataset", "experiment", "processor", "code_digest", "torch", "weights_sha256", "record_sha256")
 TABLES = ("metrics", "runs", "history", "intervals", "pairs", "data", "lengths", "norms")
 """Summary tables, each a CSV file and its record."""
 OF_PARTIAL = TABLES[:3]
@@ -77,7 +78,7 @@ class Published:
     @property
     def jobs(self) -> pd.DataFrame:
         """One row per job: cost, machine and digests."""
-        return pd.read_csv(self.folder / JOBS, dtype=dict.fromkeys(TEXT_OF_JOBS, str)).astype({"seed": "Int64"})
+        return read_jobs(self.folder / JOBS)
 
 
 def read_published(folder: Path) -> Published:
@@ -88,12 +89,23 @@ def read_published(folder: Path) -> Published:
     DataError
         If the folder has no record, or if a file is missing or was changed.
     """
+    return Published(folder, verified_record(folder, TO_JUDGE), load_resolved_suite(folder / SUITE))
+
+
+def verified_record(folder: Path, needed: Set[str]) -> dict[str, Any]:
+    """Read the record of a published suite or ablation, which names the `needed` files, and verify all its files.
+
+    Raises
+    ------
+    DataError
+        If there is no record, or if a file is missing or was changed.
+    """
     source = folder / RECORD
     if not source.is_file():
         raise DataError(f"{folder}: holds no published results: it has no {RECORD}; {REMEDY}")
     record = read_record(source, REMEDY)
-    if missing := TO_JUDGE - set(record.get(FILES, {})):
+    if missing := needed - set(record.get(FILES, {})):
         raise DataError(f"{source}: names no {', '.join(sorted(missing))}; {REMEDY}")
     for name in record[FILES]:
         verify(folder / name, record, source, REMEDY)
-    return Published(folder, record, load_resolved_suite(folder / SUITE))
+    return record

@@ -17,7 +17,7 @@ from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.published import costs
 from elasticast.published.ablations import published_variants
-from elasticast.published.layout import FIGURES, RECORD, ROOT, Published, read_published
+from elasticast.published.layout import FIGURES, RECORD, REMEDY, ROOT, Published, read_published
 from elasticast.reporting.ablation.variant_table import sweep_table
 from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
@@ -39,7 +39,10 @@ def is_published(suite: str) -> bool:
 
 @cache
 def _published(suite: str) -> Published:
-    return read_published(ROOT / suite)
+    published = read_published(ROOT / suite)
+    if published.suite.name != suite:
+        raise DataError(f"{ROOT / suite}: holds the results of suite {published.suite.name!r}; {REMEDY}")
+    return published
 
 
 @cache

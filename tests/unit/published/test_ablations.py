@@ -56,12 +56,19 @@ def test_it_prints_as_the_suite_does(trial, results):
 @pytest.mark.parametrize("name", ["variants.csv", "scores.csv", "runs.csv", "ablation.yaml", "figure.png"])
 def test_a_file_was_changed(results, name):
     out = publish_ablation(results, "trial")
-    assert check_ablation(out) == 7
+    assert check_ablation(out, "toy") == 7
     content = bytearray((out / name).read_bytes())
     content[len(content) // 2] ^= 1
     (out / name).write_bytes(content)
     with complains(DataError, out / name):
         published_variants("toy", "trial")
+
+
+def test_an_ablation_in_the_place_of_another(results):
+    out = publish_ablation(results, "trial")
+    out.rename(out.with_name("pooling"))
+    with complains(DataError, out.with_name("pooling") / "published.json", "'trial'", "'pooling'"):
+        published_variants("toy", "pooling")
 
 
 def test_a_variant_has_not_run(results):

@@ -143,6 +143,12 @@ def test_printed_scores_are_cells_of_table_1(in_repository, suite):
         assert set(printed) <= known
 
 
+def test_a_suite_in_the_place_of_another(judged):
+    judged.rename(judged.with_name("other"))
+    with complains(DataError, judged.with_name("other"), "'toy_suite'"):
+        pages.score("other", "elastic", "lengths", "64")
+
+
 def test_claims_are_printed_by_outcome(judged):
     text = pages.claims("toy_suite", "other")
     held, not_held, undecided, not_tested = text.splitlines()
