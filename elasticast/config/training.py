@@ -162,6 +162,14 @@ class Train(Settings):
         description="`adam` adds the decay to the gradient (L2), `adamw` applies it to the weights directly.",
     )
     lr: float = Field(1.0e-3, gt=0, le=1.0e6, description="Learning rate after the warm-up.")
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Learning rates fall from layer to layer: that of a layer is so many times that of the layer "
+        "above. Heads, pooling and the last LayerNorm have the full rate, the last layer one decay, patches and "
+        "positions the most. For fine-tuning (`model.init`); 1 gives all the same rate.",
+    )
     betas: list[Share] = Field(
         [0.9, 0.999], min_length=2, max_length=2, description="Coefficients of Adam's running averages."
     )
@@ -227,7 +235,7 @@ class Train(Settings):
         "Warm-up, learning rate and optimiser start anew in each stage; `null` has no stages.",
     )
     unlabelled: Unlabelled | None = Field(
-        None, description="Training clips whose labels are not used; `null` uses all labels."
+        None, description="Training clips without labels; `null` uses none of them, and the labels of all others."
     )
     mean_teacher: Averaging = Field(Averaging(), description="With `stages`: the mean teacher.")
     ensemble: list[str] | None = Field(
