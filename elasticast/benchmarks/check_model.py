@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from elasticast.benchmarks.check_subject import Subject, alone, difference
 from elasticast.benchmarks.timing import saved_bytes
@@ -276,6 +276,17 @@ def head_only(subject: Subject) -> str:
     return ", ".join(subject.traits.head)
 
 
+def layers(subject: Subject) -> str:
+    """The trait `blocks` names a list of layers."""
+    name = subject.traits.blocks
+    if name is None:
+        raise NotApplicableError("its traits name no `blocks`, so train.layer_decay is refused")
+    found = dict(subject.model().named_modules()).get(name)
+    if not isinstance(found, nn.ModuleList) or not len(found):
+        raise ContractError(f"`{name}` is no nn.ModuleList with layers")
+    return f"{len(found)} in {name}"
+
+
 def bfloat16(subject: Subject) -> str:
     """Mixed precision (bfloat16)."""
     model, batch = subject.model(), subject.batch(_mixture(subject))
@@ -336,6 +347,7 @@ CHECKS = (
     gradients,
     state_dict,
     head_only,
+    layers,
     bfloat16,
     memory,
     flops,

@@ -97,6 +97,7 @@ def run_problems(run: RunSettings) -> list[Problem]:
         _merging,
         _context,
         _adapting,
+        _layer_decay,
         _patch_sizes,
         _buckets,
         _mask_fill,
@@ -184,6 +185,13 @@ def _adapting(run: RunSettings) -> list[Problem]:
         message = "needs model.adapt = null: a phase interpolates the table of positions, which does not train"
         problems.append(refused_phases(run, message))
     return problems
+
+
+def _layer_decay(run: RunSettings) -> list[Problem]:
+    if run.train.layer_decay == 1 or run.model.traits.blocks is not None:
+        return []
+    message = f"expected 1: a model of kind `{run.model.kind}` does not say what its layers are (trait `blocks`)"
+    return [Problem.between("train.layer_decay", run.train.layer_decay, message)]
 
 
 def _patch_sizes(run: RunSettings) -> list[Problem]:

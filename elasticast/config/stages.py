@@ -32,6 +32,11 @@ class StageSettings(Settings):
         description="Weight of the mean squared difference from the scores of the mean teacher, on all clips, with "
         "and without labels.",
     )
+    interpolation: bool = Field(
+        False,
+        description="With `consistency`: clips that `train.mixup` mixed are compared with the mixed scores of the mean "
+        "teacher for both clips alone (interpolation consistency), not with its scores for the mixture.",
+    )
     ramp_steps: NaturalInt = Field(
         0, description="How long `consistency` rises to its value: by exp(-5 (1 - t)^2), with t from 0 to 1. [steps]"
     )
@@ -68,16 +73,17 @@ class Averaging(Settings):
 
 
 class Unlabelled(Settings):
-    """Training clips whose labels are not used."""
+    """Training clips without labels, or whose labels are not used."""
 
     share: float = Field(
-        gt=0,
+        ge=0,
         lt=1,
-        description="Share of the training clips that are treated as if they had no labels. They are chosen by their "
-        "ids, so they are the same in all runs.",
+        description="Share of the training clips with labels that are treated as if they had none. They are chosen by "
+        "their ids, so they are the same in all runs. 0 for a dataset that has clips without labels, such as `desed`.",
     )
     clips: PositiveInt = Field(
-        description="How many of them each batch has besides those with labels, in stages that use them. [clips]"
+        description="How many clips without labels each batch has besides those with labels, in stages that use them. "
+        "[clips]"
     )
 
 
@@ -167,6 +173,7 @@ def _losses(run: Any) -> list[Problem]:
     if any(stage.consistency for stage in stages) and train.spec_augment.warp is not None:
         message = "expected null with `consistency`: a warp moves sounds, but the mean teacher has them as they are"
         problems.append(Problem.between("train.spec_augment.warp", train.spec_augment.warp.kind, message))
+    problems += _interpolation(train)
     weighted = [number for number, stage in enumerate(stages) if stage.pseudo_labels]
     for number in weighted:
         key, value = f"train.stages.{number}.pseudo_labels", stages[number].pseudo_labels
@@ -177,4 +184,16 @@ def _losses(run: Any) -> list[Problem]:
     if stages and train.ensemble is not None and not weighted:
         message = "expected null, or a stage with pseudo_labels above 0"
         problems.append(Problem.between("train.ensemble", train.ensemble, message))
+    return problems
+
+
+def _interpolation(train: Any) -> list[Problem]:
+    """Problems of stages with `interpolation` that would have nothing to interpolate."""
+    problems = []
+    for number, stage in enumerate(train.stages or []):
+        key = f"train.stages.{number}.interpolation"
+        if stage.interpolation and not stage.consistency:
+            problems.append(Problem.between(key, True, "needs consistency above 0 in this stage"))
+        if stage.interpolation and not train.mixup:
+            problems.append(Problem.between(key, True, "needs train.mixup above 0: no clips are mixed"))
     return problems

@@ -41,10 +41,18 @@ class Batch(Settings):
 class Schedule(Settings):
     """Learning rate after warm-up."""
 
-    kind: Literal["constant", "step", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
-    gamma: PositiveFloat = Field(0.5, description="With `step`: factor of each decay.")
+    kind: Literal["constant", "step", "cosine", "plateau"] = Field(
+        "cosine",
+        description="Learning rate after the warm-up. `plateau` decays it when the score of `select` stops rising.",
+    )
+    gamma: PositiveFloat = Field(0.5, description="With `step` and `plateau`: factor of each decay.")
     start_epoch: PositiveFloat = Field(2, description="With `step`: when the first decay happens. [epochs]")
     every_epochs: PositiveFloat = Field(1, description="With `step`: time between decays. [epochs]")
+    patience: PositiveInt = Field(
+        3,
+        description="With `plateau`: the rate decays after so many evaluations in a row, counted from the last decay, "
+        "that were not better than the best one. [evaluations]",
+    )
 
 
 Scale = Literal["frames", "compression"]
@@ -100,8 +108,8 @@ class Select(Settings):
     patience: PositiveInt | None = Field(
         None,
         description="Training ends early, as converged, once so many evaluations in a row were not better than the "
-        "best one before; `null` always trains to the end. Best with `schedule: {kind: constant}`: a rate that falls "
-        "until the end, as with `cosine`, would be cut off while it is high. [evaluations]",
+        "best one before; `null` always trains to the end. Best with `schedule: {kind: plateau}` or `constant`: a rate "
+        "that falls until the end, as with `cosine`, would be cut off while it is high. [evaluations]",
     )
     scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
@@ -154,6 +162,14 @@ class Train(Settings):
         description="`adam` adds the decay to the gradient (L2), `adamw` applies it to the weights directly.",
     )
     lr: float = Field(1.0e-3, gt=0, le=1.0e6, description="Learning rate after the warm-up.")
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Learning rates fall from layer to layer: that of a layer is so many times that of the layer "
+        "above. Heads, pooling and the last LayerNorm have the full rate, the last layer one decay, patches and "
+        "positions the most. For fine-tuning (`model.init`); 1 gives all the same rate.",
+    )
     betas: list[Share] = Field(
         [0.9, 0.999], min_length=2, max_length=2, description="Coefficients of Adam's running averages."
     )
@@ -219,7 +235,7 @@ class Train(Settings):
         "Warm-up, learning rate and optimiser start anew in each stage; `null` has no stages.",
     )
     unlabelled: Unlabelled | None = Field(
-        None, description="Training clips whose labels are not used; `null` uses all labels."
+        None, description="Training clips without labels; `null` uses none of them, and the labels of all others."
     )
     mean_teacher: Averaging = Field(Averaging(), description="With `stages`: the mean teacher.")
     ensemble: list[str] | None = Field(
@@ -275,6 +291,9 @@ class Train(Settings):
         if low > high:
             message = "the smaller number comes first"
             raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
+        if self.schedule.kind == "plateau" and (self.select is None or self.phases or self.stages):
+            message = "plateau decays by the scores of train.select, which must be set, without phases and stages"
+            raise SettingsError([Problem("", ("schedule", "kind"), message, self.schedule.kind)])
         for name in ("phases", "stages"):
             parts = getattr(self, name)
             if parts is not None and (problem := share_problem(name, [part.share for part in parts])):

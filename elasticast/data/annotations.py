@@ -14,6 +14,7 @@ import pandas as pd
 from elasticast.config.base import TaskKind
 from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.data.labels import INVISIBLE, clean
+from elasticast.data.manifest import LACKING, Known
 from elasticast.errors import DataError
 from elasticast.text import printable
 
@@ -21,7 +22,7 @@ LOG = logging.getLogger(__name__)
 MAX_QUOTED = 200  # characters of a wrong line to quote: a web page saved as a list may be a single line
 CLASS = re.compile(r'\s*(\d+)\s*,\s*([^\s,"]+)\s*,\s*(?:"([^"]+)"|([^",]+?))\s*')
 _PLAIN = {**INVISIBLE, ord("\u00a0"): " ", ord("\u202f"): " "}
-DEFAULTS = {"key": "", "start": 0.0, "duration": math.nan, "longest": math.nan, "reason": ""}
+DEFAULTS = {"key": "", "start": 0.0, "duration": math.nan, "longest": math.nan, "reason": "", LACKING: Known.ALL}
 
 
 class Annotations(NamedTuple):
@@ -35,7 +36,8 @@ class Annotations(NamedTuple):
         - ``id``
         - ``split``
         - ``path``: the audio file, or ``""`` if there is none (``reason`` then gives the cause)
-        - one column per task, with a list of class names; not for tasks of kind ``frames``
+        - one column per task, with a list of class names; for tasks of kind ``frames``, only the names of clips whose
+          events are not known
 
         Optional columns (:data:`DEFAULTS` gives their default values):
 
@@ -44,6 +46,8 @@ class Annotations(NamedTuple):
         - ``duration`` (s); NaN means up to the end of the file
         - ``longest`` (s): a file longer than this is rejected as the wrong file; NaN means no limit
         - ``reason``: why the clip is already known to be unusable
+        - ``known``: which labels the clip has, a :class:`~elasticast.data.manifest.Known`. Only training clips may
+          lack some.
         - ``group``: the recording that the clip was cut from. Clips of the same group are never divided between train
           and dev. By default, every clip is a group.
     classes : dict
@@ -178,7 +182,8 @@ def check_annotations(clips: pd.DataFrame, tasks: dict[str, TaskKind], dev_share
     if dev_share:
         groups = clips["group"] if "group" in clips else clips["id"]
         chosen = {group: hash_fraction(str(group)) < dev_share for group in groups.unique()}
-        clips.loc[(clips["split"] == "train") & groups.map(chosen), "split"] = "dev"
+        complete = clips[LACKING] == Known.ALL
+        clips.loc[(clips["split"] == "train") & complete & groups.map(chosen), "split"] = "dev"
     hidden = clips["id"].map(lambda name: not name.isprintable())
     reject(hidden, "id is not printable UTF-8")
     clips.loc[hidden, "id"] = clips.loc[hidden, "id"].map(printable)

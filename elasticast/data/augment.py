@@ -127,11 +127,13 @@ def mixup(a: Tensor, b: Tensor, share: float, fill: Literal["repeat", "zeros"] =
     Tensor
         `[S]`.
     """
-    samples = a.numel()
-    if fill == "zeros":
-        fitted = torch.nn.functional.pad(b - b.mean(), (0, max(0, samples - b.numel())))[:samples]
-    else:
-        fitted = b.repeat(-(-samples // b.numel()))[:samples]
-        fitted = fitted - fitted.mean()
-    mixed = share * (a - a.mean()) + (1 - share) * fitted
+    mixed = share * (a - a.mean()) + (1 - share) * fitted(b, a.numel(), fill)
     return mixed - mixed.mean()
+
+
+def fitted(waveform: Tensor, samples: int, fill: Literal["repeat", "zeros"]) -> Tensor:
+    """What :func:`mixup` adds of the second waveform `[S']`, at full level: `[samples]`, without its mean."""
+    if fill == "zeros":
+        return torch.nn.functional.pad(waveform - waveform.mean(), (0, max(0, samples - waveform.numel())))[:samples]
+    repeated = waveform.repeat(-(-samples // waveform.numel()))[:samples]
+    return repeated - repeated.mean()

@@ -14,18 +14,18 @@ from torch.utils.data import Dataset
 
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import frame_seconds, patch_frames
-from elasticast.data.augment import mask_value, mixup, spec_augment, warped_labels
+from elasticast.data.augment import fitted, mask_value, mixup, spec_augment, warped_labels
 from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
 from elasticast.data.events import Mixed, check_frame_head, frame_labels, read_events
 from elasticast.data.features import check_rate, one_thread
-from elasticast.data.manifest import read_classes, read_manifest
+from elasticast.data.manifest import LACKING, Known, read_classes, read_manifest
 from elasticast.data.norm import Norm
 from elasticast.data.packing import PackedClip, kept_tokens
 from elasticast.data.prepared import REMEDY, verified_file
 from elasticast.data.pseudo_labels import PseudoLabels
 from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
-from elasticast.data.unlabelled import labelled_clips
+from elasticast.data.unlabelled import known_labels
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError
 
@@ -54,6 +54,8 @@ class Clips:
         `[clips + 1]` int64. The labels of clip i are ``labels[first_label[i]:first_label[i + 1]]``.
     events : Events or None
         Events of the clips, for tasks of kind ``frames``.
+    known : ndarray or None
+        `[clips]`, what is :class:`~elasticast.data.manifest.Known` of each clip. None if all have all labels.
     """
 
     def __init__(self, prepared: Path, split: str, task: str):
@@ -68,6 +70,7 @@ class Clips:
         self.ids: list[str] = manifest["id"].tolist()
         self.classes: list[str] = info[task]["classes"]
         self.kind: str = info[task]["kind"]
+        self.known = _known(manifest)
         self._check_ids(prepared / "manifest.parquet")
         counts = manifest[task].map(len).to_numpy(np.int64)
         if self.kind == "single" and (counts != 1).any():
@@ -130,6 +133,13 @@ class Clips:
         return as_waveform(self.store[index])
 
 
+def _known(manifest: pd.DataFrame) -> np.ndarray | None:
+    if LACKING not in manifest:
+        return None
+    known = np.array([Known[name.upper()] for name in manifest[LACKING]], np.int64)
+    return known if (known < Known.ALL).any() else None
+
+
 class ClipDataset(Dataset):
     """Training clips of a run as tokens, indexed by :class:`~elasticast.data.sampler.ClipRequest`.
 
@@ -149,6 +159,8 @@ class ClipDataset(Dataset):
         Encodes the same clips for a teacher, see :class:`~elasticast.data.teacher.TeacherView`.
     mean_teacher : bool
         Whether each clip is also encoded for a mean teacher: the same part of it, with all tokens and without masks.
+    interpolation : bool
+        Whether the mean teacher is given both clips of a mixture alone, instead of the mixture.
     pseudo_labels : PseudoLabels, optional
         Probabilities of the classes of the clips over time, by other models.
     """
@@ -161,13 +173,14 @@ class ClipDataset(Dataset):
         teacher: Callable[[int, Tensor | None, float], PackedClip] | None = None,
         *,
         mean_teacher: bool = False,
+        interpolation: bool = False,
         pseudo_labels: PseudoLabels | None = None,
     ):
         clips.check_rate(config.front_end)
         check_frame_head(config, clips.kind)
         self.clips, self.config, self.teacher = clips, config, teacher
-        self.mean_teacher, self.pseudo_labels = mean_teacher, pseudo_labels
-        self.labelled = labelled_clips(config, clips.ids)
+        self.mean_teacher, self.interpolation, self.pseudo_labels = mean_teacher, interpolation, pseudo_labels
+        self.known = known_labels(config, clips.ids, clips.known)
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
         self.fill = mask_value(config.train.spec_augment, norm)
         # Worker processes are restarted every epoch, so what they keep would be lost.
@@ -208,14 +221,29 @@ class ClipDataset(Dataset):
         options |= {"patch_size": request.patch_size, "pseudo_labels": pseudo}
         clip = self.encoder.encode(spectrogram, view, **options)
         seen = self._drop_tokens(self._shift(clip, generator), generator)
-        if self.labelled is not None and not self.labelled[request.index]:
-            seen.labelled = False
+        if self.known is not None:
+            seen.known = Known(self.known[request.index])
+        if seen.known == Known.NOTHING:
             seen.target.zero_()  # so that no label can be used by mistake
         if self.teacher is not None:
             seen.teacher = self.teacher(request.index, mixed, start)
         if self.mean_teacher:
-            seen.teacher = self.encoder.encode(spectrogram, view, index=request.index, start=start)
+            apart = self.interpolation and partner is not None
+            heard = self.log_mels(request.index, view.compression) if apart else spectrogram
+            seen.teacher = self.encoder.encode(heard, view, index=request.index, start=start)
+            if apart:
+                seen.teacher.partner, seen.teacher.share = (
+                    self._alone(request.index, partner, view, start),
+                    partner.share,
+                )
         return seen
+
+    def _alone(self, index: int, partner: Mixed, view: ClipView, start: float) -> PackedClip:
+        """The clip that a clip is mixed with, as it sounds in the mixture, but alone."""
+        samples = int(self.clips.samples[index])
+        waveform = fitted(self.log_mels.waveform(partner.clip), samples, self.config.train.mixup_fill)
+        spectrogram = self.log_mels(partner.clip, view.compression, waveform)
+        return self.encoder.encode(spectrogram, view, index=partner.clip, start=start)
 
     def _generator(self, request: ClipRequest) -> Generator:
         key = f"{self.config.seed}/{request.epoch}/{self.clips.ids[request.index]}"
@@ -267,17 +295,17 @@ class ClipDataset(Dataset):
         return mixed, target, Mixed(partner, share)
 
     def _partner(self, index: int, draw: float) -> int:
-        """The clip that `draw` in [0, 1) selects to be mixed with another one; if that has labels, it has some too."""
-        if self.labelled is None or not self.labelled[index]:
+        """The clip that `draw` in [0, 1) selects to be mixed with another one; it has the labels that this one has."""
+        if self.known is None:
             return int(draw * len(self.clips))
-        partners = np.flatnonzero(self.labelled)
+        partners = np.flatnonzero(self.known >= self.known[index])
         return int(partners[int(draw * len(partners))])
 
     def _labels(self, index: int, partner: Mixed | None, log_mel: Tensor, compression: float) -> Tensor | None:
         """Share of each frame of a log-mel `[F, T]` that events cover, `[C, T]`; None without events."""
         if self.clips.events is None:
             return None
-        if self.labelled is not None and not self.labelled[index]:
+        if self.known is not None and self.known[index] < Known.ALL:
             return torch.zeros(len(self.clips.classes), log_mel.shape[1])
         seconds = self.clips.samples / self.config.front_end.sample_rate
         hop = frame_seconds(self.config.front_end, compression, self.config.view.resolution)

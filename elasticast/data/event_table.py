@@ -27,11 +27,17 @@ def strong_tasks(tasks: dict[str, TaskKind]) -> list[str]:
 
 
 def with_clip_labels(annotations: Annotations, tasks: dict[str, TaskKind]) -> Annotations:
-    """Give each clip, as its labels for a task of kind ``frames``, the classes of its events."""
+    """Give each clip, as its labels for a task of kind ``frames``, the classes of its events.
+
+    Clips without events keep the classes that they have.
+    """
     clips = annotations.clips.copy(deep=False)
     for task in strong_tasks(tasks):
         labels = annotations.events[task].groupby("id")["label"].agg(lambda names: sorted(set(names)))
-        clips[task] = clips["id"].map(labels).map(lambda names: names if isinstance(names, list) else [])
+        given = clips[task].tolist() if task in clips else [[]] * len(clips)
+        found = clips["id"].map(labels).tolist()
+        names = [own if isinstance(own, list) else list(classes) for own, classes in zip(found, given, strict=True)]
+        clips[task] = pd.Series(names, clips.index, dtype=object)
     return annotations._replace(clips=clips)
 
 

@@ -1,5 +1,6 @@
 """The manifest: a table with the source, the labels and the status of every clip."""
 
+from enum import IntEnum
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,16 @@ from elasticast.data.prepared import REMEDY, SUMMARY, read_rows, verified_file
 from elasticast.files import read_json, write_atomic, write_text
 
 COLUMNS = ("id", "split", "path", "key", "start", "duration", "sample_rate", "channels", "status", "reason")
+LACKING = "known"
+"""Further column, only if clips lack labels: the name of what is :class:`Known` of each."""
+
+
+class Known(IntEnum):
+    """What is known of the sounds in a clip: nothing, which classes occur in it but not when, or all labels."""
+
+    NOTHING = 0
+    CLASSES = 1
+    ALL = 2
 
 
 def reason_kind(reason: str) -> str:
@@ -40,7 +51,14 @@ def class_lists(
 
 def write_manifest(clips: pd.DataFrame, tasks: dict[str, TaskKind], path: Path) -> None:
     """Write the manifest as a Parquet file."""
-    write_atomic(path, lambda file: clips[[*COLUMNS, *tasks]].to_parquet(file, index=False))
+    columns = [*COLUMNS, *([LACKING] if lack_labels(clips) else []), *tasks]
+    table = clips.assign(**{LACKING: clips[LACKING].map(lambda known: Known(known).name.lower())})[columns]
+    write_atomic(path, lambda file: table.to_parquet(file, index=False))
+
+
+def lack_labels(clips: pd.DataFrame) -> bool:
+    """Whether some clips lack labels."""
+    return bool((clips[LACKING] != Known.ALL).any())
 
 
 def read_manifest(path: Path, split: str | None = None) -> pd.DataFrame:

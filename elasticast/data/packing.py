@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from elasticast.config import ModelSettings, PatchSize
 from elasticast.data.features import patchify
+from elasticast.data.manifest import Known
 from elasticast.data.patch_sizes import resized_patches
 
 
@@ -44,8 +45,13 @@ class PackedClip:
         `[time_patches, C]`, share of each time patch that events of each class cover, for tasks of kind ``frames``.
     pseudo_target : Tensor or None
         `[time_patches, C]`, probabilities of the classes in each time patch by other models.
-    labelled : bool
-        Whether the labels of the clip may be used.
+    known : Known
+        Which labels of the clip may be used.
+    partner : PackedClip, optional
+        For a teacher whose scores of both clips are mixed: the clip that the student's clip is mixed with, on the same
+        grid.
+    share : float
+        Share of the clip in the mixture. The partner has the rest.
     """
 
     index: int
@@ -58,7 +64,9 @@ class PackedClip:
     teacher: "PackedClip | None" = None
     frame_target: Tensor | None = None
     pseudo_target: Tensor | None = None
-    labelled: bool = True
+    known: Known = Known.ALL
+    partner: "PackedClip | None" = None
+    share: float = 1.0
 
     def __post_init__(self):
         self.time_patches = self.time_patches or int(self.time.max()) + 1
@@ -144,8 +152,15 @@ class PackedBatch:
         The same clips as a teacher is given them.
     frame_targets, pseudo_targets : Tensor or None
         The `frame_target` and the `pseudo_target` of each clip, concatenated.
-    labelled : Tensor or None
-        `[B]` bool, whether the labels of each clip may be used. None if those of all clips may.
+    labelled, timed : Tensor or None
+        `[B]` bool, whether the classes of each clip may be used, and whether their times may. None if those of all
+        clips may.
+    partners : PackedBatch, optional
+        The `partner` of each clip that has one.
+    partnered : list of int
+        The places in the batch of the clips that have a partner.
+    shares : Tensor or None
+        `[B]`, the `share` of each clip. None if no clip has a partner.
     """
 
     patches: Tensor
@@ -161,6 +176,10 @@ class PackedBatch:
     frame_targets: Tensor | None = None
     pseudo_targets: Tensor | None = None
     labelled: Tensor | None = None
+    timed: Tensor | None = None
+    partners: "PackedBatch | None" = None
+    partnered: list[int] = field(default_factory=list)
+    shares: Tensor | None = None
 
     def __post_init__(self):
         if self.bounds is None:
@@ -192,7 +211,8 @@ class PackedBatch:
     def _each_tensor(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         changed = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
-        return PackedBatch(**changed | {"teacher": self.teacher and self.teacher._each_tensor(change)})
+        nested = {k: v._each_tensor(change) for k, v in values.items() if isinstance(v, PackedBatch)}
+        return PackedBatch(**changed | nested)
 
     def only(self, clips: Sequence[int]) -> "PackedBatch":
         """The batch with some of its clips, given by their places in it, in this order."""
@@ -306,6 +326,7 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
     if len(sizes := {clip.patch_size for clip in clips}) > 1:
         raise ValueError(f"the clips of a batch have patches of one size, got {len(sizes)} sizes")
     teacher = [c.teacher for c in clips if c.teacher is not None]
+    partnered = [place for place, c in enumerate(clips) if c.partner is not None]
     return PackedBatch(
         patches=torch.cat([c.patches for c in clips]),
         freq=torch.cat([c.freq for c in clips]),
@@ -318,8 +339,18 @@ def pack(clips: list[PackedClip]) -> PackedBatch:
         teacher=pack(teacher) if teacher else None,
         frame_targets=_joined([c.frame_target for c in clips]),
         pseudo_targets=_joined([c.pseudo_target for c in clips]),
-        labelled=None if all(c.labelled for c in clips) else torch.tensor([c.labelled for c in clips]),
+        labelled=_know(clips, Known.CLASSES),
+        timed=_know(clips, Known.ALL),
+        partners=pack([clips[place].partner for place in partnered]) if partnered else None,
+        partnered=partnered,
+        shares=torch.tensor([c.share for c in clips]) if partnered else None,
     )
+
+
+def _know(clips: list[PackedClip], least: Known) -> Tensor | None:
+    """Whether at least so much is known of each clip, `[B]` bool; None if it is of all."""
+    known = torch.tensor([clip.known >= least for clip in clips])
+    return None if known.all() else known
 
 
 def _joined(targets: list[Tensor | None]) -> Tensor | None:

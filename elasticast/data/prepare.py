@@ -22,7 +22,7 @@ from elasticast.data.duplicates import check_duplicates
 from elasticast.data.event_table import event_table, with_clip_labels, write_events
 from elasticast.data.events import EVENTS
 from elasticast.data.labels import check_labels, report_classes
-from elasticast.data.manifest import class_lists, reason_kind, write_csv, write_manifest
+from elasticast.data.manifest import LACKING, class_lists, lack_labels, reason_kind, write_csv, write_manifest
 from elasticast.data.parts import Part, decode_parts, plan, read_outcomes
 from elasticast.data.prepared import SUMMARY
 from elasticast.data.store import read_part, write_index
@@ -163,6 +163,8 @@ def _summary(
         total.update(json.dumps([*row[:3], *map(list, row[3:])]).encode())
     if events is not None:
         total.update(json.dumps(events.to_numpy().tolist()).encode())
+    if lack_labels(clips):
+        total.update(json.dumps(used[LACKING].astype(int).tolist()).encode())
     reasons = clips.loc[clips["status"] == "rejected", ["id", "split", "reason"]].to_dict("split")["data"]
     content = [
         [(part.path.name, read_part(part.path)[1]) for part in parts],

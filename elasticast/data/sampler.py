@@ -159,7 +159,7 @@ class BatchSampler:
         if self.weights is None:
             order = self.clips[torch.randperm(len(self.clips), generator=generator).numpy()]
         else:
-            order = _drawn(self.weights, generator)
+            order = self.clips[_drawn(self.weights[self.clips], generator)]
         repeats = self.weights is not None
         if self.batch.clips is not None:  # before sorting, or the longest clips would always be left out
             order = order[: self.count(epoch) * self.batch.clips]

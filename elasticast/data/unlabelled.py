@@ -1,4 +1,7 @@
-"""Which training clips are treated as if they had no labels (`train.unlabelled`)."""
+"""Which labels of training clips are used: clips may have classes without times, or no labels at all.
+
+Clips lack labels in the data, or they are treated so (`train.unlabelled`).
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,13 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from elasticast.config import RunConfig
+from elasticast.data.manifest import Known
 from elasticast.errors import DataError
 
 
-def labelled_clips(config: RunConfig, ids: Sequence[str]) -> np.ndarray | None:
-    """Whether the labels of each clip are used, `[n]` bool; None if all are.
+def known_labels(config: RunConfig, ids: Sequence[str], known: np.ndarray | None = None) -> np.ndarray | None:
+    """Which labels of each clip are used, `[n]` int64 of :class:`~elasticast.data.manifest.Known`; None if all are.
 
-    Clips are chosen by a hash of their ids, so that all runs with the same share use the same labels.
+    Clips whose labels are not used are chosen by a hash of their ids, so that all runs with the same share use the same
+    labels.
 
     Parameters
     ----------
@@ -20,6 +25,8 @@ def labelled_clips(config: RunConfig, ids: Sequence[str]) -> np.ndarray | None:
         Settings of the run.
     ids : sequence of str
         Ids of the training clips.
+    known : ndarray, optional
+        `[n]`, which labels they have; by default all.
 
     Raises
     ------
@@ -28,14 +35,15 @@ def labelled_clips(config: RunConfig, ids: Sequence[str]) -> np.ndarray | None:
     """
     settings = config.train.unlabelled
     if settings is None:
-        return None
-    hidden = round(settings.share * len(ids))
-    if not 0 < hidden < len(ids):
+        return known
+    known = np.full(len(ids), Known.ALL) if known is None else known.copy()
+    labelled = np.flatnonzero(known)
+    hidden = round(settings.share * len(labelled))
+    if hidden == len(labelled) or not hidden + len(ids) - len(labelled):
         raise DataError(
-            f"train.unlabelled.share = {settings.share:g}: leaves {len(ids) - hidden} of {len(ids)} training clips of "
-            f"{config.dataset} with labels; at least one needs labels, and one needs none"
+            f"train.unlabelled.share = {settings.share:g}: leaves {len(labelled) - hidden} of {len(ids)} training "
+            f"clips of {config.dataset} with labels; at least one needs labels, and one needs none"
         )
-    order = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in ids], kind="stable")
-    labelled = np.ones(len(ids), bool)
-    labelled[order[:hidden]] = False
-    return labelled
+    order = np.argsort([hashlib.sha256(ids[clip].encode()).hexdigest() for clip in labelled], kind="stable")
+    known[labelled[order[:hidden]]] = Known.NOTHING
+    return known

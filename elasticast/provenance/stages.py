@@ -36,7 +36,7 @@ _CLIPS = (
     "data/encoder.py",
     "data/events.py",
     "data/features.py",
-    "data/manifest.py:read_classes,read_manifest",
+    "data/manifest.py:Known,LACKING,read_classes,read_manifest",
     "data/norm.py",
     "data/packing.py",
     "data/patch_sizes.py",

@@ -89,7 +89,8 @@ class TrainingBatches:
         if stage is None:
             return {}
         pseudo_labels = self.pseudo_labels if stage.pseudo_labels else None
-        return {"mean_teacher": bool(stage.consistency), "pseudo_labels": pseudo_labels}
+        teacher = {"mean_teacher": bool(stage.consistency), "interpolation": stage.interpolation}
+        return {**teacher, "pseudo_labels": pseudo_labels}
 
     def _of_phase(self, phase: TrainingPhase, dataset: ClipDataset, skip: int) -> Iterator[tuple]:
         world, sizes, step = self.world, phase.sampler.sizes, phase.first_step + skip

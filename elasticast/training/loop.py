@@ -14,6 +14,7 @@ from torch import nn
 from elasticast.checksums import write_record
 from elasticast.config import RunConfig
 from elasticast.data.packing import PackedBatch
+from elasticast.data.pseudo_labels import PseudoLabels
 from elasticast.errors import ElasticASTError
 from elasticast.files import exclusive
 from elasticast.models import build_model
@@ -30,7 +31,7 @@ from elasticast.training.checkpoint import Checkpoints, base_record, save_model
 from elasticast.training.cost import ForwardCost, step_passes
 from elasticast.training.distributed import World
 from elasticast.training.energy import EnergyMeter
-from elasticast.training.ensemble import pseudo_labels
+from elasticast.training.ensemble import KeptLogits, pseudo_labels
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
 from elasticast.training.identity import circumstances, compiles, continued, run_identity
@@ -174,15 +175,14 @@ class Trainer:
             begun += self._evaluate_if_due(report)  # due when a signal stopped the run, and skipped then
             if self.selection is not None and self.selection.converged:
                 return
-            labels = pseudo_labels(self.inputs.ensemble, self.inputs.clips, self.config, self.device)
-            options = {"graphs": self.graphs, "start": _ignore_signals, "pseudo_labels": labels}
+            options = {"graphs": self.graphs, "start": _ignore_signals, "pseudo_labels": self._pseudo_labels()}
             batches = TrainingBatches(self.phases, self.inputs, self.world, **options)
             for number, epoch, clips, batch, weight in batches.after(self.step):
                 phase = self.phases[number]
                 if number and self.step == phase.first_step:
                     self._begin(self.phases[number - 1], phase)
                 at_step = self.step - phase.first_step, phase.steps, phase.steps_per_epoch
-                lr = learning_rate(phase.config.train, *at_step)
+                lr = learning_rate(phase.config.train, *at_step, self.selection.scores if self.selection else ())
                 loss, grad_norm = self._update(batch, lr, weight, phase.unsupervised(self.step))
                 if self.mean_teacher:
                     self.mean_teacher.update(self.model, self.step)
@@ -204,6 +204,13 @@ class Trainer:
                 begun += self._evaluate_if_due(report)
                 if due and self.selection.converged:
                     break
+
+    def _pseudo_labels(self) -> PseudoLabels | None:
+        """Pseudo-labels of `train.ensemble`, if a stage that is not complete uses them."""
+        if not any(phase.stage and phase.stage.pseudo_labels and self.step < phase.end for phase in self.phases):
+            return None
+        kept = KeptLogits(self.checkpoints.folder / "ensemble", self.checkpoints.identity, self.world.main)
+        return pseudo_labels(self.inputs.ensemble, self.inputs.clips, self.config, self.device, kept)
 
     def _begin(self, before: TrainingPhase, phase: TrainingPhase) -> None:
         """Begin a phase: the weights are kept, the positions interpolated, and the optimiser starts anew."""
@@ -256,7 +263,8 @@ class Trainer:
         if self.teacher is not None:
             teacher = self.teacher.cost.batch(batch.teacher)
         elif batch.teacher is not None:
-            teacher = self.cost.batch(batch.teacher)
+            heard = [batch.teacher, batch.teacher.partners]
+            teacher = sum(self.cost.batch(clips) for clips in heard if clips is not None)
         counts = (*counts, teacher) if weight else (0, 0, 0, 0)
         requests, clips, tokens, flops, teacher = self.world.sum(self.stop_requested, *counts)
         self.stop = requests > 0

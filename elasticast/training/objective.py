@@ -10,7 +10,7 @@ from elasticast.config import RunConfig
 from elasticast.data.packing import Lengths, PackedBatch
 from elasticast.models.frame_head import FrameLogits
 from elasticast.training.distributed import World
-from elasticast.training.mean_teacher import MeanTeacher
+from elasticast.training.mean_teacher import MeanTeacher, Scores, scores_of
 from elasticast.training.teacher import Teacher
 
 
@@ -24,11 +24,14 @@ class Unsupervised:
         Weights of the differences from the mean teacher and from pseudo-labels.
     unlabelled : bool
         Whether some clips of the batch have no labels, on any rank.
+    weak : bool
+        Whether classes of some clips may be known, but not their times.
     """
 
     consistency: float = 0.0
     pseudo_labels: float = 0.0
     unlabelled: bool = False
+    weak: bool = False
 
 
 class Objective:
@@ -63,7 +66,7 @@ class Objective:
         unsupervised: Unsupervised = Unsupervised(),
     ) -> Tensor:
         """Loss of this rank's part of a batch; `weight` is its share of the clips."""
-        loss = self._supervised(output, batch, weight, unsupervised.unlabelled)
+        loss = self._supervised(output, batch, weight, unsupervised)
         if unsupervised.consistency:
             difference = consistency_loss(output, self.mean_teacher(batch), batch, self.train.loss)
             loss = loss + weight * unsupervised.consistency * difference
@@ -72,33 +75,61 @@ class Objective:
             loss = loss + weight * unsupervised.pseudo_labels * difference
         return loss
 
-    def _supervised(self, output: Tensor | FrameLogits, batch: PackedBatch, weight: float, unlabelled: bool) -> Tensor:
+    def _supervised(
+        self, output: Tensor | FrameLogits, batch: PackedBatch, weight: float, unsupervised: Unsupervised
+    ) -> Tensor:
         """Loss of the labels, and the difference from the teacher of `train.distill`."""
-        by_token, kind = self.train.loss_weights == "token", self.train.loss
-        labelled = torch.ones(len(batch)) if batch.labelled is None else batch.labelled
-        sizes = None
-        if by_token:
-            sizes = batch.bounds.diff().float()
-        elif unlabelled:
-            sizes = labelled.to(batch.targets)
-        logits = output.clips if isinstance(output, FrameLogits) else output
-        loss = compute_loss(logits, batch.targets, kind, sizes)
-        if self.teacher is not None:
-            distill = self.train.distill
-            soft = distillation_loss(logits, self.teacher(batch.teacher), kind, distill.temperature, sizes)
-            loss = (1 - distill.weight) * loss + distill.weight * soft
-        if isinstance(output, FrameLogits):
-            weights = self.train.event_loss
+        lacking = unsupervised.unlabelled or unsupervised.weak
+        sizes, share = self._counted(batch, batch.labelled if lacking else None, weight, lacking)
+        if not isinstance(output, FrameLogits):
+            return self._clips_loss(output, batch, sizes) * share
+        weights, loss = self.train.event_loss, self._clips_loss(output.clips, batch, sizes)
+        if not unsupervised.weak:
             loss = weights.clips * loss + weights.frames * frames_loss(output, batch.frame_targets, batch, sizes)
-        if by_token:
-            return loss * self._share(len(batch.patches), weight)
-        return loss * (self._share(int(labelled.sum()), weight) if unlabelled else weight)
+            return loss * share
+        sizes, timed = self._counted(batch, batch.timed, weight, True)
+        frames = frames_loss(output, batch.frame_targets, batch, sizes)
+        return weights.clips * loss * share + weights.frames * frames * timed
+
+    def _clips_loss(self, logits: Tensor, batch: PackedBatch, sizes: Tensor | None) -> Tensor:
+        kind, distill = self.train.loss, self.train.distill
+        loss = compute_loss(logits, batch.targets, kind, sizes)
+        if self.teacher is None:
+            return loss
+        soft = distillation_loss(logits, self.teacher(batch.teacher), kind, distill.temperature, sizes)
+        return (1 - distill.weight) * loss + distill.weight * soft
+
+    def _counted(
+        self, batch: PackedBatch, known: Tensor | None, weight: float, lacking: bool
+    ) -> tuple[Tensor | None, float]:
+        """Weights `[B]` of the clips in a mean, and the share of this rank's part in the whole batch.
+
+        Parameters
+        ----------
+        batch : PackedBatch
+            This rank's part.
+        known : Tensor or None
+            `[B]` bool, which clips count. None if all do.
+        weight : float
+            Its share of the clips.
+        lacking : bool
+            Whether some clips may not count, on any rank.
+        """
+        if self.train.loss_weights == "token":
+            sizes = batch.bounds.diff().float()
+            if known is None:
+                return sizes, self._share(len(batch.patches), weight)
+            return sizes * known, self._share(int((sizes * known).sum()), weight)
+        if not lacking:
+            return None, weight
+        counted = torch.ones(len(batch)) if known is None else known
+        return counted.to(batch.targets), self._share(int(counted.sum()), weight)
 
     def _share(self, count: int, weight: float) -> float:
         """What share of a whole batch this rank's part has, of something that it has `count` of."""
         own = count if weight else 0
         (total,) = self.world.sum(own)
-        return own / total
+        return own / max(total, 1)  # events of no clip of a batch may be known
 
 
 def compute_loss(logits: Tensor, targets: Tensor, kind: str, sizes: Tensor | None = None) -> Tensor:
@@ -181,26 +212,24 @@ def distillation_loss(
     return temperature**2 * _mean(losses, sizes)
 
 
-def consistency_loss(
-    student: Tensor | FrameLogits, teacher: Tensor | FrameLogits, batch: PackedBatch, kind: str
-) -> Tensor:
+def consistency_loss(student: Tensor | FrameLogits, teacher: Scores, batch: PackedBatch, kind: str) -> Tensor:
     """Mean squared difference of scores: that of clips, and if there are logits of time patches, also that of these.
 
     Parameters
     ----------
-    student, teacher : Tensor or FrameLogits
+    student : Tensor or FrameLogits
         Logits of clips `[B, C]`, and of time patches `[R, C]`. Patches that the student has not seen do not count.
+    teacher : Scores
+        Scores of the same clips and time patches.
     batch : PackedBatch
         The clips.
     kind : {"bce", "ce"}
-        Kind of the loss of labels: scores are sigmoids or a softmax.
+        Kind of the loss of labels, see :func:`~elasticast.training.mean_teacher.scores_of`.
     """
-    ours, theirs = (logits.clips if isinstance(logits, FrameLogits) else logits for logits in (student, teacher))
-    scores = torch.sigmoid if kind == "bce" else torch.softmax
-    options = () if kind == "bce" else (1,)
-    loss = (scores(ours.float(), *options) - scores(theirs.float(), *options)).square().mean()
-    if isinstance(student, FrameLogits):
-        squares = (student.frames.float().sigmoid() - teacher.frames.float().sigmoid()).square().mean(1)
+    ours = scores_of(student, kind)
+    loss = (ours.clips - teacher.clips).square().mean()
+    if ours.frames is not None:
+        squares = (ours.frames - teacher.frames).square().mean(1)
         loss = loss + _over_clips(squares, student.seen, batch).mean()
     return loss
 

@@ -15,6 +15,7 @@ from elasticast.config import Batch, RunConfig
 from elasticast.config.phases import Phase, phase_settings
 from elasticast.config.stages import StageSettings, stage_settings
 from elasticast.data.dataset import ClipDataset, Clips
+from elasticast.data.manifest import Known
 from elasticast.data.norm import Norm
 from elasticast.data.packing import kept_count
 from elasticast.data.sampler import Batches, BatchSampler, ClipRequest
@@ -45,6 +46,8 @@ class TrainingPhase:
         Mean number of steps per epoch.
     unlabelled : BatchSampler or None
         Clips without labels that each batch has besides; None if there are none.
+    weak : bool
+        Whether classes of some clips are known, but not their times.
     """
 
     config: RunConfig
@@ -55,6 +58,7 @@ class TrainingPhase:
     steps: int
     steps_per_epoch: float
     unlabelled: BatchSampler | None = None
+    weak: bool = False
 
     @property
     def stage(self) -> StageSettings | None:
@@ -76,9 +80,9 @@ class TrainingPhase:
     def unsupervised(self, step: int) -> Unsupervised:
         """Weights of the losses that need no labels, after `step` steps of the training."""
         if self.stage is None:
-            return Unsupervised()
+            return Unsupervised(weak=self.weak)
         consistency = self.stage.consistency_at(step - self.first_step)
-        return Unsupervised(consistency, self.stage.pseudo_labels, self.unlabelled is not None)
+        return Unsupervised(consistency, self.stage.pseudo_labels, self.unlabelled is not None, self.weak)
 
     @property
     def compression(self) -> float:
@@ -139,7 +143,8 @@ def plan_phases(
         given = [Fraction(str(part.share)) for part in settings]
         shares = [share / sum(given) for share in given]  # they sum to 1 only up to rounding
     datasets = [ClipDataset(clips, at_phase, norm) for at_phase in configs]
-    with_labels = None if datasets[0].labelled is None else np.flatnonzero(datasets[0].labelled)
+    known = datasets[0].known
+    with_labels, weak = (None, False) if known is None else (np.flatnonzero(known), Known.CLASSES in known)
     drawn = config.train.batch, config.seed, weights, with_labels
     samplers = [BatchSampler(dataset.tokens(), *drawn) for dataset in datasets]
     phases: list[TrainingPhase] = []
@@ -155,7 +160,8 @@ def plan_phases(
             steps, per_epoch = _length(config, share, sampler, first_epoch, earlier)
         earlier += share
         extra = _unlabelled(dataset, setting) if config.train.stages else None
-        phases.append(TrainingPhase(at_phase, setting, sampler, first_step, first_epoch, steps, per_epoch, extra))
+        length = first_step, first_epoch, steps, per_epoch
+        phases.append(TrainingPhase(at_phase, setting, sampler, *length, extra, weak))
     return phases
 
 
@@ -164,7 +170,7 @@ def _unlabelled(dataset: ClipDataset, stage: StageSettings) -> BatchSampler | No
     settings = dataset.config.train.unlabelled
     if settings is None or not stage.uses_unlabelled:
         return None
-    clips = np.flatnonzero(~dataset.labelled)
+    clips = np.flatnonzero(dataset.known == Known.NOTHING)
     if settings.clips > len(clips):
         raise DataError(
             f"train.unlabelled.clips = {settings.clips} is more than the {len(clips)} clips without labels of the "

@@ -40,7 +40,15 @@ class Desed(DatasetSettings):
     annotations: dict[Literal["train", "dev", "test"], Files] = Field(
         description="Lists of events (tsv) of each split."
     )
-    audio: str = Field("desed/audio", description="Folder with the clips, flat or in sub-folders.")
+    weak: list[str] = Field(
+        [], description="Lists of training clips of which only the classes are known, not when they sound (tsv)."
+    )
+    unlabelled: str | None = Field(
+        None,
+        description="Folder with further training clips, without labels, flat or in sub-folders: stages with "
+        "`train.unlabelled` use them. Clips in a list are left out; `null` has none.",
+    )
+    audio: str = Field("desed/audio", description="Folder with the clips of the lists, flat or in sub-folders.")
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""

@@ -40,6 +40,9 @@ class Traits:
         Whether training moves each clip to a random place in the grid of the longest view.
     starts_from : tuple of str
         Kinds of models whose weights it can start from, besides its own kind.
+    blocks : str or None
+        Name of the `nn.ModuleList` of its layers, from the input to the output, for `train.layer_decay`. A submodule
+        ``norm`` next to it follows the layers.
     head : tuple of str
         Names of the submodules that belong to the classes. They start anew if weights have other classes. The last one
         computes the logits. In stages that freeze the transformer, they train, and the submodule ``pool``.
@@ -57,6 +60,7 @@ class Traits:
     patch_sizes: bool = False
     random_offset: bool = False
     starts_from: tuple[str, ...] = ()
+    blocks: str | None = None
     head: tuple[str, ...] = ("head",)
 
     @property

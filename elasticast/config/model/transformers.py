@@ -195,6 +195,7 @@ class ElasticASTSettings(TransformerSettings):
             frames=self.frame_head and self.padding is None,
             patch_sizes=self.context is None,
             starts_from=("ast",),
+            blocks="trunk.blocks",
             head=self.head,
         )
 
@@ -287,6 +288,7 @@ class ASTSettings(TransformerSettings):
             patch_sizes=True,
             random_offset=self.time_offset,
             starts_from=("elasticast",),
+            blocks="trunk.blocks",
             head=self.head,
         )
 

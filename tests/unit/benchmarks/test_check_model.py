@@ -61,9 +61,9 @@ def test_ast_passes_what_a_model_of_one_length_can():
 @pytest.mark.parametrize(
     ("text", "name", "skipped"),
     [
-        (GRU, "Gru", {"beyond_positions", "chunk_by_chunk", "other_patches", "flops"}),
-        (GRID, "Grid", {"beyond_positions", "mixtures", "dropped_tokens", "chunk_by_chunk", "other_patches"}),
-        (bag(), "Bag", {"beyond_positions", "chunk_by_chunk", "other_patches", "flops"}),
+        (GRU, "Gru", {"beyond_positions", "chunk_by_chunk", "other_patches", "layers", "flops"}),
+        (GRID, "Grid", {"beyond_positions", "mixtures", "dropped_tokens", "chunk_by_chunk", "other_patches", "layers"}),
+        (bag(), "Bag", {"beyond_positions", "chunk_by_chunk", "other_patches", "layers", "flops"}),
     ],
     ids=["gru", "grid", "bag"],
 )
@@ -102,6 +102,7 @@ FAULTS = {
     "wrong formula": ({"settings": FLOPS}, {"flops"}),
     "accepts longer clips": ({"settings": TRAITS.format("longest=160")}, {"beyond_positions"}),
     "accepts two lengths": ({"settings": TRAITS.format("lengths='one'")}, {"mixtures"}),
+    "names no layers": ({"settings": TRAITS.format("blocks='embed'")}, {"layers"}),
     "keeps no chunks": ({"settings": TRAITS.format("chunks=True")}, {"chunk_by_chunk"}),
     "single clip": ({"forward": "x = x.squeeze(0)"}, {"any_length", *BATCH}),
     "shortest clip": ({"reduce": "std(0)", "forward": "assert batch.clip_time_patches[0] > 1"},

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from elasticast.config.load_suite import load_suite
 from elasticast.config.reading import deep_merge
@@ -63,6 +64,18 @@ WRONG = {
         "spec_augment.warp",
         "consistency",
     ),
+    "interpolation of nothing": (
+        {"stages": [{"share": 1.0, "interpolation": True}], "mixup": 0.5},
+        "stages.0.interpolation",
+        "consistency",
+    ),
+    "interpolation without mixtures": (
+        {"stages": [{**ONE[0], "interpolation": True}], "mixup": 0.0},
+        "stages.0.interpolation",
+        "train.mixup",
+    ),
+    "rates that rise": ({"layer_decay": 1.5}, "layer_decay", "1.5"),
+    "no rates": ({"layer_decay": 0.0}, "layer_decay", "0.0"),
     "no ensemble": ({"stages": PSEUDO}, "stages.0.pseudo_labels", "train.ensemble"),
     "an ensemble for nothing": ({"stages": ONE, "ensemble": ["weights"]}, "ensemble", "pseudo_labels"),
     "an ensemble without stages": ({"ensemble": ["weights"]}, "ensemble", "train.stages"),
@@ -88,6 +101,13 @@ def test_a_frozen_transformer_has_no_learning_rate(suite):
     with pytest.raises(ConfigError) as caught:
         suite(elastic={"train": {"stages": stages}})
     assert refused(caught) == {("suite.yaml", "experiments.elastic.train.stages.1.transformer_lr")}
+
+
+def test_a_model_without_layers_has_one_learning_rate(tiny):
+    assert tiny(model={"kind": "cnn"}, train={"layer_decay": 1.0}).train.layer_decay == 1
+    with pytest.raises(ValidationError) as caught:
+        tiny(model={"kind": "cnn"}, train={"layer_decay": 0.5})
+    assert_names(str(caught.value), "train.layer_decay", "blocks", "0.5")
 
 
 def test_an_adapted_model_has_no_stages(suite):

@@ -5,8 +5,10 @@ import pytest
 import soundfile as sf
 
 from elasticast.config.dataset import AudioSetStrong, Desed
+from elasticast.data.dataset import Clips
 from elasticast.data.datasets import audioset_strong, desed
 from elasticast.data.events import read_events
+from elasticast.data.manifest import Known, read_data_hash, read_manifest
 from elasticast.data.prepare import prepare
 from elasticast.errors import DataError
 from tests.complaints import complains
@@ -92,6 +94,81 @@ def test_desed_is_read(homes, tmp_path):
     prepare(homes, tmp_path, tmp_path / "out")
     events = read_events(tmp_path / "out", "timed_events", ["Ya_0.000_10.000", "Yb"], ["Dog", "Speech"])
     assert (events.clip.tolist(), events.label.tolist(), events.onset.tolist()) == ([0], [1], [0.5])
+
+
+WEAK_HEAD = "filename\tevent_labels\n"
+
+
+@pytest.fixture
+def partly(homes, tmp_path):
+    """The same with two clips with weak labels, one of which has events too, and three without labels."""
+    (tmp_path / "weak.tsv").write_text(WEAK_HEAD + "Yw_20.000_30.000.wav\tSpeech,Dog\nYa_0.000_10.000.wav\tDog\n")
+    write_wav(tmp_path / "audio" / "Yw_20.000_30.000.wav")
+    for name in ("Yu1_0.000_10.000", "Yu2_1.000_11.000", "sub/Yu3", "c"):  # c is a test clip
+        write_wav(tmp_path / "unlabel_in_domain" / f"{name}.wav", 9.0)
+    return homes.model_copy(update={"weak": ["weak.tsv"], "unlabelled": "unlabel_in_domain"})
+
+
+def test_clips_with_weak_labels_and_without_labels_are_read(partly, tmp_path):
+    prepare(partly, tmp_path, tmp_path / "out")
+    clips = Clips(tmp_path / "out", "train", "timed_events")
+    known = dict(zip(clips.ids, clips.known.tolist(), strict=True))
+    assert {clip for clip, value in known.items() if value == Known.ALL} == {"Ya_0.000_10.000", "Yb"}
+    assert {clip for clip, value in known.items() if value == Known.CLASSES} == {"Yw_20.000_30.000"}
+    expected = {"Yu1_0.000_10.000", "Yu2_1.000_11.000", "Yu3"}
+    assert {clip for clip, value in known.items() if value == Known.NOTHING} == expected
+    assert clips.classes == ["Dog", "Speech"]
+    assert clips.target(clips.ids.index("Yw_20.000_30.000")).tolist() == [1, 1]
+    assert clips.target(clips.ids.index("Ya_0.000_10.000")).tolist() == [0, 1]
+    assert not any(clips.target(clips.ids.index(clip)).any() for clip in expected)
+    assert Clips(tmp_path / "out", "test", "timed_events").known is None
+
+
+def test_what_is_known_of_clips_is_part_of_the_data(homes, tmp_path):
+    """A clip without events is not one without labels."""
+    write_wav(tmp_path / "audio" / "unlabel" / "Yu.wav")
+    without_labels = homes.model_copy(update={"unlabelled": "audio/unlabel"})
+    prepare(without_labels, tmp_path, tmp_path / "one")
+    with (tmp_path / "train.tsv").open("a") as file:
+        file.write("Yu.wav\t\t\t\n")
+    prepare(homes, tmp_path, tmp_path / "two")
+    one, two = (read_manifest(tmp_path / name / "manifest.parquet", "train") for name in ("one", "two"))
+    assert one["known"].tolist() == ["all", "all", "nothing"]
+    assert "known" not in two
+    assert one["id"].tolist() == two["id"].tolist()
+    assert one["timed_events"].map(list).tolist() == two["timed_events"].map(list).tolist()
+    assert read_data_hash(tmp_path / "one") != read_data_hash(tmp_path / "two")
+
+
+def test_only_clips_with_events_are_held_out(partly, tmp_path):
+    held_out = partly.model_copy(update={"dev_share": 0.999})
+    (tmp_path / "train.tsv").write_text(DESED_HEAD + "Ya_0.000_10.000.wav\t0.5\t2.0\tSpeech\nYb.wav\t\t\t\n")
+    prepare(held_out, tmp_path, tmp_path / "out")
+    clips = read_manifest(tmp_path / "out" / "manifest.parquet")
+    assert set(clips["id"][clips["split"] == "dev"]) == {"Ya_0.000_10.000", "Yb"}
+    assert set(clips["known"][clips["split"] == "train"]) == {"classes", "nothing"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "tokens"),
+    [
+        (DESED_HEAD + "c.wav\t0.0\t1.0\tDog\n", 1, ["event_labels", "onset"]),
+        (WEAK_HEAD + "Yw.wav\n", 2, ["1", "2"]),
+        (WEAK_HEAD + "Yw.wav\tDog,,Cat\n", 2, ["event_labels", "Dog,,Cat"]),
+        (WEAK_HEAD + "Yw.wav\t\n", 2, ["event_labels"]),
+    ],
+)
+def test_wrong_weak_lists_are_named(partly, tmp_path, text, line, tokens):
+    (tmp_path / "weak.tsv").write_text(text)
+    with complains(DataError, f"{tmp_path / 'weak.tsv'}, line {line}", *tokens):
+        desed.annotate(partly, tmp_path, tmp_path)
+
+
+def test_a_folder_without_further_clips_is_named(partly, tmp_path):
+    with complains(DataError, tmp_path / "audio", "unlabelled", 4):
+        desed.annotate(partly.model_copy(update={"unlabelled": "audio"}), tmp_path, tmp_path)
+    with complains(DataError, tmp_path / "absent", "unlabelled"):
+        desed.annotate(partly.model_copy(update={"unlabelled": "absent"}), tmp_path, tmp_path)
 
 
 def test_events_of_low_confidence_are_left_out(homes, tmp_path):

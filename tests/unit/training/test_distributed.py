@@ -58,7 +58,10 @@ CASES = {
             **BUSY,
             "batch": {"clips": 2},
             "unlabelled": {"share": 0.5, "clips": 1},
-            "stages": [{"share": 0.5, "consistency": 20.0}, {"share": 0.5, "frozen": True, "consistency": 20.0}],
+            "stages": [
+                {"share": 0.5, "consistency": 20.0, "interpolation": True},
+                {"share": 0.5, "frozen": True, "consistency": 20.0},
+            ],
         }
     },
 }

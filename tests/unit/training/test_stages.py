@@ -9,71 +9,28 @@ import torch
 
 from elasticast.data.dataset import ClipDataset
 from elasticast.data.events import Mixed
+from elasticast.data.manifest import Known
 from elasticast.data.norm import Norm
 from elasticast.data.packing import pack
 from elasticast.data.pseudo_labels import PseudoLabels, TimedLogits
 from elasticast.data.sampler import ClipRequest
-from elasticast.data.unlabelled import labelled_clips
+from elasticast.data.unlabelled import known_labels
 from elasticast.errors import DataError
+from elasticast.evaluation.sweep import sweep
 from elasticast.models import build_model
 from elasticast.models.adapters import follows_blocks
 from elasticast.models.pretrained import load_model
-from elasticast.training.checkpoint import save_model
+from elasticast.training import ensemble
 from elasticast.training.distributed import World
-from elasticast.training.ensemble import load_member, pseudo_labels
-from elasticast.training.inputs import RunInputs
-from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
-from elasticast.training.mean_teacher import MeanTeacher
+from elasticast.training.ensemble import KeptLogits, load_member, pseudo_labels
+from elasticast.training.loop import EXIT_CHECKPOINTED
+from elasticast.training.mean_teacher import MeanTeacher, scores_of
 from elasticast.training.objective import Objective, Unsupervised, consistency_loss
 from tests.complaints import complains
+from tests.unit.training.conftest import BUSY, STAGES, UNLABELLED, settings
 from tests.unit.training.ranks import stop_at
 
 pytestmark = pytest.mark.usefixtures("cpu")
-
-CRNN = {"channels": [3, 4], "width": 5, "dropout": 0.2}
-MODEL = {"depth": 1, "dim": 16, "frame_head": True}
-UNLABELLED = {"share": 0.5, "clips": 3}
-BUSY = {"token_dropout": 0.2, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}}
-STAGES = [
-    {"share": 0.5, "frozen": True, "consistency": 2.0, "lr": 0.01},
-    {"share": 0.5, "consistency": 20.0, "ramp_steps": 2, "transformer_lr": 1.0e-4, "warmup_steps": 1},
-]
-
-
-def settings(tiny, stages=None, model=None, **train):
-    """Settings of a run of 6 steps; 3 clips with labels in a batch."""
-    train = {"steps": 6, "batch": {"clips": 3}, "stages": stages, **train}
-    return tiny(task="timed_events", model={**MODEL, **(model or {})}, train=train)
-
-
-@pytest.fixture
-def write(tiny, timed_clips, tmp_path):
-    """Writes a model that was not trained, and returns its folder."""
-
-    def run(name, seed=7, classes=None, **model):
-        config = settings(tiny, model=model)
-        torch.manual_seed(seed)
-        found = build_model(config, len(timed_clips.classes))
-        for parameter in found.parameters():
-            parameter.data += 0.1 * torch.randn_like(parameter)
-        names = classes or timed_clips.classes
-        save_model(tmp_path / name, found, config, Norm(-4.0, 3.0), names, timed_clips.kind)
-        return str(tmp_path / name)
-
-    return run
-
-
-@pytest.fixture
-def trainer(tiny, timed_clips, norm, tmp_path, write):
-    """A trainer into a folder of `tmp_path`, from the weights `start`."""
-    start = write("start")
-
-    def build(folder, stages=None, clips=timed_clips, **train):
-        config = settings(tiny, stages, {"init": start, "crnn": CRNN}, **train)
-        members = [load_member(name, config, clips.classes) for name in config.train.ensemble or []]
-        return Trainer(config, RunInputs(clips, norm, "data", init=start, ensemble=members), tmp_path / folder)
-
-    return build
 
 
 def weights(folder):
@@ -88,8 +45,8 @@ def changed(found, before):
     return {name for name, value in found.model.state_dict().items() if not torch.equal(value, before[name])}
 
 
-def test_a_frozen_stage_changes_only_what_follows_the_blocks(trainer, tmp_path):
-    found = trainer("run", STAGES, unlabelled=UNLABELLED)
+def test_a_frozen_stage_changes_only_what_follows_the_blocks(staged, tmp_path):
+    found = staged("run", STAGES, unlabelled=UNLABELLED)
     before = copy.deepcopy(found.model.state_dict())
     begin, at_boundary = found._begin, []
 
@@ -109,45 +66,45 @@ def test_a_frozen_stage_changes_only_what_follows_the_blocks(trainer, tmp_path):
     assert record(tmp_path / "run")["training_flops"] > sum(stage["flops"] for stage in stages)
 
 
-def test_a_run_goes_on_bit_for_bit_in_every_stage(trainer, write, tmp_path):
+def test_a_run_goes_on_bit_for_bit_in_every_stage(staged, write, tmp_path):
     """Also at the boundary, where the next stage has not begun."""
-    ensemble = [write("member")]
-    train = {**BUSY, "unlabelled": UNLABELLED, "ensemble": ensemble, "mean_teacher": {"ema": 0.5, "keep": "teacher"}}
-    stages = [{**STAGES[0], "pseudo_labels": 1.5}, STAGES[1]]
-    trainer("whole", stages, **train).fit()
+    members = [write("member")]
+    train = {**BUSY, "unlabelled": UNLABELLED, "ensemble": members, "mean_teacher": {"ema": 0.5, "keep": "teacher"}}
+    stages = [{**STAGES[0], "pseudo_labels": 1.5}, {**STAGES[1], "interpolation": True}]
+    staged("whole", stages, **train).fit()
     for step in (2, 3, 4):
-        stopped = trainer("parts", stages, **train)
+        stopped = staged("parts", stages, **train)
         stop_at(stopped, step)
         with pytest.raises(SystemExit) as caught:
             stopped.fit()
         assert caught.value.code == EXIT_CHECKPOINTED
-    trainer("parts", stages, **train).fit()
+    staged("parts", stages, **train).fit()
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
     found, expected = (record(tmp_path / name) for name in ("parts", "whole"))
     assert found["stages"] == expected["stages"]
     (member,) = found["ensemble"]
-    assert (member["teacher"], member["sha256"]) == (ensemble[0], load_model(ensemble[0]).sha256)
+    assert (member["teacher"], member["sha256"]) == (members[0], load_model(members[0]).sha256)
 
 
-def test_without_weights_of_other_losses_a_stage_is_the_plain_run(trainer, tmp_path):
-    trainer("plain", unlabelled=UNLABELLED, **BUSY).fit()
-    trainer("zero", [{"share": 1.0}], unlabelled=UNLABELLED, **BUSY).fit()
-    trainer("some", [{"share": 1.0, "consistency": 2.0}], unlabelled=UNLABELLED, **BUSY).fit()
+def test_without_weights_of_other_losses_a_stage_is_the_plain_run(staged, tmp_path):
+    staged("plain", unlabelled=UNLABELLED, **BUSY).fit()
+    staged("zero", [{"share": 1.0}], unlabelled=UNLABELLED, **BUSY).fit()
+    staged("some", [{"share": 1.0, "consistency": 2.0}], unlabelled=UNLABELLED, **BUSY).fit()
     assert weights(tmp_path / "zero") == weights(tmp_path / "plain") != weights(tmp_path / "some")
     assert record(tmp_path / "zero")["training_flops"] == record(tmp_path / "plain")["training_flops"]
 
 
-def test_labels_that_are_not_used_change_nothing(trainer, tiny, timed_clips, tmp_path):
+def test_labels_that_are_not_used_change_nothing(staged, tiny, timed_clips, tmp_path):
     config = settings(tiny, unlabelled=UNLABELLED)
-    used = labelled_clips(config, timed_clips.ids)
+    used = known_labels(config, timed_clips.ids) == Known.ALL
     assert used.sum() == len(used) // 2
     other = copy.copy(timed_clips)
     of_label = np.repeat(used, np.diff(timed_clips.first_label))
     other.labels = np.where(of_label, timed_clips.labels, (timed_clips.labels + 1) % len(timed_clips.classes))
     other.events = timed_clips.events.select(used[timed_clips.events.clip])
     stages, train = [{"share": 1.0, "consistency": 2.0}], {"unlabelled": UNLABELLED, **BUSY}
-    trainer("run", stages, **train).fit()
-    trainer("other", stages, other, **train).fit()
+    staged("run", stages, **train).fit()
+    staged("other", stages, other, **train).fit()
     assert weights(tmp_path / "run") == weights(tmp_path / "other")
 
 
@@ -169,16 +126,16 @@ def mixed(tiny, timed_clips, norm):
     torch.manual_seed(0)
     model, dataset = build_model(config, len(timed_clips.classes)), ClipDataset(timed_clips, config, norm)
     clips = [dataset[ClipRequest(index)] for index in range(len(timed_clips))]
-    assert [clip.labelled for clip in clips] == dataset.labelled.tolist()
+    assert [clip.known for clip in clips] == dataset.known.tolist()
     return config, model, clips
 
 
 def test_clips_without_labels_add_no_supervised_loss(mixed):
     config, model, clips = mixed
-    assert not any(clip.target.any() or clip.frame_target.any() for clip in clips if not clip.labelled)
+    assert not any(clip.target.any() or clip.frame_target.any() for clip in clips if not clip.known)
     objective, all_of_them = Objective(config, World()), pack(clips)
     found = objective(model(all_of_them, frames=True), all_of_them, 1.0, Unsupervised(unlabelled=True))
-    batch = pack([clip for clip in clips if clip.labelled])
+    batch = pack([clip for clip in clips if clip.known])
     torch.testing.assert_close(found, objective(model(batch, frames=True), batch, 1.0))
     parts, total = (clips[:2], clips[2:7], clips[7:]), float(len(batch))
     losses = []
@@ -190,15 +147,15 @@ def test_clips_without_labels_add_no_supervised_loss(mixed):
 
 def test_a_rank_without_labels_has_no_loss(mixed):
     config, model, clips = mixed
-    batch = pack([clip for clip in clips if not clip.labelled])
+    batch = pack([clip for clip in clips if not clip.known])
     loss = Objective(config, Part(6.0))(model(batch, frames=True), batch, 0.5, Unsupervised(unlabelled=True))
     assert loss == 0
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_the_mean_teacher_is_the_average_of_the_formula(trainer):
-    found = trainer("run", [{"share": 1.0, "consistency": 1.0}], mean_teacher={"ema": 0.7})
+def test_the_mean_teacher_is_the_average_of_the_formula(staged):
+    found = staged("run", [{"share": 1.0, "consistency": 1.0}], mean_teacher={"ema": 0.7})
     update, students, teachers = found.mean_teacher.update, [], []
 
     def noted(student, step):
@@ -218,7 +175,7 @@ def test_the_mean_teacher_is_the_average_of_the_formula(trainer):
 
 def test_equal_weights_stay_equal_in_the_average(tiny, timed_clips):
     model = build_model(settings(tiny), len(timed_clips.classes))
-    teacher = MeanTeacher(model, 0.999)
+    teacher = MeanTeacher(model, settings(tiny).train)
     for step in range(4):
         teacher.update(model, step)
     state = model.state_dict()
@@ -226,8 +183,8 @@ def test_equal_weights_stay_equal_in_the_average(tiny, timed_clips):
 
 
 @pytest.mark.parametrize("keep", ["student", "teacher"])
-def test_either_of_them_is_saved(trainer, tmp_path, keep):
-    found = trainer("run", [{"share": 1.0, "consistency": 1.0}], mean_teacher={"keep": keep})
+def test_either_of_them_is_saved(staged, tmp_path, keep):
+    found = staged("run", [{"share": 1.0, "consistency": 1.0}], mean_teacher={"keep": keep})
     found.fit()
     expected = {"student": found.model, "teacher": found.mean_teacher.model}[keep].state_dict()
     saved = load_model(tmp_path / "run").model.state_dict()
@@ -249,10 +206,9 @@ def test_a_student_that_is_its_teacher_is_consistent(mixed, kind):
     _, model, clips = mixed
     batch = pack(clips)
     own = model(batch, frames=True)
-    loss = consistency_loss(own, own._replace(frames=own.frames.detach(), clips=own.clips.detach()), batch, kind)
-    assert loss == 0
+    assert consistency_loss(own, scores_of(own, kind), batch, kind) == 0
     further = own._replace(frames=own.frames + 1)
-    assert consistency_loss(further, own, batch, kind) > 0
+    assert consistency_loss(further, scores_of(own, kind), batch, kind) > 0
 
 
 def test_consistency_counts_every_clip_the_same(mixed):
@@ -265,11 +221,11 @@ def test_consistency_counts_every_clip_the_same(mixed):
         for ours, theirs in zip(*(x.frames.split(batch.clip_time_patches) for x in (own, other)), strict=True)
     ]
     expected = torch.stack(frames).mean() + (own.clips.sigmoid() - other.clips.sigmoid()).square().mean()
-    torch.testing.assert_close(consistency_loss(own, other, batch, "bce"), expected)
+    torch.testing.assert_close(consistency_loss(own, scores_of(other, "bce"), batch, "bce"), expected)
 
 
-def test_rates_of_a_stage(trainer):
-    found, rates = trainer("run", STAGES, lr=1.0, schedule={"kind": "constant"}), []
+def test_rates_of_a_stage(staged):
+    found, rates = staged("run", STAGES, lr=1.0, schedule={"kind": "constant"}, layer_decay=0.5), []
     update = found._update
 
     def noted(*args):
@@ -280,19 +236,19 @@ def test_rates_of_a_stage(trainer):
     found._update = noted
     found.fit()
     assert rates[:3] == [[0.01]] * 3
-    assert rates[3:] == [[pytest.approx(1e-4), 1.0]] * 3
+    assert rates[3:] == [pytest.approx([0.25e-4, 0.5e-4, 1e-4, 1.0])] * 3
 
 
-def test_the_ramp_of_the_mean_teacher(trainer):
-    first, second = trainer("run", STAGES).phases
+def test_the_ramp_of_the_mean_teacher(staged):
+    first, second = staged("run", STAGES).phases
     found = [
         phase.unsupervised(step).consistency for phase, step in ((first, 0), (second, 3), (second, 4), (second, 5))
     ]
     assert found == pytest.approx([2.0, 20 * np.exp(-5), 20 * np.exp(-1.25), 20])
 
 
-def test_batches_have_as_many_clips_without_labels_as_was_said(trainer):
-    found, counts = trainer("run", [{"share": 0.5}, {"share": 0.5, "consistency": 1.0}], unlabelled=UNLABELLED), []
+def test_batches_have_as_many_clips_without_labels_as_was_said(staged):
+    found, counts = staged("run", [{"share": 0.5}, {"share": 0.5, "consistency": 1.0}], unlabelled=UNLABELLED), []
     update = found._update
 
     def noted(batch, *args):
@@ -308,22 +264,22 @@ def test_batches_have_as_many_clips_without_labels_as_was_said(trainer):
 @pytest.mark.parametrize(
     ("unlabelled", "named"), [({"share": 0.01, "clips": 1}, "share"), ({"share": 0.25, "clips": 5}, "clips")]
 )
-def test_parts_without_labels_that_do_not_fit_the_data_are_named(trainer, unlabelled, named):
+def test_parts_without_labels_that_do_not_fit_the_data_are_named(staged, unlabelled, named):
     with complains(DataError, f"train.unlabelled.{named}", unlabelled[named], 12 if named == "share" else 3):
-        trainer("run", [{"share": 1.0, "consistency": 1.0}], unlabelled=unlabelled)
+        staged("run", [{"share": 1.0, "consistency": 1.0}], unlabelled=unlabelled)
 
 
-def test_too_few_clips_with_labels_are_named(trainer):
+def test_too_few_clips_with_labels_are_named(staged):
     with complains(DataError, "train.batch.clips", 3, 1):
-        trainer("run", unlabelled={"share": 0.9, "clips": 1})
+        staged("run", unlabelled={"share": 0.9, "clips": 1})
 
 
-def test_pseudo_labels_are_the_sigmoids_of_the_mean_logits(tiny, timed_clips, norm, write):
+def test_pseudo_labels_are_the_sigmoids_of_the_mean_logits(tiny, timed_clips, tmp_path, write):
     """At the same patches, they are those of the models. The last patch of a clip is partly padding, without events."""
     names = [write("one", 1), write("two", 2)]
     config = settings(tiny, [{"share": 1.0, "pseudo_labels": 1.0}], ensemble=names)
     members = [load_member(name, config, timed_clips.classes) for name in names]
-    labels = pseudo_labels(members, timed_clips, config, torch.device("cpu"))
+    labels = pseudo_labels(members, timed_clips, config, torch.device("cpu"), KeptLogits(tmp_path / "kept", {}, True))
     dataset = ClipDataset(timed_clips, config, Norm(-4.0, 3.0), pseudo_labels=labels)
     batch = pack([dataset[ClipRequest(index)] for index in range(len(timed_clips))])
     with torch.no_grad():
@@ -365,10 +321,39 @@ def test_members_for_shorter_clips_are_refused(tiny, timed_clips, tmp_path, writ
     short = member.config.view.model_copy(update={"max_frames": 64})
     member.config = member.config.model_copy(update={"view": short})
     with complains(DataError, "train.ensemble", "short", "view.max_frames"):
-        pseudo_labels([member], timed_clips, config, torch.device("cpu"))
+        pseudo_labels([member], timed_clips, config, torch.device("cpu"), KeptLogits(tmp_path / "kept", {}, True))
 
 
-def test_another_ensemble_is_another_run(trainer, write):
+def test_pseudo_labels_are_not_computed_again(staged, write, tmp_path, monkeypatch):
+    """Each model computes its logits once, unless they are damaged or no stage to come needs them."""
+    train = {"ensemble": [write("one", 1), write("two", 2)]}
+    stages = [{"share": 0.5, "pseudo_labels": 1.5}, {"share": 0.5}]
+    computed = []
+    monkeypatch.setattr(ensemble, "sweep", lambda *args, **options: computed.append(sweep(*args, **options)))
+    staged("whole", stages, **train).fit()
+    for step, expected, damaged in ((1, 4, True), (2, 5, False), (4, 5, True)):
+        stopped = staged("parts", stages, **train)
+        stop_at(stopped, step)
+        with pytest.raises(SystemExit):
+            stopped.fit()
+        assert len(computed) == expected
+        if damaged:
+            (tmp_path / "parts/checkpoint/ensemble/1.safetensors").write_bytes(b"damaged")
+    staged("parts", stages, **train).fit()
+    assert len(computed) == 5
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+
+
+def test_logits_of_another_run_are_not_used(tmp_path):
+    logits = torch.randn(5, 3)
+    KeptLogits(tmp_path, {"seed": 0}, writes=False).write(0, logits)
+    assert KeptLogits(tmp_path, {"seed": 0}, writes=True).read(0) is None
+    KeptLogits(tmp_path, {"seed": 0}, writes=True).write(0, logits)
+    assert torch.equal(KeptLogits(tmp_path, {"seed": 0}, writes=False).read(0), logits)
+    assert KeptLogits(tmp_path, {"seed": 1}, writes=True).read(0) is None
+
+
+def test_another_ensemble_is_another_run(staged, write):
     stages = [{"share": 1.0, "pseudo_labels": 1.0}]
-    one, two = (trainer("run", stages, ensemble=[write("member", seed)]) for seed in (1, 2))
+    one, two = (staged("run", stages, ensemble=[write("member", seed)]) for seed in (1, 2))
     assert one.checkpoints.identity != two.checkpoints.identity
