@@ -57,6 +57,8 @@ ifeq ($(wildcard $(VENV)/bin/snakemake),)
 endif
 # only pyproject.toml decides what is installed; the package is linked, so that edits need no new set-up
 $(READY): pyproject.toml $(if $(LOCKED),requirements.lock)
+	@test "$$(uname -sm)" != "Linux x86_64" || df -Pk . | awk 'NR == 2 && $$4 < 13e6 { \
+	    print "WARNING: the set-up needs 8 GB and 4 GB or more for downloads; free here, in GB: " $$4 / 1e6 }' >&2
 ifneq ($(PYTHON),)
 	@test -x $(call quote,$(BIN)/python) || $(PYTHON) -m venv $(VENV)
 else

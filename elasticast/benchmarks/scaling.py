@@ -81,11 +81,11 @@ def measure_scaling(
     batches = {f"{axis} {x}": (axis, x, tokens) for axis, sizes in axes.items() for x, tokens in sizes.items()}
     subject = WholeModel(config, [n for *_, tokens in batches.values() for n in tokens], device, precision, seed)
     saved, steps, first = {}, {}, 0
-    for name, (*_, tokens) in track(batches.items(), len(batches), "bench scaling"):
+    for name, (*_, tokens) in track(batches.items(), len(batches), "bench scaling, warm-up"):
         layout = Layout(tuple(range(first, first + len(tokens))), backend)
         saved[name], steps[name] = _step(subject, layout)
         first += len(tokens)
-    times = time_alternately(steps, rounds, device)
+    times = time_alternately(steps, rounds, device, "bench scaling, rounds")
     rows, on_cpu = [], device.type == "cpu"
     for name, (axis, x, tokens) in batches.items():
         wall, cpu = np.median(times[name], 0)

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from elasticast.models.device import PRECISIONS
+from elasticast.progress import track
 
 Step = Callable[[], object]
 
 
-def time_alternately(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, np.ndarray]:
+def time_alternately(
+    steps: dict[str, Step], rounds: int, device: torch.device, progress: str | None = None
+) -> dict[str, np.ndarray]:
     """Time steps alternately, so that other processes on the machine slow down all steps alike.
 
     Each round runs all steps once; every other round runs them in reverse order.
@@ -28,6 +31,8 @@ def time_alternately(steps: dict[str, Step], rounds: int, device: torch.device) 
         Number of rounds.
     device : torch.device
         Device that the steps compute on.
+    progress : str, optional
+        What to call the rounds in a report of progress; by default there is none.
 
     Returns
     -------
@@ -36,7 +41,8 @@ def time_alternately(steps: dict[str, Step], rounds: int, device: torch.device) 
         change the processor time.
     """
     seconds = {name: np.empty((rounds, 2)) for name in steps}
-    for number in range(rounds):
+    numbers = range(rounds)
+    for number in track(numbers, rounds, progress) if progress else numbers:
         for name in list(steps)[:: -1 if number % 2 else 1]:
             wait(device)
             begun = time.perf_counter(), time.process_time()

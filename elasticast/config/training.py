@@ -41,10 +41,18 @@ class Batch(Settings):
 class Schedule(Settings):
     """Learning rate after warm-up."""
 
-    kind: Literal["constant", "step", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
-    gamma: PositiveFloat = Field(0.5, description="With `step`: factor of each decay.")
+    kind: Literal["constant", "step", "cosine", "plateau"] = Field(
+        "cosine",
+        description="Learning rate after the warm-up. `plateau` decays it when the score of `select` stops rising.",
+    )
+    gamma: PositiveFloat = Field(0.5, description="With `step` and `plateau`: factor of each decay.")
     start_epoch: PositiveFloat = Field(2, description="With `step`: when the first decay happens. [epochs]")
     every_epochs: PositiveFloat = Field(1, description="With `step`: time between decays. [epochs]")
+    patience: PositiveInt = Field(
+        3,
+        description="With `plateau`: the rate decays after so many evaluations in a row, counted from the last decay, "
+        "that were not better than the best one. [evaluations]",
+    )
 
 
 Scale = Literal["frames", "compression"]
@@ -100,8 +108,8 @@ class Select(Settings):
     patience: PositiveInt | None = Field(
         None,
         description="Training ends early, as converged, once so many evaluations in a row were not better than the "
-        "best one before; `null` always trains to the end. Best with `schedule: {kind: constant}`: a rate that falls "
-        "until the end, as with `cosine`, would be cut off while it is high. [evaluations]",
+        "best one before; `null` always trains to the end. Best with `schedule: {kind: plateau}` or `constant`: a rate "
+        "that falls until the end, as with `cosine`, would be cut off while it is high. [evaluations]",
     )
     scores: Scores = Field("exact", description="Scores that accuracy or mAP is computed from, as in an evaluation.")
 
@@ -283,6 +291,9 @@ class Train(Settings):
         if low > high:
             message = "the smaller number comes first"
             raise SettingsError([Problem("", ("token_dropout",), message, self.token_dropout)])
+        if self.schedule.kind == "plateau" and (self.select is None or self.phases or self.stages):
+            message = "plateau decays by the scores of train.select, which must be set, without phases and stages"
+            raise SettingsError([Problem("", ("schedule", "kind"), message, self.schedule.kind)])
         for name in ("phases", "stages"):
             parts = getattr(self, name)
             if parts is not None and (problem := share_problem(name, [part.share for part in parts])):

@@ -133,10 +133,12 @@ class ClipMask:
     sizes: Tensor | None = None
     rows: Tensor | None = None
     longest: tuple[int, int] = field(init=False)
+    distinct: int = field(init=False)  # pairs of a number of queries and of keys
     bias: Any = field(init=False, default=None)
 
     def __post_init__(self):
         self.longest = max(self.q.counts), max(self.kv.counts)
+        self.distinct = len(set(zip(self.q.counts, self.kv.counts, strict=True)))
         if self.backend == "xformers":
             from xformers.ops.fmha.attn_bias import BlockDiagonalMask
 
@@ -238,14 +240,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Ten
         split = [x.unflatten(0, (len(mask.q), -1)) for x in (q, k, v)]
         return _sdpa(*split, scale).flatten(0, 1)
     parts = zip(q.split(mask.q.counts), k.split(mask.kv.counts), v.split(mask.kv.counts), strict=True)
-    if mask.rows is not None:
+    if mask.distinct * 2 <= mask.queries:
         return _by_length(list(parts), scale)
     # one call per clip: 2-3 times faster on a CPU than padding to the longest clip, and needs no mask
     return torch.cat([_sdpa(a[None], b[None], c[None], scale)[0] for a, b, c in parts])
 
 
 def _by_length(parts: list[tuple[Tensor, Tensor, Tensor]], scale: float) -> Tensor:
-    """Attention within each part (q, k, v). One call for all parts of the same lengths: of chunks, there are many."""
+    """Attention within each part (q, k, v), in one call for all parts of the same lengths.
+
+    The same bits as one call per part. Faster for many short parts, such as chunks; copies make it slower for few.
+    """
     attended = [q for q, _, _ in parts]
     for places in equally_long([(len(q), len(k)) for q, k, _ in parts]):
         group = (torch.stack(x) for x in zip(*(parts[place] for place in places), strict=True))

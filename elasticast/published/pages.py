@@ -2,8 +2,8 @@
 
 ``python -m elasticast.published.pages`` refreshes every table between the comments ``<!-- results: NAME ... -->`` and
 ``<!-- end of results -->``, and every number between ``<!-- value: NAME ... -->`` and ``<!-- end -->``. A name is a key
-of :data:`TABLES` or :data:`VALUES`; the words after it are the arguments of that function, first of all a suite. What
-is of a suite whose results are not published stays as it is.
+of :data:`TABLES` or :data:`VALUES`; the words after it are the arguments of that function, mostly first of all a suite.
+What is of a suite whose results are not published stays as it is.
 """
 
 import re
@@ -18,6 +18,7 @@ from elasticast.files import write_text
 from elasticast.published import costs
 from elasticast.published.ablations import published_variants
 from elasticast.published.layout import FIGURES, RECORD, REMEDY, ROOT, Published, read_published
+from elasticast.published.speed import speed_table
 from elasticast.reporting.ablation.variant_table import sweep_table
 from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
@@ -26,7 +27,8 @@ from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 from elasticast.reporting.zoo import markdown_zoo, read_zoo
 
 COMMAND = "python -m elasticast.published.pages"
-PAGES = (Path("README.md"), *(Path("docs") / name for name in ("results.md", "suites.md", "ablations.md", "zoo.md")))
+_DOCS = ("results.md", "suites.md", "ablations.md", "zoo.md", "performance.md", "planning.md")
+PAGES = (Path("README.md"), *(Path("docs") / name for name in _DOCS))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)
 _VALUE = re.compile(r"<!-- value: (.+?) -->.*?<!-- end -->")
@@ -242,7 +244,7 @@ def moved(suite: str, task: str = "") -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
-    "ablation": ablation,
+    "ablation": ablation, "speed": speed_table,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
     "core-minutes": core_minutes, "score": score, "interval": interval, "moved": moved,
@@ -275,7 +277,9 @@ def _made(makers: dict[str, Callable[..., str]], words: str) -> str | None:
     """The text that a comment asks for; None if its suite is not published."""
     name, *arguments = words.split()
     make = makers[name]
-    return make(*arguments) if make is claims or all(map(is_published, arguments[:1])) else None
+    if make not in (claims, speed_table) and not all(map(is_published, arguments[:1])):
+        return None
+    return make(*arguments)
 
 
 def main() -> None:

@@ -182,7 +182,7 @@ class Trainer:
                 if number and self.step == phase.first_step:
                     self._begin(self.phases[number - 1], phase)
                 at_step = self.step - phase.first_step, phase.steps, phase.steps_per_epoch
-                lr = learning_rate(phase.config.train, *at_step)
+                lr = learning_rate(phase.config.train, *at_step, self.selection.scores if self.selection else ())
                 loss, grad_norm = self._update(batch, lr, weight, phase.unsupervised(self.step))
                 if self.mean_teacher:
                     self.mean_teacher.update(self.model, self.step)

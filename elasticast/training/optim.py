@@ -1,6 +1,7 @@
 """Optimiser and learning-rate schedule."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -77,7 +78,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
     optimizer.load_state_dict(state)
 
 
-def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -> float:
+def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float, scores: Sequence[float] = ()) -> float:
     """Learning rate of a step: linear warm-up, then the schedule.
 
     Parameters
@@ -86,6 +87,8 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
         Number of steps done so far, and in the whole run. With `train.phases`, both count from the start of a phase.
     steps_per_epoch : float
         Mean number of steps per epoch; the ``step`` schedule decays at whole epochs.
+    scores : sequence of float
+        Scores of the evaluations so far, for the ``plateau`` schedule.
     """
     warmup = round(train.warmup_epochs * steps_per_epoch) if train.warmup_epochs else train.warmup_steps
     if step < warmup:
@@ -98,7 +101,22 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float) -
         epoch = math.floor(step / steps_per_epoch)
         decays = max(0, math.floor((epoch - schedule.start_epoch) / schedule.every_epochs) + 1)
         return train.lr * schedule.gamma**decays
+    if schedule.kind == "plateau":
+        return train.lr * schedule.gamma ** count_plateaus(scores, schedule.patience)
     return train.lr
+
+
+def count_plateaus(scores: Sequence[float], patience: int) -> int:
+    """How often `patience` scores in a row were not better than the best one before.
+
+    Counting starts anew after each, as in PyTorch's ``ReduceLROnPlateau`` with a threshold of 0.
+    """
+    best, waited, plateaus = -math.inf, 0, 0
+    for score in scores:
+        best, waited = (score, 0) if score > best else (best, waited + 1)
+        if waited == patience:
+            plateaus, waited = plateaus + 1, 0
+    return plateaus
 
 
 def _warmup_rate(train: Train, step: int, warmup: int) -> float:

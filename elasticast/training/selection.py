@@ -60,6 +60,11 @@ class Selection:
         return step in self._due and (not self.history or self.history[-1]["step"] < step)
 
     @property
+    def scores(self) -> list[float]:
+        """Values of the evaluations so far."""
+        return [row["value"] for row in self.history]
+
+    @property
     def converged(self) -> bool:
         """Whether the last `train.select.patience` evaluations were not better than the best one before."""
         patience = self.config.train.select.patience
@@ -81,7 +86,7 @@ class Selection:
                 f"train.select: {self.metric} on split {self.split!r} is not a number: {reason}; choose another "
                 "train.select.split"
             )
-        better = value > max((row["value"] for row in self.history), default=-math.inf)
+        better = value > max(self.scores, default=-math.inf)
         self.history.append({"step": step, "epoch": self._due[step], "value": value})
         if better and self.world.main:
             self.best = {name: weight.detach().cpu().clone() for name, weight in trained_state(model).items()}

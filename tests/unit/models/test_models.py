@@ -242,6 +242,24 @@ def test_attention_matches_the_definition():
         torch.testing.assert_close(found, torch.stack(expected), **TOLERANCE)
 
 
+@pytest.mark.parametrize("q_lens", [[16, 8, 16, 8, 16], [1, 1, 1, 1, 1]])
+def test_one_call_for_clips_of_the_same_length_gives_the_bits_of_one_call_per_clip(q_lens):
+    kv_lens = [16, 8, 16, 8, 16]
+    mask = clip_mask(q_lens, kv_lens, "sdpa")
+    q, k, v = (torch.randn(sum(counts), 2, 8, requires_grad=True) for counts in (q_lens, kv_lens, kv_lens))
+    packed = attend(q, k, v, mask, 0.3)
+    alone = torch.cat(
+        [
+            attend(*parts, clip_mask([len(parts[0])], [len(parts[1])], "sdpa"), 0.3)
+            for parts in zip(q.split(q_lens), k.split(kv_lens), v.split(kv_lens), strict=True)
+        ]
+    )
+    assert torch.equal(packed, alone)
+    gradient = torch.randn_like(packed)
+    grads = [torch.autograd.grad(found, (q, k, v), gradient) for found in (packed, alone)]
+    assert all(torch.equal(one, other) for one, other in zip(*grads, strict=True))
+
+
 @pytest.mark.parametrize("backend", ["sdpa", "dense"])
 @pytest.mark.parametrize("in_float32", [True, False])
 def test_attention_in_bf16_on_a_cpu_is_that_in_float32(monkeypatch, backend, in_float32):

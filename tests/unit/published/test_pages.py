@@ -34,8 +34,6 @@ WITHOUT_TABLES = {
     "glossary.md": "no results",
     "inference.md": "examples of output",
     "paper.md": "the paper's numbers, from paper_figures/reference/released_curves.csv",
-    "planning.md": "estimates, each with its rates",
-    "performance.md": "timings of single operations, each with its machine",
     "reliability.md": "counts of attacks",
     "streams.md": "of runs of single models, whose tables do not exist",
     "troubleshooting.md": "no results",

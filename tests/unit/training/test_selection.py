@@ -173,6 +173,24 @@ def test_a_run_killed_while_it_converges_ends_at_the_same_step(trainer, tmp_path
     assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
+def test_on_a_plateau_the_rate_falls_also_after_a_kill(trainer, tmp_path, monkeypatch):
+    values = {3: 0.2, 6: 0.1, 9: 0.2, 12: 0.1, 15: 0.0}
+    monkeypatch.setattr(Selection, "_value", lambda self, _: values[3 * (1 + len(self.history))])
+    schedule = {"kind": "plateau", "patience": 2, "gamma": 0.1}
+    trainer("whole", {"schedule": schedule, "lr": 0.01, "log_every": 1}).fit()
+    found = [float(row["lr"]) for row in rows(tmp_path / "whole", "history.csv")]
+    assert found == pytest.approx([0.01] * 9 + [0.001] * 6)
+    parts = trainer("parts", {"schedule": schedule, "lr": 0.01, "log_every": 1})
+    evaluate = parts.selection.evaluate
+    parts.selection.evaluate = lambda *args: (
+        pytest.fail("killed") if len(parts.selection.history) == 3 else evaluate(*args)
+    )
+    with pytest.raises(pytest.fail.Exception):
+        parts.fit()
+    trainer("parts", {"schedule": schedule, "lr": 0.01, "log_every": 1}).fit()
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
 def test_it_changes_nothing_of_the_training(trainer, tmp_path):
     trainer("with").fit()
     trainer("without", {"select": None}).fit()

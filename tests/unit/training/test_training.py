@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from elasticast.checksums import OWN, write_record
@@ -363,6 +365,30 @@ def test_warm_up_is_linear_and_reaches_the_rate(kind):
     assert found[:10] == pytest.approx([0.01 * (step + 1) for step in range(10)])
     assert found[10] == pytest.approx(0.1)
     assert max(found) == pytest.approx(0.1)
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 4))
+def test_a_plateau_decays_as_in_pytorch(scores, patience):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    options = {"factor": 0.5, "patience": patience - 1, "threshold": 0.0, "eps": 0.0}
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", **options)
+    train = Train(
+        steps=100,
+        batch={"clips": 1},
+        lr=0.1,
+        schedule={"kind": "plateau", "patience": patience},
+        select={"split": "dev"},
+    )
+    for done in range(len(scores)):
+        theirs.step(scores[done])
+        found = learning_rate(train, 50, 100, 10.0, scores[: done + 1])
+        assert found == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{}, {"select": {"split": "dev"}, "phases": [{"compression": 1.0, "share": 1.0}]}])
+def test_a_plateau_needs_scores(settings):
+    with complains(ValidationError, "schedule", "kind", "plateau", "select"):
+        Train(steps=100, batch={"clips": 1}, lr=0.1, schedule={"kind": "plateau"}, **settings)
 
 
 def test_warm_up_in_epochs_from_a_share_of_the_rate():
