@@ -116,6 +116,7 @@ _TRAINING = (
     "training/optim.py",
     "training/phases.py",
     "training/record.py",
+    "training/tally.py",
 )
 _EVALUATION = (
     *_RUN,
