@@ -72,7 +72,7 @@ ifneq ($(LOCKED),)
 else
 	$(PIP) -e '.[$(EXTRAS)]'
 endif
-	@touch $(READY)
+	@touch $(READY) $(if $(LOCKED)$(findstring docs,$(EXTRAS)),$(DOCS_READY))
 
 run: $(READY)
 	$(SNAKEMAKE) all $(SETTINGS) $(ARGS)

@@ -14,6 +14,7 @@ from elasticast.config import RunConfig
 from elasticast.config.reading import deep_merge
 from tests.fuzz import tries
 from tests.workflow.conftest import HOSTILE_FOLDER, Project
+from tests.workflow.preloaded import preloaded
 
 # no deadline: it would depend on what else this machine does
 hypothesis.settings.register_profile("project", deadline=None, max_examples=tries(60), derandomize=True)
@@ -49,11 +50,18 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+def programs(tmp_path_factory):
+    """A folder with a `python` for `Project` whose commands share their imports."""
+    with preloaded(tmp_path_factory.mktemp("preloaded")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, programs):
     """A project in which the tiny suite has run completely, from raw audio to figures, in a folder with an odd name."""
     folder = tmp_path_factory.mktemp("finished") / HOSTILE_FOLDER
     folder.mkdir()
-    project = Project(folder)
+    project = Project(folder, programs)
     result = project.snakemake("all", "--cores", "all")
     assert result.returncode == 0, result.stderr[-4000:]
     return project
@@ -78,7 +86,7 @@ def pytest_addoption(parser):
 
 
 MOST_WORKERS = 8
-"""Each worker imports torch, which needs about 0.5 GB of memory."""
+"""Each worker imports torch, and so does the server of `programs`: together, they need about 1 GB of memory."""
 
 
 def pytest_xdist_auto_num_workers(config):

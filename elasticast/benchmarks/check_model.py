@@ -150,10 +150,16 @@ def chunk_by_chunk(subject: Subject) -> str:
     if context is not None and context.past is not None:  # scores of a stream pool over the context only
         count = min(count, context.past_chunks + 1)
     model, clip, memory = subject.model(), subject.clip(size * count), ChunkMemory(count)
+    options, found = {"frames": True} if subject.traits.frames else {}, []
     for number in range(count):
         part = clip.select(torch.nonzero(clip.time // size == number)[:, 0])
-        logits = model.next_chunk(pack([replace(part, time=part.time - number * size, time_patches=size)]), memory)
-    return f"{count} of {size} time patches; {_equal(logits, model(pack([clip])))}"
+        part = replace(part, time=part.time - number * size, time_patches=size)
+        found.append(model.next_chunk(pack([part]), memory, **options))
+    logits, whole = found[-1], model(pack([clip]), **options)
+    if subject.traits.frames:
+        _equal(torch.cat([chunk.frames for chunk in found]), whole.frames)
+        logits, whole = logits.clips, whole.clips
+    return f"{count} of {size} time patches; {_equal(logits, whole)}"
 
 
 @torch.inference_mode()

@@ -29,6 +29,7 @@ from elasticast.cli.options import (
 )
 from elasticast.cli.predict import predict
 from elasticast.cli.sweep import sweep
+from elasticast.cli.tune_events import tune_events
 from elasticast.errors import ConfigError, Problem
 from elasticast.faults import one_message
 
@@ -397,6 +398,7 @@ def adopt(
 app.command(rich_help_panel=DATA)(publish)
 app.command(rich_help_panel=DATA)(verify)
 app.command(rich_help_panel=USE)(sweep)
+app.command(rich_help_panel=USE)(tune_events)
 app.command(rich_help_panel=USE)(audit)
 app.add_typer(bench, name="bench", rich_help_panel=USE)
 

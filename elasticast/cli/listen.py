@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -42,6 +43,12 @@ def listen(
         float, typer.Option(min=0, help="stop if all samples are equal for longer than this (s); inf: never")
     ] = 60.0,
     top_k: Annotated[int, typer.Option(min=1, help="number of labels per score")] = 3,
+    events: Annotated[
+        bool, typer.Option("--events", help="print events when they begin and end, not scores; needs a frame head")
+    ] = False,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="with --events: score above which a class is active")
+    ] = 0.5,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object per line")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="number of CPU threads; default: PyTorch's choice")] = None,
     trust_code: TrustCode = False,
@@ -52,28 +59,35 @@ def listen(
     only_with(called, "- for standard input", not microphone, "form", "channels")
     only_with(called, "--format of raw samples, or the microphone", raw or microphone, "rate")
     only_with(called, "--format of raw samples", raw, "channels")
+    only_with(called, "--events", events, "threshold")
+    only_with(called, "printed scores, which --events replaces", not events, "top_k")
     import torch
 
     from elasticast.inference.classifier import load_pretrained
     from elasticast.inference.prediction import print_any_character
-    from elasticast.inference.stream import as_json_line, as_line, plan_stream, summary
+    from elasticast.inference.stream import plan_stream, score_line, summary
+    from elasticast.inference.stream_events import check_events, event_line
 
     if threads:
         torch.set_num_threads(threads)
     classifier = load_pretrained(model, trust_code=trust_code)
     trained_rate = classifier.config.front_end.sample_rate
     pieces = {"window": window, "hop": hop, "chunk": chunk, "context": context}
-    plan_stream(classifier.config, rate or trained_rate, **pieces)  # before anything is waited for
+    plan = plan_stream(classifier.config, rate or trained_rate, **pieces)  # before anything is waited for
+    if events:
+        check_events(classifier.config, classifier.pretrained.description, threshold, plan.past)
     audio = _open(source, form, rate or trained_rate, channels, device, timeout)
-    stream = classifier.stream(
-        audio.blocks, sample_rate=audio.sample_rate, top_k=top_k, longest_silence=silence, **pieces
-    )
+    options = {"top_k": top_k, "longest_silence": silence, "events": threshold if events else None}
+    stream = classifier.stream(audio.blocks, sample_rate=audio.sample_rate, **options, **pieces)
     print(f"{audio.name}: {audio.sample_rate} Hz, channels: {audio.channels}; {stream.plan}", file=sys.stderr)
     print_any_character()
-    line = as_json_line if as_json else as_line
+    line = partial(event_line if events else score_line, as_json=as_json)
     try:
         for score in stream:
-            print(line(score), flush=True)
+            for found in score.events if events else [score]:
+                print(line(found), flush=True)
+        for found in stream.end_events():
+            print(line(found), flush=True)
     except BrokenPipeError:  # what reads the scores has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from elasticast.cli.options import TrustCode
+from elasticast.cli.options import TrustCode, only_with
 
 # Imports are inside the function, as in `elasticast.cli`.
 
 
 def predict(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -39,6 +40,14 @@ def predict(
             help="write each event to this CSV file: onset, offset, label, score; needs a frame head",
         ),
     ] = None,
+    detection: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="with --events: file of the settings `detection` of an evaluation, such as one by "
+            "`elasticast tune-events`",
+        ),
+    ] = None,
     window: Annotated[
         float | None,
         typer.Option(help="length of a window (s), longer audio is split into windows; default: the training length"),
@@ -51,6 +60,7 @@ def predict(
     """Classify audio files with a trained model."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other: give only one of them")
+    only_with(context, "--events", events is not None, "detection")
     import torch
 
     from elasticast.inference.classifier import load_pretrained
@@ -61,12 +71,11 @@ def predict(
         torch.set_num_threads(threads)
     options = {"window": window, "overlap": overlap, "pooling": pooling, "timeline": timeline is not None}
     files = audio_files(files)  # before the weights are read
-    classifier = load_pretrained(model, trust_code=trust_code)
     if events:
-        from elasticast.config.evaluation import Detection
-        from elasticast.inference.events import write_events
+        from elasticast.inference.events import read_detection, write_events
 
-        options["events"] = Detection()
+        options["events"] = read_detection(detection)
+    classifier = load_pretrained(model, trust_code=trust_code)
     predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
     print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
     if timeline:

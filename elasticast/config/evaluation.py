@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from elasticast.config.base import PositiveFloat, Scores, Settings, Share, TaskKind
 from elasticast.config.model.patch_sizes import PatchSize, PatchSizes
+from elasticast.config.reading import one_or_by_class
 from elasticast.config.run import RunSettings, invalid_compressions
 from elasticast.errors import Problem, SettingsError
 
@@ -18,25 +19,49 @@ COSTED = ("token_drop", *REDUCING, *PATCHES)
 """Sweeps whose results include the operations of a forward pass, `gflops_per_clip`."""
 _NEEDED = {"windows": ("max_frames",), "compression": ("max_frames",), "remainder": tuple(PATCHES)}
 """Settings of an evaluation that belong to some sweeps only."""
-Seconds = Annotated[float, Field(ge=0)]
+
+
+Positive = Annotated[
+    Annotated[PositiveFloat, Tag("[one]")] | Annotated[dict[str, PositiveFloat], Tag("[by class]")],
+    Discriminator(one_or_by_class),
+]
+NotNegative = Annotated[
+    Annotated[float, Field(ge=0), Tag("[one]")]
+    | Annotated[dict[str, Annotated[float, Field(ge=0)]], Tag("[by class]")],
+    Discriminator(one_or_by_class),
+]
+Factor = Annotated[
+    Annotated[float, Field(ge=1), Tag("[one]")]
+    | Annotated[dict[str, Annotated[float, Field(ge=1)]], Tag("[by class]")],
+    Discriminator(one_or_by_class),
+]
 
 
 class Boxes(Settings):
-    """Change-point boxes, see `elasticast.evaluation.postprocessing.boxes`."""
+    """Change-point boxes, see `elasticast.evaluation.postprocessing.boxes`.
 
-    window: PositiveFloat = Field(0.5, description="Length of the window in which changes are looked for. [s]")
-    absolute: float = Field(
-        1.0, ge=0, description="Events are merged if their largest scores exceed the gap by less than this."
+    A setting may be given by class; classes that are not named have its default.
+    """
+
+    window: Positive = Field(
+        0.5, description="Length of the window in which changes are looked for, for all classes or by class. [s]"
     )
-    relative: float = Field(
-        2.0, ge=1, description="Events are merged if their largest scores exceed the gap by less than this factor."
+    absolute: NotNegative = Field(
+        1.0,
+        description="Events are merged if their largest scores exceed the gap by less than this, for all classes or by "
+        "class.",
+    )
+    relative: Factor = Field(
+        2.0,
+        description="Events are merged if their largest scores exceed the gap by less than this factor, for all "
+        "classes or by class.",
     )
 
 
 class Detection(Settings):
     """How events follow from the scores of time patches. Tasks of kind `frames` only."""
 
-    median_seconds: Seconds | dict[str, Seconds] = Field(
+    median_seconds: NotNegative = Field(
         0.0, description="Length of a median filter, for all classes or by class; 0 does not filter. [s]"
     )
     boxes: Boxes | None = Field(None, description="Replace scores by change-point boxes; `null` does not.")

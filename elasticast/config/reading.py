@@ -135,8 +135,13 @@ def _has_tag(option: Any, tag: Any) -> bool:
     return any(tag in getattr(field.annotation, "__args__", ()) for field in fields)
 
 
-_TAGS = (*BUILT_IN, *ADAPTATIONS, "[key]", "[share]", "[range]")
+_TAGS = (*BUILT_IN, *ADAPTATIONS, "[key]", "[share]", "[range]", "[one]", "[by class]")
 """Tags of unions. pydantic inserts them between the keys of a location, but they are not in the file."""
+
+
+def one_or_by_class(value: Any) -> str:
+    """Tag of a setting that is given for all classes, or by class."""
+    return "[by class]" if isinstance(value, dict) else "[one]"
 
 
 def validate(model: Any, value: Any, file: str, *section: str) -> Any:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from elasticast.config import RunConfig
-from elasticast.config.evaluation import Detection
+from elasticast.config.base import Settings
+from elasticast.config.evaluation import Boxes, Detection
 from elasticast.config.frames import frame_seconds
 from elasticast.data.events import Events
 from elasticast.data.views import ClipView
@@ -121,11 +122,11 @@ def detected(scores: FrameScores, classes: list[str], detection: Detection) -> l
     Raises
     ------
     ConfigError
-        If `detection.median_seconds` names a class that does not exist.
+        If `detection` names a class that does not exist.
     """
     lengths = median_lengths(detection, classes, scores.layout.step)
     by_class = scores.by_class(lengths)
-    return by_class if detection.boxes is None else box_scores(by_class, **detection.boxes.model_dump())
+    return by_class if detection.boxes is None else box_scores(by_class, box_settings(detection.boxes, classes))
 
 
 def resampled_f1(
@@ -142,13 +143,25 @@ def resampled_f1(
 
 def median_lengths(detection: Detection, classes: list[str], step: float) -> np.ndarray:
     """Length of the median filter of each class, in time patches of `step` s, `[C]`."""
-    seconds = detection.median_seconds
-    if not isinstance(seconds, dict):
-        seconds = dict.fromkeys(classes, seconds)
-    if unknown := sorted(seconds.keys() - set(classes)):
+    seconds = _by_class(detection, "median_seconds", classes, "detection")
+    return np.array([filter_length(value, step) for value in seconds])
+
+
+def box_settings(boxes: Boxes, classes: list[str]) -> list[tuple[float, float, float]]:
+    """Window, absolute and relative threshold of each class."""
+    names = ("window", "absolute", "relative")
+    return list(zip(*(_by_class(boxes, name, classes, "detection", "boxes") for name in names), strict=True))
+
+
+def _by_class(settings: Settings, name: str, classes: list[str], *section: str) -> list[float]:
+    """A setting of each class. It may be given for all classes or by class; the others have the default."""
+    value, default = getattr(settings, name), type(settings).model_fields[name].default
+    if not isinstance(value, dict):
+        return [value] * len(classes)
+    if unknown := sorted(value.keys() - set(classes)):
         message = f"no such class; expected some of: {', '.join(classes)}"
-        raise ConfigError([Problem("", ("detection", "median_seconds"), message, unknown[0])])
-    return np.array([filter_length(seconds.get(name, 0.0), step) for name in classes])
+        raise ConfigError([Problem("", (*section, name), message, unknown[0])])
+    return [value.get(one, default) for one in classes]
 
 
 def event_metrics(

@@ -147,22 +147,22 @@ def _merged(
     return spans
 
 
-def box_scores(scores: list[StepScores], window: float, absolute: float, relative: float) -> list[StepScores]:
+def box_scores(scores: list[StepScores], settings: list[tuple[float, float, float]]) -> list[StepScores]:
     """Replace the scores of each class by boxes: the confidence within a box, and no score elsewhere.
 
     Parameters
     ----------
     scores : list of StepScores
         Scores in [0, 1] of each class.
-    window, absolute, relative : float
-        See :func:`boxes`.
+    settings : list of tuple
+        For each class `window`, `absolute` and `relative`, see :func:`boxes`.
     """
     replaced = []
-    for one in scores:
+    for one, of_class in zip(scores, settings, strict=True):
         found = []
         for values, edges in zip(one.values, one.edges, strict=True):
             count = int(np.isfinite(values).sum())
-            found.append(boxes(values[:count], edges[: count + 1], window, absolute, relative))
+            found.append(boxes(values[:count], edges[: count + 1], *of_class))
         replaced.append(_as_scores(found))
     return replaced
 

@@ -171,6 +171,7 @@ class AudioClassifier:
         context: float | None = None,
         top_k: int | None = None,
         longest_silence: float = math.inf,
+        events: float | None = None,
     ) -> ScoreStream:
         """Classify live audio while it comes in, with a delay that is known before.
 
@@ -200,6 +201,9 @@ class AudioClassifier:
         longest_silence : float
             A stream whose samples are all equal for longer than this (s) ends with an error. By default, any silence is
             allowed.
+        events : float, optional
+            Find events with onset and offset: the score above which a class is active, such as 0.5. The model must have
+            a frame head.
 
         Returns
         -------
@@ -216,7 +220,7 @@ class AudioClassifier:
         """
         _check(sample_rate=sample_rate, top_k=top_k)
         plan = plan_stream(self.config, sample_rate, window=window, hop=hop, chunk=chunk, context=context)
-        return ScoreStream(self.pretrained, self.encoder, plan, blocks, top_k, longest_silence)
+        return ScoreStream(self.pretrained, self.encoder, plan, blocks, top_k, longest_silence, events)
 
     def _run(
         self, jobs: list[PendingClip], pooling: str, timeline: bool, on_error: str, budget: int, *, frames: bool

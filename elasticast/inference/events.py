@@ -13,9 +13,10 @@ from torch import Tensor
 from elasticast.config import RunConfig
 from elasticast.config.evaluation import Detection
 from elasticast.config.frames import frame_seconds
+from elasticast.config.reading import read_yaml, validate
 from elasticast.data.windows import Windows
 from elasticast.errors import ElasticASTError
-from elasticast.evaluation.frames import median_lengths
+from elasticast.evaluation.frames import box_settings, median_lengths
 from elasticast.evaluation.postprocessing import box_scores, detections, median_filtered
 from elasticast.evaluation.psds import StepScores
 from elasticast.files import write_text
@@ -38,6 +39,17 @@ def check_frames(config: RunConfig, description: str) -> None:
             f"{description}: model.frame_head = false: it says what is in a clip, not when; train it on a task of kind "
             "`frames`"
         )
+
+
+def read_detection(path: Path | None) -> Detection:
+    """How events follow from scores, from a file with the keys of `detection` in an evaluation; None has the defaults.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a setting is wrong.
+    """
+    return Detection() if path is None else validate(Detection, read_yaml(path), str(path))
 
 
 def joined(windows: list[Tensor], first: np.ndarray, config: RunConfig) -> np.ndarray:
@@ -95,7 +107,7 @@ def find_events(
     chance = median_filtered(chance, median_lengths(detection, classes, hop))
     inside = np.diff(edges) > 0
     scores = [StepScores(column[inside][None], np.append(edges[:-1][inside], seconds)[None]) for column in chance.T]
-    found = scores if detection.boxes is None else box_scores(scores, **detection.boxes.model_dump())
+    found = scores if detection.boxes is None else box_scores(scores, box_settings(detection.boxes, classes))
     events = detections(found, detection.threshold)
     rows = zip(events.label, events.onset, events.offset, strict=True)
     return [EventScore(on, off, classes[c], _mean(scores[c], on, off)) for c, on, off in rows]

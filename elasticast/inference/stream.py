@@ -8,7 +8,6 @@ blocks, and a chunk has the states that it has in a whole clip under the mask of
 The score of a chunk pools over the chunk and the chunks that it attends to. It begins anew with each chunk.
 """
 
-import json
 import math
 import sys
 import time
@@ -28,7 +27,9 @@ from elasticast.data.packing import pack
 from elasticast.data.pieces import Piece, Pieces
 from elasticast.data.windows import window_rule
 from elasticast.errors import DataError, ElasticASTError
+from elasticast.evaluation.frames import nearest_seen
 from elasticast.inference.prediction import best_scores, probabilities
+from elasticast.inference.stream_events import LiveEvent, LiveEvents, check_events, json_line
 from elasticast.models.chunks import ChunkMemory
 from elasticast.models.pretrained import Pretrained
 from elasticast.text import printable
@@ -49,6 +50,8 @@ class StreamScore:
         Time to compute it (s).
     logits : Tensor
         `[C]` float32, in the order of the classes.
+    events : list of LiveEvent
+        Events that began or ended in the audio that is new in it; see :mod:`elasticast.inference.stream_events`.
     """
 
     start: float
@@ -56,6 +59,7 @@ class StreamScore:
     scores: dict[str, float]
     computing: float
     logits: Tensor = field(repr=False, compare=False)
+    events: list[LiveEvent] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True)
@@ -204,11 +208,13 @@ class ScoreStream(Iterator[StreamScore]):
         Number of labels per score, None for all.
     longest_silence : float
         A stream that is silent for longer (s) is an error.
+    events : float, optional
+        Score above which a class is an event, if events are looked for.
 
     Raises
     ------
     ElasticASTError
-        If `longest_silence` is negative or NaN.
+        If `longest_silence` is negative or NaN, or the model cannot find events.
 
     Attributes
     ----------
@@ -226,6 +232,7 @@ class ScoreStream(Iterator[StreamScore]):
         blocks: Iterable[np.ndarray | Tensor],
         top_k: int | None = None,
         longest_silence: float = math.inf,
+        events: float | None = None,
     ):
         if not longest_silence >= 0:
             raise ElasticASTError(f"longest_silence = {longest_silence} s: expected 0, a length above 0, or inf")
@@ -233,6 +240,10 @@ class ScoreStream(Iterator[StreamScore]):
         self.computing = self.seconds = 0.0
         by_chunk = plan.pieces.chunks and pretrained.config.model.traits.chunks
         self._memory = ChunkMemory(plan.past) if by_chunk else None
+        self._events = None
+        if events is not None:
+            check_events(pretrained.config, pretrained.description, events, plan.past)
+            self._events = LiveEvents(plan.pieces, pretrained.config, pretrained.classes, events)
         self._scores = map(
             self._score, plan.pieces.cut(checked(blocks, plan.pieces.rule.front_end.sample_rate, longest_silence))
         )
@@ -245,37 +256,41 @@ class ScoreStream(Iterator[StreamScore]):
         """Time to compute a second of audio (s), so far; NaN before the first score."""
         return self.computing / self.seconds if self.seconds else math.nan
 
+    def end_events(self) -> list[LiveEvent]:
+        """The events that go on when the stream has ended."""
+        return [] if self._events is None else self._events.end(self.seconds)
+
     def _score(self, piece: Piece) -> StreamScore:
         begun, config = time.perf_counter(), self.pretrained.config
-        logits = self._logits(piece)
+        logits, patches = self._logits(piece)
         start, end = self.plan.pieces.times(piece, self.plan.past)
         if not logits.isfinite().all():
             raise DataError(f"stream, at {end:.2f} s: the model gives NaN or infinite scores")
         scores = best_scores(probabilities(logits, config.train.loss), self.pretrained.classes, self.top_k)
+        events = [] if self._events is None else self._events.add(piece, patches)
         needed = time.perf_counter() - begun
         self.computing, self.seconds = self.computing + needed, end
-        return StreamScore(start, end, scores, needed, logits)
+        return StreamScore(start, end, scores, needed, logits, events)
 
     @torch.inference_mode()
-    def _logits(self, piece: Piece) -> Tensor:
-        """Logits `[C]` after the next piece."""
+    def _logits(self, piece: Piece) -> tuple[Tensor, Tensor | None]:
+        """Logits `[C]` after the next piece, and if events are looked for, those of its time patches."""
         model = self.pretrained.model
         log_mel = self.encoder.spectrogram(piece.wave, self.plan.pieces.compression, whole=piece.whole)
         batch = pack([self.encoder.encode(log_mel, piece.view)]).to(next(model.parameters()).device)
-        logits = model(batch) if self._memory is None else model.next_chunk(batch, self._memory)
-        return logits[0].float().cpu()
+        options = {} if self._events is None else {"frames": True}
+        logits = model(batch, **options) if self._memory is None else model.next_chunk(batch, self._memory, **options)
+        if self._events is None:
+            return logits[0].float().cpu(), None
+        return logits.clips[0].float().cpu(), nearest_seen(logits.frames, logits.seen).float().cpu()
 
 
-def as_line(score: StreamScore) -> str:
-    """A score for a terminal: start, end (s), and labels with their probabilities."""
+def score_line(score: StreamScore, *, as_json: bool) -> str:
+    """A score on one line: start, end (s), and labels with their probabilities; or a JSON object."""
+    if as_json:
+        return json_line({"start": round(score.start, 4), "end": round(score.end, 4), "scores": score.scores})
     labels = "  ".join(f"{printable(label)} {value:.2f}" for label, value in score.scores.items())
     return f"{score.start:9.2f} {score.end:9.2f}  {labels}"
-
-
-def as_json_line(score: StreamScore) -> str:
-    """A score as a JSON object on one line."""
-    values = {"start": round(score.start, 4), "end": round(score.end, 4), "scores": score.scores}
-    return json.dumps(values, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace").decode()
 
 
 def summary(stream: ScoreStream) -> str:

@@ -114,8 +114,10 @@ class ElasticAST(nn.Module):
             freq, time = (prepend_tokens(index.new_zeros(clips, 1), index, lengths) for index in (freq, time))
         return x, self.positions(freq, time) if rotary else None
 
-    def next_chunk(self, batch: PackedBatch, memory: ChunkMemory) -> Tensor:
+    def next_chunk(self, batch: PackedBatch, memory: ChunkMemory, *, frames: bool = False) -> Tensor | FrameLogits:
         """Logits `[1, C]` of a stream after its next chunk, pooled over this chunk and those in memory.
+
+        With `frames`, also those of the time patches of this chunk.
 
         Parameters
         ----------
@@ -128,7 +130,8 @@ class ElasticAST(nn.Module):
         x = self.patch_embed(batch.patches).to(self.head.weight.dtype)
         states = memory.add(self.trunk, x, self.positions(*memory.places(batch.freq, batch.time)), backend)
         tokens = MergedTokens(states, Lengths.of([len(states)], states.device))
-        return self.head(self.head_norm(self._pooled(tokens, backend)))
+        logits = self.head(self.head_norm(self._pooled(tokens, backend)))
+        return FrameLogits(logits, *self.frame_head(states[-len(x) :], batch)) if frames else logits
 
     def _tokens(
         self, x: Tensor, rotation: Rotation | None, batch: PackedBatch, backend: str, present: Tensor | None = None

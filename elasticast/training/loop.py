@@ -28,7 +28,7 @@ from elasticast.progress import LOG
 from elasticast.provenance import training_code
 from elasticast.training.batches import TrainingBatches
 from elasticast.training.checkpoint import Checkpoints, base_record, save_model
-from elasticast.training.cost import ForwardCost, step_passes
+from elasticast.training.cost import ForwardCost
 from elasticast.training.distributed import World
 from elasticast.training.energy import EnergyMeter
 from elasticast.training.ensemble import KeptLogits, pseudo_labels
@@ -42,6 +42,7 @@ from elasticast.training.optim import build_optimizer, learning_rate, restore_op
 from elasticast.training.phases import TrainingPhase, let_train, plan_phases, refine_positions
 from elasticast.training.record import training_record
 from elasticast.training.selection import Selection, due_steps
+from elasticast.training.tally import Tally
 from elasticast.training.teacher import Teacher
 
 EXIT_CHECKPOINTED = 85
@@ -96,15 +97,14 @@ class Trainer:
         self._enter(self.phases[0])
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
-        self.seen = {"clips": 0, "tokens": 0}  # on all ranks together
-        self.flops = {"phases": [0] * len(self.phases), "teacher": 0}  # the same
+        teacher_cost = self.cost if self.teacher is None else self.teacher.cost  # a mean teacher costs what it averages
+        self.tally = Tally(config.model, self.phases, self.cost, teacher_cost)
         self.stop_requested = self.stop = False  # on this rank; on any rank, the same value on all ranks
         self.selection, self.code = None, training_code(config)
         self.energy = EnergyMeter(self.device) if self.world.main else None
         if config.train.select is not None:
             last = self.phases[-1]
-            start = last.first_step, last.first_epoch
-            due = due_steps(last.sampler, config.train.select.every_epochs, self.total, *start)
+            due = due_steps(last.sampler, config.train.select.every_epochs, last.end, last.first_step, last.first_epoch)
             self.selection = Selection(config, inputs.held_out, norm, self.world, due)
         self.finite = FiniteSteps(config, clips.ids, self.device)
         self.checkpoints = Checkpoints(out, run_identity(config, inputs, self.code, self.init, self.world))
@@ -193,7 +193,7 @@ class Trainer:
                 if self.step % train.log_every == 0 or self.step == total:
                     self.finite.check()
                     (total_loss,) = self.world.sum(loss.item())
-                    report(self.step, epoch, total_loss, lr, float(grad_norm), self.seen)
+                    report(self.step, epoch, total_loss, lr, float(grad_norm), self.tally.seen)
                     if self.energy:
                         self.energy.add()
                 if self.stop:
@@ -236,7 +236,7 @@ class Trainer:
         if not self.world.main:
             return contextlib.nullcontext(lambda *_: None)
         name = f"train {self.config.experiment} seed {self.config.seed}"
-        return report_progress(self.out, name, self.step, self.total, self.seen)
+        return report_progress(self.out, name, self.step, self.total, self.tally.seen)
 
     def _update(
         self, batch: PackedBatch, lr: float, weight: float, unsupervised: Unsupervised
@@ -259,18 +259,10 @@ class Trainer:
 
     def _synchronise(self, batch: PackedBatch, weight: float, phase: int) -> None:
         """Add up what all ranks have seen and computed, and stop all ranks if one was asked to stop."""
-        counts, teacher = (len(batch), len(batch.patches), self.cost.batch(batch)), 0
-        if self.teacher is not None:
-            teacher = self.teacher.cost.batch(batch.teacher)
-        elif batch.teacher is not None:
-            heard = [batch.teacher, batch.teacher.partners]
-            teacher = sum(self.cost.batch(clips) for clips in heard if clips is not None)
-        counts = (*counts, teacher) if weight else (0, 0, 0, 0)
-        requests, clips, tokens, flops, teacher = self.world.sum(self.stop_requested, *counts)
+        counts = self.tally.counts(batch) if weight else (0, 0, 0, 0)
+        requests, *counts = self.world.sum(self.stop_requested, *counts)
         self.stop = requests > 0
-        self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
-        self.flops["phases"][phase] += step_passes(self.config.model, self.phases[phase].stage) * int(flops)
-        self.flops["teacher"] += int(teacher)
+        self.tally.add(phase, *counts)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         precision = self.config.train.precision
@@ -284,8 +276,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "restarts": self.restarts,
-            "seen": self.seen,
-            "flops": self.flops,
+            "tally": self.tally.state(),
             "model": trained_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -315,7 +306,7 @@ class Trainer:
         if self.mean_teacher:
             self.mean_teacher.model.load_state_dict(state["mean_teacher"])
         self.step, self.seconds, self.restarts = state["step"], state["seconds"], state["restarts"] + 1
-        self.seen, self.flops = state["seen"], state["flops"]
+        self.tally.load(state["tally"])
         if self.selection:
             self.selection.load(state["selection"])
         LOG.info("%s: resuming from step %d", self.config.experiment, self.step)

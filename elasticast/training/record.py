@@ -29,7 +29,7 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
     memory : int
         Largest peak memory of a rank, in MiB.
     """
-    config, seconds, flops = trainer.config, trainer.seconds, trainer.flops
+    config, seconds, tally = trainer.config, trainer.seconds, trainer.tally
     computed = compute_record(config.model.backend, trainer.device, config.train.precision)
     return {
         FOLDER: folder_of(trainer.out / "run.json"),
@@ -45,10 +45,10 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "steps": trainer.step,
         "phases": _parts(trainer, trainer.config.train.phases),
         "stages": _parts(trainer, trainer.config.train.stages),
-        "training_flops": sum(flops["phases"]) + flops["teacher"],
+        "training_flops": sum(tally.phases) + tally.teacher,
         "energy": trainer.energy.record(),
         "seconds": round(seconds, 3),
-        **{f"{what}_per_s": round(count / seconds, 1) for what, count in trainer.seen.items()},
+        **{f"{what}_per_s": round(count / seconds, 1) for what, count in tally.seen.items()},
         "restarts": trainer.restarts,
         "peak_memory_mib": memory,
         "selection": trainer.selection and trainer.selection.record(),
@@ -59,9 +59,8 @@ def _parts(trainer: Any, settings: list[Any] | None) -> list[dict[str, Any]] | N
     """What is recorded of each phase or stage, with its floating-point operations; None if a run has none."""
     if settings is None:
         return None
-    return [
-        {**phase.record, "flops": flops} for phase, flops in zip(trainer.phases, trainer.flops["phases"], strict=True)
-    ]
+    phases = zip(trainer.phases, trainer.tally.phases, strict=True)
+    return [{**phase.record, "flops": flops} for phase, flops in phases]
 
 
 def _distill(trainer: Any) -> dict[str, Any] | None:
@@ -70,7 +69,7 @@ def _distill(trainer: Any) -> dict[str, Any] | None:
     if distill is None:
         return None
     record = teacher_record(distill.teacher, trainer.inputs.teacher, trainer.config)
-    return {**record, "flops": trainer.flops["teacher"]}
+    return {**record, "flops": trainer.tally.teacher}
 
 
 def _ensemble(trainer: Any) -> list[dict[str, Any]] | None:

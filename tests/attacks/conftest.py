@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from elasticast.provenance import STAGES, code_digest
 from tests.attacks.forked import Ended
 from tests.attacks.jobs import Job, read_jobs
 
@@ -70,6 +71,8 @@ def tries(request, record_property):
 @pytest.fixture(scope="session")
 def jobs(finished):
     """All jobs of the finished project."""
+    for stage in STAGES:
+        code_digest(stage)  # parses the whole package; forks inherit the result
     return read_jobs(finished)
 
 

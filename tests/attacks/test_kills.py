@@ -140,7 +140,8 @@ def test_killed_snakemake(request, finished, scratch, tries):
         pytest.skip("takes minutes; only with --attacks")
     for random in tries:
         copy = Project.__new__(Project)
-        copy.folder, copy.suite, copy.dataset = copied(finished.folder, scratch), finished.suite, finished.dataset
+        copy.folder, copy.programs = copied(finished.folder, scratch), finished.programs
+        copy.suite, copy.dataset = finished.suite, finished.dataset
         shutil.rmtree(copy.folder / "results")
         for _ in range(2):
             process = copy.start("all", session=True)

@@ -177,10 +177,10 @@ def test_a_long_run(finished, jobs, scratch, tries):
 
 
 @pytest.mark.tries(50)
-def test_a_large_suite(scratch, tries):
+def test_a_large_suite(scratch, programs, tries):
     """A suite of 100 experiments per try: each is planned once, with the settings of its own"""
     scratch.mkdir()
-    project, count = Project(scratch), 100 * tries.count
+    project, count = Project(scratch, programs), 100 * tries.count
     project.suite = copy.deepcopy(TINY)
     for number in range(count - len(TINY["experiments"])):
         added = {"base": "elastic", "label": f"Model {number}", "train": {"lr": 0.01 + 1.0e-6 * number}}

@@ -45,7 +45,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 ReturnToService=2
-MinJobAge=300
+MinJobAge=3600
 KillWait=5
 EnforcePartLimits=ALL
 SchedulerParameters=sched_interval=2,sched_min_interval=100000,bf_interval=5

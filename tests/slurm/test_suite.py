@@ -3,7 +3,6 @@
 import copy
 import json
 import shutil
-import subprocess
 
 import pytest
 
@@ -17,9 +16,9 @@ SLURM = ("--profile", "slurm", *QUICK)
 
 
 @pytest.fixture(scope="module")
-def on_slurm(cluster, tmp_path_factory):
+def on_slurm(cluster, tmp_path_factory, programs):
     """The tiny suite from audio to figures, with every job on Slurm."""
-    project = Project(tmp_path_factory.mktemp("on_slurm"))
+    project = Project(tmp_path_factory.mktemp("on_slurm"), programs)
     done = project.snakemake(*SLURM, "all")
     assert done.returncode == 0, done.stderr[-4000:]
     return project
@@ -41,20 +40,19 @@ def test_a_change_of_the_profile_re_runs_nothing(on_slurm, finished):
 
 
 def test_status_lists_every_run(on_slurm):
-    done = subprocess.run(
-        ["elasticast", "status", "--suite", "tiny"], cwd=on_slurm.folder, capture_output=True, text=True, check=True
-    )
+    done = on_slurm.elasticast("status", "--suite", "tiny")
+    assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "evaluated" in line]
     assert len(rows) == len(TINY["experiments"])
     assert all("3 of 3" in row for row in rows)
 
 
 @pytest.fixture
-def project(on_slurm, tmp_path):
+def project(on_slurm, programs, tmp_path):
     """A project with prepared data and runs of many steps."""
     shutil.copytree(on_slurm.folder / "results/data", tmp_path / "results/data")
     shutil.copytree(on_slurm.folder / ".snakemake/metadata", tmp_path / ".snakemake/metadata")
-    project = Project(tmp_path)
+    project = Project(tmp_path, programs)
     project.suite, project.dataset = copy.deepcopy(TINY), DATASET
     project.suite["defaults"]["train"] |= {"steps": STEPS, "checkpoint_every": 10 * STEPS}
     return project

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
 COPIED = ("Snakefile", "workflow", "profiles", "slurm", "config", "paper_figures", "environment.yml")
 
 TINY = {
@@ -60,14 +61,12 @@ HOSTILE_FOLDER = """a b's "é" %d %(x)s 100% $(touch pwned) `touch pwned`;touch 
 class Project:
     """A copy of the workflow in a folder.
 
-    `suite` and `dataset` are written to its configuration before each call of Snakemake. The shell commands of the
-    workflow use the `python` in the folder `programs`.
+    `suite` and `dataset` are written to its configuration before each call of Snakemake. Snakemake and the shell
+    commands of the workflow run in the `python` of the folder `programs`, by default in that of the tests.
     """
 
-    programs = Path(sys.executable).parent
-
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, programs: Path = PROGRAMS):
+        self.folder, self.programs = folder, programs
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
@@ -86,20 +85,28 @@ class Project:
 
     def snakemake(self, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
         """Run Snakemake with these arguments and `--config` settings."""
-        command, settings = self._command(arguments, config)
+        command, settings = self._command(self.programs, arguments, config)
         return subprocess.run(command, **settings, capture_output=True)
 
+    def elasticast(self, *arguments: object) -> subprocess.CompletedProcess:
+        """Run `elasticast` with these arguments."""
+        command = [str(self.programs / "python"), "-m", "elasticast", *map(str, arguments)]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+
     def start(self, *arguments: str, session: bool = False) -> subprocess.Popen:
-        """Start Snakemake, in a new session if asked to, and return at once; stdout and stderr are one stream."""
-        command, settings = self._command(arguments, None)
+        """Start Snakemake, in a new session if asked to, and return at once; stdout and stderr are one stream.
+
+        It and its commands run in the Python of the tests, so that signals to them have the usual effects.
+        """
+        command, settings = self._command(PROGRAMS, arguments, None)
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.Popen(command, **settings, **streams, start_new_session=session)
 
-    def _command(self, arguments: tuple[str, ...], config: dict | None) -> tuple[list[str], dict]:
+    def _command(self, programs: Path, arguments: tuple[str, ...], config: dict | None) -> tuple[list[str], dict]:
         self.write()
         overrides = [f"{k}={v}" for k, v in (config or {"suite": "tiny"}).items()]
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
-        env = {**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}"}
+        command = [str(programs / "python"), "-m", "snakemake", "--cores", "2", *arguments, "--config", *overrides]
+        env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
         return command, {"cwd": self.folder, "env": env, "text": True}
 
     def planned(self, *arguments: str, config: dict | None = None) -> dict[str, int]:
@@ -116,6 +123,6 @@ def project(finished, tmp_path):
     """A copy of the finished project that a test may change."""
     shutil.copytree(finished.folder, tmp_path / "project", dirs_exist_ok=True)
     copy = Project.__new__(Project)
-    copy.folder = tmp_path / "project"
+    copy.folder, copy.programs = tmp_path / "project", finished.programs
     copy.suite, copy.dataset = TINY, DATASET
     return copy

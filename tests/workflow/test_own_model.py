@@ -1,8 +1,5 @@
 """The model of docs/your_model.md in a suite: trained, swept, drawn, compared, exported and used."""
 
-import subprocess
-import sys
-
 import pandas as pd
 import yaml
 
@@ -14,11 +11,6 @@ from tests.workflow.conftest import TINY
 
 RUN = "results/tiny/runs/bag/seed0"
 EXPERIMENT = yaml.safe_load(PAGE.split("```yaml\n")[1].split("```")[0])
-
-
-def elasticast(project, *arguments):
-    command = [sys.executable, "-m", "elasticast", *map(str, arguments)]
-    return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
 
 
 def test_the_model_of_the_page_runs_like_any_other(project):
@@ -36,14 +28,14 @@ def test_the_model_of_the_page_runs_like_any_other(project):
     assert not project.planned("all")
 
     audio = sorted((project.folder / "results/data/tiny/audio").glob("*.wav"))[0]
-    refused = elasticast(project, "export", RUN, "--out", "exported")
+    refused = project.elasticast("export", RUN, "--out", "exported")
     assert refused.returncode == 1
     assert_names(refused.stderr, RUN, "model_code.py", "--trust-code")
-    assert elasticast(project, "export", RUN, "--out", "exported", "--trust-code").returncode == 0
-    assert elasticast(project, "predict", "exported", audio).returncode == 1
-    predicted = elasticast(project, "predict", "exported", audio, "--trust-code", "--csv")
+    assert project.elasticast("export", RUN, "--out", "exported", "--trust-code").returncode == 0
+    assert project.elasticast("predict", "exported", audio).returncode == 1
+    predicted = project.elasticast("predict", "exported", audio, "--trust-code", "--csv")
     assert predicted.returncode == 0, predicted.stderr
-    checked = elasticast(project, "check-model", "exported", "--trust-code", "--longest", "3")
+    checked = project.elasticast("check-model", "exported", "--trust-code", "--longest", "3")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
     (project.folder / "my_models.py").write_text(EXAMPLE.replace("torch.relu", "torch.tanh"))

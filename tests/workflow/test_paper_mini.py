@@ -11,7 +11,6 @@ from elasticast.config.load_suite import load_suite
 from elasticast.files import read_json
 from tests.drawn import assert_drawn
 from tests.workflow.conftest import ROOT, Project
-from tests.workflow.preloaded import preloaded
 
 REDUCED = {
     "extends": "paper_mini",
@@ -33,17 +32,16 @@ LAYOUTS = {
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
-    """A project in which the reduced suite has run, from raw files to the verdict, in processes that share imports."""
-    project = Project(tmp_path_factory.mktemp("paper_mini"))
+def judged(tmp_path_factory, programs):
+    """A project in which the reduced suite has run, from raw files to the verdict."""
+    project = Project(tmp_path_factory.mktemp("paper_mini"), programs)
     project.suite = REDUCED
     for name in LAYOUTS:
         path = project.folder / f"config/datasets/{name}.yaml"
         dataset = yaml.safe_load(path.read_text())
         dataset["twin"]["clips"] = {split: CLIPS[split] for split in dataset["twin"]["clips"]}
         path.write_text(yaml.safe_dump(dataset, sort_keys=False))
-    with preloaded(tmp_path_factory.mktemp("preloaded")) as project.programs:
-        result = project.snakemake("all", "--cores", "all")
+    result = project.snakemake("all", "--cores", "all")
     assert result.returncode == 0, result.stderr[-4000:]
     return project
 

@@ -40,11 +40,11 @@ def test_each_field_of_a_shell_command_is_quoted_or_a_number(rules):
 
 
 @pytest.fixture
-def fresh(tmp_path):
+def fresh(tmp_path, programs):
     """A project without results."""
     folder = tmp_path / "project"
     folder.mkdir()
-    yield Project(folder)
+    yield Project(folder, programs)
     assert not [path for path in tmp_path.rglob("*") if path.name == "pwned"], "a shell ran a part of a name"
 
 

@@ -1,18 +1,13 @@
 """Figures and tables of published results are drawn without data and runs, and equal those of the run."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 from elasticast.published.pictures import changes
 from tests.complaints import assert_names
 
 
 def test_a_published_suite_is_drawn_without_its_results(project):
-    command = [sys.executable, "-m", "elasticast", "publish", "results/tiny"]
-    environment = {**os.environ, "PATH": f"{project.programs}:{os.environ['PATH']}"}
-    published = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True)
+    published = project.elasticast("publish", "results/tiny")
     assert published.returncode == 0, published.stderr
     shutil.rmtree(project.folder / "results")
     jobs = project.planned("redraw")

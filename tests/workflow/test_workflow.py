@@ -82,16 +82,13 @@ def test_damaged_data_stop_a_job_and_their_repair_re_runs_nothing(project):
         content = bytearray((data / name).read_bytes())
         content[len(content) // 2] ^= 1
         (data / name).write_bytes(content)
-    command = [sys.executable, "-m", "elasticast"]
     evaluate = ["evaluate", "--model", RUN, "--config", f"{RUN}/sweeps.yaml", "--data", "results/data/tiny"]
-    stopped = subprocess.run(
-        [*command, *evaluate, "--out", "out"], cwd=project.folder, capture_output=True, text=True, check=False
-    )
+    stopped = project.elasticast(*evaluate, "--out", "out")
     assert stopped.returncode == 1
     assert_names(stopped.stderr, "results/data/tiny/classes.json", "elasticast prepare")
     assert "Traceback" not in stopped.stderr
-    again = ["prepare", "--dataset", "tiny", "--root", "data", "--out", "results/data/tiny"]
-    subprocess.run([*command, *again], cwd=project.folder, check=True)
+    again = project.elasticast("prepare", "--dataset", "tiny", "--root", "data", "--out", "results/data/tiny")
+    assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert project.planned() == {}
 
@@ -220,8 +217,8 @@ def test_an_unknown_target_is_one_clear_error(finished, targets, expected):
     assert "Traceback" not in output
 
 
-def test_jobs_of_a_cluster_that_ask_for_no_gpu_are_a_warning(tmp_path):
-    result = Project(tmp_path).snakemake("--list", "--profile", "slurm", config={"suite": "paper_flexi"})
+def test_jobs_of_a_cluster_that_ask_for_no_gpu_are_a_warning(tmp_path, programs):
+    result = Project(tmp_path, programs).snakemake("--list", "--profile", "slurm", config={"suite": "paper_flexi"})
     assert result.returncode == 0, result.stderr
     assert_names(result.stderr, "'paper_flexi'", "train.precision: fp16", "--config train_gpus=1")
 

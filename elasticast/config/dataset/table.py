@@ -14,7 +14,8 @@ CLASSES = (
     "error. `null` uses all labels, sorted."
 )
 RESERVED = (
-    *("id", "split", "path", "key", "start", "duration", "longest", "reason", "group", "sample_rate", "channels"),
+    *("id", "split", "path", "key", "start", "duration", "longest", "reason", "known", "group"),
+    *("sample_rate", "channels"),
     *("status", "sha256", "seconds"),
 )
 """Columns of the manifest and of the annotations, which no task can have as its name."""

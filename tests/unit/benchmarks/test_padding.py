@@ -1,7 +1,6 @@
 """`elasticast bench packing`: what is compared is the same, what is counted is what runs."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -233,11 +232,11 @@ def test_what_is_not_there_cannot_be_chosen(ways, cpu):
     assert list(found) == ["packed-sdpa", "packed-dense", "padded-longest", "padded-limit", "one-by-one", "bucketed"]
 
 
-def test_the_command_writes_what_it_measured(tmp_path):
+def test_the_command_writes_what_it_measured(programs, tmp_path):
     out = tmp_path / "new" / "packing.csv"
     line = "bench packing --clips 3 --max-frames 96 --row-tokens 64 --way rows-64 --way bucketed --rounds 2"
     done = subprocess.run(
-        [sys.executable, "-m", "elasticast", *line.split(), "--out", out], capture_output=True, text=True
+        [programs / "python", "-m", "elasticast", *line.split(), "--out", out], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "model, forward+backward" in done.stdout

@@ -348,15 +348,15 @@ def test_result_does_not_depend_on_its_folder(tmp_path, decoded, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory):
+def many(tmp_path_factory, programs):
     """Prepare a dataset of 500 clips. Returns the command and the folder."""
     folder = tmp_path_factory.mktemp("many")
     config = folder / "many.yaml"
     config.write_text("source: soundscapes\nclips: {train: 500, test: 4}\nseconds: [0.3, 0.6]\n")
-    command = [sys.executable, "-m", "elasticast", "prepare", "--dataset", config, "--root", folder, "--workers", "2"]
+    command = ["-m", "elasticast", "prepare", "--dataset", config, "--root", folder, "--workers", "2"]
     command = [*map(str, command), "--out", str(folder / "out")]
-    subprocess.run(command, check=True, capture_output=True)
-    return command, folder / "out"
+    subprocess.run([programs / "python", *command], check=True, capture_output=True)
+    return [sys.executable, *command], folder / "out"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -379,10 +379,10 @@ def test_a_parent_that_is_stopped_takes_its_processes_along(many, monkeypatch, n
     assert list(out.glob("parts/.*")) == []
 
 
-def test_shards_at_the_same_time(tmp_path):
+def test_shards_at_the_same_time(tmp_path, programs):
     config = tmp_path / "small.yaml"
     config.write_text("source: soundscapes\nclips: {train: 10, test: 4}\nseconds: [0.3, 0.6]\n")
-    command = [sys.executable, "-m", "elasticast", "prepare", "--dataset", config, "--root", tmp_path, "--out"]
+    command = [programs / "python", "-m", "elasticast", "prepare", "--dataset", config, "--root", tmp_path, "--out"]
     command = [*map(str, command), str(tmp_path / "out")]
     shards = [subprocess.Popen([*command, "--shard", f"{k}/2"], stderr=subprocess.PIPE, text=True) for k in (1, 2)]
     said = [shard.communicate()[1] for shard in shards]
@@ -423,34 +423,36 @@ def disk(tmp_path):
     subprocess.run(["umount", str(folder)], capture_output=True)
 
 
-def run(tmp_path, out, clips=40) -> subprocess.CompletedProcess:
+@pytest.fixture
+def run(tmp_path, programs):
+    """Run the command on a dataset of 44 clips."""
     config = tmp_path / "small.yaml"
-    config.write_text(f"source: soundscapes\nclips: {{train: {clips}, test: 4}}\nseconds: [4.0, 6.0]\n")
-    command = [sys.executable, "-m", "elasticast", "prepare", "--dataset", config, "--root", tmp_path, "--out", out]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    config.write_text("source: soundscapes\nclips: {train: 40, test: 4}\nseconds: [4.0, 6.0]\n")
+    command = [programs / "python", "-m", "elasticast", "prepare", "--dataset", config, "--root", tmp_path, "--out"]
+    return lambda out: subprocess.run([*command, out], capture_output=True, text=True)
 
 
-def test_a_full_disk_is_one_clear_error_and_more_room_is_enough_to_go_on(tmp_path, disk):
+def test_a_full_disk_is_one_clear_error_and_more_room_is_enough_to_go_on(tmp_path, run, disk):
     folder = disk("size=8m")
     audio = tmp_path / "elsewhere"
-    assert run(tmp_path, audio).returncode == 0  # about 6 MB of audio, 6 MB of parts
+    assert run(audio).returncode == 0  # about 6 MB of audio, 6 MB of parts
     out = folder / "out"
     out.mkdir()
     (out / "audio").symlink_to(audio / "audio")
     (folder / "ballast").write_bytes(b"x" * 5_000_000)
-    failed = run(tmp_path, out)
+    failed = run(out)
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr, failed.stderr
     assert "No space left on device" in failed.stderr
     assert not (out / "summary.json").exists()
     assert list((out / "parts").glob("*.h5")) == []
     (folder / "ballast").unlink()
-    assert run(tmp_path, out).returncode == 0
+    assert run(out).returncode == 0
     assert summary(out)["sha256"] == summary(audio)["sha256"]
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path, disk):
-    failed = run(tmp_path, disk("ro") / "out")
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path, run, disk):
+    failed = run(disk("ro") / "out")
     assert failed.returncode == 1
     assert "Traceback" not in failed.stderr
     assert_names(failed.stderr, tmp_path / "disk" / "out", "Read-only file system")

@@ -182,6 +182,19 @@ def test_a_median_filter_of_an_unknown_class_is_named(tiny, clips):
     scores = perfect(tiny(**TIMED), clips)
     with complains(ConfigError, "detection.median_seconds", "cat"):
         detected(scores, clips.classes, Detection(median_seconds={"cat": 0.3}))
+    with complains(ConfigError, "detection.boxes.relative", "cat"):
+        detected(scores, clips.classes, Detection(boxes=Boxes(relative={"cat": 2.0})))
+
+
+def test_boxes_by_class_are_those_of_each_class(tiny, clips):
+    scores = perfect(tiny(**TIMED), clips)
+    scores.logits.add_(torch.randn(scores.logits.shape, generator=torch.Generator().manual_seed(0)))
+    one, two = clips.classes[:2]
+    by_class = detected(scores, clips.classes, Detection(boxes=Boxes(window={one: 0.2, two: 0.4}, absolute={two: 0.1})))
+    for label, boxes in ((0, Boxes(window=0.2)), (1, Boxes(window=0.4, absolute=0.1)), (2, Boxes())):
+        alone = detected(scores, clips.classes, Detection(boxes=boxes))[label]
+        assert np.array_equal(by_class[label].values, alone.values)
+        assert np.array_equal(by_class[label].edges, alone.edges)
 
 
 def test_post_processing_makes_up_for_noise(tiny, clips):

@@ -54,10 +54,11 @@ def test_scores_of_zero_have_no_box():
 def test_boxes_and_thresholds_find_the_same_events_in_clear_scores():
     values = np.stack([steps((5, 20), (30, 40)), steps((12, 22)), np.zeros(50)])
     scores = [StepScores(values, np.tile(EDGES, (3, 1)))]
-    plain, boxed = detections(scores, 0.5), detections(box_scores(scores, **DEFAULTS), 0.5)
+    boxed_scores = box_scores(scores, [tuple(DEFAULTS.values())])
+    plain, boxed = detections(scores, 0.5), detections(boxed_scores, 0.5)
     assert len(plain) == len(boxed) == 3
     assert event_counts(boxed, plain, 1, collar=1e-6, share=0.0).micro() == 1
-    assert psds(box_scores(scores, **DEFAULTS), plain, 15.0)[0] == pytest.approx(1)
+    assert psds(boxed_scores, plain, 15.0)[0] == pytest.approx(1)
 
 
 def test_the_median_filter_is_that_of_scipy_for_each_class():

@@ -74,6 +74,17 @@ def test_chunk_by_chunk_is_the_whole_clip(tiny, settings, chunk, past, equal):
         equal(f"chunks of {chunk}, past {past}, {settings}", found[-1], model.head(model.head_norm(expected)), 1e-4)
 
 
+@pytest.mark.parametrize(("chunk", "past"), [(1, None), (2, 4), (3, 0)])
+@torch.no_grad()
+def test_time_patches_chunk_by_chunk_are_those_of_the_whole_clip(tiny, chunk, past, equal):
+    clip = random_clip(0, 11 * 16)
+    model = chunked_model(tiny, {"frame_head": True}, chunk=chunk, past=past)
+    memory = ChunkMemory(99 if past is None else past // chunk)
+    found = [model.next_chunk(pack([part]), memory, frames=True).frames for part in in_chunks(clip, chunk)]
+    expected = model(pack([clip]), frames=True).frames
+    equal(f"time patches in chunks of {chunk}, past {past}", torch.cat(found), expected, 1e-4)
+
+
 @every_model
 @torch.no_grad()
 def test_one_chunk_is_the_plain_model(tiny, clips, settings, equal):
@@ -142,6 +153,7 @@ def test_training_reaches_all_parameters(tiny, clips):
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
 def test_a_model_with_a_context_keeps_the_contract(pooling):
     settings = {"positions": "rotary", "pooling": pooling, "context": {"chunk": 2, "past": 4}}
+    settings |= {"frame_head": pooling == "mean"}
     subject = open_subject("elasticast", settings)
     subject.longest = 64
     failed = {r.check: r.detail for r in check_model(subject) if r.outcome == "failed"}

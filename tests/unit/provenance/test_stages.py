@@ -47,6 +47,7 @@ NEVER = {
     "cli/options.py": "declares options that rules give",
     "cli/predict.py": "classifies files for people, for no stage",
     "cli/sweep.py": "evaluates for people, for no stage",
+    "cli/tune_events.py": "chooses post-processing for people, for no stage",
     "config/deciding.py": "says what runs again, not what comes of it",
     "config/load_ablation.py": "makes settings of files; the rules have them in params",
     "config/load_suite.py": "makes settings of files; the rules have them in params",

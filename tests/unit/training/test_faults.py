@@ -5,7 +5,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 from multiprocessing import active_children
 
 import pytest
@@ -35,11 +34,11 @@ STAGE = "elasticast train"
         (5000, 100, "run/model.safetensors"),
     ],
 )
-def test_a_full_disk(tiny, prepared, tmp_path, limit, checkpoint_every, file):
+def test_a_full_disk(tiny, prepared, programs, tmp_path, limit, checkpoint_every, file):
     """Files of this process can have `limit` bytes."""
     config = tiny(train={"checkpoint_every": checkpoint_every})
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    command = [sys.executable, "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
+    command = [programs / "python", "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
     done = subprocess.run(
         [*command, "--norm", str(prepared / "norm.json"), "--out", "run"],
         cwd=tmp_path,

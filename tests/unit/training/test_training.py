@@ -178,10 +178,10 @@ def test_statistics_in_the_settings_take_the_place_of_the_file(tiny, norm, prepa
         norm_of(tiny(), file, "aaaa")
 
 
-def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared, tmp_path):
+def test_the_command_trains_and_keeps_statistics_of_the_settings(tiny, prepared, programs, tmp_path):
     config = tiny(norm={"mean": -5, "std": 4.5}, train={"steps": 1})
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    command = [sys.executable, "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
+    command = [programs / "python", "-m", "elasticast", "train", "--config", "config.yaml", "--data", str(prepared)]
     done = subprocess.run([*command, "--out", "run"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert load_model(tmp_path / "run").norm == Norm(-5, 4.5)
