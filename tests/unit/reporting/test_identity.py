@@ -95,7 +95,7 @@ def test_a_model_looks_the_same_in_every_suite_in_any_order():
         for name, run in suite.runs.items():
             if run.model.kind == "ast":
                 key = run.view.frames, run.view.max_frames, run.view.fill, tuple(run.view.compression)
-                key += (run.model.init, str(run.model.patch_sizes), str(run.model.merge))
+                key += (run.model.init, str(run.model.patch_sizes), str(run.model.merge), str(run.model.adapt))
                 style = line_styles(suite)[suite.experiments[name].label]
                 looks.setdefault(key, set()).add((style.color, style.dashes, style.marker))
     assert len(looks) > 12
