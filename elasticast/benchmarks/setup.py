@@ -19,7 +19,7 @@ from elasticast.errors import DataError, ElasticASTError
 from elasticast.models.attention import why_not
 from elasticast.models.device import PRECISIONS, default_device
 
-MODELS = {"tiny": "mini/events_elastic", "ti": "paper/voxceleb1_elastic", "base": "paper/voxceleb1_elastic"}
+MODELS = {"tiny": "soundscapes/events_elastic", "ti": "paper/voxceleb1_elastic", "base": "paper/voxceleb1_elastic"}
 """Short names of models: SUITE/EXPERIMENT."""
 SIZES = {"ti": {"dim": 192, "heads": 3}}
 """Settings of the model that differ: a ViT-Ti has the depth of a ViT-B."""

@@ -60,7 +60,7 @@ def listen(
     only_with(called, "--format of raw samples, or the microphone", raw or microphone, "rate")
     only_with(called, "--format of raw samples", raw, "channels")
     only_with(called, "--events", events, "threshold")
-    only_with(called, "scores, without --events", not events, "top_k")
+    only_with(called, "printed scores, which --events replaces", not events, "top_k")
     import torch
 
     from elasticast.inference.classifier import load_pretrained

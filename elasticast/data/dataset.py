@@ -228,22 +228,22 @@ class ClipDataset(Dataset):
         if self.teacher is not None:
             seen.teacher = self.teacher(request.index, mixed, start)
         if self.mean_teacher:
-            apart = self.interpolation and partner is not None
-            heard = self.log_mels(request.index, view.compression) if apart else spectrogram
-            seen.teacher = self.encoder.encode(heard, view, index=request.index, start=start)
-            if apart:
-                seen.teacher.partner, seen.teacher.share = (
-                    self._alone(request.index, partner, view, start),
-                    partner.share,
-                )
+            seen.teacher = self._for_mean_teacher(request.index, partner, spectrogram, view, start)
         return seen
 
-    def _alone(self, index: int, partner: Mixed, view: ClipView, start: float) -> PackedClip:
-        """The clip that a clip is mixed with, as it sounds in the mixture, but alone."""
-        samples = int(self.clips.samples[index])
-        waveform = fitted(self.log_mels.waveform(partner.clip), samples, self.config.train.mixup_fill)
-        spectrogram = self.log_mels(partner.clip, view.compression, waveform)
-        return self.encoder.encode(spectrogram, view, index=partner.clip, start=start)
+    def _for_mean_teacher(
+        self, index: int, partner: Mixed | None, log_mel: Tensor, view: ClipView, start: float
+    ) -> PackedClip:
+        """A clip or mixture with all tokens and without masks; with `interpolation`, both clips of a mixture alone."""
+        encode = partial(self.encoder.encode, view=view, start=start)
+        if partner is None or not self.interpolation:
+            return encode(log_mel, index=index)
+        clip = encode(self.log_mels(index, view.compression), index=index)
+        samples, fill = int(self.clips.samples[index]), self.config.train.mixup_fill
+        waveform = fitted(self.log_mels.waveform(partner.clip), samples, fill)  # as it sounds in the mixture
+        clip.partner = encode(self.log_mels(partner.clip, view.compression, waveform), index=partner.clip)
+        clip.share = partner.share
+        return clip
 
     def _generator(self, request: ClipRequest) -> Generator:
         key = f"{self.config.seed}/{request.epoch}/{self.clips.ids[request.index]}"

@@ -143,6 +143,7 @@ _DECODING = (
 _CEILINGS = (
     "data/ceilings.py",
     "data/datasets/controls.py:Clip,LEAD_SECONDS,SLOT_SECONDS,TONES,compose",
+    "data/datasets/scenes.py:CLASSES,Clip,SCENES,SLOT_SECONDS,compose,shares",
     "data/datasets/soundscapes.py:STREAMS,Score,bayes_scene,compose",
 )
 _SCRIPT = (*_SUITE, "reporting/identity.py", "reporting/scripts.py", "reporting/style.py")

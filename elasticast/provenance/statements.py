@@ -101,29 +101,41 @@ def _statement(node: ast.stmt, settings: frozenset[str]) -> Statement:
     names = set(_bound(node))
     if isinstance(node, ast.ClassDef) and node.name in settings:
         node.body = [part for part in node.body if not _is_validator(part)]
-    mentions = list(_references(node))
+    mentions = _references(node)
     stripped = _Stripper(settings).visit(node)
     if stripped is None or _is_type(stripped):
         return Statement(names, mentions=mentions)
-    uses = list(_references(stripped))
+    uses = _references(stripped)
     for part in ast.walk(stripped):
         if isinstance(part, ast.ImportFrom) and _is_internal(part):
             part.module = PACKAGE
     return Statement(names, text=ast.unparse(stripped), uses=uses, mentions=mentions)
 
 
-def _references(node: ast.AST, hidden: frozenset[str] = frozenset()) -> Iterator[str | Import]:
-    """Names in a statement, except arguments of its functions, and its imports from the package."""
-    if isinstance(node, ast.Name) and node.id not in hidden:
-        yield node.id
-    elif isinstance(node, ast.ImportFrom) and _is_internal(node):
-        yield from (target for target in _imported(node).values() if isinstance(target, Import))
+def _references(node: ast.AST) -> list[str | Import]:
+    """Names in a statement, except arguments of its functions, and its imports from the package, in order."""
+    found: list[str | Import] = []
+    _collect(node, frozenset(), found)
+    return found
+
+
+def _collect(node: ast.AST, hidden: frozenset[str], found: list[str | Import]) -> None:
+    """Append the references in a node. Every job parses the package, so that this does not yield through each level."""
+    if isinstance(node, ast.Name):
+        if node.id not in hidden:
+            found.append(node.id)
+        return
+    if isinstance(node, ast.ImportFrom) and _is_internal(node):
+        found += [target for target in _imported(node).values() if isinstance(target, Import)]
     body: list[ast.AST] = []
     if isinstance(node, ast.FunctionDef | ast.Lambda):
         body = node.body if isinstance(node.body, list) else [node.body]
-    arguments = {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)} if body else set()
-    for part in ast.iter_child_nodes(node):
-        yield from _references(part, hidden | arguments if part in body else hidden)
+    inside = hidden | {part.arg for part in ast.walk(node.args) if isinstance(part, ast.arg)} if body else hidden
+    for name in node._fields:
+        value = getattr(node, name, None)
+        for part in value if isinstance(value, list) else (value,):
+            if isinstance(part, ast.AST) and not isinstance(part, ast.expr_context):
+                _collect(part, inside if part in body else hidden, found)
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> dict[str, str | Import]:

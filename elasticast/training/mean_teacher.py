@@ -71,7 +71,7 @@ class MeanTeacher:
 
 
 def mixed_scores(alone: Scores, others: Scores, batch: PackedBatch) -> Scores:
-    """Scores of mixtures, in the shares of their clips (Verma et al. 2019, equation 1).
+    """Scores of mixtures, in the shares of their clips (Verma et al. 2019).
 
     Parameters
     ----------

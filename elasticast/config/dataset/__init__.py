@@ -15,6 +15,7 @@ from elasticast.config.dataset.small import (
     Esc50,
     FsddDigits,
     FsddStrings,
+    Scenes,
     Soundscapes,
     SpeechCommands,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "FsddDigits",
     "FsddStrings",
     "OwnRecordings",
+    "Scenes",
     "Soundscapes",
     "SpeechCommands",
     "Table",
@@ -57,6 +59,7 @@ __all__ = [
 DatasetConfig = Annotated[
     Soundscapes
     | Controls
+    | Scenes
     | FsddDigits
     | FsddStrings
     | Esc50

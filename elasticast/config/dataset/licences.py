@@ -4,6 +4,7 @@ from elasticast.config.dataset.common import DatasetSettings
 
 LICENCES = {
     "controls": "https://www.apache.org/licenses/LICENSE-2.0",
+    "scenes": "https://www.apache.org/licenses/LICENSE-2.0",
     "soundscapes": "https://www.apache.org/licenses/LICENSE-2.0",
     "fsdd": "https://creativecommons.org/licenses/by-sa/4.0/",
 }

@@ -55,6 +55,27 @@ class Controls(DatasetSettings):
         return (*super().code(), f"data/datasets/soundscapes.py:{names}")
 
 
+class Scenes(DatasetSettings):
+    """Short scenes with a known ceiling at every length, see `elasticast.data.datasets.scenes`."""
+
+    origin: ClassVar[str] = "synthetic"
+    module: ClassVar[str] = "scenes"
+    tasks: ClassVar[dict[str, TaskKind]] = {"events": "multi", "scene": "single"}
+    generated: ClassVar[bool] = True
+    source: Literal["scenes"] = Field(description="Synthetic scenes, of which the ceiling at every length is known.")
+    clips: dict[Literal["train", "test"], PositiveInt] = Field(description="Number of clips per split. [clips]")
+    slots: list[PositiveInt] = Field(
+        [1, 8], min_length=2, max_length=2, description="Shortest and longest clip, in slots of 0.64 s. [slots]"
+    )
+    snr_db: Range = Field([5.0, 20.0], description="Level of the sounds above the background, least and most. [dB]")
+    seed: Seed = Field(0, description="Seed of the synthesis.")
+
+    def code(self) -> tuple[str, ...]:
+        """See `DatasetSettings.code`."""
+        names = "Event,SAMPLE_RATE,SOUNDS,clip_names,clip_rng,generate,mix"
+        return (*super().code(), f"data/datasets/soundscapes.py:{names}")
+
+
 class FsddDigits(DatasetSettings):
     """Free Spoken Digit Dataset, one recording per clip, see `elasticast.data.datasets.fsdd`."""
 

@@ -39,13 +39,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from elasticast.config.dataset import Controls, Soundscapes
+from elasticast.config.dataset import Controls, Scenes, Soundscapes
 from elasticast.data.annotations import Annotations
 from elasticast.data.event_lists import events_of
 from elasticast.data.synthesis import audio_folder, gain, pink_noise, to_int16, unit_rms, write_wav
 from elasticast.progress import track
 
-Generated = TypeVar("Generated", Soundscapes, Controls)
+Generated = TypeVar("Generated", Soundscapes, Controls, Scenes)
 
 SAMPLE_RATE = 16000
 EVENT_SECONDS = (0.12, 0.6)

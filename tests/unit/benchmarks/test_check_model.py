@@ -140,4 +140,4 @@ def test_names_of_no_model_are_refused(tmp_path):
 
 
 def test_an_experiment_of_a_suite_is_checked_with_its_settings():
-    assert open_subject("mini/events_ast128", {}).config.view.frames == 128
+    assert open_subject("mini/events_ast64", {}).config.view.frames == 64

@@ -244,7 +244,7 @@ def test_a_mistake_of_many_points_of_a_grid_is_one_problem(problems, grid, place
 
 
 def test_the_ablations_of_the_repository_are_for_all_suites():
-    for suite in ("mini", "fsdd", "paper", "paper_fair", "paper_fair_tokens", "paper_mini"):
+    for suite in ("mini", "soundscapes", "fsdd", "paper", "paper_fair", "paper_fair_tokens", "paper_mini"):
         found, broken = load_ablations(load_suite(suite))
         assert broken == {}
         assert len(found) >= 11

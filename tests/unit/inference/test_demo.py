@@ -16,7 +16,7 @@ from tests.complaints import complains
 
 
 def test_it_hears_the_sounds_of_clips_it_has_not_seen(tmp_path):
-    """Other clips than those of `mini`; its mAP there is above 80, chance about 30."""
+    """Other clips than those of suite `soundscapes`; its mAP there is above 80, chance about 30."""
     config, model = Soundscapes(source="soundscapes", clips={"test": 12}, seed=7), load_pretrained("demo")
     heard, silent = [], []
     for index in range(12):

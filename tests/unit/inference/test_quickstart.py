@@ -30,7 +30,7 @@ def test_outputs_are_stripped(cells):
 
 @pytest.mark.usefixtures("cpu")
 def test_it_runs_from_top_to_bottom_on_results_of_the_suite(cells, tiny, prepared, norm, tmp_path):
-    shutil.copytree(prepared, tmp_path / "results/data/soundscapes")
+    shutil.copytree(prepared, tmp_path / "results/data/scenes")
     classes = read_classes(prepared / "classes.json")["events"]["classes"]
     for name, settings in MODELS.items():
         config = tiny(experiment=name, **settings)
