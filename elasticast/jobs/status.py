@@ -110,7 +110,7 @@ def _trained(folder: Path, config: RunConfig) -> str:
 def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta | None]:
     """Last step with the total, and the remaining time at the speed in the last line of history.csv.
 
-    The remaining time is None if it is not known, as in runs whose length is given in epochs.
+    The remaining time is None if it is not known: for runs with a length in epochs, or if the speed rounds to 0.
     """
     path = folder / "history" / "history.csv"
     if not path.is_file():
@@ -126,5 +126,6 @@ def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta |
         of = f" of {train.epochs}" if train.epochs is not None else ""
         return f"{step} (epoch {rows[-1]['epoch']}{of})", None
     unit, size = ("clips", train.batch.clips) if train.batch.clips else ("tokens", train.batch.tokens)
-    seconds = (train.steps - step) * size / float(rows[-1][f"{unit}_per_s"])
-    return f"{step} of {train.steps}", timedelta(seconds=round(seconds))
+    speed = float(rows[-1][f"{unit}_per_s"])
+    to_go = timedelta(seconds=round((train.steps - step) * size / speed)) if speed else None
+    return f"{step} of {train.steps}", to_go

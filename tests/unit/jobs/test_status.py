@@ -82,6 +82,13 @@ def test_a_history_that_is_being_written(tiny, tmp_path):
         assert (step, str(to_go)) in {("1 of 4", "0:00:02"), ("2 of 4", "0:00:01")}
 
 
+def test_a_speed_that_rounds_to_zero_gives_no_remaining_time(tiny, tmp_path):
+    path = tmp_path / "history" / "history.csv"
+    path.parent.mkdir()
+    path.write_text("step,epoch,loss,lr,grad_norm,clips_per_s,tokens_per_s\n1,0,2.5,0.001,1.0,0.0,0.9\n")
+    assert status.training_progress(tmp_path, tiny()) == ("1 of 4", None)
+
+
 def test_a_broken_record_is_an_error_with_its_path(tmp_path):
     path = tmp_path / "jobs" / "a.json"
     path.parent.mkdir()
