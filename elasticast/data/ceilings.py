@@ -112,9 +112,14 @@ def _scene_accuracy(heard: Heard) -> float:
 
 
 def _events_map(heard: Heard) -> float:
-    """Expected mAP if clips are ranked by the probability that a sound occurs in them."""
+    """Expected mAP if clips are ranked by the probability that a sound occurs in them.
+
+    As in the scores of models, sounds that are in no clip or in all clips do not count; NaN if none is left.
+    """
     scores = np.round(heard.sounds, 9)  # equal ones differ by rounding errors
-    return float(np.mean([expected_precision(*column) for column in zip(scores.T, heard.occurs.T, strict=True)]))
+    columns = zip(scores.T, heard.occurs.T, strict=True)
+    found = [expected_precision(*column) for column in columns if 0 < column[1].sum() < len(scores)]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def expected_precision(scores: np.ndarray, positives: np.ndarray) -> float:

@@ -65,7 +65,8 @@ class LiveEvents:
         """What begins and ends in the next piece, by time, from the logits of its time patches `[time patches, C]`."""
         lead, start = (self.model.patch - self.model.stride) // 2, piece.first // self.pieces.hop
         chance = logits.double().sigmoid().numpy().repeat(self.model.stride, 0)
-        chance = np.concatenate([chance[:1].repeat(lead, 0), chance])[self._frames - start :]
+        gap = max(0, start - self._frames)  # frames between pieces, which no patch covers, are like the first one after
+        chance = np.concatenate([chance[:1].repeat(lead + gap, 0), chance])[self._frames - start + gap :]
         end = self.pieces.times(piece)[1]
         # the last piece may be padded: frames that begin after the stream has ended are left out
         return self._follow(chance[: max(0, int(np.ceil(end / self.pieces.seconds(1) - 1e-9)) - self._frames)])

@@ -118,3 +118,13 @@ def test_the_sounds_of_a_scene_are_as_frequent_as_stated():
         "bell",
         "click_train",
     }
+
+
+def test_a_sound_that_no_test_clip_has_does_not_count():
+    """Of one clip, every sound is in no clip or in all, so no mAP is defined; of four, those that differ have one."""
+    assert np.isnan(ceilings(settings(1), "events", "test", [5.12])).all()
+    heard = Heard(settings(4), "test", 5.12)
+    counted = [0 < column.sum() < 4 for column in heard.occurs.T]
+    assert any(counted)
+    assert not all(counted)
+    assert ceilings(settings(4), "events", "test", [5.12]) == pytest.approx([1.0])

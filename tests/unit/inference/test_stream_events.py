@@ -49,6 +49,20 @@ def test_events_are_those_of_the_whole_in_any_pieces(seed):
     assert ended(found) == sorted(expected)
 
 
+@pytest.mark.parametrize("between", [0, 1, 5])
+def test_frames_between_pieces_do_not_move_events(between):
+    """The third piece has the only event; pieces of 8 frames begin every 8 + `between` frames."""
+    step = 8 + between
+    pieces = SimpleNamespace(hop=1, seconds=lambda frames: frames * HOP, times=lambda p: (None, (p.first + 8) * HOP))
+    events, found = LiveEvents(pieces, SimpleNamespace(model=SimpleNamespace(patch=2, stride=2)), LABELS, 0.5), []
+    for number in range(4):
+        logits = torch.full((4, 3), -9.0)
+        logits[1, 0] = 9.0 if number == 2 else -9.0
+        found += events.add(SimpleNamespace(first=number * step), logits)
+    begin = 2 * step + 2
+    assert [event[:3] for event in found] == [(pytest.approx(begin * HOP), pytest.approx((begin + 2) * HOP), "bell")]
+
+
 def test_an_event_is_reported_when_it_begins_and_when_it_ends():
     events, high, low = live(), np.full((2, 3), 0.9), np.full((2, 3), 0.1)
     high[:, 1:] = 0.0
