@@ -110,7 +110,7 @@ def _trained(folder: Path, config: RunConfig) -> str:
 def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta | None]:
     """Last step with the total, and the remaining time at the speed in the last line of history.csv.
 
-    The remaining time is None if it is not known: for runs with a length in epochs, or if the speed rounds to 0.
+    The remaining time is None if it is not known: for runs with a length in epochs, or if that speed is 0.
     """
     path = folder / "history" / "history.csv"
     if not path.is_file():

@@ -48,8 +48,8 @@ class Tally:
 
     def add(self, phase: int, clips: float, tokens: float, flops: float, teacher: float) -> None:
         """Add the :meth:`counts` of a step, summed over ranks."""
-        self.seen["clips"] += int(clips)
-        self.seen["tokens"] += int(tokens)
+        # a new mapping: the progress report keeps the one that it was given last
+        self.seen = {"clips": self.seen["clips"] + int(clips), "tokens": self.seen["tokens"] + int(tokens)}
         self.phases[phase] += self._passes[phase] * int(flops)
         self.teacher += int(teacher)
 
@@ -59,5 +59,4 @@ class Tally:
 
     def load(self, state: dict[str, object]) -> None:
         """Restore the state of a checkpoint."""
-        self.seen.update(state["seen"])
-        self.phases, self.teacher = state["phases"], state["teacher"]
+        self.seen, self.phases, self.teacher = state["seen"], state["phases"], state["teacher"]

@@ -288,6 +288,7 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
     assert record["seconds"] > 0
     assert record["peak_memory_mib"] > 50
     assert set(history(tmp_path / "run")[0]) == set(HISTORY_FIELDS)
+    assert all(float(row[name]) > 0 for row in history(tmp_path / "run") for name in HISTORY_FIELDS[5:])
 
 
 # ---------------------------------------------------------------------------------------------
