@@ -84,7 +84,7 @@ def test_the_best_answer_is_the_scene_that_most_sounds_are_frequent_in():
 
 
 def test_the_probability_of_a_sound_is_how_often_it_occurs():
-    """Of many clips of which two slots were heard: those that were given 30-40 % have the sound in about 35 %."""
+    """Sounds with a probability of 30-40 % occur in about 35 % of the clips."""
     heard = Heard(settings(test=4000), "test", 1.28)
     for low in np.arange(0.0, 1.0, 0.1):
         some = (heard.sounds > low) & (heard.sounds <= low + 0.1) & (heard.sounds < 1)

@@ -122,7 +122,7 @@ def test_what_length_alone_scores_on_mini_is_what_the_page_says(in_repository):
 
 
 def _named(heard: Heard) -> float:
-    """mAP of naming the sounds that were heard, and no others."""
+    """mAP of a listener who names exactly the sounds that were heard."""
     named = (heard.sounds == 1).T.astype(float)
     return np.mean([expected_precision(*column) for column in zip(named, heard.occurs.T, strict=True)])
 
