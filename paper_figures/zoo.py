@@ -4,7 +4,7 @@ from pathlib import Path
 
 from elasticast.config.load_suite import load_resolved_suite
 from elasticast.reporting.panel_inputs import add_intervals
-from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs, read_runs
+from elasticast.reporting.read_tables import read_history, read_intervals, read_metrics, read_pairs, read_runs
 from elasticast.reporting.scripts import run_script
 from elasticast.reporting.style import line_styles, save
 from elasticast.reporting.zoo import read_zoo, write_zoo
@@ -15,7 +15,7 @@ def draw(suite, arguments):
     metrics, runs = read_metrics(arguments.metrics, suite.name), read_runs(arguments.runs)
     intervals = arguments.intervals and read_intervals(arguments.intervals, arguments.metrics)
     pairs = arguments.pairs and read_pairs(arguments.pairs, arguments.metrics)
-    zoo = read_zoo(suite, metrics, runs, intervals, pairs)
+    zoo = read_zoo(suite, metrics, runs, read_history(arguments.history), intervals, pairs)
     title = other = None
     if arguments.beside is not None:
         resolved, beside_metrics, beside_runs = arguments.beside
@@ -29,6 +29,7 @@ def draw(suite, arguments):
 def add_arguments(parser):
     add_intervals(parser)
     parser.add_argument("--runs", required=True, type=Path, help="summary/runs.csv of the suite")
+    parser.add_argument("--history", required=True, type=Path, help="summary/history.csv of the suite")
     parser.add_argument("--pairs", type=Path, help="summary/pairs.csv of the suite: paired tests")
     files = "suite.yaml, metrics.csv and runs.csv of another suite, whose scores are drawn as open markers"
     parser.add_argument("--beside", nargs=3, type=Path, metavar=("SUITE", "METRICS", "RUNS"), help=files)

@@ -17,7 +17,7 @@ from elasticast.config import Suite
 from elasticast.config.load_suite import load_resolved_suite
 from elasticast.errors import DataError
 from elasticast.published.costs import read_jobs
-from elasticast.reporting.read_tables import read_intervals, read_metrics, read_pairs, read_runs
+from elasticast.reporting.read_tables import read_history, read_intervals, read_metrics, read_pairs, read_runs
 
 ROOT = Path("docs/results")
 RECORD = "published.json"
@@ -74,6 +74,11 @@ class Published:
     def runs(self) -> pd.DataFrame:
         """One row per training run."""
         return read_runs(self.folder / "runs.csv")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses and scores during training, one row per logged step or evaluation."""
+        return read_history(self.folder / "history.csv")
 
     @property
     def jobs(self) -> pd.DataFrame:

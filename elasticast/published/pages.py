@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -173,7 +174,8 @@ def zoo(suite: str, beside: str, *columns: str) -> str:
 def _zoo(suite: str) -> pd.DataFrame:
     published = _published(suite)
     resampled = (published.intervals, published.pairs) if published.has("intervals.csv") else ()
-    return read_zoo(published.suite, published.metrics, published.runs, *resampled).table
+    history = published.history if published.has("history.csv") else None
+    return read_zoo(published.suite, published.metrics, published.runs, history, *resampled).table
 
 
 def cost(*suites: str) -> str:
@@ -226,14 +228,16 @@ def interval(suite: str, experiment: str, evaluation: str, x: str) -> str:
     return "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * row[name] for name in ("value", "low", "high")))
 
 
-def _interval(suite: str, experiment: str, evaluation: str, x: str) -> pd.Series:
+def _interval(suite: str, experiment: str, evaluation: str, x: str) -> dict[str, Any]:
     table = _published(suite).intervals
     row = table[(table["experiment"] == experiment) & (table["evaluation"] == evaluation) & (table["x"] == float(x))]
     if len(row) != 1:
         raise DataError(
             f"{ROOT / suite / 'intervals.csv'}: {len(row)} rows of {experiment}, {evaluation}, {x}; expected 1"
         )
-    return row.iloc[0]
+    # the mean of the tables: that of intervals.csv is computed from scores rounded to float16
+    scores = _published(suite).metrics.merge(row[["experiment", "evaluation", "x", "metric"]])
+    return row.iloc[0].to_dict() | {"value": scores["value"].mean()}
 
 
 def moved(suite: str, task: str = "") -> str:

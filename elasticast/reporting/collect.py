@@ -1,5 +1,6 @@
 """Join the results of all runs into the summary tables of a suite."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -33,7 +34,7 @@ NORM_COLUMNS = (
     "dataset", "front_end", "source", "mean", "std", "mean_error", "std_error", "clips", "of", "mean_difference",
     "std_difference",
 )  # fmt: skip
-HISTORY_COLUMNS = ("experiment", "seed", "step", "split", "metric", "value")
+HISTORY_COLUMNS = ("experiment", "seed", "step", "split", "metric", "value", "training_flops")
 DATA_COLUMNS = ("dataset", "split", "published", "annotated", "used", "hours", "ids_sha256", "sha256")
 
 
@@ -98,7 +99,7 @@ def history(files: list[Path], out: Path) -> None:
     """Join the logs of all runs into a tidy table of learning curves.
 
     Its rows are the training loss at each logged step (split train, metric loss), and the scores on the split that
-    selects the weights (`train.select`), if there is one.
+    selects the weights (`train.select`), if there is one, with the operations of the training until then.
 
     Parameters
     ----------
@@ -116,7 +117,8 @@ def history(files: list[Path], out: Path) -> None:
 def _history_of(folder: Path, record: dict) -> list[pd.DataFrame]:
     """Training loss and validation scores of a run, if they were logged; columns `HISTORY_COLUMNS`."""
     tables = []
-    for name, constant in (("history.csv", {"split": "train", "metric": "loss"}), ("validation.csv", {})):
+    losses = {"split": "train", "metric": "loss", "training_flops": math.nan}
+    for name, constant in (("history.csv", losses), ("validation.csv", {})):
         if (path := folder / name).is_file():
             try:
                 rows = pd.read_csv(path).rename(columns={"loss": "value"}).assign(**constant)

@@ -25,6 +25,8 @@ from elasticast.reporting.tables import (
 )
 
 OPERATIONS = "gflops_per_clip"
+WITHIN = 0.01
+"""How far below the best score of a reference a score counts as equal; by the paper's claims, a point."""
 OVER_SWEEPS = {"max_frames": "length", "compression": "resolution"}
 """Sweeps over what a model is given of a clip, and their names in the table."""
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
@@ -57,6 +59,7 @@ def read_zoo(
     suite: Suite,
     metrics: pd.DataFrame,
     runs: pd.DataFrame,
+    history: pd.DataFrame | None = None,
     intervals: pd.DataFrame | None = None,
     pairs: pd.DataFrame | None = None,
 ) -> Zoo:
@@ -64,13 +67,14 @@ def read_zoo(
 
     Parameters
     ----------
-    metrics, runs, intervals, pairs : pandas.DataFrame
+    metrics, runs, history, intervals, pairs : pandas.DataFrame
         Tables of the suite, see `elasticast.reporting.read_tables`.
     """
     swept = [x for x in (*OVER_SWEEPS, *COSTED) if any(suite.curve(name, x) for name in suite.experiments)]
     panels = [panel for x in swept for panel in sweep_panels(suite, metrics, x, intervals=intervals)]
     points, lengths = cost_points(panels, metrics), length_costs(suite, metrics)
     table = zoo_table(suite, panels, points, lengths, runs)
+    table["equal_tflops"] = table["experiment"].map(flops_to_equal_score(suite, history)).astype(float)
     return Zoo(panels, points, lengths, table.join(_differences(suite, panels, pairs), on="experiment"))
 
 
@@ -140,7 +144,7 @@ def zoo_table(
         any of its points is on the Pareto front; ``gflops_long``, of a clip of the longest of `SECONDS`;
         ``parameters``, ``training_tflops`` and ``minutes``; ``earlier_tflops``, those of runs that were trained first,
         such as a teacher. Scores are fractions; what is not known is NaN. :func:`read_zoo` adds ``difference`` and
-        ``p``, see :func:`_differences`.
+        ``p``, see :func:`_differences`, and ``equal_tflops``, see :func:`flops_to_equal_score`.
     """
     columns = ["experiment", "parameters", "training_flops", "seconds"]
     costs = runs.reindex(columns=columns).groupby("experiment").mean()  # runs of earlier versions have no operations
@@ -191,6 +195,35 @@ def _training(suite: Suite, name: str, costs: pd.DataFrame) -> dict[str, float]:
     return row | {"training_tflops": own["training_flops"] / 1e12, "earlier_tflops": first.sum(min_count=1) / 1e12}
 
 
+def flops_to_equal_score(suite: Suite, history: pd.DataFrame | None) -> dict[str, float]:
+    """Operations (10^12) after which a training is as good as the reference of its task ever is, less `WITHIN`.
+
+    Scores are means over seeds on the split of `train.select`, at each step at which all seeds were evaluated. The
+    operations of runs that were trained first do not count. What never gets there has no entry, nor has what is not
+    evaluated in training, nor a task without exactly one reference.
+    """
+    if history is None or "training_flops" not in history:  # of an earlier version
+        return {}
+    evaluated = history[history["training_flops"].notna() & history["experiment"].isin(suite.runs)]
+    curves = {}
+    for name, rows in evaluated.groupby("experiment", sort=False):
+        steps = rows.groupby("step")[["value", "training_flops"]].agg(["mean", "size"])
+        everywhere = steps["value", "size"] == rows["seed"].nunique()
+        curves[name] = steps.loc[everywhere, [("value", "mean"), ("training_flops", "mean")]].droplevel(1, axis=1)
+    found = {}
+    for name, curve in curves.items():
+        references = [one for one in suite.references if one in curves and _same_task(suite, one, name)]
+        if len(references) == 1:
+            equal = curve[curve["value"] >= curves[references[0]]["value"].max() - WITHIN]
+            found |= {name: equal["training_flops"].iloc[0] / 1e12} if len(equal) else {}
+    return found
+
+
+def _same_task(suite: Suite, one: str, other: str) -> bool:
+    """Whether two experiments have the same data and task."""
+    return all(getattr(suite.runs[one], key) == getattr(suite.runs[other], key) for key in ("dataset", "task"))
+
+
 def _trained_first(suite: Suite, name: str) -> list[str]:
     """Experiments whose weights a run needs, and those that these need."""
     first = list(suite.runs[name].trained_first.values())
@@ -222,7 +255,7 @@ def _differences(suite: Suite, panels: list[Panel], pairs: pd.DataFrame | None) 
 _HEAD = (
     "Data set · task", "Model", "Parameters (M)", "Score (%)", "95 % or seeds", "Difference", "p, corrected",
     "Mean over lengths", "Worst length", "Mean over hops", "GFLOPs per clip", "GFLOPs, 10 minutes", "Front",
-    "Training (TFLOPs)", "Trained first (TFLOPs)", "Minutes", "Seeds",
+    "Training (TFLOPs)", "Trained first (TFLOPs)", "Minutes", "Seeds", "To equal score (TFLOPs)",
 )  # fmt: skip
 _OTHER = ("Score, other (%)", "Training, other (TFLOPs)")
 _WORDS = 2  # columns of words; the others are numbers
@@ -239,7 +272,7 @@ def printed_rows(table: pd.DataFrame, other: pd.DataFrame | None, markup: Markup
         numbers += [_percent(row[key]) for key in ("length_mean", "length_worst", "resolution_mean")]
         numbers += [_digits(row["gflops"]), _digits(row["gflops_long"]), "yes" if row["front"] else ""]
         numbers += [_digits(row[key]) for key in ("training_tflops", "earlier_tflops")]
-        numbers += [_text(row["minutes"], ".1f"), str(row["seeds"])]
+        numbers += [_text(row["minutes"], ".1f"), str(row["seeds"]), _digits(row["equal_tflops"])]
         if other is not None:
             same = other[other["experiment"] == row["experiment"]].to_dict("records")
             numbers += [_percent(same[0]["score"]), _digits(same[0]["training_tflops"])] if same else ["", ""]

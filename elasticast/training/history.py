@@ -15,7 +15,7 @@ from elasticast.files import write_text
 from elasticast.progress import Progress
 
 HISTORY_FIELDS = ("step", "epoch", "loss", "lr", "grad_norm", "clips_per_s", "tokens_per_s")
-VALIDATION_FIELDS = ("step", "epoch", "split", "metric", "value")
+VALIDATION_FIELDS = ("step", "epoch", "split", "metric", "value", "training_flops")
 
 
 class History:

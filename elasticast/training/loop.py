@@ -226,7 +226,7 @@ class Trainer:
         if self.selection is None or not self.selection.due(self.step):
             return 0.0
         begun = time.monotonic()
-        self.selection.evaluate(self.kept, self.step)
+        self.selection.evaluate(self.kept, self.step, self.tally.flops)
         seconds = time.monotonic() - begun
         if self.world.main:
             report.log_evaluation(self.selection.record(), seconds)

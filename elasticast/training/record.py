@@ -45,7 +45,7 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "steps": trainer.step,
         "phases": _parts(trainer, trainer.config.train.phases),
         "stages": _parts(trainer, trainer.config.train.stages),
-        "training_flops": sum(tally.phases) + tally.teacher,
+        "training_flops": tally.flops,
         "energy": trainer.energy.record(),
         "seconds": round(seconds, 3),
         **{f"{what}_per_s": round(count / seconds, 1) for what, count in tally.seen.items()},

@@ -44,7 +44,7 @@ class Selection:
     Attributes
     ----------
     history : list of dict
-        `step`, `epoch` and `value` of each evaluation.
+        `step`, `epoch` and `value` of each evaluation, and `training_flops`: the operations of the training until then.
     best : dict of str to Tensor, or None
         Weights of the best evaluation; the first one if several have the same value.
     """
@@ -76,8 +76,8 @@ class Selection:
         """The best evaluation; the first one if several have the same value."""
         return max(self.history, key=lambda row: row["value"])
 
-    def evaluate(self, model: nn.Module, step: int) -> None:
-        """Evaluate the model after `step`, and keep its weights if they are the best so far."""
+    def evaluate(self, model: nn.Module, step: int, flops: int) -> None:
+        """Evaluate the model after `step` and `flops` operations, and keep its weights if they are the best so far."""
         value = self.world.broadcast(self._value(model))
         if math.isnan(value):
             timed = self.clips.events is not None
@@ -87,7 +87,8 @@ class Selection:
                 "train.select.split"
             )
         better = value > max(self.scores, default=-math.inf)
-        self.history.append({"step": step, "epoch": self._due[step], "value": value})
+        row = {"step": step, "epoch": self._due[step], "value": value, "training_flops": flops}
+        self.history.append(row)
         if better and self.world.main:
             self.best = {name: weight.detach().cpu().clone() for name, weight in trained_state(model).items()}
         LOG.info(
@@ -141,7 +142,7 @@ class Selection:
         self.history, self.best = state["history"], state["best"] if self.world.main else None
 
     def record(self) -> dict[str, Any]:
-        """Split, metric, `step`, `epoch` and `value` of the kept weights, and the `history` of all evaluations.
+        """Split, metric, the row of the kept weights in `history`, and the `history` of all evaluations.
 
         With `train.select.patience`, `converged` says whether that many evaluations were not better than the best one.
         """

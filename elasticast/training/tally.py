@@ -53,6 +53,11 @@ class Tally:
         self.phases[phase] += self._passes[phase] * int(flops)
         self.teacher += int(teacher)
 
+    @property
+    def flops(self) -> int:
+        """Operations of all steps so far, with those of the teacher."""
+        return sum(self.phases) + self.teacher
+
     def state(self) -> dict[str, object]:
         """State to save in a checkpoint."""
         return {"seen": self.seen, "phases": self.phases, "teacher": self.teacher}

@@ -214,7 +214,11 @@ rule zoo:
         metrics=rules.collect_metrics.output.metrics,
         metrics_record=rules.collect_metrics.output.record,
         runs=rules.collect_runs.output.table,
-        runs_record=rules.collect_runs.output.record,
+        history=rules.collect_history.output.table,
+        run_records=[
+            rules.collect_runs.output.record,
+            rules.collect_history.output.record,
+        ],
         beside=other_suite_and_runs,
         intervals=[] if SETTINGS.partial else rules.intervals.output.intervals,
         pairs=[] if SETTINGS.partial else rules.intervals.output.pairs,

@@ -104,7 +104,7 @@ describe("redraw_patch_sizes", "Figure of patch sizes, from published results.")
 
 use rule zoo as redraw_zoo with:
     input:
-        **published("zoo", "metrics", "intervals", "pairs", "runs"),
+        **published("zoo", "metrics", "intervals", "pairs", "runs", "history"),
     output:
         f"{DRAWN_DIR}/zoo.png",
         f"{DRAWN_DIR}/zoo.pdf",

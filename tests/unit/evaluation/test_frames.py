@@ -234,7 +234,7 @@ def test_selection_is_by_the_metric_of_the_evaluation(tiny, timed, model, clips)
     norm = read_norm(timed / "norm.json")
     due = due_steps(BatchSampler(np.full(12, 8), config.train.batch, 0, None), 1, 6)
     selection = Selection(config, clips, norm, World(), due)
-    selection.evaluate(model, 3)
+    selection.evaluate(model, 3, 10)
     sweep_at_1 = {"e": Evaluation(x_name="compression", x=[1.0])}
     table = evaluate(model, timed, config, norm, sweep_at_1).set_index("metric")["value"]
     assert selection.history[0]["value"] == pytest.approx(table["event_F1"])

@@ -20,6 +20,16 @@ def test_every_model_has_three_seeds(intervals):
     assert (intervals["seeds"] == 3).all()
 
 
+def test_repeated_runs_are_compared_with_the_published_scores():
+    scores = pd.read_csv(FOLDER / "metrics.csv")
+    scores["run"] = scores["experiment"] + "/seed" + scores["seed"].astype(str)
+    repeats = pd.read_csv(FOLDER / "repeats.csv")
+    both = repeats.merge(scores, on=["run", "evaluation", "x", "metric"], validate="one_to_one")
+    assert len(both) == len(repeats)
+    assert (both["published"] == both["value"]).all()
+    assert both["difference"].to_numpy() == pytest.approx(100 * (both["repeated"] - both["published"]), abs=1e-9)
+
+
 def test_no_score_is_above_its_ceiling(intervals):
     """Beyond what chance makes of the guesses."""
     dataset = load_resolved_suite(FOLDER / "suite.yaml").datasets["scenes"]

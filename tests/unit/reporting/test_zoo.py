@@ -7,8 +7,8 @@ import yaml
 
 from elasticast.config.load_suite import load_suite
 from elasticast.evaluation.records import write_table
-from elasticast.reporting.read_tables import METRICS, RUNS
-from elasticast.reporting.zoo import SECONDS, cost_points, on_front, read_zoo
+from elasticast.reporting.read_tables import HISTORY, METRICS, RUNS
+from elasticast.reporting.zoo import SECONDS, cost_points, flops_to_equal_score, on_front, read_zoo
 from tests.unit.reporting.toy_suite import drawn_figure, line_texts, metrics_table, run_script
 
 SWEEPS = {
@@ -53,7 +53,8 @@ def zoo(project):
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     write_table(project / "metrics.csv", pd.concat([metrics_table(), costed_rows("toy_suite")]), {})
     write_table(project / "runs.csv", runs_table(raw["experiments"]), {})
-    return ["--metrics", str(project / "metrics.csv"), "--runs", str(project / "runs.csv")]
+    write_table(project / "history.csv", pd.DataFrame(columns=list(HISTORY)), {})
+    return [word for name in ("metrics", "runs", "history") for word in (f"--{name}", str(project / f"{name}.csv"))]
 
 
 def test_the_front_has_the_points_that_no_cheaper_one_beats():
@@ -71,7 +72,7 @@ def test_the_front_has_the_points_that_no_cheaper_one_beats():
 def test_every_point_with_a_cost_is_there(zoo, project):
     suite = load_suite("toy_suite", project / "config")
     metrics = pd.read_csv(project / "metrics.csv")
-    found = read_zoo(suite, metrics, pd.read_csv(project / "runs.csv"), None)
+    found = read_zoo(suite, metrics, pd.read_csv(project / "runs.csv"))
     assert len(found.points) == len(SCORES) * 4
     front = found.points[found.points["front"]].sort_values("gflops")
     assert list(zip(front["gflops"], front["score"].round(3), strict=True)) == [(1.0, 0.305), (2.0, 0.605)]
@@ -93,6 +94,44 @@ def test_the_table_has_scores_and_costs(zoo, project):
         text = (project / "out" / f"zoo.{kind}").read_text()
         assert "ElasticAST" in text
         assert "76.6" in text
+
+
+EVALUATED = {  # dev scores of both seeds after 10, 20 and 30 steps
+    "elastic": [(0.2, 0.4), (0.5, 0.7), (0.65, 0.6)],  # the best mean is 0.625
+    "ast64": [(0.5, 0.7), (0.7, 0.55), (0.6, 0.6)],  # 0.6 does not reach 0.615, and 0.625 does
+    "ast128": [(0.6, 0.6), (0.61, 0.61), (0.55, 0.6)],  # never
+}
+
+
+def history_table():
+    rows = [
+        (name, seed, 10 * step, "dev", "mAP", value, 1e12 * step)
+        for name, values in EVALUATED.items()
+        for step, pair in enumerate(values, 1)
+        for seed, value in enumerate(pair)
+    ]
+    rows += [(name, seed, 5, "train", "loss", 9.0, np.nan) for name in EVALUATED for seed in (0, 1)]
+    return pd.DataFrame(rows, columns=[*HISTORY, "training_flops"])
+
+
+def test_the_operations_to_an_equal_score(zoo, project):
+    path = project / "config" / "suites" / "toy_suite.yaml"
+    history = history_table()
+    assert flops_to_equal_score(load_suite("toy_suite", project / "config"), history) == {}  # without a reference
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"references": ["elastic"]}, sort_keys=False))
+    suite = load_suite("toy_suite", project / "config")
+    assert flops_to_equal_score(suite, history) == {"elastic": 3.0, "ast64": 2.0}
+    assert flops_to_equal_score(suite, history.drop(columns="training_flops")) == {}  # of an earlier version
+    longer = (*("elastic", 0, 40, "dev", "mAP", 0.99), 4e12)  # of one seed only
+    assert flops_to_equal_score(suite, pd.concat([history, pd.DataFrame([longer], columns=history.columns)])) == {
+        "elastic": 3.0,
+        "ast64": 2.0,
+    }
+    write_table(project / "history.csv", history, {})
+    run_script(project, "zoo", *zoo)
+    rows = [line.split(" | ") for line in (project / "out" / "zoo.md").read_text().splitlines()[2:]]
+    last = {row[1]: row[-1].strip(" |") for row in rows}
+    assert last == {"AST 64": "2", "AST 128": "", "AST 20 ms": "", "ElasticAST": "3"}
 
 
 def test_a_suite_beside_it_is_drawn_open(zoo, project, monkeypatch):

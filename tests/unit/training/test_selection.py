@@ -22,6 +22,7 @@ from elasticast.evaluation.sweep import evaluate
 from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
 from elasticast.training.checkpoint import saved_checkpoints
+from elasticast.training.history import VALIDATION_FIELDS
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.selection import Selection, due_steps
@@ -121,9 +122,9 @@ def test_the_weights_are_those_of_a_run_that_ends_there_and_the_first_of_equals(
     values = iter([0.2, 0.5, 0.5, 0.1, 0.3])
     monkeypatch.setattr(Selection, "_value", lambda *_: next(values))
     trainer("run").fit()
-    assert record(tmp_path / "run")["selection"] | {"history": None} == {
-        "split": "dev", "metric": "mAP", "step": 6, "epoch": 2, "value": 0.5, "history": None,
-    }  # fmt: skip
+    selection = record(tmp_path / "run")["selection"]
+    kept = {"step": 6, "epoch": 2, "value": 0.5, "training_flops": selection["history"][1]["training_flops"]}
+    assert selection | {"history": None} == {"split": "dev", "metric": "mAP", **kept, "history": None}
     trainer("short", {"epochs": 2, "select": None}).fit()
     trainer("long", {"select": None}).fit()
     assert same_weights(tmp_path / "run", tmp_path / "short")
@@ -205,8 +206,12 @@ def test_what_a_run_tells_of_it(trainer, tmp_path):
     assert found["code_digest"] == code_digest("select") != code_digest("train")
     history = [{**row, "split": "dev", "metric": "mAP"} for row in found["selection"]["history"]]
     assert rows(tmp_path / "run", "validation.csv") == [
-        {name: str(row[name]) for name in ("step", "epoch", "split", "metric", "value")} for row in history
+        {name: str(row[name]) for name in VALIDATION_FIELDS} for row in history
     ]
+    operations = [row["training_flops"] for row in history]
+    assert operations == sorted(operations)
+    assert operations[0] > 0
+    assert operations[-1] == found["training_flops"]  # the last evaluation is at the end
     board = EventAccumulator(str(tmp_path / "run" / "history"))
     board.Reload()
     told = [(event.step, event.value) for event in board.Scalars("dev/mAP")]
