@@ -192,6 +192,37 @@ def sweep_(
 
 
 @bench.command()
+def tokens(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="folder of a trained run, or other weights, see docs/inference.md")
+    ],
+    data: Data,
+    split: Annotated[Literal["dev", "test"], typer.Option(help="split to evaluate")] = "test",
+    share: Annotated[
+        list[float] | None,
+        typer.Option(min=0.01, max=0.99, help="share of tokens to leave out; repeatable; default: 0.3, 0.5 and 0.7"),
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="number of clips")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="number of timings")] = 5,
+    threads: Threads = 1,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
+) -> None:
+    """Time and score a trained model with tokens left out: dropped at the start, or merged or pruned in its blocks."""
+    import torch
+
+    from elasticast.benchmarks.tokens import measure_tokens
+    from elasticast.models.device import default_device
+    from elasticast.models.pretrained import load_model
+
+    torch.set_num_threads(threads)
+    trained, device = load_model(model), default_device()
+    trained.model.to(device)
+    options = {"clips": clips, "rounds": rounds}
+    table = measure_tokens(trained, data, split, shares=share or [0.3, 0.5, 0.7], **options)
+    _report(table, {"model": model, **options}, threads, out, device)
+
+
+@bench.command()
 def suite(
     source: Annotated[
         Path,

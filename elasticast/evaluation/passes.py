@@ -14,7 +14,7 @@ from elasticast.config.evaluation import REDUCING, swept_patches
 from elasticast.data.bandwidth import band_limited
 from elasticast.data.dataset import Clips
 from elasticast.data.encoder import ClipEncoder
-from elasticast.data.packing import PackedClip, kept_tokens, pack
+from elasticast.data.packing import PackedBatch, PackedClip, kept_tokens, pack
 from elasticast.data.sampler import token_batches
 from elasticast.data.views import ClipView, ViewRule, view_tokens
 from elasticast.data.windows import window_views
@@ -74,18 +74,25 @@ def run_passes(
     model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: set[ClipPass], *, frames: bool
 ) -> dict[ClipPass, tuple[Tensor, ...]]:
     """Logits `[C]` of each pass, float32 on the CPU; with `frames`, see :func:`split_clips`."""
-    device = next(model.parameters()).device
     pass_logits: dict[ClipPass, tuple[Tensor, ...]] = {}
-    for batch in _batches(clips, encoder, passes):
-        merged = batch[0][0].merged
-        merging = model if merged is None else merging_model(model, *merged)
-        packed = pack([clip for _, clip in batch]).to(device)
+    for members, merging, packed in packed_passes(model, clips, encoder, passes):
         if frames:
             rows = split_clips(merging(packed, frames=True), packed.clip_time_patches)
         else:
             rows = [(row,) for row in merging(packed).float().cpu()]
-        pass_logits |= {clip_pass: row for (clip_pass, _), row in zip(batch, rows, strict=True)}
+        pass_logits |= dict(zip(members, rows, strict=True))
     return pass_logits
+
+
+def packed_passes(
+    model: nn.Module, clips: Clips, encoder: ClipEncoder, passes: set[ClipPass]
+) -> Iterator[tuple[list[ClipPass], nn.Module, PackedBatch]]:
+    """Passes that are computed together, the model as it merges in them, and their clips on its device."""
+    device = next(model.parameters()).device
+    for batch in _batches(clips, encoder, passes):
+        merged = batch[0][0].merged
+        merging = model if merged is None else merging_model(model, *merged)
+        yield [clip_pass for clip_pass, _ in batch], merging, pack([clip for _, clip in batch]).to(device)
 
 
 def merging_model(model: nn.Module, method: str, share: float) -> nn.Module:

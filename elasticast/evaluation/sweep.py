@@ -140,14 +140,17 @@ def frame_scores(
     return scores
 
 
-def gflops_per_clip(model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation) -> dict[float, float]:
+def gflops_per_clip(
+    model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation, first: int | None = None
+) -> dict[float, float]:
     """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over patch sizes or shares of tokens.
 
-    Resizing patches is not counted. See :func:`~elasticast.evaluation.flops.forward_flops`.
+    Resizing patches is not counted. See :func:`~elasticast.evaluation.flops.forward_flops`. Of all clips, or of the
+    `first` ones.
     """
     costs, sizes = {}, swept_patches(config, evaluation)
     for x, rule in view_rules(config, evaluation).items():
-        views, size = [rule(int(samples)) for samples in clips.samples], sizes.get(x)
+        views, size = [rule(int(samples)) for samples in clips.samples[:first]], sizes.get(x)
         clip_tokens = [view_tokens(config, view, size) for view in views]
         drops, method = evaluation.x_name == "token_drop", REDUCING.get(evaluation.x_name)
         kept = [kept_count(tokens, x) for tokens in clip_tokens] if drops else clip_tokens

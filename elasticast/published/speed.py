@@ -12,6 +12,10 @@ BENCH = ROOT / "bench"
 _COLUMNS: dict[str, tuple[str, Callable[[object], str]]] = {
     "implementation": ("implementation", str),
     "way": ("way", str),
+    "share": ("tokens left out (%)", lambda share: f"{100 * share:.0f}"),
+    "gflops_per_clip": ("GFLOPs per clip", "{:.3g}".format),
+    "score": ("score (%)", lambda score: f"{100 * score:.1f}"),
+    "speedup": ("speed-up", "{:.2f}".format),
     "workers": ("loader processes", "{:d}".format),
     "x": ("length (s)", "{:g}".format),
     "clips": ("clips", "{:d}".format),

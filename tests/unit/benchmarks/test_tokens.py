@@ -1,0 +1,60 @@
+"""`elasticast bench tokens`: its scores and costs are those of an evaluation."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from elasticast.benchmarks.tokens import measure_tokens
+from elasticast.config import Evaluation
+from elasticast.data.dataset import Clips
+from elasticast.errors import DataError
+from elasticast.evaluation.sweep import evaluate
+from elasticast.models import build_model
+from elasticast.models.pretrained import Pretrained
+from tests.complaints import complains
+
+SHARES = [0.5, 0.25]
+
+
+@pytest.fixture
+def trained(tiny, prepared, norm, cpu):
+    """Make a model of the prepared data, with random weights."""
+
+    def make(**settings):
+        torch.manual_seed(0)
+        config = tiny(model=settings)
+        clips = Clips(prepared, "test", config.task)
+        model = build_model(config, len(clips.classes))
+        return Pretrained(model, config, norm, clips.classes, clips.kind, "random weights", [], "0" * 64, True)
+
+    return make
+
+
+@pytest.mark.parametrize("settings", [{}, {"padding": "longest"}], ids=["packed", "padded"])
+def test_scores_and_costs_are_those_of_an_evaluation(trained, prepared, settings):
+    model = trained(**settings)
+    table = measure_tokens(model, prepared, "test", shares=SHARES, clips=100, rounds=2)
+    ways = ["drop"] if settings else ["drop", "merge", "prune"]
+    assert table[["way", "share"]].values.tolist() == [
+        ["all tokens", 0.0], *([way, share] for way in ways for share in SHARES)
+    ]  # fmt: skip
+    for row in table.itertuples():
+        sweep = Evaluation(x_name=f"token_{row.way}" if row.share else "token_drop", x=[row.share])
+        expected = evaluate(model.model, prepared, model.config, model.norm, {"tokens": sweep})
+        values = expected.set_index("metric")["value"]
+        assert row.metric == "mAP"
+        assert (row.score, row.gflops_per_clip) == pytest.approx((values["mAP"], values["gflops_per_clip"]))
+    assert table["speedup"][0] == 1
+    assert (table["clips_per_s"] * table["seconds"]).round(6).eq(6).all()
+
+
+def test_only_the_first_clips_are_used(trained, prepared):
+    table = measure_tokens(trained(), prepared, "test", shares=[], clips=4, rounds=1)
+    assert (table["clips_per_s"] * table["seconds"]).round(6).eq(4).all()
+
+
+def test_a_model_of_other_classes_is_refused(trained, prepared):
+    other = dataclasses.replace(trained(), classes=["a", "b"])
+    with complains(DataError, str(prepared), "classes"):
+        measure_tokens(other, prepared, "test", shares=SHARES, clips=4, rounds=1)
