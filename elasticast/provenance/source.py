@@ -13,6 +13,7 @@ in a string, except for the modules of datasets (see `BY_DATASET` in `tests/unit
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from functools import cached_property
@@ -34,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Source:
-    """The source code of the package. Modules are read when they are needed.
+    """The source code of the package. All modules are read at once, and parsed when they are needed.
 
     Parameters
     ----------
@@ -46,13 +47,20 @@ class Source:
 
     def __init__(self, folder: Path, declarations: bool = False):
         self.folder, self.declarations = folder, declarations
+        self._code = {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*.py"))}
         self._modules: dict[str, Module] = {}
         self._followed: dict[Import, Place | str | None] = {}
 
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the paths and contents of all modules, as they were read: digests depend on nothing else."""
+        files = [[path, hashlib.sha256(code).hexdigest()] for path, code in self._code.items()]
+        return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
     def module(self, path: str) -> Module:
-        """Parse the module at a path relative to the package."""
+        """Parse the module at a path relative to the package; it may be a script outside of the package."""
         if path not in self._modules:
-            text = (self.folder / path).read_text(encoding="utf-8")
+            text = self._text(path) if path in self._code else (self.folder / path).read_text(encoding="utf-8")
             # modules without settings are then parsed once for all sources
             self._modules[path] = parse(text, self._settings & {name for name, _ in CLASS.findall(text)})
         return self._modules[path]
@@ -136,19 +144,20 @@ class Source:
             names = {name for s in new for name in s.mentions if isinstance(name, str)}
         return chosen
 
+    def _text(self, path: str) -> str:
+        return self._code[path].decode()
+
     def _files(self, path: str) -> list[str]:
-        whole = self.folder / path
-        files = sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]
-        return [file.relative_to(self.folder).as_posix() for file in files]
+        return [file for file in self._code if file.startswith(f"{path}/")] or [path]
 
     def _follow(self, target: Import) -> Place | str | None:
         """The place that defines the imported name; imports in other modules are followed."""
         folder = target.module.removeprefix(PACKAGE).lstrip(".").replace(".", "/")
         inner = "/".join(filter(None, (folder, target.name)))
         for path in (f"{inner}.py", f"{inner}/__init__.py"):
-            if (self.folder / path).is_file():
+            if path in self._code:
                 return Place(path, None)
-        path = f"{folder}.py" if (self.folder / f"{folder}.py").is_file() else f"{folder}/__init__.py".lstrip("/")
+        path = f"{folder}.py" if f"{folder}.py" in self._code else f"{folder}/__init__.py".lstrip("/")
         return self.resolve(path, target.name)
 
     @cached_property
@@ -156,8 +165,8 @@ class Source:
         """Names of the settings classes whose fields and validators are left out."""
         if self.declarations:
             return frozenset()
-        files = (file.read_text(encoding="utf-8") for file in self.folder.rglob("*.py"))
-        bases = {name: set(re.findall(r"\w+", listed)) for text in files for name, listed in CLASS.findall(text)}
+        texts = (self._text(path) for path in self._code)
+        bases = {name: set(re.findall(r"\w+", listed)) for text in texts for name, listed in CLASS.findall(text)}
         classes = {SETTINGS}
         while new := {name for name, parents in bases.items() if parents & classes} - classes:
             classes |= new

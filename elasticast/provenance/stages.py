@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from elasticast.config.run import RunSettings
+from elasticast.provenance.kept import kept_digest
 from elasticast.provenance.source import Source
 
 PACKAGE = Path(__file__).parents[1]
@@ -354,7 +355,7 @@ def code_digest(stage: str, *more: str) -> str:
     more : str
         Further modules of the package, or definitions in them.
     """
-    return _source(declarations=stage in WITH_DEFAULTS).digest((*STAGES[stage], *more))
+    return kept_digest(_source(declarations=stage in WITH_DEFAULTS), (*STAGES[stage], *more))
 
 
 @cache
