@@ -51,7 +51,8 @@ class Schedule(Settings):
     patience: PositiveInt = Field(
         3,
         description="With `plateau`: the rate decays after so many evaluations in a row, counted from the last decay, "
-        "that were not better than the best one. [evaluations]",
+        "that were not better than the best one. PyTorch's `ReduceLROnPlateau` calls this a patience of one less. "
+        "[evaluations]",
     )
 
 

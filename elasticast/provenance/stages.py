@@ -301,7 +301,7 @@ STAGES = {
         "data/synthesis.py:gain,pink_noise,to_int16",
         "data/windows.py:OVERLAP,Windows,cut_windows,window_rule",
         "encoders",
-        "evaluation/frames.py:_by_class,box_settings,median_lengths,nearest_seen",
+        "evaluation/frames.py:BOX_SETTINGS,_by_class,box_settings,check_classes,median_lengths,nearest_seen",
         "evaluation/metrics.py:metrics",
         "evaluation/postprocessing.py:box_scores,detections,filter_length,median_filtered",
         "evaluation/psds.py:StepScores",
