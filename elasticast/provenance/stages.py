@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
+    "config/augment.py",
     "config/frames.py",
     "config/model/adapting.py",
     "config/model/aum.py",
@@ -43,6 +44,7 @@ _CLIPS = (
     "data/pseudo_labels.py",
     "data/sampler.py",
     "data/store.py:Store",
+    "data/timbre.py",
     "data/time_warp.py",
     "data/unlabelled.py",
     "data/views.py",
