@@ -51,6 +51,17 @@ class SpecAugment(Settings):
     warp: TimeWarp | None = Field(None, description="Time warp before the masks; `null` does not warp.")
 
 
+class ImpulseResponses(Settings):
+    """Devices or rooms that clips are heard through, see `elasticast.data.responses`."""
+
+    folder: str = Field(
+        min_length=1,
+        description="Folder with impulse responses of devices or rooms: audio files of any sample rate, also in "
+        "sub-folders. A relative path is looked up in `weights_root`.",
+    )
+    share: ClipShare = Field(0.5, description="Share of clips that are convolved with a response that is drawn.")
+
+
 class Mixstyle(Settings):
     """Another clip's mean and standard deviation of each mel bin, see `elasticast.data.timbre.mixstyle`."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from elasticast.config.augment import FilterAugment, FreqWarp, Mixstyle, SpecAugment
+from elasticast.config.augment import FilterAugment, FreqWarp, ImpulseResponses, Mixstyle, SpecAugment
 from elasticast.config.base import NaturalInt, PositiveFloat, PositiveInt, Scores, Settings, Share
 from elasticast.config.deciding import NO_EFFECT
 from elasticast.config.phases import Phase, share_problem
@@ -219,6 +219,9 @@ class Train(Settings):
     mixup: Share = Field(0.0, description="Share of clips mixed with another clip (waveforms and targets).")
     mixup_fill: Literal["repeat", "zeros"] = Field(
         "repeat", description="Whether a shorter clip is repeated to the length of the other one, or followed by zeros."
+    )
+    impulse_responses: ImpulseResponses | None = Field(
+        None, description="Convolve waveforms with impulse responses of devices or rooms; `null` does not."
     )
     mixstyle: Mixstyle | None = Field(
         None,

@@ -165,6 +165,9 @@ class ClipDataset(Dataset):
         Whether the mean teacher is given both clips of a mixture alone, instead of the mixture.
     pseudo_labels : PseudoLabels, optional
         Probabilities of the classes of the clips over time, by other models.
+    responses : callable, optional
+        Convolves a waveform with an impulse response that is drawn, see :class:`~elasticast.data.responses.Responses`;
+        needed for clips of runs with `train.impulse_responses`.
     """
 
     def __init__(
@@ -177,10 +180,11 @@ class ClipDataset(Dataset):
         mean_teacher: bool = False,
         interpolation: bool = False,
         pseudo_labels: PseudoLabels | None = None,
+        responses: Callable[[Tensor, Generator], Tensor] | None = None,
     ):
         clips.check_rate(config.front_end)
         check_frame_head(config, clips.kind)
-        self.clips, self.config, self.teacher = clips, config, teacher
+        self.clips, self.config, self.teacher, self.responses = clips, config, teacher, responses
         self.mean_teacher, self.interpolation, self.pseudo_labels = mean_teacher, interpolation, pseudo_labels
         self.known = known_labels(config, clips.ids, clips.known)
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
@@ -216,7 +220,9 @@ class ClipDataset(Dataset):
         spectrogram = self.log_mels(request.index, view.compression, mixed)
         labels = self._labels(request.index, partner, spectrogram, view.compression)
         pseudo = self._pseudo_labels(request.index, partner, spectrogram, view.compression)
-        varied = self._varied(request.index, spectrogram, view.compression, generator)
+        heard = self._heard(request.index, mixed, generator)
+        heard = spectrogram if heard is None else self.log_mels(request.index, view.compression, heard)
+        varied = self._varied(request.index, heard, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
         options = {"augment": partial(spec_augment, fill=self.fill, **masks), "warp": partial(warped_labels, **masks)}
@@ -297,6 +303,13 @@ class ClipDataset(Dataset):
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return mixed, target, Mixed(partner, share)
+
+    def _heard(self, index: int, mixed: Tensor | None, generator: Generator) -> Tensor | None:
+        """Waveform `[S]` of a clip, or of its mixture, through a device, with probability `impulse_responses.share`."""
+        settings = self.config.train.impulse_responses
+        if settings is None or torch.rand((), generator=generator).item() >= settings.share:
+            return None
+        return self.responses(self.log_mels.waveform(index) if mixed is None else mixed, generator)
 
     def _varied(self, index: int, log_mel: Tensor, compression: float, generator: Generator) -> Tensor:
         """A log-mel `[F, T]` with another timbre."""

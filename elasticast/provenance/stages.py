@@ -343,6 +343,17 @@ TEACHER = (
 """Code that is added to `train` and `select` for runs that learn from a teacher (`train.distill`)."""
 ENSEMBLE = (*TEACHER, *_SWEEPS, "training/ensemble.py")
 """Code that is added to `train` and `select` for runs that learn from pseudo-labels (`train.ensemble`)."""
+RESPONSES = (
+    "data/audio.py",
+    "data/containers",
+    "data/ffmpeg.py",
+    "data/level.py",
+    "data/lookup.py:EXTENSIONS,scan_audio",
+    "data/recordings.py",
+    "data/responses.py",
+    "text.py:decodable,printable",
+)
+"""Code that is added to `train` and `select` for runs with impulse responses (`train.impulse_responses`)."""
 
 
 @cache
@@ -368,5 +379,6 @@ def training_code(run: RunSettings) -> str:
     """Digest of the code that determines the weights of a run; it depends on the settings named here."""
     train = run.train
     parts = {START: run.model.init, TEACHER: train.distill, ENSEMBLE: train.ensemble}
+    parts |= {RESPONSES: train.impulse_responses}
     more = [module for modules, used in parts.items() if used for module in modules]
     return code_digest("select" if train.select else "train", *more)
