@@ -209,7 +209,9 @@ def train(
     out: Out,
     norm: Annotated[Path | None, typer.Option(help="statistics file; not needed if the settings give `norm`")] = None,
     threads: Threads = 1,
-    weights_root: Annotated[Path, typer.Option(help="folder that relative paths of weights refer to")] = Path(),
+    weights_root: Annotated[
+        Path, typer.Option(help="folder that relative paths of weights and impulse responses refer to")
+    ] = Path(),
     also: Annotated[
         str, typer.Option(help='settings that cannot change results, as JSON: \'{"train": {"workers": 4}}\'')
     ] = "{}",

@@ -83,11 +83,13 @@ def listen(
     print_any_character()
     line = partial(event_line if events else score_line, as_json=as_json)
     try:
-        for score in stream:
-            for found in score.events if events else [score]:
+        try:
+            for score in stream:
+                for found in score.events if events else [score]:
+                    print(line(found), flush=True)
+        finally:  # also if Ctrl-C, silence or a timeout has ended the stream
+            for found in stream.end_events():
                 print(line(found), flush=True)
-        for found in stream.end_events():
-            print(line(found), flush=True)
     except BrokenPipeError:  # what reads the scores has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:

@@ -76,6 +76,10 @@ def predict(
 
         options["events"] = read_detection(detection)
     classifier = load_pretrained(model, trust_code=trust_code)
+    if detection:
+        from elasticast.evaluation.frames import check_classes
+
+        check_classes(options["events"], classifier.classes, str(detection))
     predictions = classifier.predict(files, top_k=top_k, on_error="keep", **options)
     print_predictions(predictions, "json" if as_json else "csv" if as_csv else "table")
     if timeline:

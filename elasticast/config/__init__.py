@@ -4,6 +4,7 @@ These modules import neither torch nor pandas, because every ``snakemake -n`` im
 """
 
 from elasticast.config.ablation import Ablation, AblationFile
+from elasticast.config.augment import FilterAugment, SpecAugment, TimeWarp
 from elasticast.config.base import PRIMARY_METRIC, Settings, TaskKind, digest
 from elasticast.config.dataset import DatasetConfig
 from elasticast.config.deciding import deciding
@@ -24,7 +25,7 @@ from elasticast.config.model import (
 )
 from elasticast.config.run import OF_RUN, RunConfig
 from elasticast.config.suite import Claim, Experiment, ReleasedSeries, Suite, SuiteHead
-from elasticast.config.training import Batch, Schedule, Select, SpecAugment, TimeWarp, Train
+from elasticast.config.training import Batch, Schedule, Select, Train
 from elasticast.config.view import FrontEnd, NormSettings, View
 from elasticast.config.workflow import WorkflowConfig
 
@@ -43,6 +44,7 @@ __all__ = [
     "ElasticASTSettings",
     "Evaluation",
     "Experiment",
+    "FilterAugment",
     "FrontEnd",
     "ModelConfig",
     "ModelSettings",

@@ -101,6 +101,7 @@ def run_problems(run: RunSettings) -> list[Problem]:
         _patch_sizes,
         _buckets,
         _mask_fill,
+        _filter_bands,
         phase_problems,
         _phase_resolutions,
         stage_problems,
@@ -269,6 +270,16 @@ def _mask_fill(run: RunSettings) -> list[Problem]:
         return []
     message = "norm.mean = 0 is not the mean of a log-mel, so masks would be loud blocks; use 'spectrogram_mean'"
     return [Problem.between("train.spec_augment.fill", masks.fill, message)]
+
+
+def _filter_bands(run: RunSettings) -> list[Problem]:
+    settings, bins = run.train.filter_augment, run.front_end.mel_bins
+    if settings is None or settings.bands[1] * settings.min_bins <= bins:
+        return []
+    message = (
+        f"{settings.bands[1]} bands of at least {settings.min_bins} bins are more than front_end.mel_bins = {bins}"
+    )
+    return [Problem.between("train.filter_augment.bands", settings.bands, message)]
 
 
 def _resolution(run: RunSettings) -> list[Problem]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from elasticast.config.augment import FilterAugment, FreqWarp, ImpulseResponses, Mixstyle, SpecAugment
 from elasticast.config.base import NaturalInt, PositiveFloat, PositiveInt, Scores, Settings, Share
 from elasticast.config.deciding import NO_EFFECT
 from elasticast.config.phases import Phase, share_problem
@@ -51,51 +52,9 @@ class Schedule(Settings):
     patience: PositiveInt = Field(
         3,
         description="With `plateau`: the rate decays after so many evaluations in a row, counted from the last decay, "
-        "that were not better than the best one. [evaluations]",
+        "that were not better than the best one. PyTorch's `ReduceLROnPlateau` calls this a patience of one less. "
+        "[evaluations]",
     )
-
-
-Scale = Literal["frames", "compression"]
-
-
-class TimeWarp(Settings):
-    """Displacement of frames in time, see `elasticast.data.time_warp`."""
-
-    kind: Literal["specaugment", "released"] = Field(
-        description="`specaugment`: one frame moves and the others follow linearly (Park et al. 2019). `released`: "
-        "the erratic displacement of the released EPIC-SOUNDS loader."
-    )
-    frames: PositiveInt = Field(description="Largest intended displacement. [frames]")
-    scale: Scale = Field("frames", description="As `train.spec_augment.scale`, for `frames`.")
-
-
-class SpecAugment(Settings):
-    """Time warp and masks on the log-mel."""
-
-    freq_bins: NaturalInt = Field(0, description="Largest width of a frequency mask. [mel bins]")
-    time_frames: NaturalInt = Field(
-        0,
-        description="Largest width of a time mask, for a clip of 1,024 frames or for compression 1; see `scale`. "
-        "[frames]",
-    )
-    scale: Scale = Field(
-        "frames",
-        description="How `time_frames` is scaled: with the length of the clip (`frames`), or divided by the "
-        "compression, whatever the length (`compression`).",
-    )
-    masks: PositiveInt = Field(1, description="Number of frequency masks, and of time masks.")
-    widths: Literal["inclusive", "exclusive", "nested"] = Field(
-        "inclusive",
-        description="Widths are drawn uniformly from 0 to the largest (`inclusive`), or to one less (`exclusive`, as "
-        "in AST). `nested`: below a bound that is drawn first in the same way, as in EPIC-SOUNDS; a bound of 0 also "
-        "ends the masks of this kind.",
-    )
-    fill: Literal["mean", "raw_zero", "spectrogram_mean"] = Field(
-        "mean",
-        description="Value of masked bins: the `mean` that `norm` subtracts, a log-mel of 0 before normalisation "
-        "(`raw_zero`, as in AST), or the mean of the clip's spectrogram (`spectrogram_mean`, as in EPIC-SOUNDS).",
-    )
-    warp: TimeWarp | None = Field(None, description="Time warp before the masks; `null` does not warp.")
 
 
 class Select(Settings):
@@ -260,6 +219,20 @@ class Train(Settings):
     mixup: Share = Field(0.0, description="Share of clips mixed with another clip (waveforms and targets).")
     mixup_fill: Literal["repeat", "zeros"] = Field(
         "repeat", description="Whether a shorter clip is repeated to the length of the other one, or followed by zeros."
+    )
+    impulse_responses: ImpulseResponses | None = Field(
+        None, description="Convolve waveforms with impulse responses of devices or rooms; `null` does not."
+    )
+    mixstyle: Mixstyle | None = Field(
+        None,
+        description="Give clips a mixture of their own mean and standard deviation of each mel bin and those of "
+        "another clip; `null` does not.",
+    )
+    freq_warp: FreqWarp | None = Field(
+        None, description="Stretch some successive mel bins over all of them; `null` does not."
+    )
+    filter_augment: FilterAugment | None = Field(
+        None, description="Amplify and attenuate bands of the log-mel at random; `null` does not."
     )
     spec_augment: SpecAugment = Field(SpecAugment(), description="Time warp and masks on the log-mel.")
     select: Select | None = Field(

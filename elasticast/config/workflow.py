@@ -31,7 +31,9 @@ class WorkflowConfig(Settings):
     )
     results: FolderName = Field(description="Folder for data, runs and tables. Its name contains no { or }.")
     weights_root: FolderName = Field(
-        ".", description="Folder with published weights. A relative `model.init` is looked up in it."
+        ".",
+        description="Folder with published weights. A relative `model.init` is looked up in it, and so is a relative "
+        "`train.impulse_responses.folder`.",
     )
     released_weights: FolderName | None = Field(
         None, description="Folder with the authors' four ElasticAST files, for `snakemake released`."

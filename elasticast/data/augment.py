@@ -14,7 +14,8 @@ TIME_MASK_REFERENCE = 1024
 """Number of frames that settings in frames refer to with `scale: frames` (AST masks up to 192 of 1,024)."""
 
 
-def _uniform(high: float, generator: Generator) -> int:
+def uniform(high: float, generator: Generator) -> int:
+    """A whole number from 0 on, below `high`, which may be a fraction."""
     return int(torch.rand((), generator=generator).item() * high)
 
 
@@ -98,16 +99,22 @@ def _masks(size: int, widest: float, settings: SpecAugment, generator: Generator
     for _ in range(settings.masks):
         match settings.widths:
             case "inclusive":
-                width = _uniform(widest + 1, generator)
+                width = uniform(widest + 1, generator)
             case "exclusive":
-                width = _uniform(int(widest), generator)
+                width = uniform(int(widest), generator)
             case "nested":
-                bound = _uniform(int(widest), generator)
+                bound = uniform(int(widest), generator)
                 if not bound:
                     return
-                width = _uniform(bound, generator)
+                width = uniform(bound, generator)
         width = min(size, width)
-        yield _uniform(size - width + 1, generator), width
+        yield uniform(size - width + 1, generator), width
+
+
+def beta(alpha: float, generator: Generator) -> float:
+    """A number from Beta(`alpha`, `alpha`), from two gamma variables."""
+    gammas = torch._standard_gamma(torch.full((2,), float(alpha)), generator=generator)
+    return (gammas[0] / gammas.sum()).item()
 
 
 def mixup(a: Tensor, b: Tensor, share: float, fill: Literal["repeat", "zeros"] = "repeat") -> Tensor:

@@ -2,7 +2,8 @@
 
 They are known of generated clips only. A perfect listener recognises every sound that has begun before the crop ends,
 and answers what is most probable given these sounds, and given the length of clips that are not cut; evaluation crops
-every clip from its start.
+every clip from its start. The last window of a log-mel reaches a little beyond its hop, by 15 ms with a window of 25 ms
+and a hop of 10 ms. What sounds only there does not count.
 """
 
 from collections.abc import Sequence

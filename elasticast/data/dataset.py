@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from elasticast.config import FrontEnd, RunConfig
 from elasticast.config.frames import frame_seconds, patch_frames
-from elasticast.data.augment import fitted, mask_value, mixup, spec_augment, warped_labels
+from elasticast.data.augment import beta, fitted, mask_value, mixup, spec_augment, warped_labels
 from elasticast.data.encoder import ClipEncoder, LogMels, as_waveform
 from elasticast.data.events import Mixed, check_frame_head, frame_labels, read_events
 from elasticast.data.features import check_rate, one_thread
@@ -25,6 +25,7 @@ from elasticast.data.prepared import REMEDY, verified_file
 from elasticast.data.pseudo_labels import PseudoLabels
 from elasticast.data.sampler import ClipRequest, balanced_weights
 from elasticast.data.store import Store
+from elasticast.data.timbre import vary_timbre
 from elasticast.data.unlabelled import known_labels
 from elasticast.data.views import ClipView, ViewRule
 from elasticast.errors import DataError
@@ -158,11 +159,15 @@ class ClipDataset(Dataset):
     teacher : callable, optional
         Encodes the same clips for a teacher, see :class:`~elasticast.data.teacher.TeacherView`.
     mean_teacher : bool
-        Whether each clip is also encoded for a mean teacher: the same part of it, with all tokens and without masks.
+        Whether each clip is also encoded for a mean teacher: the same part of it, with all tokens, without masks and
+        with its own timbre.
     interpolation : bool
         Whether the mean teacher is given both clips of a mixture alone, instead of the mixture.
     pseudo_labels : PseudoLabels, optional
         Probabilities of the classes of the clips over time, by other models.
+    responses : callable, optional
+        Convolves a waveform with an impulse response that is drawn, see :class:`~elasticast.data.responses.Responses`;
+        needed for clips of runs with `train.impulse_responses`.
     """
 
     def __init__(
@@ -175,10 +180,11 @@ class ClipDataset(Dataset):
         mean_teacher: bool = False,
         interpolation: bool = False,
         pseudo_labels: PseudoLabels | None = None,
+        responses: Callable[[Tensor, Generator], Tensor] | None = None,
     ):
         clips.check_rate(config.front_end)
         check_frame_head(config, clips.kind)
-        self.clips, self.config, self.teacher = clips, config, teacher
+        self.clips, self.config, self.teacher, self.responses = clips, config, teacher, responses
         self.mean_teacher, self.interpolation, self.pseudo_labels = mean_teacher, interpolation, pseudo_labels
         self.known = known_labels(config, clips.ids, clips.known)
         self.encoder, self.rule = ClipEncoder(config, norm), ViewRule(config)
@@ -214,12 +220,15 @@ class ClipDataset(Dataset):
         spectrogram = self.log_mels(request.index, view.compression, mixed)
         labels = self._labels(request.index, partner, spectrogram, view.compression)
         pseudo = self._pseudo_labels(request.index, partner, spectrogram, view.compression)
+        heard = self._heard(request.index, mixed, generator)
+        heard = spectrogram if heard is None else self.log_mels(request.index, view.compression, heard)
+        varied = self._varied(request.index, heard, view.compression, generator)
         start = torch.rand((), generator=generator).item() if self.config.view.crop == "random" else 0.0
         masks = {"settings": self.config.train.spec_augment, "generator": generator, "compression": view.compression}
         options = {"augment": partial(spec_augment, fill=self.fill, **masks), "warp": partial(warped_labels, **masks)}
         options |= {"index": request.index, "target": target, "start": start, "labels": labels}
         options |= {"patch_size": request.patch_size, "pseudo_labels": pseudo}
-        clip = self.encoder.encode(spectrogram, view, **options)
+        clip = self.encoder.encode(varied, view, **options)
         seen = self._drop_tokens(self._shift(clip, generator), generator)
         if self.known is not None:
             seen.known = Known(self.known[request.index])
@@ -234,7 +243,10 @@ class ClipDataset(Dataset):
     def _for_mean_teacher(
         self, index: int, partner: Mixed | None, log_mel: Tensor, view: ClipView, start: float
     ) -> PackedClip:
-        """A clip or mixture with all tokens and without masks; with `interpolation`, both clips of a mixture alone."""
+        """A clip or mixture with all tokens, without masks and with its own timbre.
+
+        With `interpolation`, both clips of a mixture alone.
+        """
         encode = partial(self.encoder.encode, view=view, start=start)
         if partner is None or not self.interpolation:
             return encode(log_mel, index=index)
@@ -286,13 +298,26 @@ class ClipDataset(Dataset):
             return None, self.clips.target(index), None
         draw = torch.rand((), generator=generator).item()
         partner = self._partner(index, draw)
-        # Beta(10, 10), as in AST, from two gamma variables
-        gammas = torch._standard_gamma(torch.full((2,), 10.0), generator=generator)
-        share = (gammas[0] / gammas.sum()).item()
+        share = beta(10, generator)  # as in AST
         waveforms = self.log_mels.waveform(index), self.log_mels.waveform(partner)
         mixed = mixup(*waveforms, share, self.config.train.mixup_fill)
         target = share * self.clips.target(index) + (1 - share) * self.clips.target(partner)
         return mixed, target, Mixed(partner, share)
+
+    def _heard(self, index: int, mixed: Tensor | None, generator: Generator) -> Tensor | None:
+        """Waveform `[S]` of a clip, or of its mixture, through a device, with probability `impulse_responses.share`."""
+        settings = self.config.train.impulse_responses
+        if settings is None or torch.rand((), generator=generator).item() >= settings.share:
+            return None
+        return self.responses(self.log_mels.waveform(index) if mixed is None else mixed, generator)
+
+    def _varied(self, index: int, log_mel: Tensor, compression: float, generator: Generator) -> Tensor:
+        """A log-mel `[F, T]` with another timbre."""
+
+        def other() -> Tensor:
+            return self.log_mels(self._partner(index, torch.rand((), generator=generator).item()), compression)
+
+        return vary_timbre(log_mel, self.config.train, self.config.front_end, other, generator)
 
     def _partner(self, index: int, draw: float) -> int:
         """The clip that `draw` in [0, 1) selects to be mixed with another one; it has the labels that this one has."""

@@ -16,12 +16,13 @@ from elasticast.config.evaluation import Boxes, Detection
 from elasticast.config.frames import frame_seconds
 from elasticast.data.events import Events
 from elasticast.data.views import ClipView
-from elasticast.errors import ConfigError, Problem
+from elasticast.errors import ConfigError, Problem, did_you_mean
 from elasticast.evaluation.event_f1 import Counts, event_counts, segment_counts
 from elasticast.evaluation.postprocessing import box_scores, detections, filter_length, median_filtered
 from elasticast.evaluation.psds import PSDS1, PSDS2, StepScores, psds
 
 CRITERIA = {"PSDS1": PSDS1, "PSDS2": PSDS2}
+BOX_SETTINGS = ("window", "absolute", "relative")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def detected(scores: FrameScores, classes: list[str], detection: Detection) -> l
     ConfigError
         If `detection` names a class that does not exist.
     """
+    check_classes(detection, classes, "", "detection")
     lengths = median_lengths(detection, classes, scores.layout.step)
     by_class = scores.by_class(lengths)
     return by_class if detection.boxes is None else box_scores(by_class, box_settings(detection.boxes, classes))
@@ -141,26 +143,53 @@ def resampled_f1(
     return np.array([Counts(*draw).macro() for draw in zip(*sums, strict=True)])
 
 
+def check_classes(detection: Detection, classes: list[str], file: str, *section: str) -> None:
+    """Check that `detection` names no other classes than those of a model.
+
+    Parameters
+    ----------
+    detection : Detection
+        How events follow from scores.
+    classes : list of str
+        The classes of the model.
+    file : str
+        Where the settings are from.
+    *section : str
+        Keys from the top of this file to the settings.
+
+    Raises
+    ------
+    ConfigError
+        If it does. All of them are named.
+    """
+    given, problems = {("median_seconds",): detection.median_seconds}, []
+    if detection.boxes is not None:
+        given |= {("boxes", name): getattr(detection.boxes, name) for name in BOX_SETTINGS}
+    for key, value in given.items():
+        for label in value if isinstance(value, dict) else ():
+            if label not in classes:
+                meant = did_you_mean(label, classes).strip() or f"expected some of: {', '.join(classes)}"
+                problems.append(Problem(file, (*section, *key), f"the model has no such class; {meant}", label))
+    if problems:
+        raise ConfigError(problems)
+
+
 def median_lengths(detection: Detection, classes: list[str], step: float) -> np.ndarray:
     """Length of the median filter of each class, in time patches of `step` s, `[C]`."""
-    seconds = _by_class(detection, "median_seconds", classes, "detection")
+    seconds = _by_class(detection, "median_seconds", classes)
     return np.array([filter_length(value, step) for value in seconds])
 
 
 def box_settings(boxes: Boxes, classes: list[str]) -> list[tuple[float, float, float]]:
     """Window, absolute and relative threshold of each class."""
-    names = ("window", "absolute", "relative")
-    return list(zip(*(_by_class(boxes, name, classes, "detection", "boxes") for name in names), strict=True))
+    return list(zip(*(_by_class(boxes, name, classes) for name in BOX_SETTINGS), strict=True))
 
 
-def _by_class(settings: Settings, name: str, classes: list[str], *section: str) -> list[float]:
+def _by_class(settings: Settings, name: str, classes: list[str]) -> list[float]:
     """A setting of each class. It may be given for all classes or by class; the others have the default."""
     value, default = getattr(settings, name), type(settings).model_fields[name].default
     if not isinstance(value, dict):
         return [value] * len(classes)
-    if unknown := sorted(value.keys() - set(classes)):
-        message = f"no such class; expected some of: {', '.join(classes)}"
-        raise ConfigError([Problem("", (*section, name), message, unknown[0])])
     return [value.get(one, default) for one in classes]
 
 

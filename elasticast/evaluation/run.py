@@ -13,6 +13,7 @@ from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_classes, read_data_hash
 from elasticast.errors import ConfigError, DataError, Problem
 from elasticast.evaluation.classes import match_classes
+from elasticast.evaluation.frames import check_classes
 from elasticast.evaluation.records import EVALUATION, MODEL_SUMS, PREDICTIONS, read_training
 from elasticast.evaluation.saved_predictions import saving
 from elasticast.evaluation.sweep import evaluate
@@ -63,6 +64,8 @@ def evaluate_run(
     DataError
         If the model does not belong to the data, or if a file is missing or damaged. Everything is read before the
         first clip is evaluated.
+    ConfigError
+        If a setting of a sweep names a class that the model does not have.
     """
     begun = time.monotonic()
     suite, sweeps = read_sweeps(sweeps_file)
@@ -85,6 +88,9 @@ def evaluate_run(
     record["evaluations"] = {name: evaluation.model_dump(mode="json") for name, evaluation in sweeps.items()}
     for split in {evaluation.split for evaluation in sweeps.values()}:  # a damaged split stops the job now
         Clips(data, split, config.task).check_rate(config.front_end)
+    for name, sweep in sweeps.items():
+        if sweep.detection is not None:
+            check_classes(sweep.detection, trained.classes, str(sweeps_file), "evaluations", name, "detection")
     with saving(out / PREDICTIONS, suite, config) as saved:
         table = evaluate(trained.model.to(device), data, config, trained.norm, sweeps, saved)
         (out / EVALUATION).unlink(missing_ok=True)  # until all files are written, none of them is valid

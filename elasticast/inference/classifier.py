@@ -33,7 +33,7 @@ from elasticast.data.stream import Audio, open_source, spans
 from elasticast.data.views import ViewRule, view_tokens
 from elasticast.data.windows import OVERLAP, Windows, cut_windows, window_rule
 from elasticast.errors import ElasticASTError
-from elasticast.evaluation.frames import nearest_seen
+from elasticast.evaluation.frames import check_classes, nearest_seen
 from elasticast.inference.events import check_frames, find_events
 from elasticast.inference.pending import PendingClip
 from elasticast.inference.prediction import Prediction, Timeline, best_scores, probabilities
@@ -142,6 +142,7 @@ class AudioClassifier:
         _check(sample_rate=sample_rate, top_k=top_k, overlap=overlap, pooling=pooling, on_error=on_error)
         if events is not None:
             check_frames(self.config, self.pretrained.description)
+            check_classes(events, self.classes, "", "events")
         rule = window_rule(self.config, window, self.compression)
         items = [audio] if isinstance(audio, Audio) else audio
         jobs = []

@@ -114,7 +114,7 @@ def length_sweep(
     ConfigError
         If the model cannot take one of the lengths.
     """
-    model = on_task(load_model(source, trust_code=trust_code), source, data, task)
+    model = on_task(load_model(source, trust_code=trust_code), source, data, split, task)
     config = model.config
     points = _points(model, lengths)
     evaluation = Evaluation(x_name="max_frames", x=list(points), split=split)
@@ -171,8 +171,14 @@ def _points(model: Pretrained, lengths: list[float]) -> dict[float, float]:
     return {x: x * hop_ms / 1000 for x in dict.fromkeys(frames)}
 
 
-def on_task(model: Pretrained, source: str, data: Path, task: str | None) -> Pretrained:
-    """The model with the classes of a task of the data; of the only one that fits if none is given."""
+def on_task(model: Pretrained, source: str, data: Path, split: str, task: str | None) -> Pretrained:
+    """The model with the classes of a task of the data; of the only one that fits if none is given.
+
+    Raises
+    ------
+    DataError
+        If the classes do not fit, or the data have no such split, or another sample rate.
+    """
     tasks = read_classes(data / "classes.json")
     name = task or _task_of(model, tasks, source, data)
     if name not in tasks:
@@ -182,7 +188,7 @@ def on_task(model: Pretrained, source: str, data: Path, task: str | None) -> Pre
     for note in model.notes:  # those on classes have been printed
         LOG.info("%s: %s", source, note)
     config = model.config.model_copy(update={"dataset": data.resolve().name, "task": name})
-    Clips(data, "test", name).check_rate(config.front_end)
+    Clips(data, split, name).check_rate(config.front_end)
     return replace(matched, config=config, kind=about["kind"])
 
 

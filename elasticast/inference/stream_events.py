@@ -19,6 +19,8 @@ from elasticast.text import printable
 class LiveEvent(NamedTuple):
     """An event in a stream. It is reported when it begins, without offset and score, and when it has ended.
 
+    One that begins and ends within one window or chunk is reported once, when it has ended.
+
     Attributes
     ----------
     onset : float

@@ -86,7 +86,7 @@ def stream_sweep(
     ElasticASTError
         If a chunk or context is not possible with the model; before any clip is read.
     """
-    model = on_task(load_model(source, trust_code=trust_code), source, data, task)
+    model = on_task(load_model(source, trust_code=trust_code), source, data, split, task)
     config, points = model.config, _points(model.config, chunks, contexts)
     model.model.to(default_device())
     classifier, clips = AudioClassifier(model), Clips(data, split, config.task)

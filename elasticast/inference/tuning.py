@@ -26,6 +26,8 @@ from elasticast.models.pretrained import Pretrained, load_model
 from elasticast.progress import track
 
 Method = Literal["boxes", "median"]
+SPLIT = "dev"
+"""Split of the clips that decide; the others are not read."""
 WINDOWS = (0.32, 0.48, 0.64)
 ABSOLUTE, RELATIVE = (0.15, 0.2, 0.3), (1.5, 2.0, 3.0)
 """Windows (s) and thresholds of boxes; while one threshold is tried, the other is off (Ebbers et al. 2024)."""
@@ -77,11 +79,11 @@ def tune_events(
     ConfigError
         If the task has no events.
     """
-    model = on_task(load_model(source, trust_code=trust_code), source, data, task)
+    model = on_task(load_model(source, trust_code=trust_code), source, data, SPLIT, task)
     check_frames(model.config, source)
     if model.kind != "frames":
         raise ConfigError([Problem("--task", (), f"has labels of clips, not events ({data})", model.config.task)])
-    clips = Clips(data, "dev", model.config.task)
+    clips = Clips(data, SPLIT, model.config.task)
     scores = _scores(model, clips)
     tried = list(_candidates(method, threshold, scores.layout.step))
     f1 = np.stack([_f1(scores, clips, one) for one in track(tried, len(tried), "tune-events")])
@@ -97,7 +99,7 @@ def tune_events(
 def _scores(model: Pretrained, clips: Clips) -> FrameScores:
     """Scores of the time patches of all clips, at whole length."""
     x = model.config.default_compression
-    view = Evaluation(x_name="compression", x=[x], split="dev")
+    view = Evaluation(x_name="compression", x=[x], split=SPLIT)
     frames = frame_scores(clips, model.config, view, None, torch.empty)
     sweep(model.model.to(default_device()), clips, model.config, model.norm, view, None, frames=frames)
     return frames[x]
@@ -139,6 +141,6 @@ def _merged(settings: list[dict[str, float]], method: Method, threshold: float, 
 
 def _text(detection: Detection, source: str, model: Pretrained, data: Path) -> str:
     """The file, with its origin as a comment."""
-    head = f"# Chosen by `elasticast tune-events {source} {data}` on split dev.\n"
+    head = f"# Chosen by `elasticast tune-events {source} {data}` on split {SPLIT}.\n"
     head += f"# Weights: sha256 {model.sha256}\n# Data: sha256 {read_data_hash(data)}\n"
     return head + yaml.safe_dump(detection.model_dump(exclude_defaults=True), sort_keys=False, allow_unicode=True)

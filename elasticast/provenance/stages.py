@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1]
 
 # Code that several stages share.
 _RUN = (
+    "config/augment.py",
     "config/frames.py",
     "config/model/adapting.py",
     "config/model/aum.py",
@@ -44,6 +45,7 @@ _CLIPS = (
     "data/pseudo_labels.py",
     "data/sampler.py",
     "data/store.py:Store",
+    "data/timbre.py",
     "data/time_warp.py",
     "data/unlabelled.py",
     "data/views.py",
@@ -302,7 +304,7 @@ STAGES = {
         "data/synthesis.py:gain,pink_noise,to_int16",
         "data/windows.py:OVERLAP,Windows,cut_windows,window_rule",
         "encoders",
-        "evaluation/frames.py:_by_class,box_settings,median_lengths,nearest_seen",
+        "evaluation/frames.py:BOX_SETTINGS,_by_class,box_settings,check_classes,median_lengths,nearest_seen",
         "evaluation/metrics.py:metrics",
         "evaluation/postprocessing.py:box_scores,detections,filter_length,median_filtered",
         "evaluation/psds.py:StepScores",
@@ -342,6 +344,17 @@ TEACHER = (
 """Code that is added to `train` and `select` for runs that learn from a teacher (`train.distill`)."""
 ENSEMBLE = (*TEACHER, *_SWEEPS, "training/ensemble.py")
 """Code that is added to `train` and `select` for runs that learn from pseudo-labels (`train.ensemble`)."""
+RESPONSES = (
+    "data/audio.py",
+    "data/containers",
+    "data/ffmpeg.py",
+    "data/level.py",
+    "data/lookup.py:EXTENSIONS,scan_audio",
+    "data/recordings.py",
+    "data/responses.py",
+    "text.py:decodable,printable",
+)
+"""Code that is added to `train` and `select` for runs with impulse responses (`train.impulse_responses`)."""
 
 
 @cache
@@ -367,5 +380,6 @@ def training_code(run: RunSettings) -> str:
     """Digest of the code that determines the weights of a run; it depends on the settings named here."""
     train = run.train
     parts = {START: run.model.init, TEACHER: train.distill, ENSEMBLE: train.ensemble}
+    parts |= {RESPONSES: train.impulse_responses}
     more = [module for modules, used in parts.items() if used for module in modules]
     return code_digest("select" if train.select else "train", *more)

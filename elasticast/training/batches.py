@@ -84,13 +84,13 @@ class TrainingBatches:
                     yield Step(number, *batch)
 
     def _extras(self, phase: TrainingPhase) -> dict[str, Any]:
-        """What a stage needs of each clip besides what the model is given."""
-        stage = phase.stage
+        """Impulse responses, and what a stage needs of each clip besides what the model is given."""
+        stage, given = phase.stage, {"responses": self.inputs.responses}
         if stage is None:
-            return {}
+            return given
         pseudo_labels = self.pseudo_labels if stage.pseudo_labels else None
         teacher = {"mean_teacher": bool(stage.consistency), "interpolation": stage.interpolation}
-        return {**teacher, "pseudo_labels": pseudo_labels}
+        return {**given, **teacher, "pseudo_labels": pseudo_labels}
 
     def _of_phase(self, phase: TrainingPhase, dataset: ClipDataset, skip: int) -> Iterator[tuple]:
         world, sizes, step = self.world, phase.sampler.sizes, phase.first_step + skip

@@ -22,7 +22,7 @@ def run_identity(
     config : RunConfig
         Settings of the run.
     inputs : RunInputs
-        Its data, normalisation and teachers.
+        Its data, normalisation, teachers and impulse responses.
     code : str
         Digest of the code, see :func:`~elasticast.provenance.training_code`.
     init : dict or None
@@ -39,6 +39,7 @@ def run_identity(
         "init_sha256": init and init["sha256"],
         "teacher_sha256": inputs.teacher and inputs.teacher.sha256,
         "ensemble_sha256": [member.sha256 for member in inputs.ensemble],
+        "responses_sha256": inputs.responses and inputs.responses.sha256,
         "processes": world.size if sizes is not None and sizes.draw == "process" else None,
     }
 

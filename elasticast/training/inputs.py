@@ -7,6 +7,7 @@ from elasticast.config import RunConfig
 from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_data_hash
 from elasticast.data.norm import Norm, norm_of
+from elasticast.data.responses import Responses, read_responses
 from elasticast.models.pretrained import Pretrained, init_source
 from elasticast.training.ensemble import load_member
 from elasticast.training.teacher import load_teacher
@@ -32,6 +33,8 @@ class RunInputs:
         The teacher; required if `train.distill` is set.
     ensemble : list of Pretrained
         The models of `train.ensemble`.
+    responses : Responses, optional
+        Impulse responses; required if `train.impulse_responses` is set.
     """
 
     clips: Clips
@@ -41,6 +44,7 @@ class RunInputs:
     init: str | None = None
     teacher: Pretrained | None = None
     ensemble: list[Pretrained] = field(default_factory=list)
+    responses: Responses | None = None
 
 
 def read_inputs(
@@ -59,10 +63,11 @@ def read_inputs(
     norm : Path, optional
         File of normalisation statistics, see :func:`~elasticast.data.norm.norm_of`.
     weights_root : Path
-        Folder that relative paths in `model.init`, `train.distill.teacher` and `train.ensemble` refer to.
+        Folder that relative paths in `model.init`, `train.distill.teacher`, `train.ensemble` and
+        `train.impulse_responses` refer to.
     """
     train, data_sha256 = config.train, read_data_hash(data)
-    select, distill = train.select, train.distill
+    select, distill, heard = train.select, train.distill, train.impulse_responses
     clips = Clips(data, "train", config.task)
     teacher = distill and load_teacher(init_source(distill.teacher, weights_root, out), config, clips.classes)
     return RunInputs(
@@ -73,4 +78,5 @@ def read_inputs(
         init_source(config.model.init, weights_root, out) if config.model.init else None,
         teacher,
         [load_member(init_source(name, weights_root, out), config, clips.classes) for name in train.ensemble or []],
+        read_responses(weights_root / heard.folder, config.front_end.sample_rate) if heard else None,
     )

@@ -109,7 +109,9 @@ def learning_rate(train: Train, step: int, total: int, steps_per_epoch: float, s
 def count_plateaus(scores: Sequence[float], patience: int) -> int:
     """How often `patience` scores in a row were not better than the best one before.
 
-    Counting starts anew after each, as in PyTorch's ``ReduceLROnPlateau`` with a threshold of 0.
+    Counting starts anew after each. The rate falls after the same scores as with PyTorch's
+    ``ReduceLROnPlateau(mode="max", threshold=0, patience=patience - 1)``, whose patience is the number of scores that
+    it lets pass.
     """
     best, waited, plateaus = -math.inf, 0, 0
     for score in scores:

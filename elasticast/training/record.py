@@ -40,6 +40,7 @@ def training_record(trainer: Any, devices: tuple[str, ...], memory: int) -> dict
         "init": trainer.init,
         "distill": _distill(trainer),
         "ensemble": _ensemble(trainer),
+        "impulse_responses": _responses(trainer),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "trained_parameters": trained_parameters(trainer.model),
         "steps": trainer.step,
@@ -79,3 +80,11 @@ def _ensemble(trainer: Any) -> list[dict[str, Any]] | None:
         return None
     members = zip(config.train.ensemble, trainer.inputs.ensemble, strict=True)
     return [teacher_record(source, member, config) for source, member in members]
+
+
+def _responses(trainer: Any) -> dict[str, Any] | None:
+    """Folder, number and checksum of the impulse responses; None without `train.impulse_responses`."""
+    settings, responses = trainer.config.train.impulse_responses, trainer.inputs.responses
+    if settings is None:
+        return None
+    return {"folder": settings.folder, "files": len(responses.waves), "sha256": responses.sha256}

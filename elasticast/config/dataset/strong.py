@@ -2,10 +2,11 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from elasticast.config.base import TaskKind
 from elasticast.config.dataset.common import DatasetSettings, Files
+from elasticast.errors import Problem, SettingsError
 
 
 class AudioSetStrong(DatasetSettings):
@@ -49,6 +50,19 @@ class Desed(DatasetSettings):
         "`train.unlabelled` use them. Clips in a list are left out; `null` has none.",
     )
     audio: str = Field("desed/audio", description="Folder with the clips of the lists, flat or in sub-folders.")
+    aliases: dict[str, str] = Field(
+        {},
+        description="Classes of the lists that are read as another class, such as `{people talking: Speech}`. Each "
+        "must be in a list.",
+    )
+
+    @model_validator(mode="after")
+    def _one_step(self):
+        wrong = {name: other for name, other in self.aliases.items() if other in self.aliases or not other.strip()}
+        if wrong:
+            message = "expected the name of a class that is not read as another one itself"
+            raise SettingsError([Problem("", ("aliases", name), message, other) for name, other in wrong.items()])
+        return self
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""

@@ -9,6 +9,9 @@ Layout
     ``end_time_seconds``, ``label``, then rows such as ``b0RFKhbpFJA_30000``, ``0.000``, ``10.000``, ``/m/03m9d0z``,
     separated by tabs. Times count from the start of the segment.
 
+    ``audioset_eval_strong_framed_posneg.tsv`` is refused: its rows are frames of 0.96 s with a further column
+    ``present``, and no events.
+
     ``mid_to_display_name.tsv``: label and name, separated by a tab, without a header.
 
     The clips may have the names that `elasticast.data.datasets.audioset` describes.
@@ -58,7 +61,12 @@ def annotate(config: AudioSetStrong, data_root: Path, out: Path) -> Annotations:
     names = read_names(data_root / config.labels)
     clips, events = {}, []
     for split, path in lists(config.annotations, data_root):
-        for row in read_rows(path, COLUMNS):
+        for row in read_rows(path, COLUMNS, ("present",)):
+            if "present" in row.cells:
+                raise DataError(
+                    f"{path}: with the column `present`, rows are frames of 0.96 s in which a class is heard or is "
+                    "not, and no events; use audioset_eval_strong.tsv, which has the events of the same clips"
+                )
             segment = row.cells["segment_id"]
             clips.setdefault((segment, split), _span(row))
             events.append((segment, _name(row, names), *row.seconds(*COLUMNS[1:3]), row.where))

@@ -3,7 +3,8 @@
 Description
     The task ``timed_events`` (kind ``frames``) has the events. The id of a clip is the name of its file without the
     extension. Classes are sorted. Of training clips with weak labels, only the classes are known; of those in a folder
-    without a list, nothing. A clip in several lists has the most exact labels.
+    without a list, nothing. A clip in several lists has the most exact labels. `aliases` in the settings give classes
+    another name; events of one class that overlap are merged.
 
 Layout
     Lists of events: a header ``filename``, ``onset``, ``offset``, ``event_label``, then rows such as
@@ -32,7 +33,7 @@ from elasticast.data.annotations import Annotations
 from elasticast.data.event_lists import Row, events_of, lists, read_rows
 from elasticast.data.lookup import index_audio, stem_of
 from elasticast.data.manifest import LACKING, Known
-from elasticast.errors import DataError
+from elasticast.errors import DataError, did_you_mean
 
 COLUMNS = ("filename", "onset", "offset", "event_label")
 WEAK_COLUMNS = ("filename", "event_labels")
@@ -50,17 +51,27 @@ def annotate(config: Desed, data_root: Path, out: Path) -> Annotations:
     Raises
     ------
     DataError
-        If a list is malformed, or the folder of clips without labels has no further clips.
+        If a list is malformed, the folder of clips without labels has no further clips, or no list has a class in
+        `aliases`.
     """
-    clips, events = {}, []
+    clips, events, classes = {}, [], set()
     for split, path in lists(config.annotations, data_root):
         for row in read_rows(path, COLUMNS, ("confidence",)):
             clip = PurePosixPath(row.cells["filename"]).stem
             clips[clip, split] = None
-            if any(row.cells[column] for column in COLUMNS[1:]) and _confident(row):
-                events.append((clip, _label(row), *row.seconds("onset", "offset"), row.where))
+            if any(row.cells[column] for column in COLUMNS[1:]):
+                classes.add(_label(row))
+                if _confident(row):
+                    events.append((clip, _label(row), *row.seconds("onset", "offset"), row.where))
     strong = {clip for clip, _ in clips}
-    weak = {clip: labels for clip, labels in _weak(config, data_root).items() if clip not in strong}
+    weak = _weak(config, data_root)
+    _check_aliases(config.aliases, classes.union(*weak.values()))
+    events = [(clip, config.aliases.get(label, label), *rest) for clip, label, *rest in events]
+    weak = {
+        clip: sorted({config.aliases.get(name, name) for name in names})
+        for clip, names in weak.items()
+        if clip not in strong
+    }
     rows = [(*clip, Known.ALL, []) for clip in clips] + [(clip, "train", Known.CLASSES, weak[clip]) for clip in weak]
     table = pd.DataFrame(rows, columns=["id", "split", LACKING, TASK])
     table["path"] = index_audio(data_root / config.audio, clip_of=stem_of).paths(table["id"].tolist())
@@ -69,7 +80,14 @@ def annotate(config: Desed, data_root: Path, out: Path) -> Annotations:
     return Annotations(pd.concat(tables, ignore_index=True), events={TASK: events_of(events)})
 
 
-def _weak(config: Desed, data_root: Path) -> dict[str, list[str]]:
+def _check_aliases(aliases: dict[str, str], classes: set[str]) -> None:
+    """Check that every class that is read as another one is in a list."""
+    if unknown := [name for name in aliases if name not in classes]:
+        meant = did_you_mean(unknown[0], classes) or f"expected some of: {', '.join(sorted(classes))}"
+        raise DataError(f"aliases: {unknown[0]!r} is a class in no list of `annotations` and `weak`; {meant.strip()}")
+
+
+def _weak(config: Desed, data_root: Path) -> dict[str, set[str]]:
     """Classes of each clip with weak labels."""
     found: dict[str, set[str]] = {}
     for row in (row for file in config.weak for row in read_rows(data_root / file, WEAK_COLUMNS)):
@@ -77,7 +95,7 @@ def _weak(config: Desed, data_root: Path) -> dict[str, list[str]]:
         if not all(names):
             raise DataError(f"{row.where}: event_labels = {row.cells['event_labels']!r}, expected labels and commas")
         found.setdefault(PurePosixPath(row.cells["filename"]).stem, set()).update(names)
-    return {clip: sorted(names) for clip, names in found.items()}
+    return found
 
 
 def _unlabelled(config: Desed, data_root: Path, listed: set[str]) -> list[pd.DataFrame]:

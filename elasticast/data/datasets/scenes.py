@@ -20,6 +20,9 @@ Tasks
     The length of a clip says nothing about its scene. It says how many sounds there are, and so something about which
     of them occur. `elasticast.data.ceilings` computes what can be reached at each length.
 
+    The windows of a log-mel are longer than its hop: with 25 ms and 10 ms, the frames of n slots reach 15 ms into the
+    next one. A model may hear the beginning of its sound there, which the ceiling does not count.
+
 Splits
     Every clip has a separate random stream, keyed by (seed, split, index), as in
     `elasticast.data.datasets.soundscapes`.

@@ -362,6 +362,14 @@ def test_masks_have_no_mean_to_be_filled_with_if_the_log_mel_is_not_normalised(l
             load(changed(identity, (f"{E}.train.spec_augment", {**masks, "fill": fill})))
 
 
+@pytest.mark.parametrize("bands", [[5, 3], [3, 22]])
+def test_bands_that_do_not_fit_are_named(load, problems, bands):
+    key = f"{E}.train.filter_augment"
+    load(changed((key, {"bands": [3, 21]})))  # of 6 bins each
+    (problem,) = problems(changed((key, {"bands": bands})))
+    assert (keys([problem]), problem.value) == ([f"{key}.bands"], bands)
+
+
 def test_grids_of_length_and_resolution(load, problems):
     grid = {"x_name": "max_frames", "x": [64, 256], "compression": [1.0, 2.0]}
     only = changed(("evaluations.length", grid), (f"{E}.view.compression", [2.0]))

@@ -23,7 +23,14 @@ from tests.complaints import complains
 
 ALL_OF_IT = {
     "view": {"max_frames": 96, "compression": [1.0, 1.3, 2.0]},
-    "train": {"token_dropout": 0.3, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}},
+    "train": {
+        "token_dropout": 0.3,
+        "mixup": 0.5,
+        "mixstyle": {"share": 0.6},
+        "freq_warp": {"share": 0.6},
+        "filter_augment": {"share": 0.6},
+        "spec_augment": {"freq_bins": 24, "time_frames": 96},
+    },
 }
 OPTIONS = {
     "shifted": {"model": {"kind": "ast", "time_offset": True}, "view": {"frames": 128, "fill": "mask"}},

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile as sf
+from pydantic import ValidationError
 
 from elasticast.config.dataset import AudioSetStrong, Desed
 from elasticast.data.dataset import Clips
@@ -65,6 +66,13 @@ def test_wrong_rows_of_audioset_strong_are_named(strong, tmp_path, row, tokens):
         audioset_strong.annotate(strong, tmp_path, tmp_path)
 
 
+def test_a_list_of_frames_is_refused(strong, tmp_path):
+    rows = "b1_FKhbpFJA_0\t0.96\t1.92\t/m/09x0r\tNOT_PRESENT\n"
+    (tmp_path / "test.tsv").write_text(STRONG.rstrip("\n") + "\tpresent\n" + rows)
+    with complains(DataError, tmp_path / "test.tsv", "present", "audioset_eval_strong.tsv"):
+        audioset_strong.annotate(strong, tmp_path, tmp_path)
+
+
 def test_an_event_outside_its_clip_is_named(strong, tmp_path):
     (tmp_path / "test.tsv").write_text(TEST + "b1_FKhbpFJA_0\t9.0\t10.5\t/m/09x0r\n")
     with complains(DataError, f"{tmp_path / 'test.tsv'}, line 4", "9", "10.5", "b1_FKhbpFJA_0", "10"):
@@ -122,6 +130,33 @@ def test_clips_with_weak_labels_and_without_labels_are_read(partly, tmp_path):
     assert clips.target(clips.ids.index("Ya_0.000_10.000")).tolist() == [0, 1]
     assert not any(clips.target(clips.ids.index(clip)).any() for clip in expected)
     assert Clips(tmp_path / "out", "test", "timed_events").known is None
+
+
+def test_aliases_are_other_names_of_classes(partly, tmp_path):
+    """Events that two names give to one class are merged where they overlap; weak labels are renamed too."""
+    head = DESED_HEAD.rstrip("\n") + "\tconfidence\n"
+    rows = ["c.wav\t0\t2\tpeople talking\t0.9", "c.wav\t1\t3\tchildren voices\t0.9", "c.wav\t4\t5\tquiet\t0.1"]
+    (tmp_path / "test.tsv").write_text(head + "\n".join(rows) + "\n")
+    (tmp_path / "weak.tsv").write_text(WEAK_HEAD + "Yw_20.000_30.000.wav\tannouncement,Speech\n")
+    aliases = dict.fromkeys(["people talking", "children voices", "announcement"], "Speech") | {"quiet": "Dog"}
+    prepare(partly.model_copy(update={"aliases": aliases}), tmp_path, tmp_path / "out")
+    assert Clips(tmp_path / "out", "train", "timed_events").classes == ["Speech"]
+    events = read_events(tmp_path / "out", "timed_events", ["c"], ["Speech"])
+    assert (events.onset.tolist(), events.offset.tolist()) == ([0], [3])
+
+
+@pytest.mark.parametrize("aliases", [{"Spech": "Dog"}, {"Speech": "Dog", "nothing like it": "Dog"}])
+def test_an_alias_of_no_class_is_named(partly, tmp_path, aliases):
+    named = list(aliases)[-1]
+    with complains(DataError, "aliases", named, "Speech"):
+        desed.annotate(partly.model_copy(update={"aliases": aliases}), tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("aliases", [{"a": "b", "b": "c"}, {"a": "a"}, {"a": " "}])
+def test_aliases_name_classes_that_stay(aliases):
+    lists = {"train": ["train.tsv"], "test": ["test.tsv"]}
+    with complains(ValidationError, "aliases", "a", next(iter(aliases.values())).strip() or "' '"):
+        Desed(source="desed", annotations=lists, aliases=aliases)
 
 
 def test_what_is_known_of_clips_is_part_of_the_data(homes, tmp_path):

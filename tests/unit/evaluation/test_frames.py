@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
+from elasticast.checksums import with_checksum
 from elasticast.config import Evaluation
 from elasticast.config.evaluation import Boxes, Detection
 from elasticast.data.dataset import ClipDataset, Clips
@@ -19,9 +21,11 @@ from elasticast.data.views import ViewRule
 from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation.frames import FrameScores, detected, event_metrics, layout_of, nearest_seen, resampled_f1
 from elasticast.evaluation.intervals import _scores
+from elasticast.evaluation.run import evaluate_run
 from elasticast.evaluation.saved_predictions import saved_events, saving
 from elasticast.evaluation.sweep import evaluate, frame_scores, sweep
 from elasticast.models import build_model
+from elasticast.training.checkpoint import save_model
 from elasticast.training.distributed import World
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import Trainer
@@ -184,6 +188,17 @@ def test_a_median_filter_of_an_unknown_class_is_named(tiny, clips):
         detected(scores, clips.classes, Detection(median_seconds={"cat": 0.3}))
     with complains(ConfigError, "detection.boxes.relative", "cat"):
         detected(scores, clips.classes, Detection(boxes=Boxes(relative={"cat": 2.0})))
+
+
+def test_a_class_that_a_model_lacks_is_named_before_clips_are_evaluated(tiny, model, clips, timed, tmp_path):
+    save_model(tmp_path / "run", model, tiny(**TIMED), read_norm(timed / "norm.json"), clips.classes, clips.kind)
+    evaluation = {"x_name": "max_frames", "x": [64.0], "detection": {"boxes": {"window": {"bells": 0.3}}}}
+    text = yaml.safe_dump({"suite": "s", "evaluations": {"length": evaluation}})
+    (tmp_path / "sweeps.yaml").write_text(with_checksum(text))
+    key = "evaluations.length.detection.boxes.window"
+    with complains(ConfigError, tmp_path / "sweeps.yaml", key, "bells", "bell"):
+        evaluate_run(tmp_path / "run", tmp_path / "sweeps.yaml", timed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_boxes_by_class_are_those_of_each_class(tiny, clips):

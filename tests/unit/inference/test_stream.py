@@ -259,11 +259,12 @@ def run(tiny, tmp_path_factory):
     return folder
 
 
-def listen(run, *arguments, data=b""):
-    """Run the command with these bytes on standard input."""
+def listen(run, *arguments, data=b"", closes=True):
+    """Run the command with these bytes on standard input, which then ends or gives nothing more."""
     reading, writing = os.pipe()
     os.write(writing, data)  # fits in the buffer of the pipe
-    os.close(writing)
+    if closes:
+        os.close(writing)
     before = os.dup(0)
     os.dup2(reading, 0)
     try:
@@ -272,6 +273,8 @@ def listen(run, *arguments, data=b""):
         os.dup2(before, 0)
         os.close(before)
         os.close(reading)
+        if not closes:
+            os.close(writing)
 
 
 def test_the_command_prints_the_scores_of_a_pipe(run, chunked):

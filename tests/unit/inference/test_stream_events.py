@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from elasticast.config.evaluation import Detection
-from elasticast.errors import ElasticASTError
+from elasticast.data import pipes
+from elasticast.data.live import LiveAudio
+from elasticast.errors import DataError, ElasticASTError
 from elasticast.evaluation.postprocessing import detections
 from elasticast.evaluation.psds import StepScores
 from elasticast.inference.classifier import load_pretrained
@@ -131,6 +133,32 @@ def test_the_command_prints_events(run):  # noqa: F811
     done = listen(folder, "--threshold", "0.4", data=samples)
     assert done.exit_code == 2
     assert_names(done.output, "--events")
+
+
+def interrupted():
+    yield floats(1.5)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("ending", ["the end", "silence", "timeout", "Ctrl-C"])
+def test_the_command_prints_the_end_of_events_however_the_stream_ends(run, monkeypatch, ending):  # noqa: F811
+    """With a threshold of 0, all classes are active from the first time patch on."""
+    folder, samples = run(task="timed_events", model=HEAD), noise(1.5)
+    options = ["--format", "s16le", "--chunk", "0.32", "--events", "--threshold", "0", "--json"]
+    blocks = {"silence": [floats(1.5), np.zeros(16000, np.float32)], "Ctrl-C": interrupted()}
+    if ending in blocks:
+        live = LiveAudio("standard input", RATE, 1, iter(blocks[ending]))
+        monkeypatch.setattr(pipes, "read_pipe", lambda *_, **__: live)
+    done = listen(
+        folder, *options, "--timeout", "0.3", "--silence", "0.5", data=samples.tobytes(), closes=ending != "timeout"
+    )
+    assert (done.exit_code == 0) == (ending == "the end"), done.output
+    if ending in ("silence", "timeout"):
+        assert isinstance(done.exception, DataError)
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    begun, over = ({line["label"] for line in lines if ("offset" in line) == ended} for ended in (False, True))
+    assert begun == over == set(load_pretrained(folder).classes)
+    assert all(line["offset"] > 1.2 for line in lines if "offset" in line)
 
 
 def test_models_that_find_no_events_are_named_before_anything_is_read(run):  # noqa: F811

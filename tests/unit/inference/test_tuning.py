@@ -1,5 +1,7 @@
 """Choosing by class how events follow from scores: `elasticast tune-events`."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile as sf
@@ -16,11 +18,12 @@ from elasticast.data.prepare import prepare
 from elasticast.data.stats import write_stats
 from elasticast.errors import ConfigError, DataError, ElasticASTError
 from elasticast.evaluation.frames import event_metrics
-from elasticast.inference import tuning
+from elasticast.inference import classifier, tuning
+from elasticast.inference.classifier import load_pretrained
 from elasticast.inference.events import read_detection
 from elasticast.models import build_model
 from elasticast.training.checkpoint import save_model
-from tests.complaints import complains
+from tests.complaints import assert_names, complains
 from tests.unit.conftest import TIMED
 from tests.unit.evaluation.test_frames import perfect
 
@@ -96,15 +99,40 @@ def test_the_command_writes_settings_that_predict_reads(run, data, tmp_path):
     assert "--events" in result.output
 
 
-def test_what_cannot_be_tuned_is_named(run, data, timed, prepared, tmp_path):
+def test_what_cannot_be_tuned_is_named(run, data, timed, tmp_path):
     out = tmp_path / "detection.yaml"
     with complains(ElasticASTError, "model.frame_head"):
         tuning.tune_events(run(model={"frame_head": False}), data, out)
     with complains(DataError, timed / "manifest.parquet", "dev"):
         tuning.tune_events(run(), timed, out)
     with complains(ConfigError, "--task", "events"):
-        tuning.tune_events(run(), prepared, out)
+        tuning.tune_events(run(), data, out, task="events")
     assert not out.exists()
+
+
+def test_only_the_split_that_decides_is_needed(run, data, tmp_path):
+    without = tmp_path / "soundscapes"
+    shutil.copytree(data, without)
+    (without / "test.h5").unlink()
+    table = tuning.tune_events(run(), without, tmp_path / "detection.yaml", method="median")
+    assert len(table) == len(Clips(without, "dev", "timed_events").classes)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("median_seconds: {bel: 0.3, bell: 0.5}", "median_seconds"), ("boxes: {window: {bel: 0.3}}", "boxes.window")],
+)
+def test_a_class_that_the_model_lacks_is_named_before_audio_is_read(run, tmp_path, monkeypatch, text, key):
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 20000), 16000)
+    detection, events = tmp_path / "detection.yaml", tmp_path / "events.csv"
+    detection.write_text(text)
+    monkeypatch.setattr(classifier, "open_source", lambda *_: pytest.fail("audio was opened"))
+    command = ["predict", run(), str(tmp_path / "a.wav"), "--events", str(events), "--detection", str(detection)]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, ConfigError)
+    assert_names(str(result.exception), detection, key, "bel", "bell")
+    with complains(ConfigError, f"events.{key}", "bel"):
+        load_pretrained(run()).predict(tmp_path / "a.wav", events=read_detection(detection))
 
 
 @pytest.mark.parametrize(

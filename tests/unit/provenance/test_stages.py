@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elasticast.config.dataset import DatasetConfig, TwinnedDataset
-from elasticast.provenance import ENSEMBLE, PACKAGE, STAGES, START, TEACHER, training_code
+from elasticast.provenance import ENSEMBLE, PACKAGE, RESPONSES, STAGES, START, TEACHER, training_code
 from elasticast.provenance.source import Place, Source
 
 ROOT = Path(__file__).parents[3]
@@ -88,12 +88,14 @@ UNUSED = {
         "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
         "training/teacher.py": "runs with train.distill add TEACHER",
         "training/ensemble.py": "runs with train.ensemble add ENSEMBLE",
+        "data/responses.py": "runs with train.impulse_responses add RESPONSES",
         "training/selection.py": "runs with train.select have the stage select",
     },
     "select": {
         "models/pretrained.py": "runs with model.init add START, those with train.distill TEACHER",
         "training/teacher.py": "runs with train.distill add TEACHER",
         "training/ensemble.py": "runs with train.ensemble add ENSEMBLE",
+        "data/responses.py": "runs with train.impulse_responses add RESPONSES",
     },
     "evaluate": {
         "models/weights/convert.py": "a run's own weights are not converted; published ones have the stage released",
@@ -173,6 +175,12 @@ def cases():
                 ENTRIES[stage],
                 skipped - {"models/pretrained.py", "training/teacher.py", "training/ensemble.py"},
             )
+            yield (
+                f"{stage} of a run with train.impulse_responses",
+                (*parts, *RESPONSES),
+                ENTRIES[stage],
+                skipped - {"data/responses.py"},
+            )
 
 
 def dataset_cases():
@@ -228,7 +236,9 @@ def test_tables_of_exceptions_name_what_is_imported(source):
         seen[name.split()[0]] |= {place.path for place in reached(source, source.select(parts), entries, skipped)[0]}
     assert set(NEVER) <= set().union(*seen.values())
     assert all(set(modules) <= seen[stage] for stage, modules in UNUSED.items())
-    listed = {path for parts in (*STAGES.values(), START, TEACHER, ENSEMBLE) for path in source.select(parts)}
+    listed = {
+        path for parts in (*STAGES.values(), START, TEACHER, ENSEMBLE, RESPONSES) for path in source.select(parts)
+    }
     assert not listed & set(NEVER)
 
 

@@ -13,7 +13,14 @@ from elasticast.training.loop import Trainer
 CRNN = {"channels": [3, 4], "width": 5, "dropout": 0.2}
 MODEL = {"depth": 1, "dim": 16, "frame_head": True}
 UNLABELLED = {"share": 0.5, "clips": 3}
-BUSY = {"token_dropout": 0.2, "mixup": 0.5, "spec_augment": {"freq_bins": 24, "time_frames": 96}}
+BUSY = {
+    "token_dropout": 0.2,
+    "mixup": 0.5,
+    "mixstyle": {},
+    "freq_warp": {},
+    "filter_augment": {},
+    "spec_augment": {"freq_bins": 24, "time_frames": 96},
+}
 STAGES = [
     {"share": 0.5, "frozen": True, "consistency": 2.0, "lr": 0.01},
     {"share": 0.5, "consistency": 20.0, "ramp_steps": 2, "transformer_lr": 1.0e-4, "warmup_steps": 1},
