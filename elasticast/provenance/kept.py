@@ -37,7 +37,7 @@ def kept_digest(source: Source, parts: Iterable[str]) -> str:
         The same as :meth:`Source.digest`.
     """
     file, parts = kept_file(source.folder), sorted(parts)
-    if file is None:
+    if file is None or not all(map(source.contains, parts)):  # a change of other files would go unnoticed
         return source.digest(parts)
     key = _sha256([source.declarations, *parts])
     if digest := _read(file, source).get(key):

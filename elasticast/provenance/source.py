@@ -144,6 +144,11 @@ class Source:
             names = {name for s in new for name in s.mentions if isinstance(name, str)}
         return chosen
 
+    def contains(self, part: str) -> bool:
+        """Whether a folder, module or definition is of the package, and so its contents part of :attr:`sha256`."""
+        path = part.partition(":")[0]
+        return path in self._code or any(file.startswith(f"{path}/") for file in self._code)
+
     def _text(self, path: str) -> str:
         return self._code[path].decode()
 

@@ -150,6 +150,14 @@ def _no_home():
     raise RuntimeError("Could not determine home directory.")
 
 
+def test_the_digest_of_a_file_outside_of_the_package_is_not_kept(package):
+    script, parts = package.parent / "script.py", ("../script.py", "a.py")
+    script.write_text("LIMIT = 3\n")
+    before = kept(package, parts)
+    script.write_text("LIMIT = 4\n")
+    assert kept(package, parts) == Source(package).digest(parts) != before
+
+
 def test_a_full_disk_is_no_error(package, parsed, monkeypatch):
     def full(path, value):
         raise OSError(28, "No space left on device", str(path))
