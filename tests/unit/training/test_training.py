@@ -274,7 +274,16 @@ def test_what_a_run_records(tiny, trainer, tmp_path):
             "attention_backend",
         ),
         *("threads", "parameters", "steps", "seconds", "restarts", "peak_memory_mib", "init", "computed"),
-        *("distill", "ensemble", "phases", "stages", "trained_parameters", "training_flops", "energy"),
+        *(
+            "distill",
+            "ensemble",
+            "impulse_responses",
+            "phases",
+            "stages",
+            "trained_parameters",
+            "training_flops",
+            "energy",
+        ),
         *("world_size", "devices", "clips_per_s", "tokens_per_s", "selection", "folder"),
         *("git_commit", "versions", "machine", "command", "files", "record_sha256"),
     }
