@@ -19,6 +19,7 @@ from elasticast.data.dataset import ClipDataset, Clips
 from elasticast.data.loading import load_batches
 from elasticast.data.manifest import read_classes
 from elasticast.data.packing import PackedBatch
+from elasticast.data.responses import responses_of
 from elasticast.data.sampler import BatchSampler
 from elasticast.errors import ElasticASTError
 from elasticast.models import build_model
@@ -104,7 +105,7 @@ def _batches(config: RunConfig, samples: Clips, device: torch.device) -> Iterato
     """Batches of the first epoch of a training."""
     # more processes than cores are worth a measurement
     warnings.filterwarnings("ignore", "This DataLoader will create")
-    dataset = ClipDataset(samples, config, NORM)
+    dataset = ClipDataset(samples, config, NORM, responses=responses_of(config, Path()))
     epoch = BatchSampler(dataset.tokens(), config.train.batch, config.seed).epoch(0)
     return load_batches(dataset, epoch, _nothing, pin_memory=device.type == "cuda")
 

@@ -132,8 +132,10 @@ def measure_sweep(
     return compare(ways, rounds)
 
 
-def compare(ways: dict[str, Step], rounds: int) -> pd.DataFrame:
-    """Time ways alternately.
+def compare(
+    ways: dict[str, Step], rounds: int, device: torch.device = CPU, progress: str | None = None
+) -> pd.DataFrame:
+    """Time ways alternately, see :func:`~elasticast.benchmarks.timing.time_alternately`.
 
     Returns
     -------
@@ -142,7 +144,7 @@ def compare(ways: dict[str, Step], rounds: int) -> pd.DataFrame:
         ``speedup`` and ``cpu_speedup``, the median ratio of the time of the first way to that of this one in the same
         round, in wall-clock and in processor time.
     """
-    timings, first, rows = time_alternately(ways, rounds, CPU), next(iter(ways)), []
+    timings, first, rows = time_alternately(ways, rounds, device, progress), next(iter(ways)), []
     for way, times in timings.items():
         q1, median, q3 = np.quantile(times[:, 0], [0.25, 0.5, 0.75])
         speedup, cpu_speedup = np.median(timings[first] / times, 0)

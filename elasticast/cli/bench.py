@@ -202,7 +202,7 @@ def tokens(
         list[float] | None,
         typer.Option(min=0.01, max=0.99, help="share of tokens to leave out; repeatable; default: 0.3, 0.5 and 0.7"),
     ] = None,
-    clips: Annotated[int, typer.Option(min=1, help="number of clips")] = 256,
+    clips: Annotated[int, typer.Option(min=1, help="number of clips, spread evenly over the split")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="number of timings")] = 5,
     threads: Threads = 1,
     out: Annotated[Path | None, typer.Option(help="CSV file to write")] = None,
@@ -218,7 +218,7 @@ def tokens(
     trained, device = load_model(model), default_device()
     trained.model.to(device)
     options = {"clips": clips, "rounds": rounds}
-    table = measure_tokens(trained, data, split, shares=share or [0.3, 0.5, 0.7], **options)
+    table = measure_tokens(trained, model, data, split, shares=share or [0.3, 0.5, 0.7], **options)
     _report(table, {"model": model, **options}, threads, out, device)
 
 

@@ -52,7 +52,7 @@ class SpecAugment(Settings):
 
 
 class ImpulseResponses(Settings):
-    """Devices or rooms that clips are heard through, see `elasticast.data.responses`."""
+    """Convolution with impulse responses of devices or rooms, see `elasticast.data.responses`."""
 
     folder: str = Field(
         min_length=1,

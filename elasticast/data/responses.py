@@ -1,4 +1,4 @@
-"""Impulse responses of devices or rooms, through which training clips are heard.
+"""Impulse responses of devices or rooms, with which training clips are convolved.
 
 Shape legend: S samples of a clip, R samples of a response.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from elasticast.checksums import file_sha256
+from elasticast.config import RunConfig
 from elasticast.data.audio import open_recording, resampled, to_mono
 from elasticast.data.augment import uniform
 from elasticast.data.lookup import EXTENSIONS, scan_audio
@@ -53,6 +54,12 @@ class Responses:
         convolved = torch.fft.irfft(torch.fft.rfft(waveform, points) * torch.fft.rfft(wave, points), points)
         first = int(wave.abs().argmax())
         return convolved[first : first + len(waveform)]
+
+
+def responses_of(config: RunConfig, root: Path) -> Responses | None:
+    """Read `train.impulse_responses` of a run, a relative folder in `root`; None if it is not set."""
+    settings = config.train.impulse_responses
+    return settings and read_responses(root / settings.folder, config.front_end.sample_rate)
 
 
 def read_responses(folder: Path, sample_rate: int) -> Responses:

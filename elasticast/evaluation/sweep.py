@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -141,16 +142,17 @@ def frame_scores(
 
 
 def gflops_per_clip(
-    model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation, first: int | None = None
+    model: nn.Module, clips: Clips, config: RunConfig, evaluation: Evaluation, indices: np.ndarray | None = None
 ) -> dict[float, float]:
     """Mean cost (GFLOP) of a forward pass per clip at each x of a sweep over patch sizes or shares of tokens.
 
-    Resizing patches is not counted. See :func:`~elasticast.evaluation.flops.forward_flops`. Of all clips, or of the
-    `first` ones.
+    Resizing patches is not counted. See :func:`~elasticast.evaluation.flops.forward_flops`. Of all clips, or of
+    those at `indices`.
     """
     costs, sizes = {}, swept_patches(config, evaluation)
+    samples = clips.samples if indices is None else clips.samples[indices]
     for x, rule in view_rules(config, evaluation).items():
-        views, size = [rule(int(samples)) for samples in clips.samples[:first]], sizes.get(x)
+        views, size = [rule(int(count)) for count in samples], sizes.get(x)
         clip_tokens = [view_tokens(config, view, size) for view in views]
         drops, method = evaluation.x_name == "token_drop", REDUCING.get(evaluation.x_name)
         kept = [kept_count(tokens, x) for tokens in clip_tokens] if drops else clip_tokens

@@ -16,7 +16,7 @@ from elasticast.config.frames import frame_seconds
 from elasticast.config.reading import read_yaml, validate
 from elasticast.data.windows import Windows
 from elasticast.errors import ElasticASTError
-from elasticast.evaluation.frames import box_settings, median_lengths
+from elasticast.evaluation.frames import box_settings, check_classes, median_lengths
 from elasticast.evaluation.postprocessing import box_scores, detections, median_filtered
 from elasticast.evaluation.psds import StepScores
 from elasticast.files import write_text
@@ -99,7 +99,13 @@ def find_events(
         Names of the classes.
     detection : Detection
         How events follow from scores.
+
+    Raises
+    ------
+    ConfigError
+        If `detection` names a class that does not exist.
     """
+    check_classes(detection, classes, "", "detection")
     hop = frame_seconds(config.front_end, windows.view.compression, config.view.resolution)
     chance = joined(logits, np.round(windows.starts / config.front_end.sample_rate / hop).astype(int), config)
     edges = np.minimum(np.arange(len(chance) + 1) * hop, seconds)

@@ -237,6 +237,11 @@ def _interval(suite: str, experiment: str, evaluation: str, x: str) -> dict[str,
         )
     # the mean of the tables: that of intervals.csv is computed from scores rounded to float16
     scores = _published(suite).metrics.merge(row[["experiment", "evaluation", "x", "metric"]])
+    if len(scores) != row["seeds"].item():
+        raise DataError(
+            f"{ROOT / suite / 'metrics.csv'}: {len(scores)} scores of {experiment}, {evaluation}, {x}; expected "
+            f"{row['seeds'].item()}, one per seed of intervals.csv"
+        )
     return row.iloc[0].to_dict() | {"value": round(scores["value"].mean(), 12)}  # of sums in any order
 
 

@@ -7,7 +7,7 @@ from elasticast.config import RunConfig
 from elasticast.data.dataset import Clips
 from elasticast.data.manifest import read_data_hash
 from elasticast.data.norm import Norm, norm_of
-from elasticast.data.responses import Responses, read_responses
+from elasticast.data.responses import Responses, responses_of
 from elasticast.models.pretrained import Pretrained, init_source
 from elasticast.training.ensemble import load_member
 from elasticast.training.teacher import load_teacher
@@ -67,7 +67,7 @@ def read_inputs(
         `train.impulse_responses` refer to.
     """
     train, data_sha256 = config.train, read_data_hash(data)
-    select, distill, heard = train.select, train.distill, train.impulse_responses
+    select, distill = train.select, train.distill
     clips = Clips(data, "train", config.task)
     teacher = distill and load_teacher(init_source(distill.teacher, weights_root, out), config, clips.classes)
     return RunInputs(
@@ -78,5 +78,5 @@ def read_inputs(
         init_source(config.model.init, weights_root, out) if config.model.init else None,
         teacher,
         [load_member(init_source(name, weights_root, out), config, clips.classes) for name in train.ensemble or []],
-        read_responses(weights_root / heard.folder, config.front_end.sample_rate) if heard else None,
+        responses_of(config, weights_root),
     )

@@ -48,7 +48,8 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
     signal.signal(number, lambda number, _: os.kill(process, number))
 status = int(server.recv(32) or 1)
 if status < 0:
-    signal.signal(-status, signal.SIG_DFL)
+    if -status != signal.SIGKILL:  # whose handling cannot be set
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
 sys.exit(status)
 """

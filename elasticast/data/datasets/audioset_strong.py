@@ -64,8 +64,8 @@ def annotate(config: AudioSetStrong, data_root: Path, out: Path) -> Annotations:
         for row in read_rows(path, COLUMNS, ("present",)):
             if "present" in row.cells:
                 raise DataError(
-                    f"{path}: with the column `present`, rows are frames of 0.96 s in which a class is heard or is "
-                    "not, and no events; use audioset_eval_strong.tsv, which has the events of the same clips"
+                    f"{path}: with the column `present`, each row is a frame of 0.96 s with or without a class, "
+                    "and no event; use audioset_eval_strong.tsv, which has the events of the same clips"
                 )
             segment = row.cells["segment_id"]
             clips.setdefault((segment, split), _span(row))

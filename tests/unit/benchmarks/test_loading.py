@@ -2,7 +2,9 @@
 
 import time
 
+import numpy as np
 import pytest
+import soundfile as sf
 import torch
 
 from elasticast.benchmarks import loading
@@ -25,6 +27,14 @@ def test_each_number_of_processes_is_a_row(tiny, prepared):
     assert (table[["loader_clips_per_s", "clips_per_s", "step_ms"]] > 0).all(axis=None)
     assert table["wait_share"].between(0, 1).all()
     assert (table["wait_share_q1"] <= table["wait_share_q3"]).all()
+
+
+def test_impulse_responses_are_read(tiny, prepared, tmp_path):
+    sf.write(tmp_path / "room.wav", np.array([0.0, 1.0, 0.5]), 16000)
+    heard = {"impulse_responses": {"folder": str(tmp_path), "share": 1.0}}
+    options = {"clips": 3, "batches": 2, "workers": [0], "rounds": 1}
+    table = measure_loading(tiny(view={"max_frames": 128}, train=heard), prepared, device=CPU, **options)
+    assert table["workers"].tolist() == [0]
 
 
 def test_the_time_until_a_batch_arrives_is_waiting_and_that_of_the_step_is_not(monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from elasticast.benchmarks.tokens import measure_tokens
 from elasticast.config import Evaluation
 from elasticast.data.dataset import Clips
 from elasticast.errors import DataError
-from elasticast.evaluation.sweep import evaluate
+from elasticast.evaluation.sweep import evaluate, gflops_per_clip
 from elasticast.models import build_model
 from elasticast.models.pretrained import Pretrained
 from tests.complaints import complains
@@ -34,7 +35,7 @@ def trained(tiny, prepared, norm, cpu):
 @pytest.mark.parametrize("settings", [{}, {"padding": "longest"}], ids=["packed", "padded"])
 def test_scores_and_costs_are_those_of_an_evaluation(trained, prepared, settings):
     model = trained(**settings)
-    table = measure_tokens(model, prepared, "test", shares=SHARES, clips=100, rounds=2)
+    table = measure_tokens(model, "run", prepared, "test", shares=SHARES, clips=100, rounds=2)
     ways = ["drop"] if settings else ["drop", "merge", "prune"]
     assert table[["way", "share"]].values.tolist() == [
         ["all tokens", 0.0], *([way, share] for way in ways for share in SHARES)
@@ -49,12 +50,20 @@ def test_scores_and_costs_are_those_of_an_evaluation(trained, prepared, settings
     assert (table["clips_per_s"] * table["seconds"]).round(6).eq(6).all()
 
 
-def test_only_the_first_clips_are_used(trained, prepared):
-    table = measure_tokens(trained(), prepared, "test", shares=[], clips=4, rounds=1)
+def test_only_so_many_clips_are_used(trained, prepared):
+    table = measure_tokens(trained(), "run", prepared, "test", shares=[], clips=4, rounds=1)
     assert (table["clips_per_s"] * table["seconds"]).round(6).eq(4).all()
+
+
+def test_clips_are_spread_over_the_split(trained, prepared):
+    model = trained()
+    table = measure_tokens(model, "run", prepared, "test", shares=[], clips=2, rounds=1)
+    whole, clips = Evaluation(x_name="token_drop", x=[0.0]), Clips(prepared, "test", model.config.task)
+    first_and_last = gflops_per_clip(model.model, clips, model.config, whole, np.array([0, 5]))
+    assert table["gflops_per_clip"].tolist() == [first_and_last[0.0]]
 
 
 def test_a_model_of_other_classes_is_refused(trained, prepared):
     other = dataclasses.replace(trained(), classes=["a", "b"])
     with complains(DataError, str(prepared), "classes"):
-        measure_tokens(other, prepared, "test", shares=SHARES, clips=4, rounds=1)
+        measure_tokens(other, "run", prepared, "test", shares=SHARES, clips=4, rounds=1)

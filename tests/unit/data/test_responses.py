@@ -1,4 +1,4 @@
-"""Clips that are heard through impulse responses."""
+"""Clips that are convolved with impulse responses."""
 
 import json
 

@@ -13,9 +13,9 @@ from elasticast.config.evaluation import Detection
 from elasticast.data.dataset import Clips
 from elasticast.data.norm import read_norm
 from elasticast.data.windows import OVERLAP
-from elasticast.errors import ElasticASTError
+from elasticast.errors import ConfigError, ElasticASTError
 from elasticast.inference.classifier import load_pretrained
-from elasticast.inference.events import joined
+from elasticast.inference.events import find_events, joined
 from elasticast.models import build_model
 from elasticast.training.checkpoint import save_model
 from tests.complaints import assert_names, complains
@@ -74,6 +74,12 @@ def test_windows_are_joined(tiny):
     low, high = torch.tensor([-2.0, 3.0]).double().sigmoid().tolist()
     assert chance.shape == (step + 64, 2)
     np.testing.assert_allclose(chance[:, 0], [low] * step + [(low + high) / 2] * (64 - step) + [high] * step)
+
+
+def test_a_class_that_does_not_exist_is_named(tiny):
+    detection = Detection(median_seconds={"no such class": 0.5})
+    with complains(ConfigError, "median_seconds", "no such class", "bell"):
+        find_events(None, [], 1.0, tiny(**TIMED), ["bell"], detection)
 
 
 def test_a_model_without_a_frame_head_is_named(run):

@@ -12,7 +12,7 @@ from elasticast.data.ceilings import Heard, expected_precision
 from elasticast.data.datasets.scenes import CLASSES, compose
 from elasticast.errors import DataError
 from elasticast.published import pages
-from elasticast.published.layout import FIGURES, ROOT
+from elasticast.published.layout import FIGURES, ROOT, Published
 from elasticast.published.pages import COMMAND, PAGES, is_published, refreshed
 from elasticast.reporting.comparison import HEAD
 from tests.complaints import complains
@@ -182,6 +182,13 @@ def test_scores_and_their_intervals(judged):
     assert pages.interval("toy_suite", "elastic", "lengths", "64") == "57.4 [55.4, 59.4]"
     with complains(DataError, "intervals.csv", "elastic", "lengths", "65"):
         pages.score("toy_suite", "elastic", "lengths", "65")
+
+
+def test_a_mean_without_all_of_its_scores_is_refused(judged, monkeypatch):
+    one_seed = pages._published("toy_suite").metrics.query("seed == 0")
+    monkeypatch.setattr(Published, "metrics", one_seed)
+    with complains(DataError, "metrics.csv", "elastic", "lengths", "64"):
+        pages.score("toy_suite", "elastic", "lengths", "64")
 
 
 def test_the_largest_difference_of_repeated_runs(judged):
