@@ -18,12 +18,11 @@ from elasticast.errors import DataError
 from elasticast.evaluation.metrics import metrics, ranking_scores
 from elasticast.evaluation.passes import clip_passes, packed_passes
 from elasticast.evaluation.sweep import gflops_per_clip, view_rules
-from elasticast.inference.length_sweep import on_task
 from elasticast.models.pretrained import Pretrained
 
 
 def measure_tokens(
-    trained: Pretrained, source: str, prepared: Path, split: str, *, shares: Sequence[float], clips: int, rounds: int
+    trained: Pretrained, prepared: Path, split: str, *, shares: Sequence[float], clips: int, rounds: int
 ) -> pd.DataFrame:
     """Time the forward passes of clips, and compute their score, at each share of tokens that are left out.
 
@@ -33,9 +32,7 @@ def measure_tokens(
     Parameters
     ----------
     trained : Pretrained
-        The model, with the settings, normalisation and classes it was trained with.
-    source : str
-        Its name in messages.
+        The model, with a task of the dataset and its classes, see :func:`~elasticast.inference.length_sweep.on_task`.
     prepared : Path
         Folder of the prepared dataset.
     split : {"dev", "test"}
@@ -57,10 +54,8 @@ def measure_tokens(
     Raises
     ------
     DataError
-        If the data do not fit the model, see :func:`~elasticast.inference.length_sweep.on_task`, or if the task has
-        events instead of clip labels (kind ``frames``).
+        If the task has events instead of clip labels (kind ``frames``).
     """
-    trained = on_task(trained, source, prepared, split, None)
     model, config = trained.model.eval(), trained.config
     if trained.kind == "frames":
         raise DataError(f"{prepared}: task {config.task!r} has events; `bench tokens` scores labels of clips")

@@ -211,14 +211,15 @@ def tokens(
     import torch
 
     from elasticast.benchmarks.tokens import measure_tokens
+    from elasticast.inference.length_sweep import on_task
     from elasticast.models.device import default_device
     from elasticast.models.pretrained import load_model
 
     torch.set_num_threads(threads)
-    trained, device = load_model(model), default_device()
+    trained, device = on_task(load_model(model), model, data, split, None), default_device()
     trained.model.to(device)
     options = {"clips": clips, "rounds": rounds}
-    table = measure_tokens(trained, model, data, split, shares=share or [0.3, 0.5, 0.7], **options)
+    table = measure_tokens(trained, data, split, shares=share or [0.3, 0.5, 0.7], **options)
     _report(table, {"model": model, **options}, threads, out, device)
 
 
