@@ -39,11 +39,11 @@ def recordings(folder: Path, clips: int = 40) -> None:
     pd.DataFrame(rows, columns=["filename", "Category", "Speaker"]).to_csv(folder / "my table.csv", index=False)
 
 
-def environment(project: Path, home: Path) -> dict[str, str]:
+def environment(project: Path, home: Path, preloaded: Path) -> dict[str, str]:
     """What `make setup` leaves: programs in .venv, here those of the tests, and a mark that nothing is to be done."""
     programs = project / ".venv/bin"
     programs.mkdir(parents=True)
-    python = f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'
+    python = f'#!/bin/sh\nexec "{preloaded / "python"}" "$@"\n'
     scripts = {"python": python, "snakemake": "", "elasticast": python.replace('"$@"', '-m elasticast "$@"')}
     for name, text in scripts.items():
         (programs / name).write_text(text)
@@ -54,7 +54,7 @@ def environment(project: Path, home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(tmp_path_factory, programs):
     """The folder of a project in which the first block of commands of the page has run, and their outputs."""
     home = tmp_path_factory.mktemp("home")
     project = home / HOSTILE_FOLDER
@@ -63,7 +63,7 @@ def page(tmp_path_factory):
     for name in ("pyproject.toml", "Makefile"):
         shutil.copy(ROOT / name, project)
     recordings(home / "recordings")
-    env, outputs = environment(project, home), []
+    env, outputs = environment(project, home, programs), []
     block = re.search(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
     commands = [line.split("  #")[0].strip() for line in block.splitlines()]
     for command in commands:
