@@ -10,12 +10,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from elasticast.benchmarks import timing
 from elasticast.benchmarks.batching import all_ways, count_costs, select_ways
 from elasticast.benchmarks.padding import TOLERANCE, differences, half_differences, measure_packing
 from elasticast.benchmarks.passes import AttentionAlone, WholeModel
 from elasticast.benchmarks.rows import RowIndices, RowMask
 from elasticast.benchmarks.setup import MODELS, batch_tokens, build_ways, model_config, resolve_device
-from elasticast.benchmarks.timing import saved_bytes, time_alternately
+from elasticast.benchmarks.timing import has_instructions, large_product, saved_bytes, time_alternately
 from elasticast.config.load_suite import load_suite
 from elasticast.errors import DataError, ElasticASTError
 from tests.complaints import complains
@@ -170,6 +171,18 @@ def test_saved_bytes_by_hand():
     assert saved_bytes(lambda: (x @ weight.T) ** 2, []) == 4 * (10 * 4 + 10 * 6)  # x needs none: the weight is not kept
     inputs = x.clone().requires_grad_()
     assert saved_bytes(lambda: inputs @ weight.T, []) - saved_bytes(lambda: inputs @ weight.T, [weight]) == 4 * 24
+
+
+@pytest.mark.parametrize(("instructions", "size"), [(True, 2048), (False, 256)])
+def test_the_product_is_small_where_it_would_take_long(monkeypatch, instructions, size):
+    monkeypatch.setattr(timing, "has_instructions", lambda precision: instructions)
+    _, operations = large_product(CPU, "bf16")
+    assert operations == 2 * size**3
+
+
+def test_every_cpu_multiplies_in_float32():
+    assert has_instructions("fp32")
+    assert isinstance(has_instructions("bf16"), bool)
 
 
 def test_steps_take_turns():
