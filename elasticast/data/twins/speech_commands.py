@@ -1,15 +1,17 @@
-"""Twin of Speech Commands: ten of its 35 words, spoken twice by each speaker; sounds stand for the words.
+"""Twin of Speech Commands: ten of its 35 words, each twice by a speaker. Sounds stand for words; a clip has only one.
 
 The training split has no list, so its clips cannot be missing: those without usable audio are truncated or silent.
 """
 
 from functools import partial
 
+import numpy as np
+
 from elasticast.config.dataset import SPLITS, SpeechCommands, TwinSettings
-from elasticast.data.datasets.soundscapes import draw_seconds
+from elasticast.data.datasets.soundscapes import CLASSES, draw_events, draw_seconds
 from elasticast.data.datasets.speech_commands import LISTS, WORDS
 from elasticast.data.twins import Files
-from elasticast.data.twins.sounds import DEFECTS, defects, render, scene, stream, write_clip, write_lines
+from elasticast.data.twins.sounds import DEFECTS, defects, render, stream, write_clip, write_lines
 
 LABELS = WORDS[::3][:10]  # the first is one of those that version 0.01 does not have
 CLIPS_PER_WORD = 2  # of each speaker
@@ -40,5 +42,6 @@ def _clip(twin: TwinSettings, split: str, index: int, defect: str) -> tuple:
     person, take = divmod(index // len(LABELS), CLIPS_PER_WORD)
     speaker = stream(twin, split, person, 2).integers(1 << 32)
     seconds = round(draw_seconds(rng, *twin.seconds), 3)
-    make = partial(render, (twin, split, index, 1), scene(rng, label, seconds, twin), seconds)
+    events = draw_events(rng, seconds, np.eye(len(CLASSES))[label], twin.snr_db)
+    make = partial(render, (twin, split, index, 1), events, seconds)
     return f"{LABELS[label]}/{speaker:08x}_nohash_{take}.wav", partial(write_clip, make, "wav", 0, defect)
