@@ -55,7 +55,7 @@ SUITE_KEYS = (
     Row("experiments", "mapping", REQUIRED, "", "Experiments, by name."),
     Row("evaluations", "mapping", REQUIRED, "", "Evaluations that experiments can name."),
     Row("every", "settings", "`{}`", "", "Settings applied to every experiment last, over those of the experiment."),
-    Row("datasets", "mapping", "`{}`", "", "Replacements: experiments that name the first dataset use the second."),
+    Row("datasets", "mapping", "`{}`", "", "Experiments and folds that name the first dataset use the second."),
 )
 """Keys of a suite file that are merged before anything is validated, so no settings class has them as fields."""
 BASE_KEY = Row("base", "text", NONE, "", "Another experiment to start from, instead of `defaults`.")

@@ -28,7 +28,8 @@ def with_folds(suite: Suite, file: str, config_dir: Path) -> Suite:
     Raises
     ------
     ConfigError
-        If `folds` names a dataset that no experiment uses, or a fold that does not exist or is of another source.
+        If `folds` names a dataset that no experiment uses, or a fold that does not exist, is of another source, or
+        is a synthetic twin where the dataset is none.
     """
     if not suite.folds:
         return suite
@@ -64,6 +65,9 @@ def _datasets(suite: Suite, file: str, folder: Path) -> dict[str, DatasetConfig]
             found[fold] = load_dataset(folder / f"{fold}.yaml")
             if found[fold].source != whole.source:
                 message = f"has source {found[fold].source!r}, and {name} has {whole.source!r}; expected a fold of it"
+                problems.append(Problem(file, ("folds", name), message, fold))
+            elif found[fold].origin != whole.origin:
+                message = f"is {found[fold].origin}, and {name} is {whole.origin}; `datasets` replaces folds one by one"
                 problems.append(Problem(file, ("folds", name), message, fold))
         if len(folds) > 1 and found.keys() >= set(folds) and (message := _no_folds(folds, found)):
             problems.append(Problem(file, ("folds", name), message))

@@ -11,7 +11,7 @@ from typing import Any
 
 from elasticast.config.deciding import deciding, without_effect
 from elasticast.config.folds import with_folds
-from elasticast.config.merging import SuiteFile, locate, merge_experiment, read_suite
+from elasticast.config.merging import SuiteFile, locate, merge_experiment, merge_folds, read_suite
 from elasticast.config.names import name_error, no_such_file
 from elasticast.config.reading import deep_merge, read_run_yaml, read_yaml, validate
 from elasticast.config.resolving import Resolver, collect
@@ -85,6 +85,7 @@ def load_suite(name: str, config_dir: Path = Path("config")) -> Suite:
     head = {"title": name, "claims": {}, "references": [], "folds": {}} | {
         k: file.merged[k] for k in SuiteHead.model_fields if k in file.merged
     }
+    head["folds"] = merge_folds(file)
     _, head_problems = collect({"head": (SuiteHead, head, "")})
     problems = [problem.at(file.file_of(problem.key[:1])) for problem in head_problems]
     resolver = Resolver(file.merged["evaluations"], config_dir)

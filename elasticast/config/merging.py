@@ -141,21 +141,25 @@ def _section_problems(suite: SuiteFile) -> list[Problem]:
 
 
 def _renaming_problems(suite: SuiteFile, folder: Path) -> list[Problem]:
-    """Problems of `datasets`: unknown datasets, and replaced datasets that no experiment uses."""
+    """Problems of `datasets`: unknown datasets, and replaced datasets that are not used."""
     problems, used = [], _used_datasets(suite)
     for old, new in suite.merged.get("datasets", {}).items():
         message = no_such_file(folder, new)
         if old not in used:
-            message = f"no experiment uses the dataset {old!r}. Used: {', '.join(sorted(used))}"
+            message = f"no experiment uses the dataset {old!r}, and it is no fold. Used: {', '.join(sorted(used))}"
         if message:
             file = suite.file_of(("datasets",), (old,))
             problems.append(Problem(file, ("datasets", old), message, new))
+    if not problems and len(merge_folds(suite)) < len(suite.merged.get("folds", {})):
+        message = "replaces two datasets with `folds` by the same one; expected another one for each"
+        problems.append(Problem(suite.file_of(("datasets",)), ("datasets",), message, suite.merged["datasets"]))
     return problems
 
 
 def _used_datasets(suite: SuiteFile) -> set[str]:
-    """Datasets that experiments name, before replacement; experiments with mistakes are left out."""
-    used = set()
+    """Datasets that experiments and `folds` name, before replacement; those with mistakes are left out."""
+    lists = [folds for folds in suite.merged.get("folds", {}).values() if isinstance(folds, list)]
+    used = {fold for folds in lists for fold in folds if isinstance(fold, str)}
     for name in suite.merged["experiments"]:
         with contextlib.suppress(ConfigError):
             merged = deep_merge(_with_bases(suite.merged, name, suite.folders), suite.merged.get("every", {}))
@@ -179,6 +183,18 @@ def merge_experiment(suite: SuiteFile, name: str) -> dict[str, Any]:
     if isinstance(dataset, str):
         merged["dataset"] = suite.merged.get("datasets", {}).get(dataset, dataset)
     return merged
+
+
+def merge_folds(suite: SuiteFile) -> dict[str, Any]:
+    """The suite's `folds`; datasets and folds are replaced if its `datasets` replace them."""
+    new, folds = suite.merged.get("datasets", {}), suite.merged.get("folds", {})
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, list):
+            return [replaced(item) for item in value]
+        return new.get(value, value) if isinstance(value, str) else value
+
+    return {replaced(name): replaced(value) for name, value in folds.items()}
 
 
 def merge_difference(start: dict[str, Any], difference: dict[str, Any], folders: tuple[Path, ...]) -> dict[str, Any]:

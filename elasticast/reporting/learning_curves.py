@@ -115,7 +115,8 @@ def draw_learning(panels: list[LearningPanel], styles: Styles) -> Figure:
 
 def _draw_panel(ax: Axes, panel: LearningPanel, looks: dict[str, dict]) -> None:
     for label in dict.fromkeys(curve.label for curve in panel.curves):
-        ax.plot(_mean([curve for curve in panel.curves if curve.label == label], panel.quantity), **looks[label])
+        mean = _mean([curve for curve in panel.curves if curve.label == label], panel.quantity)
+        ax.plot(mean, **looks[label] | ({"marker": "o"} if len(mean) == 1 else {}))  # a line needs two points
     ax.set(xlabel="Step", ylabel=panel.quantity[0].upper() + panel.quantity[1:])
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))

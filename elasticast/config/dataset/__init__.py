@@ -12,18 +12,18 @@ from elasticast.config.dataset.own import Folders, OwnRecordings, Table
 from elasticast.config.dataset.small import (
     Asterisk,
     Controls,
-    Esc50,
     FsddDigits,
     FsddStrings,
     Scenes,
     Soundscapes,
-    SpeechCommands,
 )
 from elasticast.config.dataset.strong import AudioSetStrong, Desed
 from elasticast.config.dataset.twinned import (
     AudioSet,
     EpicSounds,
+    Esc50,
     Fsd50k,
+    SpeechCommands,
     TwinnedDataset,
     TwinSettings,
     VggSound,

@@ -1,8 +1,8 @@
 """Settings of datasets that are generated, or small enough for a laptop."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Seed, TaskKind
 from elasticast.config.dataset.common import SPLITS, DatasetSettings, Range
@@ -124,46 +124,6 @@ class FsddStrings(DatasetSettings):
     def splits(self) -> set[str]:
         """Splits in the dataset's lists; `dev_share` may add split dev."""
         return super().splits() | set(self.clips)
-
-
-class Esc50(DatasetSettings):
-    """ESC-50, see `elasticast.data.datasets.esc50`."""
-
-    module: ClassVar[str] = "esc50"
-    tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
-    source: Literal["esc50"] = Field(description="ESC-50.")
-    folder: str = Field("esc50", description="Folder with `meta/esc50.csv` and `audio/`.")
-    test_fold: Annotated[int, Field(ge=1, le=5)] = Field(5, description="Fold used as split `test`.")
-    dev_fold: Annotated[int, Field(ge=1, le=5)] | None = Field(
-        None, description="Fold used as split `dev`; `null` makes no such split."
-    )
-    trim_silence: bool = Field(
-        False, description="Remove the digital silence that pads most clips to 5 s, which restores their native length."
-    )
-
-    @field_validator("dev_fold")
-    @classmethod
-    def _another_fold(cls, fold: int | None, info: Any) -> int | None:
-        if fold is not None and fold == info.data.get("test_fold"):
-            raise ValueError("is already used as `test_fold`; choose another fold")
-        return fold
-
-    def splits(self) -> set[str]:
-        """See `DatasetSettings.splits`."""
-        return super().splits() | ({"dev"} if self.dev_fold else set())
-
-
-class SpeechCommands(DatasetSettings):
-    """Speech Commands v0.02, see `elasticast.data.datasets.speech_commands`."""
-
-    module: ClassVar[str] = "speech_commands"
-    tasks: ClassVar[dict[str, TaskKind]] = {"word": "single"}
-    source: Literal["speech_commands"] = Field(description="Speech Commands v0.02.")
-    folder: str = Field("speech_commands_v0.02", description="Folder with the lists and one sub-folder per word.")
-
-    def splits(self) -> set[str]:
-        """See `DatasetSettings.splits`."""
-        return set(SPLITS)
 
 
 class Asterisk(DatasetSettings):

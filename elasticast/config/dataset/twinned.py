@@ -1,11 +1,12 @@
-"""Settings of large published datasets, each of which has a synthetic twin."""
+"""Settings of published datasets, each of which has a synthetic twin."""
 
+import math
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import PurePath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from elasticast.config.base import PositiveFloat, PositiveInt, Seed, TaskKind
 from elasticast.config.dataset.common import SPLITS, DatasetSettings, Files, Range, Ranges
@@ -13,6 +14,7 @@ from elasticast.errors import Problem, SettingsError
 
 TWIN_CODE = ("data/synthesis.py", "data/datasets/soundscapes.py", "data/twins")
 """Code of the package that makes synthetic twins."""
+ESC50_FOLDS = 5
 
 
 class TwinSettings(Ranges):
@@ -34,6 +36,8 @@ class TwinSettings(Ranges):
 class TwinnedDataset(DatasetSettings):
     """A published dataset, or its synthetic twin."""
 
+    longest: ClassVar[float] = math.inf
+    """Longest clip of the published dataset, if its twin must not have longer ones (s)."""
     twin: TwinSettings | None = Field(
         None,
         description="Replace the dataset by a small synthetic one in the same file formats; `null` reads the real "
@@ -53,18 +57,25 @@ class TwinnedDataset(DatasetSettings):
     def _twin_fits(self):
         if self.twin is None:
             return self
+        if problems := self._twin_problems():
+            raise SettingsError(problems)
+        return self
+
+    def _twin_problems(self) -> list[Problem]:
+        """Why there can be no such twin."""
         problems, expected = [], self.splits()
         if set(self.twin.clips) != expected:
             splits = ", ".join(split for split in SPLITS if split in expected)
             message = f"expected the splits in the lists of {self.module}: {splits}"
             problems.append(Problem("", ("twin", "clips"), message, self.twin.clips))
+        if max(self.twin.seconds) > self.longest:
+            message = f"expected at most {self.longest:g} s, the longest clip of {self.module}"
+            problems.append(Problem("", ("twin", "seconds"), message, self.twin.seconds))
         for name, path in self._paths():
             if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
                 message = "expected a relative path: the files of a twin are written below the prepared dataset"
                 problems.append(Problem("", (name,), message, path))
-        if problems:
-            raise SettingsError(problems)
-        return self
+        return problems
 
     def _paths(self) -> Iterator[tuple[str, str]]:
         """Key and path of every file or folder that the dataset is read from."""
@@ -149,6 +160,57 @@ class Fsd50k(TwinnedDataset):
     folder: str = Field(
         "FSD50K", description="Folder with `FSD50K.ground_truth/`, `FSD50K.dev_audio/` and `FSD50K.eval_audio/`."
     )
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return set(SPLITS)
+
+
+class Esc50(TwinnedDataset):
+    """ESC-50, see `elasticast.data.datasets.esc50`."""
+
+    module: ClassVar[str] = "esc50"
+    tasks: ClassVar[dict[str, TaskKind]] = {"sound": "single"}
+    longest: ClassVar[float] = 5.0
+    source: Literal["esc50"] = Field(description="ESC-50.")
+    folder: str = Field("esc50", description="Folder with `meta/esc50.csv` and `audio/`.")
+    test_fold: Annotated[int, Field(ge=1, le=ESC50_FOLDS)] = Field(5, description="Fold used as split `test`.")
+    dev_fold: Annotated[int, Field(ge=1, le=ESC50_FOLDS)] | None = Field(
+        None, description="Fold used as split `dev`; `null` makes no such split."
+    )
+    trim_silence: bool = Field(
+        False, description="Remove the digital silence that pads most clips to 5 s, which restores their native length."
+    )
+
+    @field_validator("dev_fold")
+    @classmethod
+    def _another_fold(cls, fold: int | None, info: Any) -> int | None:
+        if fold is not None and fold == info.data.get("test_fold"):
+            raise ValueError("is already used as `test_fold`; choose another fold")
+        return fold
+
+    def splits(self) -> set[str]:
+        """See `DatasetSettings.splits`."""
+        return super().splits() | ({"dev"} if self.dev_fold else set())
+
+    def _twin_problems(self) -> list[Problem]:
+        if problems := super()._twin_problems():
+            return problems
+        clips, folds = self.twin.clips, ESC50_FOLDS - len(self.splits()) + 1
+        expected = {"train": folds * clips["test"]} | ({"dev": clips["test"]} if self.dev_fold else {})
+        message = f"expected {{}}: each of the {ESC50_FOLDS} folds has as many clips as split test, {clips['test']}"
+        wrong = [split for split, count in expected.items() if clips[split] != count]
+        return [Problem("", ("twin", "clips", split), message.format(expected[split]), clips[split]) for split in wrong]
+
+
+class SpeechCommands(TwinnedDataset):
+    """Speech Commands v0.02, see `elasticast.data.datasets.speech_commands`."""
+
+    module: ClassVar[str] = "speech_commands"
+    tasks: ClassVar[dict[str, TaskKind]] = {"word": "single"}
+    longest: ClassVar[float] = 1.0
+    source: Literal["speech_commands"] = Field(description="Speech Commands v0.02.")
+    folder: str = Field("speech_commands_v0.02", description="Folder with the lists and one sub-folder per word.")
 
     def splits(self) -> set[str]:
         """See `DatasetSettings.splits`."""

@@ -30,12 +30,15 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 # ---------------------------------------------------------------------------------------------
 
 
-def stream(twin: TwinSettings, split: str, *key: int) -> np.random.Generator:
-    """A separate random generator for each `key`, such as the index of a clip."""
-    return np.random.default_rng([twin.seed, SPLITS.index(split), *key])
+def stream(twin: TwinSettings, split: str | None, *key: int) -> np.random.Generator:
+    """A separate random generator for each `key`, such as the index of a clip.
+
+    The split is None in a dataset of folds, whose clips are the same whichever fold is which split.
+    """
+    return np.random.default_rng([twin.seed, len(SPLITS) if split is None else SPLITS.index(split), *key])
 
 
-def defects(twin: TwinSettings, split: str, count: int, kinds: tuple[str, ...] = DEFECTS) -> list[str]:
+def defects(twin: TwinSettings, split: str | None, count: int, kinds: tuple[str, ...] = DEFECTS) -> list[str]:
     """The defect of each of `count` clips or recordings, ``""`` if it has none.
 
     The share of clips with a defect is exactly ``twin.missing``, up to rounding.
@@ -94,7 +97,7 @@ def medley(rng: np.random.Generator, seconds: float, twin: TwinSettings) -> tupl
     return draw_events(rng, seconds, shares / shares.sum(), twin.snr_db)
 
 
-def render(key: tuple[TwinSettings, str, int, int], events: tuple[Event, ...], seconds: float) -> np.ndarray:
+def render(key: tuple[TwinSettings, str | None, int, int], events: tuple[Event, ...], seconds: float) -> np.ndarray:
     """Mix events with background noise at 16 kHz; int16 ``[samples]``."""
     return mix(stream(*key), events, round(seconds * SAMPLE_RATE), take)
 
@@ -105,7 +108,14 @@ def render(key: tuple[TwinSettings, str, int, int], events: tuple[Event, ...], s
 
 
 def write_clip(
-    make: Callable[[], np.ndarray], kind: str, variant: int, defect: str, path: Path, rate: int = SAMPLE_RATE
+    make: Callable[[], np.ndarray],
+    kind: str,
+    variant: int,
+    defect: str,
+    path: Path,
+    *,
+    rate: int = SAMPLE_RATE,
+    padded: int = 0,
 ) -> None:
     """Write a clip as an audio file.
 
@@ -123,6 +133,8 @@ def write_clip(
         File to write.
     rate : int
         Sample rate of the file (Hz).
+    padded : int
+        Samples of the file; a shorter clip is followed by digital silence.
     """
     samples = make()
     if defect == "silent":
@@ -132,6 +144,7 @@ def write_clip(
     rate *= 2 if variant >= 2 else 1
     if rate != SAMPLE_RATE:
         samples = _resampled(samples, rate)
+    samples = np.pad(samples, (0, max(0, padded - len(samples))))
     channels = np.stack([samples, samples], axis=1) if variant % 2 else samples
     sf.write(path, channels, rate, subtype="PCM_16", format=kind.upper())
     if defect == "truncated":

@@ -40,6 +40,9 @@ SUITE = {
 DATASETS = {name: {"source": "esc50", "test_fold": i} for i, name in enumerate(("first", "second", "third"), 1)}
 DATASETS |= {"copied": {"source": "esc50", "test_fold": 2, "title": "Fold 3"}}
 DATASETS |= {"trimmed": {"source": "esc50", "test_fold": 3, "trim_silence": True}}
+TWIN = {"clips": {"train": 40, "test": 10}, "seconds": [0.5, 5.0]}
+DATASETS |= {f"{name}_twin": DATASETS[name] | {"twin": TWIN} for name in ("first", "second", "third")}
+DATASETS |= {"whole_twin": {"source": "esc50", "twin": TWIN}}
 DATASETS |= {"whole": {"source": "esc50"}, "unfolded": {"source": "soundscapes", "clips": {"train": 2, "test": 2}}}
 
 
@@ -90,6 +93,29 @@ def test_the_resolved_suite_is_not_repeated_again(load, tmp_path):
 def test_a_wrong_fold_is_an_error_that_names_it(load, folds, key, value):
     with complains(ConfigError, "toy.yaml", "folds", key, value):
         load(folds=folds)
+
+
+def test_datasets_replaces_folds_one_by_one(load):
+    replaced = {name: f"{name}_twin" for name in ("whole", "first", "second", "third")}
+    suite = load(datasets=replaced)
+    assert suite.folds == {"whole_twin": ["first_twin", "second_twin", "third_twin"]}
+    assert {suite.runs[f"elastic_fold{fold}"].dataset for fold in (1, 2, 3)} == set(suite.folds["whole_twin"])
+    assert suite.runs["other"].dataset == "unfolded"
+
+
+@pytest.mark.parametrize(
+    ("datasets", "named"),
+    [
+        ({"whole": "whole_twin"}, ("folds", "whole_twin", "first", "synthetic twin of esc50")),
+        ({"first": "first_twin"}, ("folds", "whole", "first_twin", "synthetic twin of esc50")),
+        ({"frist": "first_twin"}, ("datasets", "frist", "first")),
+        ({"whole": "whole_twin", "unfolded": "whole_twin"}, ("datasets", "whole_twin")),
+    ],
+)
+def test_folds_of_other_clips_than_their_dataset_are_refused(load, datasets, named):
+    folds = SUITE["folds"] | ({"unfolded": ["first"]} if "unfolded" in datasets else {})
+    with complains(ConfigError, "toy.yaml", *named):
+        load(datasets=datasets, folds=folds)
 
 
 def test_references_are_repeated_on_each_fold(load):

@@ -9,7 +9,17 @@ from pydantic import TypeAdapter
 from elasticast.config.dataset import DatasetConfig, Soundscapes, TwinSettings, VggSound, VoxCeleb1
 from elasticast.config.resolving import load_dataset
 from elasticast.data.coverage import UNLISTED, report_coverage, unlisted, with_unlisted
-from elasticast.data.datasets import audioset, epic_sounds, fsd50k, fsdd, reader_of, vggsound, voxceleb1
+from elasticast.data.datasets import (
+    audioset,
+    epic_sounds,
+    esc50,
+    fsd50k,
+    fsdd,
+    reader_of,
+    speech_commands,
+    vggsound,
+    voxceleb1,
+)
 from elasticast.data.prepare import prepare
 from elasticast.files import read_json
 from tests.complaints import assert_names
@@ -27,20 +37,23 @@ SETTINGS = {
         "annotations": {"train": ["EPIC_Sounds_train.csv"], "test": ["EPIC_Sounds_validation.csv"]},
         "audio": "all.hdf5",
     },
+    "esc50": {},
     "fsd50k": {},
+    "speech_commands": {},
     "vggsound": {},
     "voxceleb1": {},
 }
 COUNTS = {
     "audioset": {"train": 22160 + 2041789, "test": 20371},
     "epic_sounds": {"test": 8035},
+    "esc50": {"train": 1600, "test": 400},
     "fsd50k": {"train": 36796, "dev": 4170, "test": 10231},
+    "speech_commands": {"train": 84843, "dev": 9981, "test": 11005},
     "vggsound": {"train": 183730, "test": 15446},
     "voxceleb1": {"train": 138361, "dev": 6904, "test": 8251},
 }
-READERS = {
-    module.__name__.rpartition(".")[2]: module for module in (audioset, epic_sounds, fsd50k, vggsound, voxceleb1)
-}
+MODULES = (audioset, epic_sounds, esc50, fsd50k, speech_commands, vggsound, voxceleb1)
+READERS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def counted(train=0, dev=0, test=0):
@@ -57,8 +70,8 @@ def reported(config, clips, annotated, published, caplog):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_reader_of_every_published_dataset_gives_the_counts(name, tmp_path):
     """Its lists are those of a twin, under the published names."""
-    splits = ("train", "dev", "test") if name in ("fsd50k", "voxceleb1") else ("train", "test")
-    twin = {"clips": dict.fromkeys(splits, 6), "seconds": [0.2, 0.4]}
+    clips = {split: 10 for split in COUNTS[name]} | {"train": 40, "test": 10}
+    twin = {"clips": clips, "seconds": [0.2, 0.4]}
     settings = {"source": name, **SETTINGS[name]}
     config = TypeAdapter(DatasetConfig).validate_python(settings | {"twin": twin})
     reader_of(config).fetch(config, tmp_path, tmp_path)

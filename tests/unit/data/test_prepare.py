@@ -278,7 +278,8 @@ def test_it_is_said_what_clips_that_were_made_are(tmp_path, listed, caplog):
 
 
 @pytest.mark.parametrize(
-    "name", ["audioset", "vggsound", "voxceleb1", "epic_sounds", "fsd50k", "audioset_balanced", "esc50"]
+    "name",
+    ["audioset", "vggsound", "voxceleb1", "epic_sounds", "fsd50k", "audioset_balanced", "esc50", "speech_commands"],
 )
 def test_the_origin_of_a_dataset(name, request):
     folder = request.config.rootpath / "config" / "datasets"

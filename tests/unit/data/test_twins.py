@@ -12,11 +12,21 @@ from pydantic import TypeAdapter
 from elasticast.config.dataset import SPLITS, DatasetConfig
 from elasticast.config.resolving import load_dataset
 from elasticast.data.annotations import check_annotations
-from elasticast.data.datasets import audioset, epic_sounds, fsd50k, reader_of, vggsound, voxceleb1
+from elasticast.data.datasets import (
+    audioset,
+    epic_sounds,
+    esc50,
+    fsd50k,
+    reader_of,
+    speech_commands,
+    vggsound,
+    voxceleb1,
+)
 from elasticast.data.manifest import read_classes, read_listed, read_manifest, reason_kind
 from elasticast.data.prepare import prepare
 from elasticast.data.store import Store
 from elasticast.data.twins import audioset as twins_audioset
+from elasticast.data.twins import esc50 as twins_esc50
 from elasticast.data.twins import fsd50k as twins_fsd50k
 from elasticast.data.twins.sounds import SAMPLE_RATE, write_clip
 from elasticast.data.twins.voices import speech, voice
@@ -30,6 +40,8 @@ MODULES = {
     "voxceleb1": voxceleb1,
     "epic_sounds": epic_sounds,
     "fsd50k": fsd50k,
+    "esc50": esc50,
+    "speech_commands": speech_commands,
 }
 LISTS = {
     "audioset": {"segments": {"train": ["a/one.csv", "a/two.csv"], "test": ["a/eval.csv"]}, "labels": "a/classes.csv"},
@@ -40,24 +52,35 @@ LISTS = {
         "audio": "e/all.hdf5",
     },
     "fsd50k": {},
+    "esc50": {"trim_silence": True},
+    "speech_commands": {},
 }
-WITH_DEV = ("voxceleb1", "fsd50k")
 CLIPS = {"train": 50, "test": 20}
-# A fifth of 50, 20 and, of VoxCeleb1 and FSD50K, 30 clips, the defects in turns; of EPIC-SOUNDS' 9 and 4 videos of six
-# clips each.
+WITH_DEV = CLIPS | {"dev": 30}
+OTHER_CLIPS = {
+    "voxceleb1": WITH_DEV,
+    "fsd50k": WITH_DEV,
+    "speech_commands": WITH_DEV,
+    "esc50": {"train": 40, "test": 10},
+}
+LONGEST = {"speech_commands": 1.0}  # s; of the others 1.5
+# A fifth of 50, 20 and, where there is a dev split, 30 clips, the defects in turns; of EPIC-SOUNDS' 9 and 4 videos of
+# six clips each; of ESC-50's 50 clips. No list has Speech Commands' training clips, so they cannot be missing.
 REASONS = {
     "audioset": {"missing": 9, "truncated": 3, "silent": 1, "longer than its segment": 1},
     "vggsound": {"missing": 9, "truncated": 3, "silent": 2},
     "voxceleb1": {"missing": 13, "truncated": 4, "silent": 3},
     "epic_sounds": {"missing": 18},
     "fsd50k": {"missing": 13, "truncated": 4, "silent": 3},
+    "esc50": {"missing": 6, "truncated": 2, "silent": 2},
+    "speech_commands": {"missing": 7, "truncated": 7, "silent": 6},
 }
 
 
 def settings(name, **twin):
     """A small twin, a fifth of whose clips are unusable."""
-    clips = CLIPS | ({"dev": 30} if name in WITH_DEV else {})
-    twin = {"clips": clips, "seconds": [0.3, 1.5], "missing": 0.2} | twin
+    clips = OTHER_CLIPS.get(name, CLIPS)
+    twin = {"clips": clips, "seconds": [0.3, LONGEST.get(name, 1.5)], "missing": 0.2} | twin
     return TypeAdapter(DatasetConfig).validate_python(
         {"source": name, "max_rejected": 0.5, "twin": twin, **LISTS[name]}
     )
@@ -112,7 +135,7 @@ def test_reasons_are_the_intended_and_no_other(twin):
 def test_lengths_are_those_asked_for_and_audio_is_audible(twin):
     name, out, clips = twin
     used = clips[clips["status"] == "ok"]
-    assert used["duration"].between(0.299, 1.501).all()
+    assert used["duration"].between(0.299, LONGEST.get(name, 1.5) + 0.001).all()
     assert used["duration"].std() > 0.1
     for split in used["split"].unique():
         store = Store(out / f"{split}.h5")
@@ -130,21 +153,24 @@ def test_all_forms_of_files_occur(twin):
         "voxceleb1": [r"voxceleb1/wav/id\d{5}/", r"voxceleb1/dev/wav/id\d{5}/"],
         "epic_sounds": [r"e/all\.hdf5"],
         "fsd50k": [r"FSD50K/FSD50K\.dev_audio/\d+\.wav", r"FSD50K/FSD50K\.eval_audio/\d+\.wav"],
+        "esc50": [r"esc50/audio/1-\d+-A-\d+\.wav", r"esc50/audio/5-\d+-A-\d+\.wav"],
+        "speech_commands": [r"backward/[0-9a-f]{8}_nohash_0\.wav", r"eight/[0-9a-f]{8}_nohash_1\.wav"],
     }
     for form in forms[name]:
         assert any(re.search(form, path) for path in names), form
     if name in ("audioset", "vggsound"):
         assert set(used["channels"]) == {1, 2}
         assert set(used["sample_rate"]) == {16000, 32000}
-    if name == "fsd50k":
-        assert (set(used["channels"]), set(used["sample_rate"])) == ({1}, {44100})
+    if rate := {"fsd50k": 44100, "esc50": 44100, "speech_commands": 16000}.get(name):
+        assert (set(used["channels"]), set(used["sample_rate"])) == ({1}, {rate})
 
 
 def test_classes_stay_the_published_ones_where_the_reader_knows_them(twin):
     name, out, clips = twin
     ((task, info),) = read_classes(out / "classes.json").items()
     heard = {label for labels in clips[task] for label in labels}
-    assert len(info["classes"]) == {"voxceleb1": 1251, "epic_sounds": 44, "fsd50k": 200}.get(name, 10)
+    known = {"voxceleb1": 1251, "epic_sounds": 44, "fsd50k": 200, "esc50": 50, "speech_commands": 35}
+    assert len(info["classes"]) == known.get(name, 10)
     assert len(heard) == {"voxceleb1": 16, "fsd50k": 24}.get(name, 10)
     assert any("," in label for label in heard) == (name in ("audioset", "vggsound"))
 
@@ -156,14 +182,15 @@ def test_the_summary_does_not_compare_with_the_published_counts(twin):
 
 
 def test_clips_of_a_recording_form_a_group(twin):
-    """Groups are videos, so that `dev_share` does not divide a video."""
+    """Groups are videos, recordings or speakers, so that `dev_share` does not divide one. None is in two splits."""
     name, out, _ = twin
     config = settings(name)
     clips = annotated(config, out).clips
     if name in ("audioset", "fsd50k"):
         assert "group" not in clips
     else:
-        assert clips.groupby("group").size().max() == {"vggsound": 2, "voxceleb1": 3, "epic_sounds": 6}[name]
+        sizes = {"vggsound": 2, "voxceleb1": 3, "epic_sounds": 6, "esc50": 1, "speech_commands": 20}
+        assert clips.groupby("group").size().max() == sizes[name]
         assert (clips.groupby("group")["split"].nunique() == 1).all()
 
 
@@ -225,10 +252,10 @@ def test_preparing_twice_gives_the_same_hash_and_no_other_work(twin):
 # ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["vggsound", "epic_sounds", "voxceleb1"])
+@pytest.mark.parametrize("name", ["vggsound", "epic_sounds", "voxceleb1", "speech_commands"])
 def test_length_does_not_tell_the_label(name, tmp_path):
     """Predicting the most frequent label of training clips of similar length is no better than chance."""
-    clips = {"train": 400, "test": 200} | ({"dev": 1} if name == "voxceleb1" else {})
+    clips = {"train": 400, "test": 200} | ({"dev": 1} if name in OTHER_CLIPS else {})
     config = settings(name, clips=clips, seconds=[0.1, 1.0], missing=0.0)
     table = prepared(config, tmp_path / name)
     task = next(iter(config.tasks))
@@ -264,6 +291,38 @@ def test_fsd50ks_clips_have_every_ancestor_of_their_labels(tmp_path):
     assert {line.count('"') for line in lines} == {0, 4}
     assert all(("," in line.split('"')[1]) for line in lines if '"' in line)
     assert (folder / "vocabulary.csv").read_bytes() == fsd50k.VOCABULARY.read_bytes()
+
+
+def test_the_folds_of_esc50s_twin_have_the_same_files(tmp_path):
+    """Whichever fold is the test or dev split: each clip is in the fold that its name says."""
+    one = settings("esc50")
+    five = one.model_copy(update={"test_fold": 1, "dev_fold": 2})
+    assert fetched(one, tmp_path / "one") == fetched(five, tmp_path / "five")
+    splits = [annotated(config, tmp_path / name).clips["split"] for name, config in (("one", one), ("five", five))]
+    folds = annotated(one, tmp_path / "one").clips["id"].str[0].astype(int)
+    assert splits[0].tolist() == ["test" if fold == 5 else "train" for fold in folds]
+    assert splits[1].tolist() == [{1: "test", 2: "dev"}.get(fold, "train") for fold in folds]
+    assert folds.value_counts().to_dict() == dict.fromkeys(range(1, 6), 10)
+
+
+def test_clips_of_esc50s_twin_are_padded_with_digital_silence(tmp_path):
+    """All files have 5 s; without the silence, they have the lengths of the sounds."""
+    fetched(settings("esc50", missing=0.0), tmp_path)
+    waves = [sf.read(path, dtype="int16") for path in (tmp_path / "audio/esc50/audio").iterdir()]
+    assert {(len(wave), rate) for wave, rate in waves} == {(5 * 44100, 44100)}
+    lengths = [np.flatnonzero(wave)[-1] / rate for wave, rate in waves]
+    assert 0.29 < min(lengths) < 0.6 < 1.0 < max(lengths) <= 1.5
+
+
+def test_recordings_of_esc50s_twin_have_two_takes_in_one_fold(tmp_path):
+    config = settings("esc50", clips={"train": 80, "test": 20})
+    write = twins_esc50.files(config)["esc50/meta/esc50.csv"]
+    write(tmp_path / "esc50.csv")
+    rows = pd.read_csv(tmp_path / "esc50.csv")
+    recordings = rows.groupby("src_file")
+    assert set(recordings["take"].agg("".join)) == {"AB"}
+    assert recordings[["fold", "category"]].nunique().to_numpy().max() == 1
+    assert set(rows.loc[rows["esc10"], "category"]) == {"clock_tick", "chainsaw"}
 
 
 def annotated_lists(config, out):
@@ -308,17 +367,20 @@ def test_rate_and_channels_do_not_change_the_sound(variant, tmp_path):
 def test_without_a_twin_the_real_files_are_read_and_nothing_is_made(name, tmp_path):
     config = settings(name).model_copy(update={"twin": None})
     assert reader_of(config) is MODULES[name]
-    if name != "fsd50k":  # which would be downloaded
+    if name not in ("fsd50k", "esc50", "speech_commands"):  # which would be downloaded
         reader_of(config).fetch(config, tmp_path, tmp_path / "out")
     assert not list(tmp_path.iterdir())
     assert config.code() == (f"config/dataset/twinned.py:{type(config).__name__}", f"data/datasets/{name}.py")
 
 
-@pytest.mark.parametrize("name", MODULES)
+FOLDS = [f"esc50_twin_fold{fold}" for fold in esc50.FOLDS]
+
+
+@pytest.mark.parametrize("name", [*(f"{name}_twin" for name in MODULES), *FOLDS])
 def test_committed_twins_differ_from_the_real_ones_in_nothing_but_the_flag(name, request):
     folder = request.config.rootpath / "config" / "datasets"
-    real = {"audioset": "audioset_balanced"}.get(name, name)
-    twin, real = load_dataset(folder / f"{name}_twin.yaml"), load_dataset(folder / f"{real}.yaml")
+    real = {"audioset_twin": "audioset_balanced"}.get(name, name.replace("_twin", ""))
+    twin, real = load_dataset(folder / f"{name}.yaml"), load_dataset(folder / f"{real}.yaml")
     allowed = {"twin", "max_rejected", "title"}
     assert twin.model_dump(exclude=allowed) == real.model_dump(exclude=allowed)
     assert real.twin is None
@@ -343,6 +405,31 @@ def test_impossible_twins_are_refused(change, key, value, tmp_path):
         load_dataset(tmp_path / "x.yaml")
 
 
+@pytest.mark.parametrize(
+    ("settings_file", "key", "value"),
+    [
+        ({"source": "esc50", "twin": {"clips": {"train": 41, "test": 10}}}, "twin.clips.train", 41),
+        ({"source": "esc50", "twin": {"clips": {"train": 30, "test": 10}}}, "twin.clips.train", 30),
+        ({"source": "esc50", "dev_fold": 1, "twin": {"clips": {"train": 30, "dev": 9, "test": 10}}}, "twin.clips", 9),
+        ({"source": "esc50", "dev_fold": 1, "twin": {"clips": {"train": 40, "test": 10}}}, "twin.clips", "dev"),
+        (
+            {"source": "esc50", "twin": {"clips": {"train": 40, "test": 10}, "seconds": [1.0, 5.5]}},
+            "twin.seconds",
+            "[1.0, 5.5]",
+        ),
+        ({"source": "speech_commands", "twin": {"clips": WITH_DEV, "seconds": [0.5, 1.5]}}, "twin.seconds", 1.5),
+        ({"source": "speech_commands", "folder": "/data", "twin": {"clips": WITH_DEV}}, "folder", "/data"),
+    ],
+)
+def test_twins_that_the_published_format_cannot_hold_are_refused(settings_file, key, value, tmp_path):
+    settings_file["twin"] = {"seconds": [0.3, 1.0]} | settings_file["twin"]
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(settings_file))
+    with complains(ConfigError, tmp_path / "x.yaml", key, value):
+        load_dataset(tmp_path / "x.yaml")
+
+
 def test_splits_of_a_twin_are_those_of_its_lists():
     assert settings("voxceleb1").splits() == settings("fsd50k").splits() == set(SPLITS)
     assert settings("audioset").splits() == settings("epic_sounds").splits() == {"train", "test"}
+    assert settings("speech_commands").splits() == set(SPLITS)
+    assert settings("esc50").splits() == {"train", "test"}

@@ -60,6 +60,15 @@ def test_each_model_is_one_line_in_its_colour_the_mean_over_its_seeds(project, m
     assert "3 runs" in caption
 
 
+def test_a_curve_of_one_point_is_a_marker(project, monkeypatch):
+    """A run of fewer than two log intervals; a line through one point is invisible."""
+    one = TABLE[(TABLE["metric"] == "loss") & (TABLE["step"] == TABLE["step"].max())]
+    write_table(project / "history.csv", pd.concat([one, TABLE[TABLE["metric"] != "loss"]]), {})
+    figure, _ = drawn_figure(project, monkeypatch, "learning_curves", ["--history", str(project / "history.csv")])
+    markers = [[line.get_marker() for line in ax.lines] for ax in figure.axes]
+    assert markers == [["o", "o"], ["none"]]
+
+
 def test_labels_that_look_alike_are_told_apart(project):
     suite, names = suite_of(project), ("elastic", "hop20", "ast64")
     styles = dict.fromkeys(line_styles(suite), line_styles(suite)["ElasticAST"])
