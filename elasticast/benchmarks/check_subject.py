@@ -14,7 +14,7 @@ from elasticast.config.model.own import names_file
 from elasticast.config.model.own_code import resolve
 from elasticast.config.reading import validate
 from elasticast.data.packing import PackedBatch, PackedClip, grid_positions, pack
-from elasticast.errors import ConfigError, ElasticASTError
+from elasticast.errors import ConfigError, ElasticASTError, did_you_mean
 from elasticast.models import build_model
 from elasticast.models.pretrained import load_model
 
@@ -142,6 +142,8 @@ def open_subject(name: str, settings: dict[str, Any], *, trust_code: bool = Fals
             names = ", ".join(loaded.runs)
             raise ElasticASTError(f"{name}: suite {suite!r} has no experiment {experiment!r}; expected one of: {names}")
         return Subject(loaded.run_config(experiment, loaded.seeds[0]))
+    if not Path(name).exists() and (question := did_you_mean(name, BUILT_IN)):
+        raise ElasticASTError(f"{name}: no such kind of model, file or folder; {question}Kinds: {', '.join(BUILT_IN)}")
     trained = load_model(name, trust_code=trust_code)
     return Subject(trained.config, len(trained.classes), trained.model)
 

@@ -10,12 +10,21 @@ from elasticast.cli.options import TrustCode, only_with
 # Imports are inside the function, as in `elasticast.cli`.
 
 
+def _no_audio(model: str) -> str:
+    from elasticast.data.lookup import EXTENSIONS
+
+    if Path(model).suffix.lower().removeprefix(".") in EXTENSIONS and not Path(model).is_dir():
+        raise typer.BadParameter(f"{model} is an audio file; the first argument is the model, such as `demo`")
+    return model
+
+
 def predict(
     context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
             metavar="CKPT",
+            callback=_no_audio,
             help="folder of a trained run, `demo` for the model of this package, or other weights: docs/inference.md",
         ),
     ],

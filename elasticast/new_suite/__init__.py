@@ -60,6 +60,9 @@ def new_suite(
     """
     if not (config_dir / "suites").is_dir():
         raise ElasticASTError(f"{config_dir}: contains no folder `suites`; run this command in the repository")
+    if not folder.is_dir():
+        kind = "a file, not a folder" if folder.exists() else "no such folder"
+        raise ElasticASTError(f"{folder}: {kind}; give the folder of the recordings")
     name = name or default_name(folder)
     paths = [config_dir / kind / f"{name}.yaml" for kind in ("datasets", "suites")[: 1 if all_test else 2]]
     _check_name(name, paths)

@@ -4,11 +4,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from elasticast.errors import ElasticASTError
+from elasticast.errors import DataError, ElasticASTError, did_you_mean
 from elasticast.files import write_text
 from elasticast.published import checks
 from elasticast.published.checks import AGREES, DIFFERS, NOT_CHECKED, Finding
-from elasticast.published.layout import Published
+from elasticast.published.layout import RECORD, Published
 from elasticast.published.repeat import Repeat, repeat_run
 
 
@@ -38,7 +38,16 @@ def verify(
     ------
     Finding
         The result of each check, as soon as it is known.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder.
     """
+    if not folder.is_dir():
+        known = sorted(path.parent.name for path in folder.parent.glob(f"*/{RECORD}"))
+        listed = f"Published there: {', '.join(known)}" if known else "give docs/results/SUITE or results/SUITE"
+        raise DataError(f"{folder}: no such folder; {did_you_mean(folder.name, known)}{listed}")
     with tempfile.TemporaryDirectory() as scratch:
         try:
             published = checks.open_results(folder, Path(scratch))

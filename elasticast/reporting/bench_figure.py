@@ -30,7 +30,8 @@ def read_benches(paths: Sequence[Path]) -> Benches:
         try:
             table = pd.read_csv(path)
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: expected a CSV file that `elasticast bench` wrote: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{path}: expected a CSV file that `elasticast bench` wrote: {reason}") from None
         kind = next((kind for kind, (column, *_) in PANELS.items() if column in table), None)
         if kind is None:
             raise DataError(f"{path}: expected a CSV file of `elasticast bench` {', '.join(PANELS)}")

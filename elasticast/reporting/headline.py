@@ -24,7 +24,8 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: is not table 1 of a suite: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: is not table 1 of a suite: {reason}") from None
     if missing := [name for name in COLUMNS if name not in table]:
         raise DataError(f"{path}: is not table 1 of a suite: has no column {', '.join(missing)}")
     for column in ("mean", "sd"):

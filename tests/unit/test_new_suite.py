@@ -313,7 +313,7 @@ def test_a_folder_that_cannot_be_used_is_an_error_and_nothing_is_written(folder,
 
 def test_an_absent_folder_column_and_repository_are_errors(folder, config, tmp_path):
     table(folder)
-    with complains(ElasticASTError, "absent"):
+    with complains(ElasticASTError, "absent", "folder of the recordings"):
         new_suite(tmp_path / "absent", config_dir=config)
     with complains(ElasticASTError, "metadata.csv", "--labels", "'lable'", "'label'"):
         new_suite(folder, labels=["lable"], config_dir=config)

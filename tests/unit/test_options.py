@@ -28,3 +28,10 @@ def test_an_option_without_effect_is_refused(words, named):
     result = CliRunner().invoke(app, words.split(), env={"COLUMNS": "200"})
     assert result.exit_code == 2, result.output
     assert_names(result.output, *named)
+
+
+@pytest.mark.parametrize("words", ["predict a.wav", "predict a.wav b.FLAC"])
+def test_audio_in_the_place_of_the_model_is_refused(words):
+    result = CliRunner().invoke(app, words.split(), env={"COLUMNS": "200"})
+    assert result.exit_code == 2, result.output
+    assert_names(result.output, "CKPT", "a.wav", "demo")

@@ -129,6 +129,8 @@ def test_an_error_of_the_model_is_a_failure_with_its_message(file):
 def test_names_of_no_model_are_refused(tmp_path):
     with complains(ElasticASTError, tmp_path / "nothing"):
         open_subject(str(tmp_path / "nothing"), {})
+    with complains(ElasticASTError, "elastiast", "`elasticast`"):
+        open_subject("elastiast", {})
     with complains(ElasticASTError, "mini", "nothing", "events_elastic"):
         open_subject("mini/nothing", {})
     with complains(ConfigError, "elasticast", "model.depth", "x"):

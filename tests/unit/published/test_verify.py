@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from elasticast.checksums import write_record
 from elasticast.cli import app
-from elasticast.errors import ConfigError
+from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation.records import write_table
 from elasticast.published import checks, repeat
 from elasticast.published.checks import AGREES, DIFFERS, NOT_CHECKED
@@ -52,6 +52,12 @@ def test_a_file_was_edited(published, name):
 
 def test_a_folder_without_results(tmp_path):
     assert outcomes(tmp_path) == {"files": DIFFERS}
+
+
+def test_an_absent_folder_is_an_error_that_names_the_published_ones(published):
+    absent = published.with_name(f"{published.name}s")
+    with complains(DataError, absent.name, "no such folder", f"`{published.name}`"):
+        outcomes(absent)
 
 
 def test_the_suite_changed(published, finished):
