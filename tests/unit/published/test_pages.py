@@ -19,7 +19,6 @@ from tests.complaints import complains
 
 REPOSITORY = Path(__file__).parents[3]
 WITHOUT_TABLES = {
-    "adapt.md": "of runs of single models, whose tables do not exist",
     "api.md": "no results",
     "architecture.md": "no results",
     "audit.md": "examples of the output of `elasticast audit`",
