@@ -20,7 +20,7 @@ from elasticast.reporting.ablation.figures import draw
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.run_table import run_table
 from elasticast.reporting.ablation.variant_table import compare_variants, printed_csv, read_variants
-from elasticast.reporting.style import save
+from elasticast.reporting.style import paper_style, save
 from elasticast.reporting.tables import tidy_csv
 
 FOLDER, SETTINGS, SCORES, VARIANTS, RUNS, FIGURE = (
@@ -65,7 +65,8 @@ def publish_ablation(results: Path, name: str, out: Path | None = None) -> Path:
     write_text(out / SCORES, tidy_csv(run_table(found)))
     write_text(out / VARIANTS, printed_csv(table))
     collect.runs(sorted(set(_runs(ablation, results))), out / RUNS)
-    save(draw(found, table), out / FIGURE, figure_caption(found, table))
+    with paper_style():
+        save(draw(found, table), out / FIGURE, figure_caption(found, table))
     files = [SETTINGS, SCORES, VARIANTS, RUNS, f"{Path(RUNS).stem}.json", f"{FIGURE}.png", f"{FIGURE}.rst"]
     about = {"suite": ablation.suite, "ablation": name, "published_with": {"git_commit": git_commit(), **versions()}}
     write_record(out / RECORD, about, [out / file for file in files])

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from elasticast.errors import DataError
 from elasticast.files import read_json
@@ -11,6 +12,7 @@ from elasticast.published.ablations import check_ablation, publish_ablation, pub
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.variant_table import compare_variants, markdown, sweep_table
 from elasticast.reporting.collect import RUN_COLUMNS
+from elasticast.reporting.style import DOUBLE_COLUMN
 from tests.complaints import complains
 from tests.records import rewrite_record
 from tests.unit.reporting.ablation_results import write_results
@@ -51,6 +53,8 @@ def test_it_prints_as_the_suite_does(trial, results):
     assert set(pd.read_csv(out / "scores.csv")["variant"]) == {"attention", "mean"}
     assert len(pd.read_csv(out / "runs.csv")) == 4
     assert (out / "figure.png").is_file()
+    with Image.open(out / "figure.png") as picture:
+        assert picture.width == round(DOUBLE_COLUMN * 300)  # in the style of the paper, which has 300 dpi
 
 
 @pytest.mark.parametrize("name", ["variants.csv", "scores.csv", "runs.csv", "ablation.yaml", "figure.png"])
