@@ -91,6 +91,19 @@ def published_variants(suite: str, name: str) -> pd.DataFrame:
     return read_variants(folder / VARIANTS)
 
 
+def published_scores(suite: str, name: str) -> pd.DataFrame:
+    """Read all metrics of all runs of a published ablation, after all its files were verified.
+
+    Raises
+    ------
+    DataError
+        If the ablation is not published, or a file is missing or was changed.
+    """
+    folder = ROOT / suite / FOLDER / name
+    check_ablation(folder, suite)
+    return pd.read_csv(folder / SCORES, keep_default_na=False, na_values={"compression": ["n/a"]})
+
+
 def check_ablation(folder: Path, suite: str) -> int:
     """Verify the files of a published ablation of a suite, and return their number. The folder has its name.
 
@@ -99,7 +112,7 @@ def check_ablation(folder: Path, suite: str) -> int:
     DataError
         If the ablation is not published, if a file is missing or was changed, or if they are of another ablation.
     """
-    record = verified_record(folder, {SETTINGS, VARIANTS})
+    record = verified_record(folder, {SETTINGS, VARIANTS, SCORES})
     expected = {"suite": suite, "ablation": folder.name}
     for key, value in expected.items():
         if record[key] != value:

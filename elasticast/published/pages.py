@@ -14,10 +14,11 @@ from typing import Any
 
 import pandas as pd
 
+from elasticast.config.ablation_sweeps import SWEEPS
 from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.published import costs
-from elasticast.published.ablations import published_variants
+from elasticast.published.ablations import FOLDER, published_scores, published_variants
 from elasticast.published.layout import FIGURES, RECORD, REMEDY, ROOT, Published, read_published
 from elasticast.published.speed import speed_table
 from elasticast.reporting.ablation.variant_table import sweep_table
@@ -207,6 +208,26 @@ def ablation(suite: str, name: str, sweep: str) -> str:
     return sweep_table(published_variants(suite, name), sweep.replace("_", " "))
 
 
+def ablation_points(suite: str, name: str, evaluation: str) -> str:
+    """Mean scores (%) of the variants of an ablation at the points of an evaluation, and the base's operations."""
+    scores = published_scores(suite, name)
+    scores = scores[scores["evaluation"] == evaluation]
+    x_names = scores["x_name"].unique()
+    if len(x_names) != 1 or scores.groupby(["variant", "seed", "metric", "x"]).size().max() > 1:
+        raise DataError(
+            f"{ROOT / suite / FOLDER / name}: {evaluation!r} is not one of its evaluations with one score per x"
+        )
+    metric = published_variants(suite, name)["metric"].iloc[0]
+    means = scores[scores["metric"] == metric].pivot_table("value", "x", "label", sort=False)
+    flops = scores[(scores["metric"] == "gflops_per_clip") & scores["base"]].groupby("x")["value"].mean()
+    rows = [[f"{x:g}", *(f"{100 * value:.1f}" for value in values)] for x, values in means.iterrows()]
+    head = [SWEEPS[x_names[0]].capitalize(), *map(MARKDOWN.words, means.columns)]
+    if len(flops):
+        head.append("GFLOPs per clip")
+        rows = [[*row, f"{flops[x]:.3g}"] for row, x in zip(rows, means.index, strict=True)]
+    return markdown_table(head, ["---:"] * len(head), rows)
+
+
 # ---------------------------------------------------------------------------------------------
 # Values
 # ---------------------------------------------------------------------------------------------
@@ -245,6 +266,28 @@ def _interval(suite: str, experiment: str, evaluation: str, x: str) -> dict[str,
     return row.iloc[0].to_dict() | {"value": round(scores["value"].mean(), 12)}  # of sums in any order
 
 
+def variant(suite: str, name: str, variant: str, sweep: str, quantity: str) -> str:
+    """Score (%) of a variant of an ablation: `quantity` is native, mean or worst of the sweep."""
+    return f"{100 * _variant(suite, name, variant, sweep, quantity)['value']:.1f}"
+
+
+def delta(suite: str, name: str, variant: str, sweep: str, quantity: str) -> str:
+    """Difference of a variant from the base of its ablation (points) with its 95 % interval."""
+    row = _variant(suite, name, variant, sweep, quantity)
+    return "{} [{}, {}]".format(*(signed(100 * row[column]) for column in ("delta", "delta_low", "delta_high")))
+
+
+def _variant(suite: str, name: str, variant: str, sweep: str, quantity: str) -> pd.Series:
+    table = published_variants(suite, name)
+    place = {"variant": variant, "sweep": sweep.replace("_", " "), "quantity": quantity}
+    row = table[(table[list(place)] == pd.Series(place)).all(axis=1)]
+    if len(row) != 1:
+        raise DataError(
+            f"{ROOT / suite / FOLDER / name}: {len(row)} rows of {variant}, {sweep}, {quantity}; expected 1"
+        )
+    return row.iloc[0]
+
+
 def moved(suite: str, task: str = "") -> str:
     """Largest difference (points) of repeated trainings, of the runs whose name begins with `task`."""
     table = pd.read_csv(ROOT / suite / REPEATS)
@@ -253,10 +296,11 @@ def moved(suite: str, task: str = "") -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
-    "ablation": ablation, "speed": speed_table,
+    "ablation": ablation, "ablation-points": ablation_points, "speed": speed_table,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
-    "core-minutes": core_minutes, "score": score, "interval": interval, "moved": moved,
+    "core-minutes": core_minutes, "score": score, "interval": interval, "variant": variant, "delta": delta,
+    "moved": moved,
 }  # fmt: skip
 
 

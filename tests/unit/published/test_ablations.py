@@ -57,6 +57,33 @@ def test_it_prints_as_the_suite_does(trial, results):
         assert picture.width == round(DOUBLE_COLUMN * 300)  # in the style of the paper, which has 300 dpi
 
 
+def test_numbers_of_pages_are_those_of_the_tables(results):
+    publish_ablation(results, "trial")
+    table = published_variants("toy", "trial").query("variant == 'mean' and quantity == 'worst'").iloc[0]
+    assert pages.variant("toy", "trial", "mean", "length", "worst") == f"{100 * table['value']:.1f}"
+    low, high = (f"{100 * table[name]:+.1f}".replace("-", "−") for name in ("delta_low", "delta_high"))
+    assert pages.delta("toy", "trial", "mean", "length", "worst").endswith(f" [{low}, {high}]")
+    with complains(DataError, "docs/results/toy/ablations/trial", "0 rows", "median"):
+        pages.variant("toy", "trial", "median", "length", "worst")
+
+
+def test_scores_at_points_are_means_over_seeds(results):
+    publish_ablation(results, "trial")
+    scores = pd.read_csv("docs/results/toy/ablations/trial/scores.csv")
+    evaluation, metric = scores["evaluation"].iloc[0], published_variants("toy", "trial")["metric"].iloc[0]
+    head, _, *rows = pages.ablation_points("toy", "trial", evaluation).splitlines()
+    scores = scores[(scores["evaluation"] == evaluation) & (scores["metric"] == metric)]
+    labels = list(scores["label"].unique())
+    assert [cell.strip() for cell in head.split("|")[2:-1]] == labels
+    for row in rows:
+        x, *values = (cell.strip() for cell in row.split("|")[1:-1])
+        at = scores[scores["x"] == float(x)]
+        assert values == [f"{100 * at[at['label'] == label]['value'].mean():.1f}" for label in labels]
+    assert len(rows) == scores["x"].nunique() > 1
+    with complains(DataError, "docs/results/toy/ablations/trial", "'other'"):
+        pages.ablation_points("toy", "trial", "other")
+
+
 @pytest.mark.parametrize("name", ["variants.csv", "scores.csv", "runs.csv", "ablation.yaml", "figure.png"])
 def test_a_file_was_changed(results, name):
     out = publish_ablation(results, "trial")
