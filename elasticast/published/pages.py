@@ -6,6 +6,7 @@ of :data:`TABLES` or :data:`VALUES`; the words after it are the arguments of tha
 What is of a suite whose results are not published stays as it is.
 """
 
+import math
 import re
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from elasticast.checksums import read_record, verify
 from elasticast.config.ablation_sweeps import SWEEPS
 from elasticast.errors import DataError
 from elasticast.files import write_text
@@ -203,6 +205,50 @@ def cost(*suites: str) -> str:
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 
 
+def points(suite: str, evaluation: str, metric: str, *experiments: str) -> str:
+    """Mean scores (%) of experiments at the points of an evaluation."""
+    published = _published(suite)
+    columns = {}
+    for name in experiments:
+        scores = published.metrics
+        scores = scores[(scores["experiment"] == name) & (scores["evaluation"] == evaluation)]
+        means = scores[scores["metric"] == metric].groupby("x", sort=False)["value"].mean()
+        if means.empty:
+            raise DataError(f"{ROOT / suite / 'metrics.csv'}: no {metric} of {name!r} in evaluation {evaluation!r}")
+        columns[MARKDOWN.words(published.suite.experiments[name].label)] = means
+    table = pd.DataFrame(columns)
+    sweep = SWEEPS[published.suite.evaluations[evaluation].x_name].capitalize()
+    rows = [[f"{x:g}", *(f"{100 * value:.1f}" for value in values)] for x, values in table.iterrows()]
+    return markdown_table([sweep, *table], ["---:"] * (1 + len(columns)), rows)
+
+
+def streams(metric: str, *names: str) -> str:
+    """Scores (%) of models in streams, by chunk and context, from `elasticast sweep --chunks`.
+
+    Parameters
+    ----------
+    metric : str
+        The metric.
+    *names : str
+        Folders in ``docs/results/streams``; their names are printed. The real-time factor is that of the first.
+    """
+    tables = {}
+    for name in names:
+        folder = ROOT / "streams" / name
+        record = read_record(folder / "stream.json", REMEDY)
+        verify(folder / "stream.csv", record, folder / "stream.json", REMEDY)
+        table = pd.read_csv(folder / "stream.csv")
+        tables[name] = table[table["metric"] == metric].set_index(["chunk", "context"])
+    first = tables[names[0]]
+    head = ["Chunk (s)", "Context (s)", "Delay (s)", *map(_words, names), "Real-time factor"]
+    rows = []
+    for (chunk, context), row in first.iterrows():
+        scores = [f"{100 * table.loc[(chunk, context), 'value']:.1f}" for table in tables.values()]
+        reach = "all" if math.isinf(context) else f"{context:g}"
+        rows.append([f"{chunk:g}", reach, f"{row['delay']:g}", *scores, f"{row['real_time_factor']:.2g}"])
+    return markdown_table(head, ["---:"] * len(head), rows)
+
+
 def ablation(suite: str, name: str, sweep: str) -> str:
     """The variants of an ablation over one sweep, compared with its base."""
     return sweep_table(published_variants(suite, name), sweep.replace("_", " "))
@@ -296,7 +342,8 @@ def moved(suite: str, task: str = "") -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
-    "ablation": ablation, "ablation-points": ablation_points, "speed": speed_table,
+    "points": points, "streams": streams, "ablation": ablation, "ablation-points": ablation_points,
+    "speed": speed_table,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
     "core-minutes": core_minutes, "score": score, "interval": interval, "variant": variant, "delta": delta,
@@ -330,7 +377,7 @@ def _made(makers: dict[str, Callable[..., str]], words: str) -> str | None:
     """The text that a comment asks for; None if its suite is not published."""
     name, *arguments = words.split()
     make = makers[name]
-    if make not in (claims, speed_table) and not all(map(is_published, arguments[:1])):
+    if make not in (claims, speed_table, streams) and not all(map(is_published, arguments[:1])):
         return None
     return make(*arguments)
 

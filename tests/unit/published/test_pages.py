@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from elasticast.checksums import write_record
 from elasticast.data.ceilings import Heard, expected_precision
 from elasticast.data.datasets.scenes import CLASSES, compose
 from elasticast.errors import DataError
@@ -16,6 +17,7 @@ from elasticast.published.layout import FIGURES, ROOT, Published
 from elasticast.published.pages import COMMAND, PAGES, is_published, refreshed
 from elasticast.reporting.comparison import HEAD
 from tests.complaints import complains
+from tests.unit.reporting.toy_suite import EVALUATIONS
 
 REPOSITORY = Path(__file__).parents[3]
 WITHOUT_TABLES = {
@@ -194,6 +196,49 @@ def test_the_largest_difference_of_repeated_runs(judged):
     table = pd.DataFrame({"run": ["elastic/seed0", "elastic/seed0", "ast64/seed0"], "difference": [0.5, -0.75, 2.0]})
     table.to_csv(judged / pages.REPEATS, index=False)
     assert (pages.moved("toy_suite"), pages.moved("toy_suite", "elastic")) == ("2", "0.75")
+
+
+def test_scores_at_the_points_of_an_evaluation(judged):
+    head, _, *rows = pages.points("toy_suite", "lengths", "mAP", "elastic", "ast64").splitlines()
+    assert head == "| Length | ElasticAST | AST 64 |"
+    values = {x: cells for x, *cells in ([cell.strip() for cell in row.split("|")[1:-1]] for row in rows)}
+    for place, name in enumerate(("elastic", "ast64")):
+        assert all(cells[place] == pages.score("toy_suite", name, "lengths", x) for x, cells in values.items())
+    assert len(values) == len(EVALUATIONS["lengths"]["x"])
+    with complains(DataError, "metrics.csv", "no PSDS1", "'elastic'", "'lengths'"):
+        pages.points("toy_suite", "lengths", "PSDS1", "elastic")
+
+
+def test_scores_in_streams_by_chunk_and_context(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, factor in (("one", 0.25), ("another_one", 0.5)):
+        folder = ROOT / "streams" / name
+        folder.mkdir(parents=True)
+        rows = [
+            {
+                "chunk": 0.64,
+                "context": context,
+                "delay": 0.66,
+                "real_time_factor": 0.01,
+                "metric": metric,
+                "value": value,
+            }
+            for context, values in ((1.28, (factor, 1.0)), (float("inf"), (factor / 2, 2.0)))
+            for metric, value in zip(("mAP", "d_prime"), values, strict=True)
+        ]
+        pd.DataFrame(rows).to_csv(folder / "stream.csv", index=False)
+        write_record(folder / "stream.json", {}, [folder / "stream.csv"])
+    page = "<!-- results: streams mAP one another_one -->\n<!-- end of results -->"
+    assert refreshed(page).splitlines()[1:-1] == [
+        "| Chunk (s) | Context (s) | Delay (s) | one | another one | Real-time factor |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| 0.64 | 1.28 | 0.66 | 25.0 | 50.0 | 0.01 |",
+        "| 0.64 | all | 0.66 | 12.5 | 25.0 | 0.01 |",
+    ]
+    path = ROOT / "streams/one/stream.csv"
+    path.write_text(path.read_text().replace("0.25", "0.35"))
+    with complains(DataError, path):
+        refreshed(page)
 
 
 def test_a_value_in_a_sentence_is_replaced(judged):
