@@ -35,6 +35,10 @@ rule all:
         rules.summary.input,
 
 
+onstart:
+    drop_default_rate_limit(workflow.scheduler)
+
+
 # custom rules (docs/extending.md) come last, so that they can use all other rules
 for file in CUSTOM_RULES:
 

@@ -23,7 +23,7 @@ from elasticast.published import costs
 from elasticast.published.ablations import FOLDER, published_scores, published_variants
 from elasticast.published.layout import FIGURES, RECORD, REMEDY, ROOT, Published, read_published
 from elasticast.published.speed import speed_table
-from elasticast.reporting.ablation.variant_table import sweep_table
+from elasticast.reporting.ablation.variant_table import cost_table, sweep_table
 from elasticast.reporting.claims import FAILS, HELD, LEVEL, NOT_HELD, UNDECIDED, UNTESTED, conclude, format_place
 from elasticast.reporting.comparison import HEAD, SCORES, comparison_table, printed_rows
 from elasticast.reporting.panels import sweep_panels
@@ -254,6 +254,11 @@ def ablation(suite: str, name: str, sweep: str) -> str:
     return sweep_table(published_variants(suite, name), sweep.replace("_", " "))
 
 
+def ablation_costs(suite: str, name: str, *columns: str) -> str:
+    """Costs of the variants of an ablation, medians over runs."""
+    return cost_table(published_variants(suite, name), columns)
+
+
 def ablation_points(suite: str, name: str, evaluation: str) -> str:
     """Mean scores (%) of the variants of an ablation at the points of an evaluation, and the base's operations."""
     scores = published_scores(suite, name)
@@ -343,7 +348,7 @@ def moved(suite: str, task: str = "") -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
     "points": points, "streams": streams, "ablation": ablation, "ablation-points": ablation_points,
-    "speed": speed_table,
+    "ablation-costs": ablation_costs, "speed": speed_table,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
     "core-minutes": core_minutes, "score": score, "interval": interval, "variant": variant, "delta": delta,

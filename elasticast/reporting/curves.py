@@ -45,13 +45,14 @@ _TICKS = {
 }
 """Distances of ticks on a linear x axis; over lengths they are computed."""
 _LINE_HEIGHT = 1.25  # in font sizes
+_MANY = 10  # series, whose legend in one column would be higher than the panel
 
 
 def draw_sweeps(panels: list[Panel], styles: Styles) -> Figure:
     """Draw one panel per dataset and task, with one legend for all panels."""
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     rows = -(-len(panels) // columns)
-    width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
+    width = DOUBLE_COLUMN if columns > 1 else _width_of_one(panels[0])
     figure = new_figure(width, 2.25 * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     logarithmic = is_logarithmic(panels)
@@ -66,15 +67,21 @@ def draw_sweeps(panels: list[Panel], styles: Styles) -> Figure:
     return figure
 
 
+def _width_of_one(panel: Panel) -> float:
+    """Width of a figure of one panel."""
+    return DOUBLE_COLUMN if len(panel.series) > _MANY else SINGLE_COLUMN
+
+
 def draw_teaser(panel: Panel, styles: Styles) -> Figure:
     """Draw figure 1: the curves of one panel over length.
 
     If the names of the curves fit at their right ends, they are written there. Otherwise there is a legend.
     """
-    figure = new_figure(SINGLE_COLUMN, 2.25)
+    width = _width_of_one(panel)
+    figure = new_figure(width, 2.25)
     ax = figure.subplots()
     draw_panel(ax, panel, styles, is_logarithmic([panel]))
-    note_missing_runs(figure, [ax], [panel], SINGLE_COLUMN, 1)
+    note_missing_runs(figure, [ax], [panel], width, 1)
     names = [] if _label_ends(figure, ax, panel, styles) else curve_handles([panel], styles)
     legend_below(figure, names + mark_handles([panel]))
     return figure

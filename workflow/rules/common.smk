@@ -23,6 +23,7 @@ from elasticast.config.names import name_error
 from elasticast.config.reading import read_yaml
 from elasticast.errors import ConfigError, ElasticASTError, did_you_mean
 from elasticast.jobs.messages import TerminalMessages, stored_seconds
+from elasticast.jobs.scheduler import drop_default_rate_limit
 from elasticast.plan import Plan
 from elasticast.provenance import STAGES, code_digest, git_commit
 

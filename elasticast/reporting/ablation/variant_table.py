@@ -3,6 +3,7 @@
 Like table 1, it is a tidy data frame with one row per printed cell. It is printed as Markdown and as LaTeX.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -211,19 +212,17 @@ def _rows(table: pd.DataFrame, markup: Markup) -> list[list[str]]:
     return rows
 
 
-def _cost_rows(first: str, table: pd.DataFrame, markup: Markup) -> tuple[list[str], list[list[str]]]:
-    """Headings and printed cells of the costs.
-
-    Operations are included if they were counted for any variant, trained parameters if any variant trains only some.
-    """
+def _included_costs(table: pd.DataFrame) -> list[str]:
+    """Costs that a table has: operations if they were counted, trained parameters if a variant trains only some."""
     some = (table["trained_parameters"] < table["parameters"]).any()
     included = {"gflops_per_clip": table["gflops_per_clip"].notna().any(), "trained_parameters": some}
-    columns = [key for key in COSTS if included.get(key, True)]
-    rows = []
-    for _, cells in table.groupby("variant", sort=False):
-        variant = cells.iloc[0]
-        rows.append([markup.words(variant["label"]), *(_cost(key, variant[key]) for key in columns)])
-    return [first, *(_COST_HEAD[key] for key in columns)], rows
+    return [key for key in COSTS if included.get(key, True)]
+
+
+def _cost_rows(table: pd.DataFrame, columns: Sequence[str], markup: Markup) -> list[list[str]]:
+    """Printed costs, one row per variant."""
+    variants = table.drop_duplicates("variant").to_dict("records")
+    return [[markup.words(row["label"]), *(_cost(key, row[key]) for key in columns)] for row in variants]
 
 
 def _cost(key: str, value: float) -> str:
@@ -281,8 +280,7 @@ def markdown(results: AblationResults, table: pd.DataFrame) -> str:
     parts.append(MARKDOWN.bold(MARKDOWN.words(_caption(results, table))) + "\n")
     for sweep in table["sweep"].unique():
         parts += [f"Over {sweep} ({_where(results, sweep)}):\n", sweep_table(table, sweep, first)]
-    head, rows = _cost_rows(first, table, MARKDOWN)
-    parts += ["Cost, medians over runs:\n", markdown_table(head, ["---", *["---:"] * (len(head) - 1)], rows)]
+    parts += ["Cost, medians over runs:\n", cost_table(table, _included_costs(table), first)]
     return "\n".join([*parts, " ".join(notes(table)) + "\n"])
 
 
@@ -295,7 +293,8 @@ def latex(results: AblationResults, table: pd.DataFrame) -> str:
         title = LATEX.words(f"{rows['metric'].iloc[0]} (%) over {sweep}; {_where(results, sweep)}")
         lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{title}}}}} \\"]
         lines += map(latex_row, _rows(rows, LATEX))
-    head, rows = _cost_rows(first, table, LATEX)
+    columns = _included_costs(table)
+    head, rows = [first, *(_COST_HEAD[key] for key in columns)], _cost_rows(table, columns, LATEX)
     lines += [r"\bottomrule", r"\end{tabular}", "", rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule"]
     lines += [latex_row(map(LATEX.words, head)), r"\midrule", *map(latex_row, rows)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
@@ -305,6 +304,12 @@ def sweep_table(table: pd.DataFrame, sweep: str, first: str = "Variant") -> str:
     """Print the scores over one sweep as Markdown; `first` is the heading of the variants."""
     align = ["---", *[":---:"] * 6, "---:"]
     return markdown_table([first, *_HEAD], align, _rows(table[table["sweep"] == sweep], MARKDOWN))
+
+
+def cost_table(table: pd.DataFrame, columns: Sequence[str], first: str = "Variant") -> str:
+    """Print some of the costs `COSTS` of the variants as Markdown; `first` is the heading of the variants."""
+    head = [first, *(_COST_HEAD[key] for key in columns)]
+    return markdown_table(head, ["---", *["---:"] * len(columns)], _cost_rows(table, columns, MARKDOWN))
 
 
 def write_table(results: AblationResults, table: pd.DataFrame, out: Path) -> None:

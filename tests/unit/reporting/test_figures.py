@@ -1,6 +1,7 @@
 """Figures from made-up results: what is drawn, how missing runs appear, and equal bytes for equal results."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from matplotlib.text import Text
 
 from elasticast.evaluation.records import write_table
-from elasticast.reporting.curves import _spread
-from elasticast.reporting.style import line_styles
+from elasticast.reporting.curves import _spread, draw_sweeps, draw_teaser
+from elasticast.reporting.panels import sweep_panels
+from elasticast.reporting.read_tables import read_metrics
+from elasticast.reporting.style import DOUBLE_COLUMN, SINGLE_COLUMN, line_styles
 from tests.unit.reporting.toy_suite import (
     EVALUATIONS,
     drawn_figure,
@@ -69,6 +72,16 @@ def test_a_script_ends_with_one_line_on_bad_input(project):
     with pytest.raises(SystemExit) as stop:
         run_script(project, "fig1_teaser", *from_metrics(project))
     assert str(stop.value) == f"error: {project / 'metrics.csv'}: line 2: value = 'high' is not a number"
+
+
+def test_one_panel_with_many_series_is_wide_so_that_its_legend_is_not_higher(project):
+    suite = suite_of(project)
+    panel = sweep_panels(suite, read_metrics(project / "metrics.csv", suite.name), "max_frames")[0]
+    many = replace(panel, series=panel.series * 4)
+    for draw in (draw_teaser, lambda panel, styles: draw_sweeps([panel], styles)):
+        widths = [draw(some, line_styles(suite)).get_figwidth() for some in (panel, many)]
+        assert len(panel.series) <= 10 < len(many.series)
+        assert widths == [SINGLE_COLUMN, DOUBLE_COLUMN]
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
