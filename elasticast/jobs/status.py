@@ -110,7 +110,7 @@ def _trained(folder: Path, config: RunConfig) -> str:
 def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta | None]:
     """Last step with the total, and the remaining time at the speed in the last line of history.csv.
 
-    The remaining time is None if it is not known: for runs with a length in epochs, or if that speed is 0.
+    The remaining time is None if it is not known: for runs in phases or with a length in epochs, or if that speed is 0.
     """
     path = folder / "history" / "history.csv"
     if not path.is_file():
@@ -121,7 +121,7 @@ def training_progress(folder: Path, config: RunConfig) -> tuple[str, timedelta |
         return "0", None
     step, train = int(rows[-1]["step"]), config.train
     if train.phases is not None:  # the number of steps of a phase depends on the clips
-        return f"{step} (epoch {rows[-1]['epoch']})", ""
+        return f"{step} (epoch {rows[-1]['epoch']})", None
     if train.steps is None:
         of = f" of {train.epochs}" if train.epochs is not None else ""
         return f"{step} (epoch {rows[-1]['epoch']}{of})", None

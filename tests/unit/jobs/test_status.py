@@ -89,6 +89,19 @@ def test_a_speed_that_rounds_to_zero_gives_no_remaining_time(tiny, tmp_path):
     assert status.training_progress(tmp_path, tiny()) == ("1 of 4", None)
 
 
+PHASES = [{"compression": 2.0, "share": 0.5}, {"compression": 1.0, "share": 0.5}]
+
+
+@pytest.mark.parametrize("length", [{"phases": PHASES}, {"steps": None, "epochs": 2}], ids=["phases", "epochs"])
+def test_a_run_whose_number_of_steps_depends_on_the_clips_has_no_remaining_time(tiny, tmp_path, length):
+    path = tmp_path / "history" / "history.csv"
+    path.parent.mkdir()
+    path.write_text("step,epoch,loss,lr,grad_norm,clips_per_s,tokens_per_s\n3,1,2.5,0.001,1.0,8.0,100.0\n")
+    step, to_go = status.training_progress(tmp_path, tiny(train=length))
+    assert step.startswith("3 (epoch 1")
+    assert to_go is None
+
+
 def test_a_broken_record_is_an_error_with_its_path(tmp_path):
     path = tmp_path / "jobs" / "a.json"
     path.parent.mkdir()
