@@ -6,7 +6,6 @@ of :data:`TABLES` or :data:`VALUES`; the words after it are the arguments of tha
 What is of a suite whose results are not published stays as it is.
 """
 
-import math
 import re
 from collections.abc import Callable
 from functools import cache
@@ -244,8 +243,7 @@ def streams(metric: str, *names: str) -> str:
     rows = []
     for (chunk, context), row in first.iterrows():
         scores = [f"{100 * table.loc[(chunk, context), 'value']:.1f}" for table in tables.values()]
-        reach = "all" if math.isinf(context) else f"{context:g}"
-        rows.append([f"{chunk:g}", reach, f"{row['delay']:g}", *scores, f"{row['real_time_factor']:.2g}"])
+        rows.append([f"{chunk:g}", f"{context:g}", f"{row['delay']:g}", *scores, f"{row['real_time_factor']:.2g}"])
     return markdown_table(head, ["---:"] * len(head), rows)
 
 
