@@ -44,7 +44,8 @@ def nist(data: FileBytes, base: int) -> Extent | None:
     start, unknown = base + len(head), count <= 0 or is_placeholder(count) or is_placeholder(count * frame)
     stop, trusted = resolve(data, start, max(0, count) * frame, unknown, base)
     if not trusted:
-        return Extent(start, data.size, _with_count(head, (data.size - start) // frame), trusted)
+        stop = end_of_stream(data, start)
+        return Extent(start, stop, _with_count(head, (stop - start) // frame), trusted)
     check_tail(data, stop)
     return Extent(start, stop, _with_count(head, count), trusted)
 
@@ -83,7 +84,10 @@ def voc(data: FileBytes, base: int) -> Extent | None:
 
 def _fixed(data: FileBytes, start: int, length: int) -> Extent:
     stop, trusted = resolve(data, start, length, unknown=False)
-    check_tail(data, stop)
+    if trusted:
+        check_tail(data, stop)
+    else:
+        stop = end_of_stream(data, start)
     return Extent(start, stop, trusted=trusted)
 
 
