@@ -10,7 +10,8 @@ libsndfile reads what is there and says nothing if the header promised more, and
 - The header gives any other length that is not there: the file is truncated.
 - Compressed streams (MP3, FLAC, Ogg) are counted by the headers of their frames or pages. A count in the header of the
   file is used only if it agrees.
-- Files for ffmpeg (MP4, WMA, Flash video, AVI, WavPack, TTA, SoX, transport streams) have to be as long as they say.
+- Files for ffmpeg (MP4, Matroska, WMA, Flash video, AVI, WavPack, TTA, SoX, transport streams) have to be as long as
+  they say, and their parts have to follow each other.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,7 @@ _MAGIC: dict[bytes, Callable[[FileBytes, int], Extent | None]] = {
     b"fLaC": flac.flac,
     b"OggS": ogg.ogg,
     ffmpeg_only.ASF_HEADER[:4]: ffmpeg_only.asf,
+    ffmpeg_only.EBML: ffmpeg_only.matroska,
     b"FLV\1": ffmpeg_only.flv,
     b"wvpk": ffmpeg_only.wavpack,
     b"TTA1": ffmpeg_only.tta,

@@ -158,10 +158,8 @@ def test_chunks_of_any_name_and_size_after_streamed_samples(tmp_path, kind, subt
 
 @pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "NIST"])
 def test_tags_after_streamed_samples(tmp_path, kind):
-    foot = b"APETAGEX" + struct.pack("<IIII", 2000, 72, 1, 0x80000000) + bytes(8)
-    ape = foot + bytes(40) + foot
     lyrics = b"LYRICSBEGININD0000211000020LYRICS200"
-    for after in (TAG, ID3, ape, ape + TAG, ID3 + ape, lyrics + TAG):
+    for after in (TAG, ID3, APE_WITH_FOOTER, APE_WITH_FOOTER + TAG, ID3 + APE_WITH_FOOTER, lyrics + TAG):
         same(prepared(tmp_path / "clip", streamed(kind) + after))
     if kind in ("WAV", "AIFF"):  # a tag within a chunk
         same(prepared(tmp_path / "clip", streamed(kind) + chunk(kind, b"ID3 ", ID3)))
@@ -220,6 +218,8 @@ def test_a_cut_file_is_no_shorter_clip(tmp_path, kind, subtype, channels):
 ID3 = b"ID3\4\0\0\0\0\1\0" + bytes(128)
 TAG = b"TAG" + bytes(125)
 APE = b"APETAGEX" + struct.pack("<III", 2000, 40, 1) + bytes(12 + 40)
+_FOOT = b"APETAGEX" + struct.pack("<IIII", 2000, 72, 1, 0x80000000) + bytes(8)
+APE_WITH_FOOTER = _FOOT + bytes(40) + _FOOT
 
 
 @pytest.mark.parametrize("kind", ["WAV", "AIFF", "FLAC", "AU", "CAF", "W64"])
