@@ -210,15 +210,17 @@ def _agree(file: sf.SoundFile, extent: Extent | None) -> bool:
 def _check_integers(file: sf.SoundFile) -> None:
     """Refuse 32-bit integers that are floats, or that fit into 24 bits and may never have been scaled to 32 bit.
 
-    Integers whose lowest 8 bits are zero were scaled. The file is read up to the first sample that needs more bits.
+    Integers whose lowest 8 bits are zero were scaled. The file is read up to the first block with one of more bits.
     """
     if _holds_floats(file):
         raise UnusableAudioError("damaged (32-bit integers by the header, but the samples are floats)")
     peak = low = 0
     try:
-        while len(block := file.read(BLOCK, dtype="int32")) and peak < MIN_INT32:
+        for block in file.blocks(BLOCK, dtype="int32"):
             peak = max(peak, -int(block.min()), int(block.max()))
             low |= int(np.bitwise_or.reduce(block, axis=None)) & 255
+            if peak >= MIN_INT32:
+                break
         file.seek(0)
     except sf.LibsndfileError:  # reading the samples will name the fault
         return

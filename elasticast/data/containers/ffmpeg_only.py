@@ -27,7 +27,7 @@ _TS_PACKET = 188
 
 def mp4(data: FileBytes, base: int) -> None:
     """MP4, M4A, MOV and 3GP (ISO 14496-12, 4.2): boxes, of which `moov` describes all samples."""
-    offset, described = base, False
+    offset, described, fragmented = base, False, False
     while (head := data.at(offset, 16))[4:8] in _MORE_BOXES:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
@@ -36,12 +36,14 @@ def mp4(data: FileBytes, base: int) -> None:
             if described:
                 raise UnusableAudioError(JOINED)
             described = True
+        fragmented = fragmented or head[4:8] == b"moof"
         if length == 0:  # up to the end of the file
             return
         offset += max(8, length)
         if offset > data.size:
             raise UnusableAudioError("truncated")
-    check_tail(data, offset)
+    if fragmented:  # otherwise ffmpeg needs only `moov`, and cameras append boxes of their own
+        check_tail(data, offset)
 
 
 def matroska(data: FileBytes, base: int) -> None:

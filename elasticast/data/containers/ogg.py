@@ -11,16 +11,29 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class _Stream:
-    """What is known of a stream: the number of the next page, the time of the last one, and whether it has ended."""
+    """What is known of a stream.
+
+    Attributes
+    ----------
+    page : int
+        Number of the next page.
+    time : int
+        Greatest time (granule position) of a page.
+    ordered : bool
+        Whether no page has a smaller time than one before it, and the last page has one.
+    ended : bool
+        Whether there was a last page.
+    """
 
     def __init__(self):
-        self.page, self.time, self.ended = 0, 0, False
+        self.page, self.time, self.ordered, self.ended = 0, 0, True, False
 
     def add(self, flags: int, time: int, number: int) -> None:
-        """Add a page. Its time (granule position) is -1 if no packet ends on it."""
-        self.ended = bool(flags & _LAST)
-        if number != self.page or 0 <= time < self.time or (self.ended and time < 0):
+        """Add a page. Its time is -1 if no packet ends on it."""
+        if number != self.page or self.ended:
             raise UnusableAudioError("damaged")
+        self.ended = bool(flags & _LAST)
+        self.ordered = self.ordered and not (0 <= time < self.time or (self.ended and time < 0))
         self.page, self.time = number + 1, max(self.time, time)
 
 
@@ -37,7 +50,7 @@ def ogg(data: FileBytes, base: int) -> Extent:
         started = started or not flags & _FIRST
         if flags & _FIRST:
             streams[serial] = _Stream()
-        if serial not in streams or streams[serial].ended or not _is_intact(data.at(offset, length)):
+        if serial not in streams or not _is_intact(data.at(offset, length)):
             raise UnusableAudioError("damaged")
         streams[serial].add(flags, time, number)
         offset += length
@@ -46,6 +59,8 @@ def ogg(data: FileBytes, base: int) -> Extent:
     check_tail(data, offset)
     if len(streams) > 1:
         raise NotReadableError("needs ffmpeg (Ogg with several streams)")
+    if not all(stream.ordered for stream in streams.values()):  # libsndfile ends at the time of the last page
+        raise UnusableAudioError("damaged")
     return Extent(base, offset)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from elasticast.data.containers import ffmpeg_only
 from elasticast.data.containers.extent import (
+    HEAD,
     Extent,
     FileBytes,
     NotReadableError,
@@ -105,7 +106,7 @@ def _checked_format(data: FileBytes, start: int, form: bytes, order: str) -> byt
         raise UnusableAudioError(contradiction)
     if kind == 1 and bits > 32:
         raise UnusableAudioError(f"damaged ({bits} bits per sample, at most 32 expected)")
-    if kind == 1 and any(_is_coded(data, start, sync) for sync in _SYNCS):
+    if kind == 1 and _is_coded(data, start):
         raise UnusableAudioError("not audio samples (AC-3 or DTS in a WAV of PCM)")
     if kind == 1 and _in_32_bits(form, order):
         return form[:14] + struct.pack(order + "H", 32) + form[16:]
@@ -118,10 +119,10 @@ def _in_32_bits(form: bytes, order: str) -> bool:
     return (bits, block) == (24, 4 * channels)
 
 
-def _is_coded(data: FileBytes, start: int, sync: bytes) -> bool:
-    """Whether the samples, after zeros, are frames that begin with `sync`."""
-    text = data.at(start, _CODED).lstrip(b"\0")
-    return text.startswith(sync) and text.find(sync, len(sync)) > 0
+def _is_coded(data: FileBytes, start: int) -> bool:
+    """Whether the samples, after a few zeros, are frames of coded audio."""
+    sync = data.at(start, HEAD).lstrip(b"\0")[:4]
+    return sync in _SYNCS and data.at(start, _CODED).count(sync) > 1
 
 
 def format_tag(form: bytes, order: str) -> int:

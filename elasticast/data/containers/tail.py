@@ -34,11 +34,12 @@ _HEADERS = (
     b"MATLAB 5.0 MAT-file",
 )
 _SAMPLES = (b"data", b"SSND", b"BODY")  # names of chunks
-_LARGE = re.compile(rb"LIST|id3 |ID3 |bext|iXML|axml|_PMX|APPL|JUNK|FLLR|free|info|uuid")
-"""Names of chunks that hold pictures and texts."""
+_COMMON = re.compile(
+    rb"LIST|id3 |ID3 |bext|iXML|axml|cue |smpl|PEAK|_PMX|afsp|JUNK|FLLR|APPL|ANNO|COMT|MARK|INST|MIDI|free|info|uuid"
+)
 _NAME = re.compile(rb"(?=[!-~][ -~]{3})")
-_NEAR, _FAR = 1 << 16, 1 << 24
-"""Bytes at the end of the file in which chunks of any name, and those in `_LARGE`, are looked for."""
+_NEAR, _FAR = 1 << 12, 1 << 24
+"""Bytes at the end of the file in which chunks of any name, and those in `_COMMON`, are looked for."""
 JOINED = "several recordings in one file"
 
 
@@ -125,7 +126,7 @@ def end_of_stream(data: FileBytes, start: int, order: str = "", size: int = 4) -
     for text in _HEADERS:
         if data.find(text, start, data.size) >= 0:
             raise UnusableAudioError(JOINED)
-    for stop in (data.size, without_tags(data, start)):  # a tag may be the content of a chunk
+    for stop in sorted({data.size, without_tags(data, start)}, reverse=True):  # a tag may be the content of a chunk
         places = _places(data, start, stop) if order else ()
         if ends := [place for place in places if follows(data, place, order, size, stop)]:
             return min(ends)
@@ -134,7 +135,7 @@ def end_of_stream(data: FileBytes, start: int, order: str = "", size: int = 4) -
 
 def _places(data: FileBytes, start: int, stop: int) -> Iterator[int]:
     """Where chunks may begin in the bytes `start` to `stop`."""
-    for name, searched in ((_LARGE, _FAR), (_NAME, _NEAR)):
+    for name, searched in ((_COMMON, _FAR), (_NAME, _NEAR)):
         first = max(start, stop - searched)
         yield from (first + match.start() for match in name.finditer(data.at(first, stop - first)))
 
@@ -149,13 +150,14 @@ def without_tags(data: FileBytes, start: int) -> int:
 
 def _last_tag(data: FileBytes, start: int, stop: int) -> int:
     """Length of the tag that ends at `stop`, 0 if none does."""
-    if data.at(stop - 128, 3) == b"TAG":
+    foot = data.at(max(start, stop - 128), min(128, stop - start))
+    if foot[:3] == b"TAG" and len(foot) == 128:
         return 128
-    if (foot := data.at(stop - 32, 32))[:8] == b"APETAGEX":
-        length, flags = struct.unpack_from("<I4xI", foot, 12)
+    if foot[-32:].startswith(b"APETAGEX") and len(foot) >= 32:
+        length, flags = struct.unpack_from("<I4xI", foot, len(foot) - 20)
         return length + (32 if flags >> 31 else 0)
-    if (foot := data.at(stop - 15, 15))[6:] == b"LYRICS200" and foot[:6].isdigit():
-        return int(foot[:6]) + 15
+    if foot.endswith(b"LYRICS200") and foot[-15:-9].isdigit():
+        return int(foot[-15:-9]) + 15
     first = max(start, stop - _FAR)
     places = (first + match.start() for match in re.finditer(b"ID3", data.at(first, stop - first)))
     return next((stop - place for place in places if id3_length(data.at(place, 10)) == stop - place), 0)
