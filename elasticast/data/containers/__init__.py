@@ -35,6 +35,7 @@ _MAGIC: dict[bytes, Callable[[FileBytes, int], Extent | None]] = {
     b"2BIT": headers.avr,
     b"ALaw": headers.wve,
     b"MATL": headers.mat5,
+    **dict.fromkeys(headers.UNSIZED, headers.unsized),
     b"fLaC": flac.flac,
     b"OggS": ogg.ogg,
     ffmpeg_only.ASF_HEADER[:4]: ffmpeg_only.asf,

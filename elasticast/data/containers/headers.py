@@ -11,7 +11,16 @@ from elasticast.data.containers.extent import (
     is_placeholder,
     resolve,
 )
-from elasticast.data.containers.tail import check_tail, end_of_stream
+from elasticast.data.containers.tail import JOINED, check_tail, end_of_stream
+
+UNSIZED = (
+    b" paf",
+    b"fap ",
+    b"PVF1",
+    *(b"\x64\xa3%c\0" % i for i in range(1, 5)),
+    *(b"\0%c\xa3\x64" % i for i in range(1, 5)),
+)
+"""First bytes of PAF, PVF and IRCAM files, whose headers give no length."""
 
 
 def au(data: FileBytes, base: int) -> Extent:
@@ -25,6 +34,12 @@ def au(data: FileBytes, base: int) -> Extent:
         stop = end_of_stream(data, start)
     size = struct.pack(order + "I", min(stop - start, 0xFFFFFFFF))
     return Extent(start, stop, data.at(base, 8) + size + data.at(base + 12, start - base - 12), trusted)
+
+
+def unsized(data: FileBytes, base: int) -> None:
+    """PAF, PVF and IRCAM: refuse a second header, of a file that was joined, or as libsndfile writes it to a pipe."""
+    if data.find(data.at(base, 8), base + 8, data.size) >= 0:
+        raise UnusableAudioError(JOINED)
 
 
 def nist(data: FileBytes, base: int) -> Extent | None:

@@ -255,6 +255,18 @@ def test_joined_streams_of_pipes_are_refused(tmp_path, kind):
     assert prepared(tmp_path / "clip", streamed(kind) * 2) == JOINED
 
 
+@pytest.mark.parametrize("kind", ["PAF", "PVF", "IRCAM"])
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+def test_joined_files_without_a_length_are_refused(tmp_path, kind, endian):
+    if (kind, endian) == ("PVF", "LITTLE"):
+        pytest.skip("PVF is big-endian")
+    content = written(kind, "PCM_16", endian=endian)
+    same(prepared(tmp_path / "clip", content))
+    assert prepared(tmp_path / "clip", content * 2) == JOINED
+    header = content[: len(content) - 2 * LENGTH]
+    assert prepared(tmp_path / "clip", header + content) == JOINED  # as libsndfile writes PVF to a pipe
+
+
 @pytest.mark.parametrize("kind", ["WAV", "AIFF", "CAF", "W64"])
 def test_two_descriptions_of_the_samples_must_be_the_same(tmp_path, kind):
     content = written(kind)
