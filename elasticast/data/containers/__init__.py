@@ -74,8 +74,13 @@ def locate(data: FileBytes) -> Extent | None:
     for read in (headers.mpc2k, headers.mat4, headers.sds):
         if extent := read(data, base):
             return extent
-    if base or mpeg.frame(data.at(0, 3)) or recognise(data) is None:  # streams may begin within a frame
-        return mpeg.mp3(data, base)
+    known = recognise(data) is not None
+    if (base or mpeg.frame(data.at(0, 3)) or not known) and (
+        extent := mpeg.mp3(data, base)
+    ):  # may begin within a frame
+        return extent
+    if base and not known:  # ffmpeg would look for the first frame after a part of the samples
+        raise UnusableAudioError("damaged (an ID3 tag of a wrong size, or of an unknown format)")
     return None
 
 

@@ -6,8 +6,8 @@ It is 0 if the encoder wrote to a pipe. A cut file is detected when it is decode
 import struct
 from typing import NamedTuple
 
-from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError
-from elasticast.data.containers.tail import JOINED, without_tags
+from elasticast.data.containers.extent import TAIL, Extent, FileBytes, UnusableAudioError
+from elasticast.data.containers.tail import JOINED, end_of_stream, without_tags
 
 _BLOCK_SIZES = {1: 192, **{i: 576 << i - 2 for i in range(2, 6)}, **{i: 256 << i - 8 for i in range(8, 16)}}
 _RATES = dict(enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), 1))
@@ -36,6 +36,8 @@ def flac(data: FileBytes, base: int) -> Extent | None:
     last = _last_frame(data, start, info, total)
     if not total and (last is None or not last.complete):
         raise UnusableAudioError("truncated")
+    if last is None:
+        end_of_stream(data, start)  # refuses another recording after this one
     if last is None or last.end <= total:
         return Extent(start, data.size, frames=total)
     head = data.at(base, start - base)
@@ -81,6 +83,8 @@ def _last_frame(data: FileBytes, start: int, info: bytes, total: int) -> Last | 
         if span is not None:
             tries, (begin, end) = tries - 1, span
             complete = end != total and _crc16(text[place:]) == 0
+            if end == total and 0 < longest < len(text[place:].rstrip(b"\0")) - TAIL:
+                raise UnusableAudioError(f"data after the end of the samples ({stop - first - place - longest} bytes)")
             if end == total or complete:
                 return Last(end, complete)
             if 0 < total < end and end in later and _crc16(text[place : later[end]]) == 0:

@@ -48,7 +48,10 @@ def nist(data: FileBytes, base: int) -> Extent | None:
     if not size.isdigit() or not 1024 <= int(size) <= 1 << 20:
         raise UnusableAudioError("truncated" if data.size < 1024 else "damaged")
     head = data.at(base, int(size))
-    fields = {name: int(value) for name, value in re.findall(rb"(?m)^(\w+) -\w+ (-?\d+) *$", head)}
+    lines = re.findall(rb"(?m)^(\w+) -\w+ (-?\d+) *$", head)
+    fields = {name: int(value) for name, value in lines}
+    if len(fields) < len(set(lines)):
+        raise UnusableAudioError("damaged (two descriptions of the samples)")
     count, width = fields.get(b"sample_count", 0), fields.get(b"sample_n_bytes", 0)
     coding = re.search(rb"(?m)^sample_coding -s\d+ (\S+)", head)
     if coding and b"embedded" in coding[1]:
@@ -76,21 +79,25 @@ def voc(data: FileBytes, base: int) -> Extent | None:
     if data.at(base, 19) != b"Creative Voice File":
         return None
     offset, found = base + data.number(base + 20, 2, "<"), None
-    several = False
+    several, forms = False, set()
     while offset < data.size and (kind := data.at(offset, 1)[0]):
         length = data.number(offset + 1, 3, "<")
         if kind in (1, 2, 9):
             several = several or found is not None
+            if kind != 2:  # samples that go on
+                forms.add(data.at(offset + 4, {1: 2, 9: 12}[kind]))
             start = offset + 4 + {1: 2, 2: 0, 9: 12}[kind]
             found = start, *resolve(data, start, offset + 4 + length - start, length == 0, base)
-        elif kind in (3, 6):  # silence, repetition
-            several = True
+        elif kind in (3, 6):  # ffmpeg leaves these out
+            raise UnusableAudioError("VOC with silence or repetitions, which are not samples")
         elif kind > 9:
             raise UnusableAudioError("damaged")
         offset += 4 + length
     if not found:
         raise UnusableAudioError("empty")
     check_tail(data, min(offset + 1, data.size))
+    if len(forms) > 1:
+        raise UnusableAudioError("the sample rate or the number of channels changes within the file")
     if several:
         raise NotReadableError("needs ffmpeg (VOC with several blocks)")
     start, stop, trusted = found

@@ -13,6 +13,7 @@ from elasticast.data.containers.extent import (
 from elasticast.data.containers.riff import chunks, once
 from elasticast.data.containers.tail import check_tail, end_of_stream, follows
 
+_STEREO = 6
 _SOX_ROUNDING = 1 << 16
 _LINEAR = (b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"42ni", b"in32", b"23ni", b"fl32", b"FL32", b"fl64", b"FL64")
 _LOGARITHMIC = (b"ulaw", b"ULAW", b"alaw", b"ALAW")
@@ -28,6 +29,10 @@ def iff(data: FileBytes, base: int) -> Extent | None:
     for name, start, length in chunks(data, base + 12, ">"):
         if name in (b"COMM", b"VHDR"):
             common = once(common, data.at(start - 8, 8 + min(length + length % 2, 4096)))
+            if name == b"VHDR" and data.number(start + 14, 1, ">") > 1:
+                raise UnusableAudioError("several recordings in one file (a tone at several octaves)")
+        elif name == b"CHAN" and body == b"BODY" and data.number(start, 4, ">") == _STEREO:
+            raise UnusableAudioError("stereo in an Amiga file, whose channels follow each other")
         elif name == body:
             return _samples(data, base, start, length, common)
     raise UnusableAudioError("truncated")

@@ -184,6 +184,8 @@ def mp3(data: FileBytes, base: int) -> Extent | None:
     if found.cut:
         raise UnusableAudioError("truncated")
     if head.kind[1] != 3:
+        if found.gaps or 0 < first < base:  # ffmpeg leaves out what is there
+            raise UnusableAudioError("damaged (frames in a tag, or something else between frames)")
         raise NotReadableError("length unknown")
     return _compared(data, base, first, head, found)
 

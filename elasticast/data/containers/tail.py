@@ -28,6 +28,7 @@ _HEADERS = (
     b"AIFFCOMM",
     b"AIFCFVER",
     b"fLaC\0\0\0\x22",
+    b"OggS\0\2\0\0\0\0\0\0\0\0",
     b".snd\0\0\0",
     b"dns.\x18\0\0\0",
     b"NIST_1A\n",
@@ -40,6 +41,7 @@ _COMMON = re.compile(
 _NAME = re.compile(rb"(?=[!-~][ -~]{3})")
 _NEAR, _FAR = 1 << 12, 1 << 24
 """Bytes at the end of the file in which chunks of any name, and those in `_COMMON`, are looked for."""
+_CONVERTED = 16  # line feeds; fewer may follow carriage returns by chance
 JOINED = "several recordings in one file"
 
 
@@ -71,6 +73,14 @@ def check_tail(data: FileBytes, offset: int, order: str = "", size: int = 4, end
         offset += step
     if data.size - offset > allowed:
         raise UnusableAudioError(f"data after the end of the samples ({data.size - offset} bytes)")
+    if offset < data.size and _is_converted(data):
+        raise UnusableAudioError("damaged (line ends were converted, as by a transfer in text mode)")
+
+
+def _is_converted(data: FileBytes) -> bool:
+    """Whether each of many line feeds follows a carriage return, by which the file has become longer."""
+    text = data.at(0, _FAR)
+    return text.count(b"\n") > _CONVERTED and text.count(b"\n") == text.count(b"\r\n")
 
 
 def _after_padding(data: FileBytes, offset: int) -> int:

@@ -87,6 +87,16 @@ def test_damage_between_the_parts_hides_none_of_them(tmp_path, encoded, kind):
     assert reason_kind(prepared(tmp_path / "clip", damaged)) in ("data after the end of the samples", "damaged")
 
 
+def test_mp2_with_something_between_its_frames_is_damaged(tmp_path):
+    """ffmpeg would leave out a part of the frames before and after it."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", "pipe:0", "-c:a", "mp2", "-f", "mp2", "pipe:1"]
+    content = subprocess.run(command, check=True, input=written("WAV"), stdout=subprocess.PIPE).stdout
+    assert abs(len(prepared(tmp_path / "clip", content)) - LENGTH) < 0.15 * RATE
+    tag = b"ID3\4\0\0\0\0\x10\x21" + bytes(128)
+    for wrong in (content[:5000] + bytes(3000) + content[8000:], tag + content):
+        assert reason_kind(prepared(tmp_path / "clip", wrong)) == "damaged"
+
+
 def aac(*options):
     """A track of AAC without a container."""
     command = ["ffmpeg", "-nostdin", "-v", "error", "-i", "pipe:0", *options, "-c:a", "aac", "-f", "adts", "pipe:1"]

@@ -255,6 +255,54 @@ def test_joined_streams_of_pipes_are_refused(tmp_path, kind):
     assert prepared(tmp_path / "clip", streamed(kind) * 2) == JOINED
 
 
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64"])
+def test_a_transfer_in_text_mode_is_damage(tmp_path, kind):
+    """A byte is added before each line feed: few enough to pass as something after the samples."""
+    content = written(kind)
+    assert 16 < content.count(b"\n") < 1000
+    found = prepared(tmp_path / "clip", content.replace(b"\n", b"\r\n"))
+    assert reason_kind(found) in ("damaged", "truncated")
+
+
+@pytest.mark.parametrize("other", ["WAV", "AIFF", "AU", "OGG", "MP3"])
+@pytest.mark.parametrize("length", [2000, 200_000])
+def test_another_recording_after_a_flac_is_refused(tmp_path, other, length):
+    found = prepared(tmp_path / "clip", written("FLAC") + written(other, wave=tone(1, length)))
+    if length == 2000 and other in ("OGG", "MP3"):  # little enough to follow the samples
+        return
+    assert reason_kind(found) in (JOINED, "data after the end of the samples")
+
+
+def test_a_nist_sphere_with_two_sample_rates(tmp_path):
+    content = written("NIST")
+    head = content[:1024].replace(b"end_head\n", b"sample_rate -i 8000\nend_head\n")[:1024]
+    assert prepared(tmp_path / "clip", head + content[1024:]) == "damaged (two descriptions of the samples)"
+
+
+def voc(*blocks):
+    """A VOC file of blocks, each of a kind and its content."""
+    body = b"".join(bytes([kind]) + len(text).to_bytes(3, "little") + text for kind, text in blocks)
+    return b"Creative Voice File\x1a" + struct.pack("<HHH", 26, 0x10A, 0x1129) + body + b"\0"
+
+
+def test_a_voc_that_is_more_than_its_samples(tmp_path):
+    """ffmpeg would leave out silence and repetitions, and read all blocks at the rate of the first one."""
+    one, other = (struct.pack("<IBBH4x", rate, 16, 1, 4) + tone().tobytes() for rate in (RATE, 8000))
+    same(prepared(tmp_path / "clip", voc((9, one))))
+    assert "silence" in prepared(tmp_path / "clip", voc((9, one), (3, b"\x40\x1f\xc0")))
+    assert "silence" in prepared(tmp_path / "clip", voc((6, b"\1\0"), (9, one), (7, b"")))
+    assert "changes" in prepared(tmp_path / "clip", voc((9, one), (9, other)))
+
+
+def test_an_amiga_file_whose_samples_are_not_one_recording(tmp_path):
+    content = written("SVX")
+    octaves = changed(content, content.index(b"VHDR") + 8 + 14, "B", 2)
+    assert reason_kind(prepared(tmp_path / "clip", octaves)) == JOINED
+    place = content.index(b"BODY")
+    stereo = content[:place] + chunk("AIFF", b"CHAN", struct.pack(">I", 6)) + content[place:]
+    assert reason_kind(prepared(tmp_path / "clip", stereo)).startswith("stereo in an Amiga file")
+
+
 @pytest.mark.parametrize("kind", ["PAF", "PVF", "IRCAM"])
 @pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
 def test_joined_files_without_a_length_are_refused(tmp_path, kind, endian):
