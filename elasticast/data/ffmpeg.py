@@ -25,7 +25,9 @@ def _command(file: int) -> list[str]:
     """
     # The whitelist keeps a playlist from opening network addresses.
     source = ["-protocol_whitelist", "file", "-i", f"file:/dev/fd/{file}"]
-    return ["ffmpeg", "-nostdin", "-v", "error", "-xerror", *source, "-map", "0:a:0", *OUTPUT, "pipe:1"]
+    # Without -reinit_filter, samples after a change of the rate or the channels are converted, to another level.
+    options = ["-nostdin", "-v", "error", "-xerror", "-reinit_filter", "0"]
+    return ["ffmpeg", *options, *source, "-map", "0:a:0", *OUTPUT, "pipe:1"]
 
 
 class FfmpegTrack(Recording):
@@ -96,6 +98,8 @@ class FfmpegTrack(Recording):
         messages = os.pread(self._messages, 1 << 20, 0).decode(errors="replace")
         if re.search("moov atom not found|ended prematurely|partial file", messages):
             raise UnusableAudioError("truncated")
+        if "Changing audio frame properties" in messages:
+            raise UnusableAudioError("the sample rate or the number of channels changes within the file")
         if "matches no streams" in messages:
             raise UnusableAudioError("no audio track")
         if status or not begun:

@@ -11,6 +11,8 @@ import numpy as np
 from elasticast.data.containers.extent import UnusableAudioError
 
 INT16_STEP = 1 / 32768  # quantisation step of 16-bit samples whose full scale is 1
+MIN_INT32 = 1 << 23
+"""Peak below which 32-bit integers may be 16- or 24-bit samples that were never scaled to 32 bit."""
 MAX_PEAK = 4.0
 """Largest sample (12 dB above full scale) that can still be due to a loud recording."""
 OVERSHOOT = 1.5

@@ -17,7 +17,7 @@ import soundfile as sf
 
 from elasticast.data.containers import locate
 from elasticast.data.containers.extent import Extent, FileBytes, NotReadableError, UnusableAudioError
-from elasticast.data.level import MAX_CLIPPED, MAX_PEAK
+from elasticast.data.level import MAX_CLIPPED, MAX_PEAK, MIN_INT32
 from elasticast.faults import raise_if_passing
 from elasticast.files import no_stderr
 
@@ -101,8 +101,8 @@ class SoundFile(Recording):
         if extent and extent.start >= extent.stop:
             raise UnusableAudioError("empty")
         file = self._agreed(stack, extent)
-        if file.subtype == "PCM_32" and _holds_floats(file):
-            raise UnusableAudioError("damaged (32-bit integers by the header, but the samples are floats)")
+        if file.subtype == "PCM_32":
+            _check_integers(file)
         self._file = file
         estimated = extent and extent.delay and not extent.trusted
         self._required = extent.frames - extent.delay if estimated else file.frames
@@ -137,6 +137,8 @@ class SoundFile(Recording):
             raise NotReadableError("not audio") from None
         if file.subtype.startswith("DWVW"):  # soundfile cannot read it in blocks
             raise NotReadableError("needs another program (DWVW)")
+        if file.format == "XI":  # libsndfile assumes 44.1 kHz
+            raise UnusableAudioError("no sample rate in the file (FastTracker instrument)")
         if file.frames > MAX_FRAMES:
             raise NotReadableError("length unknown")
         return file
@@ -203,6 +205,28 @@ def _agree(file: sf.SoundFile, extent: Extent | None) -> bool:
         return extent.frames - extent.delay <= file.frames <= extent.frames
     width = 0 if file.format == "OGG" else WIDTHS.get(file.subtype, 0)
     return not width or file.frames == (extent.stop - extent.start) // (width * file.channels)
+
+
+def _check_integers(file: sf.SoundFile) -> None:
+    """Refuse 32-bit integers that are floats, or that fit into 24 bits and may never have been scaled to 32 bit.
+
+    Integers whose lowest 8 bits are zero were scaled. The file is read up to the first block with one of more bits.
+    """
+    if _holds_floats(file):
+        raise UnusableAudioError("damaged (32-bit integers by the header, but the samples are floats)")
+    peak = low = 0
+    try:
+        for block in file.blocks(BLOCK, dtype="int32"):
+            peak = max(peak, -int(block.min()), int(block.max()))
+            low |= int(np.bitwise_or.reduce(block, axis=None)) & 255
+            if peak >= MIN_INT32:
+                break
+        file.seek(0)
+    except sf.LibsndfileError:  # reading the samples will name the fault
+        return
+    if peak < MIN_INT32 and low:
+        detail = f"32-bit integers with a peak of {peak}: 16- or 24-bit samples that were not scaled"
+        raise UnusableAudioError(f"samples not scaled to [-1, 1] ({detail})")
 
 
 def _holds_floats(file: sf.SoundFile) -> bool:

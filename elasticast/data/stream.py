@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from elasticast.data.audio import MIN_SECONDS, RATES, open_recording, quantised, ratio, resampled, to_mono
-from elasticast.data.level import INT16_STEP, Level
+from elasticast.data.level import INT16_STEP, MIN_INT32, Level
 from elasticast.data.recordings import BLOCK, UnusableAudioError
 from elasticast.errors import ElasticASTError
 
@@ -24,8 +24,6 @@ MAX_CHANNELS = 256
 """Maximum number of channels. An array with more rows is taken to be transposed."""
 FULL_SCALE = {"int8": 1 << 7, "uint8": 1 << 7, "int16": 1 << 15, "int32": 1 << 31}
 """Full scale of waveforms of integers. Other integers hold samples of another width, and nothing says of which."""
-MIN_INT32 = 1 << 23
-"""Peak below which int32 samples may be 16- or 24-bit samples that were never scaled to 32 bit."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ libsndfile reads what is there and says nothing if the header promised more, and
 - The header gives any other length that is not there: the file is truncated.
 - Compressed streams (MP3, FLAC, Ogg) are counted by the headers of their frames or pages. A count in the header of the
   file is used only if it agrees.
-- Files for ffmpeg (MP4, WMA, Flash video, AVI, WavPack, TTA, SoX, transport streams) have to be as long as they say.
+- Files for ffmpeg (MP4, Matroska, WMA, Flash video, AVI, WavPack, TTA, SoX, transport streams) have to be as long as
+  they say, and their parts have to follow each other.
 """
 
 from collections.abc import Callable
@@ -34,9 +35,11 @@ _MAGIC: dict[bytes, Callable[[FileBytes, int], Extent | None]] = {
     b"2BIT": headers.avr,
     b"ALaw": headers.wve,
     b"MATL": headers.mat5,
+    **dict.fromkeys(headers.UNSIZED, headers.unsized),
     b"fLaC": flac.flac,
     b"OggS": ogg.ogg,
     ffmpeg_only.ASF_HEADER[:4]: ffmpeg_only.asf,
+    ffmpeg_only.EBML: ffmpeg_only.matroska,
     b"FLV\1": ffmpeg_only.flv,
     b"wvpk": ffmpeg_only.wavpack,
     b"TTA1": ffmpeg_only.tta,
@@ -71,8 +74,13 @@ def locate(data: FileBytes) -> Extent | None:
     for read in (headers.mpc2k, headers.mat4, headers.sds):
         if extent := read(data, base):
             return extent
-    if base or mpeg.frame(data.at(0, 3)) or recognise(data) is None:  # streams may begin within a frame
-        return mpeg.mp3(data, base)
+    known = recognise(data) is not None
+    if (base or mpeg.frame(data.at(0, 3)) or not known) and (
+        extent := mpeg.mp3(data, base)
+    ):  # may begin within a frame
+        return extent
+    if base and not known:  # ffmpeg would look for the first frame after a part of the samples
+        raise UnusableAudioError("damaged (an ID3 tag of a wrong size, or of an unknown format)")
     return None
 
 

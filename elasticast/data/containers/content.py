@@ -87,8 +87,10 @@ _TEXTS = ((b"<!doctype html", "HTML page"), (b"<html", "HTML page"), (b"<head", 
 def recognise(data: FileBytes) -> Content | None:
     """Name the content of a file; None if it is unknown."""
     head = data.at(0, HEAD)
-    if length := id3_length(head[:10]):
-        head = data.at(length, HEAD)
+    offset = 0
+    while length := id3_length(head[:10]):
+        offset += length
+        head = data.at(offset, HEAD)
     for texts, audio in ((_OTHER, False), (_AUDIO, True)):
         for place, text, name in texts:
             if head.startswith(text, place):

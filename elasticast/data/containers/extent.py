@@ -119,8 +119,8 @@ def resolve(data: FileBytes, start: int, length: int, unknown: bool, base: int =
 
 
 def id3_length(head: bytes) -> int:
-    """Length of the ID3v2 tag that starts with these 10 bytes, 0 if none does."""
-    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:10]) > 127 or 255 in head[3:5]:
+    """Length of the ID3v2 tag that starts with these 10 bytes, 0 if none does. A chunk may have the name ``"ID3 "``."""
+    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:10]) > 127 or head[3] >= 32 or head[4] == 255:
         return 0
     footer = 10 if head[5] & 0x10 else 0
     return 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)) + footer

@@ -10,6 +10,15 @@ from elasticast.data.containers.tail import JOINED, check_tail, tag_length
 
 BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"styp", b"sidx", b"moof", b"mfra")
 """Boxes of MP4 and QuickTime files that are not inside of others."""
+_MORE_BOXES = (*BOXES, b"meta", b"emsg", b"prft", b"ssix", b"udta", b"junk", b"PICT", b"pict")
+EBML = b"\x1a\x45\xdf\xa3"
+_OPENED = (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75")  # segment and cluster, which hold other elements
+_ELEMENTS = (
+    *(EBML, *_OPENED),
+    *map(bytes.fromhex, ("114d9b74", "1549a966", "1654ae6b", "1c53bb6b", "1254c367", "1941a469", "1043a770")),
+    *map(bytes.fromhex, ("ec", "bf", "e7", "a3", "a0", "a7", "ab", "af", "5854")),
+)
+"""Elements of Matroska files that are not inside of others, or directly in a segment or cluster."""
 ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _ASF_DATA = b"\x36\x26\xb2\x75\x8e\x66\xcf\x11"
 _FLV_TAGS = (8, 9, 18)  # audio, video, metadata
@@ -18,8 +27,8 @@ _TS_PACKET = 188
 
 def mp4(data: FileBytes, base: int) -> None:
     """MP4, M4A, MOV and 3GP (ISO 14496-12, 4.2): boxes, of which `moov` describes all samples."""
-    offset, described = base, False
-    while (head := data.at(offset, 16))[4:8] in BOXES:
+    offset, described, fragmented = base, False, False
+    while (head := data.at(offset, 16))[4:8] in _MORE_BOXES:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
@@ -27,11 +36,37 @@ def mp4(data: FileBytes, base: int) -> None:
             if described:
                 raise UnusableAudioError(JOINED)
             described = True
+        fragmented = fragmented or head[4:8] == b"moof"
         if length == 0:  # up to the end of the file
             return
         offset += max(8, length)
         if offset > data.size:
             raise UnusableAudioError("truncated")
+    if fragmented:  # otherwise ffmpeg needs only `moov`, and cameras append boxes of their own
+        check_tail(data, offset)
+
+
+def matroska(data: FileBytes, base: int) -> None:
+    """Matroska and WebM (RFC 9559): elements of a name and a length, which live streams leave out of segments."""
+    offset = base
+    while element := _element(data.at(offset, 12)):
+        name, head, length = element
+        if name not in _ELEMENTS or (length is None and name not in _OPENED):
+            break
+        if offset + head + (length or 0) > data.size:
+            raise UnusableAudioError("truncated")
+        offset += head if name in _OPENED else head + length
+    check_tail(data, offset)
+
+
+def _element(text: bytes) -> tuple[bytes, int, int | None] | None:
+    """Name of an element, length of its head and of its body (None if it is not known); None if it is no element."""
+    first = 9 - text[0].bit_length() if text else 9
+    if first > 4 or len(text) <= first or not text[first]:
+        return None
+    second = 9 - text[first].bit_length()
+    number = int.from_bytes(text[first : first + second], "big") & (1 << 7 * second) - 1
+    return text[:first], first + second, None if number == (1 << 7 * second) - 1 else number
 
 
 def asf(data: FileBytes, base: int) -> None:
@@ -58,6 +93,7 @@ def flv(data: FileBytes, base: int) -> None:
         offset += 4
     if data.at(offset, 3) == b"FLV":
         raise UnusableAudioError(JOINED)
+    check_tail(data, offset)
     place = data.find(b"\0\x08filesize\0", base, min(data.size, base + 4096))
     if place >= 0 and struct.unpack(">d", data.at(place + 11, 8).ljust(8, b"\0"))[0] > data.size - base:
         raise UnusableAudioError("truncated")

@@ -6,10 +6,12 @@ It is 0 if the encoder wrote to a pipe. A cut file is detected when it is decode
 import struct
 from typing import NamedTuple
 
-from elasticast.data.containers.extent import Extent, FileBytes, UnusableAudioError
-from elasticast.data.containers.tail import JOINED, tag_length
+from elasticast.data.containers.extent import TAIL, Extent, FileBytes, UnusableAudioError
+from elasticast.data.containers.tail import JOINED, end_of_stream, without_tags
 
 _BLOCK_SIZES = {1: 192, **{i: 576 << i - 2 for i in range(2, 6)}, **{i: 256 << i - 8 for i in range(8, 16)}}
+_RATES = dict(enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), 1))
+_BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
 _SEARCHED = 1 << 16  # bytes at the end in which the last frame is looked for; more if frames may be larger
 CHECKED = 8  # headers to look at from the end; checksums of whole frames take time
 
@@ -29,15 +31,30 @@ def flac(data: FileBytes, base: int) -> Extent | None:
     start = _first_frame(data, base)
     if data.find(b'fLaC\0\0\0"', start, data.size) >= 0 or data.find(b'fLaC\x80\0\0"', start, data.size) >= 0:
         raise UnusableAudioError(JOINED)
+    _check_description(info, data.at(start, 4))
     total = int.from_bytes(info[13:18], "big") & (1 << 36) - 1
     last = _last_frame(data, start, info, total)
     if not total and (last is None or not last.complete):
         raise UnusableAudioError("truncated")
+    if last is None:
+        end_of_stream(data, start)  # refuses another recording after this one
     if last is None or last.end <= total:
         return Extent(start, data.size, frames=total)
     head = data.at(base, start - base)
     number = int.from_bytes(head[21:26], "big") >> 36 << 36 | last.end
     return Extent(start, data.size, head[:21] + number.to_bytes(5, "big") + head[26:], False, last.end)
+
+
+def _check_description(info: bytes, head: bytes) -> None:
+    """Compare the rate, channels and bits of the file with those in the header of its first frame, if that has them."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xFC != 0xF8:
+        return
+    shared = int.from_bytes(info[10:14], "big")
+    rate, channels, bits = shared >> 12, (shared >> 9 & 7) + 1, (shared >> 4 & 31) + 1
+    several = head[3] >> 4
+    found = _RATES.get(head[2] & 15, rate), min(several + 1, 8) if several < 8 else 2, _BITS.get(head[3] >> 1 & 7, bits)
+    if found != (rate, channels, bits):
+        raise UnusableAudioError("damaged (two descriptions of the samples)")
 
 
 def _first_frame(data: FileBytes, base: int) -> int:
@@ -55,26 +72,26 @@ def _last_frame(data: FileBytes, start: int, info: bytes, total: int) -> Last | 
 
     A number other than `total` is believed only if the checksum of the whole frame is right.
     """
-    stop = _without_tags(data, start)
+    stop = without_tags(data, start)
     smallest, largest, _, longest = _sizes(info)
     first = max(start, stop - max(_SEARCHED, 2 * longest))
     text = data.at(first, stop - first)
     common = data.at(start, 4)
-    place, tries = text.rfind(b"\xff"), CHECKED
+    place, tries, later = text.rfind(b"\xff"), CHECKED, {}
     while place >= 0 and tries:
-        end = _end_of_frame(text[place : place + 16], common, smallest if smallest == largest else 0)
-        if end is not None:
-            tries -= 1
+        span = _samples_of_frame(text[place : place + 16], common, smallest if smallest == largest else 0)
+        if span is not None:
+            tries, (begin, end) = tries - 1, span
             complete = end != total and _crc16(text[place:]) == 0
+            if end == total and 0 < longest < len(text[place:].rstrip(b"\0")) - TAIL:
+                raise UnusableAudioError(f"data after the end of the samples ({stop - first - place - longest} bytes)")
             if end == total or complete:
                 return Last(end, complete)
+            if 0 < total < end and end in later and _crc16(text[place : later[end]]) == 0:
+                raise UnusableAudioError("data after the end of the samples (more frames than the header says)")
+            later[begin] = place
         place = text.rfind(b"\xff", 0, place)
     return None
-
-
-def _without_tags(data: FileBytes, start: int) -> int:
-    stop = data.size
-    return stop - 128 if data.at(max(start, stop - 128), 3) == b"TAG" and tag_length(data, stop - 128) else stop
 
 
 def _sizes(info: bytes) -> tuple[int, int, int, int]:
@@ -82,8 +99,8 @@ def _sizes(info: bytes) -> tuple[int, int, int, int]:
     return (*struct.unpack(">HH", info[:4]), int.from_bytes(info[4:7], "big"), int.from_bytes(info[7:10], "big"))
 
 
-def _end_of_frame(head: bytes, common: bytes, block: int) -> int | None:
-    """Number of the sample after the frame with this header (RFC 9639, 9.1), None if it is none.
+def _samples_of_frame(head: bytes, common: bytes, block: int) -> tuple[int, int] | None:
+    """Numbers of the first sample of the frame with this header (RFC 9639, 9.1) and of the one after it, None if none.
 
     Parameters
     ----------
@@ -107,7 +124,8 @@ def _end_of_frame(head: bytes, common: bytes, block: int) -> int | None:
     offset += extra + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
     if not samples or len(head) <= offset or _crc8(head[:offset]) != head[offset]:
         return None
-    return (number if head[1] & 1 else number * (block or samples)) + samples
+    begin = number if head[1] & 1 else number * (block or samples)
+    return begin, begin + samples
 
 
 def _crc8(text: bytes) -> int:

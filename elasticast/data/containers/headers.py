@@ -11,7 +11,16 @@ from elasticast.data.containers.extent import (
     is_placeholder,
     resolve,
 )
-from elasticast.data.containers.tail import check_tail, end_of_stream
+from elasticast.data.containers.tail import JOINED, check_tail, end_of_stream
+
+UNSIZED = (
+    b" paf",
+    b"fap ",
+    b"PVF1",
+    *(b"\x64\xa3%c\0" % i for i in range(1, 5)),
+    *(b"\0%c\xa3\x64" % i for i in range(1, 5)),
+)
+"""First bytes of PAF, PVF and IRCAM files, whose headers give no length."""
 
 
 def au(data: FileBytes, base: int) -> Extent:
@@ -27,13 +36,22 @@ def au(data: FileBytes, base: int) -> Extent:
     return Extent(start, stop, data.at(base, 8) + size + data.at(base + 12, start - base - 12), trusted)
 
 
+def unsized(data: FileBytes, base: int) -> None:
+    """PAF, PVF and IRCAM: refuse a second header, of a file that was joined, or as libsndfile writes it to a pipe."""
+    if data.find(data.at(base, 8), base + 8, data.size) >= 0:
+        raise UnusableAudioError(JOINED)
+
+
 def nist(data: FileBytes, base: int) -> Extent | None:
     """NIST Sphere: a header of lines of text, ``sample_count -i 24000``."""
     size = data.at(base + 8, 8).strip()
     if not size.isdigit() or not 1024 <= int(size) <= 1 << 20:
         raise UnusableAudioError("truncated" if data.size < 1024 else "damaged")
     head = data.at(base, int(size))
-    fields = {name: int(value) for name, value in re.findall(rb"(?m)^(\w+) -\w+ (-?\d+) *$", head)}
+    lines = re.findall(rb"(?m)^(\w+) -\w+ (-?\d+) *$", head)
+    fields = {name: int(value) for name, value in lines}
+    if len(fields) < len(set(lines)):
+        raise UnusableAudioError("damaged (two descriptions of the samples)")
     count, width = fields.get(b"sample_count", 0), fields.get(b"sample_n_bytes", 0)
     coding = re.search(rb"(?m)^sample_coding -s\d+ (\S+)", head)
     if coding and b"embedded" in coding[1]:
@@ -44,7 +62,8 @@ def nist(data: FileBytes, base: int) -> Extent | None:
     start, unknown = base + len(head), count <= 0 or is_placeholder(count) or is_placeholder(count * frame)
     stop, trusted = resolve(data, start, max(0, count) * frame, unknown, base)
     if not trusted:
-        return Extent(start, data.size, _with_count(head, (data.size - start) // frame), trusted)
+        stop = end_of_stream(data, start)
+        return Extent(start, stop, _with_count(head, (stop - start) // frame), trusted)
     check_tail(data, stop)
     return Extent(start, stop, _with_count(head, count), trusted)
 
@@ -60,21 +79,25 @@ def voc(data: FileBytes, base: int) -> Extent | None:
     if data.at(base, 19) != b"Creative Voice File":
         return None
     offset, found = base + data.number(base + 20, 2, "<"), None
-    several = False
+    several, forms = False, set()
     while offset < data.size and (kind := data.at(offset, 1)[0]):
         length = data.number(offset + 1, 3, "<")
         if kind in (1, 2, 9):
             several = several or found is not None
+            if kind != 2:  # samples that go on
+                forms.add(data.at(offset + 4, {1: 2, 9: 12}[kind]))
             start = offset + 4 + {1: 2, 2: 0, 9: 12}[kind]
             found = start, *resolve(data, start, offset + 4 + length - start, length == 0, base)
-        elif kind in (3, 6):  # silence, repetition
-            several = True
+        elif kind in (3, 6):  # ffmpeg leaves these out
+            raise UnusableAudioError("VOC with silence or repetitions, which are not samples")
         elif kind > 9:
             raise UnusableAudioError("damaged")
         offset += 4 + length
     if not found:
         raise UnusableAudioError("empty")
     check_tail(data, min(offset + 1, data.size))
+    if len(forms) > 1:
+        raise UnusableAudioError("the sample rate or the number of channels changes within the file")
     if several:
         raise NotReadableError("needs ffmpeg (VOC with several blocks)")
     start, stop, trusted = found
@@ -83,7 +106,10 @@ def voc(data: FileBytes, base: int) -> Extent | None:
 
 def _fixed(data: FileBytes, start: int, length: int) -> Extent:
     stop, trusted = resolve(data, start, length, unknown=False)
-    check_tail(data, stop)
+    if trusted:
+        check_tail(data, stop)
+    else:
+        stop = end_of_stream(data, start)
     return Extent(start, stop, trusted=trusted)
 
 

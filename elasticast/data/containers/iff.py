@@ -10,11 +10,13 @@ from elasticast.data.containers.extent import (
     is_placeholder,
     resolve,
 )
-from elasticast.data.containers.riff import chunks
+from elasticast.data.containers.riff import chunks, once
 from elasticast.data.containers.tail import check_tail, end_of_stream, follows
 
+_STEREO = 6
 _SOX_ROUNDING = 1 << 16
-_LINEAR = (b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64")
+_LINEAR = (b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"42ni", b"in32", b"23ni", b"fl32", b"FL32", b"fl64", b"FL64")
+_LOGARITHMIC = (b"ulaw", b"ULAW", b"alaw", b"ALAW")
 
 
 def iff(data: FileBytes, base: int) -> Extent | None:
@@ -26,7 +28,11 @@ def iff(data: FileBytes, base: int) -> Extent | None:
     common = b""
     for name, start, length in chunks(data, base + 12, ">"):
         if name in (b"COMM", b"VHDR"):
-            common = data.at(start - 8, 8 + min(length + length % 2, 4096))
+            common = once(common, data.at(start - 8, 8 + min(length + length % 2, 4096)))
+            if name == b"VHDR" and data.number(start + 14, 1, ">") > 1:
+                raise UnusableAudioError("several recordings in one file (a tone at several octaves)")
+        elif name == b"CHAN" and body == b"BODY" and data.number(start, 4, ">") == _STEREO:
+            raise UnusableAudioError("stereo in an Amiga file, whose channels follow each other")
         elif name == body:
             return _samples(data, base, start, length, common)
     raise UnusableAudioError("truncated")
@@ -54,11 +60,13 @@ def _samples(data: FileBytes, base: int, start: int, length: int, common: bytes)
 
 def _frame_bytes(kind: bytes, common: bytes) -> int:
     """Bytes of a sample of all channels, 0 if they are compressed or not known."""
-    linear = kind == b"AIFF" or (kind == b"AIFC" and common[26:30] in _LINEAR)
-    if not linear or len(common) < 16:
+    coding = b"NONE" if kind == b"AIFF" else common[26:30] if kind == b"AIFC" else b""
+    if coding not in _LINEAR + _LOGARITHMIC or len(common) < 16:
         return 0
     channels, bits = struct.unpack_from(">H4xH", common, 8)
-    return channels * -(-bits // 8)
+    if not bits:
+        raise UnusableAudioError("damaged (0 bits per sample)")
+    return channels * (1 if coding in _LOGARITHMIC else -(-bits // 8))
 
 
 def _check_frames(kind: bytes, common: bytes, length: int) -> None:
@@ -84,7 +92,7 @@ def _header(kind: bytes, common: bytes, length: int) -> bytes:
 
 def caf(data: FileBytes, base: int) -> Extent | None:
     """Samples of a CAF file. Lengths have 64 bits; that of the last chunk may be -1."""
-    offset, packets, samples = base + 8, None, None
+    offset, packets, samples, description = base + 8, None, None, b""
     while offset < data.size and (packets is None or samples is None):
         name, end = data.at(offset, 4), data.size - offset < 12
         if samples and (end or not name.isalnum()):
@@ -97,7 +105,8 @@ def caf(data: FileBytes, base: int) -> Extent | None:
         elif name == b"pakt":
             packets = data.at(offset + 12, length) if length <= data.size else b""
         elif name == b"desc":
-            _check_description(data.at(offset + 12, 32))
+            description = once(description, data.at(offset + 12, 32))
+            _check_description(description)
         offset += 12 + length
     if samples is None:
         raise UnusableAudioError("truncated")
@@ -107,11 +116,11 @@ def caf(data: FileBytes, base: int) -> Extent | None:
 
 
 def _check_description(text: bytes) -> None:
-    """Refuse samples that take more bytes than their bits, which libsndfile reads as if they were packed."""
+    """Refuse samples that take more or fewer bytes than their bits, which libsndfile reads as if they were packed."""
     if len(text) == 32 and text[8:12] == b"lpcm":
         block, _, channels, bits = struct.unpack_from(">4I", text, 16)
         width = -(-bits // 8) * channels
-        if block > width:
+        if block not in (0, width):
             raise UnusableAudioError(f"damaged ({block} bytes per sample of all channels, {width} expected)")
 
 
@@ -132,6 +141,6 @@ def _caf_samples(data: FileBytes, base: int, offset: int, raw: int) -> Extent:
     if trusted:
         check_tail(data, stop, ">", size=8)
     else:
-        stop = end_of_stream(data, start)
+        stop = end_of_stream(data, start, ">", size=8)
     head = data.at(base, offset + 4 - base) + struct.pack(">QI", stop - start + 4, 0)
     return Extent(start, stop, head, trusted)

@@ -3,6 +3,7 @@
 The count is missing, 0 or wrong if the encoder wrote to a pipe, if files were joined, or if a file was cut.
 """
 
+import re
 import struct
 from functools import cache
 from typing import NamedTuple
@@ -138,17 +139,53 @@ def _to_next_frame(data: FileBytes, offset: int, kind: tuple) -> int:
     return data.size - offset
 
 
+def _within_tag(data: FileBytes, base: int, first: int) -> int:
+    """The first of the frames that begin in the tag before `base` and run on to the one at `first`, or `first`.
+
+    If there are any, the tag gives too large a size.
+    """
+    same = data.at(first, 4)
+    for match in re.finditer(re.escape(same[:2]), data.at(0, base)):
+        place = match.start()
+        while place < first and (head := data.at(place, 4))[:2] == same[:2] and (head[3] ^ same[3]) >> 6 == 0:
+            found = frame(head[:3])
+            place += found.length if found else data.size
+        if place == first:
+            return match.start()
+    return first
+
+
+def _is_free_format(data: FileBytes, base: int) -> bool:
+    """Whether three frames that do not give their bit rate follow each other at the same distance."""
+    head = data.at(base, 3)
+    if len(head) < 3 or head[2] >> 4 or frame(head[:2] + bytes([head[2] | 0x10])) is None:
+        return False
+    text = data.at(base, SEARCHED)
+    starts = [
+        match.start()
+        for match in re.finditer(re.escape(head[:2]), text)
+        if text[match.start() + 2] & 0xFC == head[2] & 0xFC
+    ]
+    return any(abs(second - 2 * one) <= 1 for one in starts[1:] for second in starts if second > one)
+
+
 def mp3(data: FileBytes, base: int) -> Extent | None:
     """The frames of an MP3 file; None if there are none."""
     first = first_frame(data, base)
     if first is None:
+        if _is_free_format(data, base):
+            raise UnusableAudioError("MP3 of a free format, whose frames cannot be counted")
         return None
+    if first > base > 0:
+        first = _within_tag(data, base, first)
     found, head = count_frames(data, first), frame(data.at(first, 3))
     if found.junk > TAIL:
         raise UnusableAudioError(f"damaged ({found.junk} bytes between the frames)")
     if found.cut:
         raise UnusableAudioError("truncated")
     if head.kind[1] != 3:
+        if found.gaps or 0 < first < base:  # ffmpeg leaves out what is there
+            raise UnusableAudioError("damaged (frames in a tag, or something else between frames)")
         raise NotReadableError("length unknown")
     return _compared(data, base, first, head, found)
 
@@ -180,8 +217,8 @@ def _is_last(data: FileBytes, stop: int) -> bool:
 
 
 def _is_intact(info: bytes, place: int) -> bool:
-    """Whether the checksum of a tag of LAME is right, which also says how many samples to leave out at both ends."""
-    if info[place + 120 : place + 124] != b"LAME":
+    """Whether the checksum of a tag is right, which also says how many samples to leave out at both ends."""
+    if info[place + 120 : place + 124] not in (b"LAME", b"Lavf", b"Lavc"):  # others may have no checksum
         return True
     crc = 0
     for byte in info[: place + 154]:

@@ -10,26 +10,57 @@ _FIRST, _LAST = 2, 4  # flags of a page
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
+class _Stream:
+    """What is known of a stream.
+
+    Attributes
+    ----------
+    page : int
+        Number of the next page.
+    time : int
+        Greatest time (granule position) of a page.
+    ordered : bool
+        Whether no page has a smaller time than one before it, and the last page has one.
+    ended : bool
+        Whether there was a last page.
+    """
+
+    def __init__(self):
+        self.page, self.time, self.ordered, self.ended = 0, 0, True, False
+
+    def add(self, flags: int, time: int, number: int) -> None:
+        """Add a page. Its time is -1 if no packet ends on it."""
+        if number != self.page or self.ended:
+            raise UnusableAudioError("damaged")
+        self.ended = bool(flags & _LAST)
+        self.ordered = self.ordered and not (0 <= time < self.time or (self.ended and time < 0))
+        self.page, self.time = number + 1, max(self.time, time)
+
+
 def ogg(data: FileBytes, base: int) -> Extent:
-    """Check the pages of an Ogg file with one stream (RFC 3533, 6)."""
-    offset, streams, expected, flags, started = base, set(), 0, 0, False
-    while (head := data.at(offset, 27 + 255))[:4] == b"OggS" and not (flags & _LAST and head[5:6] != b"\2"):
+    """Check the pages of an Ogg file (RFC 3533, 6). ffmpeg reads those with several streams."""
+    offset, streams, started = base, {}, False
+    while (head := data.at(offset, 27 + 255))[:4] == b"OggS":
         length = _length(head)
         if offset + length > data.size or len(head) < 27:
             raise UnusableAudioError("truncated")
-        flags, serial, number = head[5], *struct.unpack_from("<II", head, 14)
+        flags, time, serial, number = struct.unpack_from("<BqII", head, 5)
         if flags & _FIRST and started:
             raise UnusableAudioError(JOINED)
         started = started or not flags & _FIRST
-        streams.add(serial)
-        if (number != expected and len(streams) == 1) or not _is_intact(data.at(offset, length)):
+        if flags & _FIRST:
+            streams[serial] = _Stream()
+        if serial not in streams or not _is_intact(data.at(offset, length)):
             raise UnusableAudioError("damaged")
-        offset, expected = offset + length, number + 1
-    if len(streams) > 1:
-        raise NotReadableError("needs ffmpeg (Ogg with several streams)")
-    if not flags & _LAST:
+        streams[serial].add(flags, time, number)
+        offset += length
+    if not all(stream.ended for stream in streams.values()):
         raise UnusableAudioError("truncated" if offset >= data.size else "damaged")
     check_tail(data, offset)
+    if len(streams) > 1:
+        raise NotReadableError("needs ffmpeg (Ogg with several streams)")
+    if not all(stream.ordered for stream in streams.values()):  # libsndfile ends at the time of the last page
+        raise UnusableAudioError("damaged")
     return Extent(base, offset)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from elasticast.data.containers import ffmpeg_only
 from elasticast.data.containers.extent import (
+    HEAD,
     Extent,
     FileBytes,
     NotReadableError,
@@ -17,6 +18,9 @@ from elasticast.data.containers.tail import check_tail, end_of_stream, follows
 MAX_FORMAT = 4096  # bytes of a `fmt ` chunk
 _MAX_SIZE = (1 << 32) - (1 << 16)
 _LINEAR, _EIGHT_BITS, _MPEG, _EXTENSIBLE = (1, 3), (6, 7), (0x50, 0x55), 0xFFFE
+_SYNCS = (b"\x72\xf8\x1f\x4e", b"\xfe\x7f\x01\x80", b"\xff\x1f\x00\xe8", b"\x7f\xfe\x80\x01")
+"""First bytes of frames of IEC 61937 (AC-3 for a digital output) and of DTS, as copies of discs hold them."""
+_CODED = 1 << 15  # bytes; longer than two frames
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 176400, 192000)
 _GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # of the chunks of a Wave64 file, after their names
 
@@ -49,7 +53,7 @@ def wav(data: FileBytes, base: int) -> Extent | None:
     whole = data.number(base + 4, 4, order)
     for name, start, length in chunks(data, base + 12, order):
         if name == b"fmt ":
-            form = data.at(start, min(length, MAX_FORMAT))
+            form = once(form, data.at(start, min(length, MAX_FORMAT)))
         elif name == b"ds64":
             whole, long = data.number(start, 8, "<"), data.number(start + 8, 8, "<")
         elif name == b"data":
@@ -59,6 +63,13 @@ def wav(data: FileBytes, base: int) -> Extent | None:
                 unknown = is_placeholder(length)
             return _samples(data, base, (start, length, unknown), base + 8 + whole, form, order)
     raise UnusableAudioError("truncated")
+
+
+def once(known: bytes, found: bytes) -> bytes:
+    """The description of the samples that was found, if it is the first one or the same as the one known before."""
+    if known and known != found:
+        raise UnusableAudioError("damaged (two descriptions of the samples)")
+    return found
 
 
 def _samples(data: FileBytes, base: int, chunk: tuple[int, int, bool], end: int, form: bytes, order: str) -> Extent:
@@ -71,21 +82,47 @@ def _samples(data: FileBytes, base: int, chunk: tuple[int, int, bool], end: int,
         check_tail(data, stop + length % 2 * (data.at(stop, 1) == b"\0"), order, end=end)
     else:
         stop = end_of_stream(data, start, order)
-    _check_format(form, order)
-    trusted = trusted and data.at(base, 4) != b"BW64"
-    return Extent(start, stop, header(form, stop - start, order), trusted)
+    whole = _checked_format(data, start, form, order)
+    trusted = trusted and data.at(base, 4) != b"BW64" and whole == form
+    return Extent(start, stop, header(whole, stop - start, order), trusted)
 
 
-def _check_format(form: bytes, order: str) -> None:
-    """Refuse a `fmt ` chunk that contradicts itself, or that libsndfile reads in another way than it says."""
+def _checked_format(data: FileBytes, start: int, form: bytes, order: str) -> bytes:
+    """The `fmt ` chunk of the samples at `start`, in a form that libsndfile reads as it is meant.
+
+    Raises
+    ------
+    UnusableAudioError
+        If it contradicts itself, or the samples.
+    """
     if not form:
-        return
+        return form
     if len(form) < 16:
         raise UnusableAudioError(f"damaged (format of {len(form)} bytes)")
-    if format_tag(form, order) in _MPEG:  # libsndfile guesses the number of samples
+    kind, (bits,) = format_tag(form, order), struct.unpack_from(order + "H", form, 14)
+    if kind in _MPEG:  # libsndfile guesses the number of samples
         raise NotReadableError("needs ffmpeg (MP3 in WAV)")
     if contradiction := contradictions(form, order):
         raise UnusableAudioError(contradiction)
+    if kind == 1 and bits > 32:
+        raise UnusableAudioError(f"damaged ({bits} bits per sample, at most 32 expected)")
+    if kind == 1 and _is_coded(data, start):
+        raise UnusableAudioError("not audio samples (AC-3 or DTS in a WAV of PCM)")
+    if kind == 1 and _in_32_bits(form, order):
+        return form[:14] + struct.pack(order + "H", 32) + form[16:]
+    return form
+
+
+def _in_32_bits(form: bytes, order: str) -> bool:
+    """Whether samples of 24 bit take 32 bits each, of which they are the upper ones."""
+    _, channels, _, _, block, bits = struct.unpack_from(order + "HHIIHH", form)
+    return (bits, block) == (24, 4 * channels)
+
+
+def _is_coded(data: FileBytes, start: int) -> bool:
+    """Whether the samples, after a few zeros, are frames of coded audio."""
+    sync = data.at(start, HEAD).lstrip(b"\0")[:4]
+    return sync in _SYNCS and data.at(start, _CODED).count(sync) > 1
 
 
 def format_tag(form: bytes, order: str) -> int:
@@ -105,7 +142,7 @@ def contradictions(form: bytes, order: str) -> str:
     _, channels, rate, per_second, block, bits = struct.unpack_from(order + "HHIIHH", form)
     kind = format_tag(form, order)
     width = channels if kind in _EIGHT_BITS else -(-bits // 8) * channels
-    if kind not in (*_LINEAR, *_EIGHT_BITS) or not (width and block) or (bits, block) == (24, 4 * channels):
+    if kind not in (*_LINEAR, *_EIGHT_BITS) or not (width and block) or _in_32_bits(form, order):
         return ""
     if block != width and per_second == rate * block:
         return f"damaged ({block} bytes per sample of all channels, {width} expected)"
@@ -137,7 +174,7 @@ def w64(data: FileBytes, base: int) -> Extent | None:
         if name == b"data":
             return _w64_samples(data, base, start, max(0, length - 24), length, form)
         if name == b"fmt ":
-            form = data.at(start, min(length - 24, MAX_FORMAT))
+            form = once(form, data.at(start, min(length - 24, MAX_FORMAT)))
         offset += max(24, length + -length % 8)
     raise UnusableAudioError("truncated")
 
@@ -152,5 +189,7 @@ def _w64_samples(data: FileBytes, base: int, start: int, length: int, raw: int, 
         check_tail(data, min(offset, data.size), end=base + data.number(base + 16, 8, "<"))
     else:
         stop = end_of_stream(data, start)
-    _check_format(form, "<")
-    return Extent(start, stop, header(form, stop - start), trusted)
+        place = data.find(_GUID, start, stop)
+        stop = place - 4 if place >= 0 else stop  # the name of the next chunk
+    whole = _checked_format(data, start, form, "<")
+    return Extent(start, stop, header(whole, stop - start), trusted and whole == form)

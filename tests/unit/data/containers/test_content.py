@@ -75,6 +75,23 @@ NEEDS_FFMPEG = {
 }
 
 
+@pytest.mark.parametrize("what", list(NEEDS_FFMPEG))
+def test_what_ffmpeg_would_read_is_named_after_tags(tmp_path, no_ffmpeg, what):
+    tag = b"ID3\4\0\0\0\0\1\0" + bytes(128)
+    (tmp_path / "clip").write_bytes(2 * tag + NEEDS_FFMPEG[what])
+    with complains(UnusableAudioError, "needs ffmpeg", what):
+        decode(tmp_path / "clip", rate=16000)
+
+
+@pytest.mark.parametrize("what", ["AAC", "AC-3"])
+def test_an_id3_tag_of_a_wrong_size_hides_no_frames(tmp_path, what):
+    """ffmpeg would begin at the first frame after it."""
+    tag = b"ID3\4\0\0\0\0\3\x10" + bytes(128)
+    (tmp_path / "clip").write_bytes(tag + NEEDS_FFMPEG[what].replace(bytes(100), bytes(range(100, 200))))
+    with complains(UnusableAudioError, "damaged", "ID3"):
+        decode(tmp_path / "clip", rate=16000)
+
+
 @pytest.fixture
 def no_ffmpeg(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))

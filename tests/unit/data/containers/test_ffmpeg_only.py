@@ -13,6 +13,10 @@ pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg i
 FAST = ["-movflags", "faststart"]
 KINDS = {
     "m4a": ["-c:a", "aac"],
+    "fragmented mp4": ["-c:a", "aac", "-movflags", "dash+frag_keyframe", "-frag_duration", "200000", "-f", "mp4"],
+    "mka": ["-c:a", "pcm_s16le"],
+    "webm": ["-c:a", "libopus", "-ar", "48000"],
+    "live webm": ["-c:a", "libopus", "-ar", "48000", "-live", "1", "-f", "webm"],
     "m4a with its table first": ["-c:a", "aac", *FAST, "-f", "mp4"],
     "mov": ["-c:a", "pcm_s16le", *FAST],
     "wma": ["-c:a", "wmav2"],
@@ -25,7 +29,8 @@ KINDS = {
     "ts": ["-c:a", "aac", "-f", "mpegts"],
     "wav with mp3": ["-c:a", "libmp3lame", "-f", "wav"],
 }
-READ_WHOLE_IF_JOINED = ("avi", "ts")
+READ_WHOLE_IF_JOINED = ("avi", "ts", "mka", "webm", "live webm")
+WITH_PARTS = ("mka", "webm", "live webm", "flv", "fragmented mp4")  # parts of the samples in containers of their own
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,39 @@ def test_nothing_is_left_out_of_joined_files(tmp_path, encoded, kind):
             "damaged, or of an unknown coding",
         )
         assert reason_kind(found) in reasons
+
+
+@pytest.mark.parametrize("kind", WITH_PARTS)
+def test_damage_between_the_parts_hides_none_of_them(tmp_path, encoded, kind):
+    """ffmpeg goes on at the next part that it recognises, or ends, and says nothing."""
+    content = encoded(kind)
+    middle = len(content) // 3
+    damaged = content[:middle] + bytes(3000) + content[middle + 3000 :]
+    assert reason_kind(prepared(tmp_path / "clip", damaged)) in ("data after the end of the samples", "damaged")
+
+
+def test_mp2_with_something_between_its_frames_is_damaged(tmp_path):
+    """ffmpeg would leave out a part of the frames before and after it."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", "pipe:0", "-c:a", "mp2", "-f", "mp2", "pipe:1"]
+    content = subprocess.run(command, check=True, input=written("WAV"), stdout=subprocess.PIPE).stdout
+    assert abs(len(prepared(tmp_path / "clip", content)) - LENGTH) < 0.15 * RATE
+    tag = b"ID3\4\0\0\0\0\x10\x21" + bytes(128)
+    for wrong in (content[:5000] + bytes(3000) + content[8000:], tag + content):
+        assert reason_kind(prepared(tmp_path / "clip", wrong)) == "damaged"
+
+
+def aac(*options):
+    """A track of AAC without a container."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", "pipe:0", *options, "-c:a", "aac", "-f", "adts", "pipe:1"]
+    return subprocess.run(command, check=True, input=written("WAV"), stdout=subprocess.PIPE).stdout
+
+
+def test_a_track_that_changes_its_rate_or_channels_is_refused(tmp_path):
+    """ffmpeg would convert the second part to the channels and the rate of the first one, at another level."""
+    assert len(prepared(tmp_path / "clip", aac() + aac())) > 1.9 * LENGTH
+    for other in (aac("-ac", "2"), aac("-ar", "22050")):
+        changes = "the sample rate or the number of channels changes within the file"
+        assert prepared(tmp_path / "clip", aac() + other) == changes
 
 
 def test_wavpack_cut_between_two_blocks(tmp_path, encoded):

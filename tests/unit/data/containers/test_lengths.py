@@ -123,6 +123,53 @@ def test_chunks_after_streamed_samples_are_no_samples(tmp_path, size, chunk):
     same(prepared(tmp_path / "clip", streamed + struct.pack("<4sI", chunk, 100) + bytes(100)))
 
 
+def streamed(kind, subtype="PCM_16"):
+    """A file whose header does not give its length."""
+    content = written(kind, subtype)
+    if kind == "NIST":
+        return content.replace(f"sample_count -i {LENGTH}\n".encode(), b"sample_count -i 0\n".ljust(22, b"\n"))
+    name, after, layout, size = {
+        "WAV": (b"data", 4, "<I", 0xFFFFFFFF),
+        "AIFF": (b"SSND", 4, ">I", 0xFFFFFFFF),
+        "AU": (b".snd", 8, ">I", 0xFFFFFFFF),
+        "CAF": (b"data", 4, ">q", -1),
+        "W64": (b"data", 16, "<q", -1),
+    }[kind]
+    return changed(content, content.index(name) + after, layout, size)
+
+
+def chunk(kind, name, body):
+    """A chunk with its header and its byte of padding."""
+    if kind == "W64":
+        guid = written("W64")[44:56]
+        return name + guid + struct.pack("<q", 24 + len(body)) + body + bytes(-len(body) % 8)
+    if kind == "CAF":
+        return name + struct.pack(">q", len(body)) + body
+    return name + struct.pack("<I" if kind == "WAV" else ">I", len(body)) + body + bytes(len(body) % 2)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "CAF", "W64"])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_chunks_of_any_name_and_size_after_streamed_samples(tmp_path, kind, subtype):
+    picture = chunk(kind, b"info" if kind == "CAF" else b"ID3 ", np.random.default_rng(0).bytes(200_000))
+    for after in (chunk(kind, b"note", b"abc"), picture, picture + chunk(kind, b"bext", b"text" * 200)):
+        same(prepared(tmp_path / "clip", streamed(kind, subtype) + after))
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "NIST"])
+def test_tags_after_streamed_samples(tmp_path, kind):
+    lyrics = b"LYRICSBEGININD0000211000020LYRICS200"
+    for after in (TAG, ID3, APE_WITH_FOOTER, APE_WITH_FOOTER + TAG, ID3 + APE_WITH_FOOTER, lyrics + TAG):
+        same(prepared(tmp_path / "clip", streamed(kind) + after))
+    if kind in ("WAV", "AIFF"):  # a tag within a chunk
+        same(prepared(tmp_path / "clip", streamed(kind) + chunk(kind, b"ID3 ", ID3)))
+
+
+def test_a_chunk_is_no_tag(tmp_path):
+    """`ID3 ` is the name of a chunk, and its length is not that of a tag."""
+    same(prepared(tmp_path / "clip", written("AIFF") + chunk("AIFF", b"ID3 ", bytes(170_000))))
+
+
 def test_no_samples_are_no_placeholder(tmp_path):
     content = written("WAV", wave=np.zeros(0, np.int16))
     assert prepared(tmp_path / "clip", content) == "empty"
@@ -171,6 +218,8 @@ def test_a_cut_file_is_no_shorter_clip(tmp_path, kind, subtype, channels):
 ID3 = b"ID3\4\0\0\0\0\1\0" + bytes(128)
 TAG = b"TAG" + bytes(125)
 APE = b"APETAGEX" + struct.pack("<III", 2000, 40, 1) + bytes(12 + 40)
+_FOOT = b"APETAGEX" + struct.pack("<IIII", 2000, 72, 1, 0x80000000) + bytes(8)
+APE_WITH_FOOTER = _FOOT + bytes(40) + _FOOT
 
 
 @pytest.mark.parametrize("kind", ["WAV", "AIFF", "FLAC", "AU", "CAF", "W64"])
@@ -201,9 +250,103 @@ def test_joined_files_are_refused(tmp_path, kind):
     assert prepared(tmp_path / "clip", short) == JOINED
 
 
-def test_joined_streams_of_pipes_are_refused(tmp_path):
-    one = changed(written("WAV"), 40, "<I", 0xFFFFFFFF)
-    assert prepared(tmp_path / "clip", one + one) == JOINED
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "W64", "NIST"])
+def test_joined_streams_of_pipes_are_refused(tmp_path, kind):
+    assert prepared(tmp_path / "clip", streamed(kind) * 2) == JOINED
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "W64", "RF64"])
+def test_a_transfer_in_text_mode_is_damage(tmp_path, kind):
+    """A byte is added before each line feed: few enough to pass as something after the samples."""
+    content = written(kind)
+    assert 16 < content.count(b"\n") < 1000
+    found = prepared(tmp_path / "clip", content.replace(b"\n", b"\r\n"))
+    assert reason_kind(found) in ("damaged", "truncated")
+
+
+@pytest.mark.parametrize("other", ["WAV", "AIFF", "AU", "OGG", "MP3"])
+@pytest.mark.parametrize("length", [2000, 200_000])
+def test_another_recording_after_a_flac_is_refused(tmp_path, other, length):
+    found = prepared(tmp_path / "clip", written("FLAC") + written(other, wave=tone(1, length)))
+    if length == 2000 and other in ("OGG", "MP3"):  # little enough to follow the samples
+        return
+    assert reason_kind(found) in (JOINED, "data after the end of the samples")
+
+
+def test_a_nist_sphere_with_two_sample_rates(tmp_path):
+    content = written("NIST")
+    head = content[:1024].replace(b"end_head\n", b"sample_rate -i 8000\nend_head\n")[:1024]
+    assert prepared(tmp_path / "clip", head + content[1024:]) == "damaged (two descriptions of the samples)"
+
+
+def voc(*blocks):
+    """A VOC file of blocks, each of a kind and its content."""
+    body = b"".join(bytes([kind]) + len(text).to_bytes(3, "little") + text for kind, text in blocks)
+    return b"Creative Voice File\x1a" + struct.pack("<HHH", 26, 0x10A, 0x1129) + body + b"\0"
+
+
+def test_a_voc_that_is_more_than_its_samples(tmp_path):
+    """ffmpeg would leave out silence and repetitions, and read all blocks at the rate of the first one."""
+    one, other = (struct.pack("<IBBH4x", rate, 16, 1, 4) + tone().tobytes() for rate in (RATE, 8000))
+    same(prepared(tmp_path / "clip", voc((9, one))))
+    assert "silence" in prepared(tmp_path / "clip", voc((9, one), (3, b"\x40\x1f\xc0")))
+    assert "silence" in prepared(tmp_path / "clip", voc((6, b"\1\0"), (9, one), (7, b"")))
+    assert "changes" in prepared(tmp_path / "clip", voc((9, one), (9, other)))
+
+
+def test_an_amiga_file_whose_samples_are_not_one_recording(tmp_path):
+    content = written("SVX")
+    octaves = changed(content, content.index(b"VHDR") + 8 + 14, "B", 2)
+    assert reason_kind(prepared(tmp_path / "clip", octaves)) == JOINED
+    place = content.index(b"BODY")
+    stereo = content[:place] + chunk("AIFF", b"CHAN", struct.pack(">I", 6)) + content[place:]
+    assert reason_kind(prepared(tmp_path / "clip", stereo)).startswith("stereo in an Amiga file")
+
+
+@pytest.mark.parametrize("kind", ["PAF", "PVF", "IRCAM"])
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+def test_joined_files_without_a_length_are_refused(tmp_path, kind, endian):
+    if (kind, endian) == ("PVF", "LITTLE"):
+        pytest.skip("PVF is big-endian")
+    content = written(kind, "PCM_16", endian=endian)
+    same(prepared(tmp_path / "clip", content))
+    assert prepared(tmp_path / "clip", content * 2) == JOINED
+    header = content[: len(content) - 2 * LENGTH]
+    assert prepared(tmp_path / "clip", header + content) == JOINED  # as libsndfile writes PVF to a pipe
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "CAF", "W64"])
+def test_two_descriptions_of_the_samples_must_be_the_same(tmp_path, kind):
+    content = written(kind)
+    name, size, rate = {
+        "WAV": (b"fmt ", 24, (12, "<I", 8000)),
+        "AIFF": (b"COMM", 26, (16, ">H", 0x400B)),
+        "CAF": (b"desc", 44, (12, ">d", 8000.0)),
+        "W64": (b"fmt ", 40, (28, "<I", 8000)),
+    }[kind]
+    place = content.index(name)
+    one = content[place : place + size]
+    same(prepared(tmp_path / "clip", content[:place] + one + content[place:]))
+    found = prepared(tmp_path / "clip", content[:place] + changed(one, *rate) + content[place:])
+    assert found == "damaged (two descriptions of the samples)"
+
+
+def test_an_aiff_with_two_chunks_of_samples_is_refused(tmp_path):
+    content = written("AIFF")
+    assert prepared(tmp_path / "clip", content + content[content.index(b"SSND") :]) == JOINED
+
+
+@pytest.mark.parametrize("subtype", ["ULAW", "ALAW"])
+def test_an_aifc_whose_numbers_of_samples_differ_is_damaged(tmp_path, subtype):
+    content = written("AIFF", subtype)
+    wrong = changed(content, content.index(b"COMM") + 10, ">I", LENGTH // 2)
+    assert reason_kind(prepared(tmp_path / "clip", wrong)) == "damaged"
+
+
+def test_samples_of_no_bits(tmp_path):
+    content = written("AIFF")
+    wrong = changed(content, content.index(b"COMM") + 14, ">H", 0)
+    assert prepared(tmp_path / "clip", wrong) == "damaged (0 bits per sample)"
 
 
 def test_a_chunk_of_odd_length_without_padding(tmp_path):
@@ -264,11 +407,75 @@ def test_floats_that_are_called_integers(tmp_path):
     same(prepared(tmp_path / "clip.wav", written("WAV", "PCM_32")))
 
 
-def test_a_caf_with_more_bytes_than_bits(tmp_path):
-    content = bytearray(written("CAF", "PCM_16"))
-    place = content.index(b"desc") + 12 + 16
-    content[place : place + 4] = struct.pack(">I", 4)
-    assert reason_kind(prepared(tmp_path / "clip.caf", bytes(content))) == "damaged"
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_caf_with_other_bytes_than_bits(tmp_path, size):
+    content = written("CAF", "PCM_16")
+    wrong = changed(content, content.index(b"desc") + 12 + 16, ">I", size)
+    assert reason_kind(prepared(tmp_path / "clip.caf", wrong)) == "damaged"
+
+
+def with_samples(samples, form, kind="WAV"):
+    """A file of these samples under a `fmt ` chunk."""
+    if kind == "WAV":
+        content = with_format(written("WAV"), form)
+        place = content.index(b"data") + 4
+        return content[:place] + struct.pack("<I", samples.nbytes) + samples.tobytes()
+    content = written("W64")
+    place = content.index(b"fmt ")
+    body = b"data" + content[place + 4 : place + 16] + struct.pack("<q", 24 + samples.nbytes) + samples.tobytes()
+    return content[:place] + chunk("W64", b"fmt ", form) + body
+
+
+EXTENSION = struct.pack("<HHIH", 22, 24, 4, 1) + bytes.fromhex("000000001000800000aa00389b71")
+
+
+@pytest.mark.parametrize("kind", ["WAV", "W64"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("tag", [1, 0xFFFE])
+def test_24_bits_in_32(tmp_path, kind, channels, tag):
+    """The upper 24 bits hold the sample. Samples in the lower ones are not scaled."""
+    form = struct.pack("<HHIIHH", tag, channels, RATE, 4 * channels * RATE, 4 * channels, 24)
+    form += EXTENSION if tag == 0xFFFE else b""
+    right = np.repeat(tone().astype("<i4"), channels)
+    same(prepared(tmp_path / "clip", with_samples(right << 16, form, kind)))
+    wrong = prepared(tmp_path / "clip", with_samples((right << 8) + 1, form, kind))
+    assert reason_kind(wrong) == "samples not scaled to [-1, 1]"
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "CAF", "W64"])
+@pytest.mark.parametrize("bits", [16, 24])
+def test_32_bit_integers_that_were_never_scaled(tmp_path, kind, bits):
+    wave = (tone().astype(np.int32) << bits - 16) + 1
+    found = prepared(tmp_path / "clip", written(kind, "PCM_32", wave))
+    assert reason_kind(found) == "samples not scaled to [-1, 1]"
+    wave[-1] = 1 << 23  # needs more bits
+    assert not isinstance(prepared(tmp_path / "clip", written(kind, "PCM_32", wave)), str) or bits == 16
+
+
+def test_quiet_samples_of_fewer_bits_in_32(tmp_path):
+    """The lowest 8 bits are zero, so the samples were scaled."""
+    quiet = np.round(tone() / 256).astype(np.int32)
+    found = prepared(tmp_path / "clip", written("WAV", "PCM_32", quiet << 16))
+    np.testing.assert_array_equal(found, quiet)
+
+
+def test_64_bit_integers(tmp_path):
+    form = struct.pack("<HHIIHH", 1, 1, RATE, 8 * RATE, 8, 64)
+    found = prepared(tmp_path / "clip", with_samples(tone() / 32768, form))
+    assert found == "damaged (64 bits per sample, at most 32 expected)"
+
+
+@pytest.mark.parametrize("sync", ["72f81f4e", "fe7f0180", "ff1f00e8", "7ffe8001"])
+def test_coded_audio_that_is_called_pcm(tmp_path, sync):
+    """As copies of discs hold it: a frame of AC-3 or DTS again and again. It would be noise."""
+    frames = np.frombuffer((bytes.fromhex(sync) + np.random.default_rng(0).bytes(6140)) * 20, "<i2")
+    content = written("WAV", wave=np.concatenate([np.zeros(8, np.int16), frames]))
+    assert reason_kind(prepared(tmp_path / "clip", content)) == "not audio samples"
+
+
+def test_a_format_without_a_sample_rate(tmp_path):
+    content = written("XI", "DPCM_16")
+    assert reason_kind(prepared(tmp_path / "clip", content)) == "no sample rate in the file"
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])

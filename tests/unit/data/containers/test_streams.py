@@ -9,7 +9,7 @@ import soundfile as sf
 
 from elasticast.data.audio import decode
 from elasticast.data.manifest import reason_kind
-from tests.unit.data.containers.test_lengths import APE, ID3, TAG, same
+from tests.unit.data.containers.test_lengths import APE, APE_WITH_FOOTER, ID3, TAG, same
 from tests.unit.data.sounds import LENGTH, prepared, tone, written
 
 FRAME = 1152
@@ -116,6 +116,32 @@ def test_tags_and_junk_around_an_mp3(tmp_path, mp3, extra):
     about(prepared(tmp_path / "clip", mp3[:middle] + extra + mp3[middle:]), LENGTH)
 
 
+@pytest.mark.parametrize("more", [50, 300, 2000, 5000])
+def test_an_id3_tag_that_gives_too_large_a_size_hides_no_frames(tmp_path, mp3, more):
+    """The size is right within 128 bytes, and the tag then ends within a frame."""
+    size = 128 + more
+    tag = b"ID3\4\0\0" + bytes([0, 0, size >> 7, size & 127]) + np.random.default_rng(0).bytes(128)
+    about(prepared(tmp_path / "clip", tag + mp3), LENGTH)
+    about(prepared(tmp_path / "clip", tag + without_count(mp3)), LENGTH)
+
+
+def free_format(number, length=300):
+    """Frames of layer III, MPEG 2, that do not give their bit rate. Their content does not matter here."""
+    return (b"\xff\xf3\x08\xc4" + bytes(length - 4)) * number
+
+
+def test_an_mp3_of_a_free_format_is_refused(tmp_path):
+    """libsndfile reads one such file of several that were joined."""
+    for content in (free_format(50), ID3 + free_format(50), free_format(50) + free_format(50, 400)):
+        assert reason_kind(prepared(tmp_path / "clip", content)).startswith("MP3 of a free format")
+
+
+def test_a_tag_of_another_encoder_that_is_damaged_leaves_out_no_samples(tmp_path, mp3):
+    wrong, place = bytearray(mp3), mp3.index(b"Xing")
+    wrong[place + 120 : place + 124], wrong[place + 141 : place + 144] = b"Lavf", b"\xff\xff\xff"
+    about(prepared(tmp_path / "clip", bytes(wrong)), LENGTH)
+
+
 def test_an_mp3_of_another_sample_rate_after_the_first_is_not_left_out(tmp_path, mp3):
     other = io.BytesIO()
     sf.write(other, tone(length=90_000), 44100, format="MP3")
@@ -157,6 +183,37 @@ def test_a_cut_flac(tmp_path, total, kept):
     assert prepared(tmp_path / "clip", content[: int(len(content) * kept)]) in ("truncated", "damaged")
 
 
+@pytest.mark.parametrize("total", [0, 20_000])
+def test_tags_after_a_flac_with_a_wrong_number(tmp_path, total):
+    content = with_total(written("FLAC"), total)
+    for after in (APE_WITH_FOOTER, ID3, APE_WITH_FOOTER + TAG, bytes(3000)):
+        same(prepared(tmp_path / "clip", content + after))
+
+
+def test_frames_that_the_number_of_samples_leaves_out_are_noticed(tmp_path):
+    """Although something else follows the last one."""
+    content = with_total(written("FLAC"), 2 * 4096) + b"junk" * 50
+    assert reason_kind(prepared(tmp_path / "clip", content)) == "data after the end of the samples"
+
+
+@pytest.mark.parametrize("field", ["rate", "channels", "bits"])
+def test_a_flac_whose_frames_have_another_description_is_damaged(tmp_path, field):
+    content = bytearray(written("FLAC"))
+    shift, value = {"rate": (44, 8000), "channels": (41, 1), "bits": (36, 23)}[field]
+    width = {"rate": 20, "channels": 3, "bits": 5}[field]
+    number = int.from_bytes(content[18:26], "big") & ~((1 << width) - 1 << shift) | value << shift
+    content[18:26] = number.to_bytes(8, "big")
+    assert prepared(tmp_path / "clip", bytes(content)) == "damaged (two descriptions of the samples)"
+
+
+@pytest.mark.parametrize("rate", [7999, 11025, 44100, 192_000, 384_000])
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+def test_a_flac_of_any_rate_agrees_with_its_frames(tmp_path, rate, subtype):
+    sf.write(tmp_path / "clip.flac", tone(), rate, subtype=subtype)
+    clip = decode(tmp_path / "clip.flac", rate=rate)
+    assert (len(clip.samples), clip.sample_rate) == (LENGTH, rate)
+
+
 def test_a_flac_with_too_large_a_number_is_cut(tmp_path):
     assert prepared(tmp_path / "clip", with_total(written("FLAC"), LENGTH + 1)) == "truncated"
 
@@ -190,6 +247,39 @@ def test_an_ogg_with_a_missing_or_damaged_page_is_damaged(tmp_path, ogg):
         wrong = bytearray(ogg)
         wrong[place] ^= 16
         assert reason_kind(prepared(tmp_path / "clip", bytes(wrong))) in ("damaged", "truncated")
+
+
+def sealed(page):
+    """A page with the right checksum."""
+    crc = 0
+    for byte in page[:22] + bytes(4) + page[26:]:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7) & 0xFFFFFFFF if crc & 1 << 31 else crc << 1
+    return page[:22] + struct.pack("<I", crc) + page[26:]
+
+
+@pytest.mark.parametrize("last", [0.5, 0, -1])
+def test_an_ogg_that_ends_before_it_ends_is_damaged(tmp_path, ogg, last):
+    """libsndfile would leave out the pages after the time that the last one gives."""
+    parts = pages(ogg)
+    time = int(struct.unpack_from("<q", parts[-1], 6)[0] * last) if last >= 0 else -1
+    wrong = [*parts[:-1], sealed(parts[-1][:6] + struct.pack("<q", time) + parts[-1][14:])]
+    assert prepared(tmp_path / "clip", b"".join(wrong)) == "damaged"
+
+
+def renamed(content, serial):
+    """An Ogg stream of another number."""
+    return [sealed(page[:14] + struct.pack("<I", serial) + page[18:]) for page in pages(content)]
+
+
+def test_each_of_several_streams_in_an_ogg_has_to_end(tmp_path, ogg):
+    first, second = pages(ogg), renamed(ogg, 77)
+    mixed = [page for pair in zip(first, second, strict=True) for page in pair]
+    assert reason_kind(prepared(tmp_path / "clip", b"".join(mixed))) == "needs ffmpeg"
+    assert prepared(tmp_path / "clip", b"".join(mixed[:-1])) == "truncated"
+    assert prepared(tmp_path / "clip", b"".join(mixed[:-4])) == "truncated"
+    assert prepared(tmp_path / "clip", b"".join(mixed[:8] + mixed[10:])) == "damaged"
 
 
 def test_tags_after_an_ogg(tmp_path, ogg):
