@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from elasticast.config.ablation_sweeps import Point, evaluations_of, native_point, point, shared_points
+from elasticast.config.ablation_sweeps import SWEEPS, Point, evaluations_of, native_point, point, shared_points
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.config.load_ablation import Ablation
 from elasticast.evaluation.statistics import Resampled
@@ -138,6 +138,12 @@ def resampled_quantities(scores: list[Resampled], native: int) -> dict[str, Resa
 
 
 def native_index(ablation: Ablation, sweep: str) -> int:
-    """Index of the native point among the points of a sweep that all variants have."""
+    """Index of the native point among the points of a sweep that all variants have.
+
+    It is the base's own size of patches in a sweep over patches, if it is among them.
+    """
     shared = shared_points(ablation, sweep)
+    own = point(ablation.runs[ablation.base].model.patch, None)
+    if sweep in (SWEEPS["patch_size"], SWEEPS["patch_width"]) and own in shared:
+        return shared.index(own)
     return shared.index(native_point(shared, sweep))

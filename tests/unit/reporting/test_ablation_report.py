@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from elasticast.config.ablation_sweeps import compared, shared_points
 from elasticast.config.load_ablation import Ablation, load_ablation
 from elasticast.errors import ConfigError, DataError
 from elasticast.evaluation.statistics import Resampled, percentiles
@@ -23,7 +24,7 @@ from elasticast.reporting.ablation.figures import draw
 from elasticast.reporting.ablation.heat_map import grid_tests
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.run_table import run_table
-from elasticast.reporting.ablation.scores import resampled_quantities
+from elasticast.reporting.ablation.scores import native_index, resampled_quantities
 from elasticast.reporting.ablation.variant_table import compare_variants, markdown
 from elasticast.reporting.style import paper_style
 from elasticast.text import one_line
@@ -40,6 +41,8 @@ EVALUATIONS = {
     "both": {"x_name": "max_frames", "x": [64.0, 128.0], "compression": [1.0, 2.0]},
     "fewer": {"x_name": "token_drop", "x": [0.0, 0.5, 0.8]},
     "merged": {"x_name": "token_merge", "x": [0.0, 0.3, 0.8]},
+    "patches": {"x_name": "patch_size", "x": [8, 16, 32], "remainder": "keep"},
+    "larger": {"x_name": "patch_size", "x": [32, 48], "remainder": "keep"},
     "held_out": {"x_name": "max_frames", "x": [32.0, 64.0], "split": "dev"},
 }
 EXPERIMENTS = {
@@ -103,6 +106,13 @@ def run_script(ablation: Ablation, folder: Path) -> Path:
     out = folder / "out" / "trial"
     script.main(["--ablation", str(folder / "ablation.yaml"), "--runs", str(folder), "--out", str(out)])
     return out
+
+
+@pytest.mark.parametrize(("evaluation", "native"), [("lengths", 128), ("fewer", 0), ("patches", 16), ("larger", 32)])
+def test_the_native_point(ablation, evaluation, native):
+    made = ablation(**(GRIDS["curves"] | {"every": {"evaluations": [evaluation]}}))
+    (sweep,) = compared(made)
+    assert shared_points(made, sweep)[native_index(made, sweep)] == (native, None)
 
 
 def rows_of(table: pd.DataFrame, **where) -> pd.DataFrame:
