@@ -15,8 +15,6 @@ PUBLISHED = sorted(path.parent for path in (REPOSITORY / ROOT).glob("*/published
 REDRAW = "publish again if the data are right, then: snakemake redraw --forceall --config suite="
 WITHOUT_DATA = {
     "audit_length.png": "of an audit, whose page is not published; docs/audit.md has the command",
-    "fsdd_eval_token_drop.png": "of an ablation of an older run, whose tables do not exist; see docs/ablations.md",
-    "fsdd_fixed_baselines.png": "of an ablation of an older run, whose tables do not exist; see docs/ablations.md",
 }
 """Pictures in docs that `snakemake redraw` does not draw: why."""
 
