@@ -225,7 +225,8 @@ def _check_integers(file: sf.SoundFile) -> None:
     except sf.LibsndfileError:  # reading the samples will name the fault
         return
     if peak < MIN_INT32 and low:
-        detail = f"32-bit integers with a peak of {peak}: 16- or 24-bit samples that were not scaled"
+        detail = f"32-bit integers with a peak of {peak}: 16- or 24-bit samples that were not scaled; if they were, "
+        detail += "convert the file to 24 bit or float"
         raise UnusableAudioError(f"samples not scaled to [-1, 1] ({detail})")
 
 

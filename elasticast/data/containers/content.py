@@ -95,7 +95,7 @@ def recognise(data: FileBytes) -> Content | None:
         for place, text, name in texts:
             if head.startswith(text, place):
                 return Content(name, audio)
-    if _is_aac(head):
+    if _is_aac(head.lstrip(b"\0") if offset else head):  # zeros may follow a tag
         return Content("AAC", True)
     if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
         return Content("MPEG transport stream", True)

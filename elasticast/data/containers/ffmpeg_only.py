@@ -28,7 +28,7 @@ _TS_PACKET = 188
 def mp4(data: FileBytes, base: int) -> None:
     """MP4, M4A, MOV and 3GP (ISO 14496-12, 4.2): boxes, of which `moov` describes all samples."""
     offset, described, fragmented = base, False, False
-    while (head := data.at(offset, 16))[4:8] in _MORE_BOXES:
+    while (head := data.at(offset, 16))[4:8] in (_MORE_BOXES if fragmented else BOXES):
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")

@@ -50,7 +50,8 @@ def nist(data: FileBytes, base: int) -> Extent | None:
     head = data.at(base, int(size))
     lines = re.findall(rb"(?m)^(\w+) -\w+ (-?\d+) *$", head)
     fields = {name: int(value) for name, value in lines}
-    if len(fields) < len(set(lines)):
+    described = {line for line in lines if line[0].startswith(b"sample_") or line[0] == b"channel_count"}
+    if len(dict(described)) < len(described):
         raise UnusableAudioError("damaged (two descriptions of the samples)")
     count, width = fields.get(b"sample_count", 0), fields.get(b"sample_n_bytes", 0)
     coding = re.search(rb"(?m)^sample_coding -s\d+ (\S+)", head)

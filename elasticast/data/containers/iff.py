@@ -64,7 +64,7 @@ def _frame_bytes(kind: bytes, common: bytes) -> int:
     if coding not in _LINEAR + _LOGARITHMIC or len(common) < 16:
         return 0
     channels, bits = struct.unpack_from(">H4xH", common, 8)
-    if not bits:
+    if not bits and coding in _LINEAR:
         raise UnusableAudioError("damaged (0 bits per sample)")
     return channels * (1 if coding in _LOGARITHMIC else -(-bits // 8))
 

@@ -217,13 +217,24 @@ def _is_last(data: FileBytes, stop: int) -> bool:
 
 
 def _is_intact(info: bytes, place: int) -> bool:
-    """Whether the checksum of a tag is right, which also says how many samples to leave out at both ends."""
-    if info[place + 120 : place + 124] not in (b"LAME", b"Lavf", b"Lavc"):  # others may have no checksum
+    """Whether the checksum of a tag is right, which also says how many samples to leave out at both ends.
+
+    LAME computes it of all that is before it. ffmpeg, which can keep the name of LAME, computes it of the first 190
+    bytes of the frame, or of the frame and zeros, with a checksum of 0.
+    """
+    name, stored = info[place + 120 : place + 124], int.from_bytes(info[place + 154 : place + 156], "big")
+    if name not in (b"LAME", *_FFMPEG) or (name in _FFMPEG and not stored):  # others may have no checksum
         return True
+    before, after = info[: place + 154], info[place + 156 :]
+    return stored in (_crc(before), _crc((before + b"\0\0" + after).ljust(_SUMMED, b"\0")[:_SUMMED]))
+
+
+def _crc(text: bytes) -> int:
+    """CRC-16 with the polynomial 0x8005 in reverse order."""
     crc = 0
-    for byte in info[: place + 154]:
+    for byte in text:
         crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 255]
-    return crc == int.from_bytes(info[place + 154 : place + 156], "big")
+    return crc
 
 
 def _entry(byte: int) -> int:
@@ -234,6 +245,8 @@ def _entry(byte: int) -> int:
 
 
 _TABLE = [_entry(byte) for byte in range(256)]
+_FFMPEG = (b"Lavf", b"Lavc")
+_SUMMED = 190  # bytes
 
 
 def _tag(info: bytes) -> tuple[int | None, int | None, int | None]:

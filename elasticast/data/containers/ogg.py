@@ -28,12 +28,12 @@ class _Stream:
     def __init__(self):
         self.page, self.time, self.ordered, self.ended = 0, 0, True, False
 
-    def add(self, flags: int, time: int, number: int) -> None:
-        """Add a page. Its time is -1 if no packet ends on it."""
+    def add(self, flags: int, time: int, number: int, empty: bool) -> None:
+        """Add a page. Its time is -1 if no packet ends on it, as on a last page that is empty."""
         if number != self.page or self.ended:
             raise UnusableAudioError("damaged")
         self.ended = bool(flags & _LAST)
-        self.ordered = self.ordered and not (0 <= time < self.time or (self.ended and time < 0))
+        self.ordered = self.ordered and not (0 <= time < self.time or (self.ended and time < 0 and not empty))
         self.page, self.time = number + 1, max(self.time, time)
 
 
@@ -52,7 +52,7 @@ def ogg(data: FileBytes, base: int) -> Extent:
             streams[serial] = _Stream()
         if serial not in streams or not _is_intact(data.at(offset, length)):
             raise UnusableAudioError("damaged")
-        streams[serial].add(flags, time, number)
+        streams[serial].add(flags, time, number, not head[26])
         offset += length
     if not all(stream.ended for stream in streams.values()):
         raise UnusableAudioError("truncated" if offset >= data.size else "damaged")

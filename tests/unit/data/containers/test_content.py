@@ -83,6 +83,12 @@ def test_what_ffmpeg_would_read_is_named_after_tags(tmp_path, no_ffmpeg, what):
         decode(tmp_path / "clip", rate=16000)
 
 
+def test_zeros_may_follow_a_tag(tmp_path, no_ffmpeg):
+    (tmp_path / "clip").write_bytes(b"ID3\4\0\0\0\0\1\0" + bytes(128) + bytes(7) + NEEDS_FFMPEG["AAC"])
+    with complains(UnusableAudioError, "needs ffmpeg", "AAC"):
+        decode(tmp_path / "clip", rate=16000)
+
+
 @pytest.mark.parametrize("what", ["AAC", "AC-3"])
 def test_an_id3_tag_of_a_wrong_size_hides_no_frames(tmp_path, what):
     """ffmpeg would begin at the first frame after it."""

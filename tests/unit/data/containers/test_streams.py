@@ -1,7 +1,9 @@
 """MP3, FLAC and Ogg, whose frames are counted."""
 
 import io
+import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from tests.unit.data.containers.test_lengths import APE, APE_WITH_FOOTER, ID3, T
 from tests.unit.data.sounds import LENGTH, prepared, tone, written
 
 FRAME = 1152
+FFMPEG = shutil.which("ffmpeg")  # to write files; the tests read without it
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +145,41 @@ def test_a_tag_of_another_encoder_that_is_damaged_leaves_out_no_samples(tmp_path
     about(prepared(tmp_path / "clip", bytes(wrong)), LENGTH)
 
 
+def crc16(text):
+    """With the polynomial 0x8005, bit by bit from the lowest."""
+    crc = 0
+    for byte in text:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc
+
+
+@pytest.mark.parametrize("name", [b"Lavf", b"Lavc", b"LAME"])
+def test_the_tag_of_ffmpeg_says_which_samples_to_leave_out(tmp_path, mp3, name):
+    """Its checksum is that of 190 bytes; LAME's, which ffmpeg can leave in a copy, of those before it."""
+    place, first = mp3.index(b"Xing"), mp3.index(b"\xff")
+    tagged = bytearray(mp3)
+    tagged[place + 120 : place + 124], tagged[place + 154 : place + 156] = name, bytes(2)
+    length = mp3.index(tagged[first : first + 2], first + 4) - first
+    summed = bytes(tagged[first : first + min(length, 190)]).ljust(190, b"\0")
+    tagged[place + 154 : place + 156] = crc16(summed).to_bytes(2, "big")
+    whole = prepared(tmp_path / "clip", mp3)
+    np.testing.assert_array_equal(prepared(tmp_path / "clip", bytes(tagged)), whole)
+    tagged[place + 141] ^= 1
+    assert len(prepared(tmp_path / "clip", bytes(tagged))) != len(whole)
+
+
+@pytest.mark.skipif(not FFMPEG, reason="needs ffmpeg")
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
+def test_an_mp3_of_ffmpeg_has_the_length_of_what_it_encoded(tmp_path, rate, channels):
+    sf.write(tmp_path / "clip.wav", np.tile(tone(length=2 * rate)[:, None], channels), rate)
+    command = [FFMPEG, "-v", "error", "-i", tmp_path / "clip.wav", "-c:a", "libmp3lame", tmp_path / "clip.mp3"]
+    subprocess.run(command, check=True)
+    assert len(decode(tmp_path / "clip.mp3", rate=rate).samples) == 2 * rate
+
+
 def test_an_mp3_of_another_sample_rate_after_the_first_is_not_left_out(tmp_path, mp3):
     other = io.BytesIO()
     sf.write(other, tone(length=90_000), 44100, format="MP3")
@@ -257,6 +295,16 @@ def sealed(page):
         for _ in range(8):
             crc = (crc << 1 ^ 0x04C11DB7) & 0xFFFFFFFF if crc & 1 << 31 else crc << 1
     return page[:22] + struct.pack("<I", crc) + page[26:]
+
+
+def test_an_ogg_may_end_with_an_empty_page(tmp_path):
+    vorbis = written("OGG", "VORBIS", tone(length=200_000))
+    *parts, last = pages(vorbis)
+    flags, _, serial, number = struct.unpack_from("<BqII", last, 5)
+    last = sealed(last[:5] + bytes([flags & ~4]) + last[6:])
+    end = sealed(b"OggS\0" + struct.pack("<BqII", 4, -1, serial, number + 1) + bytes(5))
+    found = prepared(tmp_path / "clip", b"".join([*parts, last, end]))
+    np.testing.assert_array_equal(found, prepared(tmp_path / "other", vorbis))
 
 
 @pytest.mark.parametrize("last", [0.5, 0, -1])
