@@ -33,7 +33,7 @@ _MOST_BANDS = 2
 """With more variants in addition to the base, only the base has a band; the differences have intervals."""
 _OFFSETS = {"native": 0.17, "mean": -0.17}
 _LABEL_WIDTH = 24  # characters per line
-_STAR = {"ha": "center", "va": "bottom", "fontsize": 8, "color": INK}
+_STAR = {"ha": "left", "va": "center", "fontsize": 8, "color": INK, "zorder": 5}
 _SAMPLE = (-0.36, -0.06)  # left and right end of a line sample, in inches from the axis
 
 
@@ -195,7 +195,8 @@ def _draw_difference(ax: Axes, cell: pd.Series, y: float, style: LineStyle, *, f
     inside = {} if filled else {"markerfacecolor": "white"}
     ax.plot([100 * cell["delta"]], [y], style.marker, **look, **inside)
     if _is_starred(cell):
-        ax.annotate("*", (100 * cell["delta"], y), (0, -0.5), textcoords="offset points", **_STAR)
+        # beside the interval, where no marker hides it; the character is in the upper half of its line
+        ax.annotate("*", (100 * cell["delta_high"], y), (1.5, -1.5), textcoords="offset points", **_STAR)
 
 
 def _sample_line(ax: Axes, y: float, style: LineStyle) -> None:
