@@ -7,7 +7,7 @@ DEFAULT_LIMIT = 100, 1.0
 
 
 def drop_default_rate_limit(scheduler: Any) -> None:
-    """Remove the limit of jobs per second from Snakemake's scheduler, unless the user has set one.
+    """Remove the limit of jobs per second from Snakemake's scheduler, unless the user has set another than the default.
 
     With a limit, each look for jobs that can start plans another look one second later, and each job that ends adds
     one more such chain (Snakemake 9.27; https://github.com/snakemake/snakemake/pull/3744). The looks per second grow

@@ -204,23 +204,6 @@ def cost(*suites: str) -> str:
     return markdown_table(head, ["---", *["---:"] * (len(head) - 2), "---"], rows)
 
 
-def points(suite: str, evaluation: str, metric: str, *experiments: str) -> str:
-    """Mean scores (%) of experiments at the points of an evaluation."""
-    published = _published(suite)
-    columns = {}
-    for name in experiments:
-        scores = published.metrics
-        scores = scores[(scores["experiment"] == name) & (scores["evaluation"] == evaluation)]
-        means = scores[scores["metric"] == metric].groupby("x", sort=False)["value"].mean()
-        if means.empty:
-            raise DataError(f"{ROOT / suite / 'metrics.csv'}: no {metric} of {name!r} in evaluation {evaluation!r}")
-        columns[MARKDOWN.words(published.suite.experiments[name].label)] = means
-    table = pd.DataFrame(columns)
-    sweep = SWEEPS[published.suite.evaluations[evaluation].x_name].capitalize()
-    rows = [[f"{x:g}", *(f"{100 * value:.1f}" for value in values)] for x, values in table.iterrows()]
-    return markdown_table([sweep, *table], ["---:"] * (1 + len(columns)), rows)
-
-
 def streams(metric: str, *names: str) -> str:
     """Scores (%) of models in streams, by chunk and context, from `elasticast sweep --chunks`.
 
@@ -238,6 +221,8 @@ def streams(metric: str, *names: str) -> str:
         verify(folder / "stream.csv", record, folder / "stream.json", REMEDY)
         table = pd.read_csv(folder / "stream.csv")
         tables[name] = table[table["metric"] == metric].set_index(["chunk", "context"])
+        if tables[name].empty or set(tables[name].index) != set(tables[names[0]].index):
+            raise DataError(f"{folder / 'stream.csv'}: no {metric} at the chunks and contexts of {names[0]!r}")
     first = tables[names[0]]
     head = ["Chunk (s)", "Context (s)", "Delay (s)", *map(_words, names), "Real-time factor"]
     rows = []
@@ -268,6 +253,8 @@ def ablation_points(suite: str, name: str, evaluation: str) -> str:
         )
     metric = published_variants(suite, name)["metric"].iloc[0]
     means = scores[scores["metric"] == metric].pivot_table("value", "x", "label", sort=False)
+    if means.isna().any(axis=None):
+        raise DataError(f"{ROOT / suite / FOLDER / name}: not all variants have all points of {evaluation!r}")
     flops = scores[(scores["metric"] == "gflops_per_clip") & scores["base"]].groupby("x")["value"].mean()
     rows = [[f"{x:g}", *(f"{100 * value:.1f}" for value in values)] for x, values in means.iterrows()]
     head = [SWEEPS[x_names[0]].capitalize(), *map(MARKDOWN.words, means.columns)]
@@ -345,7 +332,7 @@ def moved(suite: str, task: str = "") -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
-    "points": points, "streams": streams, "ablation": ablation, "ablation-points": ablation_points,
+    "streams": streams, "ablation": ablation, "ablation-points": ablation_points,
     "ablation-costs": ablation_costs, "speed": speed_table,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {

@@ -17,7 +17,6 @@ from elasticast.published.layout import FIGURES, ROOT, Published
 from elasticast.published.pages import COMMAND, PAGES, is_published, refreshed
 from elasticast.reporting.comparison import HEAD
 from tests.complaints import complains
-from tests.unit.reporting.toy_suite import EVALUATIONS
 
 REPOSITORY = Path(__file__).parents[3]
 WITHOUT_TABLES = {
@@ -194,17 +193,6 @@ def test_the_largest_difference_of_repeated_runs(judged):
     assert (pages.moved("toy_suite"), pages.moved("toy_suite", "elastic")) == ("2", "0.75")
 
 
-def test_scores_at_the_points_of_an_evaluation(judged):
-    head, _, *rows = pages.points("toy_suite", "lengths", "mAP", "elastic", "ast64").splitlines()
-    assert head == "| Length | ElasticAST | AST 64 |"
-    values = {x: cells for x, *cells in ([cell.strip() for cell in row.split("|")[1:-1]] for row in rows)}
-    for place, name in enumerate(("elastic", "ast64")):
-        assert all(cells[place] == pages.score("toy_suite", name, "lengths", x) for x, cells in values.items())
-    assert len(values) == len(EVALUATIONS["lengths"]["x"])
-    with complains(DataError, "metrics.csv", "no PSDS1", "'elastic'", "'lengths'"):
-        pages.points("toy_suite", "lengths", "PSDS1", "elastic")
-
-
 def test_scores_in_streams_by_chunk_and_context(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, factor in (("one", 0.25), ("another_one", 0.5)):
@@ -235,6 +223,8 @@ def test_scores_in_streams_by_chunk_and_context(tmp_path, monkeypatch):
     path.write_text(path.read_text().replace("0.25", "0.35"))
     with complains(DataError, path):
         refreshed(page)
+    with complains(DataError, "another_one/stream.csv", "no AUC"):
+        pages.streams("AUC", "another_one")
 
 
 def test_a_value_in_a_sentence_is_replaced(judged):
