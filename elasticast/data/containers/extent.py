@@ -1,6 +1,7 @@
 """The part of a file that holds the samples, and the rule by which it is found."""
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 HEAD, BLOCK = 1 << 12, 1 << 16  # bytes to read at first, and then
@@ -76,6 +77,15 @@ class FileBytes:
             if (found := block.find(text)) >= 0:
                 return offset + found
         return -1
+
+    def contains(self, texts: Sequence[bytes], start: int, stop: int) -> bool:
+        """Whether any of `texts` is in the bytes `start` to `stop`, which are read once."""
+        size, longest = 1 << 20, max(map(len, texts))
+        for offset in range(start, stop, size):
+            block = os.pread(self._descriptor, min(size + longest - 1, stop - offset), offset)
+            if any(text in block for text in texts):
+                return True
+        return False
 
 
 def is_placeholder(length: int, bits: int = 32) -> bool:

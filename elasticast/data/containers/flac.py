@@ -29,7 +29,7 @@ def flac(data: FileBytes, base: int) -> Extent | None:
     if len(info) < 34 or data.at(base + 4, 1)[0] & 127:
         raise UnusableAudioError("truncated" if data.size < base + 42 else "damaged")
     start = _first_frame(data, base)
-    if data.find(b'fLaC\0\0\0"', start, data.size) >= 0 or data.find(b'fLaC\x80\0\0"', start, data.size) >= 0:
+    if data.contains((b'fLaC\0\0\0"', b'fLaC\x80\0\0"'), start, data.size):
         raise UnusableAudioError(JOINED)
     _check_description(info, data.at(start, 4))
     total = int.from_bytes(info[13:18], "big") & (1 << 36) - 1

@@ -133,9 +133,8 @@ def end_of_stream(data: FileBytes, start: int, order: str = "", size: int = 4) -
     order, size
         As for :func:`check_tail`.
     """
-    for text in _HEADERS:
-        if data.find(text, start, data.size) >= 0:
-            raise UnusableAudioError(JOINED)
+    if data.contains(_HEADERS, start, data.size):
+        raise UnusableAudioError(JOINED)
     for stop in sorted({data.size, without_tags(data, start)}, reverse=True):  # a tag may be the content of a chunk
         places = _places(data, start, stop) if order else ()
         if ends := [place for place in places if follows(data, place, order, size, stop)]:
