@@ -79,29 +79,21 @@ def _runs(ablation: Ablation, results: Path) -> list[Path]:
 
 
 def published_variants(suite: str, name: str) -> pd.DataFrame:
-    """Read the table of a published ablation, after all its files were verified.
-
-    Raises
-    ------
-    DataError
-        If the ablation is not published, or a file is missing or was changed.
-    """
-    folder = ROOT / suite / FOLDER / name
-    check_ablation(folder, suite)
-    return read_variants(folder / VARIANTS)
+    """The table of a published ablation, read after :func:`check_ablation`, which raises errors."""
+    return read_variants(_verified(suite, name) / VARIANTS)
 
 
 def published_scores(suite: str, name: str) -> pd.DataFrame:
-    """Read all metrics of all runs of a published ablation, after all its files were verified.
+    """All metrics of all runs of a published ablation, read after :func:`check_ablation`, which raises errors."""
+    path = _verified(suite, name) / SCORES
+    return pd.read_csv(path, keep_default_na=False, na_values={"compression": ["n/a"]})
 
-    Raises
-    ------
-    DataError
-        If the ablation is not published, or a file is missing or was changed.
-    """
+
+def _verified(suite: str, name: str) -> Path:
+    """The folder of a published ablation, all files of which were verified."""
     folder = ROOT / suite / FOLDER / name
     check_ablation(folder, suite)
-    return pd.read_csv(folder / SCORES, keep_default_na=False, na_values={"compression": ["n/a"]})
+    return folder
 
 
 def check_ablation(folder: Path, suite: str) -> int:
