@@ -15,6 +15,7 @@ from elasticast.data.packing import Lengths, PackedClip, grid_positions, pack
 from elasticast.models import AuM, aum
 from elasticast.models.aum import MambaBlock, Mixer, Places, insert_cls, time_major
 from elasticast.models.scan import has_kernel
+from tests.gpu import gpu
 from tests.unit.models.test_scan import loop
 
 DIRECTIONS = ["fo_fo", "fo_bi", "bi_bi"]
@@ -67,6 +68,27 @@ def test_a_kernel_that_knows_no_clips_gives_the_same_values_and_gradients(kernel
         assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert {delta.shape[-1] for delta in kernel} == {15 + 4}  # a row per clip
     assert len(kernel) == (1 if direction == "fo_fo" else 2)
+
+
+@gpu
+@pytest.mark.parametrize("kind", ["torch", "auto"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_mixer_on_the_gpu_gives_the_values_and_gradients_of_float64(direction, kind):
+    if kind == "auto" and not has_kernel("cuda"):
+        pytest.skip("mamba_ssm cannot be imported")
+    torch.manual_seed(0)
+    mixer, counts = shaken(Mixer(settings(direction=direction))), [3, 1, 900, 2, 250]
+    x = torch.randn(sum(counts), 16)
+    results = []
+    for device, dtype, scan in (("cuda", torch.float32, kind), ("cpu", torch.float64, "torch")):
+        mixer.kind = scan
+        mixer.zero_grad()
+        y = mixer.to(device, dtype)(x.to(device, dtype), Places(Lengths.of(counts, torch.device(device))))
+        (y * torch.linspace(-1, 1, y.numel(), device=device, dtype=dtype).view_as(y)).sum().backward()
+        results.append([y, *(parameter.grad for parameter in mixer.parameters())])
+        results[-1] = [value.detach().cpu().double() for value in results[-1]]
+    for found, expected in zip(*results, strict=True):
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def shaken(module, amount=0.1):
