@@ -20,6 +20,8 @@ HALF = (torch.bfloat16, torch.float16)
 """Types that flash attention computes in."""
 QUERIES = 1024
 """Number of queries whose weights are in memory at once, where the weights themselves are needed."""
+ALIGNMENT = 16
+"""Bytes. Fused kernels for CUDA read a bias from a multiple of it."""
 LOG_OF_ZERO = -1000.0
 """A score so low that its softmax is 0, and yet far from the limits of 16 bits."""
 
@@ -300,6 +302,8 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, mask: ClipMask, scale: float) -> Te
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, allowed: Tensor | None = None) -> Tensor:
     """PyTorch's attention on `[B, L, H, E]`; `allowed` is a boolean mask or a bias of the scores."""
+    if allowed is not None and allowed.storage_offset() * allowed.itemsize % ALIGNMENT:
+        allowed = allowed.clone()  # PyTorch 2.10 and 2.11 look at its strides only, and a kernel for CUDA then fails
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=scale).transpose(1, 2)
 

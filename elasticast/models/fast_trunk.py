@@ -100,8 +100,15 @@ def _up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-def speed_up(model: nn.Module, *, graphs: bool) -> None:
-    """Replace the forward pass of all trunks of a model by a :class:`FastTrunk`. Names of weights stay the same."""
-    for module in model.modules():
-        if isinstance(module, Trunk):
-            module.forward = FastTrunk(module, MOST_GRAPHS if graphs else 0)
+def speed_up(model: nn.Module, *, graphs: bool) -> bool:
+    """Replace the forward pass of all trunks of a model by a :class:`FastTrunk`. Names of weights stay the same.
+
+    Returns
+    -------
+    bool
+        Whether the model has a trunk: CNNs and Audio Mamba have none.
+    """
+    trunks = [module for module in model.modules() if isinstance(module, Trunk)]
+    for trunk in trunks:
+        trunk.forward = FastTrunk(trunk, MOST_GRAPHS if graphs else 0)
+    return bool(trunks)

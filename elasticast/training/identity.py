@@ -44,7 +44,7 @@ def run_identity(
     }
 
 
-def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
+def circumstances(config: RunConfig, world: World, *, compiled: bool, graphs: bool) -> dict[str, Any]:
     """What changes the weights of a run by rounding errors, because floats are added in another order.
 
     The number of threads counts on a CPU only: on a GPU, the CPU only loads clips, which gives the same tokens with any
@@ -53,15 +53,14 @@ def circumstances(config: RunConfig, world: World) -> dict[str, Any]:
     computed = compute_record(config.model.backend, world.device, config.train.precision)
     if world.device.type != "cpu":
         del computed["threads"]
-        computed["compiled"] = compiles(config, computed["attention_backend"])
-        computed["cuda_graphs"] = computed["compiled"] and config.train.cuda_graphs and world.size == 1
+        computed |= {"compiled": compiled, "cuda_graphs": graphs}
     return {**computed, "world_size": world.size, "torch": str(torch.__version__)}
 
 
-def compiles(config: RunConfig, backend: str) -> bool:
-    """Whether `train.compile` compiles the model.
+def may_compile(config: RunConfig, backend: str) -> bool:
+    """Whether the settings let the transformer blocks of a model be compiled, if it has some.
 
-    One that pads clips, merges tokens, attends by chunks, or has prompts is not compiled.
+    A model that pads clips, merges tokens, attends by chunks, or has prompts is not compiled.
 
     Raises
     ------

@@ -34,7 +34,7 @@ from elasticast.training.energy import EnergyMeter
 from elasticast.training.ensemble import KeptLogits, pseudo_labels
 from elasticast.training.finite import FiniteSteps
 from elasticast.training.history import report_progress
-from elasticast.training.identity import circumstances, compiles, continued, run_identity
+from elasticast.training.identity import circumstances, continued, may_compile, run_identity
 from elasticast.training.inputs import RunInputs
 from elasticast.training.mean_teacher import mean_teacher_of
 from elasticast.training.objective import Objective, Unsupervised
@@ -90,10 +90,13 @@ class Trainer:
         self.model = model.to(self.device)
         self.mean_teacher = mean_teacher_of(self.model, config.train)
         self.objective = Objective(config, self.world, self.teacher, self.mean_teacher)
-        fast = compiles(config, self.backend)
-        self.graphs = fast and config.train.cuda_graphs and self.world.size == 1
-        if fast:
-            speed_up(self.model, graphs=self.graphs)
+        graphs = config.train.cuda_graphs and self.world.size == 1
+        compiled = may_compile(config, self.backend) and speed_up(self.model, graphs=graphs)
+        if config.train.compile == "on" and not compiled:
+            raise ElasticASTError(
+                f"train.compile: 'on', but {config.model.described} is not compiled; use 'auto' or 'off'"
+            )
+        self.graphs = compiled and graphs
         self._enter(self.phases[0])
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.train.precision == "fp16")
         self.step, self.seconds, self.restarts = 0, 0.0, 0
@@ -108,7 +111,7 @@ class Trainer:
             self.selection = Selection(config, inputs.held_out, norm, self.world, due)
         self.finite = FiniteSteps(config, clips.ids, self.device)
         self.checkpoints = Checkpoints(out, run_identity(config, inputs, self.code, self.init, self.world))
-        self.circumstances = circumstances(config, self.world)
+        self.circumstances = circumstances(config, self.world, compiled=compiled, graphs=self.graphs)
         self.computed = [{"from_step": 0, **self.circumstances}]
 
     def _start(self, model: nn.Module) -> dict | None:

@@ -10,6 +10,7 @@ from elasticast.models import attention, build_model
 from elasticast.models.attention import ClipMask, attend, pooling_mask, received, with_size_channels
 from elasticast.models.pooling import mean_pooling
 from elasticast.models.token_merging import match, merge, merged_trunk, most_attended, with_merging
+from tests.gpu import gpu, skip_without
 from tests.unit.models.test_models import model_of, of_one_length, random_clip
 
 MODELS = {
@@ -158,6 +159,39 @@ def test_a_key_of_a_size_counts_like_as_many_equal_keys(backend, scale, counts, 
         mean_pooling(v.flatten(1), lengths, sizes.float()),
         mean_pooling(v.flatten(1).repeat_interleave(sizes, 0), Lengths.of(owners.tolist())),
     )
+
+
+COUNTS = [5, 16, 3, 24, 8]
+"""Clips of a multiple of 8 tokens that do not begin at one: PyTorch copies the biases of all others."""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_bias_begins_where_fused_kernels_can_read_it(monkeypatch, dtype):
+    lengths, sizes, begins = Lengths.of(COUNTS), torch.randint(1, 9, (sum(COUNTS),)).float(), []
+    attention_of_torch = torch.nn.functional.scaled_dot_product_attention
+
+    def spy(*args, attn_mask, **options):
+        begins.append(attn_mask.data_ptr() % 16)
+        return attention_of_torch(*args, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    monkeypatch.setattr(attention, "faster_in_float32", lambda *_: False)
+    values = [torch.randn(sum(COUNTS), 2, 16, dtype=dtype) for _ in range(3)]
+    attend(*values, ClipMask(lengths, lengths, "sdpa", sizes), 1.0)
+    assert begins == [0] * len(COUNTS)
+
+
+@gpu
+@pytest.mark.parametrize("backend", ["varlen", "xformers", "sdpa"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2), (torch.float16, 2e-2)])
+def test_sizes_on_the_gpu_equal_a_dense_mask(backend, dtype, tolerance):
+    skip_without(backend, dtype)
+    lengths, sizes = Lengths.of(COUNTS, "cuda"), torch.randint(1, 9, (sum(COUNTS),), device="cuda").float()
+    values = [torch.randn(sum(COUNTS), 2, 16, device="cuda", dtype=dtype) for _ in range(3)]
+    found = attend(*values, ClipMask(lengths, lengths, backend, sizes), 1.0).double()
+    mask = ClipMask(lengths, lengths, "dense", sizes.double())
+    expected = attend(*(x.double() for x in values), mask, 1.0)
+    assert (found - expected).norm() <= tolerance * expected.norm()
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])

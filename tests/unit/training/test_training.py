@@ -24,6 +24,7 @@ from elasticast.errors import DataError, ElasticASTError
 from elasticast.files import locked, read_json
 from elasticast.models.pretrained import load_model
 from elasticast.provenance import code_digest
+from elasticast.training import loop
 from elasticast.training.checkpoint import save_model, saved_checkpoints
 from elasticast.training.history import HISTORY_FIELDS
 from elasticast.training.inputs import RunInputs
@@ -50,6 +51,16 @@ def trainer(tiny, train_clips, norm, tmp_path):
         return Trainer(tiny(**difference), RunInputs(train_clips, norm, data_hash), tmp_path / folder)
 
     return build
+
+
+@pytest.mark.parametrize("kind", ["cnn", "aum"])
+def test_what_has_no_transformer_blocks_is_not_compiled(trainer, kind, monkeypatch):
+    monkeypatch.setattr(loop, "may_compile", lambda *_: True)  # as on a GPU in bf16
+    monkeypatch.setattr(loop, "circumstances", lambda *_, **found: found)
+    found = {name: trainer(model={"kind": name}).circumstances for name in ("elasticast", kind)}
+    assert found == {name: {"compiled": name == "elasticast", "graphs": False} for name in found}
+    with complains(ElasticASTError, "train.compile", "on", kind):
+        trainer(model={"kind": kind}, train={"compile": "on"})
 
 
 def interrupt(found: Trainer, step: int) -> None:
