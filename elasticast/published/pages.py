@@ -149,6 +149,41 @@ def table1(suite: str, task: str, sweep: str, *columns: str) -> str:
     return markdown_table([HEAD[i] for i in chosen], align, rows)
 
 
+def points(suite: str, evaluation: str, metrics: str, *experiments: str) -> str:
+    """Mean scores (%) of experiments, a row for each and metric, a column for each point of an evaluation."""
+    published, rows, columns = _published(suite), [], None
+    for name in experiments:
+        for metric in metrics.split(","):
+            means = _means(suite, name, evaluation, metric)
+            columns = columns or list(means)
+            if list(means) != columns:
+                raise DataError(f"{ROOT / suite / 'metrics.csv'}: {name!r} has other points of {evaluation!r}")
+            label = MARKDOWN.words(published.suite.experiments[name].label)
+            rows.append([label, metric.replace("_", " "), *(f"{100 * value:.1f}" for value in means.values())])
+    head = ["Model", "Score", *(f"{x:g}" for x in columns)]
+    return markdown_table(head, ["---", "---", *["---:"] * len(columns)], rows)
+
+
+def scores(suite: str, evaluation: str, x: str, metrics: str, *experiments: str) -> str:
+    """Mean scores (%) of experiments at one point of an evaluation, a column for each metric."""
+    names, labels = metrics.split(","), _published(suite).suite.experiments
+    rows = []
+    for name in experiments:
+        values = [_means(suite, name, evaluation, metric)[float(x)] for metric in names]
+        rows.append([MARKDOWN.words(labels[name].label), *(f"{100 * value:.1f}" for value in values)])
+    return markdown_table(["Model", *(name.replace("_", " ") for name in names)], ["---", *["---:"] * len(names)], rows)
+
+
+def _means(suite: str, experiment: str, evaluation: str, metric: str) -> dict[float, float]:
+    """Mean score of an experiment over its seeds at each point of an evaluation."""
+    table = _published(suite).metrics
+    place = {"experiment": experiment, "evaluation": evaluation, "metric": metric}
+    found = table[(table[list(place)] == pd.Series(place)).all(axis=1)].groupby("x", sort=False)["value"].mean()
+    if found.empty:
+        raise DataError(f"{ROOT / suite / 'metrics.csv'}: no {metric} of {experiment!r} in {evaluation!r}")
+    return found.to_dict()
+
+
 def ceilings(suite: str) -> str:
     """Scores (%) at each length, with the ceiling, of the tasks of which it is known."""
     published = _published(suite)
@@ -302,6 +337,16 @@ def _interval(suite: str, experiment: str, evaluation: str, x: str) -> dict[str,
     return row.iloc[0].to_dict() | {"value": round(scores["value"].mean(), 12)}  # of sums in any order
 
 
+def ahead(suite: str, experiment: str, against: str, evaluation: str, x: str) -> str:
+    """How far an experiment is ahead of another one (points), with its corrected p-value."""
+    table = _published(suite).pairs
+    place = {"experiment": experiment, "against": against, "evaluation": evaluation, "x": float(x)}
+    row = table[(table[list(place)] == pd.Series(place)).all(axis=1)]
+    if len(row) != 1:
+        raise DataError(f"{ROOT / suite / 'pairs.csv'}: {len(row)} rows of {', '.join(map(str, place.values()))}")
+    return f"{signed(100 * row['difference'].item())} points (p {_p(row['p_corrected'].item())})"
+
+
 def variant(suite: str, name: str, variant: str, sweep: str, quantity: str) -> str:
     """Score (%) of a variant of an ablation: `quantity` is native, mean or worst of the sweep."""
     return f"{100 * _variant(suite, name, variant, sweep, quantity)['value']:.1f}"
@@ -332,12 +377,12 @@ def moved(suite: str, task: str = "") -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "claims": claims, "rules": rules, "table1": table1, "ceilings": ceilings, "cost": cost, "zoo": zoo,
-    "streams": streams, "ablation": ablation, "ablation-points": ablation_points,
+    "points": points, "scores": scores, "streams": streams, "ablation": ablation, "ablation-points": ablation_points,
     "ablation-costs": ablation_costs, "speed": speed_table,
 }  # fmt: skip
 VALUES: dict[str, Callable[..., str]] = {
     "core-minutes": core_minutes, "score": score, "interval": interval, "variant": variant, "delta": delta,
-    "moved": moved,
+    "moved": moved, "ahead": ahead,
 }  # fmt: skip
 
 
