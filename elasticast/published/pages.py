@@ -169,7 +169,10 @@ def scores(suite: str, evaluation: str, x: str, metrics: str, *experiments: str)
     names, labels = metrics.split(","), _published(suite).suite.experiments
     rows = []
     for name in experiments:
-        values = [_means(suite, name, evaluation, metric)[float(x)] for metric in names]
+        means = [_means(suite, name, evaluation, metric) for metric in names]
+        if not all(float(x) in points for points in means):
+            raise DataError(f"{ROOT / suite / 'metrics.csv'}: no {metrics} of {name!r} in {evaluation!r} at {x}")
+        values = [points[float(x)] for points in means]
         rows.append([MARKDOWN.words(labels[name].label), *(f"{100 * value:.1f}" for value in values)])
     return markdown_table(["Model", *(name.replace("_", " ") for name in names)], ["---", *["---:"] * len(names)], rows)
 

@@ -180,6 +180,26 @@ def test_scores_and_their_intervals(judged):
         pages.score("toy_suite", "elastic", "lengths", "65")
 
 
+def test_scores_at_all_points_and_at_one(judged):
+    head, _, ast, auc, *others = pages.points("toy_suite", "lengths", "mAP,AUC", "ast64", "ast128").splitlines()
+    assert len(others) == 2
+    assert head == "| Model | Score | 32 | 64 | 128 | 256 |"
+    assert ast.endswith("| mAP | 51.0 | 61.0 | 51.0 | 41.0 |")
+    assert auc.endswith("| AUC | 90.0 | 90.0 | 90.0 | 90.0 |")
+    one = pages.scores("toy_suite", "lengths", "64", "AUC,mAP", "elastic").splitlines()
+    assert (one[0], one[2]) == ("| Model | AUC | mAP |", "| ElasticAST | 90.0 | 57.4 |")
+    with complains(DataError, "metrics.csv", "F2", "elastic", "lengths"):
+        pages.points("toy_suite", "lengths", "F2", "elastic")
+    with complains(DataError, "metrics.csv", "elastic", "lengths", "65"):
+        pages.scores("toy_suite", "lengths", "65", "mAP", "elastic")
+
+
+def test_how_far_one_is_ahead_of_another(judged):
+    assert pages.ahead("toy_suite", "elastic", "ast64", "lengths", "256") == "+35.6 points (p = 0.90)"
+    with complains(DataError, "pairs.csv", "ast64", "elastic"):
+        pages.ahead("toy_suite", "ast64", "elastic", "lengths", "256")
+
+
 def test_a_mean_without_all_of_its_scores_is_refused(judged, monkeypatch):
     one_seed = pages._published("toy_suite").metrics.query("seed == 0")
     monkeypatch.setattr(Published, "metrics", one_seed)

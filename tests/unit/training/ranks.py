@@ -40,6 +40,7 @@ def main(prepared: Path, out: Path) -> None:
     torch.set_num_threads(1)
     sweep.CHUNK_CLIPS = CHUNK_CLIPS
     clips, norm = Clips(prepared, "train", "events"), read_norm(prepared / "norm.json")
+    torch.cuda.is_available()  # a driver may start threads of its own
     threads = len(os.listdir("/proc/self/task"))
     with join_processes() as world:
         for name, case in json.loads((out / "cases.json").read_text()).items():
