@@ -388,6 +388,19 @@ def pictures(
 
 
 @app.command(rich_help_panel=INSIDE)
+def redraw_ablations(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER", help="such as docs/results/mini/ablations/pooling; several")
+    ],
+) -> None:
+    """Draw the figures of published ablations again, from their published files."""
+    from elasticast.published.ablation_figure import redraw_ablation
+
+    for folder in folders:
+        redraw_ablation(folder)
+
+
+@app.command(rich_help_panel=INSIDE)
 def adopt(
     files: Annotated[list[Path], typer.Argument(metavar="TABLE", help="CSV files such as metrics.csv")],
 ) -> None:

@@ -160,6 +160,23 @@ _PANELS = (
     "reporting/released_curves.py",
 )
 _CURVES = ("reporting/captions.py", "reporting/curves.py", "reporting/legend.py", "text.py:one_line,rst")
+_ABLATION = (
+    *_SUITE,
+    *_CEILINGS,
+    *_CURVES,
+    "config/ablation.py",
+    "config/ablation_names.py",
+    "config/ablation_sweeps.py",
+    "evaluation/saved_predictions.py:points",
+    "evaluation/statistics.py",
+    "reporting/ablation",
+    "reporting/identity.py",
+    "reporting/panels.py",
+    "reporting/read_tables.py",
+    "reporting/style.py",
+    "reporting/tables.py",
+    "text.py:csv_cell,latex,markdown",
+)
 _TABLE = (
     *_PANELS,
     "config/suite.py:fold_name",
@@ -260,21 +277,8 @@ STAGES = {
         "reporting/verdict.py",
         "text.py:html",
     ),
-    "ablation": (
-        *_SCRIPT,
-        *_CEILINGS,
-        *_CURVES,
-        "config/ablation.py",
-        "config/ablation_names.py",
-        "config/ablation_sweeps.py",
-        "evaluation/saved_predictions.py:points",
-        "evaluation/statistics.py",
-        "reporting/ablation",
-        "reporting/panels.py",
-        "reporting/read_tables.py",
-        "reporting/tables.py",
-        "text.py:csv_cell,latex,markdown",
-    ),
+    "ablation": (*_ABLATION, "reporting/scripts.py"),
+    "redraw_ablations": (*_ABLATION, "published/ablation_figure.py", "published/layout.py:verified_record"),
     "lengths": (
         *_SCRIPT,
         "config/frames.py",

@@ -1,31 +1,41 @@
 """Published results of an ablation, in ``docs/results/SUITE/ablations/NAME``.
 
 ``ablation.yaml`` has all settings, ``scores.csv`` every score of every run, ``variants.csv`` the table that compares
-the variants, and ``runs.csv`` the trainings. ``published.json`` is the record of these files and of the figure.
+the variants, and ``runs.csv`` the trainings. ``intervals.csv`` has the intervals of the curves, and ``grid.csv`` the
+tests at all lengths and resolutions, if there is a grid of them. The figure is drawn from these files.
+``published.json`` is the record of them and of the figure.
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from elasticast.checksums import FILES, write_record
+from elasticast.checksums import FILES
+from elasticast.config.ablation_sweeps import GRID as GRID_SWEEP
+from elasticast.config.ablation_sweeps import shared_points
 from elasticast.config.load_ablation import Ablation, load_resolved_ablation
 from elasticast.errors import DataError
 from elasticast.files import write_text
 from elasticast.provenance import git_commit, versions
+from elasticast.published.ablation_figure import (
+    GRID,
+    INTERVALS,
+    NEEDED,
+    SCORES,
+    SETTINGS,
+    VARIANTS,
+    draw_figure,
+    read_published_csv,
+)
 from elasticast.published.layout import RECORD, REMEDY, ROOT, verified_record
 from elasticast.reporting import collect
-from elasticast.reporting.ablation.captions import figure_caption
-from elasticast.reporting.ablation.figures import draw
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.run_table import run_table
+from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import compare_variants, printed_csv, read_variants
-from elasticast.reporting.style import paper_style, save
 from elasticast.reporting.tables import tidy_csv
 
-FOLDER, SETTINGS, SCORES, VARIANTS, RUNS, FIGURE = (
-    "ablations", "ablation.yaml", "scores.csv", "variants.csv", "runs.csv", "figure",
-)  # fmt: skip
+FOLDER, RUNS = "ablations", "runs.csv"
 
 
 def publish_ablation(results: Path, name: str, out: Path | None = None) -> Path:
@@ -65,12 +75,26 @@ def publish_ablation(results: Path, name: str, out: Path | None = None) -> Path:
     write_text(out / SCORES, tidy_csv(run_table(found)))
     write_text(out / VARIANTS, printed_csv(table))
     collect.runs(sorted(set(_runs(ablation, results))), out / RUNS)
-    with paper_style():
-        save(draw(found, table), out / FIGURE, figure_caption(found, table))
-    files = [SETTINGS, SCORES, VARIANTS, RUNS, f"{Path(RUNS).stem}.json", f"{FIGURE}.png", f"{FIGURE}.rst"]
+    write_text(out / INTERVALS, tidy_csv(found.intervals))
+    files = [SETTINGS, SCORES, VARIANTS, RUNS, f"{Path(RUNS).stem}.json", INTERVALS]
+    (out / GRID).unlink(missing_ok=True)
+    if found.grid_tests:
+        write_text(out / GRID, tidy_csv(_grid_table(found)))
+        files.append(GRID)
     about = {"suite": ablation.suite, "ablation": name, "published_with": {"git_commit": git_commit(), **versions()}}
-    write_record(out / RECORD, about, [out / file for file in files])
+    draw_figure(out, files, about)
     return out
+
+
+def _grid_table(results: AblationResults) -> pd.DataFrame:
+    """The differences to the base at all lengths and resolutions, with their tests."""
+    points = shared_points(results.ablation, GRID_SWEEP)
+    rows = [
+        {"variant": variant, "x": x, "compression": compression, **test._asdict()}
+        for variant, tests in results.grid_tests.items()
+        for (x, compression), test in zip(points, tests, strict=True)
+    ]
+    return pd.DataFrame(rows)
 
 
 def _runs(ablation: Ablation, results: Path) -> list[Path]:
@@ -85,8 +109,7 @@ def published_variants(suite: str, name: str) -> pd.DataFrame:
 
 def published_scores(suite: str, name: str) -> pd.DataFrame:
     """All metrics of all runs of a published ablation, read after :func:`check_ablation`, which raises errors."""
-    path = _verified(suite, name) / SCORES
-    return pd.read_csv(path, keep_default_na=False, na_values={"compression": ["n/a"]})
+    return read_published_csv(_verified(suite, name) / SCORES)
 
 
 def _verified(suite: str, name: str) -> Path:
@@ -104,7 +127,7 @@ def check_ablation(folder: Path, suite: str) -> int:
     DataError
         If the ablation is not published, if a file is missing or was changed, or if they are of another ablation.
     """
-    record = verified_record(folder, {SETTINGS, VARIANTS, SCORES})
+    record = verified_record(folder, NEEDED)
     expected = {"suite": suite, "ablation": folder.name}
     for key, value in expected.items():
         if record[key] != value:

@@ -2,8 +2,10 @@
 
 import shutil
 
+from elasticast.published.ablations import check_ablation
 from elasticast.published.pictures import changes
 from tests.complaints import assert_names
+from tests.workflow.test_ablations import add_ablation  # noqa: F401
 
 
 def test_a_published_suite_is_drawn_without_its_results(project):
@@ -38,3 +40,22 @@ def test_results_that_are_not_published_cannot_be_drawn(finished):
     result = finished.snakemake("-n", "redraw")
     assert result.returncode != 0
     assert_names(result.stdout + result.stderr, "docs/results/tiny/published.json", "elasticast publish results/tiny")
+
+
+def test_a_published_ablation_is_drawn_without_its_results(project, add_ablation):  # noqa: F811
+    add_ablation()
+    for command in (project.snakemake("ablation_mine"), project.elasticast("publish", "results/tiny")):
+        assert command.returncode == 0, command.stderr
+    published = project.elasticast("publish", "results/tiny", "--ablation", "mine")
+    assert published.returncode == 0, published.stderr
+    shutil.rmtree(project.folder / "results")
+    folder = project.folder / "docs/results/tiny/ablations/mine"
+    figure = (folder / "figure.png").read_bytes()
+    for path in folder.glob("figure.*"):
+        path.unlink()
+    assert project.planned("redraw")["redraw_ablations"] == 1
+    result = project.snakemake("redraw")
+    assert result.returncode == 0, result.stderr
+    assert (folder / "figure.png").read_bytes() == figure
+    assert check_ablation(folder, "tiny")
+    assert project.planned("redraw") == {}

@@ -15,6 +15,7 @@ localrules:
     redraw_table1,
     redraw_verdict,
     redraw_record,
+    redraw_ablations,
     redraw,
 
 
@@ -166,9 +167,27 @@ rule redraw_record:
         "python -m elasticast pictures --inputs {params.inputs:q} --out {output:q} 2> {log:q}"
 
 
+rule redraw_ablations:
+    """Figures of the published ablations of the suite."""
+    input:
+        published_ablation_data(),
+    output:
+        published_ablation_figures(),
+    log:
+        f"{SUITE_DIR}/logs/redraw_ablations.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folders=PUBLISHED_ABLATIONS,
+        code=CODE["redraw_ablations"],
+    shell:
+        "python -m elasticast redraw-ablations {params.folders:q} 2> {log:q}"
+
+
 # a rule without output: Snakemake looks for missing files only among the inputs of such a rule
 rule redraw:
     """All figures and tables of the suite's published results, without data or training."""
     input:
         redrawn,
         rules.redraw_record.output,
+        rules.redraw_ablations.output,

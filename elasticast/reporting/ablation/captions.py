@@ -4,7 +4,6 @@ import pandas as pd
 
 from elasticast.config.ablation_sweeps import GRID
 from elasticast.reporting.ablation.figures import panels_of
-from elasticast.reporting.ablation.heat_map import grid_tests
 from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.ablation.variant_table import count_comparisons, describe_marks
 from elasticast.reporting.captions import ONE_SEED, describe_bootstrap, describe_coverage, describe_means
@@ -48,7 +47,7 @@ def _heat_map(results: AblationResults, table: pd.DataFrame) -> list[str]:
     maps += ["The upper maps show scores, the lower ones differences to the base in points."]
     if table["delta_low"].isna().all():
         return [*maps, "No difference was tested."]
-    comparisons = sum(map(len, grid_tests(results).values()))
+    comparisons = sum(map(len, results.grid_tests.values()))
     tested = f"Differences were tested with a paired {_bootstrap(table)}."
     return [*maps, tested, describe_marks("bold", comparisons), *_one_seed(table)]
 

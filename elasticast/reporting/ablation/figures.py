@@ -83,24 +83,13 @@ def panels_of(results: AblationResults) -> dict[str, Panel]:
 
 def _panel(results: AblationResults, x_name: str) -> Panel:
     """The panel over `x_name`; with many variants, only the base keeps its band."""
-    panel = sweep_panels(results.ablation, results.metrics, x_name, intervals=_intervals(results))[0]
+    panel = sweep_panels(results.ablation, results.metrics, x_name, intervals=results.intervals)[0]
     few, base = len(panel.series) <= 1 + _MOST_BANDS, results.ablation.base
     return replace(panel, series=tuple(s if few or s.experiment == base else _without_band(s) for s in panel.series))
 
 
 def _without_band(series: Series) -> Series:
     return replace(series, points=series.points.assign(low=np.nan, high=np.nan))
-
-
-def _intervals(results: AblationResults) -> pd.DataFrame:
-    """95 % intervals of all points that were resampled with every seed that ran."""
-    rows, ran = [], results.metrics.groupby(["experiment", "evaluation"])["seed"].nunique()
-    for variant, scores in results.resampled.items():
-        for (evaluation, (x, compression)), score in scores.items():
-            if compression is None and len(score.values) == ran.get((variant, evaluation)):
-                low, high = score.interval()
-                rows.append((variant, results.metric, evaluation, x, low, high, results.chance))
-    return pd.DataFrame(rows, columns=["experiment", "metric", "evaluation", "x", "low", "high", "chance"])
 
 
 def _rows(results: AblationResults, table: pd.DataFrame, sweeps: list[str]) -> tuple[Figure, list[Axes], Styles]:

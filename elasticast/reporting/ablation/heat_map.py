@@ -1,6 +1,5 @@
 """The plot `heat_map` of an ablation: scores over length and resolution."""
 
-import itertools
 import textwrap
 from typing import NamedTuple
 
@@ -12,8 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from elasticast.config.ablation_sweeps import GRID, Point, compared, shared_points
-from elasticast.evaluation.statistics import ALPHA, Comparison, paired_differences
+from elasticast.config.ablation_sweeps import GRID, Point, shared_points
+from elasticast.evaluation.statistics import ALPHA, Comparison
 from elasticast.reporting.ablation.labels import figure_title
 from elasticast.reporting.ablation.scores import AblationResults, Scores, select_common_seeds
 from elasticast.reporting.curves import METRIC_LABEL
@@ -53,7 +52,7 @@ def draw_heat_map(results: AblationResults, table: pd.DataFrame) -> Figure:
     height = 0.12 + 0.13 * lines + max(0.18 * len({c for _, c in points}), _LEAST)
     figure = new_figure(DOUBLE_COLUMN, 2 * rows * height + 0.5)
     grid = figure.subplots(2 * rows, columns, squeeze=False)
-    tests = grid_tests(results)
+    tests = results.grid_tests
     scores = {v: _scores(results, v, points) for v in variants}
     differences = {v: _differences(results, v, points, tests.get(v, [])) for v in variants}
     for part, maps in ((grid[:rows], scores), (grid[rows:], differences)):
@@ -80,20 +79,6 @@ def _label(results: AblationResults, variant: str, width: int) -> str:
     experiment = results.ablation.experiments[variant]
     text = f"{experiment.label} (base)" if variant == results.ablation.base else experiment.label
     return "\n".join(textwrap.wrap(text, width))
-
-
-def grid_tests(results: AblationResults) -> dict[str, list[Comparison]]:
-    """Tests of the differences to the base at all points, by variant; variants that were not resampled are left out.
-
-    P-values are corrected for the number of all these differences.
-    """
-    pairs = {}
-    for variant in compared(results.ablation).get(GRID, []):
-        scores, base = _common(results, variant)
-        if variant != results.ablation.base and scores.resampled and base.resampled:
-            pairs[variant] = list(zip(scores.resampled, base.resampled, strict=True))
-    tests = iter(paired_differences([pair for of_variant in pairs.values() for pair in of_variant]))
-    return {variant: list(itertools.islice(tests, len(of_variant))) for variant, of_variant in pairs.items()}
 
 
 def _common(results: AblationResults, variant: str) -> tuple[Scores, Scores]:

@@ -52,7 +52,7 @@ def read_results(ablation: Ablation, folder: Path, *, partial: bool = False) -> 
     """
     if ablation.name != folder.name:
         raise DataError(f"{folder / 'ablation.yaml'}: is of ablation {ablation.name!r}; {OWN_FILE}")
-    ablation, origins = _with_distinct_labels(ablation), {}
+    ablation, origins = with_distinct_labels(ablation), {}
     tables, resampled, records = [], {}, {}
     of_all: Records = {}
     for variant, run in ablation.trained.items():
@@ -83,7 +83,7 @@ def _chance(path: Path | None) -> float | None:
     return None if math.isnan(known[0]) else float(known[0])
 
 
-def _with_distinct_labels(ablation: Ablation) -> Ablation:
+def with_distinct_labels(ablation: Ablation) -> Ablation:
     """Replace labels that several variants share by the names of the variants, and drop colours that they share."""
     labels, colors = ([getattr(e, key) for e in ablation.experiments.values()] for key in ("label", "color"))
     experiments = {}

@@ -5,19 +5,31 @@ example, whatever their names. A model evaluated in windows can thus be compared
 Variants are compared at the points that all of them have.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from elasticast.config.ablation_sweeps import SWEEPS, Point, evaluations_of, native_point, point, shared_points
+from elasticast.config.ablation_sweeps import (
+    GRID,
+    SWEEPS,
+    Point,
+    compared,
+    evaluations_of,
+    native_point,
+    point,
+    shared_points,
+)
 from elasticast.config.base import PRIMARY_METRIC
 from elasticast.config.load_ablation import Ablation
-from elasticast.evaluation.statistics import Resampled
+from elasticast.evaluation.statistics import Comparison, Resampled, paired_differences
 from elasticast.reporting.captions import Coverage, title_of
 
 QUANTITIES = ("native", "mean", "worst")
+INTERVALS = ("experiment", "metric", "evaluation", "x", "low", "high", "chance")
+"""Columns of :attr:`AblationResults.intervals`."""
 
 
 class Scores(NamedTuple):
@@ -50,6 +62,21 @@ def select_common_seeds(first: Scores, second: Scores) -> tuple[Scores, Scores]:
     return first.select_seeds(common), second.select_seeds(common)
 
 
+class Tested(NamedTuple):
+    """Intervals and tests of results whose resampled scores are not at hand, because they are not published.
+
+    Attributes
+    ----------
+    intervals : pandas.DataFrame
+        See :attr:`AblationResults.intervals`.
+    grid : dict
+        See :attr:`AblationResults.grid_tests`.
+    """
+
+    intervals: pd.DataFrame
+    grid: dict[str, list[Comparison]]
+
+
 @dataclass(frozen=True)
 class AblationResults:
     """All results of an ablation; runs that have not finished are missing.
@@ -67,6 +94,8 @@ class AblationResults:
     chance : float or None
         Score that takes no listening, see :func:`elasticast.evaluation.statistics.chance`. None if nothing was
         resampled.
+    tested : Tested, optional
+        Intervals and tests of published results, which have no resampled scores.
     """
 
     ablation: Ablation
@@ -74,6 +103,7 @@ class AblationResults:
     resampled: dict[str, dict[tuple[str, Point], Resampled]]
     records: dict[str, list[dict]]
     chance: float | None = None
+    tested: Tested | None = None
 
     @property
     def metric(self) -> str:
@@ -87,6 +117,35 @@ class AblationResults:
         clips, listed = (int(self.metrics[name].max()) if len(self.metrics) else 0 for name in ("n", "listed"))
         datasets = self.ablation.datasets
         return Coverage(title_of(datasets, dataset), datasets[dataset].origin, clips, listed)
+
+    @property
+    def intervals(self) -> pd.DataFrame:
+        """95 % intervals of all points that were resampled with every seed that ran, with the columns `INTERVALS`."""
+        if self.tested is not None:
+            return self.tested.intervals
+        rows, ran = [], self.metrics.groupby(["experiment", "evaluation"])["seed"].nunique()
+        for variant, scores in self.resampled.items():
+            for (evaluation, (x, compression)), score in scores.items():
+                if compression is None and len(score.values) == ran.get((variant, evaluation)):
+                    low, high = score.interval()
+                    rows.append((variant, self.metric, evaluation, x, low, high, self.chance))
+        return pd.DataFrame(rows, columns=list(INTERVALS))
+
+    @property
+    def grid_tests(self) -> dict[str, list[Comparison]]:
+        """Tests of the differences to the base at all points of the grid of lengths and resolutions, by variant.
+
+        Variants that were not resampled are left out. P-values are corrected for the number of all these differences.
+        """
+        if self.tested is not None:
+            return self.tested.grid
+        pairs = {}
+        for variant in compared(self.ablation).get(GRID, []):
+            scores, base = select_common_seeds(*(self.scores(GRID, name) for name in (variant, self.ablation.base)))
+            if variant != self.ablation.base and scores.resampled and base.resampled:
+                pairs[variant] = list(zip(scores.resampled, base.resampled, strict=True))
+        tests = iter(paired_differences([pair for of_variant in pairs.values() for pair in of_variant]))
+        return {variant: list(itertools.islice(tests, len(of_variant))) for variant, of_variant in pairs.items()}
 
     def scores(self, sweep: str, variant: str) -> Scores:
         """The scores of a variant at the points of a sweep that all variants have."""
@@ -106,7 +165,8 @@ class AblationResults:
         self, variant: str, evaluations: list[str], shared: list[Point], seeds: int
     ) -> list[Resampled] | None:
         """Resampled scores at the shared points. None unless every point was resampled with this number of seeds."""
-        score_at = {at: score for (name, at), score in self.resampled[variant].items() if name in evaluations}
+        resampled = self.resampled.get(variant, {})
+        score_at = {at: score for (name, at), score in resampled.items() if name in evaluations}
         scores = [score_at[at] for at in shared if at in score_at and len(score_at[at].values) == seeds]
         return scores if len(scores) == len(shared) else None
 

@@ -329,5 +329,6 @@ def read_variants(path: Path) -> pd.DataFrame:
     """Read the CSV file of a table again; numbers that are missing are NaN."""
     numbers = ("x", "compression", "sd", *_NUMBERS, *COSTS)
     missing = {key: ["n/a", NOT_RUN] for key in numbers}
-    types = {"base": bool, **dict.fromkeys(numbers, float)}
+    types = {"base": bool, "seeds": int, "seeds_planned": int, **dict.fromkeys(numbers, float)}
+    types = dict.fromkeys(TABLE_COLUMNS, str) | types  # a label such as 0.50 is text
     return pd.read_csv(path, keep_default_na=False, na_values=missing, dtype=types)

@@ -1,5 +1,8 @@
 """Published ablations: complete or none, verified when read, and printed in pages as the suite prints them."""
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import yaml
@@ -8,26 +11,30 @@ from PIL import Image
 from elasticast.errors import DataError
 from elasticast.files import read_json
 from elasticast.published import pages
+from elasticast.published.ablation_figure import redraw_ablation
 from elasticast.published.ablations import check_ablation, publish_ablation, published_variants
+from elasticast.reporting.ablation.captions import figure_caption
+from elasticast.reporting.ablation.figures import draw
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.variant_table import compare_variants, markdown, sweep_table
 from elasticast.reporting.collect import RUN_COLUMNS
-from elasticast.reporting.style import DOUBLE_COLUMN
-from tests.complaints import complains
+from elasticast.reporting.style import DOUBLE_COLUMN, paper_style, save
+from tests.complaints import assert_names, complains
 from tests.records import rewrite_record
 from tests.unit.reporting.ablation_results import write_results
-from tests.unit.reporting.test_ablation_report import ablation, config, folder, quality  # noqa: F401
+from tests.unit.reporting.test_ablation_report import GRIDS, ablation, config, folder, quality  # noqa: F401
 
+DRAWN_FROM = ["variants.csv", "scores.csv", "intervals.csv", "ablation.yaml"]
 POOLING = {"grid": {"model.pooling": ["attention", "mean"]}}
 
 
 @pytest.fixture
-def trial(ablation, folder, tmp_path, monkeypatch):  # noqa: F811
+def trial(ablation, folder, tmp_path, monkeypatch, request):  # noqa: F811
     """A finished ablation; the results are in the current folder."""
     monkeypatch.chdir(tmp_path)
-    made = ablation(**POOLING)
+    made = ablation(**getattr(request, "param", POOLING))
     write_results(made, folder, quality)
-    (folder / "ablation.yaml").write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    (folder / "ablation.yaml").write_text(yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False))
     for path in (tmp_path / "results/toy/runs").rglob("run.json"):
         about = read_json(path)
         rest = {key: 0 for key in RUN_COLUMNS if key not in about}
@@ -57,6 +64,49 @@ def test_it_prints_as_the_suite_does(trial, results):
         assert picture.width == round(DOUBLE_COLUMN * 300)  # in the style of the paper, which has 300 dpi
 
 
+@pytest.mark.parametrize("trial", [{"plot": plot, **GRIDS[plot]} for plot in GRIDS], ids=GRIDS, indirect=True)
+def test_the_figure_is_drawn_from_the_published_files(trial, results):
+    """The same picture as from the results, and again without them."""
+    found = read_results(trial, results / "ablations/trial")
+    table = compare_variants(found)
+    with paper_style():
+        save(draw(found, table), results / "expected", figure_caption(found, table))
+    out = publish_ablation(results, "trial")
+    assert (out / "grid.csv").is_file() == (trial.plot == "heat_map")
+    shutil.rmtree("results/toy/ablations")
+    record = (out / "published.json").read_text()
+    for name in ("figure.png", "figure.rst"):
+        published = (out / name).read_bytes()
+        assert published == (results / "expected").with_suffix(Path(name).suffix).read_bytes()
+        (out / name).unlink()
+    redraw_ablation(out)
+    assert (out / "figure.png").read_bytes() == (results / "expected.png").read_bytes()
+    assert (out / "published.json").read_text() == record
+    assert check_ablation(out, "toy") == len(read_json(out / "published.json")["files"])
+
+
+def test_without_intervals_bands_are_the_range_of_seeds(results, caplog):
+    out = publish_ablation(results, "trial")
+    with_bands = " ".join((out / "figure.rst").read_text().split())
+    files = read_json(out / "published.json")["files"]
+    rewrite_record(out / "published.json", files={name: files[name] for name in files if name != "intervals.csv"})
+    redraw_ablation(out)
+    assert_names(caplog.text, out, "intervals.csv", "range of the seeds")
+    assert "minimum and maximum over seeds" not in with_bands
+    assert "minimum and maximum over seeds" in " ".join((out / "figure.rst").read_text().split())
+
+
+@pytest.mark.parametrize("name", DRAWN_FROM)
+def test_changed_files_are_not_drawn(results, name):
+    out = publish_ablation(results, "trial")
+    before = (out / "figure.png").stat().st_mtime_ns
+    with (out / name).open("a") as file:
+        file.write("\n")
+    with complains(DataError, out / name):
+        redraw_ablation(out)
+    assert (out / "figure.png").stat().st_mtime_ns == before
+
+
 def test_numbers_of_pages_are_those_of_the_tables(results):
     publish_ablation(results, "trial")
     table = published_variants("toy", "trial").query("variant == 'mean' and quantity == 'worst'").iloc[0]
@@ -84,10 +134,12 @@ def test_scores_at_points_are_means_over_seeds(results):
         pages.ablation_points("toy", "trial", "other")
 
 
-@pytest.mark.parametrize("name", ["variants.csv", "scores.csv", "runs.csv", "ablation.yaml", "figure.png"])
+@pytest.mark.parametrize(
+    "name", ["variants.csv", "scores.csv", "runs.csv", "ablation.yaml", "intervals.csv", "figure.png"]
+)
 def test_a_file_was_changed(results, name):
     out = publish_ablation(results, "trial")
-    assert check_ablation(out, "toy") == 7
+    assert check_ablation(out, "toy") == 8
     content = bytearray((out / name).read_bytes())
     content[len(content) // 2] ^= 1
     (out / name).write_bytes(content)

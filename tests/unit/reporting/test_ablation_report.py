@@ -21,7 +21,6 @@ from elasticast.evaluation.statistics import Resampled, percentiles
 from elasticast.files import read_json
 from elasticast.reporting.ablation.captions import figure_caption
 from elasticast.reporting.ablation.figures import draw
-from elasticast.reporting.ablation.heat_map import grid_tests
 from elasticast.reporting.ablation.read_results import read_results
 from elasticast.reporting.ablation.run_table import run_table
 from elasticast.reporting.ablation.scores import native_index, resampled_quantities
@@ -513,7 +512,7 @@ def test_marks_are_of_p_values_corrected_for_all_differences_shown_together(abla
     with paper_style():
         figure = draw(results, table)
     if plot == "heat_map":
-        tests = [test for of_variant in grid_tests(results).values() for test in of_variant]
+        tests = [test for of_variant in results.grid_tests.values() for test in of_variant]
         bold = [t.get_text() for ax in figure.axes for t in ax.texts if t.get_fontweight() == "bold"]
         assert len(bold) == sum(test.p_corrected <= 0.05 for test in tests) > 0
         assert f"{len(tests)} comparisons" in figure_caption(results, table)
