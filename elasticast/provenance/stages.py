@@ -249,6 +249,7 @@ STAGES = {
     "learning": (
         *_SCRIPT,
         "reporting/captions.py:title_of",
+        "reporting/curves.py:METRIC_LABEL",
         "reporting/learning_curves.py",
         "reporting/legend.py:CHARACTER,Styles,legend_below",
         "reporting/read_tables.py",

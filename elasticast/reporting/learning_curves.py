@@ -12,11 +12,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from elasticast.config import Suite
 from elasticast.reporting.captions import title_of
+from elasticast.reporting.curves import METRIC_LABEL
 from elasticast.reporting.legend import Styles, legend_below
 from elasticast.reporting.style import DOUBLE_COLUMN, MUTED, SINGLE_COLUMN, new_figure
 
 NO_LOG = "no run has a log"
-LOSS = "training loss"
+LOSS = "Training loss"
 AVERAGED = 5
 """Logged steps over which a training loss is averaged: each is the loss of one batch, and noisy."""
 _THIN = 0.7
@@ -78,7 +79,7 @@ def learning_panels(suite: Suite, history: pd.DataFrame) -> list[LearningPanel]:
         if experiment not in suite.runs:
             continue
         title = task_title(suite, experiment)
-        quantity = LOSS if metric == "loss" else f"{metric} on {split} (%)"
+        quantity = LOSS if metric == "loss" else METRIC_LABEL[metric].replace("(%)", f"on {split} (%)")
         panel = panels.setdefault((title, quantity), LearningPanel(title, quantity))
         values = rows["value"].to_numpy(float) * (1 if metric == "loss" else 100)
         label = suite.experiments[experiment].label
@@ -117,7 +118,7 @@ def _draw_panel(ax: Axes, panel: LearningPanel, looks: dict[str, dict]) -> None:
     for label in dict.fromkeys(curve.label for curve in panel.curves):
         mean = _mean([curve for curve in panel.curves if curve.label == label], panel.quantity)
         ax.plot(mean, **looks[label] | ({"marker": "o"} if len(mean) == 1 else {}))  # a line needs two points
-    ax.set(xlabel="Step", ylabel=panel.quantity[0].upper() + panel.quantity[1:])
+    ax.set(xlabel="Step", ylabel=panel.quantity)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))

@@ -202,12 +202,12 @@ def test_every_run_has_settings_and_provenance_and_a_link_if_its_folder_is_there
 
 def test_learning_curves_are_thinned_and_have_no_infinite_numbers(project):
     panels = {panel["metric"]: panel["curves"] for panel in data_of(page_of(project))["learning"]}
-    assert list(panels) == ["training loss", "mAP on dev (%)"]
-    assert [(curve["experiment"], curve["seed"]) for curve in panels["training loss"]] == [
+    assert list(panels) == ["Training loss", "mAP on dev (%)"]
+    assert [(curve["experiment"], curve["seed"]) for curve in panels["Training loss"]] == [
         ("elastic", 0), ("elastic", 1), ("ast64", 0),
     ]  # fmt: skip
-    assert all(len(curve["x"]) <= MOST_STEPS for curve in panels["training loss"])
-    assert panels["training loss"][-1]["y"] == [None, 0.25]
+    assert all(len(curve["x"]) <= MOST_STEPS for curve in panels["Training loss"])
+    assert panels["Training loss"][-1]["y"] == [None, 0.25]
     assert panels["mAP on dev (%)"][0]["y"] == [50, 50]
 
 
