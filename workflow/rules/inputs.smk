@@ -154,7 +154,9 @@ def published_ablation_data():
 def published_ablation_figures():
     """The figures of published ablations. The repository lacks the PDFs, so a new checkout draws them all."""
     kinds = ("png", "pdf", "rst")
-    return [f"{folder}/figure.{kind}" for folder in PUBLISHED_ABLATIONS for kind in kinds]
+    return [
+        f"{folder}/figure.{kind}" for folder in PUBLISHED_ABLATIONS for kind in kinds
+    ]
 
 
 # ---- released.smk
