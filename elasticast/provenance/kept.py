@@ -58,7 +58,7 @@ def kept_file(package: Path) -> Path | None:
             caches = Path.home() / ".cache"
         except RuntimeError:
             return None
-    # digests may differ between versions of Python, because `ast.unparse` may
+    # digests are meant to be equal in all versions of Python, but `ast.unparse` may change
     owner = _sha256([str(package.absolute()), sys.implementation.name, platform.python_version()])
     return caches / "elasticast" / f"code-{owner[:16]}.json"
 

@@ -109,7 +109,7 @@ def _statement(node: ast.stmt, settings: frozenset[str]) -> Statement:
     for part in ast.walk(stripped):
         if isinstance(part, ast.ImportFrom) and _is_internal(part):
             part.module = PACKAGE
-    return Statement(names, text=ast.unparse(stripped), uses=uses, mentions=mentions)
+    return Statement(names, text=ast.unparse(_FormattedStrings().visit(stripped)), uses=uses, mentions=mentions)
 
 
 def _references(node: ast.AST) -> list[str | Import]:
@@ -247,3 +247,17 @@ class _Stripper(ast.NodeTransformer):
         body = [new for part in node.body if not _is_docstring(part) and (new := self.visit(part)) is not None]
         self.in_class = previous
         return body or [ast.Pass()]
+
+
+class _FormattedStrings(ast.NodeTransformer):
+    """Writes f-strings as calls of their parts, because their quotes depend on the version of Python."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Call:
+        self.generic_visit(node)
+        parts = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+        return ast.Call(ast.Name("f", ast.Load()), parts, [])
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.Tuple:
+        self.generic_visit(node)
+        parts = [node.value, ast.Constant(node.conversion), node.format_spec or ast.Constant(None)]
+        return ast.Tuple(parts, ast.Load())

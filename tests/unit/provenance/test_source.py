@@ -3,6 +3,7 @@
 import pytest
 
 from elasticast.provenance.source import Source
+from elasticast.provenance.statements import parse
 
 SOURCE = '''"""What it does."""
 
@@ -114,6 +115,12 @@ def changed(source, edit):
 @pytest.mark.parametrize("edit", HARMLESS)
 def test_comments_docstrings_type_hints_and_layout_are_no_part_of_the_code(digest, edit):
     assert digest({"a.py": changed(SOURCE, HARMLESS[edit])}) == digest({"a.py": SOURCE})
+
+
+def test_f_strings_are_written_alike_by_all_versions_of_python():
+    """3.12 and later put other quotes around them than 3.11, and 3.12.1 has an empty part after `width`."""
+    (statement,) = parse("""x = f'{a["b"]!r}, {c:>{width}}' f"{'d'}" """, frozenset()).statements
+    assert statement.text == "x = f((a['b'], 114, None), ', ', (c, -1, f('>', (width, -1, None))), ('d', -1, None))"
 
 
 @pytest.mark.parametrize("edit", EDITS)
