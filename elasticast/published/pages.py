@@ -30,7 +30,10 @@ from elasticast.reporting.tables import MARKDOWN, markdown_table, signed
 from elasticast.reporting.zoo import markdown_zoo, read_zoo
 
 COMMAND = "python -m elasticast.published.pages"
-_DOCS = ("results.md", "suites.md", "ablations.md", "adapt.md", "streams.md", "zoo.md", "performance.md", "planning.md")
+_DOCS = (
+    "results.md", "suites.md", "ablations.md", "adapt.md", "events.md", "streams.md", "zoo.md", "performance.md",
+    "planning.md",
+)  # fmt: skip
 PAGES = (Path("README.md"), *(Path("docs") / name for name in _DOCS))
 REPEATS = "repeats.csv"
 _TABLE = re.compile(r"<!-- results: (.+?) -->\n.*?<!-- end of results -->", re.DOTALL)

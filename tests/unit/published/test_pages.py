@@ -27,7 +27,6 @@ WITHOUT_TABLES = {
     "commands.md": "no results",
     "comparison.md": "no results; what other tools say of themselves",
     "datasets.md": "sizes of datasets, and how long preparing them took",
-    "events.md": "of a run whose tables do not exist",
     "export.md": "differences of formats, and what checkers say",
     "extending.md": "no results",
     "glossary.md": "no results",
