@@ -388,16 +388,13 @@ def pictures(
 
 
 @app.command(rich_help_panel=INSIDE)
-def redraw_ablations(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER", help="such as docs/results/mini/ablations/pooling; several")
-    ],
+def redraw_ablation(
+    folder: Annotated[Path, typer.Argument(help="such as docs/results/mini/ablations/pooling")],
 ) -> None:
-    """Draw the figures of published ablations again, from their published files."""
+    """Draw the figure of a published ablation again, from its published files."""
     from elasticast.published.ablation_figure import redraw_ablation
 
-    for folder in folders:
-        redraw_ablation(folder)
+    redraw_ablation(folder)
 
 
 @app.command(rich_help_panel=INSIDE)

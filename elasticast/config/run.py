@@ -94,6 +94,7 @@ def run_problems(run: RunSettings) -> list[Problem]:
     views = (_length_problems, _kind_of_view, _resolution, _fill, _cut, _segment)
     checks = (
         *views,
+        _compiling,
         _merging,
         _context,
         _adapting,
@@ -144,6 +145,16 @@ def _kind_of_view(run: RunSettings) -> list[Problem]:
         message = f"{kind} does not train with it; model.kind = 'elasticast' does"
         problems.append(Problem.between("train.token_dropout", run.train.token_dropout, message))
     return problems
+
+
+def _compiling(run: RunSettings) -> list[Problem]:
+    """Problems of compiling a model that pads clips, or has nothing to compile."""
+    traits = run.model.traits
+    if run.train.compile != "on" or (traits.compiles and not traits.pads):
+        return []
+    why = "pads clips" if traits.compiles else "has no transformer blocks"
+    message = f"expected 'auto' or 'off': {run.model.described} {why}, so it is not compiled"
+    return [Problem.between("train.compile", "on", message)]
 
 
 def _merging(run: RunSettings) -> list[Problem]:

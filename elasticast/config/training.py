@@ -169,7 +169,7 @@ class Train(Settings):
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Compile the transformer blocks with `torch.compile`. `auto` does so with the attention backend "
-        "`varlen`; `on` needs it.",
+        "`varlen`; `on` needs it, and a model that can be compiled.",
     )
     cuda_graphs: bool = Field(
         False,

@@ -279,7 +279,7 @@ STAGES = {
         "text.py:html",
     ),
     "ablation": (*_ABLATION, "reporting/scripts.py"),
-    "redraw_ablations": (*_ABLATION, "published/ablation_figure.py", "published/layout.py:verified_record"),
+    "redraw_ablation": (*_ABLATION, "published/ablation_figure.py", "published/layout.py:verified_record"),
     "lengths": (
         *_SCRIPT,
         "config/frames.py",

@@ -43,7 +43,7 @@ def redraw_ablation(folder: Path) -> None:
     """
     record = verified_record(folder, NEEDED, without=FIGURES)
     if INTERVALS not in record[FILES]:
-        LOG.warning("%s: was published without %s, so its bands are the range of the seeds", folder, INTERVALS)
+        LOG.warning("%s: was published without %s, so its curves have no intervals", folder, INTERVALS)
     about = {key: record[key] for key in ("suite", "ablation", "published_with")}
     draw_figure(folder, [name for name in record[FILES] if name not in FIGURES], about)
 

@@ -182,12 +182,14 @@ def scores(suite: str, evaluation: str, x: str, metrics: str, *experiments: str)
 
 def _means(suite: str, experiment: str, evaluation: str, metric: str) -> dict[float, float]:
     """Mean score of an experiment over its seeds at each point of an evaluation."""
-    table = _published(suite).metrics
-    place = {"experiment": experiment, "evaluation": evaluation, "metric": metric}
-    found = table[(table[list(place)] == pd.Series(place)).all(axis=1)].groupby("x", sort=False)["value"].mean()
-    if found.empty:
-        raise DataError(f"{ROOT / suite / 'metrics.csv'}: no {metric} of {experiment!r} in {evaluation!r}")
-    return found.to_dict()
+    published = _published(suite)
+    table, place = published.metrics, {"experiment": experiment, "evaluation": evaluation, "metric": metric}
+    found = table[(table[list(place)] == pd.Series(place)).all(axis=1)].groupby("x", sort=False)["value"]
+    if found.ngroups == 0 or (found.size() != len(published.suite.seeds)).any():
+        raise DataError(
+            f"{ROOT / suite / 'metrics.csv'}: not one {metric} per seed at each x of {experiment!r} in {evaluation!r}"
+        )
+    return found.mean().to_dict()
 
 
 def ceilings(suite: str) -> str:

@@ -72,10 +72,10 @@ def may_compile(config: RunConfig, backend: str) -> bool:
             f"train.compile: 'on' needs the attention backend varlen (CUDA, bf16 or fp16), this run has {backend}; "
             "use 'auto' or 'off'"
         )
-    adaptation, pads = config.model.adaptation, config.model.traits.pads
+    adaptation, traits = config.model.adaptation, config.model.traits
     changes_lengths = any(getattr(config.model, name, None) is not None for name in ("merge", "context"))
-    changes_lengths |= pads or (adaptation is not None and not adaptation.compiles)
-    return config.train.compile != "off" and backend == "varlen" and not changes_lengths
+    changes_lengths |= traits.pads or (adaptation is not None and not adaptation.compiles)
+    return config.train.compile != "off" and backend == "varlen" and traits.compiles and not changes_lengths
 
 
 def continued(before: list[dict[str, Any]], now: dict[str, Any], step: int, experiment: str) -> list[dict[str, Any]]:

@@ -53,9 +53,18 @@ def test_a_published_ablation_is_drawn_without_its_results(project, add_ablation
     figure = (folder / "figure.png").read_bytes()
     for path in folder.glob("figure.*"):
         path.unlink()
-    assert project.planned("redraw")["redraw_ablations"] == 1
+    assert project.planned("redraw")["redraw_ablation"] == 1
     result = project.snakemake("redraw")
     assert result.returncode == 0, result.stderr
     assert (folder / "figure.png").read_bytes() == figure
     assert check_ablation(folder, "tiny")
     assert project.planned("redraw") == {}
+    # a damaged ablation takes no other figure with it
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+    with (folder / "scores.csv").open("a") as file:
+        file.write("\n")
+    result = project.snakemake("redraw")
+    assert result.returncode != 0
+    assert_names(result.stdout + result.stderr, folder.relative_to(project.folder) / "scores.csv")
+    assert (other / "figure.png").read_bytes() == figure

@@ -139,24 +139,17 @@ def drawn_from(_):
     return json.dumps(data)
 
 
-PUBLISHED_ABLATIONS = sorted(
-    str(path.parent) for path in Path(PUBLISHED).glob("ablations/*/published.json")
-)
-
-
-def published_ablation_data():
-    """The files that the figures of published ablations are drawn from."""
+def published_ablation_data(wildcards):
+    """The files that the figure of a published ablation is drawn from."""
     names = ("ablation.yaml", "scores.csv", "variants.csv", "intervals.csv", "grid.csv")
-    files = (Path(folder) / name for folder in PUBLISHED_ABLATIONS for name in names)
-    return [str(path) for path in files if path.is_file()]
+    folder = Path(PUBLISHED) / "ablations" / wildcards.ablation
+    return [str(folder / name) for name in names if (folder / name).is_file()]
 
 
-def published_ablation_figures():
-    """The figures of published ablations. The repository lacks the PDFs, so a new checkout draws them all."""
-    kinds = ("png", "pdf", "rst")
-    return [
-        f"{folder}/figure.{kind}" for folder in PUBLISHED_ABLATIONS for kind in kinds
-    ]
+def published_ablation_figures(files):
+    """The figures of all published ablations. The repository lacks the PDFs, so a new checkout draws every figure."""
+    records = sorted(Path(PUBLISHED).glob("ablations/*/published.json"))
+    return expand(files, ablation=[record.parent.name for record in records])
 
 
 # ---- released.smk

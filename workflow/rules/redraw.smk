@@ -15,7 +15,7 @@ localrules:
     redraw_table1,
     redraw_verdict,
     redraw_record,
-    redraw_ablations,
+    redraw_ablation,
     redraw,
 
 
@@ -167,21 +167,23 @@ rule redraw_record:
         "python -m elasticast pictures --inputs {params.inputs:q} --out {output:q} 2> {log:q}"
 
 
-rule redraw_ablations:
-    """Figures of the published ablations of the suite."""
+rule redraw_ablation:
+    """Figure of a published ablation."""
     input:
-        published_ablation_data(),
+        published_ablation_data,
     output:
-        published_ablation_figures(),
+        f"{PUBLISHED}/ablations/{{ablation}}/figure.png",
+        f"{PUBLISHED}/ablations/{{ablation}}/figure.pdf",
+        f"{PUBLISHED}/ablations/{{ablation}}/figure.rst",
     log:
-        f"{SUITE_DIR}/logs/redraw_ablations.log",
+        f"{SUITE_DIR}/logs/ablations/{{ablation}}/redraw.log",
     conda:
         "../../environment.yml"
     params:
-        folders=PUBLISHED_ABLATIONS,
-        code=CODE["redraw_ablations"],
+        folder=subpath(output[0], parent=True),
+        code=CODE["redraw_ablation"],
     shell:
-        "python -m elasticast redraw-ablations {params.folders:q} 2> {log:q}"
+        "python -m elasticast redraw-ablation {params.folder:q} 2> {log:q}"
 
 
 # a rule without output: Snakemake looks for missing files only among the inputs of such a rule
@@ -190,4 +192,4 @@ rule redraw:
     input:
         redrawn,
         rules.redraw_record.output,
-        rules.redraw_ablations.output,
+        published_ablation_figures(rules.redraw_ablation.output),

@@ -62,7 +62,7 @@ class AuMSettings(ModelSettings):
     @property
     def traits(self) -> Traits:
         """Packed clips of any lengths."""
-        return Traits(extra_tokens=int(self.pooling == "cls"), patch_sizes=True, blocks="blocks")
+        return Traits(extra_tokens=int(self.pooling == "cls"), patch_sizes=True, compiles=False, blocks="blocks")
 
     @property
     def size(self) -> dict[str, object]:

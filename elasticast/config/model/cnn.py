@@ -28,7 +28,7 @@ class CNNSettings(ModelSettings):
     @property
     def traits(self) -> Traits:
         """Packed clips of any lengths, all tokens of each."""
-        return Traits(missing_tokens="never")
+        return Traits(missing_tokens="never", compiles=False)
 
     @property
     def size(self) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Traits:
         Whether training moves each clip to a random place in the grid of the longest view.
     starts_from : tuple of str
         Kinds of models whose weights it can start from, besides its own kind.
+    compiles : bool
+        Whether it may have transformer blocks, which `train.compile` compiles.
     blocks : str or None
         Name of the `nn.ModuleList` of its layers, from the input to the output, for `train.layer_decay`. A submodule
         ``norm`` next to it follows the layers.
@@ -60,6 +62,7 @@ class Traits:
     patch_sizes: bool = False
     random_offset: bool = False
     starts_from: tuple[str, ...] = ()
+    compiles: bool = True
     blocks: str | None = None
     head: tuple[str, ...] = ("head",)
 

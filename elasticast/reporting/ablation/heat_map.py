@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from elasticast.config.ablation_sweeps import GRID, Point, shared_points
 from elasticast.evaluation.statistics import ALPHA, Comparison
 from elasticast.reporting.ablation.labels import figure_title
-from elasticast.reporting.ablation.scores import AblationResults, Scores, select_common_seeds
+from elasticast.reporting.ablation.scores import AblationResults
 from elasticast.reporting.curves import METRIC_LABEL
 from elasticast.reporting.panels import NOT_RUN
 from elasticast.reporting.style import DOUBLE_COLUMN, INK, MUTED, TITLE, new_figure
@@ -81,11 +81,6 @@ def _label(results: AblationResults, variant: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def _common(results: AblationResults, variant: str) -> tuple[Scores, Scores]:
-    """Scores of a variant and of the base for the seeds that both have."""
-    return select_common_seeds(*(results.scores(GRID, v) for v in (variant, results.ablation.base)))
-
-
 def _scores(results: AblationResults, variant: str, points: list[Point]) -> _Map | None:
     """Scores of a variant. None if there are none."""
     scores = results.scores(GRID, variant)
@@ -94,7 +89,7 @@ def _scores(results: AblationResults, variant: str, points: list[Point]) -> _Map
 
 def _differences(results: AblationResults, variant: str, points: list[Point], tests: list[Comparison]) -> _Map | None:
     """Differences of a variant to the base over their common seeds. None if there are none."""
-    scores, base = _common(results, variant)
+    scores, base = results.beside_base(GRID, variant)
     if not scores.seeds or variant == results.ablation.base:
         return None
     significant = np.array([t.p_corrected <= ALPHA for t in tests]) if tests else np.zeros(len(points), bool)

@@ -141,7 +141,7 @@ class AblationResults:
             return self.tested.grid
         pairs = {}
         for variant in compared(self.ablation).get(GRID, []):
-            scores, base = select_common_seeds(*(self.scores(GRID, name) for name in (variant, self.ablation.base)))
+            scores, base = self.beside_base(GRID, variant)
             if variant != self.ablation.base and scores.resampled and base.resampled:
                 pairs[variant] = list(zip(scores.resampled, base.resampled, strict=True))
         tests = iter(paired_differences([pair for of_variant in pairs.values() for pair in of_variant]))
@@ -160,6 +160,10 @@ class AblationResults:
         table = [[value_at[at, seed] for seed in seeds] for at in shared]
         values = np.array(table).reshape(len(shared), len(seeds))
         return Scores(seeds, values, self._resampled(variant, list(evaluations), shared, len(seeds)))
+
+    def beside_base(self, sweep: str, variant: str) -> tuple[Scores, Scores]:
+        """Scores of a variant and of the base for the seeds that both have."""
+        return select_common_seeds(*(self.scores(sweep, name) for name in (variant, self.ablation.base)))
 
     def _resampled(
         self, variant: str, evaluations: list[str], shared: list[Point], seeds: int

@@ -31,7 +31,7 @@ ENTRIES = {
     "verdict": (f"{SCRIPTS}/verdict.py",),
     "overview": (f"{SCRIPTS}/overview.py",),
     "ablation": (f"{SCRIPTS}/ablation.py",),
-    "redraw_ablations": ("published/ablation_figure.py:redraw_ablation",),
+    "redraw_ablation": ("published/ablation_figure.py:redraw_ablation",),
     "learning": (f"{SCRIPTS}/learning_curves.py",),
     "lengths": (f"{SCRIPTS}/fig2_native_lengths.py",),
     "audit": ("audit/run.py:audit", "audit/clips.py"),

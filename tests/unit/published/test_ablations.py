@@ -91,7 +91,7 @@ def test_without_intervals_bands_are_the_range_of_seeds(results, caplog):
     files = read_json(out / "published.json")["files"]
     rewrite_record(out / "published.json", files={name: files[name] for name in files if name != "intervals.csv"})
     redraw_ablation(out)
-    assert_names(caplog.text, out, "intervals.csv", "range of the seeds")
+    assert_names(caplog.text, out, "intervals.csv", "no intervals")
     assert "minimum and maximum over seeds" not in with_bands
     assert "minimum and maximum over seeds" in " ".join((out / "figure.rst").read_text().split())
 

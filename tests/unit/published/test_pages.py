@@ -193,6 +193,13 @@ def test_scores_at_all_points_and_at_one(judged):
         pages.scores("toy_suite", "lengths", "65", "mAP", "elastic")
 
 
+@pytest.mark.parametrize("which", ["seed == 0", "seed >= 0 and x != 64 or seed == 1"])
+def test_points_without_all_of_their_scores_are_refused(judged, monkeypatch, which):
+    monkeypatch.setattr(Published, "metrics", pages._published("toy_suite").metrics.query(which))
+    with complains(DataError, "metrics.csv", "mAP", "elastic", "lengths"):
+        pages.points("toy_suite", "lengths", "mAP", "elastic")
+
+
 def test_how_far_one_is_ahead_of_another(judged):
     assert pages.ahead("toy_suite", "elastic", "ast64", "lengths", "256") == "+35.6 points (p = 0.90)"
     with complains(DataError, "pairs.csv", "ast64", "elastic"):

@@ -27,6 +27,7 @@ from elasticast.provenance import code_digest
 from elasticast.training import loop
 from elasticast.training.checkpoint import save_model, saved_checkpoints
 from elasticast.training.history import HISTORY_FIELDS
+from elasticast.training.identity import may_compile
 from elasticast.training.inputs import RunInputs
 from elasticast.training.loop import EXIT_CHECKPOINTED, Trainer
 from elasticast.training.objective import compute_loss
@@ -53,14 +54,21 @@ def trainer(tiny, train_clips, norm, tmp_path):
     return build
 
 
-@pytest.mark.parametrize("kind", ["cnn", "aum"])
-def test_what_has_no_transformer_blocks_is_not_compiled(trainer, kind, monkeypatch):
+def test_what_has_no_transformer_blocks_is_not_compiled(trainer, tiny, monkeypatch):
     monkeypatch.setattr(loop, "may_compile", lambda *_: True)  # as on a GPU in bf16
     monkeypatch.setattr(loop, "circumstances", lambda *_, **found: found)
-    found = {name: trainer(model={"kind": name}).circumstances for name in ("elasticast", kind)}
-    assert found == {name: {"compiled": name == "elasticast", "graphs": False} for name in found}
-    with complains(ElasticASTError, "train.compile", "on", kind):
-        trainer(model={"kind": kind}, train={"compile": "on"})
+    found = {kind: trainer(kind, model={"kind": kind}).circumstances for kind in ("elasticast", "cnn", "aum")}
+    assert found == {kind: {"compiled": kind == "elasticast", "graphs": False} for kind in found}
+    assert [may_compile(tiny(model={"kind": kind}), "varlen") for kind in found] == [True, False, False]
+    monkeypatch.setattr(loop, "speed_up", lambda *_, **__: False)  # as for a model of a user without blocks
+    with complains(ElasticASTError, "train.compile", "on", "elasticast"):
+        trainer(train={"compile": "on"})
+
+
+@pytest.mark.parametrize("model", [{"kind": "cnn"}, {"kind": "aum"}, {"padding": "longest"}], ids=str)
+def test_compiling_what_is_not_compiled_is_an_error_before_anything_runs(tiny, model):
+    with complains(ValueError, "train.compile", "on", "auto"):
+        tiny(model=model, train={"compile": "on"})
 
 
 def interrupt(found: Trainer, step: int) -> None:
