@@ -67,7 +67,8 @@ def _read(folder: Path, files: Sequence[str]) -> AblationResults:
     if GRID in files:
         for variant, rows in read_published_csv(folder / GRID).groupby("variant", sort=False):
             grid[variant] = [Comparison(**row) for row in rows[list(Comparison._fields)].to_dict("records")]
-    return AblationResults(ablation, metrics, {}, {}, tested=Tested(intervals, grid))
+    resampled = {variant: {} for variant in ablation.trained}
+    return AblationResults(ablation, metrics, resampled, {}, tested=Tested(intervals, grid))
 
 
 def read_published_csv(path: Path) -> pd.DataFrame:

@@ -349,10 +349,8 @@ def ahead(suite: str, experiment: str, against: str, evaluation: str, x: str) ->
     """How far an experiment is ahead of another one (points), with its corrected p-value."""
     table = _published(suite).pairs
     place = {"experiment": experiment, "against": against, "evaluation": evaluation, "x": float(x)}
-    row = table[(table[list(place)] == pd.Series(place)).all(axis=1)]
-    if len(row) != 1:
-        raise DataError(f"{ROOT / suite / 'pairs.csv'}: {len(row)} rows of {', '.join(map(str, place.values()))}")
-    return f"{signed(100 * row['difference'].item())} points (p {_p(row['p_corrected'].item())})"
+    row = _only_row(table, place, ROOT / suite / "pairs.csv")
+    return f"{signed(100 * row['difference'])} points (p {_p(row['p_corrected'])})"
 
 
 def variant(suite: str, name: str, variant: str, sweep: str, quantity: str) -> str:
@@ -369,12 +367,15 @@ def delta(suite: str, name: str, variant: str, sweep: str, quantity: str) -> str
 def _variant(suite: str, name: str, variant: str, sweep: str, quantity: str) -> pd.Series:
     table = published_variants(suite, name)
     place = {"variant": variant, "sweep": sweep.replace("_", " "), "quantity": quantity}
-    row = table[(table[list(place)] == pd.Series(place)).all(axis=1)]
-    if len(row) != 1:
-        raise DataError(
-            f"{ROOT / suite / FOLDER / name}: {len(row)} rows of {variant}, {sweep}, {quantity}; expected 1"
-        )
-    return row.iloc[0]
+    return _only_row(table, place, ROOT / suite / FOLDER / name)
+
+
+def _only_row(table: pd.DataFrame, place: dict[str, Any], source: Path) -> pd.Series:
+    """The only row of a table with these values in these columns."""
+    rows = table[(table[list(place)] == pd.Series(place)).all(axis=1)]
+    if len(rows) != 1:
+        raise DataError(f"{source}: {len(rows)} rows of {', '.join(map(str, place.values()))}; expected 1")
+    return rows.iloc[0]
 
 
 def moved(suite: str, task: str = "") -> str:

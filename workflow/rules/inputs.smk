@@ -140,10 +140,9 @@ def drawn_from(_):
 
 
 def published_ablation_data(wildcards):
-    """The files that the figure of a published ablation is drawn from."""
-    names = ("ablation.yaml", "scores.csv", "variants.csv", "intervals.csv", "grid.csv")
+    """The settings and tables of a published ablation."""
     folder = Path(PUBLISHED) / "ablations" / wildcards.ablation
-    return [str(folder / name) for name in names if (folder / name).is_file()]
+    return [str(folder / "ablation.yaml"), *sorted(map(str, folder.glob("*.csv")))]
 
 
 def published_ablation_figures(files):

@@ -63,7 +63,7 @@ def select_common_seeds(first: Scores, second: Scores) -> tuple[Scores, Scores]:
 
 
 class Tested(NamedTuple):
-    """Intervals and tests of results whose resampled scores are not at hand, because they are not published.
+    """Intervals and tests of published results, which have no resampled scores.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class AblationResults:
         Score that takes no listening, see :func:`elasticast.evaluation.statistics.chance`. None if nothing was
         resampled.
     tested : Tested, optional
-        Intervals and tests of published results, which have no resampled scores.
+        Intervals and tests, if the results are published ones.
     """
 
     ablation: Ablation
@@ -169,8 +169,7 @@ class AblationResults:
         self, variant: str, evaluations: list[str], shared: list[Point], seeds: int
     ) -> list[Resampled] | None:
         """Resampled scores at the shared points. None unless every point was resampled with this number of seeds."""
-        resampled = self.resampled.get(variant, {})
-        score_at = {at: score for (name, at), score in resampled.items() if name in evaluations}
+        score_at = {at: score for (name, at), score in self.resampled[variant].items() if name in evaluations}
         scores = [score_at[at] for at in shared if at in score_at and len(score_at[at].values) == seeds]
         return scores if len(scores) == len(shared) else None
 
